@@ -1,0 +1,114 @@
+"""`Data`: n items and all that is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.float32]  # [n, d]
+Labels = NDArray[np.int64]  # [n], -1 where unknown
+Logits = NDArray[np.floating[Any]]  # [n, k], higher is likelier
+
+UNKNOWN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Items, their labels where there are any, and the classes they may belong to.
+
+    Immutable: the arrays are made read-only, and every verb gives a new `Data`.
+
+    Attributes:
+        x: Features or pixels, `[n, ...]`, finite.
+        y: Class index of each item, `[n]` int64, -1 where unknown.
+        classes: The names that `y` points into.
+        domain: Where an item comes from, `[n]` int64 (camera, site); all 0 when not told.
+        bag: Which items belong together, `[n]` int64; each item its own bag when not told.
+        hints: What is known of the classes beforehand, `[k, h]` (text embeddings, attributes).
+
+    Raises:
+        ValueError: Where a length or a range does not fit, naming both.
+    """
+
+    x: NDArray[Any]
+    y: Labels
+    classes: tuple[str, ...]
+    domain: Labels = field(default=None)  # type: ignore[assignment]
+    bag: Labels = field(default=None)  # type: ignore[assignment]
+    hints: Features | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.x)
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        put("classes", tuple(self.classes))
+        put("y", np.asarray(self.y, np.int64))
+        put("domain", np.zeros(n, np.int64) if self.domain is None else self.domain)
+        put("bag", np.arange(n) if self.bag is None else self.bag)
+        for name in ("y", "domain", "bag"):
+            if (got := getattr(self, name).shape) != (n,):
+                raise ValueError(f"{name} has shape {got}; {n} items need ({n},)")
+        if n and not (self.y.min() >= UNKNOWN and self.y.max() < self.k):
+            raise ValueError(
+                f"labels run from {self.y.min()} to {self.y.max()}; "
+                f"{self.k} classes allow -1 (unknown) to {self.k - 1}"
+            )
+        if self.hints is not None and len(self.hints) != self.k:
+            raise ValueError(f"{len(self.hints)} hints for {self.k} classes")
+        for f in fields(self):
+            if isinstance(value := getattr(self, f.name), np.ndarray):
+                view = value.view()
+                view.flags.writeable = False
+                put(f.name, view)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def k(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    def counts(self) -> Labels:
+        """Labelled items of each class, `[k]`."""
+        return np.bincount(self.y[self.y >= 0], minlength=self.k).astype(np.int64)
+
+    def rows(self, index: NDArray[Any] | Sequence[int]) -> Data:
+        """The items at `index` (positions or a mask), in that order."""
+        at = np.asarray(index)
+        at = at if at.dtype == bool else at.astype(np.int64)
+        return replace(self, x=self.x[at], y=self.y[at], domain=self.domain[at], bag=self.bag[at])
+
+    def labelled(self) -> Data:
+        """The items whose class is known."""
+        return self.rows(self.y >= 0)
+
+    def unlabelled(self) -> Data:
+        """The items whose class is not known."""
+        return self.rows(self.y < 0)
+
+    def only(self, classes: Iterable[str]) -> Data:
+        """The labelled items of `classes`; the class list itself stays as it is."""
+        keep = [self.classes.index(name) for name in classes]
+        return self.rows(np.isin(self.y, keep))
+
+    def concat(self, other: Data) -> Data:
+        """These items, then the other's; both must know the same classes."""
+        if self.classes != other.classes:
+            raise ValueError(f"classes differ: {self.classes} and {other.classes}")
+        both = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("x", "y", "domain", "bag")
+        }
+        return replace(self, **both)
+
+
+def one_hot(y: Labels, k: int, dtype: Any = np.float64) -> NDArray[Any]:
+    """Membership matrix `[n, k]`; a row of zeros where the label is unknown."""
+    members = np.zeros((len(y), k), dtype)
+    known = y >= 0
+    members[np.flatnonzero(known), y[known]] = 1
+    return members
