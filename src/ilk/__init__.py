@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ilk.classifier import Classifier, load
     from ilk.data import Data
     from ilk.errors import IlkError
-    from ilk.fit import fit
+    from ilk.fitting import fit
     from ilk.images import Images, read
 
 __version__ = "0.1.0"
@@ -26,7 +26,7 @@ _HOME = {
     "Data": "ilk.data",
     "IlkError": "ilk.errors",
     "Images": "ilk.images",
-    "fit": "ilk.fit",
+    "fit": "ilk.fitting",
     "load": "ilk.classifier",
     "read": "ilk.images",
 }
