@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from ilk.data import Data, Features, Logits
-from ilk.errors import NoLabels
+from ilk.errors import InputError, NoLabels
+
+CHUNK = 4096  # rows at a time
 
 
 @runtime_checkable
@@ -70,6 +72,26 @@ def learnable(data: Data, who: object) -> Data:
     return known
 
 
+def hinted(data: Data, who: object) -> Features:
+    """The hints of `data`, `[k, d]`, as long as its features.
+
+    Raises:
+        InputError: There are none, or they lie in another space.
+    """
+    name = type(who).__name__
+    if data.hints is None:
+        raise InputError(
+            f"{name} needs a text embedding of each class and there is none; "
+            "take an encoder that reads text, such as clip/NAME"
+        )
+    if data.x.ndim != 2 or data.hints.shape[1] != data.x.shape[1]:
+        raise InputError(
+            f"{name}: features of shape {data.x.shape} and text embeddings of shape "
+            f"{data.hints.shape} have different widths; both must come from one encoder"
+        )
+    return data.hints
+
+
 @dataclass(frozen=True, eq=False)
 class Linear:
     """`x @ weight.T + bias`; a class never seen has bias `-inf` and weight 0.
@@ -83,9 +105,56 @@ class Linear:
     bias: Features
 
     def logits(self, x: Features) -> Logits:
-        return np.asarray(x, np.float32) @ self.weight.T + self.bias
+        """Scores `[n, k]`, float64: summed there, so that they do not hang on the batch's size."""
+        return affine(x, self.weight, self.bias)
 
     @classmethod
     def of(cls, weight: Any, bias: Any) -> Linear:
         """Round float64 results to the float32 that is stored."""
         return cls(np.asarray(weight, np.float32), np.asarray(bias, np.float32))
+
+    @classmethod
+    def about(cls, centre: Any, weight: Any, bias: Any) -> Linear:
+        """`(x - centre) @ weight.T + bias` as one product, up to a score common to all classes.
+
+        What all classes share is taken off the weights (no answer and no probability hangs on
+        it), and the bias is made for the weights as rounded, so that features far from 0 cost
+        no digits.
+        """
+        seen = np.isfinite(bias)
+        apart = np.where(seen[:, None], weight - weight[seen].mean(0), 0.0).astype(np.float32)
+        return cls.of(apart, bias - apart.astype(np.float64) @ centre)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitLinear:
+    """`x / |x| @ weight.T + bias`: linear on the sphere, as cosines with a text embedding are.
+
+    Attributes:
+        weight: `[k, d]` float32.
+        bias: `[k]` float32.
+    """
+
+    weight: Features
+    bias: Features
+
+    def logits(self, x: Features) -> Logits:
+        """Scores `[n, k]`, float64; a row of zeros gets the bias alone."""
+        return affine(x, self.weight, self.bias, unit=True)
+
+
+def affine(x: Any, weight: Features, bias: Features, *, unit: bool = False) -> Logits:
+    """`x @ weight.T + bias` in float64, `CHUNK` rows at a time; of unit rows where asked."""
+    right, add = weight.T.astype(np.float64), bias.astype(np.float64)
+    out = np.empty((len(x), len(bias)))
+    for at in range(0, len(x), CHUNK):
+        part = np.asarray(x[at : at + CHUNK], np.float64)
+        out[at : at + CHUNK] = (unit_rows(part) if unit else part) @ right + add
+    return out
+
+
+def unit_rows(x: Any) -> Any:
+    """Rows of length 1, float64; a row of zeros stays one."""
+    x = np.asarray(x, np.float64)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(length > 0, length, 1.0)

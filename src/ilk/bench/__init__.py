@@ -6,6 +6,7 @@ ends in seconds and exists so that a test can run it.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import platform
@@ -25,6 +26,12 @@ PACKAGES = ("ilk", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow", 
 def available() -> list[str]:
     """Names of the benchmarks."""
     return sorted(info.name for info in iter_modules(__path__))
+
+
+def describe(name: str) -> str:
+    """The first line of a benchmark's docstring, read without importing it."""
+    text = Path(__path__[0], f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
 
 
 def shared(*parts: str) -> Path:

@@ -1,0 +1,54 @@
+"""`ilk check`: every file ends in one row, used or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ilk.cli.options import intake_options
+
+
+@click.command()
+@click.argument("source")
+@intake_options
+@click.option("--out", help="Write the whole intake report to this JSON file.")
+def command(
+    source: str,
+    strict: bool,
+    path_column: str | None,
+    label_column: str | None,
+    merge_spellings: bool,
+    out: str | None,
+) -> None:
+    """Look at SOURCE: a folder of class folders, a table, or a list of paths.
+
+    Exit code 0 when every file can be used, 1 when some were refused.
+    """
+    from ilk.artefact import json_bytes, write_file
+    from ilk.cli.options import read_images, show_intake, table
+    from ilk.store import Store
+
+    images = read_images(
+        source,
+        strict=strict,
+        store=Store(),
+        columns=(path_column, label_column),
+        merge_spellings=merge_spellings,
+        verify=True,
+    )
+    show_intake(images)
+    splits = sorted({row.split for row in images.used})
+    table(
+        ("class", *splits),
+        [
+            (name, *(f"{sum(r.label == name for r in images.part(s).used):,}" for s in splits))
+            for name in images.classes[:50]
+        ],
+    )
+    if len(images.classes) > 50:
+        click.echo(f"… and {len(images.classes) - 50} more classes")
+    if out:
+        write_file(Path(out), json_bytes(images.to_json()))
+    if images.refused:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,93 @@
+"""`ilk fit`: labelled images in, a model folder out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ilk.cli.options import intake_options, network_options
+
+
+@click.command()
+@click.argument("source")
+@click.option("--out", required=True, help="Folder for the model, its leaderboard and report.")
+@click.option("--encoder", "encoders", multiple=True, help="Take this encoder; may be repeated.")
+@click.option("--method", "methods", multiple=True, help="Try this method, such as 'GDA(shrink=0.2)'.")
+@click.option("--folds", default=5, show_default=True, help="Parts of the cross-validation.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--coverage", default=0.9, show_default=True, help="How often a set must hold the truth.")
+@click.option("--false-alarm", default=0.05, show_default=True, help="Share of known images called unknown.")
+@click.option("--select", default="accuracy", show_default=True, help="accuracy, macro_accuracy or log_loss.")
+@click.option("--classes", default="", help="Names to choose from without any label (zero-shot): cat,dog.")
+@click.option("--prompt", "prompts", multiple=True, help="Sentence for text encoders [default: a photo of a {}.].")
+@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
+@intake_options
+@network_options
+def command(
+    source: str,
+    out: str,
+    encoders: tuple[str, ...],
+    methods: tuple[str, ...],
+    folds: int,
+    seed: int,
+    coverage: float,
+    false_alarm: float,
+    select: str,
+    classes: str,
+    prompts: tuple[str, ...],
+    precision: str,
+    strict: bool,
+    path_column: str | None,
+    label_column: str | None,
+    merge_spellings: bool,
+    device: str,
+    runtime: str,
+) -> None:
+    """Learn the kinds in SOURCE and write a model folder.
+
+    SOURCE is a folder with one sub-folder a class (train/, val/ and test/ of such folders too), a
+    CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
+    """
+    from ilk.artefact import claim
+    from ilk.cli.options import read_images, show_intake
+    from ilk.cli.tables import show_leaderboard
+    from ilk.fitting import PROMPTS, Plan, fit
+    from ilk.progress import told
+    from ilk.store import Store
+
+    plan = Plan(
+        encoders=encoders,
+        methods=methods,
+        folds=folds,
+        seed=seed,
+        coverage=coverage,
+        false_alarm=false_alarm,
+        select=select,
+        classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
+        prompts=prompts or PROMPTS,
+        device=device,
+        runtime=runtime,
+        precision=precision,
+    )
+    home = claim(Path(out))
+    store = Store()
+    images = read_images(
+        source,
+        strict=strict,
+        store=store,
+        columns=(path_column, label_column),
+        merge_spellings=merge_spellings,
+        verify=False,
+    )
+    classifier = fit(images, plan, store=store, progress=told(), say=lambda line: click.echo(line))
+    classifier.save(home)
+    evidence = classifier.evidence
+    assert evidence is not None
+    if evidence.images.refused:
+        show_intake(evidence.images)
+    show_leaderboard([asdict(result) for result in evidence.results])
+    for note in evidence.notes:
+        click.echo(f"· {note}")
+    click.echo(f"model  {home}\nreport {home / 'report.html'}")

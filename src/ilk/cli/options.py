@@ -1,0 +1,106 @@
+"""Options that several commands share, and tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ilk.images import Images
+    from ilk.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def intake_options(f: F) -> F:
+    """How a folder or table is to be read."""
+    for option in (
+        click.option("--merge-spellings", is_flag=True, help="Take Cat and cat for one class."),
+        click.option("--label-column", help="Column of a table that holds the class name."),
+        click.option("--path-column", help="Column of a table that holds the image's path."),
+        click.option("--strict", is_flag=True, help="Stop if any file is refused."),
+    ):
+        f = option(f)
+    return f
+
+
+def network_options(f: F) -> F:
+    """Where and how a network runs."""
+    for option in (
+        click.option(
+            "--runtime",
+            default="torch",
+            show_default=True,
+            help="torch, channels-last, compile or openvino: the same features, other speeds.",
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
+    ):
+        f = option(f)
+    return f
+
+
+def read_images(
+    source: str,
+    *,
+    strict: bool,
+    store: Store,
+    columns: tuple[str | None, str | None],
+    merge_spellings: bool,
+    verify: bool,
+) -> Images:
+    """Read `source`, say on standard error what was refused, and stop there if `strict`."""
+    from ilk.images import read
+    from ilk.progress import told
+
+    images = read(
+        source,
+        path_column=columns[0],
+        label_column=columns[1],
+        merge_spellings=merge_spellings,
+        verify=verify or strict,
+        store=store,
+        progress=told(),
+    )
+    if strict and images.refused:
+        show_intake(images)
+        click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
+        raise click.exceptions.Exit(1)
+    return images
+
+
+def show_intake(images: Images) -> None:
+    """The intake as a table: what became of the files, how many, and one of them."""
+    table(
+        ("files", "count", "for example"),
+        [(what, f"{count:,}", example) for what, count, example in images.summary()],
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool = False) -> None:
+    """A table that fits the terminal; numbers to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    body = [[printable(cell) for cell in row] for row in rows]
+    for i, name in enumerate(head):
+        numeric = bool(body) and all(row[i][:1].isdigit() or row[i] in ("", "–") for row in body)
+        out.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        out.add_row(*row)
+    Console(stderr=err, markup=False, highlight=False, soft_wrap=False).print(out)
+
+
+def printable(text: str) -> str:
+    """Text that any terminal takes: undecodable bytes and control characters are escaped."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+
+
+def out_path(value: str) -> Path | None:
+    """`-` is standard output."""
+    return None if value == "-" else Path(value)

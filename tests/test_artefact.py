@@ -1,0 +1,140 @@
+"""A model folder comes back as it was saved, and anything else is refused in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ilk import artefact
+from ilk.errors import ArtefactError, OutputError
+from ilk.models import Linear
+
+LINEAR = Linear(np.arange(6, dtype=np.float32).reshape(2, 3), np.array([0, -np.inf], np.float32))
+
+
+def saved(folder: Path) -> Path:
+    weights, told = artefact.pack({"model": LINEAR})
+    artefact.write(folder, weights, {"parts": told, "seed": 3})
+    return folder
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / artefact.ABOUT
+    about = json.loads(path.read_text())
+    about |= changes
+    about["digest"] = artefact.digest(about)
+    path.write_text(json.dumps(about))
+
+
+def test_a_part_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    weights, about = artefact.read(saved(tmp_path))
+    back = artefact.unpack(weights, about["parts"])["model"]
+    assert type(back) is Linear
+    np.testing.assert_array_equal(back.weight, LINEAR.weight)
+    np.testing.assert_array_equal(back.bias, LINEAR.bias)
+    assert about["seed"] == 3
+
+
+def test_one_flipped_bit_in_the_weights_is_found(tmp_path: Path) -> None:
+    path = saved(tmp_path) / artefact.WEIGHTS
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="not the file"):
+        artefact.read(tmp_path)
+
+
+def test_a_changed_threshold_is_found(tmp_path: Path) -> None:
+    path = saved(tmp_path) / artefact.ABOUT
+    path.write_text(path.read_text().replace('"seed": 3', '"seed": 4'))
+    with pytest.raises(ArtefactError, match="altered"):
+        artefact.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"version": 99}, "newer ilk"), ({"format": "a cake"}, "a cake"), ({"version": None}, "not a")],
+)
+def test_a_foreign_or_newer_description_is_refused(
+    tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
+    edit(saved(tmp_path), **changes)
+    with pytest.raises(ArtefactError, match=says):
+        artefact.read(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["os:system", "ilk.errors:IlkError", "ilk.models:Facts", "builtins:eval"])
+def test_no_code_outside_the_rooms_of_models_is_ever_made(form: str) -> None:
+    weights, told = artefact.pack({"model": LINEAR})
+    told["model"]["form"] = form
+    with pytest.raises(ArtefactError, match="no part of ilk"):
+        artefact.unpack(weights, told)
+
+
+def test_a_form_of_a_later_ilk_is_named() -> None:
+    weights, told = artefact.pack({"model": LINEAR})
+    told["model"]["form"] = "ilk.methods.from_the_future:Model"
+    with pytest.raises(ArtefactError, match="update ilk"):
+        artefact.unpack(weights, told)
+
+
+def test_missing_fields_are_a_sentence() -> None:
+    weights, _ = artefact.pack({"other": LINEAR})
+    with pytest.raises(ArtefactError, match="does not fit"):
+        artefact.unpack(weights, {"model": {"form": "ilk.models:Linear"}})
+
+
+def test_weights_that_are_no_safetensors_are_refused() -> None:
+    with pytest.raises(ArtefactError, match="not a safetensors file"):
+        artefact.unpack(b"\x80\x04pickle", {})
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", "not json"])
+def test_a_folder_that_is_no_model(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / artefact.ABOUT).write_text(content)
+        (tmp_path / artefact.WEIGHTS).write_bytes(b"")
+    with pytest.raises(ArtefactError):
+        artefact.read(tmp_path)
+
+
+def test_a_folder_with_other_files_is_never_written_to(tmp_path: Path) -> None:
+    (tmp_path / "thesis.doc").write_text("all of it")
+    with pytest.raises(OutputError, match="no model of ilk"):
+        artefact.claim(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
+
+
+def test_a_model_folder_may_be_written_again(tmp_path: Path) -> None:
+    assert artefact.claim(saved(tmp_path)) == tmp_path
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot write"):
+        artefact.claim(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        artefact.claim(tmp_path / "file" / "kinds")
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        artefact.write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
