@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +102,7 @@ class Classifier:
         """Probabilities, sets and unknowns of features `[n, d]` of this encoder."""
         p = self.calibration.probabilities(self.model.logits(x))
         score = self.unknown.score(x)
-        return Judgement(p, self.sets.contains(p), score > self.unknown.threshold, score)
+        return Judgement(p, self.sets.contains(p, score), score > self.unknown.threshold, score)
 
     def predict(
         self,
@@ -146,7 +148,9 @@ class Classifier:
             order = np.argsort(-p, kind="stable")
             names = tuple(self.classes[c] for c in order if members[c])
             best = int(order[0])
-            yield Prediction("", self.classes[best], float(p[best]), names, bool(unknown), float(score))
+            yield Prediction(
+                "", self.classes[best], float(p[best]), names, bool(unknown), float(score)
+            )
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model folder, with leaderboard, intake and report right after fitting.
@@ -158,17 +162,33 @@ class Classifier:
         parts = {name: getattr(self, name) for name in ("model", "calibration", "sets", "unknown")}
         weights, told = artefact.pack(parts)
         if self.evidence is not None:
-            from ilk.report import leaderboard_json, render
-
-            board = artefact.json_bytes(leaderboard_json(self.evidence))
-            artefact.write_file(home / "leaderboard.json", board)
-            intake = artefact.json_bytes(self.evidence.images.to_json())
-            artefact.write_file(home / "intake.json", intake)
-            page = render(self.evidence).encode("utf-8", "backslashreplace")
-            artefact.write_file(home / "report.html", page)
+            _write_evidence(self.evidence, home)
         about = {"classes": list(self.classes), "encoder": self.encoder.describe(), **self.about}
         artefact.write(home, weights, {**about, "parts": told})
         return home
+
+
+def _write_evidence(evidence: Evidence, home: Path) -> None:
+    from ilk.report import leaderboard_json, render
+
+    board = artefact.json_bytes(leaderboard_json(evidence))
+    artefact.write_file(home / "leaderboard.json", board)
+    artefact.write_file(home / "intake.json", artefact.json_bytes(evidence.images.to_json()))
+    artefact.write_file(
+        home / "suspects.csv", suspect_lines(evidence).encode("utf-8", "surrogateescape")
+    )
+    artefact.write_file(home / "report.html", render(evidence).encode("utf-8"))
+
+
+def suspect_lines(evidence: Evidence) -> str:
+    """Every tested training image as CSV, the one whose label looks most wrong first."""
+    flagged = {suspect[0] for suspect in evidence.suspects}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "label", "suggested", "score", "suspect"))
+    for path, label, suggested, score in evidence.ranked:
+        rows.writerow((path, label, suggested, f"{score:.6f}", str(path in flagged).lower()))
+    return text.getvalue()
 
 
 def told(row: Row) -> str:
@@ -203,8 +223,3 @@ def load(
 
 
 _OWN = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
-
-
-def as_json(value: Any) -> Any:
-    """Scores and intervals as JSON objects."""
-    return None if value is None else asdict(value)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilk.errors import UnknownName
+
 Features = NDArray[np.float32]  # [n, d]
 Labels = NDArray[np.int64]  # [n], -1 where unknown
 Logits = NDArray[np.floating[Any]]  # [n, k], higher is likelier
@@ -43,12 +45,18 @@ class Data:
 
     def __post_init__(self) -> None:
         n = len(self.x)
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        put("x", np.asarray(self.x))
         put("classes", tuple(self.classes))
-        put("y", np.asarray(self.y, np.int64))
         put("domain", np.zeros(n, np.int64) if self.domain is None else self.domain)
         put("bag", np.arange(n) if self.bag is None else self.bag)
+        if len(set(self.classes)) < self.k:
+            raise ValueError(f"a class is named twice in {self.classes}")
         for name in ("y", "domain", "bag"):
+            put(name, _whole(name, getattr(self, name)))
             if (got := getattr(self, name).shape) != (n,):
                 raise ValueError(f"{name} has shape {got}; {n} items need ({n},)")
         if n and not (self.y.min() >= UNKNOWN and self.y.max() < self.k):
@@ -91,19 +99,39 @@ class Data:
         return self.rows(self.y < 0)
 
     def only(self, classes: Iterable[str]) -> Data:
-        """The labelled items of `classes`; the class list itself stays as it is."""
-        keep = [self.classes.index(name) for name in classes]
+        """The labelled items of `classes`; the class list itself stays as it is.
+
+        Raises:
+            UnknownName: There is no such class.
+        """
+        wanted = list(classes)
+        for name in wanted:
+            if name not in self.classes:
+                raise UnknownName("class", name, self.classes)
+        keep = [self.classes.index(name) for name in wanted]
         return self.rows(np.isin(self.y, keep))
 
     def concat(self, other: Data) -> Data:
         """These items, then the other's; both must know the same classes."""
         if self.classes != other.classes:
             raise ValueError(f"classes differ: {self.classes} and {other.classes}")
-        both = {
-            name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in ("x", "y", "domain", "bag")
-        }
-        return replace(self, **both)
+        return replace(
+            self,
+            x=np.concatenate([self.x, other.x]),
+            y=np.concatenate([self.y, other.y]),
+            domain=np.concatenate([self.domain, other.domain]),
+            bag=np.concatenate([self.bag, other.bag]),
+        )
+
+
+def _whole(name: str, values: Any) -> Labels:
+    """`values` as int64, refused where rounding would change one."""
+    given = np.asarray(values)
+    whole = given.astype(np.int64)
+    if not np.array_equal(whole, given):
+        odd = given[whole != given][0]
+        raise ValueError(f"{name} holds {odd}, which is not a whole number")
+    return whole
 
 
 def one_hot(y: Labels, k: int, dtype: Any = np.float64) -> NDArray[Any]:

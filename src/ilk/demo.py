@@ -138,4 +138,5 @@ def _strangers(home: Path, rng: np.random.Generator) -> None:
 def _stripes(i: int) -> Pixels:
     across, down = np.meshgrid(np.arange(8), np.arange(8))
     step = (across, down, across + down, across - down, across * down)[i % 5] + i // 5
-    return ((step % (2 + i // 5) == 0) * 255).astype(np.uint8)
+    lit: Pixels = ((step % (2 + i // 5) == 0) * 255).astype(np.uint8)
+    return lit

@@ -17,6 +17,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from ilk.data import Labels
 
 Matrix = NDArray[np.float64]
+Shrink = float | str | None
+RULES = ("oas", "ks")
 
 CHUNK = 2048  # rows at a time: 6 MB of 768 float32 features
 
@@ -79,9 +81,7 @@ def class_statistics(
     return Statistics(counts, means, np.maximum(scatter, 0.0) if diagonal else scatter)
 
 
-def class_means(
-    x: NDArray[Any], y: Labels, counts: Labels, chunk: int = CHUNK
-) -> Matrix:
+def class_means(x: NDArray[Any], y: Labels, counts: Labels, chunk: int = CHUNK) -> Matrix:
     """Mean of each class, `[k, d]` float64; zeros where a class has no row.
 
     Rows are taken less the first chunk's mean, so that float32 sums keep their digits.
@@ -138,8 +138,22 @@ def shrunk(stats: Statistics, share: float) -> Matrix:
     return (1 - share) * s + share * level * np.eye(len(s))
 
 
+def checked(shrink: Shrink) -> None:
+    """Raise ValueError, with what is allowed, for a shrinkage that is none."""
+    named = shrink is None or (isinstance(shrink, str) and shrink in RULES)
+    if not named and not (isinstance(shrink, (int, float)) and 0 <= shrink <= 1):
+        raise ValueError(f"shrink is {shrink!r}; allowed are 0 to 1, 'oas', 'ks' or None")
+
+
+def covariance(stats: Statistics, shrink: Shrink = None) -> Matrix:
+    """The pooled covariance, shrunk as told: a share, "oas", "ks"; None is "oas"."""
+    if shrink == "ks":  # as a precision this is theirs times (N - 1) / D, so that scores are logs
+        return kubokawa_srivastava(stats) * len(stats.scatter) / max(1, stats.n - 1)
+    return shrunk(stats, shrink if isinstance(shrink, (int, float)) else oas(stats))
+
+
 def kubokawa_srivastava(stats: Statistics) -> Matrix:
-    """The empirical-Bayes ridge covariance, `((N-1) S + tr(S) I) / D`; its inverse is the precision.
+    """The empirical-Bayes ridge covariance, `((N-1) S + tr(S) I) / D`, the precision's inverse.
 
     Kubokawa, Srivastava 2008, doi:10.1016/j.jmva.2008.01.016, as written in Wang et al. 2024,
     arXiv 2402.04087: S is the unbiased covariance of the N class-centred rows, D their width.
@@ -152,14 +166,12 @@ def kubokawa_srivastava(stats: Statistics) -> Matrix:
 
 
 def _apart(stats: Statistics) -> float:
-    """Mean squared distance of class means a feature: the scale left where no class has two rows."""
+    """Mean square of class means less the centre: the scale left where no class has two rows."""
     off = (stats.means - stats.centre)[stats.seen]
     return float(np.mean(off**2)) or 1.0
 
 
-def discriminant(
-    stats: Statistics, covariance: Matrix, log_prior: Matrix
-) -> tuple[Matrix, Matrix]:
+def discriminant(stats: Statistics, covariance: Matrix, log_prior: Matrix) -> tuple[Matrix, Matrix]:
     """Weight `[k, d]` and bias `[k]` of the log posterior in `x - stats.centre`, up to a constant.
 
     With `m` the class mean less the centre: weight is `P m`, bias is `log prior - m' P m / 2`.

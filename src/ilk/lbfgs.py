@@ -30,7 +30,7 @@ def descend(
     pairs: list[tuple[Point, Point, float]] = []
     for _ in range(most):
         direction = -_newton(gradient, pairs[-memory:], curvature)
-        slope = float(np.vdot(gradient, direction))
+        slope = _inner(gradient, direction)
         if -slope <= 2 * tolerance * value:
             break
         step, noise = 1.0, NOISE * abs(value)
@@ -44,24 +44,28 @@ def descend(
         if step < 1e-4:
             break
         moved, bent = there - here, new_gradient - gradient
-        inner = float(np.vdot(moved, bent))
+        inner = _inner(moved, bent)
         if inner > 0:
             pairs.append((moved, bent, inner))
         here, value, gradient = there, new_value, new_gradient
     return here
 
 
+def _inner(a: Point, b: Point) -> float:
+    return float(np.einsum("i,i->", a.ravel(), b.ravel()))
+
+
 def _newton(gradient: Point, pairs: list[tuple[Point, Point, float]], curvature: Point) -> Any:
-    """The two-loop recursion: an inverse Hessian made of `curvature` and `pairs`, times gradient."""
+    """The two-loop recursion: the inverse Hessian that `pairs` correct, times the gradient."""
     q, kept = gradient.copy(), []
     for moved, bent, inner in reversed(pairs):
-        share = float(np.vdot(moved, q)) / inner
+        share = _inner(moved, q) / inner
         kept.append(share)
         q -= share * bent
     q /= curvature
     if pairs:
         _, bent, inner = pairs[-1]
-        q *= inner / float(np.vdot(bent, bent / curvature))
+        q *= inner / _inner(bent, bent / curvature)
     for (moved, bent, inner), share in zip(pairs, reversed(kept), strict=True):
-        q += (share - float(np.vdot(bent, q)) / inner) * moved
+        q += (share - _inner(bent, q) / inner) * moved
     return q

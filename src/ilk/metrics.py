@@ -99,7 +99,13 @@ def calibration_error(y: Labels, probabilities: Probabilities, bins: int = 15) -
 
 
 def score(y: Labels, probabilities: Probabilities) -> Scores:
-    """All of the above for labelled items (`y >= 0`)."""
+    """All of the above for labelled items (`y >= 0`).
+
+    Raises:
+        ValueError: There is none.
+    """
+    if not len(y):
+        raise ValueError("there is no labelled row to score")
     answer = probabilities.argmax(1)
     return Scores(
         len(y),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -42,6 +42,8 @@ class Facts:
     needs_hints: ClassVar[bool] = False
     """Wants `Data.hints`, the text embeddings of the class names, beside the features."""
     needs_labels: ClassVar[bool] = True
+    board: ClassVar[bool] = False
+    """Tried by `ilk fit` when no method is named."""
 
 
 def describe(method: Any) -> str:
@@ -58,10 +60,11 @@ def describe(method: Any) -> str:
 
 
 def learnable(data: Data, who: object) -> Data:
-    """The labelled rows of `data` as float features, or a sentence that says what is missing.
+    """The labelled rows of `data` as float32 features, or a sentence that says what is missing.
 
     Raises:
         NoLabels: There is no labelled row.
+        InputError: The rows are not vectors.
     """
     known = data.labelled()
     if not len(known):
@@ -69,7 +72,12 @@ def learnable(data: Data, who: object) -> Data:
             f"{type(who).__name__} learns from labels and there are none; "
             "label a few images, or use ZeroShot with an encoder that reads text"
         )
-    return known
+    if known.x.ndim != 2:
+        raise InputError(
+            f"{type(who).__name__} reads features [n, d] and got an array of shape "
+            f"{known.x.shape}; encode the images first"
+        )
+    return replace(known, x=np.asarray(known.x, np.float32))
 
 
 def hinted(data: Data, who: object) -> Features:

@@ -50,6 +50,6 @@ def _show_end(home: Path, seconds: float) -> None:
         rows = list(csv.DictReader(lines))
     flagged = sum(row["unknown"] == "true" for row in rows)
     board = json.loads((home / "kinds" / "leaderboard.json").read_text(encoding="utf-8"))
-    show_leaderboard(board["results"])
+    show_leaderboard(board["rows"])
     click.echo(f"{flagged} of {len(rows)} pictures that are no digits were called unknown")
     click.echo(f"report {home / 'kinds' / 'report.html'}   ({seconds:.0f} s in all)")

@@ -13,7 +13,9 @@ from ilk.cli.options import intake_options, network_options
 @click.argument("model")
 @click.argument("source")
 @click.option("--out", help="Write the figures to this JSON file.")
-@click.option("--split", help="Only train, val or test [default: test where there is one, else all].")
+@click.option(
+    "--split", help="Only train, val or test [default: test where there is one, else all]."
+)
 @intake_options
 @network_options
 def command(

@@ -14,14 +14,29 @@ from ilk.cli.options import intake_options, network_options
 @click.argument("source")
 @click.option("--out", required=True, help="Folder for the model, its leaderboard and report.")
 @click.option("--encoder", "encoders", multiple=True, help="Take this encoder; may be repeated.")
-@click.option("--method", "methods", multiple=True, help="Try this method, such as 'GDA(shrink=0.2)'.")
+@click.option(
+    "--method", "methods", multiple=True, help="Try this method, such as 'GDA(shrink=0.2)'."
+)
 @click.option("--folds", default=5, show_default=True, help="Parts of the cross-validation.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--coverage", default=0.9, show_default=True, help="How often a set must hold the truth.")
-@click.option("--false-alarm", default=0.05, show_default=True, help="Share of known images called unknown.")
-@click.option("--select", default="accuracy", show_default=True, help="accuracy, macro_accuracy or log_loss.")
-@click.option("--classes", default="", help="Names to choose from without any label (zero-shot): cat,dog.")
-@click.option("--prompt", "prompts", multiple=True, help="Sentence for text encoders [default: a photo of a {}.].")
+@click.option(
+    "--coverage", default=0.9, show_default=True, help="How often a set must hold the truth."
+)
+@click.option(
+    "--false-alarm", default=0.05, show_default=True, help="Share of known images called unknown."
+)
+@click.option(
+    "--select", default="accuracy", show_default=True, help="accuracy, macro_accuracy or log_loss."
+)
+@click.option(
+    "--classes", default="", help="Names to choose from without any label (zero-shot): cat,dog."
+)
+@click.option(
+    "--prompt",
+    "prompts",
+    multiple=True,
+    help="Sentence for text encoders [default: a photo of a {}.].",
+)
 @click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
 @intake_options
 @network_options

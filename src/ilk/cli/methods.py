@@ -19,12 +19,12 @@ def command(name: str | None) -> None:
     if name is None:
         rows = []
         for key, form in available().items():
-            first = (getmodule(form).__doc__ or "").strip().splitlines()[0]  # type: ignore[union-attr]
+            first = (getmodule(form).__doc__ or "").strip().splitlines()[0]
             rows.append((key, first))
         table(("method", "what it does"), rows)
         return
     method = parse(name)
-    click.echo((getmodule(type(method)).__doc__ or "").strip())  # type: ignore[union-attr]
-    told = [(f.name, repr(getattr(method, f.name))) for f in fields(method)]  # type: ignore[arg-type]
+    click.echo((getmodule(type(method)).__doc__ or "").strip())
+    told = [(f.name, repr(getattr(method, f.name))) for f in fields(method)]
     if told:
         table(("field", "value"), told)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--out", default="-", show_default=True, help=".csv, .tsv, .json, .jsonl, .parquet, or -.")
+@click.option(
+    "--out", default="-", show_default=True, help=".csv, .tsv, .json, .jsonl, .parquet, or -."
+)
 @network_options
 def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime: str) -> None:
     """Name the kind of each image with the model folder MODEL.

@@ -1,0 +1,9 @@
+"""The page of evidence: one self-contained HTML file that can be shown to a colleague."""
+
+from __future__ import annotations
+
+from ilk.report.evidence import Evidence
+from ilk.report.render import render, write
+from ilk.report.tables import leaderboard_json
+
+__all__ = ["Evidence", "leaderboard_json", "render", "write"]

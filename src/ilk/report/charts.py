@@ -12,7 +12,7 @@ from ilk.report.words import bare
 
 BAR = 120  # px
 SIDE = 300  # of the reliability plot, px
-LEFT, TOP, COUNTS = 40, 10, 58  # room for the scale, for air, and for the bars of counts
+LEFT, TOP, SCALE, COUNTS = 46, 10, 40, 58  # room beside the plot, px
 
 
 def interval_bar(interval: Interval, low: float = 0.0, high: float = 1.0) -> Markup:
@@ -47,7 +47,7 @@ def reliability_chart(bins: Sequence[Bin], count: int) -> Markup:
         bins: The bins that hold an image.
         count: How many bins [0, 1] is cut into.
     """
-    width, height = LEFT + SIDE + 10, TOP + SIDE + 24 + COUNTS + 30
+    width, height = LEFT + SIDE + 10, TOP + SIDE + SCALE + COUNTS + 30
     parts = [_grid(), _curve(bins), _counts(bins, count)]
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" '
@@ -96,7 +96,10 @@ def _grid() -> Markup:
         )
     return lines + Markup(
         '<line class="ideal" x1="{a:.0f}" y1="{b:.0f}" x2="{c:.0f}" y2="{d:.0f}"/>'
-    ).format(a=_x(0), b=_y(0), c=_x(1), d=_y(1))
+        '<text x="{m:.0f}" y="{under:.0f}" text-anchor="middle">certainty stated</text>'
+        '<text transform="translate(11 {n:.0f}) rotate(-90)" text-anchor="middle">'
+        "named rightly</text>"
+    ).format(a=_x(0), b=_y(0), c=_x(1), d=_y(1), m=_x(0.5), n=_y(0.5), under=_y(0) + 32)
 
 
 def _curve(bins: Sequence[Bin]) -> Markup:
@@ -112,7 +115,7 @@ def _curve(bins: Sequence[Bin]) -> Markup:
 
 
 def _counts(bins: Sequence[Bin], count: int) -> Markup:
-    base, most = TOP + SIDE + 24 + COUNTS + 6, max((b.n for b in bins), default=1)
+    base, most = TOP + SIDE + SCALE + COUNTS + 6, max((b.n for b in bins), default=1)
     wide = SIDE / count
     bars = Markup("").join(
         Markup(
@@ -131,7 +134,7 @@ def _counts(bins: Sequence[Bin], count: int) -> Markup:
     )
     return bars + Markup(
         '<line class="axis" x1="{a:.0f}" x2="{b:.0f}" y1="{y}" y2="{y}"/>'
-        '<text x="{m:.0f}" y="{t}" text-anchor="middle">certainty stated, and images a bin</text>'
+        '<text x="{m:.0f}" y="{t}" text-anchor="middle">images in each bin</text>'
     ).format(a=_x(0), b=_x(1), y=base, m=_x(0.5), t=base + 17)
 
 

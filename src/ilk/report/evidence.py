@@ -51,6 +51,7 @@ class Evidence:
         coverage: The share of judged sets that hold the true class.
         false_alarm: The share of known kinds that may be called unknown, as asked, in [0, 1].
         suspects: Training images whose label looks wrong, likeliest first.
+        ranked: Every tested training image, the one whose label looks most wrong first.
         unknowns: Examples of images called unknown, each with its unknown score.
         notes: What else a reader must know, one sentence each.
         images: The intake: one row per file.
@@ -84,6 +85,7 @@ class Evidence:
     coverage: Interval
     false_alarm: float
     suspects: Sequence[Suspect] = ()
+    ranked: Sequence[Suspect] = ()
     unknowns: Sequence[tuple[Path, float]] = ()
     notes: Sequence[str] = ()
     images: Images

@@ -30,20 +30,20 @@ def headline(e: Evidence, judged: Figures) -> str:
     return f"{kinds} told apart, right {percent(e.scores.accuracy.value)} of the time"
 
 
-def story(e: Evidence, judged: Figures) -> list[str]:
-    """Paragraphs, each a fact with its number; what there is nothing to say about is left out."""
-    told = [
-        _material(e),
-        _choice(e),
-        _accuracy(e, judged),
-        _hardest(e, judged),
-        _certainty(e, judged),
-        _sets(e, judged),
-        _unknown(e, judged),
-        _refused(e),
-        _suspects(e),
-    ]
-    return [sentence for sentence in told if sentence]
+def story(e: Evidence, judged: Figures) -> list[tuple[str, str]]:
+    """(subject, sentences with their numbers); what there is nothing to say about is left out."""
+    told = {
+        "Given": _material(e),
+        "Chosen": _choice(e),
+        "Accuracy": _accuracy(e, judged),
+        "Weak spots": _hardest(e, judged),
+        "Certainty": _certainty(e, judged),
+        "Sets": _sets(e, judged),
+        "Unknowns": _unknown(e, judged),
+        "Refused": _refused(e),
+        "Labels": _suspects(e),
+    }
+    return [(subject, said) for subject, said in told.items() if said]
 
 
 def _material(e: Evidence) -> str:
@@ -101,7 +101,7 @@ def _hardest(e: Evidence, judged: Figures) -> str:
         f"Averaged over classes, however rare, {percent(e.scores.macro_accuracy)} is right. "
         f"The hardest class is “{brief(e.classes[worst.index])}”, with "
         f"{percent(worst.recall.value)} of {count(worst.n, 'image')} right; the commonest mistake "
-        f"is to call “{brief(e.classes[pair.truth])}” “{brief(e.classes[pair.answer])}”, "
+        f"is “{brief(e.classes[pair.truth])}” called “{brief(e.classes[pair.answer])}”, "
         f"{_times(pair.count)}."
     )
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
-from ilk.images import Row
 from ilk.report.charts import interval_bar, share_bar
 from ilk.report.evidence import Evidence
 from ilk.report.figures import ClassScore, Figures, SetSize
 from ilk.report.words import bare, between, brief, name_of, plain, seconds
+
+if TYPE_CHECKING:
+    from ilk.images import Row
 
 TRIED = 60  # leaderboard rows
 CLASSES = 40  # class rows in sight; up to FOLDED more behind a fold
@@ -22,7 +25,7 @@ FOLDED = 1_000
 MATRIX = 20  # classes of a confusion matrix that a page can hold
 PAIRS = 40  # confused pairs told instead of a larger matrix
 EXAMPLES = 3  # files named for each reason of the intake
-HEAT = 0.5  # the deepest tint; more would cost the numbers their contrast
+FAINTEST, HEAT = 0.06, 0.5  # tints of mistakes; deeper would cost the numbers their contrast
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,16 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Class rows: those in sight, those behind a fold, and how many are left out."""
+    """Class rows: those in sight, those behind a fold, and how many are left out.
+
+    `tells_judged`: the judged images need a column of their own.
+    """
 
     parts: tuple[str, ...]
     rows: list[ClassRow]
     folded: list[ClassRow]
     left_out: int
+    tells_judged: bool
 
     @property
     def hardest_first(self) -> bool:
@@ -118,7 +125,13 @@ def class_table(e: Evidence, judged: Figures) -> ClassTable:
         scores = sorted(scores, key=lambda c: (c.n == 0, c.recall.value if c.n else 0.0, -c.n))
     rows = [_class_row(e, c) for c in scores[: CLASSES + FOLDED]]
     left_out = len(scores) - len(rows)
-    return ClassTable(tuple(e.counts), rows[:CLASSES], rows[CLASSES:], left_out)
+    return ClassTable(tuple(e.counts), rows[:CLASSES], rows[CLASSES:], left_out, not _is_a_part(e, judged))
+
+
+def _is_a_part(e: Evidence, judged: Figures) -> bool:
+    """Whether the judged images are one part as it stands, so that its column tells them."""
+    n = [c.n for c in judged.classes]
+    return any(list(map(int, counts)) == n for counts in e.counts.values())
 
 
 def _class_row(e: Evidence, c: ClassScore) -> ClassRow:
@@ -147,8 +160,8 @@ class Cell:
 def matrix(e: Evidence, judged: Figures) -> list[tuple[str, list[Cell]]]:
     """Rows of the confusion matrix; empty where there are too many classes, or no image.
 
-    The tint of a mistake grows with the square root of its share of the row, so that one
-    mistake in fifty is seen.
+    The tint of a mistake grows with the square root of its share of the row, the largest being
+    the deepest, so that a good classifier's few mistakes are seen.
     """
     k = len(e.classes)
     if k > MATRIX or not len(judged):
@@ -157,16 +170,21 @@ def matrix(e: Evidence, judged: Figures) -> list[tuple[str, list[Cell]]]:
     for pair in judged.pairs:
         counts[pair.truth, pair.answer] = pair.count
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    worst = max(float(shares[~np.eye(k, dtype=bool)].max(initial=0.0)), 1e-12)
     return [
         (
             brief(e.classes[i]),
             [
-                Cell(int(counts[i, j]), round(HEAT * float(np.sqrt(shares[i, j])), 3), i == j)
+                Cell(int(counts[i, j]), _heat(float(shares[i, j]) / worst), i == j)
                 for j in range(k)
             ],
         )
         for i in range(k)
     ]
+
+
+def _heat(share: float) -> float:
+    return round(FAINTEST + (HEAT - FAINTEST) * min(share, 1.0) ** 0.5, 3)
 
 
 @dataclass(frozen=True)
@@ -253,4 +271,28 @@ def _intake_row(e: Evidence, key: tuple[str, str], n: int) -> IntakeRow:
         islice((r for r in e.images.rows if (r.status, r.reason) == key), wanted)
     )
     examples = [(name_of(row.path), brief(row.detail)) for row in matching]
-    return IntakeRow(status, plain(reason), f"{n:,}", examples, n - wanted if wanted else 0)
+    return IntakeRow(status, plain(reason), f"{n:,}", examples, max(0, n - wanted) if wanted else 0)
+
+
+def leaderboard_json(e: Evidence) -> dict[str, Any]:
+    """The leaderboard as plain values, best first, with what is needed to repeat it."""
+    return {
+        "winner": {"encoder": plain(e.encoder), "method": plain(e.method)},
+        "honest_accuracy": asdict(e.honest) if e.honest is not None else None,
+        "folds": plain(e.folds_note),
+        "seed": e.seed,
+        "version": plain(e.version),
+        "date": plain(e.date),
+        "command": plain(e.command),
+        "rows": [
+            {
+                "encoder": plain(r.encoder),
+                "method": plain(r.method),
+                "scores": asdict(r.scores) if r.scores is not None else None,
+                "seconds": r.seconds,
+                "note": plain(r.note),
+                "tied": bool(r.tied),
+            }
+            for r in e.results
+        ],
+    }

@@ -6,6 +6,8 @@ import re
 from math import isnan
 from pathlib import Path
 
+from markupsafe import Markup
+
 from ilk.metrics import Interval
 
 LONGEST = 64  # characters of a name that are shown; the middle of a longer one is left out
@@ -26,6 +28,22 @@ def plain(text: str) -> str:
     except UnicodeEncodeError:  # a lone surrogate that no file system call made
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return _UNSEEN.sub(lambda m: m[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def spoken(text: str) -> str:
+    """`text` as a sentence: a capital, a full stop, and no break before a percent sign.
+
+    >>> spoken("name the kind of an image")
+    'Name the kind of an image.'
+    """
+    text = re.sub(r"(?<=\d) %", f"{THIN}%", plain(text)).strip()
+    stop = "" if not text or text[-1] in ".!?…" else "."
+    return text[:1].upper() + text[1:] + stop
+
+
+def wrapped(path: str) -> Markup:
+    """A path that may break after each slash, and nowhere else if it can be helped."""
+    return Markup("/<wbr>").join(path.split("/"))
 
 
 def brief(text: str) -> str:

@@ -87,8 +87,6 @@ class Sets:
     @property
     def note(self) -> str:
         """Why the sets say nothing, as a sentence; "" where they do."""
-        if self.threshold > 0 or self.tie != NEVER:
-            return ""
         needed = int(np.ceil(round(self.level / (1 - self.level), 9)))
         if self.rows >= needed:
             return ""

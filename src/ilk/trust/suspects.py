@@ -3,10 +3,10 @@
 Curtis G. Northcutt, Lu Jiang, Isaac L. Chuang, 2021, Confident Learning: Estimating Uncertainty in
 Dataset Labels, arXiv 1911.00068.
 
-From out-of-fold probabilities p: t_j is the mean of p[:, j] over rows labelled j (equation 2). A row
-counts as confidently j when p_j >= t_j, the likeliest such j if several (equation 1); the counts by
-given label and confident class are the confident joint. A row off its diagonal is suspect. Rows
-are ranked by normalised margin (section 3.2): p of the given label less the greatest other.
+With out-of-fold probabilities p, t_j is the mean of p[:, j] over rows labelled j (equation 2). A
+row counts as confidently j when p_j >= t_j, the likeliest such j if several (equation 1); counted
+by given label and confident class that is the confident joint. A row off its diagonal is suspect.
+Rows are ranked by normalised margin (section 3.2): p of the given label less the greatest other.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ def confident_class(p: Probabilities, y: Labels) -> Labels:
     return np.where(np.isfinite(reached.max(1, initial=-np.inf)), reached.argmax(1), NONE)
 
 
-def _margin(
-    p: Probabilities, y: Labels
-) -> tuple[NDArray[np.float64], Labels, NDArray[np.float64]]:
+def _margin(p: Probabilities, y: Labels) -> tuple[NDArray[np.float64], Labels, NDArray[np.float64]]:
     """p of the label, the likeliest other class, and the first less the second's p, each `[n]`."""
     rows = np.arange(len(y))
     own, others = p[rows, y], p.copy()

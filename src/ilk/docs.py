@@ -1,0 +1,83 @@
+"""`python -m ilk.docs` writes docs/methods.md from the method files."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from ilk.methods import available
+
+HEAD = """# Methods
+
+Made by `python -m ilk.docs` from the method files; change those, not this. Type a method as it is
+headed here, or with fields: `--method "GDA(shrink=0.2)"`. A field left at None is chosen inside the
+training data. `--method` may be given several times.
+"""
+
+
+def methods_page() -> str:
+    """The page as Markdown: a table of all methods, then each with its paper and its fields."""
+    kinds = available()
+    rows = [f"| [{name}](#{name.lower()}) | {_sentence(kind)} |" for name, kind in kinds.items()]
+    table = "\n".join(["| method | what it does |", "|---|---|", *rows])
+    return "\n".join([HEAD, table, *(_entry(name, kind) for name, kind in kinds.items())])
+
+
+def _story(kind: type[Any]) -> list[str]:
+    """Paragraphs of the file's docstring; the first is one sentence."""
+    return inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "").split("\n\n")
+
+
+def _sentence(kind: type[Any]) -> str:
+    return " ".join(_story(kind)[0].split())
+
+
+def _entry(name: str, kind: type[Any]) -> str:
+    parts = [f"\n## {name}\n", _sentence(kind), *(f"\n{p}" for p in _story(kind)[1:])]
+    wants = [
+        word
+        for word, true in (
+            ("reads images", kind.reads == "images"),
+            ("judges rows together", kind.transductive),
+            ("wants an encoder that reads text", kind.needs_hints),
+            ("needs no label", not kind.needs_labels),
+        )
+        if true
+    ]
+    if wants:
+        parts.append(f"\nIt {' and '.join(wants)}.")
+    if fields(kind):
+        parts += ["", "| field | default | what it is |", "|---|---|---|"]
+        told = _attributes(kind)
+        parts += [
+            f"| `{f.name}` | {'' if f.default is MISSING else f'`{f.default!r}`'} "
+            f"| {told.get(f.name, '')} |"
+            for f in fields(kind)
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def _attributes(kind: type[Any]) -> dict[str, str]:
+    """What the class docstring's `Attributes:` says of each field, on one line each."""
+    _, _, block = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
+    told: dict[str, str] = {}
+    name = ""
+    for line in block.splitlines():
+        if line.startswith("    ") and not line.startswith("     "):
+            name, _, first = line.strip().partition(": ")
+            told[name] = first
+        elif line.strip():
+            told[name] += " " + line.strip()
+        else:
+            break
+    return {key: value.replace("|", "\\|") for key, value in told.items()}
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/methods.md")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(methods_page(), encoding="utf-8")
+    print(page)

@@ -1,0 +1,56 @@
+"""Every method that reads features obeys scikit-learn's own contract."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ilk.errors import InputError, UnknownName
+from ilk.estimator import MethodClassifier
+from ilk.methods import available
+from ilk.methods.gda import GDA
+
+NAMES = [n for n, m in available().items() if m.reads == "features" and not m.needs_hints]
+
+
+@parametrize_with_checks([MethodClassifier(name) for name in NAMES])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_grid_search_and_pipelines_take_it():
+    x, y = load_iris(return_X_y=True)
+    pipe = make_pipeline(StandardScaler(), MethodClassifier())
+    grid = GridSearchCV(
+        pipe,
+        {"methodclassifier__method": ["GDA(shrink=1.0)", "GDA(shrink=0.01)", GDA(shrink=0.1)]},
+        scoring="neg_log_loss",
+    ).fit(x, y)
+    assert grid.best_score_ > -0.2
+    assert grid.best_params_["methodclassifier__method"] != "GDA(shrink=1.0)"
+    assert cross_val_score(pipe, x, y).mean() > 0.95
+
+
+def test_labels_of_any_kind_come_back_and_two_classes_have_one_score():
+    x, y = load_digits(return_X_y=True)
+    keep = (y == 3) | (y == 8)
+    names = np.array(["three", "eight"], object)[(y[keep] == 8).astype(int)]
+    made = clone(MethodClassifier("Ridge")).fit(x[keep][::2], names[::2])
+    score, share = made.decision_function(x[keep]), made.predict_proba(x[keep])
+    assert list(made.classes_) == ["eight", "three"]
+    assert score.shape == (keep.sum(),)
+    np.testing.assert_allclose(share[:, 1], 1 / (1 + np.exp(-score)), rtol=1e-6, atol=1e-12)
+    assert ((score > 0) == (made.predict(x[keep]) == "three")).all()
+    assert made.score(x[keep][1::2], names[1::2]) > 0.95
+
+
+def test_a_method_that_cannot_be_had_here_is_refused_in_words():
+    x, y = load_iris(return_X_y=True)
+    with pytest.raises(InputError, match="text embeddings"):
+        MethodClassifier("ZeroShot()").fit(x, y)
+    with pytest.raises(UnknownName, match="GDA"):
+        MethodClassifier("GDDA").fit(x, y)
