@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ilk import artefact
 from ilk.data import Features
 from ilk.encode import fill
-from ilk.encoders import Embeds, resolve
-from ilk.errors import ArtefactError
+from ilk.encoders import Embeds, restore
 from ilk.images import Images, Row, inspect
 from ilk.models import Model
 from ilk.progress import Progress, silent
@@ -202,22 +201,13 @@ def load(
     """Open a model folder.
 
     Raises:
-        ArtefactError: It is foreign, newer or altered, or its encoder is not the one it was
-            fitted with.
-        Unavailable: The encoder's package or weights are not on this machine.
+        ArtefactError: It is foreign, newer or altered.
+        Unavailable: The encoder's package or weights are not on this machine, or are others than
+            it was fitted with.
     """
     weights, about = artefact.read(Path(folder))
     parts = artefact.unpack(weights, about["parts"])
-    was = about["encoder"]
-    encoder = resolve(
-        was["name"], device=device, runtime=runtime, precision=was.get("precision", "float32")
-    )
-    if (now := encoder.describe()) != was:
-        changed = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
-        raise ArtefactError(
-            f"the encoder {was['name']} is not the one that {folder} was fitted with "
-            f"({', '.join(changed)} differ); bring the old one back, or fit again"
-        )
+    encoder = restore(about["encoder"], device=device, runtime=runtime)
     rest = {key: value for key, value in about.items() if key not in _OWN}
     return Classifier(tuple(about["classes"]), encoder, about=rest, **parts)
 

@@ -90,5 +90,7 @@ def measure(name: str, out: Path, *, small: bool = False) -> dict[str, Any]:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(told, indent=1) + "\n")
     except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}; name another with --out") from error
+        raise OutputError(
+            f"cannot write {out}: {error.strerror}; name another with --out"
+        ) from error
     return told

@@ -56,9 +56,8 @@ def run(args: list[str]) -> int:
     from ilk.errors import IlkError
 
     try:
-        ilk.main(args, prog_name="ilk", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        # click gives back the exit code that a command asked for, or what the command returned.
+        code = ilk.main(args, prog_name="ilk", standalone_mode=False, obj=tuple(args))
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -74,4 +73,4 @@ def run(args: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    return 0
+    return code if isinstance(code, int) else 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -97,9 +98,10 @@ def command(
         verify=False,
     )
     classifier = fit(images, plan, store=store, progress=told(), say=lambda line: click.echo(line))
-    classifier.save(home)
-    evidence = classifier.evidence
-    assert evidence is not None
+    assert classifier.evidence is not None, "fit gives its evidence"
+    typed = shlex.join(("ilk", *(click.get_current_context().obj or ())))
+    evidence = replace(classifier.evidence, command=typed, source=source)
+    replace(classifier, evidence=evidence).save(home)
     if evidence.images.refused:
         show_intake(evidence.images)
     show_leaderboard([asdict(result) for result in evidence.results])

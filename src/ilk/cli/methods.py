@@ -25,6 +25,6 @@ def command(name: str | None) -> None:
         return
     method = parse(name)
     click.echo((getmodule(type(method)).__doc__ or "").strip())
-    told = [(f.name, repr(getattr(method, f.name))) for f in fields(method)]
+    told = [(f.name, repr(getattr(method, f.name))) for f in fields(type(method))]
     if told:
         table(("field", "value"), told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,7 +93,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool = Fal
         out.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         out.add_row(*row)
-    Console(stderr=err, markup=False, highlight=False, soft_wrap=False).print(out)
+    stream = sys.stderr if err else sys.stdout
+    width = None if stream.isatty() else 120
+    Console(file=stream, markup=False, highlight=False, width=width).print(out)
 
 
 def printable(text: str) -> str:

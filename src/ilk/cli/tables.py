@@ -12,7 +12,7 @@ from ilk.cli.options import table
 if TYPE_CHECKING:
     from ilk.judged import Judged
 
-HEAD = ("encoder", "method", "accuracy", "95 % interval", "macro", "log loss", "ECE", "seconds")
+HEAD = ("encoder", "method", "accuracy, 95 % interval", "macro", "log loss", "ECE", "seconds")
 
 
 def board_rows(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -21,12 +21,11 @@ def board_rows(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     for i, r in enumerate(results):
         s, seconds = r["scores"], f"{r['seconds']:.1f}"
         mark = " " if s is None else "*" if i == 0 else "=" if r["tied"] else " "
-        told: tuple[str, ...] = ("–", r["note"], "", "", "")
+        told: tuple[str, ...] = (r["note"] or "–", "", "", "")
         if s is not None:
             accuracy = s["accuracy"]
             told = (
-                f"{accuracy['value']:.3f}",
-                f"{accuracy['low']:.3f} to {accuracy['high']:.3f}",
+                f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]",
                 f"{s['macro_accuracy']:.3f}",
                 f"{s['log_loss']:.3f}",
                 f"{s['calibration_error']:.3f}",

@@ -93,7 +93,7 @@ def resolve(
     Args:
         images: What plain `pixels` fits its size to.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; of no effect on `pixels` and `hog`.
-        runtime: `torch`, `channels-last`, `compile` or `openvino`; likewise.
+        runtime: `torch`, `channels-last` or `openvino`; likewise.
         precision: `float32` or `bfloat16`; likewise.
 
     Raises:

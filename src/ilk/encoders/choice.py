@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ def choose(images: Images, device: str, runtime: str, precision: str) -> tuple[l
             if hub.offline():
                 without[name] = "not on this machine, and HF_HUB_OFFLINE is set"
                 continue
-            answers = reachable(repo) if answers is None else answers
+            answers = hub.heard(repo, SECONDS) if answers is None else answers
             if not answers:
                 without[name] = (
                     f"not on this machine, and the hub gave no answer in {SECONDS:.0f} s"
@@ -53,28 +52,6 @@ def choose(images: Images, device: str, runtime: str, precision: str) -> tuple[l
         except IlkError as error:
             without[name] = str(error)
     return taken, _line(taken, without)
-
-
-def reachable(repo: str, seconds: float = SECONDS) -> bool:
-    """Whether the hub tells of `repo` within `seconds`; asks once.
-
-    In a thread of its own, since looking up a host's name heeds no time limit.
-    """
-    told = threading.Event()
-
-    def ask() -> None:
-        from huggingface_hub import HfApi
-
-        try:
-            HfApi().model_info(repo, timeout=seconds)
-        except Exception:  # whatever the client or its transport raises, there was no answer
-            return
-        told.set()
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return told.is_set()
 
 
 def _line(taken: list[Embeds], without: dict[str, str]) -> str:

@@ -28,14 +28,13 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 FILES = hub.Wanted(
-    ("config.json", "model.safetensors"),
-    either=(("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",)),
-    extra=(
-        "preprocessor_config.json",
-        "processor_config.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
+    (
+        (("config.json", "model.safetensors"),),
+        # The second is where newer versions put the preprocessing of both sides.
+        (("preprocessor_config.json",), ("processor_config.json",)),
+        (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",)),
     ),
+    extra=("tokenizer_config.json", "special_tokens_map.json"),
 )
 WIDTH = {  # the tensor whose first dimension is the width of the common space
     "clip": "visual_projection.weight",
@@ -62,10 +61,10 @@ class ClipCheckpoint:
         path = self.folder / "preprocessor_config.json"
         if path.is_file():
             return from_transformers(read_json(path), self.kind, str(path))
-        path = self.folder / "processor_config.json"  # where newer versions put both halves
-        told = read_json(path).get("image_processor") if path.is_file() else None
+        path = self.folder / "processor_config.json"
+        told = read_json(path).get("image_processor")
         if not isinstance(told, dict):
-            raise InputError(f"{self.folder} lacks preprocessor_config.json; fetch it too")
+            raise InputError(f"{path} says nothing of the images; add preprocessor_config.json")
         return from_transformers(told, self.kind, str(path))
 
     @cached_property

@@ -84,21 +84,17 @@ def from_transformers(config: Mapping[str, Any], family: str, where: str) -> Pre
     Raises:
         InputError: It asks for something that is not supported; names the key and `where`.
     """
-    told = {"do_resize": True, "do_rescale": True, "do_normalize": True, "do_pad": False}
-    told |= {"do_center_crop": family == "clip"} | {
-        k: v for k, v in config.items() if v is not None
-    }
+    told = {name: value for name, value in config.items() if value is not None}
     for step in ("do_resize", "do_rescale", "do_normalize"):
-        if not told[step]:
+        if not told.get(step, True):
             raise InputError(f"{where} turns {step} off, which ilk does not follow")
-    if told["do_pad"]:
+    if told.get("do_pad"):
         raise InputError(f"{where} turns do_pad on, which ilk does not follow")
-    mean, std = OPENAI if family == "clip" else HALF
+    default = OPENAI if family == "clip" else HALF
     short, scale = _edges(told.get("size"), family, where)
-    crop = told.get("crop_size") or 224
     size = scale
-    if told["do_center_crop"]:
-        size = (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"])
+    if told.get("do_center_crop", family == "clip"):
+        _, size = _edges(told.get("crop_size"), family, where)
     elif short:
         raise InputError(f"{where} resizes the short edge and crops nothing: no fixed size")
     resample = Image.Resampling(int(told.get("resample", Image.Resampling.BICUBIC)))
@@ -108,8 +104,8 @@ def from_transformers(config: Mapping[str, Any], family: str, where: str) -> Pre
         scale=scale,
         fit="short" if short else "squash",
         interpolation=resample.name.lower(),
-        mean=tuple(told.get("image_mean") or mean),
-        std=tuple(told.get("image_std") or std),
+        mean=tuple(told.get("image_mean") or default[0]),
+        std=tuple(told.get("image_std") or default[1]),
         crop="floor",
         factor=float(told.get("rescale_factor") or 1 / 255),
     )
@@ -123,9 +119,7 @@ def _edges(told: Any, family: str, where: str) -> tuple[bool, Size]:
         return True, (told["shortest_edge"], told["shortest_edge"])
     if set(told) == {"height", "width"}:
         return False, (told["height"], told["width"])
-    raise InputError(
-        f"{where} gives size {dict(told)}; shortest_edge, or height and width, is read"
-    )
+    raise InputError(f"{where} gives size {told}; shortest_edge, or height and width, is read")
 
 
 def _checked(where: str, **parts: Any) -> Preprocess:

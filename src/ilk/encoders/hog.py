@@ -81,7 +81,8 @@ def gradients(batch: NDArray[np.uint8]) -> tuple[Features, Features]:
     down = x[:, :, 2:, 1:-1] - x[:, :, :-2, 1:-1]
     steepest = np.argmax(right**2 + down**2, 1, keepdims=True)
     right, down = (np.take_along_axis(v, steepest, 1)[:, 0] for v in (right, down))
-    return np.hypot(right, down), np.arctan2(down, right) / np.float32(np.pi) % 1
+    angle = np.arctan2(down, right) / np.float32(np.pi) % 1
+    return np.hypot(right, down), np.asarray(angle, np.float32)
 
 
 def cells(length: Features, angle: Features, across: int) -> Features:

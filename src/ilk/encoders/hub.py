@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,22 +14,30 @@ from ilk.errors import InputError, Unavailable
 
 @dataclass(frozen=True)
 class Wanted:
-    """Files of a checkpoint: all of `needed`, one whole set of `either`, and `extra` if there."""
+    """Files of a checkpoint.
 
-    needed: tuple[str, ...]
-    either: tuple[tuple[str, ...], ...] = ()
+    Attributes:
+        groups: Of each, one alternative must be there whole; the first is what is asked for.
+        extra: Taken along where they exist.
+    """
+
+    groups: tuple[tuple[tuple[str, ...], ...], ...]
     extra: tuple[str, ...] = ()
 
-    def lacking(self, has: Sequence[str]) -> list[str]:
-        """What is still to be had; of `either`, the first set."""
-        missing = [name for name in self.needed if name not in has]
-        if self.either and not any(set(one) <= set(has) for one in self.either):
-            missing += self.either[0]
-        return missing
+    def lacking(self, has: Collection[str]) -> list[str]:
+        """What is still to be had, in its first form."""
+        open_groups = [g for g in self.groups if not any(set(files) <= set(has) for files in g)]
+        return [name for group in open_groups for name in group[0] if name not in has]
+
+    @property
+    def first(self) -> list[str]:
+        """The files in their first form."""
+        return self.lacking(())
 
     @property
     def every(self) -> list[str]:
-        return [*self.needed, *(name for one in self.either for name in one), *self.extra]
+        """The files in all forms."""
+        return [name for group in self.groups for files in group for name in files] + [*self.extra]
 
 
 def installed(package: str, extra: str) -> None:
@@ -88,7 +97,7 @@ def cached(repo: str, wanted: Wanted) -> Path | None:
                 found[file] = Path(path)
     except HFValidationError as error:
         raise InputError(f"{repo!r} is no name of a hub repository: {error}") from error
-    return None if wanted.lacking(list(found)) else found[wanted.needed[0]].parent
+    return None if wanted.lacking(found) else found[wanted.first[0]].parent
 
 
 def fetch(repo: str, wanted: Wanted) -> Path:
@@ -103,6 +112,8 @@ def fetch(repo: str, wanted: Wanted) -> Path:
     if offline():
         raise Unavailable(_how(repo, wanted, "HF_HUB_OFFLINE is set"))
     try:
+        if not heard(repo, 10.0):  # the client itself would try for half a minute
+            raise TimeoutError("the hub gave no answer")
         _download(repo, wanted)
     except Exception as error:  # whatever the client, its transport or the proxy says
         why = str(error).strip().splitlines()
@@ -112,21 +123,65 @@ def fetch(repo: str, wanted: Wanted) -> Path:
     return folder
 
 
+_hub = threading.Event()  # set once the hub has answered; it is not asked a second time
+
+
+def heard(repo: str, seconds: float) -> bool:
+    """Whether the hub answers, asked about `repo`, within `seconds`. Asks once.
+
+    In a thread of its own, since looking up a host's name heeds no time limit.
+    """
+
+    def ask() -> None:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+
+        name, revision = _split(repo)
+        try:
+            HfApi().model_info(name, revision=revision, timeout=seconds)
+        except HfHubHTTPError:
+            _hub.set()  # "no such repository" is an answer too; the download will say it better
+        except Exception:  # whatever the transport raises, there was no answer
+            return
+        _hub.set()
+
+    if not _hub.is_set():
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(seconds)
+    return _hub.is_set()
+
+
 def _download(repo: str, wanted: Wanted) -> None:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     name, revision = _split(repo)
-    for file in wanted.needed:
-        hf_hub_download(name, file, revision=revision)
-    for one in wanted.either:
-        with suppress(EntryNotFoundError):
-            for file in one:
-                hf_hub_download(name, file, revision=revision)
-            break
+    for group in wanted.groups:
+        _first_of(name, revision, group)
     for file in wanted.extra:
         with suppress(EntryNotFoundError):
             hf_hub_download(name, file, revision=revision)
+
+
+def _first_of(name: str, revision: str | None, group: tuple[tuple[str, ...], ...]) -> None:
+    """Fetch the first alternative that the repository holds."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for files in group:
+        with suppress(EntryNotFoundError):
+            for file in files:
+                hf_hub_download(name, file, revision=revision)
+            return
+
+
+def command(repo: str, wanted: Wanted) -> str:
+    """What to type to have the files of `repo` in the cache."""
+    name, revision = _split(repo)
+    return f"hf download {name} {' '.join(wanted.first)}" + (
+        f" --revision {revision}" if revision else ""
+    )
 
 
 def _split(repo: str) -> tuple[str, str | None]:
@@ -136,10 +191,9 @@ def _split(repo: str) -> tuple[str, str | None]:
 
 def _how(repo: str, wanted: Wanted, why: str) -> str:
     name, revision = _split(repo)
-    files = list(wanted.needed) + list(wanted.either[0] if wanted.either else ())
-    command = f"hf download {name} {' '.join(files)}"
-    command += f" --revision {revision}" if revision else ""
+    files = ", ".join(wanted.first)
+    at = f" in revision {revision}" if revision else ""
     return (
-        f"{', '.join(files)} of {name} are not on this machine and cannot be fetched ({why}); "
-        f"where there is a network, run: {command}"
+        f"{files} of {name}{at} are not on this machine and cannot be fetched ({why}); "
+        f"where there is a network, run: {command(repo, wanted)}"
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]  # height, width
+HUGE = 2**26  # pixels; more are not resized whole
 BINARY = frozenset(2**n for n in range(9))  # denominators of sides that are short in binary
 
 
@@ -112,9 +113,10 @@ def _resize_crop(
 ) -> Image.Image:
     """Resize to `new` and keep `size` from `start`."""
     (height, width), (top, left) = size, start
-    if kind and _exact(image.height, image.width, new):
-        step = image.height / new[0]
-        box = (left * step, top * step, (left + width) * step, (top + height) * step)
+    huge = new[0] * new[1] > HUGE  # a picture 1 pixel wide: memory goes before the last digit
+    if huge or (kind and _exact(image.height, image.width, new)):
+        y, x = image.height / new[0], image.width / new[1]
+        box = (left * x, top * y, (left + width) * x, (top + height) * y)
         return image.resize((width, height), kind, box=box)
     if (image.height, image.width) != new:
         image = image.resize((new[1], new[0]), kind)

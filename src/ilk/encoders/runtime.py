@@ -1,7 +1,8 @@
-"""How a torch network is run: eagerly, channels last, compiled, or by OpenVINO.
+"""How a torch network is run: eagerly, channels last, or by OpenVINO.
 
 Every runtime gives the same features to rounding (the benchmark `encode` measures by how much), so
-the runtime is no part of an encoder's address. The precision is.
+the runtime is no part of an encoder's address. The precision is. `torch.compile` is not offered: it
+wants a C++ compiler and a minute, and comes out behind OpenVINO.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-RUNTIMES = ("torch", "channels-last", "compile", "openvino")
+RUNTIMES = ("torch", "channels-last", "openvino")
 PRECISIONS = ("float32", "bfloat16")
 CPU_BATCH = 4  # activations of more images fall out of a core's cache: 16 at once run half as fast
 GPU_BATCH = 64
@@ -61,9 +62,9 @@ class Runner:
         self.batch = CPU_BATCH if device == "cpu" else GPU_BATCH
         self._normalise = preprocess.normalise
         network = network.eval().requires_grad_(False)
-        # Threads take turns on a GPU, and while a network is compiled; on a CPU they run abreast.
-        abreast = device == "cpu" and runtime != "compile"
-        self._turn: AbstractContextManager[Any] = nullcontext() if abreast else threading.Lock()
+        # On a GPU threads take turns, on a CPU they run abreast.
+        cpu = device == "cpu"
+        self._turn: AbstractContextManager[Any] = nullcontext() if cpu else threading.Lock()
         if runtime == "openvino":
             self._run = _openvino(network, preprocess)
         else:
@@ -88,15 +89,15 @@ def _torch(
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     wide = runtime == "channels-last" and device != "mps"
     layout = torch.channels_last if wide else torch.contiguous_format
-    network = network.to(device=device, dtype=dtype, memory_format=layout)
-    forward = torch.compile(network) if runtime == "compile" else network
+    network = network.to(device=device, dtype=dtype)
+    network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def run(x: Tensor) -> Features:
         # cuDNN would otherwise round the factors of float32 convolutions to 10 bits.
         exact = torch.backends.cudnn.flags(allow_tf32=False) if "cuda" in device else nullcontext()
         with torch.inference_mode(), exact:
             x = x.to(device=device, dtype=dtype, memory_format=layout)
-            features: Features = forward(x).float().cpu().numpy()
+            features: Features = network(x).float().cpu().numpy()
         return features
 
     return run
@@ -108,7 +109,7 @@ def _openvino(network: Module, preprocess: Preprocess) -> Callable[[Tensor], Fea
 
     with torch.inference_mode():
         model = openvino.convert_model(network, example_input=torch.zeros(1, 3, *preprocess.size))
-    # Half of float32's bits would do for some CPUs' default; a stream for each thread that asks.
+    # By default some CPUs would round to bfloat16; and one stream for each thread that asks.
     compiled = openvino.compile_model(
         model,
         "CPU",

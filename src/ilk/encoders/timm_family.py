@@ -22,7 +22,7 @@ from ilk.errors import InputError, UnknownName
 if TYPE_CHECKING:
     from torch.nn import Module
 
-FILES = hub.Wanted(("config.json", "model.safetensors"))
+FILES = hub.Wanted(((("config.json", "model.safetensors"),),))
 
 
 class TimmCheckpoint:

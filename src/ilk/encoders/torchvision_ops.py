@@ -10,6 +10,7 @@ two schemas before the first import is enough.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def loads(package: Path) -> bool:
             return False
         module = module_from_spec(spec)
         spec.loader.exec_module(module)
-        torch.ops.load_library(module._get_extension_path("_C"))
+        load: Callable[[str], None] = torch.ops.load_library
+        load(module._get_extension_path("_C"))
     except (ImportError, OSError, AttributeError):
         return False
     return True
@@ -56,7 +58,7 @@ def cure() -> bool:
         return False
     import torch
 
-    library = torch.library.Library("torchvision", "DEF")
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for schema in SCHEMAS:
         library.define(schema)
     _declared.append(library)

@@ -28,6 +28,8 @@ class GDA(Facts):
         uniform: Take all classes as equally likely, whatever their counts.
     """
 
+    board = True
+
     shrink: Shrink = None
     uniform: bool = False
 

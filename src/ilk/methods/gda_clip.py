@@ -46,6 +46,8 @@ class GDAZeroShot(Facts):
         seed: Draws the folds.
     """
 
+    board = True
+
     needs_hints: ClassVar[bool] = True
 
     alpha: float | None = None

@@ -93,6 +93,8 @@ class KNearest(Facts):
         seed: Draws the rows that are left out where there are more than 2,000.
     """
 
+    board = True
+
     k: int | None = None
     seed: int = 0
 

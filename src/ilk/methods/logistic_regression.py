@@ -42,6 +42,8 @@ class LogisticRegression(Facts):
         seed: Draws the folds.
     """
 
+    board = True
+
     C: float | None = None
     folds: int = 5
     seed: int = 0

@@ -30,6 +30,8 @@ class NaiveBayes(Facts):
             estimate, which for any feature above the floor is what this gives too.
     """
 
+    board = True
+
     floor: float = 1e-3
 
     def __post_init__(self) -> None:

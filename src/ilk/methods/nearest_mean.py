@@ -54,6 +54,8 @@ class NearestClassMean(Facts):
         scaled: Divide each feature by its standard deviation before rows get length 1.
     """
 
+    board = True
+
     scaled: bool = True
 
     def fit(self, data: Data) -> UnitMeans:

@@ -39,6 +39,8 @@ class Ridge(Facts):
             predicted without themselves, on 19 penalties.
     """
 
+    board = True
+
     alpha: float | None = None
 
     def __post_init__(self) -> None:

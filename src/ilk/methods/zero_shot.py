@@ -25,6 +25,8 @@ class ZeroShot(Facts):
         scale: Factor of the cosines, > 0; CLIP learnt 100, the inverse of its temperature.
     """
 
+    board = True
+
     needs_hints: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ilk.report.board import leaderboard_json
 from ilk.report.evidence import Evidence
 from ilk.report.render import render, write
-from ilk.report.tables import leaderboard_json
 
 __all__ = ["Evidence", "leaderboard_json", "render", "write"]

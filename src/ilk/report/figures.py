@@ -78,7 +78,8 @@ class Figures:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether the top answer is true, `[n]`."""
-        return self.y == self.answer
+        same: NDArray[np.bool_] = np.equal(self.y, self.answer)
+        return same
 
     @cached_property
     def pairs(self) -> list[Pair]:

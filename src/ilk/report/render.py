@@ -15,7 +15,8 @@ from markupsafe import Markup
 from ilk.errors import OutputError
 from ilk.metrics import Interval
 from ilk.report import charts, tables
-from ilk.report.evidence import Evidence
+from ilk.report.board import board
+from ilk.report.evidence import Evidence, Suspect
 from ilk.report.figures import BINS, Figures
 from ilk.report.pictures import Picture, picture
 from ilk.report.story import headline, story
@@ -66,7 +67,7 @@ def render(evidence: Evidence) -> str:
         notes=[note for note in dict.fromkeys(evidence.notes) if note != evidence.folds_note],
         tiles=_tiles(evidence, judged),
         story=story(evidence, judged),
-        board=tables.board(evidence),
+        board=board(evidence),
         classes=tables.class_table(evidence, judged),
         matrix=tables.matrix(evidence, judged),
         names=[brief(name) for name in evidence.classes[: tables.MATRIX]],
@@ -146,7 +147,7 @@ def _share_tile(label: str, share: Interval) -> Tile:
 def _gallery(
     items: Sequence[Any], e: Evidence, says: Callable[[Any], tuple[Path, tuple[str, ...]]]
 ) -> Gallery:
-    shown = [says(item) for item in items[:PICTURES]]
+    shown = [says(item) for item in items]
     root = e.images.root
     return Gallery(
         [picture(file, root, *text) for file, text in shown], max(0, len(items) - PICTURES)
@@ -163,11 +164,11 @@ def _mistakes(e: Evidence, judged: Figures) -> Gallery:
 
 
 def _suspects(e: Evidence) -> Gallery:
-    return _gallery(
-        e.suspects,
-        e,
-        lambda s: (s[0], (f"labelled {brief(s[1])}, looks like {brief(s[2])}", f"score {s[3]:.2f}")),
-    )
+    def says(suspect: Suspect) -> tuple[Path, tuple[str, ...]]:
+        file, given, looks, score = suspect
+        return file, (f"labelled {brief(given)}, looks like {brief(looks)}", f"score {score:.2f}")
+
+    return _gallery(e.suspects, e, says)
 
 
 def _listed(e: Evidence) -> list[tuple[str, str, str, str]]:
@@ -179,4 +180,4 @@ def _listed(e: Evidence) -> list[tuple[str, str, str, str]]:
 
 
 def _unknowns(e: Evidence) -> Gallery:
-    return _gallery(e.unknowns, e, lambda u: (u[0], (f"unknown score {u[1]:.3g}",)))
+    return _gallery(e.unknowns, e, lambda u: (u[0], (f"score {u[1]:.3g}",)))

@@ -147,6 +147,8 @@ def _unknown(e: Evidence, judged: Figures) -> str:
     if not len(judged):
         return said + "."
     flagged = int(np.sum(e.unknown))
+    if not flagged:
+        return f"{said}; none of {len(judged):,} judged images was."
     return (
         f"{said}, and {flagged:,} of {len(judged):,} judged images "
         f"({percent(flagged / len(judged))}) {'was' if flagged == 1 else 'were'}."
@@ -170,5 +172,5 @@ def _refused(e: Evidence) -> str:
 def _suspects(e: Evidence) -> str:
     if not e.suspects:
         return ""
-    n = len(e.suspects)
-    return f"{count(n, 'label')} {'looks' if n == 1 else 'look'} wrong and should be checked by eye."
+    look = "looks" if len(e.suspects) == 1 else "look"
+    return f"{count(len(e.suspects), 'label')} {look} wrong and should be checked by eye."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -14,75 +15,17 @@ from markupsafe import Markup
 from ilk.report.charts import interval_bar, share_bar
 from ilk.report.evidence import Evidence
 from ilk.report.figures import ClassScore, Figures, SetSize
-from ilk.report.words import bare, between, brief, name_of, plain, seconds
+from ilk.report.words import bare, between, brief, name_of, plain
 
 if TYPE_CHECKING:
     from ilk.images import Row
 
-TRIED = 60  # leaderboard rows
 CLASSES = 40  # class rows in sight; up to FOLDED more behind a fold
 FOLDED = 1_000
 MATRIX = 20  # classes of a confusion matrix that a page can hold
 PAIRS = 40  # confused pairs told instead of a larger matrix
 EXAMPLES = 3  # files named for each reason of the intake
 FAINTEST, HEAT = 0.06, 0.5  # tints of mistakes; deeper would cost the numbers their contrast
-
-
-@dataclass(frozen=True)
-class TriedRow:
-    """One line of the leaderboard; without figures where it could not be run."""
-
-    encoder: str
-    method: str
-    mark: str
-    figures: tuple[str, ...]
-    interval: str
-    bar: Markup
-    note: str
-
-
-@dataclass(frozen=True)
-class Board:
-    """The leaderboard, the ends of its bars, and how many rows are left out."""
-
-    rows: list[TriedRow]
-    low: str
-    high: str
-    left_out: int
-
-
-def board(e: Evidence) -> Board:
-    """The leaderboard in the order given; the winner's row is never left out."""
-    rows = list(e.results)
-    chosen = [r for r in rows[TRIED:] if (r.encoder, r.method) == (e.encoder, e.method)]
-    shown = rows[: TRIED - len(chosen)] + chosen
-    lows = [r.scores.accuracy.low for r in shown if r.scores is not None]
-    low = max(0.0, np.floor((min(lows, default=0.0)) * 20) / 20)
-    made = []
-    for r in shown:
-        won = (r.encoder, r.method) == (e.encoder, e.method)
-        mark = "chosen" if won else "as good" if r.tied and r.scores is not None else ""
-        s = r.scores
-        made.append(
-            TriedRow(
-                plain(r.encoder),
-                plain(r.method),
-                mark,
-                ()
-                if s is None
-                else (
-                    bare(s.accuracy.value),
-                    bare(s.macro_accuracy),
-                    f"{s.log_loss:.3f}",
-                    bare(s.calibration_error),
-                    seconds(r.seconds),
-                ),
-                "" if s is None else between(s.accuracy),
-                Markup("") if s is None else interval_bar(s.accuracy, low, 1.0),
-                plain(r.note),
-            )
-        )
-    return Board(made, f"{100 * low:.0f}", "100", len(rows) - len(shown))
 
 
 @dataclass(frozen=True)
@@ -125,7 +68,8 @@ def class_table(e: Evidence, judged: Figures) -> ClassTable:
         scores = sorted(scores, key=lambda c: (c.n == 0, c.recall.value if c.n else 0.0, -c.n))
     rows = [_class_row(e, c) for c in scores[: CLASSES + FOLDED]]
     left_out = len(scores) - len(rows)
-    return ClassTable(tuple(e.counts), rows[:CLASSES], rows[CLASSES:], left_out, not _is_a_part(e, judged))
+    tells_judged = not _is_a_part(e, judged)
+    return ClassTable(tuple(e.counts), rows[:CLASSES], rows[CLASSES:], left_out, tells_judged)
 
 
 def _is_a_part(e: Evidence, judged: Figures) -> bool:
@@ -144,7 +88,7 @@ def _class_row(e: Evidence, c: ClassScore) -> ClassRow:
         between(c.recall) if c.n else "",
         interval_bar(c.recall) if c.n else Markup(""),
         "–" if c.precision is None else bare(c.precision),
-        f"{brief(e.classes[pair.answer])} ({pair.count:,})" if pair else "",
+        f"{brief(e.classes[pair.answer])}\N{NO-BREAK SPACE}({pair.count:,})" if pair else "",
     )
 
 
@@ -174,17 +118,14 @@ def matrix(e: Evidence, judged: Figures) -> list[tuple[str, list[Cell]]]:
     return [
         (
             brief(e.classes[i]),
-            [
-                Cell(int(counts[i, j]), _heat(float(shares[i, j]) / worst), i == j)
-                for j in range(k)
-            ],
+            [Cell(int(counts[i, j]), _heat(float(shares[i, j]) / worst), i == j) for j in range(k)],
         )
         for i in range(k)
     ]
 
 
 def _heat(share: float) -> float:
-    return round(FAINTEST + (HEAT - FAINTEST) * min(share, 1.0) ** 0.5, 3)
+    return round(FAINTEST + (HEAT - FAINTEST) * sqrt(min(share, 1.0)), 3)
 
 
 @dataclass(frozen=True)
@@ -251,6 +192,7 @@ class IntakeRow:
 
     became: str
     reason: str
+    means: str
     count: str
     examples: list[tuple[str, str]]
     left_out: int
@@ -265,34 +207,15 @@ def intake_rows(e: Evidence) -> list[IntakeRow]:
 
 
 def _intake_row(e: Evidence, key: tuple[str, str], n: int) -> IntakeRow:
+    from ilk.images import REASONS
+
     status, reason = key
     wanted = 0 if status == "used" else EXAMPLES
     matching: Sequence[Row] = list(
         islice((r for r in e.images.rows if (r.status, r.reason) == key), wanted)
     )
     examples = [(name_of(row.path), brief(row.detail)) for row in matching]
-    return IntakeRow(status, plain(reason), f"{n:,}", examples, max(0, n - wanted) if wanted else 0)
-
-
-def leaderboard_json(e: Evidence) -> dict[str, Any]:
-    """The leaderboard as plain values, best first, with what is needed to repeat it."""
-    return {
-        "winner": {"encoder": plain(e.encoder), "method": plain(e.method)},
-        "honest_accuracy": asdict(e.honest) if e.honest is not None else None,
-        "folds": plain(e.folds_note),
-        "seed": e.seed,
-        "version": plain(e.version),
-        "date": plain(e.date),
-        "command": plain(e.command),
-        "rows": [
-            {
-                "encoder": plain(r.encoder),
-                "method": plain(r.method),
-                "scores": asdict(r.scores) if r.scores is not None else None,
-                "seconds": r.seconds,
-                "note": plain(r.note),
-                "tied": bool(r.tied),
-            }
-            for r in e.results
-        ],
-    }
+    means = REASONS.get(reason, "")
+    return IntakeRow(
+        status, plain(reason), means, f"{n:,}", examples, max(0, n - wanted) if wanted else 0
+    )

@@ -1,0 +1,298 @@
+"""The commands as a user types them: what they write, what they say, how they end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import write_digits
+from ilk.cli import run
+
+QUICK = ["--encoder", "pixels", "--method", "GDA", "--method", "NearestClassMean"]
+HEADINGS = ["path", "name", "probability", "set", "unknown", "unknown_score", "error"]
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The sentence at the end of standard error."""
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("digits")
+    write_digits(home / "train", {"zero 0": 40, "one 1": 50, "vier 4": 30})
+    write_digits(home / "test", {"zero 0": 20, "one 1": 15, "vier 4": 20}, seed=99)
+    return home
+
+
+@pytest.fixture(scope="module")
+def kinds(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("model") / "kinds"
+    assert run(["fit", str(digits), "--out", str(out), *QUICK]) == 0
+    return out
+
+
+def test_fit_writes_the_folder_that_is_promised(kinds: Path, digits: Path) -> None:
+    names = {path.name for path in kinds.iterdir()}
+    assert {"model.safetensors", "model.json", "leaderboard.json", "intake.json"} <= names
+    assert "report.html" in names
+    about = json.loads((kinds / "model.json").read_text())
+    assert about["classes"] == ["one 1", "vier 4", "zero 0"]
+    assert about["encoder"]["name"] == "pixels/8x8x1"
+    assert about["metrics"]["judged"]["accuracy"]["value"] > 0.95
+    assert about["metrics"]["judged_on"] == "the test part, scored once"
+    board = json.loads((kinds / "leaderboard.json").read_text())
+    assert {row["method"] for row in board["rows"]} == {"GDA()", "NearestClassMean()"}
+    assert board["command"].startswith("ilk fit ")
+    intake = json.loads((kinds / "intake.json").read_text())
+    assert len(intake["rows"]) == sum(len(files) for _, _, files in os.walk(digits))
+
+
+def test_predict_keeps_the_order_and_tells_what_it_could_not_read(
+    kinds: Path, digits: Path, tmp_path: Path
+) -> None:
+    good = sorted((digits / "test" / "vier 4").iterdir())[:2]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(good[0].read_bytes()[:60])
+    inputs = [str(good[1]), str(broken), str(good[0]), str(tmp_path / "gone.png"), str(good[1])]
+    out = tmp_path / "rows.csv"
+    assert run(["predict", str(kinds), *inputs, "--out", str(out)]) == 1
+    rows = list(csv.DictReader(out.open()))
+    assert [row["path"] for row in rows] == inputs
+    assert [row["name"] for row in rows] == ["vier 4", "", "vier 4", "", "vier 4"]
+    assert rows[0] == rows[4]
+    assert "truncated" in rows[1]["error"]
+    assert "missing" in rows[3]["error"]
+    assert 0.5 < float(rows[0]["probability"]) <= 1
+
+
+def test_predict_streams_to_standard_output(
+    kinds: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["predict", str(kinds), str(digits / "test")]) == 0
+    rows = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert rows[0] == HEADINGS
+    files = sorted(p for p in (digits / "test").rglob("*.png"))
+    assert sorted(row[0] for row in rows[1:]) == [str(p) for p in files]
+
+
+def test_evaluate_gives_the_figures_that_fit_gave(
+    kinds: Path, digits: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "evaluation.json"
+    assert run(["evaluate", str(kinds), str(digits), "--out", str(out)]) == 0
+    told = json.loads((kinds / "model.json").read_text())["metrics"]["judged"]
+    again = json.loads(out.read_text())
+    assert again["n"] == told["n"] == 55
+    assert again["accuracy"] == told["accuracy"]
+    assert again["log_loss"] == pytest.approx(told["log_loss"], rel=1e-6)
+
+
+def test_the_same_command_gives_the_same_model(kinds: Path, digits: Path, tmp_path: Path) -> None:
+    assert run(["fit", str(digits), "--out", str(tmp_path / "k"), *QUICK]) == 0
+    first, second = (folder / "model.safetensors" for folder in (kinds, tmp_path / "k"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_check_ends_in_one_when_something_was_refused(tmp_path: Path) -> None:
+    home = write_digits(tmp_path / "d", {"a1": 5, "b2": 5})
+    assert run(["check", str(home)]) == 0
+    (home / "a1" / "notes.png").write_text("no image")
+    report = tmp_path / "intake.json"
+    assert run(["check", str(home), "--out", str(report)]) == 1
+    refused = [r for r in json.loads(report.read_text())["rows"] if r["status"] == "refused"]
+    assert [(r["path"], r["reason"]) for r in refused] == [("a1/notes.png", "not an image")]
+
+
+def test_fit_goes_on_without_refused_files_and_strict_stops(tmp_path: Path) -> None:
+    home = write_digits(tmp_path / "d", {"a1": 9, "b2": 9})
+    victim = next(iter(sorted((home / "a1").iterdir())))
+    victim.write_bytes(victim.read_bytes()[:70])
+    assert run(["fit", str(home), "--out", str(tmp_path / "k"), *QUICK]) == 0
+    intake = json.loads((tmp_path / "k" / "intake.json").read_text())
+    reasons = [r["reason"] for r in intake["rows"] if r["status"] == "refused"]
+    assert reasons == ["truncated"]
+    assert run(["fit", str(home), "--out", str(tmp_path / "s"), "--strict", *QUICK]) == 1
+    assert not (tmp_path / "s" / "model.json").exists()
+
+
+BAD = {
+    "empty folder": ({}, [], 2, "empty"),
+    "no images in it": ({"notes.txt": b"hello"}, [], 2, "not an image"),
+    "unknown encoder": ({"a1": 4, "b2": 4}, ["--encoder", "pixls"], 2, "pixels"),
+    "unknown method": ({"a1": 4, "b2": 4}, ["--method", "GDDA"], 2, "GDA"),
+    "method that cannot be read": ({"a1": 4, "b2": 4}, ["--method", "GDA(shrink=)"], 2, "GDA("),
+    "field that is not there": ({"a1": 4, "b2": 4}, ["--method", "GDA(shrnk=1)"], 2, "shrnk"),
+    "two spellings": ({"Owl1": 4, "owl1": 4}, [], 2, "Owl1"),
+    "one class": ({"a1": 4}, [], 2, "only one class"),
+    "no label": ({"unlabelled1": 0}, [], 2, "zero-shot"),
+    "coverage out of range": ({"a1": 4, "b2": 4}, ["--coverage", "1.5"], 2, "between 0 and 1"),
+    "no such device": ({"a1": 4, "b2": 4}, ["--encoder", "pixels", "--device", "gpu9"], 2, "gpu9"),
+    "source that is not there": (None, [], 2, "not there"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_the_right_exit_code(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, options, code, says = BAD[case]
+    home = tmp_path / "source"
+    if content is not None:
+        home.mkdir()
+        for name, what in content.items():
+            if isinstance(what, bytes):
+                (home / name).write_bytes(what)
+            elif name.startswith("unlabelled"):
+                write_digits(tmp_path / "loose", {"a1": 3})
+                for file in (tmp_path / "loose" / "a1").iterdir():
+                    shutil.copy(file, home)
+            else:
+                write_digits(home, {name: what}, seed=len(name))
+    quick = [] if "--method" in options or "--encoder" in options else ["--encoder", "pixels"]
+    got = run(["fit", str(home), "--out", str(tmp_path / "k"), *quick, *options])
+    line = last_line(capsys)
+    assert got == code, line
+    assert line.startswith("ilk: ")
+    assert says in line
+    assert "Traceback" not in line
+
+
+def test_a_gpu_where_there_is_none(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    args = ["fit", str(digits), "--out", str(tmp_path / "k"), "--device", "cuda"]
+    assert run([*args, "--encoder", "local-dir:" + str(tmp_path)]) in (2, 3)
+    assert run(["doctor"]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("file,kind\na.png,cat\n", "label"),
+        ("path,label\ngone.png,cat\nlost.png,dog\n", "missing"),
+    ],
+)
+def test_tables_with_missing_columns_or_files(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    assert run(["fit", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "k")]) == 2
+    assert says in last_line(capsys)
+
+
+def test_one_image_a_class_still_gives_a_classifier_that_says_what_it_could_not_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = write_digits(tmp_path / "d", {"a1": 1, "b2": 1, "c3": 1})
+    assert run(["fit", str(home), "--out", str(tmp_path / "k"), *QUICK]) == 0
+    assert "single labelled image" in capsys.readouterr().out
+    assert run(["predict", str(tmp_path / "k"), str(home)]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["name"] for row in rows] == ["a1", "b2", "c3"]
+    assert all(len(row["set"].split("|")) == 3 for row in rows)
+
+
+def test_a_class_with_one_image_beside_larger_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = write_digits(tmp_path / "d", {"a1": 12, "b2": 12, "c3": 1})
+    assert run(["fit", str(home), "--out", str(tmp_path / "k"), *QUICK]) == 0
+    assert "one class has a single image" in capsys.readouterr().out
+
+
+def test_unlabelled_images_beside_labelled_ones_are_named_and_kept_out_of_the_scores(
+    tmp_path: Path,
+) -> None:
+    home = write_digits(tmp_path / "d", {"a1": 12, "b2": 12, "unlabelled/x1": 6})
+    for i, file in enumerate(sorted((home / "unlabelled" / "x1").iterdir())):
+        shutil.move(file, home / "unlabelled" / f"u{i}.png")
+    (home / "unlabelled" / "x1").rmdir()
+    assert run(["fit", str(home), "--out", str(tmp_path / "k"), *QUICK]) == 0
+    about = json.loads((tmp_path / "k" / "model.json").read_text())
+    assert about["classes"] == ["a1", "b2"]
+    assert about["data"]["train"] == 24 - (12 - len(list((home / "a1").iterdir())))
+
+
+def test_another_folder_than_a_model_is_refused(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["predict", str(digits), "x.png"]) == 4
+    assert "ilk fit" in last_line(capsys)
+
+
+def test_a_model_of_a_newer_version_is_refused(
+    kinds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(kinds, tmp_path / "k")
+    about = json.loads((tmp_path / "k" / "model.json").read_text())
+    about["version"] = 99
+    (tmp_path / "k" / "model.json").write_text(json.dumps(about))
+    assert run(["predict", str(tmp_path / "k"), "x.png"]) == 4
+    assert "newer ilk" in last_line(capsys)
+
+
+def test_the_output_is_looked_at_before_the_work(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    assert run(["fit", str(digits), "--out", str(tmp_path), *QUICK]) == 5
+    assert "no model of ilk" in last_line(capsys)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_ctrl_c_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+    digits: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ilk.fitting.fill", stop)
+    assert run(["fit", str(digits), "--out", str(tmp_path / "k"), *QUICK]) == 130
+    assert "same command goes on" in last_line(capsys)
+
+
+def test_store_shows_and_clears(
+    kinds: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = write_digits(tmp_path / "d", {"a1": 6, "b2": 6})
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "own.sqlite"))
+    assert run(["fit", str(home), "--out", str(tmp_path / "k"), *QUICK]) == 0
+    assert run(["store"]) == 0
+    assert "pixels/8x8x1" in capsys.readouterr().out
+    assert run(["store", "--clear", "--encoder", "pixel"]) == 2
+    assert run(["store", "--clear"]) == 0
+    assert "12 rows cleared" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args", [["--help"], ["fit", "--help"], ["methods"], ["methods", "GDA"]])
+def test_help_is_there(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(args) == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from ilk.cli import run; run(['--help']);"
+        "bad = {'numpy', 'torch', 'rich', 'sklearn', 'PIL'} & set(sys.modules); sys.exit(bool(bad))"
+    )
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    assert time.perf_counter() - began < 5
