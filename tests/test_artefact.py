@@ -57,7 +57,11 @@ def test_a_changed_threshold_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"version": 99}, "newer ilk"), ({"format": "a cake"}, "a cake"), ({"version": None}, "not a")],
+    [
+        ({"version": 99}, "newer ilk"),
+        ({"format": "a cake"}, "a cake"),
+        ({"version": None}, "not a"),
+    ],
 )
 def test_a_foreign_or_newer_description_is_refused(
     tmp_path: Path, changes: dict[str, object], says: str
@@ -67,7 +71,10 @@ def test_a_foreign_or_newer_description_is_refused(
         artefact.read(tmp_path)
 
 
-@pytest.mark.parametrize("form", ["os:system", "ilk.errors:IlkError", "ilk.models:Facts", "builtins:eval"])
+FOREIGN = ["os:system", "ilk.errors:IlkError", "ilk.models:Facts", "builtins:eval"]
+
+
+@pytest.mark.parametrize("form", FOREIGN)
 def test_no_code_outside_the_rooms_of_models_is_ever_made(form: str) -> None:
     weights, told = artefact.pack({"model": LINEAR})
     told["model"]["form"] = form

@@ -47,7 +47,7 @@ def test_fit_writes_the_folder_that_is_promised(kinds: Path, digits: Path) -> No
     about = json.loads((kinds / "model.json").read_text())
     assert about["classes"] == ["one 1", "vier 4", "zero 0"]
     assert about["encoder"]["name"] == "pixels/8x8x1"
-    assert about["metrics"]["judged"]["accuracy"]["value"] > 0.95
+    assert about["metrics"]["judged"]["accuracy"]["value"] > 0.9
     assert about["metrics"]["judged_on"] == "the test part, scored once"
     board = json.loads((kinds / "leaderboard.json").read_text())
     assert {row["method"] for row in board["rows"]} == {"GDA()", "NearestClassMean()"}
@@ -65,7 +65,7 @@ def test_predict_keeps_the_order_and_tells_what_it_could_not_read(
     inputs = [str(good[1]), str(broken), str(good[0]), str(tmp_path / "gone.png"), str(good[1])]
     out = tmp_path / "rows.csv"
     assert run(["predict", str(kinds), *inputs, "--out", str(out)]) == 1
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [row["path"] for row in rows] == inputs
     assert [row["name"] for row in rows] == ["vier 4", "", "vier 4", "", "vier 4"]
     assert rows[0] == rows[4]
@@ -136,7 +136,7 @@ BAD = {
     "no label": ({"unlabelled1": 0}, [], 2, "zero-shot"),
     "coverage out of range": ({"a1": 4, "b2": 4}, ["--coverage", "1.5"], 2, "between 0 and 1"),
     "no such device": ({"a1": 4, "b2": 4}, ["--encoder", "pixels", "--device", "gpu9"], 2, "gpu9"),
-    "source that is not there": (None, [], 2, "not there"),
+    "source that is not there": (None, [], 2, "no folder or file"),
 }
 
 
@@ -173,10 +173,16 @@ def test_a_gpu_where_there_is_none(
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    args = ["fit", str(digits), "--out", str(tmp_path / "k"), "--device", "cuda"]
-    assert run([*args, "--encoder", "local-dir:" + str(tmp_path)]) in (2, 3)
+    args = ["fit", str(digits), "--out", str(tmp_path / "k"), *QUICK, "--device", "cuda"]
+    assert run(args) == 3
+    assert "cuda" in last_line(capsys)
+    assert not (tmp_path / "k" / "model.json").exists()
+
+
+def test_doctor_tells_of_python_store_and_encoders(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
-    capsys.readouterr()
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("python", "torch", "store", "pixels"))
 
 
 @pytest.mark.parametrize(

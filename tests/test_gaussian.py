@@ -22,8 +22,10 @@ def rows(n=3000, d=24, k=5, offset=100.0, seed=0):
     """Float32 rows far from 0 whose classes have unequal counts; class k - 1 has none."""
     rng = np.random.default_rng(seed)
     y = np.minimum(rng.geometric(0.4, n) - 1, k - 2)
-    x = offset + 5 * rng.standard_normal((k, d))[y] + rng.standard_normal((n, d)) @ np.diag(
-        np.linspace(0.2, 2, d)
+    x = (
+        offset
+        + 5 * rng.standard_normal((k, d))[y]
+        + rng.standard_normal((n, d)) @ np.diag(np.linspace(0.2, 2, d))
     )
     return x.astype(np.float32), y, k
 
@@ -31,7 +33,9 @@ def rows(n=3000, d=24, k=5, offset=100.0, seed=0):
 def brute(x, y, k):
     """Means and within-class scatter, one row at a time in float64."""
     x = x.astype(np.float64)
-    means = np.array([x[y == c].mean(0) if np.any(y == c) else np.zeros(x.shape[1]) for c in range(k)])
+    means = np.array(
+        [x[y == c].mean(0) if np.any(y == c) else np.zeros(x.shape[1]) for c in range(k)]
+    )
     scatter = np.zeros((x.shape[1],) * 2)
     for row, c in zip(x, y, strict=True):
         scatter += np.outer(row - means[c], row - means[c])
@@ -119,7 +123,9 @@ def test_a_covariance_that_is_singular_is_solved_where_it_is_not():
     s = np.zeros((6, 6))
     s[:4, :4] = root @ root.T + np.eye(4)
     right = np.vstack([rng.standard_normal((4, 2)), np.zeros((2, 2))])
-    np.testing.assert_allclose(solve(s, right)[:4], np.linalg.solve(s[:4, :4], right[:4]), rtol=1e-6)
+    np.testing.assert_allclose(
+        solve(s, right)[:4], np.linalg.solve(s[:4, :4], right[:4]), rtol=1e-6
+    )
     assert np.isfinite(solve(np.zeros((3, 3)), np.ones((3, 1)))).all()
 
 

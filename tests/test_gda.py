@@ -29,7 +29,12 @@ def test_the_posterior_is_that_of_the_densities(shrink, uniform):
     stats = class_statistics(data.x, data.y, 3)
     prior = np.full(3, 1 / 3) if uniform else data.counts() / len(data)
     s = covariance(stats, shrink)
-    density = np.stack([multivariate_normal(data.x[data.y == c].mean(0, dtype=float), s).logpdf(new) for c in range(3)])
+    density = np.stack(
+        [
+            multivariate_normal(data.x[data.y == c].mean(0, dtype=float), s).logpdf(new)
+            for c in range(3)
+        ]
+    )
     np.testing.assert_allclose(
         log_softmax(logits, axis=1), log_softmax(density.T + np.log(prior), axis=1), atol=1e-4
     )

@@ -14,7 +14,9 @@ def pictures(n=200, d=30, k=5, seed=0, noise=0.6, text=0.5):
     """Unit-ish features about class directions, and texts that point roughly there."""
     rng = np.random.default_rng(seed)
     means = np.random.default_rng(99).standard_normal((k, d))
-    mix = np.linalg.qr(np.random.default_rng(98).standard_normal((d, d)))[0] * np.geomspace(3, 0.1, d)
+    mix = np.linalg.qr(np.random.default_rng(98).standard_normal((d, d)))[0] * np.geomspace(
+        3, 0.1, d
+    )
     y = rng.choice(k, n, p=np.arange(1, k + 1) / (k * (k + 1) / 2))
     x = 0.5 * means[y] + noise * rng.standard_normal((n, d)) @ mix
     hints = means + text * np.random.default_rng(97).standard_normal((k, d))
@@ -34,10 +36,7 @@ def gaussian_scores(train, new):
     s = np.cov(centred.T)
     p = d * np.linalg.inv((n - 1) * s + np.trace(s) * np.eye(d))
     return np.stack(
-        [
-            unit(new) @ p @ m - 0.5 * m @ p @ m + np.log(1 / train.k)
-            for m in means
-        ],
+        [unit(new) @ p @ m - 0.5 * m @ p @ m + np.log(1 / train.k) for m in means],
         axis=1,
     )
 
@@ -86,11 +85,16 @@ def test_alpha_is_the_smallest_of_the_most_accurate_on_folds_of_the_training_row
 
 
 def test_both_together_are_more_often_right_than_either():
-    train, test = pictures(n=40, noise=0.9, text=1.0), pictures(n=2000, seed=1, noise=0.9, text=1.0)
+    test = pictures(n=2000, seed=1, text=1.2)
     hits = lambda logits: np.mean(logits.argmax(1) == test.y)  # noqa: E731
-    both = hits(GDAZeroShot().fit(train).logits(test.x))
-    assert both > hits(ZeroShot().fit(train).logits(test.x))
-    assert both > hits(gaussian_scores(train, test.x))
+    both, one, other = [], [], []
+    for seed in range(10):
+        pool = pictures(n=300, seed=seed + 2, text=1.2)
+        train = pool.rows(np.concatenate([np.flatnonzero(pool.y == c)[:3] for c in range(5)]))
+        both.append(hits(GDAZeroShot().fit(train).logits(test.x)))
+        one.append(hits(ZeroShot().fit(train).logits(test.x)))
+        other.append(hits(gaussian_scores(train, test.x)))
+    assert np.mean(both) > max(np.mean(one), np.mean(other)) + 0.01
 
 
 def test_a_class_without_a_row_is_known_by_its_text():
@@ -116,7 +120,9 @@ def test_the_length_of_a_row_says_nothing():
     for method in (ZeroShot(), GDAZeroShot()):
         model = method.fit(data)
         np.testing.assert_allclose(
-            softmax(model.logits(5 * data.x), axis=1), softmax(model.logits(data.x), axis=1), atol=1e-4
+            softmax(model.logits(5 * data.x), axis=1),
+            softmax(model.logits(data.x), axis=1),
+            atol=1e-4,
         )
 
 

@@ -46,7 +46,7 @@ def test_the_closed_form_misses_what_leaving_out_misses(n):
 
 
 def test_the_penalty_is_that_of_the_least_left_out_error():
-    data = digits(150)
+    data = digits(60)
     members = one_hot(data.y, 10)
     level = principal(data.x).squares.mean()
     wrong = []
@@ -59,7 +59,7 @@ def test_the_penalty_is_that_of_the_least_left_out_error():
         wrong.append(miss)
     best = level * ridge.PATH[np.argmin(wrong)]
     assert 0 < np.argmin(wrong) < len(wrong) - 1
-    x = digits(600).x[150:]
+    x = digits(600).x[60:]
     np.testing.assert_allclose(
         Ridge().fit(data).logits(x), Ridge(alpha=float(best)).fit(data).logits(x), rtol=1e-9
     )

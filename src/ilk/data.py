@@ -39,8 +39,8 @@ class Data:
     x: NDArray[Any]
     y: Labels
     classes: tuple[str, ...]
-    domain: Labels = field(default=None)  # type: ignore[assignment]
-    bag: Labels = field(default=None)  # type: ignore[assignment]
+    domain: Labels = field(default=None)  # type: ignore[arg-type]
+    bag: Labels = field(default=None)  # type: ignore[arg-type]
     hints: Features | None = None
 
     def __post_init__(self) -> None:

@@ -44,15 +44,20 @@ class Planted:
     images: int
 
 
-def make(folder: Path, seed: int = 0) -> Planted:
+def make(folder: Path, seed: int = 0, *, trouble: bool = True) -> Planted:
     """Write `folder/digits` (train, test) and `folder/not-digits`; an older demo is replaced.
+
+    Args:
+        folder: Where to write.
+        seed: Of the split and of the trouble.
+        trouble: Plant some; without, the digits are as scikit-learn has them.
 
     Raises:
         OutputError: The folder cannot be written or holds something else.
     """
     try:
         _clear(folder)
-        planted = _digits(folder / "digits", np.random.default_rng(seed), seed)
+        planted = _digits(folder / "digits", seed, trouble)
         _strangers(folder / "not-digits", np.random.default_rng(seed))
         text = json.dumps(asdict(planted), indent=1)
         (folder / "planted.json").write_text(text + "\n", encoding="utf-8")
@@ -69,21 +74,24 @@ def _clear(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _digits(home: Path, rng: np.random.Generator, seed: int) -> Planted:
+def _digits(home: Path, seed: int, trouble: bool) -> Planted:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    digits = load_digits()
+    digits, rng = load_digits(), np.random.default_rng(seed)
     pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)
     train, test = train_test_split(
         np.arange(len(pixels)), test_size=TEST_SHARE, random_state=seed, stratify=digits.target
     )
-    flipped = rng.choice(train, round(WRONG_SHARE * len(train)), replace=False)
+    share = WRONG_SHARE if trouble else 0.0
+    flipped = rng.choice(train, round(share * len(train)), replace=False)
     shown = digits.target.copy()
     shown[flipped] = (shown[flipped] + rng.integers(1, 10, len(flipped))) % 10
     for split, index in (("train", train), ("test", test)):
         for i in index:
             _write(home / _place(split, shown[i], i), pixels[i])
+    if not trouble:
+        return Planted({}, [], [], [], len(pixels))
     clean = rng.permutation(np.setdiff1d(train, flipped))
     return Planted(
         wrong={_place("train", shown[i], i): str(digits.target[i]) for i in flipped.tolist()},

@@ -12,6 +12,7 @@ from ilk.classifier import Classifier
 from ilk.data import Data, Features
 from ilk.encode import fill
 from ilk.encoders import Embeds, EmbedsText, defaults, resolve
+from ilk.encoders.device import check
 from ilk.errors import InputError
 from ilk.finish import Work, finish
 from ilk.images import Images
@@ -54,6 +55,7 @@ def fit(
     plan, held = plan or Plan(), store if store is not None else Store()
     for text in plan.methods:
         methods.parse(text)
+    check(plan.device)
     divide(images, plan)
     encoders = _encoders(images, plan, say)
     images = images.refuse(fill(images, encoders, held, progress=progress))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.sparse import csr_array
 
 from ilk.data import Labels
 
@@ -65,39 +66,40 @@ def class_statistics(
     """Counts, means and within-class scatter of rows `x [n, d]` with classes `y [n]`, all >= 0.
 
     Two passes, so that nothing cancels: class means first, then each chunk less its class means is
-    squared in float32 and added in float64. What the rounding of a mean to float32 leaves over is
-    known and taken off exactly.
+    squared in float32 and added in float64. What rounding left over of the means is summed on the
+    way and taken off exactly.
     """
     counts = np.bincount(y, minlength=k).astype(np.int64)
-    means = class_means(x, y, counts, chunk)
-    rounded = means.astype(np.float32)
+    near = class_means(x, y, counts, chunk).astype(np.float32)
     d = x.shape[1]
-    scatter = np.zeros(d if diagonal else (d, d))
+    scatter, left = np.zeros(d if diagonal else (d, d)), np.zeros((k, d))
     for part in _parts(len(x), chunk):
-        z = np.asarray(x[part], np.float32) - rounded[y[part]]
+        z = np.asarray(x[part], np.float32) - near[y[part]]
         scatter += np.einsum("ij,ij->j", z, z) if diagonal else z.T @ z
-    left = (means - rounded) * np.sqrt(counts)[:, None]
+        left += _sums(z, y[part], k)
+    left /= np.sqrt(np.maximum(counts, 1))[:, None]
     scatter -= np.einsum("ij,ij->j", left, left) if diagonal else left.T @ left
+    means = near + left / np.sqrt(np.maximum(counts, 1))[:, None]
     return Statistics(counts, means, np.maximum(scatter, 0.0) if diagonal else scatter)
 
 
 def class_means(x: NDArray[Any], y: Labels, counts: Labels, chunk: int = CHUNK) -> Matrix:
-    """Mean of each class, `[k, d]` float64; zeros where a class has no row.
+    """Mean of each class, `[k, d]` float64, good to float32; zeros where a class has no row.
 
     Rows are taken less the first chunk's mean, so that float32 sums keep their digits.
     """
-    from scipy.sparse import csr_array
-
-    k = len(counts)
     shift = np.asarray(x[:chunk]).mean(0, dtype=np.float64).astype(np.float32)
-    sums = np.zeros((k, x.shape[1]))
+    sums = np.zeros((len(counts), x.shape[1]))
     for part in _parts(len(x), chunk):
-        z = np.asarray(x[part], np.float32) - shift
-        rows = np.arange(len(z))
-        members = csr_array((np.ones(len(z), np.float32), (y[part], rows)), shape=(k, len(z)))
-        sums += members @ z
+        sums += _sums(np.asarray(x[part], np.float32) - shift, y[part], len(counts))
     means = shift + sums / np.maximum(counts, 1)[:, None]
     return np.where(counts[:, None] > 0, means, 0.0)
+
+
+def _sums(z: NDArray[np.float32], y: Labels, k: int) -> NDArray[np.float32]:
+    """Sum of the rows of each class, `[k, d]`."""
+    ones, rows = np.ones(len(y), np.float32), np.arange(len(y))
+    return np.asarray(csr_array((ones, (y, rows)), shape=(k, len(y))) @ z)
 
 
 def _parts(n: int, chunk: int) -> Iterator[slice]:
@@ -195,8 +197,7 @@ def solve(covariance: Matrix, right: Matrix) -> Matrix:
 
     A ridge of 1e-9 of the mean variance, tenfold as often as needed, keeps the factor real.
     """
-    level = float(np.trace(covariance)) / len(covariance)
-    ridge = 1e-9 * level
+    ridge = 1e-9 * (float(np.trace(covariance)) / len(covariance) or 1.0)
     while True:
         try:
             factor = cho_factor(covariance + ridge * np.eye(len(covariance)), lower=True)

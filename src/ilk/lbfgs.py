@@ -16,7 +16,7 @@ NOISE = 2e-7  # a value summed from float32 terms is no surer than this
 
 
 def descend(
-    start: Point, curvature: Point, tolerance: float, *, most: int = 200, memory: int = 10
+    start: Point, curvature: Point, tolerance: float, *, most: int = 1000, memory: int = 10
 ) -> Generator[Point, Asked, Point]:
     """Yield points, be sent (value, gradient) of a convex function, return the lowest point.
 

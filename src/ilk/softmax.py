@@ -82,7 +82,7 @@ class Regressions:
             spread += (p - p * p).sum(0)
         curvature = spread[:, :, None] * self.squares
         curvature[:, :, :-1] += penalty
-        return np.asarray(np.maximum(curvature, 1e-6 * curvature.max()))
+        return np.asarray(np.maximum(curvature, 1e-6 * curvature.max() + 1e-9))
 
     def _evaluate(
         self, thetas: Thetas, which: list[int], penalty: float

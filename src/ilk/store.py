@@ -120,6 +120,10 @@ class Store:
         with self._lock:
             self._db.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_db"):
+            self._db.close()
+
     def _space_id(self, space: Space) -> int | None:
         row = self._db.execute("SELECT id, dim FROM spaces WHERE key = ?", (space.key,)).fetchone()
         if row and row[1] != space.dim:

@@ -7,7 +7,8 @@ repository, `clip/local-dir:PATH` a folder with the same files. Weights in pickl
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from ilk.encoders.configs import from_transformers, read_json
 from ilk.encoders.network import Network
 from ilk.encoders.preprocess import Preprocess
 from ilk.encoders.torchvision_ops import cure
-from ilk.errors import InputError
+from ilk.errors import InputError, Unavailable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,9 +83,10 @@ class ClipCheckpoint:
         from transformers import AutoModel
 
         try:
-            model = AutoModel.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            )
+            with _no_bar():
+                model = AutoModel.from_pretrained(
+                    self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                )
         except (RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"cannot make a network of {self.folder}: {why}") from error
@@ -108,7 +110,15 @@ class ClipCheckpoint:
         cure()
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        try:
+            return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        except ImportError as error:  # SigLIP's, where it comes without its compiled form
+            raise Unavailable(
+                f"the tokenizer of {self.folder} needs another package; "
+                "run: pip install sentencepiece protobuf"
+            ) from error
+        except (RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
+            raise InputError(f"cannot read the tokenizer of {self.folder}: {error}") from error
 
     def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Texts as the network was trained to read them: SigLIP's are padded to full length."""
@@ -147,6 +157,21 @@ class Clip(Network):
                 found.append(_pooled(both.get_text_features(**tokens)).float().cpu().numpy())
         x = np.concatenate(found) if found else np.zeros((0, self.space.dim), np.float32)
         return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar of its own while it reads weights."""
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _pooled(features: Any) -> Tensor:
