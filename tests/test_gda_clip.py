@@ -85,11 +85,11 @@ def test_alpha_is_the_smallest_of_the_most_accurate_on_folds_of_the_training_row
 
 
 def test_both_together_are_more_often_right_than_either():
-    test = pictures(n=2000, seed=1, text=1.2)
+    test = pictures(n=2000, seed=1, text=1.2, noise=1.2)
     hits = lambda logits: np.mean(logits.argmax(1) == test.y)  # noqa: E731
     both, one, other = [], [], []
     for seed in range(10):
-        pool = pictures(n=300, seed=seed + 2, text=1.2)
+        pool = pictures(n=300, seed=seed + 2, text=1.2, noise=1.2)
         train = pool.rows(np.concatenate([np.flatnonzero(pool.y == c)[:3] for c in range(5)]))
         both.append(hits(GDAZeroShot().fit(train).logits(test.x)))
         one.append(hits(ZeroShot().fit(train).logits(test.x)))

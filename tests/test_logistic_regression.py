@@ -126,11 +126,11 @@ def test_lbfgs_reaches_the_bottom_of_a_bent_valley_and_of_a_quadratic():
     def quadratic(x):
         return 1.0 + 0.5 * (x - low) @ h @ (x - low), h @ (x - low)
 
-    def quartic(x):
+    def valley(x):
         z = h @ (x - low)
-        return 1.0 + np.sum(z**4 / 4 + z**2 / 2), h @ (z**3 + z)
+        return np.sum(np.sqrt(1 + z * z)), h @ (z / np.sqrt(1 + z * z))
 
-    for f in (quadratic, quartic):
+    for f in (quadratic, valley):
         walk = descend(np.zeros(12), np.diag(h) + 0.0, 1e-13)
         point, asked = next(walk), 0
         while True:
@@ -140,4 +140,4 @@ def test_lbfgs_reaches_the_bottom_of_a_bent_valley_and_of_a_quadratic():
                 point = done.value
                 break
         np.testing.assert_allclose(point, low, atol=2e-3)
-        assert asked < 200
+        assert asked < 500

@@ -66,7 +66,7 @@ def learnable(data: Data, who: object) -> Data:
         NoLabels: There is no labelled row.
         InputError: The rows are not vectors.
     """
-    known = data.labelled()
+    known = data if (data.y >= 0).all() else data.labelled()  # spares a copy of the rows
     if not len(known):
         raise NoLabels(
             f"{type(who).__name__} learns from labels and there are none; "

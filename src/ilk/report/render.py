@@ -147,7 +147,7 @@ def _share_tile(label: str, share: Interval) -> Tile:
 def _gallery(
     items: Sequence[Any], e: Evidence, says: Callable[[Any], tuple[Path, tuple[str, ...]]]
 ) -> Gallery:
-    shown = [says(item) for item in items]
+    shown = [says(item) for item in items[:PICTURES]]
     root = e.images.root
     return Gallery(
         [picture(file, root, *text) for file, text in shown], max(0, len(items) - PICTURES)

@@ -8,13 +8,16 @@ Mahalanobis distance to the nearest class mean, under one covariance for all cla
 
 with half of S replaced by a sphere of the same trace, or more where estimating S asks for more
 (oracle approximating shrinkage), so that it holds with fewer rows than features, constant features
-and classes of one image. At least half, because that finds classes left out of digits better. The relative distance of Ren et al.
-2021, arXiv 2106.09022, is not used: it finds such near classes better still, but it takes away what
-is far from every class, and lets inverted or foreign pictures pass as known.
+and classes of one image. At least half, because that finds classes left out of digits better. The
+relative distance of Ren et al. 2021, arXiv 2106.09022, is not used: it finds such near classes
+better still, but it takes away what is far from every class, and lets inverted or foreign pictures
+pass as known.
 
 The threshold is a conformal quantile of scores that each row gets from a Gaussian of the other
 folds: an image drawn like the training images is called unknown with at most the stated
 probability. Distances of rows that the Gaussian was fitted on are smaller and would flag too many.
+With no more rows than features the rate stays well below what was stated, because the Gaussian of
+all rows sits closer to new ones than those of the folds did.
 """
 
 from __future__ import annotations
