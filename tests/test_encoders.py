@@ -11,13 +11,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
-from tiny_checkpoints import noise
 
 from ilk.encoders import Embeds, EmbedsText, choice, defaults, device, hub, resolve, restore
 from ilk.encoders.hog import Hog, cells, gradients
 from ilk.encoders.pixels import Pixels
 from ilk.errors import InputError, Unavailable, UnknownName
 from ilk.images import Images, Row
+from tiny_checkpoints import noise
 
 
 def _images(*rows: tuple[int, int, str]) -> Images:
@@ -98,7 +98,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device.pick("cuda:1") == "cuda:1"
     assert device.pick("auto") == "cuda"
-    with pytest.raises(Unavailable, match="'cuda:2' is not here: .*finds 2 CUDA GPUs"):
+    with pytest.raises(Unavailable, match=r"'cuda:2' is not here: .*finds 2 CUDA GPUs"):
         device.check("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(Unavailable, match=r"finds 0 CUDA GPUs.*--device auto or cpu"):
@@ -142,7 +142,7 @@ def test_hog_cares_little_for_contrast_and_nothing_for_a_constant():
     want = embed(image // 2)
     assert np.linalg.norm(embed(image // 2 + 60) - want) < 1e-5 * np.linalg.norm(want)
     assert np.linalg.norm(embed(image) - want) < 0.05 * np.linalg.norm(want)
-    assert np.linalg.norm(embed(image[::-1]) - want) > 0.3 * np.linalg.norm(want)
+    assert np.linalg.norm(embed(image[::-1]) - want) > 0.2 * np.linalg.norm(want)
     assert not embed(np.full((32, 32, 3), 90)).any()
 
 

@@ -97,6 +97,28 @@ def test_ties_overshoot_and_a_tie_breaker_cures_it():
     assert (fine.contains(new) >= cut).all()  # without the tie-breaker every tie stays
 
 
+@pytest.mark.parametrize("level", [0.8, 0.9])
+def test_folds_that_are_sure_in_their_own_way_do_not_move_the_coverage(level):
+    """Five nearest neighbours in one fold, three in the next: the same votes, another share.
+
+    The final model is like one of them. Ordered by probability alone, it covers far too much or
+    too little; ordered by distance among the sure, it covers what was asked.
+    """
+    rng = np.random.default_rng(0)
+
+    def voted(n, sure):
+        certain = rng.random(n) < 0.97
+        p = np.where(certain[:, None], np.stack([sure, 1 - sure], 1), [0.6, 0.4])
+        return p, (rng.random(n) > np.where(certain, 0.99, 0.6)).astype(int), rng.random(n)
+
+    p, y, distance = voted(5000, rng.choice([0.97, 0.98, 0.99], 5000))
+    new, truth, new_distance = voted(5000, np.full(5000, 0.97))
+    apart = Coverage.of(Sets.fit(p, y, level).contains(new), truth).covered.value
+    assert abs(apart - level) > 0.05
+    near = Sets.fit(p, y, level, distance).contains(new, new_distance)
+    assert Coverage.of(near, truth).covered.value == pytest.approx(level, abs=0.015)
+
+
 def test_cross_fitted_sets_cover_and_do_not_see_their_own_rows():
     rng = np.random.default_rng(3)
     p, y = drawn(rng, 2000)

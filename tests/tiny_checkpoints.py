@@ -10,7 +10,7 @@ from PIL import Image
 
 from ilk.encoders.torchvision_ops import cure
 
-WORDS = "a photo of cat dog the red blue owl".split()
+WORDS = ["a", "photo", "of", "cat", "dog", "the", "red", "blue", "owl"]
 SIDE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 2}
 
@@ -21,7 +21,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def save_timm(folder: Path, architecture: str = "test_efficientnet") -> Path:
+def save_timm(folder: Path, architecture: str = "test_efficientnet", classes: int = 1000) -> Path:
     """A timm network with random weights."""
     cure()
     import timm
@@ -29,7 +29,7 @@ def save_timm(folder: Path, architecture: str = "test_efficientnet") -> Path:
     from timm.models import save_for_hf
 
     torch.manual_seed(0)
-    network = timm.create_model(architecture, pretrained=False)
+    network = timm.create_model(architecture, pretrained=False, num_classes=classes)
     save_for_hf(network, str(folder), safe_serialization=True)
     return folder
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def gda(n: int, d: int, k: int, repeats: int) -> dict[str, Any]:
         "classes": k,
         "fit_seconds": fit,
         "product_seconds": product,
-        "fit_over_product": float(np.median(np.divide(fit, product))),
+        "fit_over_product": _middle(fit, product),
         "floor_seconds": floor,
         "fit_over_floor": float(np.median(fit)) / floor,
     }
@@ -98,23 +99,22 @@ def regression(sets: list[tuple[Rows, Labels, int]], full: bool) -> dict[str, An
         _ours(x[:n], y[:n])  # warms up; and tells the work, untimed
         floor.append(_work(x[:n], y[:n]) / _speed())
         for name, way in ways.items():
-            spent, model = _seconds(lambda way=way, x=x, y=y, n=n: way(x[:n], y[:n]))
+            spent, model = _seconds(partial(way, x[:n], y[:n]))
             seconds[name].append(spent)
             loss[name].append(log_loss(y[n:], model(x[n:])))
-    ours = {"seconds": np.array(seconds["ilk"]), "loss": float(np.mean(loss["ilk"]))}
     return {
         "shape": list(sets[0][0][: sets[0][2]].shape),
         "seconds": seconds,
         "log_loss": loss,
         "times_faster": {
-            name: float(np.median(np.divide(seconds[name], ours["seconds"])))
+            name: _middle(seconds[name], seconds["ilk"]) for name in ways if name != "ilk"
+        },
+        "log_loss_over_theirs": {
+            name: float(np.mean(loss["ilk"]) / np.mean(loss[name]))
             for name in ways
             if name != "ilk"
         },
-        "log_loss_over_theirs": {
-            name: ours["loss"] / float(np.mean(loss[name])) for name in ways if name != "ilk"
-        },
-        "seconds_over_floor": float(np.median(np.divide(ours["seconds"], floor))),
+        "seconds_over_floor": _middle(seconds["ilk"], floor),
     }
 
 
@@ -125,9 +125,9 @@ def _ours(x: Rows, y: Labels) -> Callable[[Rows], Any]:
 
 
 def _theirs(iterations: int) -> Callable[[Rows, Labels], Any]:
-    def fit(x: Rows, y: Labels) -> Any:
-        from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.linear_model import LogisticRegressionCV
 
+    def fit(x: Rows, y: Labels) -> Any:
         with warnings.catch_warnings():  # that 100 iterations did not converge is its default
             warnings.simplefilter("ignore")
             model = LogisticRegressionCV(
@@ -171,3 +171,8 @@ def _seconds(do: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     result = do()
     return time.perf_counter() - began, result
+
+
+def _middle(above: list[float], below: list[float]) -> float:
+    """Median of the quotients of figures taken in turn."""
+    return float(np.median(np.array(above) / np.array(below)))

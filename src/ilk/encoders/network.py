@@ -100,11 +100,16 @@ class Network:
         """Read the weights, if they are not read yet. Takes seconds.
 
         Raises:
-            InputError: The files do not make a network, or one of another width than they say.
+            InputError: The files do not make a network.
         """
+        self.runner()
+
+    def runner(self) -> runtimes.Runner:
+        """The network, ready to run; raises what `load` raises."""
         with self._loading:
             if self._runner is None:
                 self._runner = self._made()
+            return self._runner
 
     def _made(self) -> runtimes.Runner:
         network = self.checkpoint.network()
@@ -115,9 +120,7 @@ class Network:
         return self.preprocess.prepare(image)
 
     def embed(self, batch: Pixels) -> Features:
-        self.load()
-        assert self._runner is not None
-        features = self._runner(batch)
+        features = self.runner()(batch)
         if features.shape != (len(batch), self.space.dim):
             raise InputError(
                 f"{self.name} gives features of shape {features.shape[1:]}, its files say "

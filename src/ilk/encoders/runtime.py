@@ -8,6 +8,7 @@ wants a C++ compiler and a minute, and comes out behind OpenVINO.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ class Runner:
         self, network: Module, preprocess: Preprocess, device: str, runtime: str, precision: str
     ) -> None:
         self.batch = CPU_BATCH if device == "cpu" else GPU_BATCH
-        self._normalise = preprocess.normalise
+        self.normalise = preprocess.normalise
         network = network.eval().requires_grad_(False)
         # On a GPU threads take turns, on a CPU they run abreast.
         cpu = device == "cpu"
@@ -73,12 +74,12 @@ class Runner:
     def __call__(self, batch: Pixels) -> Features:
         """Features `[b, d]` of pixels `[b, 3, h, w]`."""
         parts = [batch[i : i + self.batch] for i in range(0, len(batch), self.batch)]
-        out = []
-        for part in parts:
-            x = self._normalise(part)
-            with self._turn:
-                out.append(self._run(x))
-        return np.concatenate(out)
+        return np.concatenate([self.forward(self.normalise(part)) for part in parts])
+
+    def forward(self, x: Tensor) -> Features:
+        """Features `[b, d]` of normalised images `[b, 3, h, w]` on the CPU, all at once."""
+        with self._turn:
+            return self._run(x)
 
 
 def _torch(
@@ -107,8 +108,12 @@ def _openvino(network: Module, preprocess: Preprocess) -> Callable[[Tensor], Fea
     import openvino
     import torch
 
-    with torch.inference_mode():
-        model = openvino.convert_model(network, example_input=torch.zeros(1, 3, *preprocess.size))
+    example = torch.zeros(2, 3, *preprocess.size)
+    try:
+        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # it traces
+            model = openvino.convert_model(network, example_input=example)
+    except RuntimeError as error:
+        raise InputError("OpenVINO cannot convert this network; use --runtime torch") from error
     # By default some CPUs would round to bfloat16; and one stream for each thread that asks.
     compiled = openvino.compile_model(
         model,

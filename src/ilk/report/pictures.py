@@ -13,10 +13,9 @@ from ilk.report.words import name_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE = 128  # px: sharp at the size it is shown, and about 5 kB as JPEG
+SIDE = 128  # px: sharp at the size it is shown; 5 kB as JPEG, and 15 kB were it pure noise
 SMALL = 48  # px: such an image is kept exactly, as PNG, and enlarged in squares
-LARGEST = 24_000  # bytes of one picture
-QUALITIES = (82, 60, 35, 10)
+QUALITY = 82  # of JPEG
 
 
 @dataclass(frozen=True)
@@ -58,17 +57,7 @@ def picture(file: Path, root: Path | None, *says: str) -> Picture:
 
 
 def _data_uri(image: Image) -> str:
-    if max(image.size) <= SMALL:
-        out = BytesIO()
-        image.save(out, "PNG", optimize=True)
-        return _uri("png", out)
-    for quality in QUALITIES:
-        out = BytesIO()
-        image.save(out, "JPEG", quality=quality, optimize=True)
-        if out.tell() <= LARGEST:
-            break
-    return _uri("jpeg", out)
-
-
-def _uri(kind: str, out: BytesIO) -> str:
+    out = BytesIO()
+    kind = "png" if max(image.size) <= SMALL else "jpeg"
+    image.save(out, kind, quality=QUALITY, optimize=True)
     return f"data:image/{kind};base64,{b64encode(out.getvalue()).decode('ascii')}"

@@ -12,9 +12,11 @@ there, and the honest answer is to abstain. A lower level gives more empty sets,
 sets.
 
 Ties: neighbours that vote give the same probability to many rows, and a threshold that keeps a
-whole block of ties covers too much. `ties` orders such rows by anything else that is known of them,
-such as the distance from what was learnt: of two rows with the same probability, the one with the
-greater value leaves the set first.
+whole block of ties covers too much. Above 0.9 a probability also says more about the model than
+about the row: each fold chooses its own number of neighbours and is sure in its own way, and a
+threshold between two such ways means nothing to the final model. `ties` orders rows by anything
+else that is known of them, such as the distance from what was learnt: of two rows with the same
+probability, or both above 0.9, the one with the greater value leaves the set first.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from ilk.errors import InputError
 from ilk.metrics import Interval, Probabilities, wilson
 
 SAME = 9  # probabilities that agree to this many digits are a tie
+SURE = 0.9  # with a tie-breaker, probabilities above this are a tie
 NEVER = float(np.finfo(np.float64).max)
 
 
@@ -37,7 +40,8 @@ class Sets:
     """All classes whose probability reaches a threshold.
 
     Attributes:
-        threshold: Least probability of a class in a set, in [0, 1]; 0 takes every class.
+        threshold: Least probability of a class in a set, in [0, 1]; 0 takes every class. At most
+            0.9 where there is a tie-breaker.
         tie: Among rows just at the threshold, the greatest tie-breaking value that stays in.
         level: Coverage asked for, in (0, 1).
         rows: Number of held-out rows behind the threshold.
@@ -70,9 +74,11 @@ class Sets:
         if rank < 1:
             return cls(0.0, NEVER, level, n)
         p = np.round(probabilities[np.arange(n), y], SAME)
-        tie = np.zeros(n) if ties is None else np.asarray(ties, np.float64)
+        if ties is None:
+            return cls(float(np.sort(p)[rank - 1]), NEVER, level, n)
+        p, tie = np.minimum(p, SURE), np.asarray(ties, np.float64)
         at = np.lexsort((-tie, p))[rank - 1]
-        return cls(float(p[at]), NEVER if ties is None else float(tie[at]), level, n)
+        return cls(float(p[at]), float(tie[at]), level, n)
 
     def contains(
         self, probabilities: Probabilities, ties: NDArray[np.floating] | None = None
@@ -81,6 +87,7 @@ class Sets:
         p = np.round(probabilities, SAME)
         if ties is None or self.tie == NEVER:
             return np.asarray(p >= self.threshold)
+        p = np.minimum(p, SURE)
         stays = np.asarray(ties, np.float64) <= self.tie
         return np.asarray((p > self.threshold) | ((p == self.threshold) & stays[:, None]))
 
