@@ -111,9 +111,9 @@ def test_a_row_is_judged_alone(kind):
 @every
 def test_the_same_seed_gives_the_same_model_whatever_the_global_seed(kind):
     train, _ = toy()
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     first = kind().fit(train)
-    np.random.seed(2)  # noqa: NPY002
+    np.random.seed(2)
     same(first, kind().fit(train))
 
 
