@@ -278,7 +278,7 @@ def test_a_full_disk_stops_the_work_and_keeps_the_rows(folder, store, monkeypatc
 def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
     """Features that wait for a slow store hold the work back instead of piling up."""
     monkeypatch.setattr(encode, "WAITING", 2)
-    monkeypatch.setattr(encode, "_cores", lambda: 2)
+    monkeypatch.setattr(encode, "cores", lambda: 2)
     monkeypatch.setattr(encode, "COMMIT_SECONDS", 0.0)
     under_way, most, encode_one = [], [], encode._encode
 

@@ -330,6 +330,17 @@ def test_the_best_of_many_equals_is_not_believed():
     assert np.mean(honest) == pytest.approx(0.7, abs=0.02)
 
 
+def test_the_honest_figure_is_of_the_candidate_that_the_measure_takes():
+    """Two heads: one right on the rare class and half the common one, one never on the rare."""
+    y = (np.arange(400) < 40).astype(int)
+    rare = Votes((y == 1) | (np.arange(400) % 2 == 0), np.full(400, 0.7))
+    common = Votes(y == 0, np.full(400, 0.6))
+    taken = {s: honest_accuracy(y, [rare, common], s).value for s in metrics_of}
+    assert taken["macro_accuracy"] == pytest.approx(rare.right.mean(), abs=0.01)
+    assert taken["accuracy"] == pytest.approx(common.right.mean(), abs=0.01)
+    assert taken["log_loss"] == taken["accuracy"]
+
+
 def test_with_one_candidate_there_is_nothing_to_correct():
     rng = np.random.default_rng(0)
     one = Votes(rng.random(500) < 0.8, rng.random(500))

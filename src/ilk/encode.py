@@ -152,7 +152,7 @@ def _saved(harvest: Harvest, store: Store) -> Iterator[None]:
 
 def _abreast(tasks: Iterator[Task]) -> Iterator[Harvest]:
     """Results in order, from one thread a core, with few tasks under way at any time."""
-    threads = _cores()
+    threads = cores()
     with _one_thread_each() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
         under_way: deque[Future[Harvest]] = deque()
         try:
@@ -166,7 +166,7 @@ def _abreast(tasks: Iterator[Task]) -> Iterator[Harvest]:
             pool.shutdown(cancel_futures=True)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1

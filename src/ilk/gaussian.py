@@ -29,20 +29,20 @@ class Statistics:
     """What a Gaussian needs to know of labelled rows, and can be merged with more of.
 
     Attributes:
-        counts: Rows of each class, `[k]` int64.
+        counts: Rows of each class, `[k]` int64; or float64, where rows belong in part.
         means: Mean of each class, `[k, d]` float64; zeros where a class has no row.
         scatter: Within-class sum of squares, `[d, d]` float64 (`[d]` where only its diagonal was
             asked for): the sum over rows of `(x - mean[y]) (x - mean[y])'`.
     """
 
-    counts: Labels
+    counts: NDArray[Any]
     means: Matrix
     scatter: Matrix
 
     @property
     def n(self) -> int:
         """Number of rows."""
-        return int(self.counts.sum())
+        return round(float(self.counts.sum()))
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -57,7 +57,7 @@ class Statistics:
     @property
     def centre(self) -> Matrix:
         """Mean of all rows, `[d]`."""
-        return self.counts @ self.means / max(1, self.n)
+        return np.asarray(self.counts @ self.means / max(1, self.n))
 
 
 def class_statistics(
@@ -192,12 +192,18 @@ def log_prior(stats: Statistics, uniform: bool = False) -> Matrix:
     return np.log(share, where=stats.seen, out=out)
 
 
+def even_spread(one: Matrix, other: Matrix) -> float:
+    """The factor at which scores `other [n, k]` differ between classes as much as `one` does."""
+    spread = float(other.std(1).mean())
+    return float(one.std(1).mean()) / spread if spread > 0 else 1.0
+
+
 def solve(covariance: Matrix, right: Matrix) -> Matrix:
     """`covariance^-1 right` for a covariance that may be singular (a constant feature).
 
     A ridge of 1e-9 of the mean variance, tenfold as often as needed, keeps the factor real.
     """
-    ridge = 1e-9 * (float(np.trace(covariance)) / len(covariance) or 1.0)
+    ridge = 1e-9 * max(float(np.trace(covariance)) / len(covariance), 1e-30)
     while True:
         try:
             factor = cho_factor(covariance + ridge * np.eye(len(covariance)), lower=True)

@@ -28,10 +28,10 @@ def available() -> list[str]:
     return sorted(info.name for info in iter_modules(__path__))
 
 
-def describe(name: str) -> str:
-    """The first line of a benchmark's docstring, read without importing it."""
+def question(name: str) -> str:
+    """A benchmark's docstring, read without importing it."""
     text = Path(__path__[0], f"{name}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
+    return ast.get_docstring(ast.parse(text)) or ""
 
 
 def shared(*parts: str) -> Path:

@@ -14,7 +14,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from ilk.bench import shared
-from ilk.encode import _cores, fill
+from ilk.encode import cores, fill
 from ilk.encoders import resolve
 from ilk.encoders.network import Network
 from ilk.encoders.runtime import RUNTIMES, Runner
@@ -35,16 +36,18 @@ WIDTH, HEIGHT = 500, 400
 TEXTURES = 40
 ROUNDS = 5
 
+Rate = tuple[float, float]  # images a second by the clock, processor seconds an image
+
 
 def run(small: bool = False) -> dict[str, Any]:
     """Files, network, warm store, memory, runtimes."""
     weights = shared("weights", WEIGHTS)
-    few, many, rounds = (24, 48, 2) if small else (2000, 20_000, ROUNDS)
+    few, many, rounds = (16, 32, 2) if small else (2000, 20_000, ROUNDS)
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "images"
         write_images(folder, many)
         images = listed(folder, few)
-        result: dict[str, Any] = {"images": few, "pixels": [WIDTH, HEIGHT], "cores": _cores()}
+        result: dict[str, Any] = {"images": few, "pixels": [WIDTH, HEIGHT], "cores": cores()}
         result["runtimes"] = runtimes(weights, images, rounds, Path(home))
         result["warm"] = warm(weights, images, Path(home))
         result["memory"] = memory(weights, folder, (few, many), Path(home))
@@ -78,41 +81,46 @@ def listed(folder: Path, n: int) -> Images:
 
 
 def runtimes(weights: Path, images: Images, rounds: int, home: Path) -> list[dict[str, Any]]:
-    """Each runtime: the network alone, and from files to the store; images a second."""
+    """Each runtime: the network alone, and from files to the store."""
     encoders = {name: _encoder(weights, name) for name in RUNTIMES}
     pixels = np.stack([_pixels(encoders["torch"], images, i) for i in range(16)])
     want = encoders["torch"].embed(pixels)
-    alone: dict[str, list[tuple[str, float, float]]] = {name: [] for name in encoders}
-    whole: dict[str, list[tuple[float, float]]] = {name: [] for name in encoders}
+    probe = min(64, len(images.rows) // rounds)
+    layouts = {name: _best_layout(e.runner(), pixels, probe) for name, e in encoders.items()}
+    seen: dict[str, list[tuple[Rate, Rate, Rate]]] = {name: [] for name in encoders}
     for i in range(rounds):
         part = Images(None, images.rows[i::rounds])
+        n = len(part.rows)
         for name, encoder in encoders.items():
-            alone[name].append(_alone(encoder.runner(), pixels, len(part.rows)))
             store = Store(home / f"{name}-{i}.sqlite")
-            whole[name].append(_rate(lambda e=encoder, s=store: fill(part, [e], s), len(part.rows)))
+            alone = partial(_alone, encoder.runner(), pixels, layouts[name], n // 2)
+            before, files, after = alone(), _rate(partial(fill, part, [encoder], store), n), alone()
+            seen[name].append((before, files, after))
             store.close()
-            alone[name].append(_alone(encoder.runner(), pixels, len(part.rows)))
     return [
         {
             "runtime": name,
             "relative_error": _error(encoder.embed(pixels), want),
-            **_summary(alone[name], whole[name]),
+            "alone_layout": layouts[name],
+            **_summary(seen[name]),
         }
         for name, encoder in encoders.items()
     ]
 
 
-def _summary(
-    alone: list[tuple[str, float, float]], whole: list[tuple[float, float]]
-) -> dict[str, Any]:
-    """Medians over the rounds; each round on files lies between two of the network alone."""
-    pairs = list(zip(alone[::2], alone[1::2], whole, strict=True))
+def _summary(rounds: list[tuple[Rate, Rate, Rate]]) -> dict[str, Any]:
+    """Medians over the rounds; in each the files lie between two runs of the network alone."""
+    alone = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, _, b in rounds]
+    files = [f for _, f, _ in rounds]
+    ratios = [f[0] / a[0] for a, f in zip(alone, files, strict=True)]
     return {
-        "alone_per_second": round(median(rate for _, rate, _ in alone), 2),
-        "alone_layout": max(alone, key=lambda one: one[1])[0],
-        "files_per_second": round(median(rate for rate, _ in whole), 2),
-        "ratio": round(median(w[0] / ((a[1] + b[1]) / 2) for a, b, w in pairs), 3),
-        "ratio_of_processor_time": round(median((a[2] + b[2]) / 2 / w[1] for a, b, w in pairs), 3),
+        "alone_per_second": round(median(rate for rate, _ in alone), 2),
+        "files_per_second": round(median(rate for rate, _ in files), 2),
+        "ratio": round(median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "ratio_of_processor_time": round(
+            median(a[1] / f[1] for a, f in zip(alone, files, strict=True)), 3
+        ),
     }
 
 
@@ -128,44 +136,55 @@ def _pixels(encoder: Network, images: Images, i: int) -> Any:
         return encoder.prepare(image.convert("RGB"))
 
 
-def _rate(work: Callable[[], object], n: int) -> tuple[float, float]:
-    """Images a second by the clock, and processor seconds an image, of `work` on `n` images."""
+def _rate(work: Callable[[], object], n: int) -> Rate:
     clock, processor = time.perf_counter(), time.process_time()
     work()
     return n / (time.perf_counter() - clock), (time.process_time() - processor) / n
 
 
-def _alone(runner: Runner, pixels: Any, n: int) -> tuple[str, float, float]:
-    """The best layout of the network on tensors that are ready: its name, and its rate."""
-    layouts = {f"{_cores()} threads, batch {b}": (_abreast, b) for b in (4, 8)}
-    layouts |= {f"{_cores()} cores a batch of {b}": (_together, b) for b in (4, 16)}
-    found = []
-    for name, (layout, size) in layouts.items():
-        ready = [runner.normalise(pixels[:size])]
-        found.append((name, *_rate(lambda f=layout, x=ready, s=size: f(runner, x, n // s), n)))
-    return max(found, key=lambda one: one[1])
+def _best_layout(runner: Runner, pixels: Any, n: int) -> str:
+    """The layout that is fastest in the middle of three tries with `n` images, taken in turns."""
+    tries = [[_alone(runner, pixels, name, n)[0] for name in LAYOUTS] for _ in range(3)]
+    middle = [median(rates) for rates in zip(*tries, strict=True)]
+    return max(zip(middle, LAYOUTS, strict=True))[1]
 
 
-def _together(runner: Runner, ready: Sequence[Any], times: int) -> None:
+def _alone(runner: Runner, pixels: Any, layout: str, n: int) -> Rate:
+    """The network on a tensor that is ready, for about `n` images."""
+    run, size = LAYOUTS[layout]
+    ready, times = runner.normalise(pixels[:size]), max(cores(), n // size)
+    return _rate(partial(run, runner, ready, times), times * size)
+
+
+def _together(runner: Runner, ready: Any, times: int) -> None:
     for _ in range(times):
-        runner.forward(ready[0])
+        runner.forward(ready)
 
 
-def _abreast(runner: Runner, ready: Sequence[Any], times: int) -> None:
+def _abreast(runner: Runner, ready: Any, times: int) -> None:
     import torch
 
     def work(share: int) -> None:
         torch.set_num_threads(1)
         _together(runner, ready, share)
 
-    before, cores = torch.get_num_threads(), _cores()
-    shares = [times // cores + (i < times % cores) for i in range(cores)]
+    before, n = torch.get_num_threads(), cores()
+    shares = [times // n + (i < times % n) for i in range(n)]
     threads = [threading.Thread(target=work, args=(share,)) for share in shares]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     torch.set_num_threads(before)
+
+
+LAYOUTS = {
+    "a thread a core, batch 2": (_abreast, 2),
+    "a thread a core, batch 4": (_abreast, 4),
+    "a thread a core, batch 8": (_abreast, 8),
+    "all cores, batch 4": (_together, 4),
+    "all cores, batch 16": (_together, 16),
+}
 
 
 def _error(got: Any, want: Any) -> float:
@@ -203,18 +222,21 @@ def memory(weights: Path, folder: Path, sizes: tuple[int, int], home: Path) -> d
 
 
 def _peak(weights: Path, folder: Path, n: int, home: Path) -> int:
-    code = (
-        "import sys; from ilk.bench.encode import _encode_and_tell; _encode_and_tell(*sys.argv[1:])"
-    )
+    code = "import sys; from ilk.bench import encode; encode._tell_peak(*sys.argv[1:])"
     arguments = [str(weights), str(folder), str(n), str(home / f"memory-{n}.sqlite")]
     command = [sys.executable, "-c", code, *arguments]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _encode_and_tell(weights: str, folder: str, n: str, store: str) -> None:
+def _tell_peak(weights: str, folder: str, n: str, store: str) -> None:
     """Encode in a process of its own and print its peak memory in bytes."""
-    import resource  # not on Windows, where this benchmark does not run
-
     fill(listed(Path(folder), int(n)), [_encoder(Path(weights), "torch")], Store(store))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak if sys.platform == "darwin" else peak * 1024)
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would count what the parent held when it started this process
+        lines = status.read_text().splitlines()
+        print(next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM")))
+    else:
+        import resource  # not on Windows, where this benchmark does not run
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(peak if sys.platform == "darwin" else peak * 1024)

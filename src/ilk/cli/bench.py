@@ -15,11 +15,11 @@ def command(name: str | None, small: bool, out: str | None) -> None:
     """Run benchmark NAME, or list the benchmarks."""
     import json
 
-    from ilk.bench import available, describe, measure
+    from ilk.bench import available, measure, question
     from ilk.cli.options import table
 
     if name is None:
-        table(("benchmark", "question"), [(n, describe(n)) for n in available()])
+        table(("benchmark", "question"), [(n, question(n).split("\n")[0]) for n in available()])
         return
     told = measure(name, Path(out or f"bench/{name}.json"), small=small)
     click.echo(json.dumps(told["result"], indent=1))

@@ -25,6 +25,7 @@ from ilk.gaussian import (
     Statistics,
     class_statistics,
     discriminant,
+    even_spread,
     kubokawa_srivastava,
     log_prior,
 )
@@ -41,7 +42,8 @@ class GDAZeroShot(Facts):
 
     Attributes:
         alpha: Weight of the Gaussian scores, >= 0. None takes, of 1e-4 to 100, the most accurate
-            on folds of the training rows, the smallest where even (1 where no fold can be made).
+            on folds of the training rows, the smallest where even; where no fold can be made, what
+            gives both scores the same spread over the classes.
         folds: Parts of the training rows that choose `alpha`, >= 2.
         seed: Draws the folds.
     """
@@ -65,13 +67,16 @@ class GDAZeroShot(Facts):
         known = learnable(data, self)
         u = unit_rows(known.x)
         weight, bias = _gaussian(u, known.y, text)
-        alpha = self._chosen(u, known.y, text) if self.alpha is None else self.alpha
+        alpha = self.alpha
+        if alpha is None and folds.count(known.y, self.folds) > 1:
+            alpha = self._chosen(u, known.y, text)
+        elif alpha is None:
+            alpha = even_spread(TEXT_SCALE * u @ text.T, u @ weight.T + bias)
         weight, bias = TEXT_SCALE * text + alpha * weight, alpha * bias
         return UnitLinear(weight.astype(np.float32), bias.astype(np.float32))
 
     def _chosen(self, u: Matrix, y: Labels, text: Matrix) -> float:
-        if (parts := folds.count(y, self.folds)) < 2:
-            return 1.0
+        parts = folds.count(y, self.folds)
         part = folds.stratified(y, parts, self.seed)
         right = np.zeros(len(ALPHAS), int)
         for f in range(parts):

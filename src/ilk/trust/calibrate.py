@@ -26,7 +26,8 @@ from scipy.optimize import brentq, minimize
 from ilk.data import Labels, Logits
 from ilk.metrics import Probabilities, finite, softmax
 
-ROWS = 20_000  # more than this many move T by less than 1 %: an even choice of rows is taken
+ROWS = 4_000  # an even choice of so many rows knows T to about 2 %
+FLOATS = 4_000_000  # logits that are fitted to, where that is more rows than ROWS
 REACH = 12.0  # log of how far 1 / T may be from one over the mean margin, either way
 FAR = -1e12  # stands for -inf where a product with probability 0 must be 0; in mean margins
 
@@ -70,7 +71,8 @@ class Calibration:
             return cls()
         z, y = answerable(logits), np.asarray(y)
         impossible = int(np.sum(~np.isfinite(z[np.arange(n), y])))
-        least, step = (1 + impossible) / (n + 2), -(-n // ROWS)
+        least = (1 + impossible) / (n + 2)
+        step = -(-n // max(ROWS, FLOATS // z.shape[1]))
         fit = _Fit.of(z[::step], y[::step], doubt=1 / (n + 2))
         return cls(*fit.best(least), n) if fit else cls(1.0, least, n)
 

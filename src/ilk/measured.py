@@ -1,0 +1,135 @@
+"""Figures for the pages, taken from the JSON files that `ilk bench` wrote; none is ever typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+MANY = 12  # entries of a list that are still shown
+
+
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every full result of `folder`, by the name of its benchmark."""
+    found = {path.stem: json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")}
+    return {name: told for name, told in sorted(found.items()) if not told["small"]}
+
+
+def filled(page: str, blocks: dict[str, str]) -> str:
+    """`page` with what stands between `<!-- name -->` and `<!-- /name -->` made anew."""
+    for name, block in blocks.items():
+        between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        place = between.search(page)
+        if place is None:
+            raise ValueError(f"the page has no place for {name}")
+        page = f"{page[: place.end(1)]}{block}\n{page[place.start(2) :]}"
+    return page
+
+
+def readme_blocks(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What the README shows of the digits benchmark: its leaderboard and its figures."""
+    digits = found["digits"]
+    demo = next(row for row in digits["result"]["rows"] if row["trouble"] and row["seed"] == 0)
+    return {"leaderboard": _leaderboard(demo["leaderboard"]), "digits": _digits(digits)}
+
+
+def _leaderboard(rows: Sequence[dict[str, Any]]) -> str:
+    lines = []
+    for i, row in enumerate(rows):
+        s = row["scores"]
+        mark = "**winner**" if i == 0 else "as good" if row["tied"] else ""
+        a = s["accuracy"]
+        lines.append(
+            (
+                row["encoder"],
+                f"`{row['method']}`",
+                f"{a['value']:.3f} [{a['low']:.3f}, {a['high']:.3f}]",
+                f"{s['log_loss']:.3f}",
+                f"{s['calibration_error']:.3f}",
+                mark,
+            )
+        )
+    head = ("encoder", "method", "accuracy, 95 % interval", "log loss", "ECE", "")
+    return _table(head, lines)
+
+
+SHOWN = {
+    "test_accuracy": "test accuracy of the winner",
+    "sklearn_3_nearest_neighbours": "scikit-learn, 3 nearest neighbours on pixels",
+    "sklearn_logistic_regression": "scikit-learn, logistic regression on pixels",
+    "calibration_error": "calibration error of the winner",
+    "coverage": "coverage of its 90 % sets",
+    "false_alarms": "test images called unknown (5 % allowed)",
+    "strangers_found": "pictures that are no digits called unknown",
+    "wrong_labels_in_top_5_percent": "planted wrong labels in the first 5 % of the suspects",
+}
+
+
+def _digits(told: dict[str, Any]) -> str:
+    parts = told["result"]["mean and 95 % interval over seeds"]
+    lines = [
+        (label, *(_spread(parts[name].get(key)) for name in parts)) for key, label in SHOWN.items()
+    ]
+    note = (
+        "scikit-learn's digits, three 70/30 splits: mean and half width of the 95 % interval "
+        f"(`{told['command']}`). With trouble, 2 % of the training labels are wrong and count as "
+        "right, so the truth is a little better than what is claimed."
+    )
+    return _table(("", *parts), lines) + "\n\n" + note
+
+
+def _spread(value: dict[str, float] | None) -> str:
+    return "" if value is None else f"{value['mean']:.3f} ± {value['half_width']:.3f}"
+
+
+def benchmarks_page(found: dict[str, dict[str, Any]]) -> str:
+    """Every benchmark: its question, how it was run, and its figures."""
+    from ilk.bench import question
+
+    parts = [
+        "# Benchmarks",
+        (
+            "Made by `make docs` from the JSON files in `bench/`; change those, not this. "
+            "Seconds and rates are of a shared machine: compare ratios."
+        ),
+    ]
+    for name, told in found.items():
+        machine = told["machine"]
+        parts += [
+            f"## {name}",
+            question(name),
+            f"`{told['command']}`, {told['date'][:10]}, {machine['cpu']}, {machine['cores']} "
+            "cores, "
+            + ", ".join(f"{key} {value}" for key, value in told["versions"].items())
+            + f"; {told['seconds']:.0f} s in all.",
+            _table(("figure", "value"), _leaves(told["result"])),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Plain values by their path; lists of plain values on one line, long ones left out."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key != "leaderboard":
+                yield from _leaves(inner, f"{path} · {key}" if path else str(key))
+    elif isinstance(value, list) and any(isinstance(x, dict | list) for x in value):
+        for i, inner in enumerate(value):
+            yield from _leaves(inner, f"{path} · {i + 1}")
+    elif isinstance(value, list):
+        if len(value) <= MANY:
+            yield path, ", ".join(_shown(x) for x in value)
+    else:
+        yield path, _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value}".replace("|", "\\|")
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines)
