@@ -1,15 +1,21 @@
 """docs/methods.md is what the method files say today."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from ilk.docs import methods_page
+from ilk.measured import filled
 from ilk.methods import available
 
-PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "methods.md"
 
 
 def test_the_committed_page_is_up_to_date():
@@ -22,10 +28,30 @@ def test_every_method_has_its_sentence_its_paper_and_its_fields():
     for name, kind in available().items():
         assert re.search(r"arXiv|doi:", entries[name])
         for f in fields(kind):
-            assert re.search(rf"^\| `{f.name}` \| `{re.escape(repr(f.default))}` \| \S", entries[name], re.M)
+            assert re.search(
+                rf"^\| `{f.name}` \| `{re.escape(repr(f.default))}` \| \S", entries[name], re.M
+            )
 
 
-def test_the_command_writes_it(tmp_path):
-    out = tmp_path / "new" / "page.md"
-    subprocess.run([sys.executable, "-m", "ilk.docs", str(out)], check=True, capture_output=True)
-    assert out.read_text(encoding="utf-8") == methods_page()
+def test_every_generated_page_is_what_the_command_makes(tmp_path):
+    for part in ("README.md", "bench"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    done = subprocess.run(
+        [sys.executable, "-m", "ilk.docs", str(tmp_path)], check=True, capture_output=True
+    )
+    assert b"benchmarks.md" in done.stdout
+    for page in ("README.md", "docs/methods.md", "docs/benchmarks.md"):
+        made, kept = ((home / page).read_text(encoding="utf-8") for home in (tmp_path, ROOT))
+        assert made == kept, f"{page} is old; run make docs"
+
+
+def test_a_figure_in_the_readme_is_the_one_that_was_measured():
+    rows = json.loads((ROOT / "bench" / "digits.json").read_text())["result"]["rows"]
+    seen = [row["test_accuracy"] for row in rows if not row["trouble"]]
+    assert f"{sum(seen) / len(seen):.3f} ±" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_page_without_the_place_is_refused():
+    with pytest.raises(ValueError, match="no place for digits"):
+        filled("# nothing here", {"digits": "x"})

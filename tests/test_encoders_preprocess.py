@@ -10,7 +10,17 @@ from ilk.encoders.configs import from_timm, from_transformers
 from ilk.errors import InputError
 from tiny_checkpoints import cure, image_processor, noise
 
-SIZES = [(500, 400), (400, 500), (640, 480), (600, 400), (300, 300), (65, 52), (31, 97), (256, 256)]
+SIZES = [
+    (500, 400),
+    (400, 500),
+    (640, 480),
+    (600, 400),
+    (400, 600),
+    (300, 300),
+    (65, 52),
+    (31, 97),
+    (256, 256),
+]
 
 
 def _timm(mode, size, pct, interpolation):

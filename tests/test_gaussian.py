@@ -114,7 +114,8 @@ def test_shrinking_keeps_the_trace_and_ends_in_a_sphere():
         assert np.trace(shrunk(stats, share)) == pytest.approx(trace)
     np.testing.assert_allclose(shrunk(stats, 1.0), trace / 24 * np.eye(24))
     np.testing.assert_allclose(covariance(stats, 0), shrunk(stats, 0.0))
-    np.testing.assert_allclose(covariance(stats), shrunk(stats, oas(stats)))
+    np.testing.assert_allclose(covariance(stats, "oas"), shrunk(stats, oas(stats)))
+    np.testing.assert_allclose(covariance(stats), covariance(stats, "ks"))
 
 
 def test_a_covariance_that_is_singular_is_solved_where_it_is_not():

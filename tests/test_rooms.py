@@ -12,13 +12,13 @@ HOUSE = Path(ilk.__file__).parent
 ROOMS = (  # from the ground up; a package stands for all in it
     {"errors", "data", "metrics", "progress"},
     {"axes", "folds", "gaussian", "lbfgs", "sharpness", "softmax"},
-    {"store", "models", "images"},
-    {"encoders", "protocols"},
-    {"encode"},
+    {"store", "models", "images", "average", "chance", "checkpoint", "muon", "ranks"},
+    {"encoders", "protocols", "train"},
+    {"encode", "diffusion"},
     {"methods"},
     {"selection", "board", "trust", "evaluate", "estimator", "docs"},
     {"artefact", "plan", "classifier", "judged", "rows", "finish", "fitting", "report"},
-    {"bench", "demo", "doctor"},
+    {"bench", "demo", "doctor", "measured"},
     {"cli", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

@@ -51,7 +51,7 @@ class State:
         if path is None or not ranks.first():
             return
         told = {"step": str(step), "recipe": json.dumps(self.recipe, sort_keys=True)}
-        save({k: v for k, v in self.tensors()}, path, told)
+        save(dict(self.tensors()), path, told)
 
     def take_up(self, path: Path | None) -> int:
         """Load what `path` holds, and say how many updates were made; 0 when nothing is there.

@@ -1,4 +1,4 @@
-"""`python -m ilk.docs` writes docs/methods.md from the method files."""
+"""`python -m ilk.docs` makes the generated pages: from the method files and from the benchmarks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from ilk.measured import benchmarks_page, filled, readme_blocks, results
 from ilk.methods import available
 
 HEAD = """# Methods
@@ -76,8 +77,21 @@ def _attributes(kind: type[Any]) -> dict[str, str]:
     return {key: value.replace("|", "\\|") for key, value in told.items()}
 
 
+def write(root: Path) -> list[Path]:
+    """Make every generated page of the repository at `root` anew: methods, benchmarks, README."""
+    found = results(root / "bench")
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    pages = {
+        root / "docs" / "methods.md": methods_page(),
+        root / "docs" / "benchmarks.md": benchmarks_page(found),
+        root / "README.md": filled(readme, readme_blocks(found)),
+    }
+    for path, text in pages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return list(pages)
+
+
 if __name__ == "__main__":
-    page = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/methods.md")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(methods_page(), encoding="utf-8")
-    print(page)
+    for page in write(Path(sys.argv[1] if len(sys.argv) > 1 else ".")):
+        print(page)

@@ -148,10 +148,13 @@ def checked(shrink: Shrink) -> None:
 
 
 def covariance(stats: Statistics, shrink: Shrink = None) -> Matrix:
-    """The pooled covariance, shrunk as told: a share, "oas", "ks"; None is "oas"."""
-    if shrink == "ks":  # as a precision this is theirs times (N - 1) / D, so that scores are logs
-        return kubokawa_srivastava(stats) * len(stats.scatter) / max(1, stats.n - 1)
-    return shrunk(stats, shrink if isinstance(shrink, (int, float)) else oas(stats))
+    """The pooled covariance, shrunk as told: a share, "oas", "ks"; None is "ks"."""
+    if isinstance(shrink, (int, float)):
+        return shrunk(stats, shrink)
+    if shrink == "oas":
+        return shrunk(stats, oas(stats))
+    # Theirs times D / (N - 1), so that scores are log-likelihoods and priors weigh in rightly.
+    return kubokawa_srivastava(stats) * len(stats.scatter) / max(1, stats.n - 1)
 
 
 def kubokawa_srivastava(stats: Statistics) -> Matrix:

@@ -104,32 +104,54 @@ def benchmarks_page(found: dict[str, dict[str, Any]]) -> str:
             "cores, "
             + ", ".join(f"{key} {value}" for key, value in told["versions"].items())
             + f"; {told['seconds']:.0f} s in all.",
-            _table(("figure", "value"), _leaves(told["result"])),
+            *_tables(told["result"]),
         ]
     return "\n\n".join(parts) + "\n"
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Plain values by their path; lists of plain values on one line, long ones left out."""
-    if isinstance(value, dict):
+def _tables(result: dict[str, Any]) -> Iterator[str]:
+    """Plain values as one table; each list of records as a table of its own."""
+    leaves = list(_leaves(result))
+    records = [(path, value) for path, value in leaves if _is_records(value)]
+    plain = [(path, _shown(value)) for path, value in leaves if not _is_records(value)]
+    if plain:
+        yield _table(("figure", "value"), plain)
+    for path, rows in records:
+        flat = [dict(_leaves(row)) for row in rows]
+        head = list(dict.fromkeys(key for row in flat for key, v in row.items() if _fits(v)))
+        body = [tuple(_shown(row.get(key, "")) for key in head) for row in flat]
+        yield f"### {path}\n\n" + _table(head, body)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by their path through dictionaries; lists stay whole, unless too long to show."""
+    if isinstance(value, dict) and value.keys() == {"mean", "half_width"}:
+        yield path, _spread(value)
+    elif isinstance(value, dict):
         for key, inner in value.items():
-            if key != "leaderboard":
-                yield from _leaves(inner, f"{path} · {key}" if path else str(key))
-    elif isinstance(value, list) and any(isinstance(x, dict | list) for x in value):
-        for i, inner in enumerate(value):
-            yield from _leaves(inner, f"{path} · {i + 1}")
-    elif isinstance(value, list):
-        if len(value) <= MANY:
-            yield path, ", ".join(_shown(x) for x in value)
-    else:
-        yield path, _shown(value)
+            yield from _leaves(inner, f"{path} · {key}" if path else str(key))
+    elif _is_records(value) or _fits(value):
+        yield path, value
+
+
+def _is_records(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(x, dict) for x in value)
+
+
+def _fits(value: Any) -> bool:
+    """Whether a value can stand in a cell."""
+    if not isinstance(value, list):
+        return True
+    return len(value) <= MANY and not any(isinstance(x, dict | list) for x in value)
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_shown(x) for x in value)
     return f"{value:.4g}" if isinstance(value, float) else f"{value}".replace("|", "\\|")
 
 
-def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)

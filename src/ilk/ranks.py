@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
 from torch import distributed as dist
+from torch import nn
 
 from ilk.errors import InputError
 

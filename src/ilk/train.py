@@ -3,10 +3,6 @@
 What a step draws depends on the seed, the step and the rank alone, so a run that was cut off and
 taken up again ends where it would have ended, bit for bit on one machine's CPU. Several GPUs, or
 several machines, run it through `torchrun`: each process takes its share of every batch.
-
-The average that is handed back has the power profile of Tero Karras and others, 2024, Analyzing and
-Improving the Training Dynamics of Diffusion Models, arXiv 2312.02696, eq. 2 and 3: it forgets in
-proportion to how long the run has been, so that one setting suits short runs and long ones.
 """
 
 from __future__ import annotations
@@ -15,14 +11,17 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from ilk import average as averages
 from ilk import checkpoint, ranks
+from ilk.chance import draws, order
 from ilk.errors import InputError
+from ilk.muon import Muon, split
 from ilk.progress import Progress, silent
 
 
@@ -54,9 +53,9 @@ class Recipe:
     Attributes:
         steps: Updates, >= 1.
         batch: Images an update, over all processes.
-        lr: Highest learning rate of AdamW.
+        lr: Highest learning rate of Muon.
         warmup: Updates over which it rises from 0; then it falls to 0 in a straight line.
-        decay: AdamW's weight decay.
+        decay: Weight decay, decoupled.
         clip: Largest norm of a gradient.
         average: Width of the average over the run's length, in (0, 0.28); 0 takes the last state.
         seed: Draws order, noise and tweaks.
@@ -77,7 +76,7 @@ class Recipe:
                 f"{self.steps} steps of {self.batch} images, {self.warmup} of them to warm up, "
                 "is no training; give at least one of each, and a warm-up of 0 or more"
             )
-        if not (0 < self.lr < math.inf and 0 < self.clip and 0 <= self.decay < math.inf):
+        if not (0 < self.lr < math.inf and self.clip > 0 and 0 <= self.decay < math.inf):
             raise InputError(f"lr {self.lr}, clip {self.clip} and decay {self.decay} must be > 0")
         if not 0 <= self.average < 0.28:
             raise InputError(f"average is {self.average}; it must be at least 0 and below 0.28")
@@ -142,8 +141,8 @@ def train(
     data: Batch,
     objective: Objective,
     recipe: Recipe,
-    machine: Machine = Machine(),  # noqa: B008  (frozen)
-    watch: Watch = Watch(),  # noqa: B008
+    machine: Machine = Machine(),
+    watch: Watch = Watch(),
 ) -> nn.Module:
     """Train `network` in place; hand back its average over the run, in evaluation mode.
 
@@ -158,15 +157,18 @@ def train(
     network.to(machine.device).train()
     average = copy.deepcopy(network).requires_grad_(False).eval()
     weights = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(weights, recipe.lr, (0.9, 0.99), weight_decay=recipe.decay)
+    optimiser = Muon(split(network), recipe.lr, recipe.decay)
     state = checkpoint.State(network, average, optimiser, asdict(recipe))
     done = state.take_up(watch.state)
     driven = ranks.spread(network, machine.device)
-    driven = torch.compile(driven) if machine.compiled else driven
+    if machine.compiled:
+        driven = cast(nn.Module, torch.compile(driven))
     with watch.progress("training", recipe.steps - done) as advance:
         losses: list[Tensor] = []
         for step in range(done, recipe.steps):
-            batch = data.rows(order(step, recipe.batch, len(data), recipe.seed)[share], machine.device)
+            batch = data.rows(
+                order(step, recipe.batch, len(data), recipe.seed)[share], machine.device
+            )
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate(step)
             optimiser.zero_grad(set_to_none=True)
@@ -176,12 +178,12 @@ def train(
                 enabled=machine.precision == "bfloat16",
             ):
                 loss = objective(driven, batch, draws(recipe.seed, step, machine.device))
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(weights, recipe.clip)
             if not bool(torch.isfinite(norm)):
                 raise state.diverged(step, float(loss.detach()), watch.state)
             optimiser.step()
-            blend(average, network, forget(step, recipe.average))
+            averages.blend(average, network, averages.kept(step, recipe.average))
             advance(1)
             losses.append(loss.detach())
             if (step + 1) % watch.every == 0 or step + 1 == recipe.steps:
@@ -190,51 +192,3 @@ def train(
                     watch.look(step + 1, float(torch.stack(losses).mean()), average)
                 losses.clear()
     return average
-
-
-@lru_cache(maxsize=2)
-def shuffled(n: int, seed: int, epoch: int) -> Tensor:
-    """The order of pass `epoch` over n rows."""
-    return torch.randperm(n, generator=torch.Generator().manual_seed(mixed(seed, epoch, 1)))
-
-
-def order(step: int, batch: int, n: int, seed: int) -> Tensor:
-    """The rows of update `step`, `[batch]`: every row once, then every row again in new order."""
-    places = torch.arange(step * batch, (step + 1) * batch)
-    passes = range(int(places[0]) // n, int(places[-1]) // n + 1)
-    return torch.cat([shuffled(n, seed, e)[places[places // n == e] - e * n] for e in passes])
-
-
-def draws(seed: int, step: int, device: str) -> torch.Generator:
-    """The generator of update `step` in this process."""
-    return torch.Generator(device).manual_seed(mixed(seed, step, 2 + ranks.rank()))
-
-
-def mixed(*parts: int) -> int:
-    """One seed out of several numbers."""
-    made = 0
-    for part in parts:
-        made = (made * 6364136223846793005 + part + 1442695040888963407) % 2**63
-    return made
-
-
-def forget(step: int, width: float) -> float:
-    """How much of the average update `step` leaves: `(1 - 1 / t)^(g + 1)`, t counted from 1."""
-    return (1 - 1 / (step + 1)) ** (exponent(width) + 1) if width else 0.0
-
-
-@lru_cache(maxsize=8)
-def exponent(width: float) -> float:
-    """The g whose profile `t^g` has deviation `width`: `(g+1)^1/2 / ((g+2) (g+3)^1/2)` is it."""
-    from scipy.optimize import brentq
-
-    def miss(g: float) -> float:
-        return math.sqrt((g + 1) / (g + 3)) / (g + 2) - width
-
-    return float(brentq(miss, 0.0, 1e6))
-
-
-@torch.no_grad()
-def blend(average: nn.Module, network: nn.Module, kept: float) -> None:
-    """Move `average` towards `network`, keeping `kept` of it."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - kept)

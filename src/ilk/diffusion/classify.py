@@ -27,8 +27,7 @@ from ilk.diffusion.contract import Denoises
 from ilk.errors import InputError
 from ilk.progress import Progress, silent
 
-DISTANCES = {"l2": functional.mse_loss, "l1": functional.l1_loss, "huber": functional.huber_loss}
-POWER = {"l2": 2, "l1": 1, "huber": 1}  # an error grows as sigma to this
+DISTANCES = {"l2": 2, "l1": 1, "huber": 2}  # an error grows as sigma to this, while it is small
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def errors(
     x: Tensor,
     sigmas: Tensor,
     noise: Tensor,
-    measure: Measure = Measure(),  # noqa: B008  (frozen)
+    measure: Measure = Measure(),
     progress: Progress = silent,
 ) -> Tensor:
     """How badly each image is denoised, as each class, at each level: `[n, k, levels]` float32.
@@ -104,17 +103,28 @@ def errors(
     sigmas, out = sigmas.float(), torch.empty(n * m * k)
     kind = measure.device.partition(":")[0]
     with progress("denoising", n * m * k) as advance:
-        for at in torch.arange(n * m * k).split(measure.batch):
+        for at in torch.split(torch.arange(n * m * k), measure.batch):
             image, level, label = at // (m * k), at // k % m, at % k
             sigma, clean = sigmas[level], x[image]
             noisy = clean + sigma.view(-1, 1, 1, 1) * noise[image, label, level]
             with torch.autocast(kind, torch.bfloat16, enabled=measure.precision == "bfloat16"):
-                told = known[label.to(measure.device)]
-                made = network.denoise(noisy.to(measure.device), sigma.to(measure.device), told)
-            miss = DISTANCES[measure.distance](made.float().cpu(), clean, reduction="none")
-            out[at] = miss.flatten(1).mean(1)
+                condition = known[label.to(measure.device)]
+                made = network.denoise(
+                    noisy.to(measure.device), sigma.to(measure.device), condition
+                )
+            out[at] = distance(made.float().cpu(), clean, measure.distance)
             advance(len(at))
     return out.view(n, m, k).transpose(1, 2)
+
+
+def distance(made: Tensor, clean: Tensor, kind: str) -> Tensor:
+    """How far images lie from images, `[b]`: a mean over channels and places."""
+    miss = (made - clean).flatten(1)
+    if kind == "l2":
+        return miss.square().mean(1)
+    if kind == "l1":
+        return miss.abs().mean(1)
+    return functional.huber_loss(miss, torch.zeros_like(miss), reduction="none").mean(1)
 
 
 def shared(noise: Tensor, n: int, k: int) -> Tensor:
@@ -129,7 +139,7 @@ def likelihood_weights(sigmas: Tensor, distance: str = "l2") -> Tensor:
     For levels evenly spaced in ln sigma. An absolute error grows as sigma, a squared one as its
     square, so an absolute error is divided by sigma once.
     """
-    weights = sigmas.double() ** -POWER[distance]
+    weights = sigmas.double() ** -DISTANCES[distance]
     return (weights / weights.mean()).float()
 
 

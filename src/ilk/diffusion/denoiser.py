@@ -53,7 +53,7 @@ class Denoiser(nn.Module):
             InputError: An index is of no class.
         """
         k = len(self.classes)
-        if classes.numel() and not (-1 <= int(classes.min()) and int(classes.max()) < k):
+        if classes.numel() and not (int(classes.min()) >= -1 and int(classes.max()) < k):
             raise InputError(
                 f"class index {int(classes.max())} of a network that knows {k} classes; "
                 "indices run from 0, and -1 means not told"
@@ -64,7 +64,8 @@ class Denoiser(nn.Module):
         s, level = self.spread, column(sigma, noisy)
         total = (level**2 + s**2).sqrt()
         out = self.network(noisy / total, sigma.log(), condition).float()
-        return (s / total) ** 2 * noisy + level * s / total * out
+        clean: Tensor = (s / total) ** 2 * noisy + level * s / total * out
+        return clean
 
     def denoise(self, noisy: Tensor, sigma: Tensor, condition: Tensor) -> Tensor:
         if tuple(noisy.shape[1:]) != self.shape:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.diffusion.attention import attend
 from ilk.diffusion.embedding import Embedding
 from ilk.errors import InputError
 
@@ -33,16 +34,10 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         told = self.told(embedding)[:, None].chunk(6, -1)
-        x = x + told[2] * self.attend(modulated(x, told[0], told[1]))
+        seen = attend(self.qkv(modulated(x, told[0], told[1])), self.heads)
+        x = x + told[2] * self.seen(seen)
         wide = functional.gelu(self.wide(modulated(x, told[3], told[4])), approximate="tanh")
         return cast(Tensor, x + told[5] * self.narrow(wide))
-
-    def attend(self, x: Tensor) -> Tensor:
-        """`[b, n, width] -> [b, n, width]`."""
-        b, n, width = x.shape
-        q, k, v = self.qkv(x).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(q, k, v)
-        return cast(Tensor, self.seen(seen.transpose(1, 2).reshape(b, n, width)))
 
 
 class DiT(nn.Module):

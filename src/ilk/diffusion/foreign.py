@@ -4,7 +4,7 @@ With `x` the clean image, `n` standard normal noise and `sigma` their ratio, the
 
     epsilon, v   z_t = a x + b n,          a = sqrt(abar_t), b = sqrt(1 - abar_t), sigma = b / a
                  epsilon predicts n,       so x = (z - b n) / a         (Ho et al. 2020, eq. 4)
-                 v predicts a n - b x,     so x = a z - b v             (Salimans and Ho 2022, app. D)
+                 v predicts a n - b x,     so x = a z - b v             (Salimans, Ho 2022, app. D)
     flow         z_t = (1 - t) x + t n,    sigma = t / (1 - t)
                  u predicts n - x,         so x = z - t u               (Lipman et al. 2023)
 

@@ -1,92 +1,173 @@
-"""Pretraining: learn to take noise away, told the class or not.
-
-The loss is the plain weighted denoising error (Karras et al. 2022, arXiv 2206.00364, eq. 2 and
-table 1), and nothing else: no term of it tells classes apart.
-"""
+"""Pretraining from images to a folder that holds a denoiser, taken up again after any stop."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from PIL import Image
+from torch import nn
 
-from ilk.diffusion.contract import UNKNOWN, column
+from ilk import ranks
+from ilk.diffusion import saved
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
-from ilk.errors import InputError
-from ilk.train import Batch
+from ilk.diffusion.objective import Denoising, Shift, flip, spread_of, unit
+from ilk.diffusion.sample import Sampler, sheet
+from ilk.errors import InputError, OutputError
+from ilk.progress import Progress, silent
+from ilk.train import Batch, Machine, Recipe, Tweak, Watch, train, tweaked
+
+STATE, SAMPLES, LOG = "state.safetensors", "samples.png", "log.jsonl"
+ROWS, COLUMNS = 4, 10  # of the picture of samples
 
 
 @dataclass(frozen=True)
-class Denoising:
-    """The objective: `mean weight(sigma) |D(x + sigma n; sigma, c) - x|^2`.
+class Plan:
+    """What to pretrain, and how.
 
     Attributes:
-        denoiser: Whose preconditioning and classes count.
-        noise: Where sigma comes from.
-        drop: Share of labels that are hidden, so that the network also learns to do without.
+        recipe: Steps, batch, learning rate, seed.
+        network: `unet` or `dit`.
+        options: The network's own, such as `{"width": 48}`.
+        noise: Where training noise levels come from.
+        drop: Share of labels hidden in training.
+        flips: Mirror half of the images. Wrong for digits, letters and anything handed.
+        shift: Move images by up to so many pixels.
+        every: Updates between keeping the state and drawing samples; 0 takes a twentieth of all.
     """
 
-    denoiser: Denoiser
-    noise: LogNormal
+    recipe: Recipe
+    network: str = "unet"
+    options: dict[str, Any] = field(default_factory=dict)
+    noise: LogNormal = field(default_factory=LogNormal)
     drop: float = 0.1
+    flips: bool = False
+    shift: int = 0
+    every: int = 0
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.drop <= 1:
-            raise InputError(f"a share of {self.drop} labels cannot be hidden; give 0 to 1")
-
-    def __call__(self, network: nn.Module, batch: Batch, generator: torch.Generator) -> Tensor:
-        n, device = len(batch), generator.device
-        sigma = self.noise.draw(n, generator)
-        hidden = torch.rand(n, generator=generator, device=device) < self.drop
-        told = self.denoiser.condition(torch.where(hidden, UNKNOWN, batch.y))
-        x = batch.x.float()
-        noise = torch.randn(x.shape, generator=generator, device=device)
-        made = network(x + column(sigma, x) * noise, sigma, told)
-        miss = (made.float() - x).square().flatten(1).mean(1)
-        return (self.denoiser.weight(sigma) * miss).mean()
+    def tweaks(self) -> list[Tweak]:
+        """What is done to a batch before noise is added."""
+        found: list[Tweak] = [flip] if self.flips else []
+        if self.shift:
+            found.append(Shift(self.shift))
+        return [*found, unit]
 
 
-def unit(batch: Batch, _generator: torch.Generator) -> Batch:
-    """8-bit pixels in [-1, 1]."""
-    return Batch(batch.x.float() / 127.5 - 1, batch.y)
+def pretrain(
+    data: Batch,
+    classes: tuple[str, ...],
+    plan: Plan,
+    folder: Path,
+    machine: Machine = Machine(),  # noqa: B008  (frozen)
+    progress: Progress = silent,
+) -> Denoiser:
+    """Train a denoiser on `data`, leave it in `folder`, and hand it back.
 
+    The folder can be loaded from the first keeping on. When it holds an unfinished run of the same
+    plan, that run goes on; a finished one is handed back as it is.
 
-def flip(batch: Batch, generator: torch.Generator) -> Batch:
-    """Half of the images mirrored, left to right. Not for what has a handedness, such as digits."""
-    chosen = torch.rand(len(batch), generator=generator, device=generator.device) < 0.5
-    return Batch(torch.where(chosen.view(-1, 1, 1, 1), batch.x.flip(3), batch.x), batch.y)
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Each image moved by up to `most` pixels each way; what comes in repeats the border."""
-
-    most: int = 1
-
-    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
-        n, _, h, w = batch.x.shape
-        moves = torch.randint(
-            -self.most, self.most + 1, (2, n, 1), generator=generator, device=generator.device
-        )
-        down = (torch.arange(h, device=moves.device) + moves[0]).clamp(0, h - 1)
-        right = (torch.arange(w, device=moves.device) + moves[1]).clamp(0, w - 1)
-        rows = torch.arange(n, device=moves.device)[:, None, None]
-        moved = batch.x.movedim(1, 3)[rows, down[:, :, None], right[:, None, :]]
-        return Batch(moved.movedim(3, 1).contiguous(), batch.y)
-
-
-def spread_of(x: Tensor) -> float:
-    """Standard deviation of 8-bit images `[n, c, h, w]` on the scale [-1, 1].
+    Args:
+        data: 8-bit images `[n, c, h, w]`, and class indices, -1 where unknown.
+        classes: Names; empty for a network that takes no class.
+        plan: What to train.
+        folder: Where it goes.
+        machine: Device and precision.
+        progress: Told of every update.
 
     Raises:
-        InputError: They are all of one colour.
+        InputError: The images cannot be learned from, or `folder` holds a run of another plan.
+        Diverged: Training left the finite numbers.
+        OutputError: `folder` cannot be written.
     """
-    counts = torch.bincount(x.flatten().long(), minlength=256).double()
-    values = torch.arange(256).double() / 127.5 - 1
-    mean = (counts * values).sum() / counts.sum()
-    spread = float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
-    if not spread > 0:
-        raise InputError("every pixel of every image has the same value: there is nothing to learn")
-    return spread
+    build = planned(data, classes, plan)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.recipe.seed)
+        denoiser = build.make()
+    same_plan(build, folder)
+    objective = tweaked(Denoising(denoiser, plan.noise, plan.drop), *plan.tweaks())
+    every = plan.every or max(1, plan.recipe.steps // 20)
+    watch = Watch(folder / STATE, every, looking(build, folder, machine.device), progress)
+    average = train(denoiser, data, objective, plan.recipe, machine, watch)
+    assert isinstance(average, Denoiser)
+    return average.cpu()
+
+
+def planned(data: Batch, classes: tuple[str, ...], plan: Plan) -> saved.Build:
+    """How the denoiser for these images is built.
+
+    Raises:
+        InputError: There are none, they are no 8-bit images, or a label is of no class.
+    """
+    if not len(data):
+        raise InputError("there is no image to pretrain on")
+    if data.x.dtype != torch.uint8 or data.x.dim() != 4:
+        raise InputError(
+            f"images are {data.x.dtype} {tuple(data.x.shape)}; give uint8 [n, c, h, w]"
+        )
+    if int(data.y.max()) >= len(classes):
+        raise InputError(
+            f"label {int(data.y.max())} belongs to none of the {len(classes)} classes; "
+            "name every class, or set labels to -1 to pretrain without them"
+        )
+    _, c, h, w = data.x.shape
+    told = {"plan": json.loads(json.dumps(asdict(plan))), "images": len(data)}
+    return saved.Build(
+        (c, h, w), classes, spread_of(data.x), plan.noise.sigmas, plan.network, plan.options, told
+    )
+
+
+def same_plan(build: saved.Build, folder: Path) -> None:
+    """Refuse to go on with a run of another plan.
+
+    Raises:
+        InputError: `folder` holds one.
+    """
+    if not (folder / saved.JSON).exists():
+        return
+    if recast(saved.read(folder)) != recast(build):
+        raise InputError(
+            f"{folder} holds a diffusion model of another plan or other images; "
+            "give the same settings to go on, or another folder to begin anew"
+        )
+
+
+def recast(build: saved.Build) -> Any:
+    """`build` as plain JSON, but for what a run may change on its way."""
+    made = json.loads(json.dumps(asdict(build)))
+    made["told"].pop("updates", None)
+    for name in ("lr", "clip"):
+        made["told"]["plan"]["recipe"].pop(name)
+    made["told"]["plan"].pop("every")
+    return made
+
+
+def looking(
+    build: saved.Build, folder: Path, device: str
+) -> Callable[[int, float, nn.Module], None]:
+    """What to do on the way: leave the denoiser, a line of the log and a picture in `folder`."""
+    began = time.monotonic()
+
+    def look(step: int, loss: float, average: nn.Module) -> None:
+        assert isinstance(average, Denoiser)
+        told = {**build.told, "updates": step}
+        saved.save(average, saved.Build(**{**vars(build), "told": told}), folder)
+        line = {"updates": step, "loss": loss, "seconds": round(time.monotonic() - began, 1)}
+        k = len(build.classes)
+        asked = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
+        pixels = np.asarray(sheet(Sampler().draw(average, asked, device), COLUMNS))
+        try:
+            with (folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+            picture.save(folder / SAMPLES)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written: {error}") from error
+
+    return look if ranks.first() else (lambda _step, _loss, _average: None)

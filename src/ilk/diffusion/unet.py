@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.diffusion.attention import attend
 from ilk.diffusion.embedding import Embedding
 from ilk.errors import InputError
 
@@ -59,9 +60,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
         tokens = self.norm(x).flatten(2).transpose(1, 2)
-        q, k, v = self.qkv(tokens).view(b, h * w, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(q, k, v)
-        seen = self.out(seen.transpose(1, 2).reshape(b, h * w, c))
+        seen = self.out(attend(self.qkv(tokens), self.heads))
         return cast(Tensor, x + seen.transpose(1, 2).reshape(b, c, h, w))
 
 

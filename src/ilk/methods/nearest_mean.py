@@ -5,8 +5,8 @@ Nearest-Neighbor Classification for Few-Shot Learning, arXiv 1911.04623, equatio
 
     u = (x - centre) / |x - centre|,  score_c(x) = -t |u - mean_c(u)|^2 / 2
 
-Features are first divided by their standard deviation. The sharpness t is no part of the paper and
-changes no answer: it is the one under which rows scored without themselves are likeliest.
+The sharpness t is no part of the paper and changes no answer: it is the one under which rows scored
+without themselves are likeliest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ilk.gaussian import class_means
 from ilk.models import Facts, affine, learnable, unit_rows
 from ilk.sharpness import sharpness
 
-LEAST = 0.1  # of the mean deviation, below which no feature's is taken: dead ones must not shout
+LEAST = 0.1  # of the mean deviation, the least that a feature is divided by: dead ones must not shout
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ class StreamingGDA(Facts):
     """`GDA` with an `update`.
 
     Attributes:
-        shrink: As in `GDA`: a share in [0, 1], "oas" or "ks"; None is "oas".
+        shrink: As in `GDA`: a share in [0, 1], "oas" or "ks"; None is "ks".
         uniform: Take all classes seen so far as equally likely.
     """
 
