@@ -16,10 +16,10 @@ ROOMS = (  # from the ground up; a package stands for all in it
     {"encoders", "protocols", "train"},
     {"encode", "diffusion"},
     {"methods"},
-    {"selection", "board", "trust", "evaluate", "estimator", "docs"},
+    {"selection", "board", "trust", "evaluate", "estimator"},
     {"artefact", "plan", "classifier", "judged", "rows", "finish", "fitting", "report"},
     {"bench", "demo", "doctor", "measured"},
-    {"cli", "__main__"},
+    {"cli", "docs", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 FILES = {

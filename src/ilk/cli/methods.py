@@ -24,7 +24,8 @@ def command(name: str | None) -> None:
         table(("method", "what it does"), rows)
         return
     method = parse(name)
-    click.echo((getmodule(type(method)).__doc__ or "").strip())
-    told = [(f.name, repr(getattr(method, f.name))) for f in fields(type(method))]
+    form = available()[type(method).__name__]
+    click.echo((getmodule(form).__doc__ or "").strip())
+    told = [(f.name, repr(getattr(method, f.name))) for f in fields(form)]
     if told:
         table(("field", "value"), told)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ilk.encoders import Embeds, clip, hub, resolve, timm_family
+from ilk.encoders import clip, hub, timm_family
+from ilk.encoders.capabilities import Embeds
+from ilk.encoders.names import resolve
 from ilk.errors import IlkError
 
 if TYPE_CHECKING:
