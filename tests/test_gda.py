@@ -105,3 +105,22 @@ def test_an_update_leaves_the_model_before_it_alone_and_takes_unlabelled_rows():
     assert method.update(first, bare) is first
     with pytest.raises(ValueError, match="the model knows 3 classes, the data 4"):
         method.update(first, Data(data.x, data.y, ("a", "b", "c", "d")))
+
+
+@pytest.mark.parametrize("shrink", [None, 0.3, 1.0, "oas"])
+def test_fewer_rows_than_features_give_what_the_whole_space_would(shrink):
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [9, 6, 4])
+    x = (rng.standard_normal((3, 50))[y] + rng.standard_normal((19, 50)) + 5).astype(np.float32)
+    data, new = Data(x, y, ("a", "b", "c")), rng.standard_normal((30, 50)) + 5
+    stats = class_statistics(x, y, 3)  # all 50 x 50 of it
+    p = np.linalg.inv(covariance(stats, shrink))
+    want = np.stack(
+        [-0.5 * np.einsum("nd,de,ne->n", new - m, p, new - m) for m in stats.means], axis=1
+    )
+    np.testing.assert_allclose(
+        log_softmax(GDA(shrink=shrink).fit(data).logits(new), axis=1),
+        log_softmax(want + np.log(data.counts() / 19), axis=1),
+        rtol=1e-3,
+        atol=1e-2,
+    )

@@ -58,8 +58,9 @@ def test_zero_shot_is_a_hundred_cosines():
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.1, 10.0])
-def test_scores_are_the_papers(alpha):
-    train, test = pictures(), pictures(seed=1)
+@pytest.mark.parametrize("n", [20, 200])  # fewer rows than features, and more
+def test_scores_are_the_papers(alpha, n):
+    train, test = pictures(n=n), pictures(seed=1)
     want = 100 * unit(test.x) @ unit(train.hints).T + alpha * gaussian_scores(train, test.x)
     got = GDAZeroShot(alpha=alpha).fit(train).logits(test.x)
     np.testing.assert_allclose(centred(got), centred(want), atol=1e-3 * np.abs(want).max())

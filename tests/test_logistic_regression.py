@@ -114,7 +114,7 @@ def test_the_path_is_walked_from_strong_to_weak_and_left_when_it_has_turned(monk
 
 def test_bad_fields_are_refused():
     for bad in ({"C": 0}, {"C": -1.0}, {"C": float("inf")}, {"folds": 1}):
-        with pytest.raises(ValueError, match="it must be above 0|at least 2"):
+        with pytest.raises(ValueError, match=r"it must be above 0|at least 2"):
             LogisticRegression(**bad)
 
 

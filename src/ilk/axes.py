@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import eigh, qr
 
 RANK = 1e-10  # axes with less than this share of the largest sum of squares are rounding
 
@@ -45,6 +45,17 @@ def principal(x: NDArray[Any], dtype: Any = np.float64) -> Axes:
     scores = vectors[:, keep] * root
     basis = np.asarray(z, np.float64).T @ (vectors[:, keep] / root)
     return Axes(centre, basis, squares[keep], scores.astype(dtype, copy=False))
+
+
+def span(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Orthonormal columns `[d, r]` that hold all of rows `[n, d]`: their span, or all d axes.
+
+    With fewer rows than features, what is fitted to them can be fitted in r = n dimensions.
+    """
+    n, d = rows.shape
+    if n >= d:
+        return np.eye(d)
+    return np.asarray(qr(np.asarray(rows, np.float64).T, mode="economic")[0])
 
 
 def _kept(squares: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def save(tensors: dict[str, Tensor], path: Path, told: dict[str, str]) -> None:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, told)
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise OutputError(
             f"{path} cannot be written: {error}; free some space or name another folder"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -194,7 +195,7 @@ def _evidence(work: Work, classifier: Classifier, judged: Judged, store: Store) 
         suspects=[suspect for suspect, flagged in ranked if flagged],
         ranked=[suspect for suspect, _ in ranked],
         unknowns=_strangers(work, classifier, judged, store),
-        notes=_notes(work, classifier),
+        notes=_notes(work, classifier) + _doubts(ranked),
         images=work.images,
     )
 
@@ -220,6 +221,18 @@ def _notes(work: Work, classifier: Classifier) -> list[str]:
     elif any(row.split == "val" for row in parts.train):
         notes.append("the val part learns with the train part; the test part is held out")
     return [note for note in notes if note]
+
+
+def _doubts(ranked: Sequence[tuple[Suspect, bool]]) -> list[str]:
+    """What wrong labels do to the figures, where there seem to be some."""
+    if not (suspects := sum(flagged for _, flagged in ranked)):
+        return []
+    said = (
+        f"{suspects} of {len(ranked)} training labels look wrong; they count as right here, so as "
+        "far as they are wrong, probabilities are stated too low and the classifier is better than "
+        "the training part says (suspects.csv lists them, the likeliest first)"
+    )
+    return [said]
 
 
 def _about(work: Work, classifier: Classifier, judged: Judged) -> dict[str, Any]:

@@ -116,25 +116,25 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
     return Statistics(counts, means, a.scatter + b.scatter + apart.T @ apart)
 
 
-def oas(stats: Statistics) -> float:
+def oas(stats: Statistics, width: int | None = None) -> float:
     """Share in [0, 1] of the sphere that the pooled covariance should take (oracle approximating).
 
     Chen, Wiesel, Eldar, Hero 2010, Shrinkage Algorithms for MMSE Covariance Estimation,
     doi:10.1109/TSP.2010.2053029, equation 23, in the large-d form that scikit-learn uses, with
-    the degrees of freedom in the place of the number of rows.
+    the degrees of freedom in the place of the number of rows. `width` as in `covariance`.
     """
     s = stats.scatter / stats.degrees
-    d = len(s)
+    d = width or len(s)
     mu = np.trace(s) / d
     spread = float(np.vdot(s, s)) / d**2
     excess = (stats.degrees + 1) * (spread - mu**2 / d)
     return 1.0 if excess <= 0 else float(min(1.0, (spread + mu**2) / excess))
 
 
-def shrunk(stats: Statistics, share: float) -> Matrix:
+def shrunk(stats: Statistics, share: float, width: int | None = None) -> Matrix:
     """Unbiased pooled covariance with `share` of it replaced by a sphere of the same trace."""
     s = stats.scatter / stats.degrees
-    level = float(np.trace(s)) / len(s)
+    level = float(np.trace(s)) / (width or len(s))
     if level <= 0:
         level = _apart(stats)
     return (1 - share) * s + share * level * np.eye(len(s))
@@ -147,27 +147,29 @@ def checked(shrink: Shrink) -> None:
         raise ValueError(f"shrink is {shrink!r}; allowed are 0 to 1, 'oas', 'ks' or None")
 
 
-def covariance(stats: Statistics, shrink: Shrink = None) -> Matrix:
-    """The pooled covariance, shrunk as told: a share, "oas", "ks"; None is "ks"."""
+def covariance(stats: Statistics, shrink: Shrink = None, width: int | None = None) -> Matrix:
+    """The pooled covariance, shrunk as told: a share, "oas", "ks"; None is "ks".
+
+    `width` is the number of features, where the statistics are of the rows' span in them alone.
+    """
     if isinstance(shrink, (int, float)):
-        return shrunk(stats, shrink)
+        return shrunk(stats, shrink, width)
     if shrink == "oas":
-        return shrunk(stats, oas(stats))
+        return shrunk(stats, oas(stats, width), width)
     # Theirs times D / (N - 1), so that scores are log-likelihoods and priors weigh in rightly.
-    return kubokawa_srivastava(stats) * len(stats.scatter) / max(1, stats.n - 1)
+    return kubokawa_srivastava(stats, 1) / max(1, stats.n - 1)
 
 
-def kubokawa_srivastava(stats: Statistics) -> Matrix:
+def kubokawa_srivastava(stats: Statistics, width: int | None = None) -> Matrix:
     """The empirical-Bayes ridge covariance, `((N-1) S + tr(S) I) / D`, the precision's inverse.
 
     Kubokawa, Srivastava 2008, doi:10.1016/j.jmva.2008.01.016, as written in Wang et al. 2024,
     arXiv 2402.04087: S is the unbiased covariance of the N class-centred rows, D their width.
     """
-    d, less = len(stats.scatter), max(1, stats.n - 1)
-    trace = float(np.trace(stats.scatter)) / less
+    trace = float(np.trace(stats.scatter)) / max(1, stats.n - 1)
     if trace <= 0:
-        trace = d * _apart(stats)
-    return (stats.scatter + trace * np.eye(d)) / d
+        trace = len(stats.scatter) * _apart(stats)
+    return (stats.scatter + trace * np.eye(len(stats.scatter))) / (width or len(stats.scatter))
 
 
 def _apart(stats: Statistics) -> float:

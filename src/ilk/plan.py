@@ -31,7 +31,7 @@ class Plan:
         classes: Names to choose from where there is no label (zero-shot).
         prompts: Sentences with `{}` for a class name, for encoders that read text.
         device: auto, cpu, cuda, cuda:N or mps.
-        runtime: torch, channels-last, compile or openvino.
+        runtime: torch, channels-last or openvino.
         precision: float32 or bfloat16.
 
     Raises:

@@ -1,16 +1,16 @@
 """Few labels: Gaussians against nearest mean and logistic regression, and both beside zero-shot.
 
-The catalogue's row gda-clip-baseline, on frozen features: scikit-learn's digits as pixels, and 2,000
-pictures of cifar10_jpeg through the ImageNet network in the shared weights. 1 to 16 labelled rows a
-class are drawn ten times; what is tested, and what the stand-in text comes from, is never trained
-on. All figures are means with the half width of their 95 % interval (Student) over the draws;
-differences are paired within draws.
+The catalogue's row gda-clip-baseline, on frozen features: scikit-learn's digits as pixels, and
+2,000 pictures of cifar10_jpeg through the ImageNet network in the shared weights. 1 to 16 labelled
+rows a class are drawn ten times; what is tested, and what the stand-in text comes from, is never
+trained on. All figures are means with the half width of their 95 % interval (Student) over the
+draws; differences are paired within draws.
 
 No text encoder can be had here. What stands in for the text embedding of a class is the mean of 30
 unit rows of it, from a part of the data of its own, pushed off by noise half again as long as class
-means lie apart: a zero-shot classifier that is mostly right, and wrong in a way of its own. Augmented
-copies, which the paper counts as rows, are left out; so at one shot there is no covariance, and
-all precisions are the same sphere.
+means lie apart: a zero-shot classifier that is mostly right, and wrong in a way of its own. The
+augmented copies that the paper counts as rows are left out; so at one shot there is no covariance,
+and all precisions are the same sphere.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def network_options(f: F) -> F:
             "--runtime",
             default="torch",
             show_default=True,
-            help="torch, channels-last, compile or openvino: the same features, other speeds.",
+            help="torch, channels-last or openvino: the same features, other speeds.",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
     ):

@@ -18,4 +18,5 @@ def attend(qkv: Tensor, heads: int) -> Tensor:
         seen = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1) @ v
     else:
         seen = functional.scaled_dot_product_attention(q, k, v)
-    return seen.transpose(1, 2).reshape(b, n, width // 3)
+    joined: Tensor = seen.transpose(1, 2).reshape(b, n, width // 3)
+    return joined

@@ -89,6 +89,6 @@ def spread_of(x: Tensor) -> float:
     values = torch.arange(256).double() / 127.5 - 1
     mean = (counts * values).sum() / counts.sum()
     spread = float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())
-    if not spread > 0:
+    if counts.count_nonzero() < 2:
         raise InputError("every pixel of every image has the same value: there is nothing to learn")
     return spread

@@ -94,7 +94,7 @@ def read(folder: Path) -> Build:
             f"{folder} holds no diffusion model of ilk: there is no {JSON} in it; "
             "make one with `ilk pretrain`"
         ) from None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{folder / JSON} cannot be read: {error}") from error
     if version != VERSION:
         raise ArtefactError(f"{folder} was made by another ilk (format {version}); update ilk")

@@ -22,6 +22,7 @@ from ilk.diffusion.embedding import Embedding
 from ilk.errors import InputError
 
 GROUPS = 8  # groups of the normalisations; every width is a multiple of it
+WIDEST = 256  # numbers that say noise level and class
 
 
 class Block(nn.Module):
@@ -90,8 +91,8 @@ class UNet(nn.Module):
         super().__init__()
         check(size, len(levels), patch, width)
         self.patch = patch
-        self.embedding = Embedding(classes, 4 * width)
-        inside, e, widths = channels * patch**2, 4 * width, [width * m for m in levels]
+        self.embedding = Embedding(classes, min(4 * width, WIDEST))
+        inside, e, widths = channels * patch**2, min(4 * width, WIDEST), [width * m for m in levels]
         self.entry = nn.Conv2d(inside, width, 3, padding=1)
         self.down, self.up, skips, w = nn.ModuleList(), nn.ModuleList(), [width], width
         for i, level in enumerate(widths):
@@ -111,6 +112,7 @@ class UNet(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, w)
         self.exit = nn.Conv2d(w, inside, 3, padding=1)
         nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(cast(Tensor, self.exit.bias))
 
     def forward(self, x: Tensor, noise: Tensor, classes: Tensor) -> Tensor:
         e = self.embedding(noise, classes)

@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from ilk.axes import span
 from ilk.data import Data
 from ilk.gaussian import Shrink, checked, class_statistics, covariance, discriminant, log_prior
 from ilk.models import Facts, Linear, learnable
@@ -40,7 +43,14 @@ class GDA(Facts):
 
     def fit(self, data: Data) -> Linear:
         known = learnable(data, self)
-        stats = class_statistics(known.x, known.y, data.k)
+        x, width = known.x, known.x.shape[1]
+        if few := len(x) < width:  # then all happens in the span of the rows
+            centre = x.mean(0, dtype=np.float64)
+            basis = span(x - centre)
+            x = (x - centre) @ basis
+        stats = class_statistics(x, known.y, data.k)
         prior = log_prior(stats, self.uniform)
-        weight, bias = discriminant(stats, covariance(stats, self.shrink), prior)
+        weight, bias = discriminant(stats, covariance(stats, self.shrink, width), prior)
+        if few:
+            return Linear.about(centre + basis @ stats.centre, weight @ basis.T, bias)
         return Linear.about(stats.centre, weight, bias)

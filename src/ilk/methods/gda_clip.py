@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from ilk import folds
+from ilk.axes import span
 from ilk.data import Data, Labels
 from ilk.gaussian import (
     Matrix,
@@ -34,6 +35,7 @@ from ilk.models import Facts, UnitLinear, hinted, learnable, unit_rows
 ALPHAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 TEXT_SCALE = 100.0
 NEAREST, COPIES = 64, 16
+UNTRIED = 0.1  # of an even say, for Gaussians that no row held out could vouch for
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class GDAZeroShot(Facts):
 
     Attributes:
         alpha: Weight of the Gaussian scores, >= 0. None takes, of 1e-4 to 100, the most accurate
-            on folds of the training rows, the smallest where even; where no fold can be made, what
-            gives both scores the same spread over the classes.
+            on folds of the training rows, the smallest where even; where no fold can be made, a
+            tenth of what gives both scores the same spread over the classes.
         folds: Parts of the training rows that choose `alpha`, >= 2.
         seed: Draws the folds.
     """
@@ -66,32 +68,34 @@ class GDAZeroShot(Facts):
         text = unit_rows(hinted(data, self))
         known = learnable(data, self)
         u = unit_rows(known.x)
-        weight, bias = _gaussian(u, known.y, text)
+        basis = span(np.vstack([u, text]))
+        u, within = u @ basis, text @ basis
+        weight, bias = _gaussian(u, known.y, within, len(basis))
         alpha = self.alpha
         if alpha is None and folds.count(known.y, self.folds) > 1:
-            alpha = self._chosen(u, known.y, text)
+            alpha = self._chosen(u, known.y, within, len(basis))
         elif alpha is None:
-            alpha = even_spread(TEXT_SCALE * u @ text.T, u @ weight.T + bias)
-        weight, bias = TEXT_SCALE * text + alpha * weight, alpha * bias
+            alpha = UNTRIED * even_spread(TEXT_SCALE * u @ within.T, u @ weight.T + bias)
+        weight, bias = TEXT_SCALE * text + alpha * weight @ basis.T, alpha * bias
         return UnitLinear(weight.astype(np.float32), bias.astype(np.float32))
 
-    def _chosen(self, u: Matrix, y: Labels, text: Matrix) -> float:
+    def _chosen(self, u: Matrix, y: Labels, text: Matrix, width: int) -> float:
         parts = folds.count(y, self.folds)
         part = folds.stratified(y, parts, self.seed)
         right = np.zeros(len(ALPHAS), int)
         for f in range(parts):
             out = part == f
-            weight, bias = _gaussian(u[~out], y[~out], text)
+            weight, bias = _gaussian(u[~out], y[~out], text, width)
             zero_shot, gaussian = TEXT_SCALE * u[out] @ text.T, u[out] @ weight.T + bias
             for i, alpha in enumerate(ALPHAS):
                 right[i] += np.sum((zero_shot + alpha * gaussian).argmax(1) == y[out])
         return ALPHAS[int(right.argmax())]
 
 
-def _gaussian(u: Matrix, y: Labels, text: Matrix) -> tuple[Matrix, Matrix]:
-    """Weight `[k, d]` and bias `[k]` of the Gaussian scores in `u`, all classes equally likely."""
+def _gaussian(u: Matrix, y: Labels, text: Matrix, width: int) -> tuple[Matrix, Matrix]:
+    """Weight and bias of the Gaussian scores in `u`, coordinates of rows `width` features wide."""
     stats = class_statistics(u, y, len(text))
-    covariance = kubokawa_srivastava(stats)
+    covariance = kubokawa_srivastava(stats, width)
     means = np.where(stats.seen[:, None], stats.means, _by_text(u, text))
     even = Statistics(np.ones(len(text), np.int64), means, stats.scatter)
     weight, bias = discriminant(even, covariance, log_prior(even))

@@ -21,7 +21,9 @@ from ilk.gaussian import class_means
 from ilk.models import Facts, affine, learnable, unit_rows
 from ilk.sharpness import sharpness
 
-LEAST = 0.1  # of the mean deviation, the least that a feature is divided by: dead ones must not shout
+LEAST = (
+    0.1  # of the mean deviation, the least that a feature is divided by: dead ones must not shout
+)
 
 
 @dataclass(frozen=True, eq=False)
