@@ -9,9 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from ilk import ranks
@@ -19,6 +17,7 @@ from ilk.diffusion import saved
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
 from ilk.diffusion.objective import Denoising, Shift, flip, spread_of, unit
+from ilk.diffusion.pictures import picture
 from ilk.diffusion.sample import Sampler, sheet
 from ilk.errors import InputError, OutputError
 from ilk.progress import Progress, silent
@@ -161,12 +160,11 @@ def looking(
         line = {"updates": step, "loss": loss, "seconds": round(time.monotonic() - began, 1)}
         k = len(build.classes)
         asked = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
-        pixels = np.asarray(sheet(Sampler().draw(average, asked, device), COLUMNS))
+        drawn = picture(sheet(Sampler().draw(average, asked, device), COLUMNS))
         try:
             with (folder / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
-            picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-            picture.save(folder / SAMPLES)
+            drawn.save(folder / SAMPLES)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error}") from error
 

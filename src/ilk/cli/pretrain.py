@@ -1,0 +1,96 @@
+"""`ilk pretrain`: images in, a diffusion model out, that classifies, describes and draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ilk.cli.options import intake_options
+
+
+@click.command()
+@click.argument("source")
+@click.option("--out", required=True, help="Folder for the model; holds the run until it is done.")
+@click.option("--unlabelled", is_flag=True, help="Take no notice of labels.")
+@click.option("--size", default=0, help="Pixels a side [default: that of the images, up to 32].")
+@click.option("--network", default="unet", show_default=True, help="unet or dit.")
+@click.option("--width", default=0, help="Channels of the network [default: by size].")
+@click.option("--steps", default=0, help="Updates [default: 30 passes, at least 300].")
+@click.option("--batch", default=128, show_default=True, help="Images an update, in all processes.")
+@click.option("--lr", default=4e-3, show_default=True, help="Highest learning rate.")
+@click.option("--drop", default=0.1, show_default=True, help="Share of labels hidden in training.")
+@click.option("--flips", is_flag=True, help="Mirror half of the images; wrong for digits.")
+@click.option("--shift", default=0, show_default=True, help="Move images by up to so many pixels.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--precision", default="bfloat16", show_default=True, help="bfloat16 or float32.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network first (GPU).")
+@intake_options
+def command(
+    source: str,
+    out: str,
+    unlabelled: bool,
+    size: int,
+    network: str,
+    width: int,
+    steps: int,
+    batch: int,
+    lr: float,
+    drop: float,
+    flips: bool,
+    shift: int,
+    seed: int,
+    device: str,
+    precision: str,
+    compiled: bool,
+    strict: bool,
+    path_column: str | None,
+    label_column: str | None,
+    merge_spellings: bool,
+) -> None:
+    """Learn to denoise the images in SOURCE, told their class where they have one.
+
+    SOURCE is what `ilk fit` takes; images in a test/ part are left out. The same command goes on
+    after any interruption, to the same result. Several GPUs or machines:
+    torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
+    """
+    from ilk import ranks
+    from ilk.cli.options import read_images, show_intake
+    from ilk.diffusion.pixels import grain, load
+    from ilk.diffusion.plans import options, passes
+    from ilk.diffusion.pretrain import Plan, pretrain
+    from ilk.encoders.device import pick
+    from ilk.progress import silent, told
+    from ilk.store import Store
+    from ilk.train import Machine, Recipe
+
+    store = Store()
+    columns = (path_column, label_column)
+    images = read_images(
+        source,
+        strict=strict,
+        store=store,
+        columns=columns,
+        merge_spellings=merge_spellings,
+        verify=False,
+    ).part("train")
+    classes = () if unlabelled else images.classes
+    data, kept, failures = load(images, classes, grain(images, size), store, told())
+    if failures:
+        show_intake(kept)
+    plan = Plan(
+        Recipe(steps or passes(len(data), batch), batch, lr, seed=seed),
+        network=network,
+        options=options(network, int(data.x.shape[-1]), width),
+        drop=drop,
+        flips=flips,
+        shift=shift,
+    )
+    with ranks.joined(pick(device)) as place:
+        progress = told() if ranks.first() else silent
+        pretrain(data, classes, plan, Path(out), Machine(place, precision, compiled), progress)
+        if ranks.first():
+            labelled = int((data.y >= 0).sum())
+            click.echo(f"{len(data):,} images, {labelled:,} of them labelled")
+            click.echo(f"model   {out}\nsamples {Path(out) / 'samples.png'}")
