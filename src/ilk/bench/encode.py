@@ -1,16 +1,15 @@
-"""How fast and how lean is encoding?
+"""How fast is encoding?
 
 From JPEG files (500 x 400) to rows in the store, against the same network on ready tensors in the
-same run; a second run on the warm store; peak memory of a process at two sizes; and the runtimes.
-The network alone is given the best of several layouts (a thread a core, or all cores on one batch).
+same run; a second run on the warm store; and the runtimes. The network alone is run plainly, as
+torch does by itself (all cores on a batch of 16), and at the best of several layouts (a thread a
+core on small batches among them).
 Everything that is compared is interleaved, and the processor time is told beside the clock, since a
 machine is seldom alone with a benchmark.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -36,21 +35,22 @@ WIDTH, HEIGHT = 500, 400
 TEXTURES = 40
 ROUNDS = 5
 
+PLAIN = "all cores, batch 16"
+
 Rate = tuple[float, float]  # images a second by the clock, processor seconds an image
 
 
 def run(small: bool = False) -> dict[str, Any]:
-    """Files, network, warm store, memory, runtimes."""
+    """Files, network, warm store, runtimes."""
     weights = shared("weights", WEIGHTS)
-    few, many, rounds = (16, 32, 2) if small else (2000, 20_000, ROUNDS)
+    n, rounds = (16, 2) if small else (2000, ROUNDS)
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "images"
-        write_images(folder, many)
-        images = listed(folder, few)
-        result: dict[str, Any] = {"images": few, "pixels": [WIDTH, HEIGHT], "cores": cores()}
+        write_images(folder, n)
+        images = listed(folder, n)
+        result: dict[str, Any] = {"images": n, "pixels": [WIDTH, HEIGHT], "cores": cores()}
         result["runtimes"] = runtimes(weights, images, rounds, Path(home))
         result["warm"] = warm(weights, images, Path(home))
-        result["memory"] = memory(weights, folder, (few, many), Path(home))
     return result
 
 
@@ -87,7 +87,7 @@ def runtimes(weights: Path, images: Images, rounds: int, home: Path) -> list[dic
     want = encoders["torch"].embed(pixels)
     probe = min(64, len(images.rows) // rounds)
     layouts = {name: _best_layout(e.runner(), pixels, probe) for name, e in encoders.items()}
-    seen: dict[str, list[tuple[Rate, Rate, Rate]]] = {name: [] for name in encoders}
+    seen: dict[str, list[tuple[Rate, Rate, Rate, Rate]]] = {name: [] for name in encoders}
     for i in range(rounds):
         part = Images(None, images.rows[i::rounds])
         n = len(part.rows)
@@ -95,7 +95,8 @@ def runtimes(weights: Path, images: Images, rounds: int, home: Path) -> list[dic
             store = Store(home / f"{name}-{i}.sqlite")
             alone = partial(_alone, encoder.runner(), pixels, layouts[name], n // 2)
             before, files, after = alone(), _rate(partial(fill, part, [encoder], store), n), alone()
-            seen[name].append((before, files, after))
+            plain = _alone(encoder.runner(), pixels, PLAIN, n // 2)
+            seen[name].append((before, files, after, plain))
             store.close()
     return [
         {
@@ -108,14 +109,17 @@ def runtimes(weights: Path, images: Images, rounds: int, home: Path) -> list[dic
     ]
 
 
-def _summary(rounds: list[tuple[Rate, Rate, Rate]]) -> dict[str, Any]:
+def _summary(rounds: list[tuple[Rate, Rate, Rate, Rate]]) -> dict[str, Any]:
     """Medians over the rounds; in each the files lie between two runs of the network alone."""
-    alone = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, _, b in rounds]
-    files = [f for _, f, _ in rounds]
+    alone = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, _, b, _ in rounds]
+    files = [f for _, f, _, _ in rounds]
+    plain = [p for *_, p in rounds]
     ratios = [f[0] / a[0] for a, f in zip(alone, files, strict=True)]
     return {
         "alone_per_second": round(median(rate for rate, _ in alone), 2),
         "files_per_second": round(median(rate for rate, _ in files), 2),
+        "plain_per_second": round(median(rate for rate, _ in plain), 2),
+        "ratio_to_plain": round(median(f[0] / p[0] for p, f in zip(plain, files, strict=True)), 3),
         "ratio": round(median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
         "ratio_of_processor_time": round(
@@ -210,34 +214,3 @@ def warm(weights: Path, images: Images, home: Path) -> dict[str, Any]:
         "second_seconds": round(second, 4),
         "times_faster": round(first / second),
     }
-
-
-def memory(weights: Path, folder: Path, sizes: tuple[int, int], home: Path) -> dict[str, Any]:
-    """Peak memory of processes that encode so many images."""
-    peaks = {n: _peak(weights, folder, n, home) for n in sizes}
-    few, many = sizes
-    return {
-        "peak_megabytes": {str(n): round(peak / 2**20, 1) for n, peak in peaks.items()},
-        "growth": round(peaks[many] / peaks[few] - 1, 4),
-    }
-
-
-def _peak(weights: Path, folder: Path, n: int, home: Path) -> int:
-    code = "import sys; from ilk.bench import encode; encode._tell_peak(*sys.argv[1:])"
-    arguments = [str(weights), str(folder), str(n), str(home / f"memory-{n}.sqlite")]
-    command = [sys.executable, "-c", code, *arguments]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def _tell_peak(weights: str, folder: str, n: str, store: str) -> None:
-    """Encode in a process of its own and print its peak memory in bytes."""
-    fill(listed(Path(folder), int(n)), [_encoder(Path(weights), "torch")], Store(store))
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss would count what the parent held when it started this process
-        lines = status.read_text().splitlines()
-        print(next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM")))
-    else:
-        import resource  # not on Windows, where this benchmark does not run
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(peak if sys.platform == "darwin" else peak * 1024)

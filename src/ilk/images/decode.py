@@ -99,7 +99,7 @@ def _rgb(image: ImageFile.ImageFile) -> Image.Image:
         over = image.convert("RGBA")
         white = Image.new("RGBA", over.size, "white")
         return Image.alpha_composite(white, over).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _grey(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
