@@ -73,7 +73,7 @@ def _digits(told: dict[str, Any]) -> str:
         (label, *(_spread(parts[name].get(key)) for name in parts)) for key, label in SHOWN.items()
     ]
     note = (
-        "scikit-learn's digits, three 70/30 splits: mean and half width of the 95 % interval "
+        "scikit-learn's digits, five 70/30 splits: mean and half width of the 95 % interval "
         f"(`{told['command']}`). With trouble, 2 % of the training labels are wrong and count as "
         "right, so the truth is a little better than what is claimed."
     )
