@@ -135,10 +135,10 @@ def test_tiff_where_zero_is_white(data):
 
 
 def test_floats_that_are_no_numbers_are_black_and_hide_nothing():
-    values = (RAMP / 65535).astype(np.float32)
+    values = (0.5 + RAMP / 131070).astype(np.float32)
+    want = np.rint(values.astype(float) * 255)
     values[0, 5], values[1, 6] = np.nan, np.inf
     out = grey(coded(values, "TIFF"))
-    want = np.rint(RAMP / 257)
     want[0, 5] = want[1, 6] = 0
     assert (out == want).all()
     with pytest.raises(Refused, match="no pixel is a finite number"):

@@ -107,6 +107,12 @@ def test_an_altered_png_is_never_taken():
         refusal(bytes(data))
 
 
+def test_a_png_whose_checksum_was_altered_is_damaged():
+    data = bytearray(FILES["png"])
+    data[data.index(b"IEND") - 5] ^= 1  # the last byte of the checksum of the pixels
+    assert "wrong checksum in IDAT" in refusal(bytes(data)).detail
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_pillow_told_to_fill_with_grey_changes_nothing(monkeypatch, on):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", on)

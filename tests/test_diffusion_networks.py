@@ -118,6 +118,9 @@ def test_preconditioning_shows_and_asks_for_numbers_of_size_one():
         # for Gaussian data the way round the network is already the best denoiser there is
         assert ((x - base) * noisy).mean().item() == pytest.approx(0, abs=0.01)
         assert torch.allclose(recorder.seen[1], level.log())
+        recorder.out = 1.0  # a step of one in the network is a step of 1 / sqrt(weight) outside
+        moved = denoiser.denoise(noisy, level, torch.zeros(n, dtype=torch.int64)) - base
+        assert torch.allclose(moved[:, 0, 0, 0], denoiser.weight(level).rsqrt(), atol=1e-5)
 
 
 def test_a_denoiser_turns_an_unknown_class_into_its_own_index_for_none():

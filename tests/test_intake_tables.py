@@ -187,6 +187,7 @@ def test_a_folder_with_metadata(folder, name):
         ("sub/b.png", "dog", "train"),
     ]
     assert [(r.path, r.reason) for r in images.refused] == [("gone.png", "missing")]
+    assert [r.path for r in images.rows] == sorted(r.path for r in images.rows)
     assert told(images, "ignored") == [(name, None, "train")]
 
 
@@ -227,6 +228,19 @@ def test_a_list_in_a_file(folder):
     assert [r.path for r in read(folder / "list.txt").rows] == ["sub/b.png", "a.png", "c d.png"]
     images = read(folder / "list.txt", labels=["dog", None, ""])
     assert [r.label for r in images.rows] == ["dog", None, None]
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.csv"])
+def test_names_that_are_no_utf8_or_hold_unusual_breaks_are_listed(tmp_path, name):
+    files = ["caf\udce9.png", "a\u2028b\x0cc.png", " leading.png"]
+    try:
+        plant(tmp_path, *files)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    lines = [f"{f},cat" for f in files] if name.endswith("csv") else files
+    text = "\n".join(["path,label", *lines] if name.endswith("csv") else lines)
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert [r.path for r in read(tmp_path / name).used] == files
 
 
 def test_a_sequence_of_paths_keeps_its_order(folder):
@@ -282,6 +296,7 @@ def test_the_report_round_trips(folder, tmp_path):
     images = read([*folder.glob("*.png"), folder / "note.txt"])
     report = images.to_json()
     assert Images.from_json(json.loads(json.dumps(report))) == images
+    assert all({"path", "label", "split", "status"} <= set(row) for row in report["rows"])
     assert report["counts"]["files"] == len(report["rows"]) == 3
     assert report["counts"]["reasons"] == {"not an image": 1}
     images.save(tmp_path / "intake.json")

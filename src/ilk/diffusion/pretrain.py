@@ -157,7 +157,12 @@ def looking(
         assert isinstance(average, Denoiser)
         told = {**build.told, "updates": step}
         saved.save(average, saved.Build(**{**vars(build), "told": told}), folder)
-        line = {"updates": step, "loss": loss, "seconds": round(time.monotonic() - began, 1)}
+        line = {
+            "updates": step,
+            "loss": loss,
+            "seconds": round(time.monotonic() - began, 1),
+            "cpu_seconds": round(time.process_time(), 1),
+        }
         k = len(build.classes)
         asked = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
         drawn = picture(sheet(Sampler().draw(average, asked, device), COLUMNS))

@@ -108,7 +108,8 @@ class UNet(nn.Module):
                 self.up.append(Block(w + skips.pop(), level, e))
                 w = level
             if i:
-                self.up.append(nn.Conv2d(w, w, 3, padding=1))
+                self.up.append(nn.Conv2d(w, widths[i - 1], 3, padding=1))
+                w = widths[i - 1]
         self.norm = nn.GroupNorm(GROUPS, w)
         self.exit = nn.Conv2d(w, inside, 3, padding=1)
         nn.init.zeros_(self.exit.weight)

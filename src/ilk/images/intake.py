@@ -94,7 +94,7 @@ def _listed(
         return None, _labelled([Row(_path(path)) for path in source], labels)
     path = Path(source)
     kind = path.suffix.casefold()
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(
             f"there is no folder or file {shown(path)} (seen from {shown(Path.cwd())})"
         )

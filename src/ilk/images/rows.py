@@ -124,10 +124,10 @@ class Images:
         met: dict[str, list[Row]] = {}
         for row in self.rows:
             met.setdefault(row.reason or row.status, []).append(row)
-        order = ["used", *REASONS]
+        order = {what: i for i, what in enumerate(("used", *REASONS))}
         return [
             (what, len(met[what]), shown(" ".join(filter(None, (row.path, row.detail)))))
-            for what in sorted(met, key=order.index)
+            for what in sorted(met, key=lambda what: order.get(what, len(order)))
             for row in met[what][:1]
         ]
 
