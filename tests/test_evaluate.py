@@ -240,7 +240,7 @@ def test_where_all_fail_every_reason_is_told():
 
 def test_one_image_a_class_falls_back_to_what_is_safe():
     data = Data(np.eye(4, dtype=np.float32), np.arange(4), tuple("abcd"))
-    tables = {"pixels": data, "timm/x": data, "timm/y": data}
+    tables = {"pixels/8x8x1": data, "hog/32": data, "timm/x": data, "timm/y": data}
     board = leaderboard(tables, lambda _name: [Centroid(), GDA()])
     assert board.winner == ("timm/x", GDA())
     assert all(r.scores is None and r.note for r in board.results)

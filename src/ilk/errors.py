@@ -7,6 +7,7 @@ IlkError                    one sentence for a person: what, where, what to do
 │   └── UnknownName         an encoder, method or bench nobody knows; offers the nearest
 ├── Unavailable             a package, weight file or device is not here (exit code 3)
 ├── ArtefactError           a model folder that is foreign, newer or altered (exit code 4)
+├── checkpoint.Diverged     training left the finite numbers              (exit code 1)
 └── OutputError             nothing could be written: full disk, read-only folder (exit code 5)
 """
 

@@ -32,7 +32,7 @@ __all__ = [
     "stratified_folds",
 ]
 
-WITHOUT_WEIGHTS = ("pixels", "hog")  # encoders that know nothing of images yet
+WITHOUT_WEIGHTS = ("pixels", "hog")  # families of encoders that know nothing of images yet
 SAFE = ("GDA", "NearestClassMean")  # heads that hold with one image a class
 FAILURES = (IlkError, LinAlgError, ArithmeticError, MemoryError)
 
@@ -175,7 +175,8 @@ def _safe(tries: Sequence[tuple[str, Method]]) -> tuple[str, Method]:
 
     def rank(entry: tuple[str, Method]) -> tuple[bool, int]:
         kind = type(entry[1]).__name__
-        return entry[0] in WITHOUT_WEIGHTS, SAFE.index(kind) if kind in SAFE else len(SAFE)
+        family = entry[0].partition("/")[0]
+        return family in WITHOUT_WEIGHTS, SAFE.index(kind) if kind in SAFE else len(SAFE)
 
     return min(tries, key=rank)
 

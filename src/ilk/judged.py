@@ -16,6 +16,7 @@ from ilk.images import Images, Row
 from ilk.metrics import Interval, Scores, score, wilson
 from ilk.progress import Progress, silent
 from ilk.store import Store
+from ilk.trust.conformal import Coverage
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +43,12 @@ class Judged:
     @property
     def coverage(self) -> Interval:
         """How often the set held the true class."""
-        held = self.judgement.sets[np.arange(len(self.y)), self.y]
-        return wilson(float(held.sum()), len(held))
+        return Coverage.of(self.judgement.sets, self.y).covered
 
     @property
     def set_size(self) -> float:
         """Mean number of names in a set."""
-        return float(self.judgement.sets.sum(1).mean())
+        return Coverage.of(self.judgement.sets, self.y).size
 
     @property
     def unknown(self) -> Interval:
