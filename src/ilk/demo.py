@@ -69,7 +69,7 @@ def make(folder: Path, seed: int = 0, *, trouble: bool = True) -> Planted:
 def _clear(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / "planted.json").exists():
         raise OutputError(f"{folder} holds other files; name an empty folder with --out")
-    for part in ("digits", "not-digits", "kinds"):
+    for part in ("digits", "not-digits", "kinds", "diffusion"):
         shutil.rmtree(folder / part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -23,6 +23,7 @@ EXTRAS = {  # extra: what it brings, and for what
     "clip": (("transformers", "huggingface_hub"), "clip/ encoders and zero-shot"),
     "parquet": (("pyarrow",), "Parquet tables"),
     "openvino": (("openvino",), "the runtime openvino"),
+    "diffusers": (("diffusers", "transformers"), "diffusion models from elsewhere"),
 }
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,8 @@ import ilk
 from ilk.board import Leaderboard
 from ilk.classifier import Classifier, Judgement
 from ilk.data import Data
-from ilk.encoders import Embeds
+from ilk.encoders import Embeds, Explains
+from ilk.explained import explained
 from ilk.images import Images, Row
 from ilk.judged import Judged, score_rows
 from ilk.metrics import Interval
@@ -30,6 +31,9 @@ from ilk.trust.conformal import Sets, cross_fitted_sets
 from ilk.trust.suspects import Suspects
 from ilk.trust.unknown import Unknown, held_out_scores
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "pillow", "timm", "transformers")
 
 
@@ -39,6 +43,7 @@ class Work:
 
     Attributes:
         table: The winner's encoder's features of `parts.train`, then of `parts.unlabelled`.
+        classifiers: Encoders that classify by themselves and can show why.
     """
 
     plan: Plan
@@ -48,6 +53,7 @@ class Work:
     method: Method
     table: Data
     board: Leaderboard
+    classifiers: tuple[Explains, ...] = ()
 
     @property
     def train(self) -> Data:
@@ -161,6 +167,13 @@ def _strangers(
     return [(work.images.file(row), score) for row, score in far]
 
 
+def _maps(work: Work, judged: Judged, store: Store) -> list[tuple[Path, tuple[str, ...], Image]]:
+    """Why, as the first classifier of its own sees it."""
+    if not (work.classifiers and judged.rows):
+        return []
+    return explained(work.classifiers[0], work.images, judged.rows, judged.y, store)
+
+
 def _evidence(work: Work, classifier: Classifier, judged: Judged, store: Store) -> Evidence:
     parts, board, plan = work.parts, work.board, work.plan
     ranked = _suspects(work)
@@ -195,6 +208,7 @@ def _evidence(work: Work, classifier: Classifier, judged: Judged, store: Store) 
         suspects=[suspect for suspect, flagged in ranked if flagged],
         ranked=[suspect for suspect, _ in ranked],
         unknowns=_strangers(work, classifier, judged, store),
+        maps=_maps(work, judged, store),
         notes=_notes(work, classifier) + _doubts(ranked),
         images=work.images,
     )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk import evaluate, methods
 from ilk.board import Leaderboard
 from ilk.classifier import Classifier
 from ilk.data import Data, Features
 from ilk.encode import fill
-from ilk.encoders import Embeds, EmbedsText, defaults, resolve
+from ilk.encoders import Embeds, EmbedsText, Explains, ScoresClasses, defaults, resolve
 from ilk.encoders.device import check
-from ilk.errors import InputError
+from ilk.errors import InputError, UnknownName
 from ilk.finish import Work, finish
 from ilk.images import Images
+from ilk.methods.diffusion_classifier import DiffusionClassifier
 from ilk.models import Method, describe
 from ilk.plan import PROMPTS, Parts, Plan, divide
 from ilk.progress import Progress, silent
@@ -56,6 +59,7 @@ def fit(
     for text in plan.methods:
         methods.parse(text)
     check(plan.device)
+    plan = _named(images, plan)
     divide(images, plan)
     encoders = _encoders(images, plan, say)
     images = images.refuse(fill(images, encoders, held, progress=progress))
@@ -64,34 +68,72 @@ def fit(
     tried = {e.name: _methods(e, plan, labels=bool(parts.train)) for e in encoders}
     if parts.train:
         board = evaluate.leaderboard(
-            tables, tried, folds=plan.folds, seed=plan.seed, select=plan.select, progress=progress
+            tables,
+            tried,
+            folds=plan.folds,
+            seed=plan.seed,
+            select=plan.select,
+            unfair=_unfair(encoders, parts),
+            progress=progress,
         )
     else:
         board = _unmeasured(tried, len(parts.unlabelled))
     name, method = board.winner
     say(f"the winner is {describe(method)} on {name}; it is fitted to all and calibrated")
     encoder = next(e for e in encoders if e.name == name)
-    return finish(Work(plan, images, parts, encoder, method, tables[name], board), held)
+    explaining = tuple(e for e in encoders if isinstance(e, Explains))
+    work = Work(plan, images, parts, encoder, method, tables[name], board, explaining)
+    return finish(work, held)
 
 
 def _encoders(images: Images, plan: Plan, say: Say) -> list[Embeds]:
     """The encoders asked for, or the good ones that can be had, which is said in one line."""
-    if plan.encoders:
-        return [
-            resolve(
-                name,
-                images=images,
-                device=plan.device,
-                runtime=plan.runtime,
-                precision=plan.precision,
+    found: list[Embeds] = []
+    for name in dict.fromkeys(plan.encoders or ("default",)):
+        if name == "default":
+            good, told = defaults(
+                images, device=plan.device, runtime=plan.runtime, precision=plan.precision
             )
-            for name in dict.fromkeys(plan.encoders)
-        ]
-    found, told = defaults(
-        images, device=plan.device, runtime=plan.runtime, precision=plan.precision
+            say(told)
+            found += good
+        else:
+            found.append(_resolved(name, images, plan))
+    found += [_resolved(_judge(name), images, plan) for name in dict.fromkeys(plan.classifiers)]
+    return list({encoder.name: encoder for encoder in found}.values())
+
+
+def _judge(classifier: str) -> str:
+    """The encoder that gives the scores of `--classifier diffusion:PATH`."""
+    family, mark, rest = classifier.partition(":")
+    if family != "diffusion" or not rest:
+        raise UnknownName("classifier", classifier, ("diffusion:PATH",))
+    return f"diffusion-classifier{mark}{rest}"
+
+
+def _named(images: Images, plan: Plan) -> Plan:
+    """`plan` with a classifier's own classes, where neither a label nor the plan names any."""
+    if plan.classes or images.classes or not plan.classifiers:
+        return plan
+    known = _resolved(_judge(plan.classifiers[0]), images, plan)
+    return replace(plan, classes=known.classes) if isinstance(known, ScoresClasses) else plan
+
+
+def _resolved(name: str, images: Images, plan: Plan) -> Embeds:
+    classes = divide(images, plan).classes if images.classes or plan.classes else None
+    return resolve(
+        name,
+        images=images,
+        device=plan.device,
+        runtime=plan.runtime,
+        precision=plan.precision,
+        classes=classes,
     )
-    say(told)
-    return found
+
+
+def _unfair(encoders: list[Embeds], parts: Parts) -> dict[str, NDArray[np.bool_]]:
+    """Rows that a classifier learnt from with their labels, so that it cannot be judged on them."""
+    digests = [row.digest for row in parts.train + parts.unlabelled]
+    return {e.name: ~e.fair(digests) for e in encoders if isinstance(e, ScoresClasses)}
 
 
 def _table(encoder: Embeds, parts: Parts, plan: Plan, store: Store) -> Data:
@@ -120,8 +162,11 @@ def _methods(encoder: Embeds, plan: Plan, *, labels: bool) -> list[Method]:
         asked = [methods.parse(text) for text in plan.methods]
     else:
         asked = [form() for form in methods.available().values() if form.board]
+    if isinstance(encoder, ScoresClasses):
+        return [m for m in asked if _fact(m, "needs_scores")] or [DiffusionClassifier()]
     reads_text = isinstance(encoder, EmbedsText)
     fit_for = [m for m in asked if reads_text or not _fact(m, "needs_hints")]
+    fit_for = [m for m in fit_for if not _fact(m, "needs_scores")]
     return [m for m in fit_for if labels or not _fact(m, "needs_labels")]
 
 

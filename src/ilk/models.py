@@ -41,6 +41,8 @@ class Facts:
     transductive: ClassVar[bool] = False
     needs_hints: ClassVar[bool] = False
     """Wants `Data.hints`, the text embeddings of the class names, beside the features."""
+    needs_scores: ClassVar[bool] = False
+    """Reads one score a class, as a diffusion classifier gives, and no other features."""
     needs_labels: ClassVar[bool] = True
     board: ClassVar[bool] = False
     """Tried by `ilk fit` when no method is named."""

@@ -21,7 +21,9 @@ class Plan:
     """How to fit; the defaults work.
 
     Attributes:
-        encoders: Names as after `--encoder`; empty takes the good ones that can be had.
+        encoders: Names as after `--encoder`; `default`, or none at all, takes the good ones that
+            can be had.
+        classifiers: Networks that classify by themselves, `diffusion:PATH`, to stand beside.
         methods: Methods as they are written, `GDA(shrink=0.2)`; empty takes the default board.
         folds: Parts of the cross-validation, at least 2.
         seed: Fixes folds, bootstrap and every method's own draws.
@@ -39,6 +41,7 @@ class Plan:
     """
 
     encoders: tuple[str, ...] = ()
+    classifiers: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     folds: int = 5
     seed: int = 0

@@ -1,7 +1,8 @@
 """Benchmarks: one file, one question. `ilk bench NAME` runs it and writes a JSON with provenance.
 
 A benchmark is a module of this package with a docstring and `run(small=False) -> dict`. `small`
-ends in seconds and exists so that a test can run it.
+ends in seconds and exists so that a test can run it. Modules with a leading underscore hold what
+several benchmarks share.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
@@ -25,7 +27,7 @@ PACKAGES = ("ilk", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow", 
 
 def available() -> list[str]:
     """Names of the benchmarks."""
-    return sorted(info.name for info in iter_modules(__path__))
+    return sorted(i.name for i in iter_modules(__path__) if not i.name.startswith("_"))
 
 
 def question(name: str) -> str:
@@ -44,6 +46,16 @@ def shared(*parts: str) -> Path:
     if not path.exists():
         raise Unavailable(f"{path} is not there; name the folder that holds it in ILK_SHARED")
     return path
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, and the half width of its 95 % interval (Student, n - 1 degrees of freedom)."""
+    import numpy as np
+    from scipy.stats import t
+
+    n = len(values)
+    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    return {"mean": float(np.mean(values)), "half_width": half}
 
 
 def provenance() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ilk.bench import spread
 from ilk.classifier import Classifier
 from ilk.demo import Planted, make
 from ilk.fitting import Plan, fit
@@ -44,16 +45,7 @@ def run(small: bool = False) -> dict[str, Any]:
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     figures = [key for key, value in rows[0].items() if isinstance(value, float)]
-    return {key: _spread([row[key] for row in rows]) for key in figures}
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    """Mean and the half width of its 95 % interval (Student, n - 1 degrees of freedom)."""
-    from scipy.stats import t
-
-    n = len(values)
-    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
-    return {"mean": float(np.mean(values)), "half_width": half}
+    return {key: spread([row[key] for row in rows]) for key in figures}
 
 
 def one(seed: int, trouble: bool, plan: Plan) -> dict[str, Any]:

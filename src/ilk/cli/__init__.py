@@ -12,6 +12,8 @@ COMMANDS = {
     "fit": "Learn from labelled images and write a model folder with its evidence.",
     "predict": "Name the kind of each image.",
     "evaluate": "Score a model folder on labelled images.",
+    "pretrain": "Learn to denoise images: a diffusion model that classifies, describes and draws.",
+    "draw": "Draw pictures from a diffusion model.",
     "demo": "Make a folder with real-life trouble in it and go the whole way.",
     "store": "Show or clear what has been encoded so far.",
     "doctor": "Say what is installed, which device is used, which encoders are ready.",
@@ -66,7 +68,7 @@ def run(args: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo(
-            "ilk: stopped. What has been encoded is kept; the same command goes on from there.",
+            "ilk: stopped. What has been done is kept; the same command goes on from there.",
             err=True,
         )
         return 130

@@ -25,12 +25,16 @@ def command(out: str) -> None:
         f"{len(planted.wrong)} wrong labels; beside it, {home / 'not-digits'} holds 30 pictures "
         "that are no digits"
     )
+    model = f"diffusion:{home}/diffusion"
+    learn = ["--encoder", "default", "--encoder", model, "--classifier", model]
     typed: list[tuple[list[str], tuple[int, ...]]] = [
         (["check", f"{home}/digits"], (1,)),
+        (["pretrain", f"{home}/digits", "--out", f"{home}/diffusion"], (0,)),
+        (["fit", f"{home}/digits", *learn, "--out", f"{home}/kinds"], (0,)),
         (["predict", f"{home}/kinds", f"{home}/not-digits", "--out", f"{home}/rows.csv"], (0,)),
         (["evaluate", f"{home}/kinds", f"{home}/digits"], (0,)),
+        (["draw", f"{home}/diffusion", "--out", f"{home}/drawn.png"], (0,)),
     ]
-    typed.insert(1, (["fit", f"{home}/digits", "--out", f"{home}/kinds"], (0,)))
     for args, expected in typed:
         click.echo(f"\n$ ilk {' '.join(args)}")
         code = run(args)

@@ -14,7 +14,18 @@ from ilk.cli.options import intake_options, network_options
 @click.command()
 @click.argument("source")
 @click.option("--out", required=True, help="Folder for the model, its leaderboard and report.")
-@click.option("--encoder", "encoders", multiple=True, help="Take this encoder; may be repeated.")
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    help="Take this encoder; may be repeated; `default` stands for the good ones at hand.",
+)
+@click.option(
+    "--classifier",
+    "classifiers",
+    multiple=True,
+    help="Put this diffusion classifier beside them: diffusion:PATH.",
+)
 @click.option(
     "--method", "methods", multiple=True, help="Try this method, such as 'GDA(shrink=0.2)'."
 )
@@ -45,6 +56,7 @@ def command(
     source: str,
     out: str,
     encoders: tuple[str, ...],
+    classifiers: tuple[str, ...],
     methods: tuple[str, ...],
     folds: int,
     seed: int,
@@ -75,6 +87,7 @@ def command(
 
     plan = Plan(
         encoders=encoders,
+        classifiers=classifiers,
         methods=methods,
         folds=folds,
         seed=seed,

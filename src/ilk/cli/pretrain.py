@@ -22,6 +22,13 @@ from ilk.cli.options import intake_options
 @click.option("--drop", default=0.1, show_default=True, help="Share of labels hidden in training.")
 @click.option("--flips", is_flag=True, help="Mirror half of the images; wrong for digits.")
 @click.option("--shift", default=0, show_default=True, help="Move images by up to so many pixels.")
+@click.option(
+    "--folds",
+    default=-1,
+    help="Networks more, that each leave a part of the images out, so that the classifier can be "
+    "judged on the images it learns from [default: 3 for up to 5,000 images; for more, 0, and a "
+    "tenth of the images is kept out].",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
 @click.option("--precision", default="bfloat16", show_default=True, help="bfloat16 or float32.")
@@ -40,6 +47,7 @@ def command(
     drop: float,
     flips: bool,
     shift: int,
+    folds: int,
     seed: int,
     device: str,
     precision: str,
@@ -57,9 +65,10 @@ def command(
     """
     from ilk import ranks
     from ilk.cli.options import read_images, show_intake
+    from ilk.diffusion.crossed import Material, school
     from ilk.diffusion.pixels import grain, load
     from ilk.diffusion.plans import options, passes
-    from ilk.diffusion.pretrain import Plan, pretrain
+    from ilk.diffusion.pretrain import Plan
     from ilk.encoders.device import pick
     from ilk.progress import silent, told
     from ilk.store import Store
@@ -89,7 +98,9 @@ def command(
     )
     with ranks.joined(pick(device)) as place:
         progress = told() if ranks.first() else silent
-        pretrain(data, classes, plan, Path(out), Machine(place, precision, compiled), progress)
+        material = Material(data, [row.digest for row in kept.used], classes)
+        machine = Machine(place, precision, compiled)
+        school(material, plan, Path(out), folds, machine, progress)
         if ranks.first():
             labelled = int((data.y >= 0).sum())
             click.echo(f"{len(data):,} images, {labelled:,} of them labelled")

@@ -17,43 +17,14 @@ plain mean of the errors of epsilon does at its own levels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from ilk.diffusion.calls import DISTANCES, Calls
+from ilk.diffusion.calls import Measure as Measure
+from ilk.diffusion.calls import distance as distance
 from ilk.diffusion.contract import Denoises
-from ilk.errors import InputError
 from ilk.progress import Progress, silent
-
-DISTANCES = {"l2": 2, "l1": 1, "huber": 2}  # an error grows as sigma to this, while it is small
-
-
-@dataclass(frozen=True)
-class Measure:
-    """How denoising errors are taken.
-
-    Attributes:
-        distance: `l2` (squared), `l1` (absolute) or `huber`; a mean over channels and places.
-        batch: Calls of the network at once.
-        precision: `float32` or `bfloat16`, for the network; errors are float32 always, since
-            classes differ in digits that bfloat16 does not have.
-        device: Where the network is.
-    """
-
-    distance: str = "l2"
-    batch: int = 256
-    precision: str = "float32"
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.distance not in DISTANCES:
-            raise InputError(f"no distance is called {self.distance!r}: {', '.join(DISTANCES)}")
-        if self.batch < 1:
-            raise InputError(f"{self.batch} calls at once are none; give at least 1")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"no precision is called {self.precision!r}: float32 or bfloat16")
 
 
 def noises(network: Denoises, levels: int, seed: int = 0) -> Tensor:
@@ -65,13 +36,12 @@ def noises(network: Denoises, levels: int, seed: int = 0) -> Tensor:
     return torch.randn(levels, *network.shape, generator=generator)
 
 
-@torch.no_grad()
 def errors(
     network: Denoises,
     x: Tensor,
     sigmas: Tensor,
     noise: Tensor,
-    measure: Measure = Measure(),
+    measure: Measure = Measure(),  # noqa: B008  (frozen)
     progress: Progress = silent,
 ) -> Tensor:
     """How badly each image is denoised, as each class, at each level: `[n, k, levels]` float32.
@@ -87,50 +57,18 @@ def errors(
         progress: Told of the calls of the network.
 
     Raises:
-        InputError: The network knows no classes, or shapes do not go together.
+        InputError: The network knows no classes, shapes do not go together, or memory is too small.
     """
+    calls = Calls(network, x, sigmas, noise, measure)
     n, k, m = len(x), len(network.classes), len(sigmas)
-    if not k:
-        raise InputError(
-            "this network was trained without classes, so it cannot compare them; "
-            "pretrain on labelled images, or use its features"
-        )
-    if tuple(x.shape[1:]) != network.shape:
-        told, takes = (" x ".join(map(str, s)) for s in (x.shape[1:], network.shape))
-        raise InputError(f"images of {told} cannot go in: the network takes {takes}")
-    noise = noise.expand(n, k, m, *network.shape) if noise.dim() == 6 else shared(noise, n, k)
-    known = network.condition(torch.arange(k)).to(measure.device)
-    sigmas, out = sigmas.float(), torch.empty(n * m * k)
-    kind = measure.device.partition(":")[0]
-    with progress("denoising", n * m * k) as advance:
-        for at in torch.split(torch.arange(n * m * k), measure.batch):
-            image, level, label = at // (m * k), at // k % m, at % k
-            sigma, clean = sigmas[level], x[image]
-            noisy = clean + sigma.view(-1, 1, 1, 1) * noise[image, label, level]
-            with torch.autocast(kind, torch.bfloat16, enabled=measure.precision == "bfloat16"):
-                condition = known[label.to(measure.device)]
-                made = network.denoise(
-                    noisy.to(measure.device), sigma.to(measure.device), condition
-                )
-            out[at] = distance(made.float().cpu(), clean, measure.distance)
-            advance(len(at))
+    total, out, at = n * m * k, torch.empty(n * m * k), 0
+    with progress("denoising", total) as advance:
+        while at < total:
+            part = torch.arange(at, min(at + calls.fit, total))
+            out[part] = calls.errors(part // (m * k), part % k, part // k % m)
+            advance(len(part))
+            at += len(part)
     return out.view(n, m, k).transpose(1, 2)
-
-
-def distance(made: Tensor, clean: Tensor, kind: str) -> Tensor:
-    """How far images lie from images, `[b]`: a mean over channels and places."""
-    miss = (made - clean).flatten(1)
-    if kind == "l2":
-        return miss.square().mean(1)
-    if kind == "l1":
-        return miss.abs().mean(1)
-    return functional.huber_loss(miss, torch.zeros_like(miss), reduction="none").mean(1)
-
-
-def shared(noise: Tensor, n: int, k: int) -> Tensor:
-    """`noise` of each level, or of each image and level, as `[n, k, levels, c, h, w]`, no copy."""
-    noise = noise if noise.dim() == 5 else noise.expand(n, *noise.shape)
-    return noise[:, None].expand(-1, k, *noise.shape[1:])
 
 
 def likelihood_weights(sigmas: Tensor, distance: str = "l2") -> Tensor:

@@ -39,7 +39,8 @@ class Plan:
         drop: Share of labels hidden in training.
         flips: Mirror half of the images. Wrong for digits, letters and anything handed.
         shift: Move images by up to so many pixels.
-        every: Updates between keeping the state and drawing samples; 0 takes a twentieth of all.
+        every: Updates between keeping the state and drawing samples; 0 takes a twentieth of all,
+            and at least 100.
     """
 
     recipe: Recipe
@@ -91,7 +92,7 @@ def pretrain(
         denoiser = build.make()
     same_plan(build, folder)
     objective = tweaked(Denoising(denoiser, plan.noise, plan.drop), *plan.tweaks())
-    every = plan.every or max(1, plan.recipe.steps // 20)
+    every = plan.every or max(min(100, plan.recipe.steps), plan.recipe.steps // 20)
     watch = Watch(folder / STATE, every, looking(build, folder, machine.device), progress)
     average = train(denoiser, data, objective, plan.recipe, machine, watch)
     assert isinstance(average, Denoiser)

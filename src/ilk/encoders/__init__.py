@@ -8,6 +8,8 @@
 | `hf-hub:ORG/NAME` | any hub repository that holds a timm network |
 | `local-dir:PATH` | a folder that holds one (`config.json`, `model.safetensors`) |
 | `clip/ORG/NAME`, `clip/local-dir:PATH` | CLIP or SigLIP, with its text side |
+| `diffusion:PATH`, `diffusion:PATH@block=5,sigma=0.4,pool=2` | layers of a diffusion model |
+| `diffusion-classifier:PATH` | one score a class, of a diffusion model as a classifier |
 
 Preprocessing comes from the network's own configuration.
 """
@@ -16,13 +18,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ilk.encoders.capabilities import Embeds, EmbedsText
+from ilk.encoders.capabilities import Embeds, EmbedsText, Explains, ScoresClasses
 from ilk.encoders.names import resolve, restore
 
 if TYPE_CHECKING:
     from ilk.images import Images
 
-__all__ = ["Embeds", "EmbedsText", "defaults", "resolve", "restore"]
+__all__ = ["Embeds", "EmbedsText", "Explains", "ScoresClasses", "defaults", "resolve", "restore"]
 
 
 def defaults(

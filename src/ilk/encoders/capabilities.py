@@ -56,3 +56,26 @@ class EmbedsText(Protocol):
     def embed_text(self, prompts: Sequence[str]) -> Features:
         """Features `[k, d]` of length 1."""
         ...
+
+
+@runtime_checkable
+class ScoresClasses(Protocol):
+    """Whose features are one score a class, because it classifies by itself."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names, in the order of the scores."""
+        ...
+
+    def fair(self, digests: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether each file can be judged without having been learnt from, `[n]`."""
+        ...
+
+
+@runtime_checkable
+class Explains(Embeds, ScoresClasses, Protocol):
+    """Can show where in an image it tells one class from another."""
+
+    def explain(self, prepared: NDArray[np.uint8], first: int, second: int) -> Image.Image:
+        """A picture of where a prepared image `[c, h, w]` speaks for which of two classes."""
+        ...

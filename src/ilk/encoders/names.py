@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,17 @@ from ilk.errors import InputError, Unavailable, UnknownName
 if TYPE_CHECKING:
     from ilk.images import Images
 
-NAMES = ("pixels", "hog", "timm/NAME", "hf-hub:ORG/NAME", "local-dir:PATH", "clip/ORG/NAME")
+NAMES = (
+    "pixels",
+    "hog",
+    "timm/NAME",
+    "hf-hub:ORG/NAME",
+    "local-dir:PATH",
+    "clip/ORG/NAME",
+    "diffusion:PATH",
+    "diffusion-classifier:PATH",
+)
+FOLDERS = ("local-dir:", "diffusion:", "diffusion-classifier:")  # what is followed by a path
 
 
 def resolve(
@@ -22,6 +32,7 @@ def resolve(
     device: str = "auto",
     runtime: str = "torch",
     precision: str = "float32",
+    classes: Sequence[str] | None = None,
 ) -> Embeds:
     """The encoder called `name`. Reads configuration and header, no weights; asks the hub only
     for files that are not on this machine.
@@ -31,6 +42,7 @@ def resolve(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; of no effect on `pixels` and `hog`.
         runtime: `torch`, `channels-last` or `openvino`; likewise.
         precision: `float32` or `bfloat16`; likewise.
+        classes: What a `diffusion-classifier` chooses among; None takes all that it knows.
 
     Raises:
         UnknownName: Nothing is called so.
@@ -39,12 +51,14 @@ def resolve(
     """
     if (found := _without_weights(name, images)) is not None:
         return found
-    from ilk.encoders import clip, timm_family
-    from ilk.encoders.network import Network
-
     family, mark, rest = _split(name)
     if not rest:
         raise InputError(f"encoder {name!r} ends too early; write {_form(family + mark)}")
+    if family.startswith("diffusion"):
+        return _diffusion(name, classes, device, precision)
+    from ilk.encoders import clip, timm_family
+    from ilk.encoders.network import Network
+
     if family + mark == "clip/":
         inner, _, path = rest.partition(":")
         side = clip.open_folder(path) if inner == "local-dir" else clip.open_repo(rest)
@@ -55,6 +69,14 @@ def resolve(
         "local-dir:": timm_family.open_folder,
     }[family + mark]
     return Network(name, open_it(rest), device, runtime, precision)
+
+
+def _diffusion(name: str, classes: Sequence[str] | None, device: str, precision: str) -> Embeds:
+    from ilk.diffusion import class_scores, encoder
+
+    if name.startswith(class_scores.FAMILY):
+        return class_scores.ClassScores(name, classes, device, precision)
+    return encoder.open_folder(name, device, precision)
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -93,14 +115,23 @@ def restore(
         Unavailable: It is not here, or what is here has other weights or preprocessing.
     """
     name, precision = str(described["name"]), str(described.get("precision", "float32"))
-    head, mark, path = name.rpartition("local-dir:")
-    folder = str(described.get("folder", ""))
-    if mark and not Path(path).expanduser().is_dir() and Path(folder).is_dir():
-        name = f"{head}{mark}{folder}"
-    found = resolve(name, device=device, runtime=runtime, precision=precision)
+    name = _moved(name, str(described.get("folder", "")))
+    classes = described.get("classes")
+    found = resolve(name, device=device, runtime=runtime, precision=precision, classes=classes)
     if found.space.key != described.get("key"):
         raise Unavailable(
             f"{name} on this machine is not the encoder that was fitted with: its weights, "
             "preprocessing or version differ; put the same files back, or fit again"
         )
     return found
+
+
+def _moved(name: str, folder: str) -> str:
+    """`name` with the folder that it was run with, where the one it names is not there."""
+    head, mark, rest = next(
+        (found for m in FOLDERS if (found := name.rpartition(m))[1]), ("", "", "")
+    )
+    path, at, settings = rest.partition("@") if mark.startswith("diffusion") else (rest, "", "")
+    if mark and not Path(path).expanduser().is_dir() and Path(folder).is_dir():
+        return f"{head}{mark}{folder}{at}{settings}"
+    return name

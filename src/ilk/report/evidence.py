@@ -14,6 +14,8 @@ from ilk.data import Labels
 from ilk.metrics import Interval, Probabilities, Scores
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from ilk.evaluate import Result
     from ilk.images import Images
 
@@ -53,6 +55,8 @@ class Evidence:
         suspects: Training images whose label looks wrong, likeliest first.
         ranked: Every tested training image, the one whose label looks most wrong first.
         unknowns: Examples of images called unknown, each with its unknown score.
+        maps: For a class, a file, what is said of it, and the picture of where a diffusion model's
+            denoising speaks for the class and where for its runner-up.
         notes: What else a reader must know, one sentence each.
         images: The intake: one row per file.
 
@@ -87,6 +91,7 @@ class Evidence:
     suspects: Sequence[Suspect] = ()
     ranked: Sequence[Suspect] = ()
     unknowns: Sequence[tuple[Path, float]] = ()
+    maps: Sequence[tuple[Path, tuple[str, ...], Image]] = ()
     notes: Sequence[str] = ()
     images: Images
 

@@ -56,6 +56,14 @@ def picture(file: Path, root: Path | None, *says: str) -> Picture:
     return Picture(name, says, source, crisp, "")
 
 
+def drawn(image: Image, file: Path, root: Path | None, *says: str) -> Picture:
+    """A picture that was made of `file`, exactly as it was made."""
+    out = BytesIO()
+    image.save(out, "png", optimize=True)
+    source = f"data:image/png;base64,{b64encode(out.getvalue()).decode('ascii')}"
+    return Picture(name_of(file, root), says, source, True, "")
+
+
 def _data_uri(image: Image) -> str:
     out = BytesIO()
     kind = "png" if max(image.size) <= SMALL else "jpeg"

@@ -18,7 +18,7 @@ from ilk.report import charts, tables
 from ilk.report.board import board
 from ilk.report.evidence import Evidence, Suspect
 from ilk.report.figures import BINS, Figures
-from ilk.report.pictures import Picture, picture
+from ilk.report.pictures import Picture, drawn, picture
 from ilk.report.story import headline, story
 from ilk.report.words import (
     bare,
@@ -80,6 +80,7 @@ def render(evidence: Evidence) -> str:
         suspects=_suspects(evidence),
         listed=_listed(evidence),
         unknowns=_unknowns(evidence),
+        maps=_maps(evidence),
         intake=tables.intake_rows(evidence),
     )
 
@@ -181,3 +182,9 @@ def _listed(e: Evidence) -> list[tuple[str, str, str, str]]:
 
 def _unknowns(e: Evidence) -> Gallery:
     return _gallery(e.unknowns, e, lambda u: (u[0], (f"score {u[1]:.3g}",)))
+
+
+def _maps(e: Evidence) -> Gallery:
+    shown = e.maps[:PICTURES]
+    found = [drawn(image, file, e.images.root, *says) for file, says, image in shown]
+    return Gallery(found, len(e.maps) - len(shown))

@@ -1,0 +1,140 @@
+"""Pretraining from end to end: the network of all images, those that each left a part out, and what
+is learnt from how they judge the images that they did not see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ilk import ranks
+from ilk.diffusion import found, saved, seen
+from ilk.diffusion.classify import Measure, errors
+from ilk.diffusion.contract import Denoises
+from ilk.diffusion.denoiser import Denoiser
+from ilk.diffusion.levels import Levels
+from ilk.diffusion.pretrain import Plan, pretrain
+from ilk.diffusion.search import search
+from ilk.diffusion.trial import Trial
+from ilk.progress import Progress, silent
+from ilk.train import Batch, Machine
+
+SMALL = 5_000  # labelled images up to which networks that leave a part out cost little
+FOLDS = 3  # for so few
+KEPT_OUT = 0.1  # of more, that the one network does not learn from
+LEVELS, IMAGES = 32, 400  # for tuning
+
+
+def folder(home: Path, part: int) -> Path:
+    """Where the network lies that left `part` out; -1 is the network of all."""
+    return home if part < 0 else home / f"without-{part}"
+
+
+def files(home: Path, folds: int) -> list[Path]:
+    """The files of the networks that left a part out."""
+    names = (saved.JSON, saved.ARRAYS)
+    return [folder(home, part) / name for part in range(folds) for name in names]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a pretraining learns from.
+
+    Attributes:
+        data: Images `[n, c, h, w]` uint8 and class indices, -1 where unknown.
+        digests: SHA-256 of their files, hexadecimal.
+        classes: Names; empty for a network that takes no class.
+    """
+
+    data: Batch
+    digests: Sequence[str]
+    classes: tuple[str, ...]
+
+    def rows(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Material:
+        """The images that `keep` marks."""
+        at = torch.from_numpy(np.flatnonzero(keep))
+        kept = [d for d, k in zip(self.digests, keep, strict=True) if k]
+        return Material(Batch(self.data.x[at], self.data.y[at]), kept, self.classes)
+
+
+def school(
+    material: Material,
+    plan: Plan,
+    home: Path,
+    folds: int = -1,
+    machine: Machine = Machine(),  # noqa: B008  (frozen)
+    progress: Progress = silent,
+) -> Denoiser:
+    """Pretrain, and where there are labels, leave behind what a fair judgement needs.
+
+    Args:
+        material: Images, files and classes.
+        plan: Of the network of all; those that leave a part out follow the same.
+        home: Folder of the model.
+        folds: Networks that each leave a part out; 0 for none, and then a tenth of the images is
+            kept out of the one there is; -1 chooses by the number of images.
+        machine: Where to train.
+        progress: Told of the work.
+
+    Raises:
+        InputError, Diverged, OutputError: As `pretrain` says.
+    """
+    labelled = bool(material.classes) and bool((material.data.y >= 0).any())
+    if not labelled:
+        return pretrain(material.data, material.classes, plan, home, machine, progress)
+    folds = folds if folds >= 0 else FOLDS if len(material.data) <= SMALL else 0
+    marks = seen.marks(material.data.x.numpy())
+    part = seen.part_of(marks, folds or round(1 / KEPT_OUT))
+    learnt = material if folds else material.rows(part > 0)
+    whole = pretrain(learnt.data, material.classes, plan, home, machine, progress)
+    judged: list[tuple[Denoises, Material]] = []
+    for p in range(folds):
+        rest = material.rows(part != p)
+        if len(rest.data) in (0, len(material.data)):
+            continue
+        at = folder(home, p)
+        judged.append(
+            (
+                pretrain(rest.data, material.classes, plan, at, machine, progress),
+                material.rows(part == p),
+            )
+        )
+    if not folds:
+        judged = [(whole, material.rows(part == 0))]
+    if ranks.first():
+        where = machine.device
+        held = search(whole.to(where), learnt.data.x, learnt.data.y.numpy(), progress=progress)
+        found.write(held, home)
+        seen.Seen.of(learnt.data.x.numpy(), learnt.digests, folds).save(home)
+        tune(judged, plan.recipe.seed, machine, progress).save(home)
+    return whole
+
+
+def tune(
+    judged: Sequence[tuple[Denoises, Material]],
+    seed: int = 0,
+    machine: Machine = Machine(),  # noqa: B008  (frozen)
+    progress: Progress = silent,
+) -> Trial:
+    """Denoising errors of labelled images under networks that did not see them, as each class.
+
+    Up to 400 images, drawn at random; what they say of the noise levels is learnt from them.
+    """
+    levels = Levels.even(judged[0][0], LEVELS)
+    told: list[tuple[Tensor, Tensor]] = []
+    chance = torch.Generator().manual_seed(seed)
+    for network, material in judged:
+        known = torch.nonzero(material.data.y >= 0).flatten()
+        order = known[torch.randperm(len(known), generator=chance)]
+        at = order[: IMAGES // len(judged)]
+        x = material.data.x[at].float() / 127.5 - 1
+        measure = Measure(batch=512, precision=machine.precision, device=machine.device)
+        on = network.to(machine.device) if isinstance(network, Denoiser) else network
+        made = errors(on, x, torch.tensor(levels.sigmas), levels.noise(on), measure, progress)
+        told.append((made, material.data.y[at]))
+    return Trial(torch.cat([e for e, _ in told]), torch.cat([y for _, y in told]), levels)

@@ -1,0 +1,30 @@
+"""Linear probe of arXiv 2307.08702: a map pooled to p x p, flattened, `c * p * p -> k`."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ilk.diffusion.heads.head import Head, Shape
+
+
+class LinearHead(Head):
+    """See the module. The paper's tables take p = 2 (and 1, 4, … in its ablation).
+
+    Args:
+        shape: Of the map.
+        classes: k.
+        pool: p; no finer than the map.
+    """
+
+    def __init__(self, shape: Shape, classes: int, pool: int = 2) -> None:
+        super().__init__()
+        self.pool = min(pool, shape[1])
+        self.out = nn.Linear(shape[0] * self.pool**2, classes)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        rows = functional.adaptive_avg_pool2d(seen, self.pool).flatten(1)
+        return cast(Tensor, self.out(rows))
