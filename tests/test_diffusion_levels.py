@@ -140,6 +140,15 @@ def test_learned_weights_beat_uniform_where_half_of_the_levels_are_noise(form: s
     assert min(learned.weights) > 0
 
 
+def test_few_images_are_better_told_by_a_polynomial():
+    made, y = simulated(2000, 100)
+    found = [
+        [right(Levels.learned(*simulated(20, seed), SIGMAS, Fit(form)), made, y) for seed in (1, 2)]
+        for form in ("polynomial", "piecewise")
+    ]
+    assert np.mean(found[0]) > np.mean(found[1]) + 0.1
+
+
 def test_twenty_images_do_not_overfit():
     lost = []
     for seed in range(8):

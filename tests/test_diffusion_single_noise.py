@@ -58,7 +58,7 @@ def test_accuracies_are_those_of_the_noises_that_tuning_begins_with():
         begun = optimise(model, x, y, 0.7, still)
         right = (begun.judge(model, x).scores.argmax(1) == y).double().mean()
         assert right == made[seed]
-    alone = single_noise_accuracy(model, (x, y), 0.7, [3], Measure("l1", batch=11))
+    alone = single_noise_accuracy(model, (x, y), 0.7, [3], Measure(batch=11))
     assert alone[0] == made[3]
 
 
@@ -70,6 +70,7 @@ def test_power_is_told_apart_by_its_frequency():
     assert frequency_share(torch.stack([slow + 2, slow + fast])).tolist() == pytest.approx(
         [0, 2 / 3]  # a wave at the highest frequency has no second place in the spectrum
     )
+    assert frequency_share(torch.zeros(4, 4)) == 0
     white = torch.randn(500, 16, 16, generator=torch.Generator().manual_seed(0))
     radius = torch.tensor([[math.hypot(*p) for p in grid] for grid in places(16)])
     band = (radius > 0.3 * radius.max()).double().mean()

@@ -11,14 +11,14 @@ import ilk
 HOUSE = Path(ilk.__file__).parent
 ROOMS = (  # from the ground up; a package stands for all in it
     {"errors", "data", "metrics", "progress"},
-    {"axes", "folds", "gaussian", "lbfgs", "sharpness", "softmax"},
+    {"axes", "folds", "frechet", "gaussian", "lbfgs", "sharpness", "softmax"},
     {"store", "models", "images", "average", "chance", "checkpoint", "muon", "ranks"},
     {"protocols", "train"},
     {"encoders", "encode", "diffusion"},
     {"methods"},
     {"selection", "board", "trust", "evaluate", "estimator"},
     {"artefact", "plan", "classifier", "judged", "rows", "explained", "finish", "fitting", "report"},
-    {"bench", "demo", "doctor", "measured"},
+    {"bench", "demo", "doctor", "measured", "plot_spec", "plots"},
     {"cli", "docs", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

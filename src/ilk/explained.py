@@ -36,7 +36,7 @@ def explained(
         File, what is said of it, and the picture.
     """
     scores = store.get(encoder.space, [row.digest for row in rows]).astype(np.float64)
-    found = []
+    found: list[tuple[Path, tuple[str, ...], Image]] = []
     for c in np.unique(y)[:MOST]:
         of = np.flatnonzero(y == c)
         others = scores[of].copy()

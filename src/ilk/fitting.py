@@ -14,6 +14,7 @@ from ilk.classifier import Classifier
 from ilk.data import Data, Features
 from ilk.encode import fill
 from ilk.encoders import Embeds, EmbedsText, Explains, ScoresClasses, defaults, resolve
+from ilk.encoders.among import Among
 from ilk.encoders.device import check
 from ilk.errors import InputError, UnknownName
 from ilk.finish import Work, finish
@@ -59,9 +60,9 @@ def fit(
     for text in plan.methods:
         methods.parse(text)
     check(plan.device)
-    plan = _named(images, plan)
+    plan = _named(images, plan, held)
     divide(images, plan)
-    encoders = _encoders(images, plan, say)
+    encoders = _encoders(images, plan, held, say)
     images = images.refuse(fill(images, encoders, held, progress=progress))
     parts = divide(images, plan)
     tables = {e.name: _table(e, parts, plan, held) for e in encoders}
@@ -86,7 +87,7 @@ def fit(
     return finish(work, held)
 
 
-def _encoders(images: Images, plan: Plan, say: Say) -> list[Embeds]:
+def _encoders(images: Images, plan: Plan, store: Store, say: Say) -> list[Embeds]:
     """The encoders asked for, or the good ones that can be had, which is said in one line."""
     found: list[Embeds] = []
     for name in dict.fromkeys(plan.encoders or ("default",)):
@@ -97,8 +98,9 @@ def _encoders(images: Images, plan: Plan, say: Say) -> list[Embeds]:
             say(told)
             found += good
         else:
-            found.append(_resolved(name, images, plan))
-    found += [_resolved(_judge(name), images, plan) for name in dict.fromkeys(plan.classifiers)]
+            found.append(_resolved(name, images, plan, store))
+    judges = [_judge(name) for name in dict.fromkeys(plan.classifiers)]
+    found += [_resolved(name, images, plan, store) for name in judges]
     return list({encoder.name: encoder for encoder in found}.values())
 
 
@@ -110,15 +112,15 @@ def _judge(classifier: str) -> str:
     return f"diffusion-classifier{mark}{rest}"
 
 
-def _named(images: Images, plan: Plan) -> Plan:
+def _named(images: Images, plan: Plan, store: Store) -> Plan:
     """`plan` with a classifier's own classes, where neither a label nor the plan names any."""
     if plan.classes or images.classes or not plan.classifiers:
         return plan
-    known = _resolved(_judge(plan.classifiers[0]), images, plan)
+    known = _resolved(_judge(plan.classifiers[0]), images, plan, store)
     return replace(plan, classes=known.classes) if isinstance(known, ScoresClasses) else plan
 
 
-def _resolved(name: str, images: Images, plan: Plan) -> Embeds:
+def _resolved(name: str, images: Images, plan: Plan, store: Store) -> Embeds:
     classes = divide(images, plan).classes if images.classes or plan.classes else None
     return resolve(
         name,
@@ -126,7 +128,7 @@ def _resolved(name: str, images: Images, plan: Plan) -> Embeds:
         device=plan.device,
         runtime=plan.runtime,
         precision=plan.precision,
-        classes=classes,
+        among=Among(classes, plan.prompts, store),
     )
 
 

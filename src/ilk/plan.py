@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilk.data import Labels
+from ilk.encoders.among import PROMPTS as PROMPTS
 from ilk.errors import InputError, NoImages, NoLabels
 from ilk.images import Images, Row
 
-PROMPTS = ("a photo of a {}.",)
 SELECT = ("accuracy", "macro_accuracy", "log_loss")
 
 

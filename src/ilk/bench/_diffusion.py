@@ -1,15 +1,16 @@
 """What the benchmarks of diffusion models share: pictures, splits, pretrained networks, figures.
 
-A pretraining is kept in a folder (`ILK_TRIALS`, else `.ilk-trials`), so that a benchmark that is
-run again, or was stopped, goes on from there; the folder can be thrown away at any time.
+Pretrained networks and finished parts are kept in a folder (`ILK_TRIALS`, else `.ilk-trials`), so
+that a benchmark that was stopped goes on from there. To measure anew, throw the folder away.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
+from ilk.artefact import json_bytes, write_file
 from ilk.bench import shared
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
 from ilk.diffusion.plans import options
-from ilk.diffusion.pretrain import Plan, pretrain
+from ilk.diffusion.pretrain import Plan, planned, pretrain
 from ilk.encode import cores
 from ilk.progress import told
 from ilk.train import Batch, Machine, Recipe
@@ -136,6 +139,16 @@ def trials() -> Path:
     return Path(os.environ.get("ILK_TRIALS", ".ilk-trials"))
 
 
+def kept(name: str, made: Callable[[], Any]) -> Any:
+    """What `made` gives, from the folder of trials where it was made before."""
+    path = trials() / f"{name}.json"
+    if not path.exists():
+        found = made()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, json_bytes(found))
+    return json.loads(path.read_text("utf-8"))
+
+
 def machine() -> Machine:
     """The GPU where there is one, else the CPU; networks compute in bfloat16."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -164,6 +177,16 @@ def pretrained(pictures: Pictures, plan: Plan, name: str) -> Denoiser:
     return pretrain(pictures.train, pictures.classes, plan, folder, machine(), told(every=60))
 
 
+def untrained(pictures: Pictures, plan: Plan) -> Denoiser:
+    """The network of `plan` with random weights, and none that start at zero: those would hand
+    pictures through nearly as they are."""
+    made = planned(pictures.train, pictures.classes, plan).make().eval()
+    for module in made.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and not bool(module.weight.any()):
+            module.reset_parameters()
+    return made
+
+
 def clean(batch: Batch) -> torch.Tensor:
     """Images in [-1, 1]."""
     return batch.x.float() / 127.5 - 1
@@ -176,6 +199,10 @@ def accuracy(scores: Any, y: torch.Tensor) -> float:
 
 def first(batch: Batch, n: int) -> Batch:
     """`n` images, as many of each class as can be, by their order."""
-    kept = [torch.nonzero(batch.y == c).flatten()[: -(-n // 10)] for c in range(10)]
-    at = torch.cat(kept)
+    at = first_rows(batch, n)
     return Batch(batch.x[at], batch.y[at])
+
+
+def first_rows(batch: Batch, n: int) -> torch.Tensor:
+    """Where they stand."""
+    return torch.cat([torch.nonzero(batch.y == c).flatten()[: -(-n // 10)] for c in range(10)])

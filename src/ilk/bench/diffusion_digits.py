@@ -14,6 +14,7 @@ training images with their labels hidden, read at the default place (at all labe
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,11 @@ from ilk.bench._diffusion import (
     clean,
     digits,
     digits_plan,
+    first,
+    kept,
     machine,
     pretrained,
+    untrained,
 )
 from ilk.data import Data
 from ilk.diffusion.classify import Measure
@@ -35,7 +39,6 @@ from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.features import features
 from ilk.diffusion.levels import Levels
 from ilk.diffusion.naive import Naive
-from ilk.diffusion.pretrain import planned
 from ilk.diffusion.reading import Point
 from ilk.diffusion.sample import Sampler
 from ilk.diffusion.search import Settings, search
@@ -53,7 +56,12 @@ MEASURE = Measure(batch=512, precision="bfloat16")
 def run(small: bool = False) -> dict[str, Any]:
     """The table over seeds, and the curve over labels."""
     torch.manual_seed(0)
-    rows = [one(seed, 20 if small else 300, small) for seed in SEEDS[: 1 if small else None]]
+    steps = 10 if small else 300
+    seeds = SEEDS[: 1 if small else None]
+    rows = [kept(f"digits-table-{s}-{steps}", partial(one, s, steps, small)) for s in seeds]
+    for seed, row in zip(seeds, rows, strict=True):
+        key = "logistic regression on features of random weights"
+        row[key] = kept(f"digits-random-{seed}-{steps}", partial(_random, seed, steps, small))
     figures = [key for key, value in rows[0].items() if isinstance(value, float)]
     curve = [row.pop("curve") for row in rows]
     return {
@@ -69,19 +77,18 @@ def run(small: bool = False) -> dict[str, Any]:
 def one(seed: int, steps: int, small: bool) -> dict[str, Any]:
     """One split: every contender on the same test images."""
     pictures, plan = digits(seed), digits_plan(seed, steps)
-    test = Batch(pictures.test.x[:60], pictures.test.y[:60]) if small else pictures.test
+    test = first(pictures.test, 60) if small else pictures.test
     name = f"digits-{seed}-{steps}"
     network = pretrained(pictures, plan, name)
+    tried = 60 if small else 2_000
     began = time.perf_counter()
     verdict = Naive().judge(network, clean(test), Levels.even(network, 32), MEASURE, seed)
     seconds = time.perf_counter() - began
     twin = fit_twin(pictures.train, pictures.classes, plan, machine())
-    random = planned(pictures.train, pictures.classes, plan).make().eval()
     found = {
         "diffusion classifier": accuracy(verdict.scores, test.y),
         "supervised twin": accuracy(twin.logits(test.x), test.y),
-        "logistic regression on diffusion features": probed(network, pictures, test),
-        "logistic regression on features of random weights": probed(random, pictures, test),
+        "logistic regression on diffusion features": probed(network, pictures, test, tried),
         **pixels(pictures, test),
         **drawn(network, pictures, test),
     }
@@ -91,9 +98,16 @@ def one(seed: int, steps: int, small: bool) -> dict[str, Any]:
     return {**about, **found, "seconds an image": seconds / len(test), "curve": curve}
 
 
-def probed(network: Denoiser, pictures: Pictures, test: Batch) -> float:
+def _random(seed: int, steps: int, small: bool) -> float:
+    pictures = digits(seed)
+    test = first(pictures.test, 60) if small else pictures.test
+    network = untrained(pictures, digits_plan(seed, steps))
+    return probed(network, pictures, test, 60 if small else 2_000)
+
+
+def probed(network: Denoiser, pictures: Pictures, test: Batch, rows: int = 2_000) -> float:
     """Accuracy of logistic regression on features, read where the training part says."""
-    place = search(network, pictures.train.x, pictures.train.y.numpy(), Settings()).best
+    place = search(network, pictures.train.x, pictures.train.y.numpy(), Settings(rows=rows)).best
     taps = Taps(network)
     try:
         x, x_test = (features(taps, part.x, [place]).numpy() for part in (pictures.train, test))
@@ -148,7 +162,7 @@ def few_labels(
     unlabelled = Pictures("digits", (), hidden, hidden, pictures.test)
     network = pretrained(unlabelled, plan, f"digits-unlabelled-{seed}-{steps}")
     curve: dict[str, dict[str, float]] = {}
-    for shots in (*SHOTS, 0):
+    for shots in (*SHOTS, 0) if steps > 10 else (2, 0):
         kept = drawn_shots(pictures.train, shots, seed)
         twin = fit_twin(kept, pictures.classes, plan, machine())
         curve[str(shots or "all")] = {

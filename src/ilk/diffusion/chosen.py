@@ -21,13 +21,8 @@ class Chosen:
     """
 
     def __init__(self, network: Denoises, classes: Sequence[str]) -> None:
+        check(network.classes, classes)
         known = {name: i for i, name in enumerate(network.classes)}
-        if missing := [name for name in classes if name not in known]:
-            raise InputError(
-                f"the diffusion model knows {len(known)} classes ({_few(network.classes)}) and not "
-                f"{_few(missing)}; pretrain it on labelled images of every class, "
-                "or leave these classes out"
-            )
         self.network, self.classes = network, tuple(classes)
         self.index = torch.tensor([known[name] for name in classes], dtype=torch.int64)
 
@@ -50,6 +45,20 @@ class Chosen:
 
     def denoise(self, noisy: Tensor, sigma: Tensor, condition: Tensor) -> Tensor:
         return self.network.denoise(noisy, sigma, condition)
+
+
+def check(known: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse classes that are not known.
+
+    Raises:
+        InputError: Names them.
+    """
+    if missing := [name for name in classes if name not in set(known)]:
+        raise InputError(
+            f"the diffusion model knows {len(known)} classes ({_few(known)}) and not "
+            f"{_few(missing)}; pretrain it on labelled images of every class, "
+            "or leave these classes out"
+        )
 
 
 def chosen(network: Denoises, classes: Sequence[str] | None) -> Denoises:

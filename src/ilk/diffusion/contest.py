@@ -13,6 +13,7 @@ in this convention the two meet in n~ - eps_k = (D - x) / sigma, where n~ stands
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +24,7 @@ from ilk.chance import draws
 from ilk.diffusion.calls import Measure, distance
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.optimised_noise import standard
+from ilk.errors import InputError, NoLabels
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +64,28 @@ def candidates(y: Tensor, k: int, most: int, seed: int, step: int) -> Tensor:
     """The true class of each image, then others at random, no two alike, `[b, min(most, k)]`."""
     drawn = torch.rand(len(y), k, generator=draws(seed, step, "cpu"))
     return drawn.scatter(1, y[:, None], -1.0).argsort(1)[:, :most]
+
+
+def usable(network: Denoises, x: Tensor, y: Tensor, sigma: float) -> None:
+    """Refuse what no noise can be learned from.
+
+    Raises:
+        InputError: The network knows fewer than 2 classes, or images, labels or sigma do not go
+            with it.
+        NoLabels: No image has a label.
+    """
+    k = len(network.classes)
+    if k < 2:
+        raise InputError(f"this network knows {k} classes: a noise is learned to tell 2 or more")
+    if tuple(x.shape[1:]) != network.shape:
+        told, takes = (" x ".join(map(str, s)) for s in (x.shape[1:], network.shape))
+        raise InputError(f"images of {told} cannot go in: the network takes {takes}")
+    if len(x) != len(y) or (len(y) and int(y.max()) >= k):
+        raise InputError(
+            f"{len(x)} images and {len(y)} labels, the highest {int(y.max()) if len(y) else -1}: "
+            f"give each image a class below {k}, or -1 where it is not known"
+        )
+    if not bool((y >= 0).any()):
+        raise NoLabels("a noise is learned from labelled images and there are none; label a few")
+    if not 0 < sigma < math.inf:
+        raise InputError(f"a noise level of {sigma} cannot be: sigma must be above 0")

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ilk import ranks
-from ilk.diffusion import found, saved, seen
+from ilk.diffusion import found, seen
 from ilk.diffusion.classify import Measure, errors
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.levels import Levels
+from ilk.diffusion.places import folder
 from ilk.diffusion.pretrain import Plan, pretrain
 from ilk.diffusion.search import search
 from ilk.diffusion.trial import Trial
@@ -28,17 +29,6 @@ SMALL = 5_000  # labelled images up to which networks that leave a part out cost
 FOLDS = 3  # for so few
 KEPT_OUT = 0.1  # of more, that the one network does not learn from
 LEVELS, IMAGES = 32, 400  # for tuning
-
-
-def folder(home: Path, part: int) -> Path:
-    """Where the network lies that left `part` out; -1 is the network of all."""
-    return home if part < 0 else home / f"without-{part}"
-
-
-def files(home: Path, folds: int) -> list[Path]:
-    """The files of the networks that left a part out."""
-    names = (saved.JSON, saved.ARRAYS)
-    return [folder(home, part) / name for part in range(folds) for name in names]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from ilk.diffusion import maps, optimised_noise
-from ilk.diffusion import trial as trials
 from ilk.diffusion.classify import Measure
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.levels import Levels
 from ilk.diffusion.naive import Naive
 from ilk.diffusion.optimised_noise import OptimisedNoise
+from ilk.diffusion.order import spread_out
 from ilk.diffusion.pace import fewest
 from ilk.diffusion.race import Race
 from ilk.diffusion.staged import Staged
@@ -26,10 +25,24 @@ from ilk.diffusion.verdict import Verdict
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ilk.diffusion.class_scores import Settings
-
+STRATEGIES = ("race", "naive", "staged", "noise")
 LEVELS = 32  # where nothing was tuned
 FEW = 50  # images of a trial; fewer teach nothing of levels and races
+
+
+class Settings(Protocol):
+    """What is asked of a verdict; `ilk.diffusion.class_scores.Settings`."""
+
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def levels(self) -> int: ...
+    @property
+    def error(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def distance(self) -> str: ...
 
 
 class Judges:
@@ -42,15 +55,12 @@ class Judges:
         trial: Of the same classes in the same order; None where there is none.
     """
 
-    STRATEGIES: ClassVar = ("race", "naive", "staged", "noise")
-    FILES: ClassVar = (trials.FILE, optimised_noise.JSON, optimised_noise.ARRAYS)
-
     def __init__(
         self, network: Denoises, home: Path, measure: Measure, trial: Trial | None
     ) -> None:
         self.network, self.home, self.measure = network, home, measure
         self.trial = trial if trial is not None and len(trial.y) >= FEW else None
-        self._prepared = lru_cache(maxsize=None)(self._prepare)
+        self._prepared: tuple[Settings, tuple[Strategy, Levels]] | None = None
 
     def verdict(self, x: Tensor, settings: Settings) -> Verdict:
         """What becomes of images `[n, c, h, w]` in [-1, 1].
@@ -61,7 +71,9 @@ class Judges:
         """
         if settings.strategy == "noise":
             return self._noise().judge(self.network, x, self.measure)
-        strategy, levels = self._prepared(settings)
+        if self._prepared is None or self._prepared[0] != settings:
+            self._prepared = settings, self._prepare(settings)
+        strategy, levels = self._prepared[1]
         return strategy.judge(self.network, x, levels, self.measure, settings.seed)
 
     def _prepare(self, settings: Settings) -> tuple[Strategy, Levels]:
@@ -89,13 +101,22 @@ class Judges:
         """The noise levels to judge at: learnt from a trial where there is one."""
         trial = self._trial(settings)
         if trial is None:
-            count = settings.levels or LEVELS
-            return Levels.even(self.network, count, distance=settings.distance)
+            return even(self.network, settings.levels or LEVELS, settings.distance)
         return trial.learned(settings.levels)
 
-    def explain(self, x: Tensor, first: int, second: int, settings: Settings) -> Image:
-        """A picture of where an image `[1, c, h, w]` speaks for which of two classes."""
+    def explain(self, x: Tensor, shown: Tensor, told: tuple[int, int], settings: Settings) -> Image:
+        """A picture of where an image `[1, c, h, w]` speaks for which of the two classes `told`;
+        `shown` `[c, H, W]` is the image to lay it over."""
+        first, second = (torch.tensor([c]) for c in told)
         levels = self.levels(settings)
-        told = torch.tensor([first]), torch.tensor([second])
-        found = maps.difference_maps(self.network, x, *told, levels, self.measure, settings.seed)
-        return maps.render(x[0], found[0])
+        found = maps.difference_maps(
+            self.network, x, first, second, levels, self.measure, settings.seed
+        )
+        return maps.render(shown, found[0])
+
+
+def even(network: Denoises, count: int, distance: str) -> Levels:
+    """Levels where nothing was learnt of them: a network's own steps, else evenly in ln sigma."""
+    if not hasattr(network, "convention"):
+        return Levels.even(network, count, distance=distance)
+    return Levels.steps(network, count, distance=distance).take(spread_out(count))

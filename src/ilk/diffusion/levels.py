@@ -48,7 +48,7 @@ class Levels:
                 f"{len(self.draws)} draws do not go together; give as many of each, at least one"
             )
         if not all(0 < s < math.inf for s in self.sigmas):
-            raise InputError(f"noise levels must be above 0 and finite; the lowest is {self.low}")
+            raise InputError(f"noise levels must be above 0 and finite; one is {min(self.sigmas)}")
         if not abs(math.fsum(self.weights) / len(self.weights) - 1) < 1e-4:
             raise InputError("the weights of noise levels must be finite and 1 on average")
         if len(set(self.draws)) < len(self.draws) or min(self.draws) < 0:
@@ -57,11 +57,6 @@ class Levels:
     def __len__(self) -> int:
         return len(self.sigmas)
 
-    @property
-    def low(self) -> float:
-        """The lowest sigma."""
-        return min(self.sigmas)
-
     def noise(self, network: Denoises, seed: int = 0) -> Tensor:
         """The noise of each level, `[levels, c, h, w]`."""
         return noises(network, max(self.draws) + 1, seed)[list(self.draws)]
@@ -69,7 +64,7 @@ class Levels:
     def take(self, at: Sequence[int]) -> Levels:
         """The levels at these places, in that order; weights are of mean 1 again."""
         kept = np.array([self.weights[i] for i in at])
-        if not kept.mean() > 0:
+        if not kept.sum() > 0:
             raise InputError("the levels taken have no weight between them; take others as well")
         weights = tuple(map(float, kept / kept.mean()))
         return Levels(tuple(self.sigmas[i] for i in at), weights, tuple(self.draws[i] for i in at))
@@ -88,10 +83,8 @@ class Levels:
         try:
             return [there[pair] for pair in zip(self.sigmas, self.draws, strict=True)]
         except KeyError as missing:
-            raise InputError(
-                f"noise level {missing.args[0][0]:.4g} is not among the others with the same "
-                "noise; take levels that were learned from those"
-            ) from None
+            level = f"noise level {missing.args[0][0]:.4g} is not among the others with its noise"
+            raise InputError(f"{level}; take levels that were learned from those") from None
 
     @classmethod
     def even(
@@ -161,8 +154,7 @@ class Levels:
     ) -> Levels:
         """Weighed and ordered by how much they tell of a few labelled images.
 
-        Each place in the order goes to the level that most lowers the cross-entropy of the scores
-        so far: a level that repeats what others told comes late, however well it does alone.
+        A level that repeats what those before it told comes late, however well it does alone.
 
         Args:
             errors: `[n, k, levels]`, of images that the network did not learn from.
@@ -181,7 +173,7 @@ class Levels:
         known, label = labelled(errors, y, len(given))
         weights = fit.weights(known, label, np.array(given), distance)
         order = telling(known, label, weights)
-        return cls(given, _floats(weights), draws).take(order[: keep or len(given)])
+        return cls(given, _floats(weights), draws).take(order[:keep])
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""

@@ -17,6 +17,7 @@ Woodbury identity). One eigendecomposition serves penalties and folds.
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,16 +113,12 @@ def search(
     _, y = np.unique(y[kept], return_inverse=True)
     parts = folds.stratified(y, settings.folds, settings.reading.seed)
     x, sigmas = x[torch.from_numpy(kept)], settings.levels(network)
-    taps = Taps(network)
-    try:
-        judged: dict[Point, Judged] = {}
-        with progress("searching features", len(x) * len(sigmas)) as advance:
-            for sigma in sigmas:
-                for point, rows in level(taps, x, sigma, settings).items():
-                    judged[point] = judge(rows, y, parts)
-                advance(len(x))
-    finally:
-        taps.close()
+    judged: dict[Point, Judged] = {}
+    with closing(Taps(network)) as taps, progress("searching", len(x) * len(sigmas)) as advance:
+        for sigma in sigmas:
+            for point, rows in level(taps, x, sigma, settings).items():
+                judged[point] = judge(rows, y, parts)
+            advance(len(x))
     if not judged:
         raise InputError(
             f"no place is left to try: pools {settings.pools} are too fine for every block, or "

@@ -16,7 +16,7 @@ from torch.nn import functional
 from ilk.diffusion.calls import Measure
 from ilk.diffusion.classify import errors, noises
 from ilk.diffusion.contract import Denoises
-from ilk.diffusion.optimised_noise import standard
+from ilk.diffusion.optimised_noise import TINY, standard
 from ilk.errors import InputError, NoLabels
 from ilk.progress import Progress, silent
 
@@ -69,7 +69,7 @@ def single_noise_accuracy(
     batch: tuple[Tensor, Tensor],
     sigma: float,
     seeds: Sequence[int],
-    measure: Measure = Measure("l1"),  # noqa: B008  (frozen)
+    measure: Measure = Measure(),  # noqa: B008  (frozen)
     progress: Progress = silent,
 ) -> Tensor:
     """Accuracy of the diffusion classifier with one random noise, for each seed, `[seeds]` float64.
@@ -100,11 +100,11 @@ def frequency_share(noise: Tensor) -> Tensor:
 
     High is beyond 0.3 of the spectrum's largest radius. A noise that matches a data set destroys
     the band that tells its classes (the paper's Frequency Matching). White noise has as large a
-    share there as the band has of the spectrum's places.
+    share there as the band has of the spectrum's places; no noise has 0.
     """
     power = torch.fft.fft2(noise.double()).abs().square()
     down, right = (torch.fft.fftfreq(n, dtype=torch.float64) for n in noise.shape[-2:])
     radius = (down[:, None] ** 2 + right**2).sqrt()
     beyond = radius > LOW_BAND * radius.max()
-    share: Tensor = (power * beyond).sum((-2, -1)) / power.sum((-2, -1))
+    share: Tensor = (power * beyond).sum((-2, -1)) / power.sum((-2, -1)).clamp_min(TINY)
     return share

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from math import isqrt
@@ -150,18 +151,15 @@ class Taps:
         return self  # a copy of a head still watches the one network
 
     def close(self) -> None:
-        """Leave the network as it was."""
+        """Leave the network as it was; `contextlib.closing` does it at the end of a block."""
         for hook in self._hooks:
             hook.remove()
 
 
 def blocks(network: Denoises) -> tuple[Tap, ...]:
     """The blocks of `network`; raises what `Taps` raises."""
-    taps = Taps(network)
-    try:
+    with closing(Taps(network)) as taps:
         return taps.blocks
-    finally:
-        taps.close()
 
 
 @torch.no_grad()

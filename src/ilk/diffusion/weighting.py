@@ -76,8 +76,8 @@ class Fit:
     """How weights are learned: `w = base * exp(u)`, so none falls below 0.
 
     Attributes:
-        form: `polynomial`, u one of ln sigma, right for 20 to 60 images (simulated: 0.75 against
-            0.49 for piecewise at 20 images, 16 levels); `piecewise`, one u a level, from 200 on.
+        form: `polynomial`, u one of ln sigma, for few images; `piecewise`, one u a level, which
+            wants about ten images a level.
         degree: Of the polynomial, >= 1.
         folds: Of the cross-validation, >= 2.
         base: Name of the weighting that is held to.
@@ -99,7 +99,7 @@ class Fit:
         weighting(self.base)
 
     def basis(self, sigmas: Array) -> Array:
-        """u is this `[levels, r]` times what is fitted; columns of mean square 1 in all."""
+        """u is this `[levels, r]` times what is fitted."""
         if self.form == "piecewise":
             return np.eye(len(sigmas))
         t = np.log(sigmas)

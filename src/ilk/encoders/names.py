@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilk.encoders.among import PROMPTS, Among
 from ilk.encoders.capabilities import Embeds
 from ilk.errors import InputError, Unavailable, UnknownName
 
@@ -32,7 +33,7 @@ def resolve(
     device: str = "auto",
     runtime: str = "torch",
     precision: str = "float32",
-    classes: Sequence[str] | None = None,
+    among: Among = Among(),  # noqa: B008  (frozen)
 ) -> Embeds:
     """The encoder called `name`. Reads configuration and header, no weights; asks the hub only
     for files that are not on this machine.
@@ -42,7 +43,7 @@ def resolve(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; of no effect on `pixels` and `hog`.
         runtime: `torch`, `channels-last` or `openvino`; likewise.
         precision: `float32` or `bfloat16`; likewise.
-        classes: What a `diffusion-classifier` chooses among; None takes all that it knows.
+        among: What a `diffusion-classifier` chooses among.
 
     Raises:
         UnknownName: Nothing is called so.
@@ -55,7 +56,7 @@ def resolve(
     if not rest:
         raise InputError(f"encoder {name!r} ends too early; write {_form(family + mark)}")
     if family.startswith("diffusion"):
-        return _diffusion(name, classes, device, precision)
+        return _diffusion(name, among, device, precision)
     from ilk.encoders import clip, timm_family
     from ilk.encoders.network import Network
 
@@ -71,11 +72,11 @@ def resolve(
     return Network(name, open_it(rest), device, runtime, precision)
 
 
-def _diffusion(name: str, classes: Sequence[str] | None, device: str, precision: str) -> Embeds:
+def _diffusion(name: str, among: Among, device: str, precision: str) -> Embeds:
     from ilk.diffusion import class_scores, encoder
 
     if name.startswith(class_scores.FAMILY):
-        return class_scores.ClassScores(name, classes, device, precision)
+        return class_scores.ClassScores(name, among, device, precision)
     return encoder.open_folder(name, device, precision)
 
 
@@ -116,8 +117,9 @@ def restore(
     """
     name, precision = str(described["name"]), str(described.get("precision", "float32"))
     name = _moved(name, str(described.get("folder", "")))
-    classes = described.get("classes")
-    found = resolve(name, device=device, runtime=runtime, precision=precision, classes=classes)
+    classes, prompts = described.get("classes"), described.get("prompts", PROMPTS)
+    among = Among(classes and tuple(classes), tuple(prompts))
+    found = resolve(name, device=device, runtime=runtime, precision=precision, among=among)
     if found.space.key != described.get("key"):
         raise Unavailable(
             f"{name} on this machine is not the encoder that was fitted with: its weights, "

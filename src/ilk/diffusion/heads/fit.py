@@ -19,7 +19,7 @@ from ilk.errors import InputError, NoLabels
 from ilk.progress import Progress, silent
 from ilk.train import Batch, Machine, Recipe, Watch, train
 
-PLAIN = Recipe(steps=400, batch=128, lr=3e-3, warmup=20)
+PLAIN = Recipe(steps=600, batch=128, lr=5e-3, warmup=20)
 HERE = Machine()
 ROWS = 256  # images at once where nothing is learned
 

@@ -1,0 +1,18 @@
+"""Where the networks of one pretraining lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ilk.diffusion import saved
+
+
+def folder(home: Path, part: int) -> Path:
+    """Where the network lies that left `part` out; -1 is the network of all."""
+    return home if part < 0 else home / f"without-{part}"
+
+
+def files(home: Path, folds: int) -> list[Path]:
+    """The files of the networks that left a part out."""
+    names = (saved.JSON, saved.ARRAYS)
+    return [folder(home, part) / name for part in range(folds) for name in names]

@@ -1,0 +1,281 @@
+"""A diffusion model on the leaderboard: pretrained on a folder, fitted, saved, asked again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from ilk.classifier import load
+from ilk.cli import run
+from ilk.diffusion import crossed, seen, trial
+from ilk.diffusion.class_scores import ClassScores, Settings, split
+from ilk.diffusion.pretrain import Plan as Pretraining
+from ilk.encoders import Explains, ScoresClasses, resolve, restore
+from ilk.encoders.among import Among
+from ilk.errors import ArtefactError, InputError, Unavailable
+from ilk.fitting import Plan, fit
+from ilk.images import read
+from ilk.store import Store
+from ilk.train import Batch, Recipe
+
+DIGITS = load_digits()
+X = np.round(DIGITS.images * (255 / 16)).astype(np.uint8)
+TINY = {"width": 8, "levels": [1]}
+
+
+def material(n=240, classes=3):
+    at = np.flatnonzero(DIGITS.target < classes)[:n]
+    data = Batch(torch.from_numpy(X[at][:, None]), torch.from_numpy(DIGITS.target[at]))
+    digests = [hashlib.sha256(X[i].tobytes()).hexdigest() for i in at]
+    return crossed.Material(data, digests, tuple(map(str, range(classes))))
+
+
+def plan(steps=60):
+    return Pretraining(Recipe(steps, 32, 4e-3, warmup=5), options=TINY)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A model of three digits, with networks that each left a part out."""
+    home = tmp_path_factory.mktemp("diffusion") / "model"
+    crossed.school(material(), plan(), home, folds=2)
+    return home
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """The same three digits as files: 150 to learn from, 60 to be tested on."""
+    home = tmp_path_factory.mktemp("files") / "digits"
+    for i, at in enumerate(np.flatnonzero(DIGITS.target < 3)[:210]):
+        place = home / ("train" if i < 150 else "test") / str(DIGITS.target[at])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(X[at]).save(place / f"{at}.png")
+    return home
+
+
+@pytest.fixture
+def store(tmp_path):
+    held = Store(tmp_path / "store.sqlite")
+    yield held
+    held.close()
+
+
+def scores(model, settings="", classes=None):
+    found = resolve(f"diffusion-classifier:{model}{settings}", among=Among(classes))
+    assert isinstance(found, ClassScores)
+    return found
+
+
+def batch(n=20, start=0):
+    at = np.flatnonzero(DIGITS.target < 3)[start : start + n]
+    return X[at][:, None], DIGITS.target[at]
+
+
+def test_it_tells_digits_apart_that_it_never_saw(model):
+    x, y = batch(150, 300)
+    found = scores(model, "@strategy=naive,levels=16").embed(x)
+    assert found.shape == (150, 3)
+    assert np.mean(found.argmax(1) == y) > 0.85
+
+
+def test_each_seen_image_is_judged_by_the_network_that_left_it_out(model, tmp_path):
+    x, _ = batch(40)
+    encoder = scores(model, "@strategy=naive,levels=4")
+    part = seen.part_of(seen.marks(x), 2)
+    whole = encoder.embed(x)
+    for p in (0, 1):
+        alone = tmp_path / str(p)
+        alone.mkdir()
+        for name in ("diffusion.json", "diffusion.safetensors"):
+            (alone / name).write_bytes((model / f"without-{p}" / name).read_bytes())
+        (alone / trial.FILE).write_bytes((model / trial.FILE).read_bytes())
+        theirs = scores(alone, "@strategy=naive,levels=4").embed(x[part == p])
+        np.testing.assert_allclose(whole[part == p], theirs, rtol=1e-5)
+
+
+def test_without_such_networks_seen_files_are_not_fair(tmp_path):
+    given = material(60)
+    crossed.school(given, plan(2), tmp_path / "model", folds=0)
+    fair = scores(tmp_path / "model").fair(given.digests)
+    assert 0 < fair.sum() < 30  # about a tenth was kept out
+    assert scores(tmp_path / "model").fair(["f" * 64]).all()
+
+
+def test_scores_are_the_same_alone_and_together(model):
+    x, _ = batch(12)
+    encoder = scores(model, "@strategy=naive,levels=8")
+    alone = np.concatenate([encoder.embed(x[i : i + 1]) for i in range(len(x))])
+    np.testing.assert_allclose(encoder.embed(x), alone, rtol=1e-4, atol=1e-7)
+
+
+def test_chosen_classes_are_columns_of_all(model):
+    x, _ = batch(6)
+    every = scores(model, "@strategy=naive,levels=4,seed=1").embed(x)
+    some = scores(model, "@strategy=naive,levels=4,seed=1", ("2", "0")).embed(x)
+    np.testing.assert_allclose(some, every[:, [2, 0]], rtol=1e-5)
+
+
+def test_a_race_seldom_answers_otherwise_than_all_levels(model):
+    x, _ = batch(150, 300)
+    raced, naive = (scores(model, s).embed(x).argmax(1) for s in ("", "@strategy=naive"))
+    assert np.mean(raced == naive) > 0.9
+
+
+def test_it_is_an_encoder_that_classifies_and_explains(model):
+    encoder = scores(model)
+    assert isinstance(encoder, ScoresClasses)
+    assert isinstance(encoder, Explains)
+    drawn = encoder.explain(batch(1)[0][0], 0, 1)
+    assert isinstance(drawn, Image.Image)
+    again = restore(encoder.describe())
+    assert again.space == encoder.space
+
+
+def test_another_network_has_another_address(model, tmp_path):
+    crossed.school(material(), plan(2), tmp_path / "other", folds=0)
+    assert scores(model).space != scores(tmp_path / "other").space
+    assert scores(model).space != scores(model, "@seed=1").space
+    assert scores(model).space != scores(model, "", ("1", "0", "2")).space
+
+
+def test_a_model_that_is_gone_or_changed_is_not_taken_for_the_old_one(model, tmp_path):
+    crossed.school(material(), plan(2), tmp_path / "a", folds=0)
+    told = scores(tmp_path / "a").describe()
+    crossed.school(material(), plan(3), tmp_path / "b", folds=0)
+    name = "diffusion.safetensors"
+    (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    with pytest.raises(Unavailable, match="is not the encoder that was fitted with"):
+        restore(told)
+
+
+def test_the_whole_road(model, folder, store, tmp_path):
+    name = f"diffusion:{model}"
+    asked = Plan(encoders=("pixels", name), classifiers=(name,), methods=("GDA",))
+    classifier = fit(read(folder, store=store), asked, store=store)
+    evidence = classifier.evidence
+    ways = {(row.encoder.partition(":")[0], row.method) for row in evidence.results}
+    assert ways == {
+        ("pixels/8x8x1", "GDA()"),
+        ("diffusion", "GDA()"),
+        ("diffusion-classifier", "DiffusionClassifier()"),
+    }
+    assert all(row.scores is not None for row in evidence.results)
+    assert [says[0] for _, says, _ in evidence.maps] != []
+    home = classifier.save(tmp_path / "kinds")
+    assert "Where the diffusion model sees it" in (home / "report.html").read_text("utf-8")
+    files = sorted(folder.glob("test/*/*.png"))
+    first = classifier.predict(files, store=store)
+    again = load(home).predict(files, store=store)
+    assert [p.name for p in first] == [p.name for p in again]
+    assert np.mean([p.name == f.parent.name for p, f in zip(first, files, strict=True)]) > 0.8
+
+
+def test_a_diffusion_classifier_alone_is_saved_and_asked_again(model, folder, store, tmp_path):
+    asked = Plan(encoders=("pixels",), classifiers=(f"diffusion:{model}",), methods=("NaiveBayes",))
+    classifier = fit(read(folder, store=store), asked, store=store)
+    if not classifier.encoder.name.startswith("diffusion-classifier"):
+        classifier = fit(
+            read(folder, store=store),
+            Plan(encoders=(f"diffusion-classifier:{model}",)),
+            store=store,
+        )
+    home = classifier.save(tmp_path / "kinds")
+    files = sorted(folder.glob("test/*/*.png"))
+    told = load(home).predict(files, store=store)
+    assert [p.name for p in told] == [p.name for p in classifier.predict(files, store=store)]
+    assert classifier.about["metrics"]["judged"]["log_loss"] < np.log(3)
+
+
+def test_no_label_is_needed(model, folder, store, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for file in sorted(folder.glob("test/*/*.png")):
+        (flat / file.name).write_bytes(file.read_bytes())
+    asked = Plan(encoders=("pixels",), classifiers=(f"diffusion:{model}",))
+    classifier = fit(read(flat, store=store), asked, store=store)
+    assert classifier.classes == ("0", "1", "2")
+    files = sorted(folder.glob("test/*/*.png"))
+    told = classifier.predict(files, store=store)
+    assert np.mean([p.name == f.parent.name for p, f in zip(told, files, strict=True)]) > 0.8
+
+
+def test_a_network_that_learnt_from_all_images_is_not_measured_on_them(folder, store, tmp_path):
+    images = read(folder, store=store)
+    x = np.stack([np.asarray(Image.open(images.file(r))) for r in images.part("train").used])
+    y = torch.tensor([int(r.label) for r in images.part("train").used])
+    digests = [r.digest for r in images.part("train").used]
+    given = crossed.Material(Batch(torch.from_numpy(x[:, None]), y), digests, ("0", "1", "2"))
+    crossed.school(given, plan(2), tmp_path / "model", folds=0)
+    seen.Seen.of(x[:, None], digests, 0).save(tmp_path / "model")
+    asked = Plan(
+        encoders=("pixels",), methods=("GDA",), classifiers=(f"diffusion:{tmp_path}/model",)
+    )
+    board = fit(images, asked, store=store).evidence.results
+    row = next(r for r in board if r.encoder.startswith("diffusion-classifier"))
+    assert row.scores is None
+    assert "it learnt from these images with their labels" in row.note
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("strategy=best", "no strategy is called 'best'"),
+        ("level=3", "no setting is called 'level'"),
+        ("levels=few", "levels='few' is no int"),
+        ("error=2", "it must lie between 0 and 1"),
+        ("distance=l3", "no distance is called 'l3'"),
+        ("levels=-1", "noise levels are none"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(text, says):
+    with pytest.raises(InputError, match=says):
+        Settings.read(text)
+
+
+def test_settings_are_read_as_they_are_written():
+    given = Settings("naive", 16, 0.05, 3, "l1")
+    assert Settings.read(str(given)) == given
+    assert str(Settings()) == ""
+    assert split("a@b/c@levels=3") == ("a@b/c", "levels=3")
+    assert split("a@b") == ("a@b", "")
+
+
+def test_what_cannot_be_a_classifier_says_why(model, tmp_path):
+    with pytest.raises(InputError, match="knows 3 classes .* and not 'cat'"):
+        scores(model, "", ("0", "cat"))
+    with pytest.raises(ArtefactError, match="no diffusion model of ilk"):
+        scores(tmp_path)
+    data = Batch(material(30).data.x, torch.full((30,), -1))
+    crossed.school(crossed.Material(data, ["0" * 64] * 30, ()), plan(2), tmp_path / "blind")
+    with pytest.raises(InputError, match="pretrained without labels"):
+        scores(tmp_path / "blind")
+    with pytest.raises(ArtefactError, match=r"no optimised noise|noise\.json"):
+        scores(model, "@strategy=noise").embed(batch(1)[0])
+
+
+def test_commands_end_in_a_sentence(model, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
+    fitted = ["fit", str(folder), "--out", str(tmp_path / "kinds"), "--encoder", "pixels"]
+    assert run([*fitted, "--classifier", "timm:x"]) == 2
+    assert "diffusion:PATH" in capsys.readouterr().err
+    assert run([*fitted, "--classifier", f"diffusion:{tmp_path}/nothing"]) != 0
+    assert "make one with `ilk pretrain`" in capsys.readouterr().err
+
+
+def test_pretraining_by_command_leaves_what_a_fair_judgement_needs(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
+    out = tmp_path / "model"
+    asked = ["pretrain", str(folder), "--out", str(out), "--steps", "3", "--width", "8"]
+    assert run([*asked, "--folds", "2"]) == 0
+    held = seen.load(out)
+    assert held.folds == 2
+    assert len(held.files) == 150
+    assert json.loads((out / "features.json").read_text())["chosen"]["block"] >= 1
+    assert (out / "without-1" / "diffusion.safetensors").exists()
+    assert trial.load(out).errors.shape[1] == 3
