@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -247,9 +249,9 @@ def test_settings_are_read_as_they_are_written():
 
 
 def test_what_cannot_be_a_classifier_says_why(model, tmp_path):
-    with pytest.raises(InputError, match="knows 3 classes .* and not 'cat'"):
+    with pytest.raises(InputError, match=r"knows 3 classes .* and not 'cat'"):
         scores(model, "", ("0", "cat"))
-    with pytest.raises(ArtefactError, match="no diffusion model of ilk"):
+    with pytest.raises(ArtefactError, match=r"no diffusion model of ilk"):
         scores(tmp_path)
     data = Batch(material(30).data.x, torch.full((30,), -1))
     crossed.school(crossed.Material(data, ["0" * 64] * 30, ()), plan(2), tmp_path / "blind")
@@ -279,3 +281,37 @@ def test_pretraining_by_command_leaves_what_a_fair_judgement_needs(folder, tmp_p
     assert json.loads((out / "features.json").read_text())["chosen"]["block"] >= 1
     assert (out / "without-1" / "diffusion.safetensors").exists()
     assert trial.load(out).errors.shape[1] == 3
+
+
+def test_drawing_tells_how_far_pictures_lie_from_a_folder(
+    model, folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
+    asked = ["draw", str(model), "--n", "30", "--steps", "4", "--out", str(tmp_path / "a.png")]
+    assert run([*asked, "--against", str(folder)]) == 0
+    told = capsys.readouterr().out
+    found = re.search(r"210 images in .* on pixels/8x8x1: ([\d.]+) \(between .*: ([\d.]+)\)", told)
+    assert float(found[1]) > float(found[2]) > 0
+    assert run([*asked[:2], "--n", "1", "--out", asked[-1], "--against", str(folder)]) == 2
+
+
+def test_tuning_learns_from_images_that_the_model_never_saw(
+    model, folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
+    copy, more = tmp_path / "model", tmp_path / "more"
+    shutil.copytree(model, copy)
+    for at in np.flatnonzero(DIGITS.target < 3)[300:360]:
+        place = more / str(DIGITS.target[at])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(X[at]).save(place / f"{at}.png")
+    assert run(["tune", str(copy), str(more), "--noise", "8", "--precision", "float32"]) == 0
+    told = capsys.readouterr().out
+    assert "learnt from 60 images" in told
+    assert "one noise optimised on 24 images" in told
+    assert trial.load(copy).errors.shape[0] == 60
+    x, y = batch(100, 380)
+    found = scores(copy, "@strategy=noise").embed(x)
+    assert np.mean(found.argmax(1) == y) > 0.5
+    assert run(["tune", str(copy), str(folder)]) == 2
+    assert "give labelled images that it never saw" in capsys.readouterr().err

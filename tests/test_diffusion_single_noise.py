@@ -58,7 +58,7 @@ def test_accuracies_are_those_of_the_noises_that_tuning_begins_with():
         begun = optimise(model, x, y, 0.7, still)
         right = (begun.judge(model, x).scores.argmax(1) == y).double().mean()
         assert right == made[seed]
-    alone = single_noise_accuracy(model, (x, y), 0.7, [3], Measure(batch=11))
+    alone = single_noise_accuracy(model, (x, y), 0.7, [3], Measure("l1", batch=11))
     assert alone[0] == made[3]
 
 

@@ -68,6 +68,13 @@ def test_names_and_marks_are_in_the_legend():
     assert "ours" in words(draw(HISTOGRAM))
 
 
+def test_logarithmic_axes_have_plain_numbers():
+    assert {"10", "20", "50", "100"} <= set(words(draw(LINES)))
+    far = {**LINES, "series": {"a": [[1, 1], [1e6, 2]]}}
+    assert "20" not in words(draw(far))
+    assert "1000" in words(draw(far))
+
+
 def test_cells_hold_their_numbers_and_gaps_stay_blank():
     told = words(draw(HEAT))
     assert {"down", "middle", "0.1", "accuracy", "0.25", "0.88"} <= set(told)
@@ -102,7 +109,7 @@ def test_the_same_bytes_come_out_whatever_the_persons_settings(tmp_path):
     import matplotlib
 
     before = [draw(spec) for spec in ALL]
-    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.linewidth": 5}):
         assert [draw(spec) for spec in ALL] == before
         assert matplotlib.rcParams["font.size"] == 30
     code = f"import sys; from ilk.plots import draw; sys.stdout.buffer.write(draw({LINES!r}))"

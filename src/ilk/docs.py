@@ -10,6 +10,7 @@ from typing import Any
 
 from ilk.measured import benchmarks_page, filled, readme_blocks, results
 from ilk.methods import available
+from ilk.plots import drawn
 
 HEAD = """# Methods
 
@@ -89,7 +90,11 @@ def write(root: Path) -> list[Path]:
     for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
-    return list(pages)
+    plots = {root / "docs" / "plots" / name: svg for name, svg in drawn(found).items()}
+    for path, svg in plots.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(svg)
+    return [*pages, *plots]
 
 
 if __name__ == "__main__":

@@ -32,7 +32,11 @@ def readme_blocks(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     """What the README shows of the digits benchmark: its leaderboard and its figures."""
     digits = found["digits"]
     demo = next(row for row in digits["result"]["rows"] if row["trouble"] and row["seed"] == 0)
-    return {"leaderboard": _leaderboard(demo["leaderboard"]), "digits": _digits(digits)}
+    return {
+        "leaderboard": _leaderboard(demo["leaderboard"]),
+        "digits": _digits(digits),
+        "diffusion": _diffusion(found),
+    }
 
 
 def _leaderboard(rows: Sequence[dict[str, Any]]) -> str:
@@ -80,7 +84,42 @@ def _digits(told: dict[str, Any]) -> str:
     return _table(("", *parts), lines) + "\n\n" + note
 
 
+CONTENDERS = {
+    "diffusion classifier": "diffusion classifier",
+    "logistic regression on diffusion features": "logistic regression on its features",
+    "supervised twin": "supervised network, same trunk",
+    "logistic regression on features of random weights": "logistic regression on its features "
+    "before training",
+    "3 nearest neighbours on pixels": "3 nearest neighbours on pixels",
+    "5 nearest neighbours on pixels": "5 nearest neighbours on pixels",
+    "logistic regression on pixels": "logistic regression on pixels",
+}
+TABLES = {  # benchmark: data set, and where in its result the figures stand
+    "diffusion_digits": ("digits", "accuracy on test, mean and 95 % interval over seeds"),
+    "diffusion_fashion": ("Fashion-MNIST", ""),
+}
+
+
+def _diffusion(found: dict[str, dict[str, Any]]) -> str:
+    """Test accuracy of each contender on each data set that was measured."""
+    parts = {
+        title: found[name]["result"][at] if at else found[name]["result"]
+        for name, (title, at) in TABLES.items()
+        if name in found
+    }
+    rows = [
+        (label, *(_accuracy(part.get(key)) for part in parts.values()))
+        for key, label in CONTENDERS.items()
+    ]
+    return _table(("test accuracy", *parts), [row for row in rows if any(row[1:])])
+
+
+def _accuracy(value: dict[str, float] | float | None) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else _spread(value)
+
+
 def _spread(value: dict[str, float] | None) -> str:
+    """Mean and half width of the interval, where there is one."""
     return "" if value is None else f"{value['mean']:.3f} ± {value['half_width']:.3f}"
 
 
@@ -104,7 +143,8 @@ def benchmarks_page(found: dict[str, dict[str, Any]]) -> str:
             "cores, "
             + ", ".join(f"{key} {value}" for key, value in told["versions"].items())
             + f"; {told['seconds']:.0f} s in all.",
-            *_tables(told["result"]),
+            *_tables({k: v for k, v in told["result"].items() if k != "plots"}),
+            *(f"![{p['title']}](plots/{p['file']})" for p in told["result"].get("plots", ())),
         ]
     return "\n\n".join(parts) + "\n"
 

@@ -110,15 +110,29 @@ def _lines(axes: Axes, spec: Spec) -> None:
         elif banded:
             across, _, low, high = zip(*banded, strict=True)
             axes.fill_between(across, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set_xscale("log" if spec.get("log_x") else "linear")
-    axes.set_yscale("log" if spec.get("log_y") else "linear")
     axes.grid(True)
-    for label, at in spec.get("marks", {}).items():
-        axes.axvline(at, color=QUIET, linestyle="--", linewidth=1, label=label)
+    for i, (label, at) in enumerate(spec.get("marks", {}).items()):
+        dashes = ("--", "-.", ":")[i % 3]
+        axes.axvline(at, color=QUIET, linestyle=dashes, linewidth=1, label=label)
     for label, at in spec.get("levels", {}).items():
-        axes.axhline(at, color=QUIET, linestyle=":", linewidth=1.2, label=label)
+        axes.axhline(at, color=INK, linestyle=":", linewidth=1.2, label=label)
+    for way in "xy":
+        if spec.get(f"log_{way}"):
+            _logarithmic(axes, way)
     if len(spec["series"]) + len(spec.get("marks", ())) + len(spec.get("levels", ())) > 1:
         axes.legend()
+
+
+def _logarithmic(axes: Axes, way: str) -> None:
+    """Ticks at 1, 2, 5 in each decade (at 1 alone, over many), as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set(**{f"{way}scale": "log"})
+    axis = axes.xaxis if way == "x" else axes.yaxis
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 2e3 * low else (1,)))
+    axis.set_major_formatter(lambda at, _place: f"{at:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _heat(axes: Axes, spec: Spec) -> None:

@@ -23,6 +23,7 @@ from torch import nn
 
 from ilk.artefact import json_bytes, write_file
 from ilk.bench import shared
+from ilk.diffusion import saved
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
 from ilk.diffusion.plans import options
@@ -32,6 +33,7 @@ from ilk.progress import told
 from ilk.train import Batch, Machine, Recipe
 
 HELD = 2_000  # Fashion-MNIST and CIFAR training images kept out, for choices
+WEIGHTS = Path("bench", "weights")  # in bfloat16, of networks that took hours
 TEST = 100  # test files of each class, the first by name
 SHOES = (
     "t-shirt",
@@ -171,7 +173,10 @@ def fashion_plan(seed: int, steps: int = 12_000) -> Plan:
 
 
 def pretrained(pictures: Pictures, plan: Plan, name: str) -> Denoiser:
-    """The network of `plan`, trained now unless it lies in the folder of trials."""
+    """The network of `plan`: from `bench/weights`, where it was kept, or from the folder of trials;
+    trained now where it is in neither."""
+    if (WEIGHTS / name / saved.JSON).exists():
+        return saved.load(WEIGHTS / name)
     torch.set_num_threads(cores())
     folder = trials() / name
     return pretrain(pictures.train, pictures.classes, plan, folder, machine(), told(every=60))

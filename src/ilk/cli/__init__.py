@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": "Name the kind of each image.",
     "evaluate": "Score a model folder on labelled images.",
     "pretrain": "Learn to denoise images: a diffusion model that classifies, describes and draws.",
+    "tune": "Teach a diffusion model's classifier and features from a few labelled images.",
     "draw": "Draw pictures from a diffusion model.",
     "demo": "Make a folder with real-life trouble in it and go the whole way.",
     "store": "Show or clear what has been encoded so far.",

@@ -97,12 +97,23 @@ def school(
     if not folds:
         judged = [(whole, material.rows(part == 0))]
     if ranks.first():
-        where = machine.device
-        held = search(whole.to(where), learnt.data.x, learnt.data.y.numpy(), progress=progress)
-        found.write(held, home)
         seen.Seen.of(learnt.data.x.numpy(), learnt.digests, folds).save(home)
-        tune(judged, plan.recipe.seed, machine, progress).save(home)
+        settle(home, whole, learnt.data, judged, machine, progress)
     return whole
+
+
+def settle(
+    home: Path,
+    whole: Denoiser,
+    data: Batch,
+    judged: Sequence[tuple[Denoises, Material]],
+    machine: Machine,
+    progress: Progress = silent,
+) -> None:
+    """Leave in `home` where features are best read, and what is learnt of the noise levels."""
+    on = whole.to(machine.device)
+    found.write(search(on, data.x, data.y.numpy(), progress=progress), home)
+    tune(judged, machine=machine, progress=progress).save(home)
 
 
 def tune(

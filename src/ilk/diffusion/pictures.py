@@ -37,7 +37,12 @@ def picture(pixels: Tensor) -> Image.Image:
     return Image.fromarray(np.asarray(pixels[..., 0] if grey else pixels[..., :3].contiguous()))
 
 
-def write(images: Tensor, out: Path) -> Path:
+def images(drawn: Tensor) -> list[Image.Image]:
+    """Images `[n, c, h, w]` in [-1, 1] as RGB pictures."""
+    return [picture(sheet(one[None], 1)).convert("RGB") for one in drawn]
+
+
+def write(drawn: Tensor, out: Path) -> Path:
     """Images `[n, c, h, w]` in [-1, 1] on one sheet if `out` ends in .png, else a file each.
 
     Raises:
@@ -46,11 +51,11 @@ def write(images: Tensor, out: Path) -> Path:
     try:
         if out.suffix.lower() == ".png":
             out.parent.mkdir(parents=True, exist_ok=True)
-            picture(sheet(images, round(len(images) ** 0.5))).save(out)
+            picture(sheet(drawn, round(len(drawn) ** 0.5))).save(out)
             return out
         out.mkdir(parents=True, exist_ok=True)
-        for i, image in enumerate(images):
-            picture(sheet(image[None], 1)).save(out / f"{i:05d}.png")
+        for i, one in enumerate(drawn):
+            picture(sheet(one[None], 1)).save(out / f"{i:05d}.png")
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}; name another place") from error
     return out

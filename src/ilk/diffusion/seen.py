@@ -72,6 +72,11 @@ class Seen:
             return np.ones(len(digests), bool)
         return ~np.isin(file_marks(digests), self.files)
 
+    def learnt(self, x: NDArray[np.uint8], digests: Sequence[str]) -> NDArray[np.bool_]:
+        """Which images `[n, c, h, w]` were learnt from, by their pixels or their files, `[n]`."""
+        by_file = np.isin(file_marks(digests), self.files)
+        return by_file | np.isin(marks(x), self.pixels)
+
     def save(self, folder: Path) -> None:
         """Write it beside the network."""
         arrays = {"pixels": torch.from_numpy(self.pixels), "files": torch.from_numpy(self.files)}

@@ -69,7 +69,7 @@ def single_noise_accuracy(
     batch: tuple[Tensor, Tensor],
     sigma: float,
     seeds: Sequence[int],
-    measure: Measure = Measure(),  # noqa: B008  (frozen)
+    measure: Measure = Measure("l1"),  # noqa: B008  (frozen)
     progress: Progress = silent,
 ) -> Tensor:
     """Accuracy of the diffusion classifier with one random noise, for each seed, `[seeds]` float64.

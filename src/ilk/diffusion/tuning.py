@@ -58,7 +58,7 @@ class Tuning:
     candidates: int = 15
     width: int = 64
     seed: int = 0
-    measure: Measure = field(default_factory=Measure)
+    measure: Measure = field(default_factory=lambda: Measure("l1"))
 
     def __post_init__(self) -> None:
         if self.parts not in PARTS:
@@ -80,7 +80,7 @@ class Tuning:
             )
 
 
-RELEASED = Tuning("both", lr=1e-2, scale=1.0, measure=Measure("l1"))
+RELEASED = Tuning("both", lr=1e-2, scale=1.0)
 
 
 def optimise(
