@@ -28,7 +28,7 @@ from ilk.train import Batch, Machine
 SMALL = 5_000  # labelled images up to which networks that leave a part out cost little
 FOLDS = 3  # for so few
 KEPT_OUT = 0.1  # of more, that the one network does not learn from
-LEVELS, IMAGES = 32, 400  # for tuning
+LEVELS, IMAGES, CALLS = 32, 400, 150_000  # for tuning: levels; images and calls at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,15 +124,16 @@ def tune(
 ) -> Trial:
     """Denoising errors of labelled images under networks that did not see them, as each class.
 
-    Up to 400 images, drawn at random; what they say of the noise levels is learnt from them.
+    Up to 400 images, drawn at random, or what 150,000 calls of the network allow.
     """
     levels = Levels.even(judged[0][0], LEVELS)
     told: list[tuple[Tensor, Tensor]] = []
+    most = min(IMAGES, max(1, CALLS // (LEVELS * len(judged[0][0].classes))))
     chance = torch.Generator().manual_seed(seed)
     for network, material in judged:
         known = torch.nonzero(material.data.y >= 0).flatten()
         order = known[torch.randperm(len(known), generator=chance)]
-        at = order[: IMAGES // len(judged)]
+        at = order[: most // len(judged)]
         x = material.data.x[at].float() / 127.5 - 1
         measure = Measure(batch=512, precision=machine.precision, device=machine.device)
         on = network.to(machine.device) if isinstance(network, Denoiser) else network

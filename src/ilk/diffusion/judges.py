@@ -86,7 +86,8 @@ class Judges:
             return Naive(), levels
         trial = self._trial(settings)
         if trial is None or len(trial.y) < fewest(settings.error):
-            return Race(error_rate=settings.error), levels
+            count = settings.levels or LEVELS  # without calibration a race wants even levels
+            return Race(error_rate=settings.error), even(self.network, count, settings.distance)
         errors = trial.errors[:, :, levels.places(trial.levels)]
         return Race.calibrated(errors, levels, settings.error), levels
 

@@ -3,7 +3,7 @@
 Alexander C. Li, Mihir Prabhudesai, Shivam Duggal, Ellis Brown, Deepak Pathak, 2023, Your Diffusion
 Model is Secretly a Zero-Shot Classifier, arXiv 2303.16203, equations 4 to 6.
 
-    score_c(x) = - sum_j w_j |x - D(x + sigma_j n_j; sigma_j, c)|^2      the noise the same for all c
+    score_c(x) = - sum_j w_j |x - D(x + sigma_j n_j; sigma_j, c)|^2        n_j the same for all c
 
 The encoder `diffusion-classifier:PATH` takes the errors; here they become logits. Errors of two
 classes differ in their third digit, so a softmax of them as they are says 1/k of everything. They
