@@ -9,6 +9,8 @@ import click
 
 from ilk.cli.options import intake_options
 
+LEVELS = 24  # tried for the one noise
+
 if TYPE_CHECKING:
     from ilk.diffusion.crossed import Material
     from ilk.diffusion.denoiser import Denoiser
@@ -87,8 +89,8 @@ def _optimised(
     """Learn one noise from `shots` images a class; keep it, and say how right it is on the rest."""
     import torch
 
-    from ilk.diffusion import trial
-    from ilk.diffusion.classify import Measure
+    from ilk.diffusion.classify import Measure, errors
+    from ilk.diffusion.levels import Levels
     from ilk.diffusion.single_noise import best_sigma
     from ilk.diffusion.tuning import Tuning, optimise
     from ilk.progress import told
