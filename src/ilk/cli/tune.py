@@ -95,13 +95,12 @@ def _optimised(
     from ilk.diffusion.tuning import Tuning, optimise
     from ilk.progress import told
 
-    y, found = material.data.y, trial.load(home)
-    assert found is not None, "tuning has just left it"
-    sigma = best_sigma(found.errors, found.y, torch.tensor(found.levels.sigmas))
-    chosen = torch.cat(
-        [torch.nonzero(y == c).flatten()[:shots] for c in range(len(network.classes))]
-    )
+    y, classes = material.data.y, range(len(network.classes))
+    chosen = torch.cat([torch.nonzero(y == c).flatten()[:shots] for c in classes])
     x, measure = material.data.x.float() / 127.5 - 1, Measure("l1", device=device)
+    sigmas = torch.tensor(Levels.even(network, LEVELS).rising().sigmas)
+    still = torch.zeros(len(sigmas), *network.shape)  # a noise is optimised from none at all
+    sigma = best_sigma(errors(network, x[chosen], sigmas, still, measure), y[chosen], sigmas)
     settings = Tuning(seed=seed, measure=measure)
     learnt = optimise(network, x[chosen], y[chosen], sigma, settings, told())
     learnt.save(home)
