@@ -1,13 +1,13 @@
 """The diffusion classifier: what does an answer cost, and what does it buy?
 
 Accuracy on test images against calls of the network an image: all classes at the first 1 to 64 of
-evenly spread levels; the paper's two-stage pruning (50 levels, five classes kept, 500 levels); ours
-(a race over learnt levels that stops a class once it has lost, at three error rates); and one
-noise, random or optimised on 8 images a class, beside no noise at all. Level weights, races and noises are learnt from images that neither the network nor
-the test has: a quarter of the training part of digits (seeds 0 to 2), 2,000 images kept out of
-Fashion-MNIST (one network, three seeds of the noise). 300 test images are judged, single noises on
-200 of them. Seconds are of one process on a machine that had other work, and compare
-only roughly.
+evenly spread levels; the paper's two-stage pruning (50 levels, five classes kept, 500 levels);
+ours, a race over learnt levels that stops a class once it has lost, at three error rates; and one
+noise, random or optimised on 8 images a class, beside no noise at all with its level told all the
+same. Level weights, races and noises are learnt from images that neither the network nor the test
+has: a quarter of the training part of digits (seeds 0 to 2), 2,000 images kept out of Fashion-MNIST
+(one network, three seeds of the noise). 300 test images are judged, single noises on 200 of them.
+Seconds are of one process on a machine that had other work, and compare only roughly.
 """
 
 from __future__ import annotations
