@@ -103,3 +103,22 @@ def test_a_class_conditional_network_on_pixels(store, tmp_path):
     encoder = resolve(f"diffusion-classifier:{folder}{FEW}", among=Among(CLASSES, store=store))
     grey = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8), np.uint8)
     assert encoder.embed(grey).shape == (2, 3)
+
+
+@pytest.mark.parametrize("kind", ["stable", "unet", "dit"])
+def test_features_of_a_checkpoint(kind, stable, tmp_path):
+    made = {"stable": lambda: stable, "unet": lambda: tiny.unet(tmp_path / "u")}
+    folder = made.get(kind, lambda: tiny.dit(tmp_path / "d", {0: "a", 1: "b", 2: "c"}))()
+    encoder = resolve(f"diffusion:{folder}")
+    x = np.stack([encoder.prepare(Image.new("RGB", (20, 20), (c, 9, 9))) for c in (0, 90, 200)])
+    found = encoder.embed(x)
+    assert found.shape == (3, encoder.space.dim)
+    np.testing.assert_allclose(encoder.embed(x[1:2])[0], found[1], rtol=1e-3, atol=1e-4)
+    again = restore(encoder.describe())
+    assert again.space == encoder.space
+    assert "@block=" in encoder.name
+    other = resolve(f"diffusion:{folder}@block=1,sigma=0.5,pool=1")
+    assert other.embed(x).shape == (3, other.space.dim)
+    assert other.space != encoder.space
+    with pytest.raises(InputError, match="block"):
+        resolve(f"diffusion:{folder}@block=99,sigma=0.5")

@@ -29,10 +29,12 @@ from ilk.diffusion import saved
 from ilk.diffusion.asked import Asked
 from ilk.diffusion.features import features
 from ilk.diffusion.found import known
+from ilk.diffusion.places import foreign
 from ilk.diffusion.reading import Point, Reading
 from ilk.diffusion.taps import Taps
 from ilk.encoders import device as devices
 from ilk.encoders.address import file_digest, key
+from ilk.encoders.capabilities import Embeds
 from ilk.encoders.pixels import Pixels
 from ilk.errors import InputError
 from ilk.store import Space
@@ -150,9 +152,15 @@ class DiffusionFeatures:
         return found
 
 
-def open_folder(name: str, device: str = "auto", precision: str = "float32") -> DiffusionFeatures:
+def open_folder(name: str, device: str = "auto", precision: str = "float32") -> Embeds:
     """The encoder called `diffusion:PATH` or `diffusion:PATH@SETTINGS`.
 
-    Reads the folder's JSON only; raises what `Asked.read` and `DiffusionFeatures` raise.
+    Of a model of ilk it reads the folder's JSON only; a checkpoint of diffusers is read at once.
+    Raises what `Asked.read`, `DiffusionFeatures` and `CheckpointFeatures` raise.
     """
-    return DiffusionFeatures(Asked.read(name), device, precision)
+    asked = Asked.read(name)
+    if foreign(Path(asked.path).expanduser()):
+        from ilk.diffusion.checkpoint_encoder import CheckpointFeatures
+
+        return CheckpointFeatures(asked, device, precision)
+    return DiffusionFeatures(asked, device, precision)

@@ -16,3 +16,9 @@ def files(home: Path, folds: int) -> list[Path]:
     """The files of the networks that left a part out."""
     names = (saved.JSON, saved.ARRAYS)
     return [folder(home, part) / name for part in range(folds) for name in names]
+
+
+def foreign(home: Path) -> bool:
+    """Whether diffusers, and not ilk, wrote what is there."""
+    held = any((home / name).exists() for name in ("model_index.json", "config.json"))
+    return held and not (home / saved.JSON).exists()

@@ -17,7 +17,7 @@ from ilk.diffusion import optimised_noise, saved, seen
 from ilk.diffusion import trial as trials
 from ilk.diffusion.chosen import check, chosen
 from ilk.diffusion.contract import Denoises
-from ilk.diffusion.places import files, folder
+from ilk.diffusion.places import files, folder, foreign
 from ilk.diffusion.seen import Seen
 from ilk.diffusion.trial import Trial
 from ilk.encoders import device as devices
@@ -166,6 +166,5 @@ class Checkpoint:
 
 def source(home: Path, among: Among, device: str, precision: str) -> Source:
     """What lies in `home`, as what it is; reads of a diffusers checkpoint need that package."""
-    foreign = any((home / name).exists() for name in ("model_index.json", "config.json"))
-    kind = Checkpoint if foreign and not (home / saved.JSON).exists() else Pretrained
+    kind = Checkpoint if foreign(home) else Pretrained
     return kind(home, among, device, precision)
