@@ -307,11 +307,75 @@ def test_tuning_learns_from_images_that_the_model_never_saw(
         Image.fromarray(X[at]).save(place / f"{at}.png")
     assert run(["tune", str(copy), str(more), "--noise", "8", "--precision", "float32"]) == 0
     told = capsys.readouterr().out
-    assert "learnt from 60 images" in told
+    assert "learnt from 240 images" in told  # the pretraining's own, which are more
     assert "one noise optimised on 24 images" in told
-    assert trial.load(copy).errors.shape[0] == 60
     x, y = batch(100, 380)
     found = scores(copy, "@strategy=noise").embed(x)
     assert np.mean(found.argmax(1) == y) > 0.5
+    seen_x, seen_y = batch(60)  # the one network judges them too: the noise is its own
+    assert scores(copy, "@strategy=noise").embed(seen_x).argmax(1).shape == seen_y.shape
+    given = material().digests
+    assert not scores(copy, "@strategy=noise").fair(given).any()
+    assert scores(copy).fair(given).all()
     assert run(["tune", str(copy), str(folder)]) == 2
     assert "give labelled images that it never saw" in capsys.readouterr().err
+
+
+def test_what_leaves_nothing_to_compare_is_pretrained_all_the_same(tmp_path):
+    one = material(30, 1)
+    crossed.school(one, plan(2), tmp_path / "one class")
+    assert not (tmp_path / "one class" / "features.json").exists()
+    few = crossed.Material(
+        Batch(one.data.x[:3], torch.tensor([0, 1, 2])), one.digests[:3], tuple("abc")
+    )
+    crossed.school(few, plan(2), tmp_path / "few")
+    assert scores(tmp_path / "few").embed(few.data.x.numpy()).shape == (3, 3)
+    with pytest.raises(InputError, match="1 part leaves nothing to learn from"):
+        crossed.school(one, plan(2), tmp_path / "x", folds=1)
+    assert not (tmp_path / "x").exists()
+
+
+def test_unlabelled_images_are_not_said_to_be_learnt_with_labels(tmp_path):
+    given = material(60)
+    given.data.y[30:] = -1
+    crossed.school(given, plan(2), tmp_path / "m", folds=2)
+    held = seen.load(tmp_path / "m")
+    np.testing.assert_array_equal(
+        held.learnt(given.data.x.numpy(), given.digests), np.arange(60) < 30
+    )
+
+
+def test_a_run_that_was_cut_off_is_not_taken_for_fair(tmp_path, monkeypatch):
+    given = material(60)
+    monkeypatch.setattr(crossed, "settle", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        crossed.school(given, plan(2), tmp_path / "m", folds=0)
+    assert not scores(tmp_path / "m").fair(given.digests).all()
+
+
+def test_other_labels_are_another_pretraining(tmp_path):
+    given = material(60)
+    crossed.school(given, plan(2), tmp_path / "m", folds=0)
+    given.data.y[:] = given.data.y.flip(0)
+    with pytest.raises(InputError, match="other images or labels"):
+        crossed.school(given, plan(2), tmp_path / "m", folds=0)
+
+
+def test_a_folder_with_an_at_sign_is_found_again(model, tmp_path):
+    shutil.copytree(model, tmp_path / "m@x")
+    encoder = scores(tmp_path / "m@x", "@levels=3")
+    assert restore(encoder.describe()).space == encoder.space
+
+
+def test_a_held_out_part_that_was_learnt_from_is_told(folder, store, tmp_path):
+    images = read(folder, store=store)
+    rows = images.used
+    x = np.stack([np.asarray(Image.open(images.file(r))) for r in rows])[:, None]
+    data = Batch(torch.from_numpy(x), torch.tensor([int(r.label) for r in rows]))
+    given = crossed.Material(data, [r.digest for r in rows], ("0", "1", "2"))
+    crossed.school(given, plan(2), tmp_path / "model", folds=0)
+    asked = Plan(
+        encoders=("pixels",), methods=("GDA",), classifiers=(f"diffusion:{tmp_path}/model",)
+    )
+    notes = fit(images, asked, store=store).evidence.notes
+    assert any("test images with their labels" in note for note in notes)

@@ -234,6 +234,13 @@ def _notes(work: Work, classifier: Classifier) -> list[str]:
         notes.append("there is no test part, so the val part is held out in its place")
     elif any(row.split == "val" for row in parts.train):
         notes.append("the val part learns with the train part; the test part is held out")
+    digests = [row.digest for row in parts.held]
+    for encoder in work.classifiers:
+        if learnt := int(np.sum(~encoder.fair(digests))):
+            notes.append(
+                f"{encoder.name} learnt from {learnt} of the {len(digests)} {parts.held_name} "
+                "images with their labels; what it says of them is too good"
+            )
     return [note for note in notes if note]
 
 

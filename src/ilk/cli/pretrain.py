@@ -13,17 +13,45 @@ from ilk.cli.options import intake_options
 @click.argument("source")
 @click.option("--out", required=True, help="Folder for the model; holds the run until it is done.")
 @click.option("--unlabelled", is_flag=True, help="Take no notice of labels.")
-@click.option("--size", default=0, help="Pixels a side [default: that of the images, up to 32].")
+@click.option(
+    "--size",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Pixels a side [default: that of the images, up to 32].",
+)
 @click.option("--network", default="unet", show_default=True, help="unet or dit.")
-@click.option("--width", default=0, help="Channels of the network [default: by size].")
-@click.option("--steps", default=0, help="Updates [default: 30 passes, at least 300].")
-@click.option("--batch", default=128, show_default=True, help="Images an update, in all processes.")
+@click.option(
+    "--width",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Channels of the network [default: by size].",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Updates [default: 30 passes, at least 300].",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="Images an update, in all processes.",
+)
 @click.option("--lr", default=4e-3, show_default=True, help="Highest learning rate.")
 @click.option("--drop", default=0.1, show_default=True, help="Share of labels hidden in training.")
 @click.option("--flips", is_flag=True, help="Mirror half of the images; wrong for digits.")
-@click.option("--shift", default=0, show_default=True, help="Move images by up to so many pixels.")
+@click.option(
+    "--shift",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Move images by up to so many pixels.",
+)
 @click.option(
     "--folds",
+    type=click.IntRange(min=-1),
     default=-1,
     help="Networks more, that each leave a part of the images out, so that the classifier can be "
     "judged on the images it learns from [default: 3 for up to 5,000 images; for more, 0, and a "
@@ -59,8 +87,8 @@ def command(
 ) -> None:
     """Learn to denoise the images in SOURCE, told their class where they have one.
 
-    SOURCE is what `ilk fit` takes; images in a test/ part are left out. The same command goes on
-    after any interruption, to the same result. Several GPUs or machines:
+    SOURCE is what `ilk fit` takes; images in a val/ or test/ part are left out. The same command
+    goes on after any interruption, to the same result. Several GPUs or machines:
     torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
     """
     from ilk import ranks
@@ -69,6 +97,7 @@ def command(
     from ilk.diffusion.pixels import grain, load
     from ilk.diffusion.plans import options, passes
     from ilk.diffusion.pretrain import Plan
+    from ilk.encode import fill
     from ilk.encoders.device import pick
     from ilk.progress import silent, told
     from ilk.store import Store
@@ -84,9 +113,11 @@ def command(
         merge_spellings=merge_spellings,
         verify=False,
     ).part("train")
+    pixels = grain(images, size)
+    images = images.refuse(fill(images, [pixels], store, progress=told()))
     classes = () if unlabelled else images.classes
-    data, kept, failures = load(images, classes, grain(images, size), store, told())
-    if failures:
+    data, kept, _ = load(images, classes, pixels, store)
+    if kept.refused:
         show_intake(kept)
     plan = Plan(
         Recipe(steps or passes(len(data), batch), batch, lr, seed=seed),

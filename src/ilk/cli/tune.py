@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("source")
 @click.option(
-    "--noise", default=0, help="Optimise one noise on so many images a class [8 is good]."
+    "--noise",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Optimise one noise on so many images a class [8 is good].",
 )
 @click.option("--seed", default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
@@ -40,12 +43,13 @@ def command(
 ) -> None:
     """Learn from labelled images in SOURCE which noise levels and layers of MODEL tell most.
 
-    Images that MODEL learnt from are left out, and so is a test/ part. The same is done at the end
-    of `ilk pretrain` with labels; here for other images, or with --noise, which makes
-    `--classifier diffusion:MODEL@strategy=noise` a classifier of one network call a class.
+    Images that MODEL learnt from are left out, and so are val/ and test/ parts; what was learnt
+    from more images before is kept. `ilk pretrain` does it for its own images, as far as it can;
+    here for other images, or with --noise, which makes `--classifier
+    diffusion:MODEL@strategy=noise` a classifier of one network call a class.
     """
     from ilk.cli.options import read_images
-    from ilk.diffusion import saved, seen
+    from ilk.diffusion import saved, seen, trial
     from ilk.diffusion.crossed import Material, settle
     from ilk.diffusion.pixels import grain, load
     from ilk.encoders.device import pick
@@ -78,7 +82,9 @@ def command(
     machine = Machine(pick(device), precision)
     network = saved.load(home).to(machine.device)
     settle(home, network, material.data, [(network, material)], machine, told())
-    click.echo(f"levels and layers learnt from {len(material.data):,} images, kept in {model}")
+    held = trial.load(home)
+    assert held is not None, "there is at least one image"
+    click.echo(f"noise levels learnt from {len(held.y):,} images, kept in {model}")
     if noise:
         click.echo(_optimised(home, network, material, noise, seed, machine.device))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from ilk.data import Features
 from ilk.diffusion import seen
 from ilk.diffusion.classify import Measure
 from ilk.diffusion.judges import STRATEGIES, Judges
-from ilk.diffusion.source import Source, source
+from ilk.diffusion.seen import Seen
+from ilk.diffusion.source import Pretrained, Source, source
 from ilk.encoders import device as devices
 from ilk.encoders.address import key
 from ilk.encoders.among import Among
@@ -40,7 +42,8 @@ class Settings:
     Attributes:
         strategy: `race` stops a class once it has lost; `naive` goes through all levels for all
             classes; `staged` is the paper's two-stage pruning; `noise` takes one optimised noise.
-        levels: Noise levels at most; 0 takes those that were tuned, else 32.
+        levels: Noise levels at most; 0 takes 32, those that were tuned where there are any. Two
+            stages need 500 or more.
         error: Share of images whose answer a race may change, in (0, 1).
         seed: Of the noise.
         distance: `l2`, `l1` or `huber`.
@@ -113,6 +116,7 @@ class ClassScores:
         self.among, self.device, self.precision = among, device, precision
         self.name = f"{FAMILY}:{path}" + (f"@{text}" if (text := str(self.settings)) else "")
         self._loading, self._judges = threading.Lock(), dict[int, Judges]()
+        self._turn: AbstractContextManager[Any] = nullcontext()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -121,8 +125,14 @@ class ClassScores:
 
     @property
     def batch(self) -> int:
-        """Images that are judged at once."""
-        return 64
+        """Images judged at once; few of a checkpoint, so that little is lost by a stop."""
+        return 32 if isinstance(self.source, Pretrained) else 4
+
+    @cached_property
+    def _seen(self) -> Seen:
+        """A noise goes with the one network that it was optimised for."""
+        one = self.settings.strategy == "noise"
+        return replace(self.source.seen, folds=0) if one else self.source.seen
 
     @cached_property
     def space(self) -> Space:
@@ -136,7 +146,7 @@ class ClassScores:
             "classes": list(self.classes),
             "prompts": list(self.among.prompts),
             "precision": self.precision,
-            "files": self.source.digests,
+            "files": self.source.digests(self.settings.strategy),
         }
 
     def describe(self) -> dict[str, Any]:
@@ -145,7 +155,7 @@ class ClassScores:
 
     def fair(self, digests: Sequence[str]) -> NDArray[np.bool_]:
         """Whether each file can be judged by a network that did not learn from it, `[n]`."""
-        return self.source.seen.fair(digests)
+        return self._seen.fair(digests)
 
     def load(self) -> None:
         """Read the network, and those that left a part out. Takes a second or so.
@@ -154,33 +164,40 @@ class ClassScores:
             ArtefactError: A file is damaged or missing.
         """
         with self._loading:
-            if not self._judges:
-                where = devices.pick(self.device)
-                measure = Measure(self.settings.distance, 512, self.source.precision, where)
-                for part in range(-1, self.source.seen.folds):
-                    network = self.source.network(part)
-                    self._judges[part] = Judges(network, self.folder, measure, self.source.trial)
+            if self._judges:
+                return
+            where = devices.pick(self.device)
+            measure = Measure(self.settings.distance, 512, self.source.precision, where)
+            judges = {
+                part: Judges(self.source.network(part), self.folder, measure, self.source.trial)
+                for part in sorted({-1, *self._seen.part(self._seen.pixels).tolist()})
+            }
+            self._turn = nullcontext() if where == "cpu" else threading.Lock()
+            self._judges = judges
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         return self.source.prepare(image)
 
     def embed(self, batch: NDArray[np.uint8]) -> Features:
         self.load()
-        x, part = self.source.clean(batch), self.source.seen.part(seen.marks(batch))
+        part = self._seen.part(seen.marks(batch))
         out = np.empty((len(batch), len(self.classes)), np.float32)
-        for p in np.unique(part):
-            rows = np.flatnonzero(part == p)
-            verdict = self._judges[int(p)].verdict(x[torch.from_numpy(rows)], self.settings)
-            out[rows] = verdict.scores.numpy()
+        with self._turn:  # threads take turns on a GPU
+            x = self.source.clean(batch)
+            for p in np.unique(part):
+                rows = np.flatnonzero(part == p)
+                verdict = self._judges[int(p)].verdict(x[torch.from_numpy(rows)], self.settings)
+                out[rows] = verdict.scores.numpy()
         return out
 
     def explain(self, prepared: NDArray[np.uint8], first: int, second: int) -> Image.Image:
         """Where an image `[c, h, w]` speaks for class `first` (red) and where for `second`."""
         self.load()
-        part = int(self.source.seen.part(seen.marks(prepared[None]))[0])
+        part = int(self._seen.part(seen.marks(prepared[None]))[0])
         shown = torch.from_numpy(prepared.astype(np.float32) / 127.5 - 1)
-        x = self.source.clean(prepared[None])
-        return self._judges[part].explain(x, shown, (first, second), self.settings)
+        with self._turn:
+            x = self.source.clean(prepared[None])
+            return self._judges[part].explain(x, shown, (first, second), self.settings)
 
 
 def split(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ilk import ranks
-from ilk.diffusion import found, seen
+from ilk.diffusion import found, seen, trial
 from ilk.diffusion.classify import Measure, errors
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.denoiser import Denoiser
@@ -22,10 +22,12 @@ from ilk.diffusion.places import folder
 from ilk.diffusion.pretrain import Plan, pretrain
 from ilk.diffusion.search import search
 from ilk.diffusion.trial import Trial
+from ilk.errors import InputError
 from ilk.progress import Progress, silent
 from ilk.train import Batch, Machine
 
 SMALL = 5_000  # labelled images up to which networks that leave a part out cost little
+FEW = 20  # labelled images that must be left before any is kept out
 FOLDS = 3  # for so few
 KEPT_OUT = 0.1  # of more, that the one network does not learn from
 LEVELS, IMAGES, CALLS = 32, 400, 150_000  # for tuning: levels; images and calls at most
@@ -74,32 +76,40 @@ def school(
     Raises:
         InputError, Diverged, OutputError: As `pretrain` says.
     """
-    labelled = bool(material.classes) and bool((material.data.y >= 0).any())
-    if not labelled:
+    known = (material.data.y >= 0).numpy()
+    if not (material.classes and known.any()):
         return pretrain(material.data, material.classes, plan, home, machine, progress)
-    folds = folds if folds >= 0 else FOLDS if len(material.data) <= SMALL else 0
     marks = seen.marks(material.data.x.numpy())
+    folds = parts(folds, int(known.sum()), marks)
     part = seen.part_of(marks, folds or round(1 / KEPT_OUT))
-    learnt = material if folds else material.rows(part > 0)
+    kept = (part >= 0) if folds or (part[known] > 0).sum() < FEW else part > 0
+    learnt = material.rows(kept)
+    if ranks.first():  # before any training: a run that is cut off is not taken for fair
+        told = material.rows(kept & known)
+        seen.Seen.of(told.data.x.numpy(), told.digests, folds).save(home)
     whole = pretrain(learnt.data, material.classes, plan, home, machine, progress)
     judged: list[tuple[Denoises, Material]] = []
-    for p in range(folds):
-        rest = material.rows(part != p)
-        if len(rest.data) in (0, len(material.data)):
-            continue
-        at = folder(home, p)
-        judged.append(
-            (
-                pretrain(rest.data, material.classes, plan, at, machine, progress),
-                material.rows(part == p),
-            )
-        )
+    for p in (p for p in range(folds) if (part == p).any()):
+        rest, at = material.rows(part != p), folder(home, p)
+        network = pretrain(rest.data, material.classes, plan, at, machine, progress)
+        judged.append((network, material.rows(part == p)))
     if not folds:
-        judged = [(whole, material.rows(part == 0))]
+        judged = [(whole, material.rows(~kept))]
     if ranks.first():
-        seen.Seen.of(learnt.data.x.numpy(), learnt.digests, folds).save(home)
         settle(home, whole, learnt.data, judged, machine, progress)
     return whole
+
+
+def parts(folds: int, labelled: int, marks: seen.Marks) -> int:
+    """How many networks leave a part out: what is asked (-1 chooses), as far as images allow.
+
+    Raises:
+        InputError: One part would leave nothing to learn from.
+    """
+    if folds == 1:
+        raise InputError("1 part leaves nothing to learn from; give --folds 0, or 2 or more")
+    folds = folds if folds >= 0 else FOLDS if labelled <= SMALL else 0
+    return folds if folds and len(np.unique(seen.part_of(marks, folds))) > 1 else 0
 
 
 def settle(
@@ -110,10 +120,20 @@ def settle(
     machine: Machine,
     progress: Progress = silent,
 ) -> None:
-    """Leave in `home` where features are best read, and what is learnt of the noise levels."""
-    on = whole.to(machine.device)
-    found.write(search(on, data.x, data.y.numpy(), progress=progress), home)
-    tune(judged, machine=machine, progress=progress).save(home)
+    """Leave in `home` where features are best read, and what is learnt of the noise levels.
+
+    Nothing is, where too few images are labelled to compare anything; what was learnt from more
+    images before is kept.
+    """
+    counts = torch.bincount(data.y[data.y >= 0])
+    wiser = not (home / found.FILE).exists() or found.read(home).images <= int(counts.sum())
+    if wiser and int((counts > 0).sum()) > 1 and int(counts.max()) > 1:
+        on = whole.to(machine.device)
+        found.write(search(on, data.x, data.y.numpy(), progress=progress), home)
+    images = sum(int((material.data.y >= 0).sum()) for _, material in judged)
+    before = trial.load(home)
+    if images and (before is None or len(before.y) <= min(IMAGES, images)):
+        tune(judged, machine=machine, progress=progress).save(home)
 
 
 def tune(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,7 +71,7 @@ class Judges:
             InputError: More levels are asked for than a strategy can have.
         """
         if settings.strategy == "noise":
-            return self._noise().judge(self.network, x, self.measure)
+            return self._noise.judge(self.network, x, self.measure)
         if self._prepared is None or self._prepared[0] != settings:
             self._prepared = settings, self._prepare(settings)
         strategy, levels = self._prepared[1]
@@ -95,6 +96,7 @@ class Judges:
         """The trial, where it goes with what is asked: it was taken under l2 and noise 0."""
         return self.trial if settings.distance == "l2" and not settings.seed else None
 
+    @cached_property
     def _noise(self) -> OptimisedNoise:
         return optimised_noise.load(self.home, self.network, self.measure.device)
 
@@ -110,6 +112,8 @@ class Judges:
         `shown` `[c, H, W]` is the image to lay it over."""
         first, second = (torch.tensor([c]) for c in told)
         levels = self.levels(settings)
+        if settings.strategy in ("race", "staged"):
+            levels = self._prepare(settings)[1]
         found = maps.difference_maps(
             self.network, x, first, second, levels, self.measure, settings.seed
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -117,7 +118,8 @@ def planned(data: Batch, classes: tuple[str, ...], plan: Plan) -> saved.Build:
             "name every class, or set labels to -1 to pretrain without them"
         )
     _, c, h, w = data.x.shape
-    told = {"plan": json.loads(json.dumps(asdict(plan))), "images": len(data)}
+    content = hashlib.sha256(data.x.numpy().tobytes() + data.y.numpy().tobytes()).hexdigest()
+    told = {"plan": json.loads(json.dumps(asdict(plan))), "images": len(data), "content": content}
     return saved.Build(
         (c, h, w), classes, spread_of(data.x), plan.noise.sigmas, plan.network, plan.options, told
     )
@@ -131,9 +133,12 @@ def same_plan(build: saved.Build, folder: Path) -> None:
     """
     if not (folder / saved.JSON).exists():
         return
-    if recast(saved.read(folder)) != recast(build):
+    before, now = recast(saved.read(folder)), recast(build)
+    if "content" not in before["told"]:  # it was not written down at first
+        now["told"].pop("content")
+    if before != now:
         raise InputError(
-            f"{folder} holds a diffusion model of another plan or other images; "
+            f"{folder} holds a diffusion model of another plan, or of other images or labels; "
             "give the same settings to go on, or another folder to begin anew"
         )
 

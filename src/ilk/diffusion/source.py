@@ -27,7 +27,12 @@ from ilk.encoders.pixels import Pixels as Squashed
 from ilk.errors import InputError
 
 Pixels = NDArray[np.uint8]
-BESIDE = (seen.FILE, trials.FILE, optimised_noise.JSON, optimised_noise.ARRAYS)
+BESIDE = {  # what scores by a strategy hang on, beside the network
+    "race": (seen.FILE, trials.FILE),
+    "naive": (seen.FILE, trials.FILE),
+    "staged": (seen.FILE,),
+    "noise": (optimised_noise.JSON, optimised_noise.ARRAYS),
+}
 
 
 class Source(Protocol):
@@ -45,9 +50,8 @@ class Source(Protocol):
     def trial(self) -> Trial | None:
         """Errors of labelled images that it did not learn from."""
 
-    @property
-    def digests(self) -> list[str]:
-        """Of all files that scores hang on."""
+    def digests(self, strategy: str) -> list[str]:
+        """Of all files that scores by `strategy` hang on."""
 
     @property
     def precision(self) -> str:
@@ -94,10 +98,10 @@ class Pretrained:
         found = trials.load(self.home)
         return found and found.only([self.build.classes.index(name) for name in self.classes])
 
-    @property
-    def digests(self) -> list[str]:
-        own = [self.home / name for name in (saved.JSON, saved.ARRAYS, *BESIDE)]
-        held = [*own, *files(self.home, self.seen.folds)]
+    def digests(self, strategy: str) -> list[str]:
+        own = [self.home / name for name in (saved.JSON, saved.ARRAYS, *BESIDE.get(strategy, ()))]
+        crossings = [] if strategy == "noise" else files(self.home, self.seen.folds)
+        held = [*own, *crossings]
         return [file_digest(path) for path in held if path.exists()]
 
     def prepare(self, image: Image.Image) -> Pixels:
@@ -140,8 +144,7 @@ class Checkpoint:
         channels = self.opened.network.shape[0]
         self.pixels = Squashed(self.opened.side, self.opened.side, channels)
 
-    @property
-    def digests(self) -> list[str]:
+    def digests(self, strategy: str) -> list[str]:
         return [self.opened.digest, *self.told]
 
     def prepare(self, image: Image.Image) -> Pixels:

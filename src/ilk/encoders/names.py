@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ilk.encoders.among import PROMPTS, Among
 from ilk.encoders.capabilities import Embeds
 from ilk.errors import InputError, Unavailable, UnknownName
+from ilk.store import Store
 
 if TYPE_CHECKING:
     from ilk.images import Images
@@ -106,7 +107,11 @@ def _without_weights(name: str, images: Images | None) -> Embeds | None:
 
 
 def restore(
-    described: Mapping[str, Any], *, device: str = "auto", runtime: str = "torch"
+    described: Mapping[str, Any],
+    *,
+    device: str = "auto",
+    runtime: str = "torch",
+    store: Store | None = None,
 ) -> Embeds:
     """The very encoder that gave `described` (what `describe` returned), to go on with it.
 
@@ -118,7 +123,7 @@ def restore(
     name, precision = str(described["name"]), str(described.get("precision", "float32"))
     name = _moved(name, str(described.get("folder", "")))
     classes, prompts = described.get("classes"), described.get("prompts", PROMPTS)
-    among = Among(classes and tuple(classes), tuple(prompts))
+    among = Among(classes and tuple(classes), tuple(prompts), store)
     found = resolve(name, device=device, runtime=runtime, precision=precision, among=among)
     if found.space.key != described.get("key"):
         raise Unavailable(
@@ -133,7 +138,9 @@ def _moved(name: str, folder: str) -> str:
     head, mark, rest = next(
         (found for m in FOLDERS if (found := name.rpartition(m))[1]), ("", "", "")
     )
-    path, at, settings = rest.partition("@") if mark.startswith("diffusion") else (rest, "", "")
+    path, at, settings = rest.rpartition("@")
+    if not (mark.startswith("diffusion") and "=" in settings):
+        path, at, settings = rest, "", ""
     if mark and not Path(path).expanduser().is_dir() and Path(folder).is_dir():
         return f"{head}{mark}{folder}{at}{settings}"
     return name

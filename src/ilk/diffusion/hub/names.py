@@ -64,6 +64,8 @@ def embeddings(
                 f"{len(asked)} classes are given, but {where} was trained on {count} and does not "
                 f"name them; give {count} names in its order"
             )
+        if set(asked) == {str(i) for i in range(count)}:  # numbers say which they are
+            return asked, [int(name) for name in asked]
         return asked, list(range(count))
     return asked, [_find(name, named, where) for name in asked]
 
