@@ -379,3 +379,21 @@ def test_a_held_out_part_that_was_learnt_from_is_told(folder, store, tmp_path):
     )
     notes = fit(images, asked, store=store).evidence.notes
     assert any("test images with their labels" in note for note in notes)
+
+
+def test_a_shortlist_of_all_changes_nothing_and_a_short_one_spares_calls(model):
+    x, y = batch(150, 300)
+    every = scores(model, "@strategy=naive,levels=8").embed(x)
+    listed = scores(model, "@strategy=naive,levels=8,shortlist=3").embed(x)
+    np.testing.assert_allclose(listed, every, rtol=1e-5)
+    encoder = scores(model, "@strategy=naive,levels=8,shortlist=2")
+    short = encoder.embed(x)
+    assert np.mean(short.argmax(1) == y) > 0.85
+    judge = encoder._judges[-1]
+    assert judge.verdict(encoder.source.clean(x), encoder.settings).calls.tolist() == [16] * 150
+    best = judge._cheap(encoder.source.clean(x)).argmax(1).numpy()
+    assert np.mean(best == y) > 0.7  # the cheap head alone
+    some = scores(model, "@strategy=naive,levels=8,shortlist=2", ("2", "0")).embed(x)
+    assert np.isfinite(some).all()
+    with pytest.raises(InputError, match="shortlist of -1"):
+        Settings.read("shortlist=-1")

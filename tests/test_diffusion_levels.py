@@ -89,7 +89,7 @@ def test_a_level_keeps_its_noise_when_the_order_changes():
 
 
 @pytest.mark.parametrize(("count", "first", "stride"), [(500, 1, 2), (250, 2, 4), (1000, 0, 1)])
-def test_steps_are_those_of_the_sheet(count: int, first: int, stride: int):
+def test_steps_are_those_of_the_paper(count: int, first: int, stride: int):
     bar = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000).double() ** 2, 0)
     schedule = Schedule.from_alphas_bar(bar)
     foreign = Converted(lambda x, t, c: x, Epsilon(schedule), (1, 2, 2), ("a",), torch.zeros(2))

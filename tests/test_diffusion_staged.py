@@ -14,7 +14,7 @@ from ilk.diffusion.staged import SCHEDULES, Staged
 from ilk.diffusion.verdict import Verdict
 from ilk.errors import InputError
 
-SHEET = {  # classes, naive calls, calls with pruning, new levels of each stage
+PUBLISHED = {  # classes, naive calls, calls with pruning, new levels of each stage
     "food101": (101, 50_500, 5_570, [20, 50, 80, 350]),
     "cifar10": (10, 5_000, 2_750, [50, 450]),
     "aircraft": (100, 50_000, 5_550, [20, 50, 80, 350]),
@@ -31,9 +31,9 @@ def same(a: Verdict, b: Verdict) -> bool:
     return torch.equal(a.scores, b.scores) and torch.equal(a.calls, b.calls)
 
 
-@pytest.mark.parametrize("name", SHEET)
-def test_published_schedules_cost_what_the_sheet_says(name: str):
-    classes, naive, pruned, fresh = SHEET[name]
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_schedules_cost_what_the_paper_says(name: str):
+    classes, naive, pruned, fresh = PUBLISHED[name]
     published = SCHEDULES[name]
     levels = max(published.staged.samples)
     assert published.classes == classes
@@ -44,7 +44,7 @@ def test_published_schedules_cost_what_the_sheet_says(name: str):
 
 @pytest.mark.parametrize("name", ["cifar10", "pets", "food101", "imagenet"])
 def test_and_the_network_is_called_as_often(name: str):
-    classes, _, pruned, _ = SHEET[name]
+    classes, _, pruned, _ = PUBLISHED[name]
     world, published = World(classes, size=1, apart=0.3), SCHEDULES[name]
     levels = Levels.steps(world, max(published.staged.samples), distance=published.distance)
     x, _ = world.images(1)

@@ -92,7 +92,7 @@ def test_oas_is_scikit_learns_where_degrees_are_rows():
     assert 0 < oas(stats) < 1
 
 
-def test_the_ridge_precision_is_the_sheets_formula():
+def test_the_ridge_precision_is_the_papers_formula():
     x, y, k = rows(n=90)
     stats = class_statistics(x, y, k)
     means, _ = brute(x, y, k)

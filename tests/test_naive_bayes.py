@@ -1,4 +1,4 @@
-"""Naive Bayes with shared variances, against the sheet's formulas summed one feature at a time."""
+"""Naive Bayes with shared variances, against the paper's formulas summed one feature at a time."""
 
 import numpy as np
 import pytest

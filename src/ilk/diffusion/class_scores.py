@@ -23,6 +23,7 @@ from ilk.data import Features
 from ilk.diffusion import seen
 from ilk.diffusion.classify import Measure
 from ilk.diffusion.judges import STRATEGIES, Judges
+from ilk.diffusion.places import folder
 from ilk.diffusion.seen import Seen
 from ilk.diffusion.source import Pretrained, Source, source
 from ilk.encoders import device as devices
@@ -47,6 +48,7 @@ class Settings:
         error: Share of images whose answer a race may change, in (0, 1).
         seed: Of the noise.
         distance: `l2`, `l1` or `huber`.
+        shortlist: Classes that a cheap head on the network's own features lets in; 0 for all.
     """
 
     strategy: str = "race"
@@ -54,6 +56,7 @@ class Settings:
     error: float = 0.003
     seed: int = 0
     distance: str = "l2"
+    shortlist: int = 0
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -61,6 +64,8 @@ class Settings:
             raise InputError(f"no strategy is called {self.strategy!r}; take one of {known}")
         if not 0 < self.error < 1:
             raise InputError(f"error is {self.error}; it must lie between 0 and 1")
+        if self.shortlist < 0:
+            raise InputError(f"a shortlist of {self.shortlist} classes holds no answer")
         if self.levels < 0:
             raise InputError(
                 f"{self.levels} noise levels are none; give at least 1, or 0 to choose"
@@ -169,11 +174,15 @@ class ClassScores:
             where = devices.pick(self.device)
             measure = Measure(self.settings.distance, 512, self.source.precision, where)
             judges = {
-                part: Judges(self.source.network(part), self.folder, measure, self.source.trial)
+                part: self._judge(part, measure)
                 for part in sorted({-1, *self._seen.part(self._seen.pixels).tolist()})
             }
             self._turn = nullcontext() if where == "cpu" else threading.Lock()
             self._judges = judges
+
+    def _judge(self, part: int, measure: Measure) -> Judges:
+        network, own = self.source.network(part), folder(self.folder, part)
+        return Judges(network, self.folder, own, measure, self.source.trial)
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         return self.source.prepare(image)

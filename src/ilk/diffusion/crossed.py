@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ilk import ranks
 from ilk.diffusion import found, seen, trial
+from ilk.diffusion.cheap import Cheap
 from ilk.diffusion.classify import Measure, errors
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.denoiser import Denoiser
@@ -89,15 +90,28 @@ def school(
         seen.Seen.of(told.data.x.numpy(), told.digests, folds).save(home)
     whole = pretrain(learnt.data, material.classes, plan, home, machine, progress)
     judged: list[tuple[Denoises, Material]] = []
+    own: list[tuple[Denoiser, Material, int]] = []
     for p in (p for p in range(folds) if (part == p).any()):
         rest, at = material.rows(part != p), folder(home, p)
         network = pretrain(rest.data, material.classes, plan, at, machine, progress)
         judged.append((network, material.rows(part == p)))
+        own.append((network, rest, p))
     if not folds:
         judged = [(whole, material.rows(~kept))]
     if ranks.first():
         settle(home, whole, learnt.data, judged, machine, progress)
+        heads(home, [(whole, learnt, -1), *own], machine)
     return whole
+
+
+def heads(home: Path, networks: Sequence[tuple[Denoiser, Material, int]], machine: Machine) -> None:
+    """Leave beside each network a cheap head, learnt from what it learnt from."""
+    place = found.known(home)
+    if place is None:
+        return
+    for network, material, part in networks:
+        on = network.to(machine.device)
+        Cheap.fit(on, material.data.x, material.data.y, place).save(folder(home, part))
 
 
 def parts(folds: int, labelled: int, marks: seen.Marks) -> int:

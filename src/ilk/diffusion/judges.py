@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from ilk.diffusion import maps, optimised_noise
+from ilk.diffusion import cheap, maps, optimised_noise
+from ilk.diffusion.cheap import Cheap
+from ilk.diffusion.chosen import Chosen
 from ilk.diffusion.classify import Measure
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.levels import Levels
@@ -18,6 +20,7 @@ from ilk.diffusion.optimised_noise import OptimisedNoise
 from ilk.diffusion.order import spread_out
 from ilk.diffusion.pace import fewest
 from ilk.diffusion.race import Race
+from ilk.diffusion.shortlist import Shortlist
 from ilk.diffusion.staged import Staged
 from ilk.diffusion.strategy import Strategy
 from ilk.diffusion.trial import Trial
@@ -44,6 +47,8 @@ class Settings(Protocol):
     def seed(self) -> int: ...
     @property
     def distance(self) -> str: ...
+    @property
+    def shortlist(self) -> int: ...
 
 
 class Judges:
@@ -52,14 +57,16 @@ class Judges:
     Args:
         network: Limited to the classes that are chosen among.
         home: The model's folder, which may hold an optimised noise.
+        own: The network's own folder, which may hold a cheap head.
         measure: Distance, calls at once, precision, device.
         trial: Of the same classes in the same order; None where there is none.
     """
 
     def __init__(
-        self, network: Denoises, home: Path, measure: Measure, trial: Trial | None
+        self, network: Denoises, home: Path, own: Path, measure: Measure, trial: Trial | None
     ) -> None:
-        self.network, self.home, self.measure = network, home, measure
+        self.network, self.home, self.own, self.measure = network, home, own, measure
+        self.whole = network.network if isinstance(network, Chosen) else network
         self.trial = trial if trial is not None and len(trial.y) >= FEW else None
         self._prepared: tuple[Settings, tuple[Strategy, Levels]] | None = None
 
@@ -75,6 +82,8 @@ class Judges:
         if self._prepared is None or self._prepared[0] != settings:
             self._prepared = settings, self._prepare(settings)
         strategy, levels = self._prepared[1]
+        if settings.shortlist:
+            strategy = Shortlist(self._cheap(x), settings.shortlist, strategy)
         return strategy.judge(self.network, x, levels, self.measure, settings.seed)
 
     def _prepare(self, settings: Settings) -> tuple[Strategy, Levels]:
@@ -95,6 +104,15 @@ class Judges:
     def _trial(self, settings: Settings) -> Trial | None:
         """The trial, where it goes with what is asked: it was taken under l2 and noise 0."""
         return self.trial if settings.distance == "l2" and not settings.seed else None
+
+    def _cheap(self, x: Tensor) -> Tensor:
+        """Scores `[n, k]` of the cheap head, one image at a time in what they hang on."""
+        return self._head.scores(self.whole, x.to(self.measure.device))
+
+    @cached_property
+    def _head(self) -> Cheap:
+        known = {name: i for i, name in enumerate(self.whole.classes)}
+        return cheap.load(self.own).only([known[name] for name in self.network.classes])
 
     @cached_property
     def _noise(self) -> OptimisedNoise:

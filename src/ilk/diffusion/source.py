@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ilk.diffusion import optimised_noise, saved, seen
+from ilk.diffusion import cheap, optimised_noise, saved, seen
 from ilk.diffusion import trial as trials
 from ilk.diffusion.chosen import check, chosen
 from ilk.diffusion.contract import Denoises
@@ -100,6 +100,7 @@ class Pretrained:
 
     def digests(self, strategy: str) -> list[str]:
         own = [self.home / name for name in (saved.JSON, saved.ARRAYS, *BESIDE.get(strategy, ()))]
+        own += [folder(self.home, part) / cheap.FILE for part in range(-1, self.seen.folds)]
         crossings = [] if strategy == "noise" else files(self.home, self.seen.folds)
         held = [*own, *crossings]
         return [file_digest(path) for path in held if path.exists()]
