@@ -293,6 +293,8 @@ def test_drawing_tells_how_far_pictures_lie_from_a_folder(
     found = re.search(r"210 images in .* on pixels/8x8x1: ([\d.]+) \(between .*: ([\d.]+)\)", told)
     assert float(found[1]) > float(found[2]) > 0
     assert run([*asked[:2], "--n", "1", "--out", asked[-1], "--against", str(folder)]) == 2
+    assert run([*asked[:2], "--out", str(tmp_path / "a.jpg")]) == 2
+    assert "is no PNG" in capsys.readouterr().err
 
 
 def test_tuning_learns_from_images_that_the_model_never_saw(
@@ -397,3 +399,15 @@ def test_a_shortlist_of_all_changes_nothing_and_a_short_one_spares_calls(model):
     assert np.isfinite(some).all()
     with pytest.raises(InputError, match="shortlist of -1"):
         Settings.read("shortlist=-1")
+
+
+def test_a_class_whose_files_are_all_broken_is_chosen_by_nobody(model, folder, store, tmp_path):
+    home = tmp_path / "digits"
+    shutil.copytree(folder, home)
+    for file in home.glob("*/2/*.png"):
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2] + file.name.encode())
+    asked = Plan(encoders=("pixels",), classifiers=(f"diffusion:{model}",), methods=("GDA",))
+    classifier = fit(read(home, store=store, verify=False), asked, store=store)
+    assert classifier.classes == ("0", "1")
+    assert all(row.scores is not None for row in classifier.evidence.results)

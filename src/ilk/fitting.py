@@ -63,8 +63,12 @@ def fit(
     plan = _named(images, plan, held)
     divide(images, plan)
     encoders = _encoders(images, plan, held, say)
+    named = divide(images, plan).classes
     images = images.refuse(fill(images, encoders, held, progress=progress))
     parts = divide(images, plan)
+    if parts.classes != named:  # all files of a class were broken: nobody chooses it any more
+        encoders = _encoders(images, plan, held, lambda _line: None)
+        images = images.refuse(fill(images, encoders, held, progress=progress))
     tables = {e.name: _table(e, parts, plan, held) for e in encoders}
     tried = {e.name: _methods(e, plan, labels=bool(parts.train)) for e in encoders}
     if parts.train:

@@ -12,6 +12,8 @@ from torch import Tensor
 from ilk.diffusion.sample import sheet
 from ilk.errors import InputError, OutputError, UnknownName
 
+OTHER = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
 
 def asked(classes: tuple[str, ...], name: str, n: int) -> Tensor:
     """Class indices of n pictures: all of class `name`, else every class in turn, `[n]`.
@@ -46,8 +48,11 @@ def write(drawn: Tensor, out: Path) -> Path:
     """Images `[n, c, h, w]` in [-1, 1] on one sheet if `out` ends in .png, else a file each.
 
     Raises:
+        InputError: `out` is called like a picture that is no PNG.
         OutputError: `out` cannot be written.
     """
+    if out.suffix.lower() in OTHER:
+        raise InputError(f"{out} is no PNG; name a file that ends in .png, or a folder")
     try:
         if out.suffix.lower() == ".png":
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def read(folder: Path) -> Build:
     except FileNotFoundError:
         raise ArtefactError(
             f"{folder} holds no diffusion model of ilk: there is no {JSON} in it; "
-            "make one with `ilk pretrain`"
+            "make one with `ilk pretrain`, or name the folder of a checkpoint that diffusers saved"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtefactError(f"{folder / JSON} cannot be read: {error}") from error
