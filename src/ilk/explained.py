@@ -47,6 +47,6 @@ def explained(
         with opened(images.file(rows[at])) as (source, _):
             seen = encoder.prepare(decode(source.read()))
         drawn = encoder.explain(seen, int(c), second)
-        says = (f"{encoder.classes[c]}, not {encoder.classes[second]}", encoder.name)
+        says = (f"{encoder.classes[c]}, not {encoder.classes[second]}",)
         found.append((images.file(rows[at]), says, drawn))
     return found

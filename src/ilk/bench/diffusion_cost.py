@@ -175,7 +175,7 @@ def _noise(case: Case, noises: int) -> list[Row]:
     ways = {
         "one optimised noise (data set)": Tuning(parts="dataset", seed=case.seed),
         "one optimised noise (offset)": Tuning(parts="offset", seed=case.seed),
-        "one optimised noise (both)": Tuning(seed=case.seed),
+        "one optimised noise (both)": Tuning(parts="both", seed=case.seed),
         "one optimised noise (both, the paper's settings)": replace(RELEASED, seed=case.seed),
     }
     for way, settings in ways.items():

@@ -54,8 +54,13 @@ MEASURE = Measure(batch=512, precision="bfloat16")
 
 def run(small: bool = False) -> dict[str, Any]:
     """The table; `small` trains for two steps and judges ten images."""
-    pictures = fashion()
-    name, plan = ("fashion-small", fashion_plan(0, 2)) if small else ("fashion-0", fashion_plan(0))
+    if small:
+        return table(fashion(), fashion_plan(0, 2), "fashion-small", small=True)
+    return table(fashion(), fashion_plan(0), "fashion-0")
+
+
+def table(pictures: Pictures, plan: Plan, name: str, *, small: bool = False) -> dict[str, Any]:
+    """Every contender on the same test images."""
     test = first(pictures.test, 10) if small else pictures.test
     learn = first(pictures.train, 100 if small else PROBE)
     held = first(pictures.held, 20 if small else HELD)
