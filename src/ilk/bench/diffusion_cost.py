@@ -8,7 +8,8 @@ same. Level weights, races and noises are learnt from images that neither the ne
 has: a quarter of the training part of digits (seeds 0 to 2), 2,000 images kept out of Fashion-MNIST
 (one network, one seed). 300 test images of digits are judged, and 100 of Fashion-MNIST, which tells
 points and not tenths of them; single noises on 200 and 100. Seconds are of one process on a machine
-that had other work, and compare only roughly.
+that had other work, and compare only roughly. Finished parts are kept and not measured again, so
+the seconds in all are those of the last command.
 """
 
 from __future__ import annotations

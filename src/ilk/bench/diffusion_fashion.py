@@ -7,7 +7,8 @@ logistic regression on its features stand a supervised network with the same tru
 same network with random weights, logistic regression and 5 nearest neighbours on pixels. The place
 that features are read at is found by cross-validation on 2,000 training images. The supervised twin
 gets a tenth of the updates, on the same images: it learns faster, and `twin steps` says how many it
-had.
+had. Finished parts are kept and not measured again, so the seconds in all are those of the last
+command.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ same digits (70/30, seeds 0 to 2). Each draws 20 pictures of every class; 3 near
 real training pixels keep what shows its class, and both name what is kept. In-domain is a model's
 accuracy on its own pictures, cross-domain on the other's. Half of what is kept is tested, under the
 plain mean of errors, exp(-7t), and level weights learnt from the other half. Beside it, the same
-three weightings on real test images, weights learnt from half of them.
+three weightings on real test images, weights learnt from half of them. Finished parts are kept and
+not measured again, so the seconds in all are those of the last command.
 """
 
 from __future__ import annotations
