@@ -14,7 +14,11 @@ from ilk.estimator import MethodClassifier
 from ilk.methods import available
 from ilk.methods.gda import GDA
 
-NAMES = [n for n, m in available().items() if m.reads == "features" and not m.needs_hints]
+NAMES = [
+    name
+    for name, kind in available().items()
+    if kind.reads == "features" and not (kind.needs_hints or kind.needs_scores)
+]
 
 
 @parametrize_with_checks([MethodClassifier(name) for name in NAMES])
@@ -52,5 +56,7 @@ def test_a_method_that_cannot_be_had_here_is_refused_in_words():
     x, y = load_iris(return_X_y=True)
     with pytest.raises(InputError, match="text embeddings"):
         MethodClassifier("ZeroShot()").fit(x, y)
+    with pytest.raises(InputError, match="one score a class"):
+        MethodClassifier("DiffusionClassifier()").fit(x, y)
     with pytest.raises(UnknownName, match="GDA"):
         MethodClassifier("GDDA").fit(x, y)

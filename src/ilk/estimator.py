@@ -29,7 +29,8 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model_: What the method learnt.
 
     Raises:
-        InputError: The method reads images, or wants text embeddings, which there is no place for.
+        InputError: The method reads images, text embeddings or scores of classes, which there is no
+            place for.
         ValueError: Bad rows or labels, in scikit-learn's own words.
     """
 
@@ -52,8 +53,10 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _method(self) -> Method:
         method = parse(self.method) if isinstance(self.method, str) else self.method
         kind: Any = type(method)
-        if kind.reads != "features" or kind.needs_hints:
-            wants = "images" if kind.reads != "features" else "text embeddings of the classes"
+        wants = "images" if kind.reads != "features" else ""
+        wants = wants or "text embeddings of the classes" * kind.needs_hints
+        wants = wants or "one score a class" * kind.needs_scores
+        if wants:
             raise InputError(f"{kind.__name__} wants {wants}, which scikit-learn cannot pass on")
         return method
 
