@@ -114,13 +114,16 @@ def _diffusion(found: dict[str, dict[str, Any]]) -> str:
     return _table(("test accuracy", *parts), [row for row in rows if any(row[1:])])
 
 
-def _accuracy(value: dict[str, float] | float | None) -> str:
+def _accuracy(value: dict[str, float | None] | float | None) -> str:
     return f"{value:.3f}" if isinstance(value, float) else _spread(value)
 
 
-def _spread(value: dict[str, float] | None) -> str:
+def _spread(value: dict[str, float | None] | None) -> str:
     """Mean and half width of the interval, where there is one."""
-    return "" if value is None else f"{value['mean']:.3f} ± {value['half_width']:.3f}"
+    if value is None:
+        return ""
+    mean, half = value["mean"], value["half_width"]
+    return f"{mean:.3f}" if half is None else f"{mean:.3f} ± {half:.3f}"
 
 
 def benchmarks_page(found: dict[str, dict[str, Any]]) -> str:

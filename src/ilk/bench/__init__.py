@@ -48,13 +48,16 @@ def shared(*parts: str) -> Path:
     return path
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Mean, and the half width of its 95 % interval (Student, n - 1 degrees of freedom)."""
+def spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, and the half width of its 95 % interval (Student, n - 1 degrees of freedom).
+
+    The half width of a single value is None: nothing is known of it.
+    """
     import numpy as np
     from scipy.stats import t
 
     n = len(values)
-    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else 0.0
+    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
     return {"mean": float(np.mean(values)), "half_width": half}
 
 

@@ -209,7 +209,7 @@ def _plot(curves: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     for row in _means(curves):
         shots = row.pop("labels a class")
         for name, value in row.items():
-            mean, half = value["mean"], value["half_width"]
+            mean, half = value["mean"], value["half_width"] or 0.0
             at = full if shots == "all" else float(shots)
             series.setdefault(name, []).append([at, mean, mean - half, min(1.0, mean + half)])
     return {

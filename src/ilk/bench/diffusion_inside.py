@@ -243,7 +243,7 @@ def _plots(
     shared: dict[str, list[list[float]]] = {}
     for row in noise:
         for key in ("shared noise", "noise of each class's own"):
-            mean, half = row[key]["mean"], row[key]["half_width"]
+            mean, half = row[key]["mean"], row[key]["half_width"] or 0.0
             shared.setdefault(key, []).append([row["levels"], mean, mean - half, mean + half])
     matrix = [[None if np.isnan(v) else float(v) for v in line] for line in heat]
     return [

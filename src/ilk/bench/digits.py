@@ -43,7 +43,7 @@ def run(small: bool = False) -> dict[str, Any]:
     return {"rows": rows, "mean and 95 % interval over seeds": summary}
 
 
-def _summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def _summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
     figures = [key for key, value in rows[0].items() if isinstance(value, float)]
     return {key: spread([row[key] for row in rows]) for key in figures}
 
