@@ -5,7 +5,7 @@ is learnt from how they judge the images that they did not see.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,8 @@ def school(
     own: list[tuple[Denoiser, Material, int]] = []
     for p in (p for p in range(folds) if (part == p).any()):
         rest, at = material.rows(part != p), folder(home, p)
-        network = pretrain(rest.data, material.classes, plan, at, machine, progress)
+        quiet = replace(plan, every=plan.recipe.steps)  # no pictures on the way: they cost as much
+        network = pretrain(rest.data, material.classes, quiet, at, machine, progress)
         judged.append((network, material.rows(part == p)))
         own.append((network, rest, p))
     if not folds:
