@@ -64,5 +64,6 @@ def joined(device: str) -> Iterator[str]:
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield device
+        dist.barrier()  # nobody leaves while another still writes or talks to it
     finally:
         dist.destroy_process_group()
