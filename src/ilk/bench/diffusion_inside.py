@@ -1,12 +1,13 @@
 """Inside a diffusion model: which noise levels tell, does shared noise matter, which block to read?
 
 Digits (70/30, seeds 0 to 2) and Fashion-MNIST (one network, one seed, 200 test images, heads on
-2,000 training images: a first look). Accuracy of the diffusion classifier on test images by number
-of levels, with noise shared by all classes and with noise of each class's own; accuracy of one
-level by itself; a map of blocks by noise levels from cross-validation on the training part (the
-better of the poolings); and heads on the place that map chose, by pooling, all with the same
-recipe. Nothing is chosen on test images. Finished parts are kept and not measured again, so the
-seconds in all are those of the last command.
+2,000 training images: a first look; left out where its files are not at hand, as in the figures
+below if they name digits alone). Accuracy of the diffusion classifier on test images by number of
+levels, with noise shared by all classes and with noise of each class's own; accuracy of one level
+by itself; a map of blocks by noise levels from cross-validation on the training part (the better of
+the poolings); and heads on the place that map chose, by pooling, all with the same recipe. Nothing
+is chosen on test images. Finished parts are kept and not measured again, so the seconds in all are
+those of the last command.
 """
 
 from __future__ import annotations
