@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.diffusion.contract import unit
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.dit import DiT
-from ilk.diffusion.features import features, noise, own_noise, pooled, spread, streams, unit
+from ilk.diffusion.features import features, noise, own_noise, pooled, spread, streams
 from ilk.diffusion.foreign import Converted, Epsilon, Flow, Schedule
 from ilk.diffusion.reading import Point, Reading
 from ilk.diffusion.taps import Taps, blocks, maps

@@ -61,13 +61,13 @@ def fit(
         methods.parse(text)
     check(plan.device)
     plan = _named(images, plan, held)
-    divide(images, plan)
-    encoders = _encoders(images, plan, held, say)
     named = divide(images, plan).classes
+    encoders = _encoders(images, plan, Among(named, plan.prompts, held), say)
     images = images.refuse(fill(images, encoders, held, progress=progress))
     parts = divide(images, plan)
     if parts.classes != named:  # all files of a class were broken: nobody chooses it any more
-        encoders = _encoders(images, plan, held, lambda _line: None)
+        among = Among(parts.classes, plan.prompts, held)
+        encoders = _encoders(images, plan, among, lambda _line: None)
         images = images.refuse(fill(images, encoders, held, progress=progress))
     tables = {e.name: _table(e, parts, plan, held) for e in encoders}
     tried = {e.name: _methods(e, plan, labels=bool(parts.train)) for e in encoders}
@@ -91,7 +91,7 @@ def fit(
     return finish(work, held)
 
 
-def _encoders(images: Images, plan: Plan, store: Store, say: Say) -> list[Embeds]:
+def _encoders(images: Images, plan: Plan, among: Among, say: Say) -> list[Embeds]:
     """The encoders asked for, or the good ones that can be had, which is said in one line."""
     found: list[Embeds] = []
     for name in dict.fromkeys(plan.encoders or ("default",)):
@@ -102,9 +102,9 @@ def _encoders(images: Images, plan: Plan, store: Store, say: Say) -> list[Embeds
             say(told)
             found += good
         else:
-            found.append(_resolved(name, images, plan, store))
+            found.append(_resolved(name, images, plan, among))
     judges = [_judge(name) for name in dict.fromkeys(plan.classifiers)]
-    found += [_resolved(name, images, plan, store) for name in judges]
+    found += [_resolved(name, images, plan, among) for name in judges]
     return list({encoder.name: encoder for encoder in found}.values())
 
 
@@ -120,19 +120,19 @@ def _named(images: Images, plan: Plan, store: Store) -> Plan:
     """`plan` with a classifier's own classes, where neither a label nor the plan names any."""
     if plan.classes or images.classes or not plan.classifiers:
         return plan
-    known = _resolved(_judge(plan.classifiers[0]), images, plan, store)
+    among = Among(None, plan.prompts, store)
+    known = _resolved(_judge(plan.classifiers[0]), images, plan, among)
     return replace(plan, classes=known.classes) if isinstance(known, ScoresClasses) else plan
 
 
-def _resolved(name: str, images: Images, plan: Plan, store: Store) -> Embeds:
-    classes = divide(images, plan).classes if images.classes or plan.classes else None
+def _resolved(name: str, images: Images, plan: Plan, among: Among) -> Embeds:
     return resolve(
         name,
         images=images,
         device=plan.device,
         runtime=plan.runtime,
         precision=plan.precision,
-        among=Among(classes, plan.prompts, store),
+        among=among,
     )
 
 

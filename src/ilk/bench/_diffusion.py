@@ -24,6 +24,7 @@ from torch import nn
 from ilk.artefact import json_bytes, write_file
 from ilk.bench import shared
 from ilk.diffusion import saved
+from ilk.diffusion.contract import unit
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
 from ilk.diffusion.plans import options
@@ -194,7 +195,7 @@ def untrained(pictures: Pictures, plan: Plan) -> Denoiser:
 
 def clean(batch: Batch) -> torch.Tensor:
     """Images in [-1, 1]."""
-    return batch.x.float() / 127.5 - 1
+    return unit(batch.x)
 
 
 def accuracy(scores: Any, y: torch.Tensor) -> float:

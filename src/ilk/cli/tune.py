@@ -96,6 +96,7 @@ def _optimised(
     import torch
 
     from ilk.diffusion.classify import Measure, errors
+    from ilk.diffusion.contract import unit
     from ilk.diffusion.levels import Levels
     from ilk.diffusion.single_noise import best_sigma
     from ilk.diffusion.tuning import Tuning, optimise
@@ -103,7 +104,7 @@ def _optimised(
 
     y, classes = material.data.y, range(len(network.classes))
     chosen = torch.cat([torch.nonzero(y == c).flatten()[:shots] for c in classes])
-    x, measure = material.data.x.float() / 127.5 - 1, Measure("l1", device=device)
+    x, measure = unit(material.data.x), Measure("l1", device=device)
     sigmas = torch.tensor(Levels.even(network, LEVELS).rising().sigmas)
     still = torch.zeros(len(sigmas), *network.shape)  # a noise is optimised from none at all
     sigma = best_sigma(errors(network, x[chosen], sigmas, still, measure), y[chosen], sigmas)

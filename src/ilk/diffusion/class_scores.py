@@ -22,6 +22,7 @@ from PIL import Image
 from ilk.data import Features
 from ilk.diffusion import seen
 from ilk.diffusion.classify import Measure
+from ilk.diffusion.contract import unit
 from ilk.diffusion.judges import STRATEGIES, Judges
 from ilk.diffusion.places import folder
 from ilk.diffusion.seen import Seen
@@ -203,7 +204,7 @@ class ClassScores:
         """Where an image `[c, h, w]` speaks for class `first` (red) and where for `second`."""
         self.load()
         part = int(self._seen.part(seen.marks(prepared[None]))[0])
-        shown = torch.from_numpy(prepared.astype(np.float32) / 127.5 - 1)
+        shown = unit(torch.from_numpy(np.array(prepared)))
         with self._turn:
             x = self.source.clean(prepared[None])
             return self._judges[part].explain(x, shown, (first, second), self.settings)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 UNKNOWN = -1  # a class index that stands for "not told", as in `Data.y`
@@ -40,3 +41,8 @@ class Denoises(Protocol):
 def column(values: Tensor, like: Tensor) -> Tensor:
     """`values` `[b]` as `[b, 1, …]`, to multiply `like` `[b, …]`."""
     return values.to(like.device, like.dtype).view(-1, *[1] * (like.dim() - 1))
+
+
+def unit(x: Tensor) -> Tensor:
+    """8-bit images in [-1, 1]; others as they are."""
+    return x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x.float()

@@ -16,7 +16,7 @@ from ilk import ranks
 from ilk.diffusion import found, seen, trial
 from ilk.diffusion.cheap import Cheap
 from ilk.diffusion.classify import Measure, errors
-from ilk.diffusion.contract import Denoises
+from ilk.diffusion.contract import Denoises, unit
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.levels import Levels
 from ilk.diffusion.places import folder
@@ -169,7 +169,7 @@ def tune(
         known = torch.nonzero(material.data.y >= 0).flatten()
         order = known[torch.randperm(len(known), generator=chance)]
         at = order[: most // len(judged)]
-        x = material.data.x[at].float() / 127.5 - 1
+        x = unit(material.data.x[at])
         measure = Measure(batch=512, precision=machine.precision, device=machine.device)
         on = network.to(machine.device) if isinstance(network, Denoiser) else network
         made = errors(on, x, torch.tensor(levels.sigmas), levels.noise(on), measure, progress)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ilk.chance import mixed
-from ilk.diffusion.contract import Denoises
+from ilk.diffusion.contract import Denoises, unit
 from ilk.diffusion.reading import PLAIN, Point, Reading
 from ilk.diffusion.taps import Taps, maps
 from ilk.errors import InputError
@@ -46,11 +46,6 @@ def own_noise(x: Tensor, sigma: float, seed: int = 0, draw: int = 0) -> Tensor:
         own = mixed(seed, int.from_bytes(digest[:7], "little"))
         found.append(noise((x.shape[1], x.shape[2], x.shape[3]), sigma, own, draw))
     return torch.stack(found)
-
-
-def unit(x: Tensor) -> Tensor:
-    """8-bit images in [-1, 1]; others as they are."""
-    return x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x.float()
 
 
 def pooled(seen: Tensor, pool: int) -> Tensor:

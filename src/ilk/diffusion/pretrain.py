@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -118,8 +119,13 @@ def planned(data: Batch, classes: tuple[str, ...], plan: Plan) -> saved.Build:
             "name every class, or set labels to -1 to pretrain without them"
         )
     _, c, h, w = data.x.shape
-    content = hashlib.sha256(data.x.numpy().tobytes() + data.y.numpy().tobytes()).hexdigest()
-    told = {"plan": json.loads(json.dumps(asdict(plan))), "images": len(data), "content": content}
+    content = hashlib.sha256(np.ascontiguousarray(data.x.numpy()).data)  # no copy of the images
+    content.update(data.y.numpy().tobytes())
+    told = {
+        "plan": json.loads(json.dumps(asdict(plan))),
+        "images": len(data),
+        "content": content.hexdigest(),
+    }
     return saved.Build(
         (c, h, w), classes, spread_of(data.x), plan.noise.sigmas, plan.network, plan.options, told
     )

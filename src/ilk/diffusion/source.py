@@ -16,7 +16,7 @@ from torch import Tensor
 from ilk.diffusion import cheap, optimised_noise, saved, seen
 from ilk.diffusion import trial as trials
 from ilk.diffusion.chosen import check, chosen
-from ilk.diffusion.contract import Denoises
+from ilk.diffusion.contract import Denoises, unit
 from ilk.diffusion.places import files, folder, foreign
 from ilk.diffusion.seen import Seen
 from ilk.diffusion.trial import Trial
@@ -109,7 +109,7 @@ class Pretrained:
         return self.pixels.prepare(image)
 
     def clean(self, batch: Pixels) -> Tensor:
-        return torch.from_numpy(batch.astype(np.float32) / 127.5 - 1)
+        return unit(torch.from_numpy(np.array(batch)))
 
     def network(self, part: int) -> Denoises:
         whole = saved.load(folder(self.home, part)).to(devices.pick(self.where))
@@ -154,7 +154,7 @@ class Checkpoint:
     def clean(self, batch: Pixels) -> Tensor:
         latents = self.opened.latents
         if latents is None:
-            return torch.from_numpy(batch.astype(np.float32) / 127.5 - 1)
+            return unit(torch.from_numpy(np.array(batch)))
         if self.store is None:
             return latents.unflatten(latents.embed(batch))
         digests = [hashlib.sha256(x.tobytes()).hexdigest() for x in batch]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.diffusion.contract import unit
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.pretrain import Plan, planned
 from ilk.errors import InputError, NoLabels
@@ -100,7 +101,7 @@ class Twin(nn.Module):
         out = torch.empty(len(x), len(self.classes))
         for at in torch.split(torch.arange(len(x)), batch):
             if len(at):
-                out[at] = self(x[at].to(self.level.device).float() / 127.5 - 1).cpu()
+                out[at] = self(unit(x[at].to(self.level.device))).cpu()
         return out
 
 

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.diffusion.features import fits, noise, unit
+from ilk.diffusion.contract import unit
+from ilk.diffusion.features import fits, noise
 from ilk.diffusion.heads.attention import AttentionHead
 from ilk.diffusion.heads.head import Head
 from ilk.diffusion.reading import Point
