@@ -13,7 +13,7 @@ ROOMS = (  # from the ground up; a package stands for all in it
     {"errors", "data", "metrics", "progress"},
     {"axes", "folds", "frechet", "gaussian", "lbfgs", "sharpness", "softmax"},
     {"store", "models", "images", "average", "chance", "checkpoint", "muon", "ranks"},
-    {"protocols", "train"},
+    {"protocols", "train", "heads"},
     {"encoders", "encode", "diffusion"},
     {"methods"},
     {"selection", "board", "trust", "evaluate", "estimator"},

@@ -46,6 +46,8 @@ def _entry(name: str, kind: type[Any]) -> str:
             ("judges rows together", kind.transductive),
             ("wants an encoder that reads text", kind.needs_hints),
             ("needs no label", not kind.needs_labels),
+            ("finds groups that have no name yet", kind.discovers),
+            ("learns what is normal and gives a score", kind.detects),
         )
         if true
     ]

@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.data import Data, Features, Logits
 from ilk.errors import InputError, NoLabels
@@ -34,6 +35,18 @@ class Method(Protocol):
         ...
 
 
+class Detector(Protocol):
+    """What a method that detects gives: how far from normal a row is."""
+
+    def score(self, x: Features, /) -> NDArray[np.float64]:
+        """How far from normal each row of features `[n, d]` is, `[n]`: higher is odder."""
+        ...
+
+    def threshold(self, rate: float, /) -> float:
+        """The score that a share `rate` of normal rows lies above."""
+        ...
+
+
 class Facts:
     """What is true of a whole method; a method file states only what differs."""
 
@@ -44,6 +57,10 @@ class Facts:
     needs_scores: ClassVar[bool] = False
     """Reads one score a class, as a diffusion classifier gives, and no other features."""
     needs_labels: ClassVar[bool] = True
+    discovers: ClassVar[bool] = False
+    """Answers with groups of its own after the classes: logits `[n, k + new]`."""
+    detects: ClassVar[bool] = False
+    """Learns what is normal; its model is a `Detector` and has no logits."""
     board: ClassVar[bool] = False
     """Tried by `ilk fit` when no method is named."""
 
@@ -151,6 +168,36 @@ class UnitLinear:
     def logits(self, x: Features) -> Logits:
         """Scores `[n, k]`, float64; a row of zeros gets the bias alone."""
         return affine(x, self.weight, self.bias, unit=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Perceptron:
+    """One hidden layer of rectified units on standardised features.
+
+    Attributes:
+        centre: Taken off the features first, `[d]` float32.
+        scale: What they are then divided by, `[d]` float32, > 0.
+        inner: `[h, d]` float32.
+        threshold: Added before rectifying, `[h]` float32.
+        weight: `[k, h]` float32.
+        bias: `[k]` float32; `-inf` for a class never seen.
+    """
+
+    centre: Features
+    scale: Features
+    inner: Features
+    threshold: Features
+    weight: Features
+    bias: Features
+
+    def hidden(self, x: Features) -> NDArray[np.float64]:
+        """What the hidden units say of features `[n, d]`, `[n, h]`, at least 0."""
+        z = (np.asarray(x, np.float64) - self.centre) / self.scale
+        return np.asarray(np.maximum(affine(z, self.inner, self.threshold), 0))
+
+    def logits(self, x: Features) -> Logits:
+        """Scores `[n, k]`, float64."""
+        return affine(self.hidden(x), self.weight, self.bias)
 
 
 def affine(x: Any, weight: Features, bias: Features, *, unit: bool = False) -> Logits:

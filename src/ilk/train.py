@@ -27,10 +27,18 @@ from ilk.progress import Progress, silent
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images and what is known of them: `x` `[n, c, h, w]`, `y` `[n]` int64, -1 where unknown."""
+    """Images (or features) and what is known of them.
+
+    Attributes:
+        x: `[n, c, h, w]`, or `[n, d]`.
+        y: `[n]` int64, -1 where unknown.
+        at: Where each row stands in what is trained on, `[n]` int64, for objectives that remember
+            rows or know more of them; none for the whole itself.
+    """
 
     x: Tensor
     y: Tensor
+    at: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -38,7 +46,9 @@ class Batch:
     def rows(self, rows: Tensor, device: str) -> Batch:
         """These rows, on `device`."""
         x, y = self.x[rows.to(self.x.device)], self.y[rows.to(self.y.device)]
-        return Batch(x.to(device, non_blocking=True), y.to(device, non_blocking=True))
+        at = rows if self.at is None else self.at[rows.to(self.at.device)]
+        x, y, at = (part.to(device, non_blocking=True) for part in (x, y, at))
+        return Batch(x, y, at)
 
 
 Objective = Callable[[nn.Module, Batch, torch.Generator], Tensor]

@@ -19,6 +19,6 @@ from ilk.bench.diffusion_fashion import table
 
 def run(small: bool = False) -> dict[str, Any]:
     """The table; `small` trains for two steps and judges ten images."""
-    name, steps = ("cifar-small", 2) if small else ("cifar-0", 12_000)
+    name, steps = ("cifar-small", 2) if small else ("cifar-0", 6_000)
     plan = replace(fashion_plan(0, steps), flips=True)
     return table(cifar(), plan, name, small=small)

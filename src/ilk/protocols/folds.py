@@ -1,36 +1,21 @@
-"""Ways of cutting data into steps: learn from one part, answer for the other.
+"""Cross-validation: every labelled row is answered for by a model that did not see it.
 
-A protocol knows no method. Rows without a label are never tested; they go along in every training
-part, for the methods that can use them.
+Rows without a label are never tested; they go along in every training part, for the methods that
+can use them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from ilk import folds as parts
 from ilk.data import Data, Labels
 from ilk.errors import InputError
+from ilk.protocols.step import Step
 
 NEVER = -1  # the fold of a row that is never tested
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """Learn from `train`, answer for `test`.
-
-    Attributes:
-        rows: Where the test items stand in the data that was cut, `[len(test)]` int64.
-        carry: Go on from the model of the step before, rather than afresh.
-    """
-
-    train: Data
-    test: Data
-    rows: Labels
-    carry: bool = False
 
 
 def stratified_folds(y: Labels, folds: int = 5, seed: int = 0) -> Labels:
@@ -87,21 +72,3 @@ def steps(data: Data, fold: Labels) -> Iterator[Step]:
     for f in range(int(fold.max(initial=NEVER)) + 1):
         rows = np.flatnonzero(fold == f)
         yield Step(data.rows(fold != f), data.rows(rows), rows)
-
-
-def few_shot(data: Data, shots: int, seed: int = 0) -> Step:
-    """Train on `shots` labelled rows of each class drawn at random, test on the other labelled.
-
-    A class with no more than `shots` rows trains with all it has and is not tested.
-
-    Raises:
-        InputError: `shots` is below 1.
-    """
-    if shots < 1:
-        raise InputError(f"{shots} shots leave nothing to learn from; ask for at least 1")
-    order = np.random.default_rng(seed).permutation(len(data))
-    shown = np.zeros(len(data), bool)
-    for c in range(data.k):
-        shown[order[data.y[order] == c][:shots]] = True
-    rows = np.flatnonzero(~shown & (data.y >= 0))
-    return Step(data.rows(shown | (data.y < 0)), data.rows(rows), rows)
