@@ -19,7 +19,7 @@ ROOMS = (  # from the ground up; a package stands for all in it
     {"selection", "board", "trust", "evaluate", "estimator"},
     {"artefact", "plan", "classifier", "judged", "rows"}
     | {"explained", "finish", "fitting", "report"},
-    {"bench", "demo", "doctor", "measured", "plot_spec", "plots"},
+    {"bench", "demo", "doctor", "families", "markdown", "measured", "plot_spec", "plots"},
     {"cli", "docs", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from ilk.families import method_claims, results_page, verdicts_table
 from ilk.measured import benchmarks_page, filled, readme_blocks, results
 from ilk.methods import available
 from ilk.plots import drawn
@@ -20,12 +21,21 @@ training data. `--method` may be given several times.
 """
 
 
-def methods_page() -> str:
-    """The page as Markdown: a table of all methods, then each with its paper and its fields."""
+VERDICTS = """
+## What the papers' claims came to
+
+How often each row of the catalogue was ahead of what it was compared with, not told apart from it,
+or behind: a comparison counts once a set and condition. The tables are in [results.md](results.md).
+"""
+
+
+def methods_page(found: dict[str, dict[str, Any]]) -> str:
+    """The page as Markdown: all methods, what the papers' claims came to, then each method."""
     kinds = available()
     rows = [f"| [{name}](#{name.lower()}) | {_sentence(kind)} |" for name, kind in kinds.items()]
     table = "\n".join(["| method | what it does |", "|---|---|", *rows])
-    return "\n".join([HEAD, table, *(_entry(name, kind) for name, kind in kinds.items())])
+    entries = (_entry(name, kind, found) for name, kind in kinds.items())
+    return "\n".join([HEAD, table, VERDICTS, verdicts_table(found), *entries])
 
 
 def _story(kind: type[Any]) -> list[str]:
@@ -37,7 +47,8 @@ def _sentence(kind: type[Any]) -> str:
     return " ".join(_story(kind)[0].split())
 
 
-def _entry(name: str, kind: type[Any]) -> str:
+def _entry(name: str, kind: type[Any], found: dict[str, dict[str, Any]]) -> str:
+    file = f"methods/{kind.__module__.rpartition('.')[2]}.py"
     parts = [f"\n## {name}\n", _sentence(kind), *(f"\n{p}" for p in _story(kind)[1:])]
     wants = [
         word
@@ -61,6 +72,9 @@ def _entry(name: str, kind: type[Any]) -> str:
             f"| {told.get(f.name, '')} |"
             for f in fields(kind)
         ]
+    parts += [f"\nFile: `src/ilk/{file}`."]
+    if measured := method_claims(found, file):
+        parts += ["\nWhat was measured:\n", measured]
     return "\n".join(parts) + "\n"
 
 
@@ -85,8 +99,9 @@ def write(root: Path) -> list[Path]:
     found = results(root / "bench")
     readme = (root / "README.md").read_text(encoding="utf-8")
     pages = {
-        root / "docs" / "methods.md": methods_page(),
+        root / "docs" / "methods.md": methods_page(found),
         root / "docs" / "benchmarks.md": benchmarks_page(found),
+        root / "docs" / "results.md": results_page(found),
         root / "README.md": filled(readme, readme_blocks(found)),
     }
     for path, text in pages.items():

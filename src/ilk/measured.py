@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MANY = 12  # entries of a list that are still shown
+from ilk.markdown import results_text, spread_text, table_text
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -56,7 +56,7 @@ def _leaderboard(rows: Sequence[dict[str, Any]]) -> str:
             )
         )
     head = ("encoder", "method", "accuracy, 95 % interval", "log loss", "ECE", "")
-    return _table(head, lines)
+    return table_text(head, lines)
 
 
 SHOWN = {
@@ -74,14 +74,15 @@ SHOWN = {
 def _digits(told: dict[str, Any]) -> str:
     parts = told["result"]["mean and 95 % interval over seeds"]
     lines = [
-        (label, *(_spread(parts[name].get(key)) for name in parts)) for key, label in SHOWN.items()
+        (label, *(spread_text(parts[name].get(key)) for name in parts))
+        for key, label in SHOWN.items()
     ]
     note = (
         "scikit-learn's digits, five 70/30 splits: mean and half width of the 95 % interval "
         f"(`{told['command']}`). With trouble, 2 % of the training labels are wrong and count as "
         "right, so the truth is a little better than what is claimed."
     )
-    return _table(("", *parts), lines) + "\n\n" + note
+    return table_text(("", *parts), lines) + "\n\n" + note
 
 
 CONTENDERS = {
@@ -111,23 +112,15 @@ def _diffusion(found: dict[str, dict[str, Any]]) -> str:
         (label, *(_accuracy(part.get(key)) for part in parts.values()))
         for key, label in CONTENDERS.items()
     ]
-    return _table(("test accuracy", *parts), [row for row in rows if any(row[1:])])
+    return table_text(("test accuracy", *parts), [row for row in rows if any(row[1:])])
 
 
 def _accuracy(value: dict[str, float | None] | float | None) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else _spread(value)
-
-
-def _spread(value: dict[str, float | None] | None) -> str:
-    """Mean and half width of the interval, where there is one."""
-    if value is None:
-        return ""
-    mean, half = value["mean"], value["half_width"]
-    return f"{mean:.3f}" if half is None else f"{mean:.3f} ± {half:.3f}"
+    return f"{value:.3f}" if isinstance(value, float) else spread_text(value)
 
 
 def benchmarks_page(found: dict[str, dict[str, Any]]) -> str:
-    """Every benchmark: its question, how it was run, and its figures."""
+    """Every benchmark of one question: how it was run, and its figures."""
     from ilk.bench import question
 
     parts = [
@@ -138,6 +131,8 @@ def benchmarks_page(found: dict[str, dict[str, Any]]) -> str:
         ),
     ]
     for name, told in found.items():
+        if told["result"].get("tables"):
+            continue  # a family: docs/results.md
         machine = told["machine"]
         parts += [
             f"## {name}",
@@ -146,55 +141,7 @@ def benchmarks_page(found: dict[str, dict[str, Any]]) -> str:
             "cores, "
             + ", ".join(f"{key} {value}" for key, value in told["versions"].items())
             + f"; {told['seconds']:.0f} s in all.",
-            *_tables({k: v for k, v in told["result"].items() if k != "plots"}),
+            *results_text({k: v for k, v in told["result"].items() if k != "plots"}),
             *(f"![{p['title']}](plots/{p['file']})" for p in told["result"].get("plots", ())),
         ]
     return "\n\n".join(parts) + "\n"
-
-
-def _tables(result: dict[str, Any]) -> Iterator[str]:
-    """Plain values as one table; each list of records as a table of its own."""
-    leaves = list(_leaves(result))
-    records = [(path, value) for path, value in leaves if _is_records(value)]
-    plain = [(path, _shown(value)) for path, value in leaves if not _is_records(value)]
-    if plain:
-        yield _table(("figure", "value"), plain)
-    for path, rows in records:
-        flat = [dict(_leaves(row)) for row in rows]
-        head = list(dict.fromkeys(key for row in flat for key, v in row.items() if _fits(v)))
-        body = [tuple(_shown(row.get(key, "")) for key in head) for row in flat]
-        yield f"### {path}\n\n" + _table(head, body)
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Values by their path through dictionaries; lists stay whole, unless too long to show."""
-    if isinstance(value, dict) and value.keys() == {"mean", "half_width"}:
-        yield path, _spread(value)
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(inner, f"{path} · {key}" if path else str(key))
-    elif _is_records(value) or _fits(value):
-        yield path, value
-
-
-def _is_records(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(x, dict) for x in value)
-
-
-def _fits(value: Any) -> bool:
-    """Whether a value can stand in a cell."""
-    if not isinstance(value, list):
-        return True
-    return len(value) <= MANY and not any(isinstance(x, dict | list) for x in value)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(_shown(x) for x in value)
-    return f"{value:.4g}" if isinstance(value, float) else f"{value}".replace("|", "\\|")
-
-
-def _table(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines)
