@@ -8,10 +8,12 @@ import torch
 from PIL import Image
 
 import tiny_diffusers as tiny
+from ilk.diffusion import saved
 from ilk.diffusion.classify import Measure, errors, noises
 from ilk.diffusion.hub import clip, open_folder, open_repo, parts
 from ilk.encode import fill
-from ilk.encoders import Embeds, hub
+from ilk.encoders import Embeds, hub, resolve, restore
+from ilk.encoders.among import PROMPTS, Among
 from ilk.errors import InputError, Unavailable
 from ilk.images import read as intake
 from ilk.store import Store
@@ -252,3 +254,25 @@ def test_the_cache_of_the_hub_client_serves_offline(stable3, cache):
 def test_a_repository_that_is_not_here_is_named_with_the_command(cache):
     with pytest.raises(Unavailable, match=r"model_index.json of me/none .* hf download me/none"):
         open_repo("me/none", CLASSES)
+
+
+def test_a_name_of_the_hub_classifies_and_gives_features_like_its_folder(stable3, cache, tmp_path):
+    into_cache(stable3, cache, "me/tiny")
+    among = Among(CLASSES, PROMPTS)
+    told = []
+    for path in (str(stable3), "hf-hub:me/tiny"):
+        judge = resolve(f"diffusion-classifier:{path}@strategy=naive,levels=2", among=among)
+        features = resolve(f"diffusion:{path}")
+        told.append((judge.space.key, features.space.key))
+    assert told[0] == told[1]
+    assert restore(features.describe()).space.key == features.space.key
+    assert features.name.startswith("diffusion:hf-hub:me/tiny@block=")
+    with pytest.raises(Unavailable, match="hf download me/none"):
+        resolve("diffusion:hf-hub:me/none")
+
+
+def test_a_model_of_ilk_still_opens_after_a_checkpoint_has_been(stable, tmp_path):
+    open_folder(stable, CLASSES)  # loads a text encoder, after which torch makes less on "meta"
+    build = saved.Build((1, 8, 8), ("a", "b"), 0.6, (0.05, 20.0), options={"width": 8})
+    saved.save(build.make(), build, tmp_path)
+    assert resolve(f"diffusion:{tmp_path}").space.dim > 0

@@ -24,7 +24,7 @@ from ilk.cli.options import intake_options, network_options
     "--classifier",
     "classifiers",
     multiple=True,
-    help="Put this diffusion classifier beside them: diffusion:PATH.",
+    help="Put this diffusion classifier beside them: diffusion:PATH, or diffusion:hf-hub:ORG/NAME.",
 )
 @click.option(
     "--method", "methods", multiple=True, help="Try this method, such as 'GDA(shrink=0.2)'."

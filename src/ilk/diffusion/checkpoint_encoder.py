@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ilk.diffusion.asked import Asked
 from ilk.diffusion.features import features
 from ilk.diffusion.hub.families import SD, SD3, identify
 from ilk.diffusion.hub.open import open_folder
+from ilk.diffusion.places import home_of
 from ilk.diffusion.reading import Point, Reading
 from ilk.diffusion.taps import Taps
 from ilk.encoders import device as devices
@@ -48,7 +48,7 @@ class CheckpointFeatures:
     """
 
     def __init__(self, asked: Asked, device: str = "auto", precision: str = "float32") -> None:
-        self.folder = Path(asked.path).expanduser()
+        self.folder = home_of(asked.path)
         where = devices.pick(device)
         family = identify(self.folder).family
         classes = NOTHING if family in (SD, SD3) else None

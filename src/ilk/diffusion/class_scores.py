@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from ilk.diffusion import seen
 from ilk.diffusion.classify import Measure
 from ilk.diffusion.contract import unit
 from ilk.diffusion.judges import STRATEGIES, Judges
-from ilk.diffusion.places import folder
+from ilk.diffusion.places import folder, home_of
 from ilk.diffusion.seen import Seen
 from ilk.diffusion.source import Pretrained, Source, source
 from ilk.encoders import device as devices
@@ -117,7 +116,7 @@ class ClassScores:
     ) -> None:
         devices.check(device)
         path, settings = split(name.partition(":")[2])
-        self.folder, self.settings = Path(path).expanduser(), Settings.read(settings)
+        self.folder, self.settings = home_of(path), Settings.read(settings)
         self.source: Source = source(self.folder, among, device, precision)
         self.among, self.device, self.precision = among, device, precision
         self.name = f"{FAMILY}:{path}" + (f"@{text}" if (text := str(self.settings)) else "")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from ilk.diffusion import saved
 from ilk.diffusion.asked import Asked
 from ilk.diffusion.features import features
 from ilk.diffusion.found import known
-from ilk.diffusion.places import foreign
+from ilk.diffusion.places import foreign, home_of
 from ilk.diffusion.reading import Point, Reading
 from ilk.diffusion.taps import Taps
 from ilk.encoders import device as devices
@@ -62,7 +61,7 @@ class DiffusionFeatures:
 
     def __init__(self, asked: Asked, device: str = "auto", precision: str = "float32") -> None:
         devices.check(device)
-        self.folder = Path(asked.path).expanduser()
+        self.folder = home_of(asked.path)
         self.build = saved.read(self.folder)
         channels, height, width = self.build.shape
         if channels not in (1, 3):
@@ -71,7 +70,8 @@ class DiffusionFeatures:
                 "can be encoded"
             )
         with torch.device("meta"):  # shapes without weights
-            plan = Taps(self.build.make().eval())
+            # Once transformers has loaded a network, torch.linspace may make real numbers here.
+            plan = Taps(self.build.make().to("meta").eval())
         points, self.chosen = self._points(asked, plan)
         self.asked = Asked(asked.path, points, asked.draws, asked.seed)
         self._dim = sum(point.width(point.check(plan)) for point in points)
@@ -159,7 +159,7 @@ def open_folder(name: str, device: str = "auto", precision: str = "float32") -> 
     Raises what `Asked.read`, `DiffusionFeatures` and `CheckpointFeatures` raise.
     """
     asked = Asked.read(name)
-    if foreign(Path(asked.path).expanduser()):
+    if foreign(home_of(asked.path)):
         from ilk.diffusion.checkpoint_encoder import CheckpointFeatures
 
         return CheckpointFeatures(asked, device, precision)

@@ -6,6 +6,22 @@ from pathlib import Path
 
 from ilk.diffusion import saved
 
+HUB = "hf-hub:"
+
+
+def home_of(path: str) -> Path:
+    """The folder that `PATH`, or `hf-hub:ORG/NAME` of the hub, stands for.
+
+    Raises:
+        Unavailable: A repository's files are neither in the hub client's cache nor to be had.
+        InputError: It holds a checkpoint of a family that cannot be read.
+    """
+    if not path.startswith(HUB):
+        return Path(path).expanduser()
+    from ilk.diffusion.hub import fetched
+
+    return fetched(path.removeprefix(HUB))
+
 
 def folder(home: Path, part: int) -> Path:
     """Where the network lies that left `part` out; -1 is the network of all."""

@@ -4,6 +4,6 @@ diffusers and transformers are imported when a checkpoint is opened, never befor
 """
 
 from ilk.diffusion.hub.latents import Latents
-from ilk.diffusion.hub.open import Opened, open_folder, open_repo
+from ilk.diffusion.hub.open import Opened, fetched, open_folder, open_repo
 
-__all__ = ["Latents", "Opened", "open_folder", "open_repo"]
+__all__ = ["Latents", "Opened", "fetched", "open_folder", "open_repo"]

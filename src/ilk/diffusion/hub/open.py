@@ -96,10 +96,19 @@ def open_repo(
     where = devices.pick(device)
     asked = Asked(classes, _listed(prompts), repo, where, precision, store)
     _libraries()
+    return _opened(identify(fetched(repo)), asked)
+
+
+def fetched(repo: str) -> Path:
+    """The folder of the hub client's cache that holds the checkpoint `repo` whole.
+
+    Raises:
+        Unavailable: Files are neither in the cache nor to be had; names them and the command.
+        InputError: It is of a family that cannot be read.
+    """
     layout = identify(hub.fetch(repo, hub.Wanted((((INDEX,),),))))
     hub.fetch(repo, layout.wanted)
-    hub.fetch(repo, layout.shards)
-    return _opened(layout, asked)
+    return hub.fetch(repo, layout.shards)
 
 
 def _libraries() -> None:
