@@ -31,6 +31,7 @@ class Data:
         domain: Where an item comes from, `[n]` int64 (camera, site); all 0 when not told.
         bag: Which items belong together, `[n]` int64; each item its own bag when not told.
         hints: What is known of the classes beforehand, `[k, h]` (text embeddings, attributes).
+        pool: Text embeddings of sentences that describe and belong to no class, `[m, h]`.
 
     Raises:
         ValueError: Where a length or a range does not fit, naming both.
@@ -42,6 +43,7 @@ class Data:
     domain: Labels = field(default=None)  # type: ignore[arg-type]
     bag: Labels = field(default=None)  # type: ignore[arg-type]
     hints: Features | None = None
+    pool: Features | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)

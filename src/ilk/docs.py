@@ -58,6 +58,7 @@ def _entry(name: str, kind: type[Any], found: dict[str, dict[str, Any]]) -> str:
             ("wants an encoder that reads text", kind.needs_hints),
             ("needs no label", not kind.needs_labels),
             ("finds groups that have no name yet", kind.discovers),
+            ("finds classes that no label names", kind.unnamed),
             ("learns what is normal and gives a score", kind.detects),
         )
         if true

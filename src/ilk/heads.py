@@ -46,14 +46,20 @@ class Head(nn.Module):
     @classmethod
     def of(cls, data: Data, hidden: int = 256, seed: int = 0) -> Head:
         """A head for `data` (rows without a label count for standardising), weights by `seed`."""
+        seen = data.counts() > 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made = cls(data.x.shape[1], hidden, data.k)
+            torch.manual_seed(seed)  # a class without rows then changes nothing for the others
+            few = nn.Linear(hidden, int(seen.sum()))
+        with torch.no_grad():
+            made.outer.weight.zero_()[seen] = few.weight
+            made.outer.bias.zero_()[seen] = few.bias
         x = np.asarray(data.x, np.float64)
         spread = x.std(0)
         made.centre.copy_(torch.from_numpy(x.mean(0)))
         made.scale.copy_(torch.from_numpy(np.where(spread > 1e-6 * spread.max(), spread, 1.0)))
-        made.seen.copy_(torch.from_numpy(data.counts() > 0))
+        made.seen.copy_(torch.from_numpy(seen))
         return made
 
     def standard(self, x: Tensor) -> Tensor:

@@ -54,11 +54,15 @@ class Facts:
     transductive: ClassVar[bool] = False
     needs_hints: ClassVar[bool] = False
     """Wants `Data.hints`, the text embeddings of the class names, beside the features."""
+    any_hints: ClassVar[bool] = False
+    """Hints of any width will do, for only how far they lie apart counts."""
     needs_scores: ClassVar[bool] = False
     """Reads one score a class, as a diffusion classifier gives, and no other features."""
     needs_labels: ClassVar[bool] = True
     discovers: ClassVar[bool] = False
     """Answers with groups of its own after the classes: logits `[n, k + new]`."""
+    unnamed: ClassVar[bool] = False
+    """Finds classes without any label; its columns stand for no name, unless a few rows have one."""
     detects: ClassVar[bool] = False
     """Learns what is normal; its model is a `Detector` and has no logits."""
     board: ClassVar[bool] = False

@@ -1,0 +1,128 @@
+"""Answers at the Fréchet mean of the class probabilities, under the distances between classes.
+
+Nicholas Roberts, Xintong Li, Dyah Adila, Sonia Cromp, Tzu-Heng Huang, Jitian Zhao, Frederic Sala,
+2023, Geometry-Aware Adaptation for Pretrained Models, arXiv 2307.12226, equation 1.
+
+    score_y(x) = - sum_c P(c | x) D(y, c)^2      c over classes with labelled rows, y over all
+
+P is Gaussian discriminant analysis of the labelled rows, and D the Euclidean distance between the
+hints of two classes: text embeddings, attributes, or places of any width in which classes near each
+other lie near each other (ancestors in a tree, angles on a circle). A class without a single
+labelled row is answered where the probabilities are spread over the classes around it, so they have
+to be honest: their temperature is chosen on held-out folds of the labelled rows. Without hints that
+say something of the classes this only costs accuracy; a permuted metric shows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import softmax
+
+from ilk import folds
+from ilk.data import Data, Features, Labels, Logits
+from ilk.errors import InputError
+from ilk.gaussian import Matrix, class_statistics, covariance, discriminant, log_prior
+from ilk.models import Facts, Linear, affine, learnable
+from ilk.sharpness import sharpness
+
+
+@dataclass(frozen=True, eq=False)
+class Barycentre:
+    """A linear rule for the classes with labelled rows, and how far each class lies from those.
+
+    Attributes:
+        weight: `[m, d]` float32, of the m classes that were seen, temperature and all.
+        bias: `[m]` float32.
+        squares: Squared distance of each class to each that was seen, `[k, m]` float32, divided by
+            their mean between two different classes.
+    """
+
+    weight: Features
+    bias: Features
+    squares: Features
+
+    def probabilities(self, x: Features) -> Logits:
+        """Of the classes that were seen, `[n, m]` float64."""
+        return np.asarray(softmax(affine(x, self.weight, self.bias), axis=1))
+
+    def logits(self, x: Features) -> Logits:
+        """Minus the expected squared distance to each class, `[n, k]` float64, at most 0."""
+        return -self.probabilities(x) @ self.squares.T.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Loki(Facts):
+    """Gaussian discriminant analysis that answers at the Fréchet mean.
+
+    Attributes:
+        temperature: What the scores are divided by before they become probabilities, > 0: towards 0
+            the answer is that of the likeliest class. None takes the best held-out log loss.
+        folds: Parts of the labelled rows that choose it, >= 2.
+    """
+
+    needs_hints: ClassVar[bool] = True
+    any_hints: ClassVar[bool] = True
+
+    temperature: float | None = None
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        if self.temperature is not None and not 0 < self.temperature < np.inf:
+            raise ValueError(f"temperature is {self.temperature}; it must be above 0 and finite")
+        if self.folds < 2:
+            raise ValueError(f"folds is {self.folds}; at least 2 are needed")
+
+    def fit(self, data: Data) -> Barycentre:
+        known = learnable(data, self)
+        squares = squared_distances(data)
+        seen, y = np.unique(known.y, return_inverse=True)
+        weight, bias, centre = _rule(known.x, y)
+        sharp = 1 / self.temperature if self.temperature else self._sharpness(known.x, y)
+        rule = Linear.about(centre, sharp * weight, sharp * bias)
+        return Barycentre(rule.weight, rule.bias, squares[:, seen].astype(np.float32))
+
+    def _sharpness(self, x: Features, y: Labels) -> float:
+        """The factor of the scores with the least log loss on rows that they were not made from."""
+        parts = folds.count(y, self.folds)
+        if parts < 2:
+            return 1.0
+        part, k = folds.stratified(y, parts), int(y.max()) + 1
+        held = np.full((len(y), k), -np.inf)
+        for f in range(parts):
+            out = part == f
+            weight, bias, centre = _rule(x[~out], y[~out], k)
+            held[out] = (np.asarray(x[out], np.float64) - centre) @ weight.T + bias
+        told = np.isfinite(held[np.arange(len(y)), y])
+        lowest = np.where(np.isfinite(held), held, held[np.isfinite(held)].min() - 30.0)
+        return float(sharpness(lowest[told], y[told])) if told.any() else 1.0
+
+
+def squared_distances(data: Data) -> Matrix:
+    """Squared distances between the hints of classes, `[k, k]`, 1 on average between two.
+
+    Raises:
+        InputError: There are no hints, or all lie in one place.
+    """
+    if data.hints is None:
+        raise InputError(
+            "Loki needs a text embedding of each class, or another place for it among the others, "
+            "and there is none; take an encoder that reads text, or give Data.hints"
+        )
+    h = np.asarray(data.hints, np.float64)
+    off = h - h.mean(0)
+    own = np.sum(off**2, axis=1)
+    squares = np.maximum(own[:, None] + own - 2 * off @ off.T, 0.0)
+    np.fill_diagonal(squares, 0.0)
+    level = squares.sum() / max(1, data.k * (data.k - 1))
+    if data.k > 1 and level <= 0:
+        raise InputError("Loki needs classes that lie apart, and all hints are the same")
+    return np.asarray(squares / level if level > 0 else squares)
+
+
+def _rule(x: Features, y: Labels, k: int | None = None) -> tuple[Matrix, Matrix, Matrix]:
+    """Weight `[k, d]` and bias `[k]` of the Gaussian scores in `x - centre`, and the centre."""
+    stats = class_statistics(x, y, int(y.max()) + 1 if k is None else k)
+    return *discriminant(stats, covariance(stats), log_prior(stats)), stats.centre

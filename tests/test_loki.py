@@ -1,0 +1,89 @@
+"""Loki against a brute-force Fréchet mean, and on an ordered line of classes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ilk.data import Data
+from ilk.errors import InputError
+from ilk.methods.loki import Barycentre, Loki, squared_distances
+
+NAMES = ("a", "b", "c", "d", "e")
+
+
+def line(seed=0, n=400, spread=0.5):
+    """Five classes in a row: class c lies at c, in features and in hints."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 5, n)
+    x = y[:, None] + spread * rng.standard_normal((n, 3))
+    hints = np.arange(5, dtype=np.float32)[:, None]
+    return Data(x.astype(np.float32), y, NAMES, hints=hints)
+
+
+def without(data, *classes):
+    return replace(data, y=np.where(np.isin(data.y, classes), -1, data.y))
+
+
+def test_the_answer_is_where_the_expected_squared_distance_is_least():
+    rng = np.random.default_rng(1)
+    squares = rng.random((5, 3)).astype(np.float32)
+    model = Barycentre(rng.random((3, 2)).astype(np.float32), np.zeros(3, np.float32), squares)
+    x = rng.standard_normal((20, 2)).astype(np.float32)
+    for row, told in zip(x, model.logits(x), strict=True):
+        z = np.exp(row.astype(np.float64) @ model.weight.T + model.bias)
+        p = z / z.sum()
+        brute = [-sum(p[c] * squares[y, c] for c in range(3)) for y in range(5)]
+        np.testing.assert_allclose(told, brute, rtol=1e-6)
+
+
+def test_distances_are_those_between_hints_and_one_on_average():
+    data = replace(line(), hints=np.random.default_rng(0).random((5, 7)).astype(np.float32))
+    squares = squared_distances(data)
+    h = data.hints.astype(np.float64)
+    brute = np.array([[np.sum((a - b) ** 2) for b in h] for a in h])
+    np.testing.assert_allclose(squares / squares[0, 1], brute / brute[0, 1], rtol=1e-9)
+    assert squares[~np.eye(5, dtype=bool)].mean() == pytest.approx(1)
+    assert not squares.diagonal().any()
+
+
+def test_a_class_between_two_others_is_answered_though_it_was_never_seen():
+    train, test = without(line(spread=1.2), 2), line(seed=1, spread=1.2)
+    model = Loki().fit(train)
+    told = model.logits(test.x).argmax(1)
+    assert np.mean(told[test.y == 2] == 2) > 2 * np.mean(told[test.y != 2] == 2)
+    assert np.mean(told[test.y == 2] == 2) > 0.2
+    likeliest = np.array([0, 1, 3, 4])[model.probabilities(test.x).argmax(1)]
+    squares = squared_distances(test)
+    assert squares[test.y, told].mean() < squares[test.y, likeliest].mean()
+
+
+def test_as_the_temperature_falls_the_answer_is_that_of_the_likeliest_class():
+    train, test = without(line(), 2), line(seed=1)
+    model = Loki(temperature=1e-4).fit(train)
+    likeliest = np.array([0, 1, 3, 4])[model.probabilities(test.x).argmax(1)]
+    assert np.mean(model.logits(test.x).argmax(1) == likeliest) > 0.99
+
+
+def test_the_temperature_makes_probabilities_of_rows_that_were_not_learnt_from_honest():
+    heavy = line(spread=0.9)
+    heavy = replace(heavy, x=np.sign(heavy.x) * np.abs(heavy.x) ** 1.5)
+    test = replace(line(seed=2, spread=0.9))
+    test = replace(test, x=np.sign(test.x) * np.abs(test.x) ** 1.5)
+
+    def loss(temperature):
+        p = Loki(temperature=temperature).fit(heavy).probabilities(test.x)
+        return -np.log(p[np.arange(len(test)), test.y]).mean()
+
+    chosen = -np.log(Loki().fit(heavy).probabilities(test.x)[np.arange(len(test)), test.y]).mean()
+    assert chosen < min(loss(0.25), loss(4.0))
+    assert chosen < loss(1.0) + 0.01
+
+
+def test_hints_that_say_nothing_are_refused():
+    with pytest.raises(InputError, match="all hints are the same"):
+        Loki().fit(replace(line(), hints=np.ones((5, 2), np.float32)))
+    with pytest.raises(ValueError, match="temperature is -1"):
+        Loki(temperature=-1.0)
+    with pytest.raises(ValueError, match="folds is 1"):
+        Loki(folds=1)
