@@ -19,6 +19,7 @@ from ilk.encoders.device import check
 from ilk.errors import InputError, UnknownName
 from ilk.finish import Work, finish
 from ilk.images import Images
+from ilk.methods.description_selection import DescriptionSelection
 from ilk.methods.diffusion_classifier import DiffusionClassifier
 from ilk.models import Method, describe
 from ilk.plan import PROMPTS, Parts, Plan, divide
@@ -63,6 +64,10 @@ def fit(
     plan = _named(images, plan, held)
     named = divide(images, plan).classes
     encoders = _encoders(images, plan, Among(named, plan.prompts, held), say)
+    if plan.descriptions and not any(isinstance(e, EmbedsText) for e in encoders):
+        raise InputError(
+            "descriptions can only be read by an encoder that reads text; add --encoder clip/NAME"
+        )
     images = images.refuse(fill(images, encoders, held, progress=progress))
     parts = divide(images, plan)
     if parts.classes != named:  # all files of a class were broken: nobody chooses it any more
@@ -146,8 +151,11 @@ def _table(encoder: Embeds, parts: Parts, plan: Plan, store: Store) -> Data:
     """What learns, as this encoder sees it: labelled rows first, then those without a label."""
     rows = parts.train + parts.unlabelled
     x = store.get(encoder.space, [row.digest for row in rows])
-    hints = _hints(encoder, parts, plan) if isinstance(encoder, EmbedsText) else None
-    return Data(x, parts.labels(rows), parts.classes, hints=hints)
+    if not isinstance(encoder, EmbedsText):
+        return Data(x, parts.labels(rows), parts.classes)
+    pool = encoder.embed_text(plan.descriptions) if plan.descriptions else None
+    hints = _hints(encoder, parts, plan)
+    return Data(x, parts.labels(rows), parts.classes, hints=hints, pool=pool)
 
 
 def _hints(encoder: EmbedsText, parts: Parts, plan: Plan) -> Features:
@@ -168,6 +176,8 @@ def _methods(encoder: Embeds, plan: Plan, *, labels: bool) -> list[Method]:
         asked = [methods.parse(text) for text in plan.methods]
     else:
         asked = [form() for form in methods.available().values() if form.board]
+        if plan.descriptions:
+            asked.append(DescriptionSelection())
     if isinstance(encoder, ScoresClasses):
         return [m for m in asked if _fact(m, "needs_scores")] or [DiffusionClassifier()]
     reads_text = isinstance(encoder, EmbedsText)

@@ -32,6 +32,8 @@ class Plan:
         select: What the winner must win: accuracy, macro_accuracy or log_loss.
         classes: Names to choose from where there is no label (zero-shot).
         prompts: Sentences with `{}` for a class name, for encoders that read text.
+        descriptions: Sentences that name no class, for encoders that read text: those that tell
+            classes apart are chosen (`DescriptionSelection`).
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: torch, channels-last or openvino.
         precision: float32 or bfloat16.
@@ -50,6 +52,7 @@ class Plan:
     select: str = "accuracy"
     classes: tuple[str, ...] = ()
     prompts: tuple[str, ...] = PROMPTS
+    descriptions: tuple[str, ...] = ()
     device: str = "auto"
     runtime: str = "torch"
     precision: str = "float32"

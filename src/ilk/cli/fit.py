@@ -49,6 +49,10 @@ from ilk.cli.options import intake_options, network_options
     multiple=True,
     help="Sentence for text encoders [default: a photo of a {}.].",
 )
+@click.option(
+    "--descriptions",
+    help="Text file, a line a sentence that names no class; those that tell classes apart serve.",
+)
 @click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
 @intake_options
 @network_options
@@ -65,6 +69,7 @@ def command(
     select: str,
     classes: str,
     prompts: tuple[str, ...],
+    descriptions: str | None,
     precision: str,
     strict: bool,
     path_column: str | None,
@@ -79,7 +84,7 @@ def command(
     CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
     """
     from ilk.artefact import claim
-    from ilk.cli.options import read_images, show_intake
+    from ilk.cli.options import read_images, sentences, show_intake
     from ilk.cli.tables import show_leaderboard
     from ilk.fitting import PROMPTS, Plan, fit
     from ilk.progress import told
@@ -96,6 +101,7 @@ def command(
         select=select,
         classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
         prompts=prompts or PROMPTS,
+        descriptions=sentences(descriptions) if descriptions else (),
         device=device,
         runtime=runtime,
         precision=precision,

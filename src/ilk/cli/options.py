@@ -72,6 +72,25 @@ def read_images(
     return images
 
 
+def sentences(path: str) -> tuple[str, ...]:
+    """The lines of a text file that hold something.
+
+    Raises:
+        InputError: It cannot be read, is no text, or holds nothing.
+    """
+    from ilk.errors import InputError
+
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise InputError(f"{path} cannot be read: {why}; give a text file, one a line") from error
+    told = tuple(line.strip() for line in lines if line.strip())
+    if not told:
+        raise InputError(f"{path} holds no sentence; write one a line")
+    return told
+
+
 def show_intake(images: Images) -> None:
     """The intake as a table: what became of the files, how many, and one of them."""
     table(
