@@ -98,6 +98,7 @@ CONTENDERS = {
 TABLES = {  # benchmark: data set, and where in its result the figures stand
     "diffusion_digits": ("digits", "accuracy on test, mean and 95 % interval over seeds"),
     "diffusion_fashion": ("Fashion-MNIST", ""),
+    "diffusion_colour": ("CIFAR-10 as JPEG", ""),
 }
 
 

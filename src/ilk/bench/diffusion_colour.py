@@ -2,9 +2,9 @@
 
 48,000 training images, 2,000 kept out for every choice, 1,000 fixed test images (the first 100 of
 each class by name). The images were recompressed, so no figure here compares with published ones.
-One U-Net of 2.5 million weights on patches of 4 x 4, pretrained once with mirrored images (12,000
-steps of 128: two hours on one core of a processor, minutes on a GPU; the machine is named above the
-figures); three seeds of the noise that it judges with. All else as in diffusion_fashion. Finished
+One U-Net of 2.5 million weights on patches of 4 x 4, pretrained once with mirrored images (6,000
+steps of 128, 16 passes: an hour on one core of a processor, minutes on a GPU; the machine is named
+above the figures); three seeds of the noise that it judges with. All else as in diffusion_fashion. Finished
 parts are kept and not measured again, so the seconds in all are those of the last command.
 """
 
