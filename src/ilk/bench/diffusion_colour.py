@@ -4,8 +4,8 @@
 each class by name). The images were recompressed, so no figure here compares with published ones.
 One U-Net of 2.5 million weights on patches of 4 x 4, pretrained once with mirrored images (6,000
 steps of 128, 16 passes: an hour on one core of a processor, minutes on a GPU; the machine is named
-above the figures); three seeds of the noise that it judges with. All else as in diffusion_fashion. Finished
-parts are kept and not measured again, so the seconds in all are those of the last command.
+above the figures); three seeds of the noise that it judges with. All else as in diffusion_fashion.
+Finished parts are kept and not measured again, so the seconds in all are those of the last command.
 """
 
 from __future__ import annotations
