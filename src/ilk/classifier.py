@@ -15,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk import artefact
-from ilk.data import Features
+from ilk.data import Features, Logits
 from ilk.encode import fill
 from ilk.encoders import Embeds, restore
 from ilk.images import Images, Row, inspect
+from ilk.metrics import Probabilities
 from ilk.models import Model
 from ilk.progress import Progress, silent
 from ilk.store import Store
 from ilk.trust.calibrate import Calibration
 from ilk.trust.conformal import Sets
+from ilk.trust.kept import Kept
+from ilk.trust.shares import Shares
 from ilk.trust.unknown import Unknown
 
 if TYPE_CHECKING:
@@ -86,6 +89,8 @@ class Classifier:
         classes: The names it can answer with.
         about: What `model.json` tells beside the parts: metrics, thresholds, versions, seed.
         evidence: What the report is made of; only right after fitting.
+        kept: What it needs to grow and to follow; None where there was no label to learn from.
+        shares: Class shares that it was adapted to; None for those that it learnt with.
     """
 
     classes: tuple[str, ...]
@@ -96,10 +101,17 @@ class Classifier:
     unknown: Unknown
     about: dict[str, Any] = field(default_factory=dict)
     evidence: Evidence | None = None
+    kept: Kept | None = None
+    shares: Shares | None = None
+
+    def probabilities(self, logits: Logits) -> Probabilities:
+        """What its model's logits `[n, k]` amount to."""
+        p = self.calibration.probabilities(logits)
+        return self.shares.corrected(p) if self.shares else p
 
     def judge(self, x: Features) -> Judgement:
         """Probabilities, sets and unknowns of features `[n, d]` of this encoder."""
-        p = self.calibration.probabilities(self.model.logits(x))
+        p = self.probabilities(self.model.logits(x))
         score = self.unknown.score(x)
         return Judgement(p, self.sets.contains(p, score), score > self.unknown.threshold, score)
 
@@ -158,8 +170,8 @@ class Classifier:
             OutputError: The folder cannot be written or holds something else.
         """
         home = artefact.claim(Path(folder))
-        parts = {name: getattr(self, name) for name in ("model", "calibration", "sets", "unknown")}
-        weights, told = artefact.pack(parts)
+        parts = {name: getattr(self, name) for name in _PARTS}
+        weights, told = artefact.pack({name: part for name, part in parts.items() if part})
         if self.evidence is not None:
             _write_evidence(self.evidence, home)
         about = {"classes": list(self.classes), "encoder": self.encoder.describe(), **self.about}
@@ -213,3 +225,4 @@ def load(
 
 
 _OWN = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
+_PARTS = ("model", "calibration", "sets", "unknown", "kept", "shares")

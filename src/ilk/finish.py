@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ import ilk
 from ilk.board import Leaderboard
 from ilk.classifier import Classifier, Judgement
 from ilk.data import Data
-from ilk.encoders import Embeds, Explains
+from ilk.encoders import Embeds, Explains, ScoresClasses
 from ilk.explained import explained
 from ilk.images import Images, Row
 from ilk.judged import Judged, score_rows
@@ -28,6 +28,7 @@ from ilk.report.evidence import Evidence, Suspect
 from ilk.store import Store
 from ilk.trust.calibrate import Calibration
 from ilk.trust.conformal import Sets, cross_fitted_sets
+from ilk.trust.kept import WIDEST, Kept
 from ilk.trust.suspects import Suspects
 from ilk.trust.unknown import Unknown, held_out_scores
 
@@ -68,16 +69,7 @@ def finish(work: Work, store: Store) -> Classifier:
     judged = _held_out(work, classifier, store) or _out_of_fold(work, classifier, distances)
     evidence = _evidence(work, classifier, judged, store)
     about = _about(work, classifier, judged)
-    return Classifier(
-        classifier.classes,
-        classifier.encoder,
-        classifier.model,
-        classifier.calibration,
-        classifier.sets,
-        classifier.unknown,
-        about,
-        evidence,
-    )
+    return replace(classifier, about=about, evidence=evidence, kept=_kept(work, distances))
 
 
 def _known(work: Work) -> Data:
@@ -114,6 +106,19 @@ def _classifier(work: Work, distances: Any, fold: Any) -> Classifier:
         sets,
         Unknown.fit(_known(work), distances, plan.false_alarm),
     )
+
+
+def _kept(work: Work, distances: Any) -> Kept | None:
+    """What growing and following need; no features where no Gaussian of them can be kept."""
+    train, oof = work.train, work.board.oof
+    if not work.parts.train:
+        return None
+    if isinstance(work.encoder, ScoresClasses) or train.x.shape[1] > WIDEST:
+        train = replace(train, x=train.x[:, :0])
+    n, tested = len(train), np.zeros(len(train), bool)
+    if oof is None:
+        return Kept.of(train, np.zeros((n, train.k)), tested, distances)
+    return Kept.of(train, oof.logits[:n], oof.tested[:n], distances)
 
 
 def _held_out(work: Work, classifier: Classifier, store: Store) -> Judged | None:

@@ -11,7 +11,9 @@ class c among them if no rival's labelled rows are more like it; of those, the `
 greatest mean lead speak. The descriptions (`Data.pool`) name no class and belong to none, so what
 they add is their meaning and not one more wording of the name. A class that nothing speaks for is
 given the mean of all rivals' descriptions, where the published code divides by zero. Classes beyond
-the rivals keep their places behind them. Without a pool this is zero-shot by name.
+the rivals keep their places behind them. Without a pool this is zero-shot by name. In
+`ilk bench structure` chosen descriptions beat random and reassigned ones by far, as the paper says,
+but names learnt by the same model beat them all, and adding descriptions to names costs accuracy.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ Nearest-Neighbor Classification for Few-Shot Learning, arXiv 1911.04623, equatio
 
 The sharpness t is no part of the paper and changes no answer: it is the one under which rows scored
 without themselves are likeliest.
+
+Classes that come later are averaged about the same centre, so that no old row is needed; `update`
+then does not give what fitting all rows together would, whose centre would be another.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Features, Labels, Logits
+from ilk.errors import InputError
 from ilk.gaussian import class_means
 from ilk.models import Facts, affine, learnable, unit_rows
 from ilk.sharpness import sharpness
@@ -35,12 +39,16 @@ class UnitMeans:
         scale: `[d]` float32, above 0.
         weight: `[k, d]` float32.
         bias: `[k]` float32, `-inf` for a class never seen.
+        counts: Rows behind each mean, `[k]` int64; None in a model that cannot go on.
+        sharp: The factor t in `weight`, which is t times the means.
     """
 
     centre: Features
     scale: Features
     weight: Features
     bias: Features
+    counts: Labels | None = None
+    sharp: float = 1.0
 
     def logits(self, x: Features) -> Logits:
         """Scores `[n, k]`, float64."""
@@ -73,8 +81,38 @@ class NearestClassMean(Facts):
         counts = data.counts()
         means = class_means(u, known.y, counts)
         t = _sharpness(u, known.y, means, counts)
-        bias = np.where(counts > 0, -0.5 * t * np.sum(means**2, axis=1), -np.inf)
-        return UnitMeans(centre, scale, (t * means).astype(np.float32), bias.astype(np.float32))
+        return _model(centre, scale, means, counts, t)
+
+    def update(self, model: UnitMeans, data: Data) -> UnitMeans:
+        """The model with the labelled rows of `data`, about the centre of the rows it began with.
+
+        Raises:
+            ValueError: The two do not have the same number of classes.
+            InputError: The model was stored by an ilk that did not count its rows.
+        """
+        if data.k != len(model.bias):
+            raise ValueError(f"the model knows {len(model.bias)} classes, the data {data.k}")
+        if model.counts is None:
+            raise InputError("this model does not say how many rows it learnt from; fit it again")
+        known = data.labelled()
+        if not len(known):
+            return model
+        known = learnable(known, self)
+        u = unit_rows((known.x.astype(np.float64) - model.centre) / model.scale)
+        fresh = known.counts()
+        counts = model.counts + fresh
+        share = (fresh / np.maximum(1, counts))[:, None]
+        before = model.weight / model.sharp
+        means = (1 - share) * before + share * class_means(u, known.y, fresh)
+        return _model(model.centre, model.scale, means, counts, model.sharp)
+
+
+def _model(
+    centre: Features, scale: Features, means: NDArray[np.float64], counts: Labels, t: float
+) -> UnitMeans:
+    bias = np.where(counts > 0, -0.5 * t * np.sum(means**2, axis=1), -np.inf)
+    weight = (t * means).astype(np.float32)
+    return UnitMeans(centre, scale, weight, bias.astype(np.float32), counts, t)
 
 
 def _sharpness(

@@ -7,6 +7,8 @@ Counts, class means and the within-class scatter are kept. Two parts a and b of 
 
     n = n_a + n_b,  mean = mean_a + (mean_b - mean_a) n_b / n,
     scatter = scatter_a + scatter_b + (mean_a - mean_b)(mean_a - mean_b)' n_a n_b / n
+
+All in float64, the rule too, so that what parts in another order differ by is its rounding alone.
 """
 
 from __future__ import annotations
@@ -21,28 +23,29 @@ from ilk.gaussian import (
     Shrink,
     Statistics,
     checked,
-    class_statistics,
     covariance,
     discriminant,
     log_prior,
     merge,
 )
-from ilk.models import Facts, Linear, affine, learnable
+from ilk.models import Facts, learnable
+
+CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class StreamingGaussian:
-    """The rule as of now, `[k, d]` and `[k]` float32, and the float64 statistics behind it."""
+    """The rule as of now, `[k, d]` and `[k]`, and the statistics behind it, all float64."""
 
-    weight: Features
-    bias: Features
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
     counts: Labels
     means: NDArray[np.float64]
     scatter: NDArray[np.float64]
 
     def logits(self, x: Features) -> Logits:
         """Scores `[n, k]`, float64."""
-        return affine(x, self.weight, self.bias)
+        return np.asarray(x, np.float64) @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class StreamingGDA(Facts):
 
     def fit(self, data: Data) -> StreamingGaussian:
         known = learnable(data, self)
-        return self._model(class_statistics(known.x, known.y, data.k))
+        return self._model(_statistics(known.x, known.y, data.k))
 
     def update(self, model: StreamingGaussian, data: Data) -> StreamingGaussian:
         """The model of what `model` has learnt and the labelled rows of `data`, if there are any.
@@ -76,12 +79,24 @@ class StreamingGDA(Facts):
         if not len(known):
             return model
         before = Statistics(model.counts, model.means, model.scatter)
-        return self._model(merge(before, class_statistics(known.x, known.y, data.k)))
+        return self._model(merge(before, _statistics(known.x, known.y, data.k)))
 
     def _model(self, stats: Statistics) -> StreamingGaussian:
         prior = log_prior(stats, self.uniform)
         rule = discriminant(stats, covariance(stats, self.shrink), prior)
-        linear = Linear.about(stats.centre, *rule)
-        return StreamingGaussian(
-            linear.weight, linear.bias, stats.counts, stats.means, stats.scatter
-        )
+        seen = stats.seen
+        apart = np.where(seen[:, None], rule[0] - rule[0][seen].mean(0), 0.0)
+        bias = rule[1] - apart @ stats.centre
+        return StreamingGaussian(apart, bias, stats.counts, stats.means, stats.scatter)
+
+
+def _statistics(x: Features, y: Labels, k: int) -> Statistics:
+    """Counts, means and within-class scatter of rows, added up in float64 throughout."""
+    counts = np.bincount(y, minlength=k).astype(np.int64)
+    means, scatter = np.zeros((k, x.shape[1])), np.zeros((x.shape[1], x.shape[1]))
+    for c in np.flatnonzero(counts):
+        means[c] = x[y == c].mean(0, dtype=np.float64)
+    for at in range(0, len(x), CHUNK):
+        z = x[at : at + CHUNK].astype(np.float64) - means[y[at : at + CHUNK]]
+        scatter += z.T @ z
+    return Statistics(counts, means, scatter)

@@ -27,6 +27,28 @@ def symmetric_noise(data: Data, rate: float, seed: int = 0) -> Data:
     return replace(data, y=y)
 
 
+def proportional_noise(data: Data, rate: float, seed: int = 0) -> Data:
+    """A share `rate` of the labels of each class replaced by another, likelier the larger it is.
+
+    The noise of long-tailed sets, where rare classes gain few wrong rows: another class is drawn by
+    its share of the labelled rows (the assumption of Zhang et al. 2023, arXiv 2211.10955). The new
+    label is never the true one.
+
+    Raises:
+        InputError: `rate` is outside [0, 1), or only one class has rows.
+    """
+    _checked(rate, data)
+    counts = data.counts()
+    if np.sum(counts > 0) < 2:
+        raise InputError("labels can only be wrong where there are two classes with rows or more")
+    rng = np.random.default_rng(seed)
+    y = data.y.copy()
+    for c, rows in enumerate(_hit(data, rate, rng)):
+        others = np.where(np.arange(data.k) == c, 0, counts)
+        y[rows] = rng.choice(data.k, len(rows), p=others / others.sum())
+    return replace(data, y=y)
+
+
 def asymmetric_noise(data: Data, rate: float, flips: Mapping[str, str], seed: int = 0) -> Data:
     """A share `rate` of each class that `flips` names gets the label that it is taken for.
 

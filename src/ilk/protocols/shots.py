@@ -15,10 +15,10 @@ from ilk.protocols.step import Step
 def few_shot(data: Data, shots: int, seed: int = 0) -> Step:
     """Train on `shots` labelled rows of each class drawn at random, test on the other labelled.
 
-    A class with no more than `shots` rows trains with all it has and is not tested.
+    A class of just so many rows is not tested, and one without any stays unknown.
 
     Raises:
-        InputError: `shots` is below 1.
+        InputError: `shots` is below 1, a class has fewer rows, or nothing is left to test.
     """
     shown = _shown(data, shots, seed)
     rows = np.flatnonzero(~shown & (data.y >= 0))
@@ -29,7 +29,7 @@ def few_labels(data: Data, shots: int, seed: int = 0) -> Step:
     """As `few_shot`, but all other rows are trained on without their labels: transductive.
 
     Raises:
-        InputError: `shots` is below 1.
+        InputError: As `few_shot` says.
     """
     shown = _shown(data, shots, seed)
     rows = np.flatnonzero(~shown & (data.y >= 0))
@@ -41,6 +41,20 @@ def _shown(data: Data, shots: int, seed: int) -> np.ndarray[tuple[int], np.dtype
     """Which rows keep their label, `[n]`."""
     if shots < 1:
         raise InputError(f"{shots} shots leave nothing to learn from; ask for at least 1")
+    counts = data.counts()
+    short = {
+        data.classes[c]: int(counts[c]) for c in np.flatnonzero((counts > 0) & (counts < shots))
+    }
+    if short:
+        told = ", ".join(f"{name}: {n}" for name, n in list(short.items())[:3])
+        raise InputError(
+            f"{len(short)} classes have fewer than {shots} rows ({told}); ask for fewer shots, or "
+            "leave them out"
+        )
+    if not (counts > shots).any():
+        raise InputError(
+            f"no class has more than {shots} rows, so nothing is left to test; ask for fewer shots"
+        )
     order = np.random.default_rng(seed).permutation(len(data))
     shown = np.zeros(len(data), bool)
     for c in range(data.k):
@@ -62,19 +76,25 @@ def episodes(
 
     Queries come from `ways` of the `among` classes that have labelled rows (all where not told):
     the learner knows `among` classes and is not told which of them turn up. Queries are drawn with
-    the same chance a class, then a row. They go along in `train` without labels, for transductive
-    methods; `Step.rows` says where they stand in `data`.
+    the same chance a class, then a row, and a class gives no more than it has. They go along in
+    `train` without labels, last and in the order of `test`, for transductive methods; `Step.rows`
+    says where they stand in `data`.
 
     Raises:
         InputError: Fewer classes or rows than are asked for, naming the shortest class.
     """
-    able = np.flatnonzero(data.counts() > shots)
+    counts = data.counts()
+    able = np.flatnonzero(counts > shots)
     among = len(able) if among is None else among
     ways = among if ways is None else ways
-    if shots < 1 or not 1 <= ways <= among <= len(able):
+    if shots < 1 or queries < 1 or count < 0:
+        raise InputError(f"{shots} shots and {queries} queries make no episode; ask for 1 or more")
+    if not 1 <= ways <= among <= len(able):
+        least = int(counts.argmin()) if data.k else 0
+        shortest = f" (shortest: {data.classes[least]}, {counts[least]} rows)" if data.k else ""
         raise InputError(
             f"an episode of {ways} ways among {among} classes with {shots} shots needs as many "
-            f"classes of more than {shots} rows, and there are {len(able)}; ask for less"
+            f"classes of more than {shots} rows, and there are {len(able)}{shortest}; ask for less"
         )
     rng = np.random.default_rng(seed)
     for _ in range(count):
@@ -89,9 +109,10 @@ def _episode(data: Data, chosen: Labels, asked: Sequence[int], rng: np.random.Ge
         rows = rng.permutation(np.flatnonzero(data.y == c))
         support.append(rows[:shots])
         rest.append(rows[shots:])
-    share = rng.multinomial(queries, np.full(ways, 1 / ways))
-    taken = [rest[i][: share[i]] for i in range(ways)]  # a short class gives what it has
-    rows = np.concatenate(taken)
+    share = np.zeros(len(chosen), np.int64)
+    share[rng.permutation(len(chosen))[:ways]] = rng.multinomial(queries, np.full(ways, 1 / ways))
+    drawn = [part[:n] for part, n in zip(rest, share, strict=True)]
+    rows = rng.permutation(np.concatenate(drawn))
     y = {c: i for i, c in enumerate(chosen)}
     hints = None if data.hints is None else data.hints[chosen]
 

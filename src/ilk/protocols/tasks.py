@@ -18,9 +18,15 @@ def class_tasks(train: Data, test: Data, sizes: Sequence[int], seed: int = 0) ->
     come so far; `carry` is true from the second on (Zhou et al. 2024, arXiv 2302.03648).
 
     Raises:
-        InputError: `sizes` ask for more classes than there are, or for none.
+        InputError: `sizes` ask for more classes than there are, or for none; a class has no row to
+            learn from; or the two parts name other classes.
     """
     order = _order(train, sizes, seed)
+    if train.classes != test.classes:
+        raise InputError("the rows to learn from and to answer for name different classes")
+    empty = [train.classes[c] for c in order[: sum(sizes)] if not np.any(train.y == c)]
+    if empty:
+        raise InputError(f"{empty[0]!r} has no row to learn from, so no task can bring it")
     for at, size in zip(np.cumsum((0, *sizes[:-1])), sizes, strict=True):
         new, seen = order[at : at + size], order[: at + size]
         rows = np.flatnonzero(np.isin(test.y, seen))

@@ -59,10 +59,15 @@ class Sets:
         y: Labels,
         level: float = 0.9,
         ties: NDArray[np.floating] | None = None,
+        weights: NDArray[np.floating] | None = None,
     ) -> Sets:
         """From probabilities `[n, k]` of rows held out of fitting, labels `[n]`, and `ties` `[n]`.
 
         With fewer rows than the level needs (9 for 0.9, 99 for 0.99) every set holds every class.
+
+        `weights` `[n]` tell how many times as common each row's class is where the sets are to
+        hold (Podkopaev & Ramdas 2021, arXiv 2103.03323, with the greatest weight for the row that
+        is asked about, which is safe for every class); all 1 where not told.
 
         Raises:
             InputError: `level` is not between 0 and 1.
@@ -70,15 +75,18 @@ class Sets:
         if not 0 < level < 1:
             raise InputError(f"a coverage of {level} cannot be reached; ask for one in (0, 1)")
         n = len(y)
-        rank = int(np.floor(round((n + 1) * (1 - level), 9)))
+        weight = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+        p = np.round(probabilities[np.arange(n), y], SAME)
+        tie = np.zeros(n) if ties is None else np.asarray(ties, np.float64)
+        p = p if ties is None else np.minimum(p, SURE)
+        order = np.lexsort((-tie, p))
+        before = np.cumsum(weight[order]) - weight[order]
+        missed = weight.sum() - level * (weight.sum() + weight.max(initial=0))
+        rank = int(np.sum(before <= round(missed, 9))) if missed > -1e-9 else 0
         if rank < 1:
             return cls(0.0, NEVER, level, n)
-        p = np.round(probabilities[np.arange(n), y], SAME)
-        if ties is None:
-            return cls(float(np.sort(p)[rank - 1]), NEVER, level, n)
-        p, tie = np.minimum(p, SURE), np.asarray(ties, np.float64)
-        at = np.lexsort((-tie, p))[rank - 1]
-        return cls(float(p[at]), float(tie[at]), level, n)
+        at = order[rank - 1]
+        return cls(float(p[at]), NEVER if ties is None else float(tie[at]), level, n)
 
     def contains(
         self, probabilities: Probabilities, ties: NDArray[np.floating] | None = None

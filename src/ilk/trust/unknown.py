@@ -99,11 +99,34 @@ class Unknown:
             raise InputError(
                 f"a false-alarm rate of {false_alarm} means nothing; ask for one in (0, 1)"
             )
+        return replace(gaussian(data), false_alarm=float(false_alarm)).limited(held_out)
+
+    def limited(self, held_out: Vector) -> Unknown:
+        """The same Gaussian with its threshold from scores `[n]` of rows that were held out."""
         scores = np.sort(held_out[np.isfinite(held_out)])
         n = len(scores)
-        rank = int(np.ceil(round((n + 1) * (1 - false_alarm), 9)))
+        rank = int(np.ceil(round((n + 1) * (1 - self.false_alarm), 9)))
         threshold = float(scores[rank - 1]) if rank <= n else NEVER
-        return replace(gaussian(data), threshold=threshold, false_alarm=float(false_alarm), rows=n)
+        return replace(self, threshold=threshold, rows=n)
+
+    def with_mean(self, mean: Vector, at: int) -> Unknown:
+        """With `mean [d]` as that of class `at`: one of those there are, or the next.
+
+        The covariance stays. Where the rows did not span all features, an axis is added along what
+        of the mean lies outside; as the Gaussian is a sphere there, no old distance changes.
+        """
+        off = np.asarray(mean, np.float64) - self.centre
+        axes = self.axes.astype(np.float64)
+        spread, means = self.spread, self.means
+        beyond = off - axes @ (axes.T @ off)
+        length = float(np.linalg.norm(beyond))
+        if axes.shape[1] < len(off) and length > RANK * float(np.linalg.norm(off)):
+            axes = np.column_stack([axes, beyond / length])
+            spread = np.append(spread, np.float32(np.sqrt(self.outside)))
+            means = np.pad(means, ((0, 0), (0, 1)))
+        placed = ((off @ axes) / spread).astype(np.float32)
+        means = np.vstack([means[:at], placed, means[at + 1 :]])
+        return replace(self, axes=axes.astype(np.float32), spread=spread, means=means)
 
     @property
     def note(self) -> str:

@@ -1,0 +1,176 @@
+"""`ilk add`: classes that come later, into a model folder, in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ilk.cli.options import network_options
+
+if TYPE_CHECKING:
+    from ilk.added import Growth
+    from ilk.images import Images
+    from ilk.store import Store
+
+
+@click.command()
+@click.argument("model")
+@click.argument("source", required=False)
+@click.option(
+    "--class",
+    "named",
+    nargs=2,
+    multiple=True,
+    metavar="NAME DIR",
+    help="A class and the folder (or image) that shows it; may be repeated.",
+)
+@click.option("--out", help="Folder for the grown model [default: MODEL itself].")
+@click.option("--more", is_flag=True, help="Let a name be known already: it gets these images too.")
+@click.option(
+    "--anyway", is_flag=True, help="Add a class that cannot be told from one that there is."
+)
+@click.option("--strict", is_flag=True, help="Stop if any file is refused.")
+@network_options
+def command(
+    model: str,
+    source: str | None,
+    named: tuple[tuple[str, str], ...],
+    out: str | None,
+    more: bool,
+    anyway: bool,
+    strict: bool,
+    device: str,
+    runtime: str,
+) -> None:
+    """Add classes to the model folder MODEL, and show that the old ones answer as before.
+
+    Give each class with its folder, --class owl owls/, or a SOURCE as for `ilk fit`: a folder with
+    one sub-folder a class, or a table. No old image is needed: MODEL keeps class statistics.
+    """
+    import numpy as np
+
+    from ilk.artefact import claim
+    from ilk.carried import carry, known_before, learnt
+    from ilk.classifier import load
+    from ilk.cli.options import show_intake
+    from ilk.data import Data
+    from ilk.encode import fill
+    from ilk.growing import grow, growable
+    from ilk.progress import told
+    from ilk.store import Store
+
+    classifier = load(model, device=device, runtime=runtime)
+    growable(classifier)
+    home, store = Path(model), Store()
+    place = claim(Path(out)) if out else home
+    images, names = _images(source, named, classifier.classes, store)
+    images = known_before(images, learnt(home))
+    images = images.refuse(fill(images, [classifier.encoder], store, progress=told()))
+    if images.refused:
+        show_intake(images)
+    if images.refused and strict:
+        click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
+        raise click.exceptions.Exit(1)
+    rows = [row for row in images.used if row.label is not None and row.split != "test"]
+    x = store.get(classifier.encoder.space, [row.digest for row in rows])
+    data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
+    grown, growth = grow(classifier, data, more=more, anyway=anyway)
+    grown.save(place)
+    said = sentence(growth)
+    path = [replace(row, path=str(images.file(row).absolute()), split="train") for row in rows]
+    carry(home, place, said, path)
+    show(growth)
+    click.echo(f"· {said}\nmodel  {place}")
+
+
+def _images(
+    source: str | None, named: Sequence[tuple[str, str]], classes: Sequence[str], store: Store
+) -> tuple[Images, tuple[str, ...]]:
+    """What is to be added, looked at, and the names that it was given."""
+    from ilk.cli.options import read_images
+    from ilk.errors import InputError
+    from ilk.images import read
+
+    if bool(source) == bool(named):
+        raise InputError(
+            "say what to add in one way: --class NAME DIR for each class, or one folder that has a "
+            "sub-folder for each"
+        )
+    if source:
+        images = read_images(
+            source,
+            strict=False,
+            store=store,
+            columns=(None, None),
+            merge_spellings=False,
+            verify=False,
+        )
+        return images, images.classes
+    found = [(file, name) for name, place in named for file in _files(name, place, classes)]
+    images = read(
+        [file for file, _ in found], labels=[name for _, name in found], verify=False, store=store
+    )
+    return images, tuple(dict.fromkeys(name for name, _ in named))
+
+
+def _files(name: str, place: str, classes: Sequence[str]) -> list[str]:
+    """The files that show `name`."""
+    from ilk.errors import InputError
+    from ilk.images import listing, shown
+
+    if not os.path.exists(place):
+        raise InputError(f"there is no folder or file {shown(place)} with images of {name!r}")
+    inside = {entry.name for entry in os.scandir(place)} if os.path.isdir(place) else set()
+    if known := sorted((inside & set(classes)) - {name}):
+        raise InputError(
+            f"{shown(place)} has folders for {', '.join(known[:3])}, so not all in it is {name!r}; "
+            f"name the folder of {name!r} alone"
+        )
+    if not (files := listing(place)):
+        raise InputError(f"{shown(place)} is empty; it must hold images of {name!r}")
+    return files
+
+
+def sentence(growth: Growth) -> str:
+    """What was added and what it did, for the report."""
+    new = ", ".join(f"{n:,} images of {name}" for name, n in growth.images.items())
+    said = f"{growth.date}: {new} added in {growth.seconds:.1f} seconds."
+    if growth.old_same is None:
+        return f"{said} No old image was held out, so how the old classes answer is not known."
+    said += (
+        f" Of {growth.old_rows:,} held-out images of the other classes {growth.old_same:.1%} are "
+        f"named as before and {growth.taken:.1%} are taken for what was added"
+    )
+    found = [f"{name} {share:.1%}" for name, share in growth.found.items() if share is not None]
+    if found:
+        said += f"; of those added, each without itself, {', '.join(found)} are found"
+    single = [name for name, share in growth.found.items() if share is None]
+    if single:
+        said += f"; {', '.join(single)} has one image, so how often it is found is not known"
+    return said + "."
+
+
+def show(growth: Growth) -> None:
+    """How the old classes answer before and after, as a table."""
+    from ilk.cli.options import table
+
+    def told(value: float | None) -> str:
+        return "–" if value is None else f"{value:.3f}"
+
+    table(
+        ("figure, on images held out", "before", "after"),
+        [
+            ("accuracy on the other classes", *map(told, growth.old_right)),
+            ("calibration error", *map(told, growth.error)),
+            ("answers as before", "", told(growth.old_same)),
+            ("taken for what was added", "", told(growth.taken)),
+            ("greatest change between two old logits", "", f"{growth.moved:.3g}"),
+            ("(their median winning margin)", f"{growth.gap:.3g}", ""),
+            *[(f"{name} found", "", told(share)) for name, share in growth.found.items()],
+        ],
+    )

@@ -1,0 +1,34 @@
+"""LEEP: how well the labels can be told from what the network's own classifier says.
+
+Cuong V. Nguyen, Tal Hassner, Matthias Seeger, Cedric Archambeau, 2020, LEEP: A New Measure to
+Evaluate Transferability of Learned Representations, arXiv 2002.12462, equations 1 and 2.
+
+    P(y, z) = 1/n sum_{i: y_i = y} p_i(z),   LEEP = 1/n sum_i log sum_z P(y_i | z) p_i(z)
+
+with p_i(z) the source classifier's probability of its class z.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.data import Labels, one_hot
+from ilk.ranking.contract import probabilities
+
+NAME = "LEEP"
+READS: Literal["source"] = "source"
+
+
+def score(p: NDArray[Any], y: Labels) -> float:
+    """Mean log probability, <= 0, of labels `y [n]` by source probabilities `p [n, z]`.
+
+    Raises:
+        NoLabels, InputError: As `probabilities` says.
+    """
+    p, y = probabilities(p, y)
+    joint = one_hot(y, int(y.max()) + 1).T @ p  # [k, z]
+    given = joint / np.maximum(joint.sum(0), np.finfo(float).tiny)
+    return float(np.mean(np.log(np.sum(given[y] * p, axis=1))))

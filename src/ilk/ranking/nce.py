@@ -1,0 +1,35 @@
+"""NCE: how much the network's own answers leave open of the labels.
+
+Anh T. Tran, Cuong V. Nguyen, Tal Hassner, 2019, Transferability and Hardness of Supervised
+Classification Tasks, arXiv 1908.08142, the negative conditional entropy
+
+    -H(Y | Z) = sum_{y, z} P(y, z) log P(y | z)
+
+with Z the class that the source classifier answers with, and P the shares among the rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import xlogy
+
+from ilk.data import Labels
+from ilk.ranking.contract import probabilities
+
+NAME = "NCE"
+READS: Literal["source"] = "source"
+
+
+def score(p: NDArray[Any], y: Labels) -> float:
+    """Negative entropy, <= 0 nats, of labels `y [n]` given the likeliest of `p [n, z]`.
+
+    Raises:
+        NoLabels, InputError: As `probabilities` says.
+    """
+    p, y = probabilities(p, y)
+    joint = np.zeros((int(y.max()) + 1, p.shape[1]))
+    np.add.at(joint, (y, p.argmax(1)), 1 / len(y))
+    return float(np.sum(xlogy(joint, joint)) - np.sum(xlogy(joint.sum(0), joint.sum(0))))

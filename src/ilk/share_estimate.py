@@ -1,0 +1,99 @@
+"""Shares of classes among images without labels, with all that tells how far to trust them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ilk.data import Labels
+from ilk.label_shift import (
+    Vector,
+    by_answers,
+    expectation_maximisation,
+    granted,
+    standard_error,
+)
+from ilk.metrics import Probabilities
+from ilk.shift_checks import benefit, gain, mean_answers, unexplained
+
+AT_WORST = 0.01  # of the answers, what following may cost
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Shares of classes among `n` images without labels.
+
+    Attributes:
+        learnt: Shares that the classifier's probabilities take for granted, `[k]`.
+        now: Estimated shares, `[k]`, above 0.
+        error: Standard error of each, `[k]`, of the images at hand and of the held-out rows that
+            `learnt` comes from; not of probabilities that are wrong.
+        by_answers: Shares by the confusion of hard answers, `[k]`, as a control.
+        gain: How much likelier an image is under shares estimated on others: mean, in nats, and
+            its standard error.
+        benefit: Change of the share of right answers among these images that following is worth:
+            what is expected of it, and its standard deviation.
+        unexplained: Share of the answers (half the absolute differences) that no shares of the
+            classes as they were learnt explain, and how much of it chance makes.
+        n: Number of images.
+    """
+
+    learnt: Vector
+    now: Vector
+    error: Vector
+    by_answers: Vector
+    gain: tuple[float, float]
+    benefit: tuple[float, float]
+    unexplained: tuple[float, float]
+    n: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether images are likelier under shares estimated on others, beyond chance."""
+        return self.gain[0] > 2 * self.gain[1]
+
+    @property
+    def safe(self) -> bool:
+        """Whether following costs no more than a point of accuracy, with two deviations to go."""
+        return self.benefit[0] - 2 * self.benefit[1] >= -AT_WORST
+
+    @property
+    def interval(self) -> tuple[Vector, Vector]:
+        """Ends of the 95 % interval of each share, `[k]` each."""
+        reach = 1.96 * self.error
+        return np.maximum(self.now - reach, 0.0), np.minimum(self.now + reach, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures."""
+        told = asdict(self)
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in told.items()}
+
+
+def estimate(
+    p: Probabilities, p_held: Probabilities, y_held: Labels, counts: Labels, seed: int = 0
+) -> Estimate:
+    """Shares among images of calibrated probabilities `p [n, k]`.
+
+    Args:
+        p_held: Probabilities of labelled rows that the model had not learnt from, `[m, k]`.
+        y_held: Their classes, `[m]`.
+        counts: Rows of each class that were learnt from, `[k]`.
+        seed: Of the folds, and of the draws that tell what chance does.
+    """
+    rng = np.random.default_rng(seed)
+    learnt = granted(p_held, y_held, counts)
+    now = expectation_maximisation(p, learnt)
+    error = standard_error(p, p_held, learnt, now)
+    by_class = mean_answers(p_held, y_held, len(counts))
+    return Estimate(
+        learnt,
+        now,
+        error,
+        by_answers(p, p_held, y_held, learnt),
+        gain(p, learnt, rng),
+        benefit(p, learnt, now, error, rng),
+        unexplained(p, p_held, y_held, by_class, rng),
+        len(p),
+    )

@@ -1,0 +1,81 @@
+"""The benchmark of normal-or-not runs small, and its figures mean what they say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ilk.bench import normal_or_not
+from ilk.bench.normal_or_not import World, _ends, _pseudo, _step, area
+from ilk.data import Data
+from ilk.errors import Unavailable
+
+
+def test_runs_small_and_settles_its_claims():
+    told = json.loads(json.dumps(normal_or_not.run(small=True)))
+    assert told["left out"] == []
+    curves, ends, alarms = told["tables"]
+    score = {row["method"]: row["score"]["mean"] for row in curves["scores"]}
+    assert score["GaussianAnomaly()"] > score["distance to the mean"]
+    assert all(0.5 < value <= 1 for value in score.values())
+    assert {c["row"] for t in told["tables"] for c in t["claims"]} == {"gaussian-ad-mvtec"}
+    assert {row["method"] for row in ends["scores"]} == {
+        "lowest axes",
+        "highest axes",
+        "random axes",
+    }
+    assert alarms["better"] == "lower"
+    assert told["false alarms"]["digits"]["5%"]["calibrated"]["mean"] < 0.15
+
+
+def test_the_area_is_how_often_an_odd_row_scores_higher():
+    rng = np.random.default_rng(0)
+    y, score = rng.integers(0, 2, 40), rng.standard_normal(40)
+    pairs = [b > a for a in score[y == 0] for b in score[y == 1]]
+    assert area(y, score) == pytest.approx(np.mean(pairs))
+
+
+def test_what_is_judged_was_not_learnt_and_pixels_follow_their_rows():
+    x = np.arange(60.0)[:, None]
+    data = Data(x, np.arange(60) % 3, ("a", "b", "c"))
+    step, learn, test = _step(World(data, ("b", "a"), pixels=x + 100), 1)
+    assert (step.train.x[:, 0] % 3 == 0).all()  # the second turn's class, a
+    assert not set(step.train.x[:, 0]) & set(step.test.x[:, 0])
+    np.testing.assert_array_equal(learn, step.train.x + 100)
+    np.testing.assert_array_equal(test, step.test.x + 100)
+    np.testing.assert_array_equal(step.test.y, step.test.x[:, 0] % 3 != 0)
+
+
+def test_only_letters_are_odd_where_there_are_letters():
+    data = Data(np.arange(40.0)[:, None], np.arange(40) % 4, ("a", "b", "c", "letter"))
+    step, _, _ = _step(World(data, ("a",)), 0)
+    assert set(step.test.x[step.test.y == 1, 0] % 4) == {3}
+
+
+def test_the_lowest_axes_are_where_normal_rows_differ_least():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 8)) * np.geomspace(1, 0.01, 8)
+    odd = x[:100] + np.array([0] * 6 + [0.2, 0.2])
+    train = Data(x[100:200], np.zeros(100, int), ("normal", "odd"))
+    test = Data(np.concatenate([x[200:], odd]), np.repeat([0, 1], 100), ("normal", "odd"))
+    from ilk.protocols import Step
+
+    told = _ends(Step(train, test, np.arange(200)), 0)
+    assert told["lowest axes"] > 0.95
+    assert told["highest axes"] < 0.7
+
+
+def test_the_pseudo_inverse_is_numpys():
+    rng = np.random.default_rng(0)
+    x, new = rng.standard_normal((6, 9)), rng.standard_normal((4, 9))
+    z = new - x.mean(0)
+    truth = np.einsum("ij,jk,ik->i", z, np.linalg.pinv(np.cov(x.T, bias=True)), z)
+    np.testing.assert_allclose(_pseudo(x, new) ** 2, truth, rtol=1e-6)
+
+
+def test_a_set_that_is_not_there_is_left_out(monkeypatch):
+    def gone():
+        raise Unavailable("no such data")
+
+    monkeypatch.setattr(normal_or_not, "WORLDS", {"digits": gone})
+    assert normal_or_not.run(small=True)["left out"] == ["digits: no such data"]

@@ -1,0 +1,267 @@
+"""Shares of classes among rows without labels: true where they can be, else not followed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from ilk.bench._saved import Material
+from ilk.classifier import load
+from ilk.data import Data
+from ilk.errors import InputError
+from ilk.following import doubt, follow
+from ilk.growing import grow
+from ilk.label_shift import by_answers, expectation_maximisation, granted
+from ilk.methods.gda import GDA
+from ilk.share_estimate import estimate
+from ilk.shift_checks import benefit
+from ilk.trust.conformal import Sets
+from ilk.trust.shares import Shares
+
+LEARNT, NOW = np.array([0.6, 0.3, 0.1]), np.array([0.1, 0.25, 0.65])
+
+
+def posterior(x, shares):
+    """What Bayes' rule says of rows of the world below."""
+    like = np.exp(-0.5 * (x[:, None] - np.array([-1.5, 0.0, 1.5])) ** 2) * shares
+    return like / like.sum(1, keepdims=True)
+
+
+def draw(shares, n, seed):
+    """Three Gaussians on a line."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(3, n, p=shares)
+    return rng.standard_normal(n) + np.array([-1.5, 0.0, 1.5])[y], y
+
+
+def table(shares, n, seed):
+    """The same as features of two columns, the second of noise."""
+    x, y = draw(shares, n, seed)
+    noise = np.random.default_rng(seed + 1000).standard_normal(n)
+    return Data(np.column_stack([x, noise]).astype(np.float32), y, ("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return Material.of(table(LEARNT, 600, 0)).learnt(GDA())
+
+
+def test_the_shares_are_the_likeliest():
+    x, _ = draw(NOW, 300, 1)
+    p = posterior(x, LEARNT)
+
+    def loss(z):
+        s = np.exp(z - z.max())
+        s /= s.sum()
+        return -np.log(p @ (s / LEARNT)).sum() - np.log(s).sum()  # one row more of each class
+
+    z = minimize(loss, np.zeros(3), tol=1e-12).x
+    want = np.exp(z) / np.exp(z).sum()
+    np.testing.assert_allclose(expectation_maximisation(p, LEARNT), want, atol=1e-4)
+
+
+def test_true_shares_are_found_and_the_intervals_hold_them():
+    inside = []
+    for seed in range(30):
+        x, _ = draw(NOW, 400, seed)
+        held, y_held = draw(LEARNT, 400, 500 + seed)
+        counts = np.bincount(y_held, minlength=3)
+        found = estimate(posterior(x, LEARNT), posterior(held, LEARNT), y_held, counts)
+        low, high = found.interval
+        inside.append((low <= NOW) & (high >= NOW))
+        assert abs(found.now - NOW).sum() / 2 < 0.3
+        assert abs(found.by_answers - NOW).sum() / 2 < 0.5
+    assert 0.88 < np.mean(inside) <= 1.0
+
+
+def test_the_standard_error_is_the_spread_over_draws():
+    """Of the images and of the held-out rows together."""
+    found = []
+    for seed in range(60):
+        x, _ = draw(NOW, 200, seed)
+        held, y_held = draw(LEARNT, 150, 5000 + seed)
+        counts = np.bincount(y_held, minlength=3)
+        one = estimate(posterior(x, LEARNT), posterior(held, LEARNT), y_held, counts)
+        found.append((one.now, one.error))
+    now, error = map(np.array, zip(*found, strict=True))
+    np.testing.assert_allclose(np.median(error, axis=0), now.std(0), rtol=0.35)
+
+
+def test_nothing_moves_where_nothing_has_changed():
+    """However the probabilities lean: what they take for granted is their own mean."""
+    x, y = draw(LEARNT, 500, 2)
+    leaning = posterior(x, LEARNT) * np.array([3.0, 1.0, 1.0])
+    leaning /= leaning.sum(1, keepdims=True)
+    learnt = granted(leaning, y, np.bincount(y, minlength=3))
+    np.testing.assert_allclose(learnt, leaning.mean(0), atol=1e-9)
+    np.testing.assert_allclose(
+        expectation_maximisation(leaning, learnt, each=0.0), learnt, atol=1e-5
+    )
+
+
+def test_classes_weigh_as_they_were_learnt_whichever_rows_were_kept():
+    p = np.array([[0.9, 0.1]] * 5 + [[0.2, 0.8]] * 5)
+    y = np.repeat([0, 1], 5)
+    np.testing.assert_allclose(granted(p, y, np.array([900, 100])), [0.83, 0.17])
+    assert granted(p[:0], y[:0], np.array([8, 0])).min() > 0
+
+
+def test_hard_answers_are_undone_by_their_confusion():
+    confusion = np.array([[0.8, 0.1], [0.2, 0.9]])  # answer by class
+    y = np.repeat([0, 1], 100)
+    answers = np.concatenate([np.arange(100) >= 80, np.arange(100) >= 10]).astype(int)
+    held = np.eye(2)[answers]
+    target = np.eye(2)[np.repeat([0, 1], np.round(1000 * confusion @ [0.3, 0.7]).astype(int))]
+    found = by_answers(target, held, y, np.array([0.5, 0.5]))
+    np.testing.assert_allclose(found, [0.3, 0.7], atol=1e-9)
+
+
+def test_corrected_probabilities_are_those_of_bayes():
+    x, _ = draw(NOW, 50, 3)
+    got = Shares(LEARNT, NOW).corrected(posterior(x, LEARNT))
+    np.testing.assert_allclose(got, posterior(x, NOW))
+
+
+def test_following_raises_accuracy_and_keeps_the_promise_of_the_sets(fitted, tmp_path):
+    stream, test = table(NOW, 600, 11), table(NOW, 3000, 12)
+    followed, found = follow(fitted, stream.x)
+    assert found.changed
+    before, after = fitted.judge(test.x), followed.judge(test.x)
+
+    def right(judged):
+        return np.mean(judged.probabilities.argmax(1) == test.y)
+
+    best = np.mean(posterior(test.x[:, 0].astype(float), NOW).argmax(1) == test.y)
+    assert right(after) > right(before) + 0.1
+    assert right(after) > best - 0.02
+    rows = np.arange(len(test))
+    assert before.sets[rows, test.y].mean() < 0.85
+    assert abs(after.sets[rows, test.y].mean() - 0.9) < 0.06
+    kept, p = followed.kept, followed.probabilities(followed.kept.logits)
+    weights = (found.now / found.learnt)[kept.y]
+    want = Sets.fit(p, kept.y, 0.9, kept.distance, weights)
+    assert (followed.sets.threshold, followed.sets.tie) == (want.threshold, want.tie)
+    again = load(followed.save(tmp_path / "adapted"))
+    np.testing.assert_array_equal(again.judge(test.x).probabilities, after.probabilities)
+    assert again.about["followed"]["followed"] is True
+    assert again.about["thresholds"]["set"] == followed.sets.threshold
+
+
+def test_shares_are_always_of_the_images_at_hand(fitted):
+    """Not of what was followed before: back among images as learnt, it answers as learnt."""
+    there, _ = follow(fitted, table(NOW, 600, 11).x)
+    back, found = follow(there, table(LEARNT, 600, 13).x)
+    test = table(LEARNT, 500, 14)
+    assert not found.changed
+    assert back.shares is None
+    np.testing.assert_array_equal(
+        back.judge(test.x).probabilities, fitted.judge(test.x).probabilities
+    )
+    assert back.sets.threshold == pytest.approx(fitted.sets.threshold, abs=0.01)
+    assert back.about["followed"]["followed"] is False
+
+
+def test_from_one_stream_to_the_next_is_as_from_the_start(fitted):
+    there, _ = follow(fitted, table(NOW, 600, 11).x)
+    next_stream = table(np.array([0.2, 0.7, 0.1]), 600, 16)
+    by_way, straight = follow(there, next_stream.x)[0], follow(fitted, next_stream.x)[0]
+    assert straight.shares is not None
+    np.testing.assert_array_equal(
+        by_way.judge(next_stream.x).probabilities, straight.judge(next_stream.x).probabilities
+    )
+
+
+def test_the_benefit_is_what_following_brings():
+    """Over many streams: its mean, and its deviation about that."""
+    brought, told = [], []
+    for seed in range(150):
+        x, y = draw(NOW, 150, 9000 + seed)
+        p = posterior(x, LEARNT)
+        now = expectation_maximisation(p, LEARNT)
+        right = (p * now / LEARNT).argmax(1) == y
+        brought.append(np.mean(right) - np.mean(p.argmax(1) == y))
+        told.append(benefit(p, LEARNT, now, np.zeros(3), np.random.default_rng(seed)))
+    expected, deviation = np.array(told).T
+    assert np.mean(brought) == pytest.approx(expected.mean(), abs=0.012)
+    assert np.std(brought - expected) == pytest.approx(np.mean(deviation), rel=0.3)
+
+
+def test_a_few_images_are_followed_only_where_that_pays_for_certain(fitted):
+    mild = follow(fitted, table(np.array([0.5, 0.3, 0.2]), 60, 21).x)
+    assert mild[0].shares is None
+    strong = follow(fitted, table(NOW, 400, 22).x)
+    assert strong[1].safe
+    assert strong[0].shares is not None
+
+
+def test_a_follower_can_grow_and_keeps_the_ratios(fitted):
+    followed, _ = follow(fitted, table(NOW, 600, 11).x)
+    rng = np.random.default_rng(0)
+    owls = Data(
+        (rng.standard_normal((80, 2)) + np.array([0, 8])).astype(np.float32),
+        np.zeros(80, int),
+        ("owl",),
+    )
+    grown, _ = grow(followed, owls)
+    ratio = grown.shares.ratio
+    np.testing.assert_allclose(ratio[:3] / ratio[3], followed.shares.ratio)
+    assert (grown.judge(owls.x).probabilities.argmax(1) == 3).mean() > 0.95
+    test = table(NOW, 500, 15)
+    same = grown.judge(test.x).probabilities.argmax(1) == followed.judge(
+        test.x
+    ).probabilities.argmax(1)
+    assert same.mean() > 0.97
+
+
+def spoilt(kind):
+    """Streams that are not a matter of shares alone."""
+    rng = np.random.default_rng(0)
+    return {
+        "too few": table(NOW, 12, 4).x,
+        "one class": table(np.array([0.0, 0.0, 1.0]), 300, 4).x,
+        "strangers": (table(NOW, 300, 4).x + np.array([0, 30])).astype(np.float32),
+        "too clear": np.column_stack([np.tile([-3, 3], 150), rng.standard_normal(300)]).astype(
+            "f4"
+        ),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("too few", "12 images are too few"),
+        ("one class", "nearly all images look like 'c'"),
+        ("strangers", "like nothing that was learnt"),
+        ("too clear", "of the answers fit no shares"),
+    ],
+)
+def test_what_is_no_change_of_shares_is_not_followed_unless_told(fitted, kind, says):
+    with pytest.raises(InputError, match=says):
+        follow(fitted, spoilt(kind))
+    anyway, found = follow(fitted, spoilt(kind), anyway=True)
+    assert anyway.shares is not None
+    assert found.now.min() > 0
+
+
+def test_bad_input_is_one_sentence(fitted):
+    with pytest.raises(InputError, match="no image to tell the shares from"):
+        follow(fitted, np.zeros((0, 2), np.float32))
+    with pytest.raises(InputError, match="come from another encoder"):
+        follow(fitted, np.zeros((50, 7), np.float32))
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="in which shares"):
+        follow(replace(fitted, kept=None), np.zeros((50, 2), np.float32))
+
+
+def test_true_shifts_are_hardly_ever_doubted(fitted):
+    doubted = 0
+    rng = np.random.default_rng(8)
+    for seed in range(30):
+        stream = table(rng.dirichlet(np.full(3, 2.0)), 200, 700 + seed)
+        p = fitted.judge(stream.x).probabilities
+        held = fitted.probabilities(fitted.kept.logits)
+        found = estimate(p, held, fitted.kept.y, fitted.kept.counts)
+        doubted += bool(doubt(found, 0, 0.05, fitted.classes))
+    assert doubted <= 2

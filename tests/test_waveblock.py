@@ -1,0 +1,188 @@
+"""Waves against loops, mutual teaching against its formula, and two networks on small digits."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from ilk.data import Data
+from ilk.errors import InputError, NoLabels
+from ilk.methods import waveblock
+from ilk.methods.waveblock import TwoNetworks, WaveBlock, _grouped
+from ilk.mutual import Pair, mutual
+from ilk.train import Batch
+from ilk.waves import Waved, wave
+
+SHORT = WaveBlock(rounds=1)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images(n=240, bare=80):
+    """Digits on 16 x 16 pixels; the last `bare` have no label."""
+    bunch = load_digits(n_class=4)
+    rows = np.random.default_rng(0).permutation(len(bunch.target))[:n]
+    x = np.kron(bunch.images[rows] / 16, np.ones((1, 2, 2))).astype(np.float32)[:, None]
+    y = bunch.target[rows].copy()
+    told = np.where(np.arange(n) >= n - bare, -1, y)
+    return Data(x, told, tuple("0123")), y
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    data, y = images()
+    return SHORT.fit(data), data, y
+
+
+@pytest.mark.parametrize(("height", "ratio"), [(14, 0.3), (7, 0.3), (7, 0.0), (7, 1.0)])
+def test_a_wave_scales_all_rows_but_a_stripe_that_may_lie_anywhere(height, ratio):
+    x, starts = torch.randn(3, 4, height, 5), set()
+    for seed in range(200):
+        out = wave(x, ratio, 1.5, generator(seed)) / x
+        rows = out[0, 0, :, 0]
+        torch.testing.assert_close(out, rows[None, None, :, None].expand_as(out))
+        kept = [i for i, r in enumerate(rows) if abs(float(r) - 1) < 1e-5]
+        assert len(kept) == round(ratio * height)
+        assert kept == list(range(kept[0], kept[0] + len(kept))) if kept else True
+        assert all(abs(float(rows[i]) - 1.5) < 1e-5 for i in range(height) if i not in kept)
+        starts |= set(kept[:1])
+    stripe = round(ratio * height)
+    assert starts == (set(range(height - stripe + 1)) if stripe else set())
+
+
+def test_waves_are_there_only_while_it_learns():
+    torch.manual_seed(0)
+    net, x = Waved(1, 3), torch.randn(6, 1, 16, 16)
+    assert torch.equal(net(x), net(x))
+    assert not torch.equal(net(x), net(x, generator()))
+    assert torch.equal(net(x, generator(1)), net(x, generator(1)))
+    assert not torch.equal(net(x, generator(1)), net(x, generator(5)))
+    net.factor = 1.0
+    assert torch.equal(net(x), net(x, generator()))
+
+
+def test_a_network_takes_up_the_larger_scale_of_its_maps():
+    torch.manual_seed(0)
+    net, x = Waved(1, 3, attention=False), torch.randn(6, 1, 16, 16)
+    net.ratio, net.factor = 0.0, 50.0  # all of each map, on its way into a convolution and a norm
+    with torch.no_grad():
+        for layer in net.layers:
+            layer.bias.zero_()
+    torch.testing.assert_close(net(x), net(x, generator()), rtol=1e-2, atol=1e-3)
+
+
+def pair():
+    torch.manual_seed(0)
+    made = Pair(lambda: Waved(1, 3, factor=1.0), momentum=0.9)
+    with torch.no_grad():
+        for mean in made.means.parameters():
+            mean.add_(0.1 * torch.randn(mean.shape, generator=generator(3)))
+    return made
+
+
+def test_means_follow_the_networks():
+    made = pair()
+    before = [m.clone() for m in made.means.parameters()]
+    made.follow()
+    for now, was, net in zip(made.means.parameters(), before, made.nets.parameters(), strict=True):
+        torch.testing.assert_close(now, 0.9 * was + 0.1 * net.detach())
+    assert not any(p.requires_grad for p in made.means.parameters())
+    one, two = (torch.nn.utils.parameters_to_vector(net.parameters()) for net in made.nets)
+    assert not torch.equal(one, two)
+
+
+def test_each_learns_from_labels_and_from_the_mean_of_the_other():
+    made, x, y = pair(), torch.randn(5, 1, 16, 16), torch.tensor([0, 2, -1, 1, -1])
+    loss = mutual(0.3)(made, Batch(x, y), generator())  # the means move first
+    with torch.no_grad():
+        z = [net(x).double().log_softmax(1) for net in made.nets]
+        m = [mean(x).double().softmax(1) for mean in made.means]
+    total = 0.0
+    for i in range(2):
+        total += 0.7 * np.mean([-float(z[i][r, y[r]]) for r in (0, 1, 3)])
+        total += 0.3 * np.mean([-float((m[1 - i][r] * z[i][r]).sum()) for r in range(5)])
+    assert loss.item() == pytest.approx(total, rel=1e-5)
+
+
+def test_without_teaching_the_two_know_nothing_of_each_other():
+    def slope(scale):
+        made = pair()
+        with torch.no_grad():
+            for p in made.nets[1].parameters():
+                p.mul_(scale)
+        batch = Batch(torch.ones(4, 1, 16, 16), torch.tensor([0, 1, 2, 0]))
+        mutual(0.0)(made, batch, generator()).backward()
+        return made.nets[0].outer.weight.grad
+
+    assert torch.equal(slope(1.0), slope(2.0))
+
+
+def test_it_names_rows_that_had_no_label(fitted):
+    model, data, y = fitted
+    bare = data.y < 0
+    assert np.mean(model.logits(data.x).argmax(1)[bare] == y[bare]) > 0.9
+    assert 0 <= model.apart(data.x) < 0.3
+
+
+def test_the_answer_is_the_mean_of_both(fitted):
+    model, data, _ = fitted
+    each = np.exp(model.each(data.x))
+    np.testing.assert_allclose(each.sum(2), 1, atol=1e-6)
+    np.testing.assert_allclose(np.exp(model.logits(data.x)), each.mean(0), atol=1e-9)
+    one, two = each.argmax(2)
+    assert model.apart(data.x) == np.mean(one != two)
+    assert model.features(data.x).shape == (2, 240, 288)
+
+
+def test_a_row_is_judged_alone_and_the_model_is_arrays(fitted):
+    model, data, _ = fitted
+    alone = np.concatenate([model.logits(data.x[i : i + 1]) for i in range(10)])
+    np.testing.assert_allclose(alone, model.logits(data.x)[:10], atol=1e-4)
+    again = TwoNetworks(**{f.name: getattr(model, f.name) for f in fields(model)})
+    np.testing.assert_array_equal(again.logits(data.x), model.logits(data.x))
+    assert model.logits(data.x[:0]).shape == (0, 4)
+
+
+def test_the_same_seed_gives_the_same_model_and_an_unseen_class_no_answer(monkeypatch):
+    monkeypatch.setattr(waveblock, "LEAST", 5)
+    data, _ = images(60, 20)
+    part = replace(data, y=np.where(data.y == 2, -1, data.y))
+    kept = data.x.copy()
+    torch.manual_seed(1)
+    first = SHORT.fit(part)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(first.weights, SHORT.fit(part).weights)
+    np.testing.assert_array_equal(data.x, kept)
+    logits = first.logits(data.x)
+    assert np.isneginf(logits[:, 2]).all()
+    assert np.isfinite(np.delete(logits, 2, axis=1)).all()
+
+
+def test_groups_get_the_name_of_the_source_class_that_they_grow_from():
+    torch.manual_seed(0)
+    made = Pair(lambda: Waved(1, 3))
+    rng = np.random.default_rng(0)
+    prints = rng.standard_normal((3, 1, 16, 16))
+    y = rng.integers(0, 3, 90)
+    x = (prints[y] + 0.3 * rng.standard_normal((90, 1, 16, 16))).astype(np.float32)
+    told = np.where(np.arange(90) < 30, y, -1)
+    np.testing.assert_array_equal(_grouped(made, Data(x, told, ("a", "b", "c"))), y)
+
+
+def test_what_is_no_image_is_refused_in_words():
+    flat = Data(np.zeros((4, 256), np.float32), [0, 1, 0, 1], ("a", "b"))
+    with pytest.raises(InputError, match=r"reads images \[n, channels, height, width\]"):
+        WaveBlock().fit(flat)
+    tiny = replace(flat, x=np.zeros((4, 1, 8, 8), np.float32))
+    with pytest.raises(InputError, match="12 pixels or more"):
+        WaveBlock().fit(tiny)
+    with pytest.raises(NoLabels, match="WaveBlock learns from labels and there are none"):
+        WaveBlock().fit(replace(flat, y=np.full(4, -1)))
+    with pytest.raises(ValueError, match="ratio is 2"):
+        WaveBlock(ratio=2)
+    with pytest.raises(ValueError, match="factor is 0"):
+        WaveBlock(factor=0)
