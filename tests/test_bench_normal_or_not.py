@@ -73,6 +73,29 @@ def test_the_pseudo_inverse_is_numpys():
     np.testing.assert_allclose(_pseudo(x, new) ** 2, truth, rtol=1e-6)
 
 
+def test_the_network_is_taught_every_class_that_nobody_is_asked_about(monkeypatch):
+    rng = np.random.default_rng(0)
+    sets = {
+        part: Data(
+            rng.random((n, 784)).astype(np.float32), np.arange(n) * 10 // n, tuple("0123456789")
+        )
+        for part, n in (("train", 6000), ("test", 200))
+    }
+    seen = []
+
+    def taught(data, steps):
+        seen.append(data)
+
+    monkeypatch.setattr(normal_or_not, "taught", taught)
+    monkeypatch.setattr(normal_or_not, "seen_by", lambda _net, x: x[:, :3])
+    monkeypatch.setattr(normal_or_not, "TAUGHT", 400)
+    world = normal_or_not._taught(sets.__getitem__)
+    assert (seen[0].counts()[5:] > 50).all()
+    assert seen[0].counts()[:5].sum() == 0
+    assert world.data.y.max() == 4
+    np.testing.assert_array_equal(world.data.x, world.pixels[:, :3])
+
+
 def test_a_set_that_is_not_there_is_left_out(monkeypatch):
     def gone():
         raise Unavailable("no such data")

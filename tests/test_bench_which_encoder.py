@@ -18,6 +18,7 @@ from ilk.bench.which_encoder import (
     _table,
     _times,
     _weights,
+    drawn,
     seen_by,
     taught,
 )
@@ -62,6 +63,14 @@ def test_figures_are_of_rows_that_nothing_was_fitted_on(pictures, monkeypatch):
     assert 0.4 < got["fine-tuned"][0] <= 1
     assert got["frozen"][1] > 0.9
     assert _figures(encoders, pictures, 0)["frozen"] == got["frozen"]
+
+
+def test_rows_to_teach_with_are_of_every_class_and_never_a_targets():
+    data = Data(np.arange(600.0)[:, None], np.repeat(np.arange(6), 100), tuple("abcdef"))
+    source, target = drawn(data, 90), drawn(data, -90)
+    assert source.counts().min() > 5
+    assert len(source) == 90
+    assert sorted([*source.x[:, 0], *target.x[:, 0]]) == list(range(600))
 
 
 def test_weights_are_counted_up_to_the_features():

@@ -150,7 +150,7 @@ def test_a_class_with_more_rows_is_herded_anew_from_both():
     data = draw()
     head = grown_head(data.only("ab"))
     kept = remembered(head, *remembering(head, data.only("ab").rows(np.arange(20)), 8))
-    rows, owners = remembering(head, data.only("a"), 20, kept)
+    _, owners = remembering(head, data.only("a"), 20, kept)
     assert np.sum(owners == 0) == 10
     assert np.sum(owners == 1) == len(kept.exemplars[kept.owners == 1])
 
@@ -184,7 +184,8 @@ def test_distillation_is_least_where_the_answers_are_kept():
     assert float(distilled(told, told)) == pytest.approx(-np.mean(np.sum(p * np.log(p), axis=1)))
     other = told + torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
     want = -np.mean(np.sum(p * log_softmax(other.numpy() / 2, axis=1), axis=1))
-    assert float(distilled(other, told)) == pytest.approx(want) > float(distilled(told, told))
+    assert float(distilled(other, told)) == pytest.approx(want)
+    assert want > float(distilled(told, told))
     assert float(distilled(told + 5, told)) == pytest.approx(float(distilled(told, told)))
 
 
@@ -286,7 +287,7 @@ def test_a_models_head_forgets_and_all_rows_together_do_not():
     steps = list(class_tasks(data, test, [3, 2], seed=0))
     method = FineTuning(hidden=16, steps=60)
     gone, kept = learn(method, steps)[-1], learn(method, steps, joint=True)[-1]
-    assert gone.old < 0.5 < 0.8 < kept.old
+    assert gone.old < 0.4 < 0.7 < kept.old
 
 
 def test_a_class_in_few_numbers_keeps_every_mean_and_variance():

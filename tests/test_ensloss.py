@@ -93,6 +93,18 @@ def test_it_learns_a_real_table_and_its_probabilities_are_worth_having():
     assert log_loss(test.y, softmax(logits, axis=1)) < best + 0.03
 
 
+def test_a_head_that_learnt_noise_by_heart_does_not_boast():
+    rng = np.random.default_rng(2)
+    y = np.arange(900) % 2
+    x = rng.standard_normal((900, 10)).astype(np.float32)
+    x[:, 0] += 1.2 * y  # the best rule errs on a quarter
+    data = Data(x, y, ("a", "b"))
+    train, test = data.rows(np.arange(100)), data.rows(np.arange(100, 900))
+    logits = EnsLoss().fit(train).logits(test.x)
+    assert log_loss(test.y, softmax(logits, axis=1)) < np.log(2)
+    assert log_loss(test.y, softmax(EnsLoss()._learnt(train).logits(test.x), axis=1)) > 0.8
+
+
 @pytest.mark.parametrize(
     ("given", "words"), [({"power": -0.1}, "power is -0.1"), ({"hidden": 0}, "hidden is 0")]
 )

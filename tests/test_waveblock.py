@@ -35,16 +35,18 @@ def images(n=240, bare=80):
 @pytest.fixture(scope="module")
 def fitted():
     data, y = images()
-    return SHORT.fit(data), data, y
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waveblock, "LEAST", 30)
+        return SHORT.fit(data), data, y
 
 
 @pytest.mark.parametrize(("height", "ratio"), [(14, 0.3), (7, 0.3), (7, 0.0), (7, 1.0)])
 def test_a_wave_scales_all_rows_but_a_stripe_that_may_lie_anywhere(height, ratio):
-    x, starts = torch.randn(3, 4, height, 5), set()
-    for seed in range(200):
+    x, starts = torch.full((3, 4, height, 5), -2.0), set()
+    for seed in range(80):
         out = wave(x, ratio, 1.5, generator(seed)) / x
         rows = out[0, 0, :, 0]
-        torch.testing.assert_close(out, rows[None, None, :, None].expand_as(out))
+        assert torch.equal(out, rows[None, None, :, None].expand_as(out))
         kept = [i for i, r in enumerate(rows) if abs(float(r) - 1) < 1e-5]
         assert len(kept) == round(ratio * height)
         assert kept == list(range(kept[0], kept[0] + len(kept))) if kept else True

@@ -63,7 +63,7 @@ def fit(
     check(plan.device)
     plan = _named(images, plan, held)
     named = divide(images, plan).classes
-    encoders = _encoders(images, plan, Among(named, plan.prompts, held), say)
+    encoders = asked_encoders(images, plan, Among(named, plan.prompts, held), say)
     if plan.descriptions and not any(isinstance(e, EmbedsText) for e in encoders):
         raise InputError(
             "descriptions can only be read by an encoder that reads text; add --encoder clip/NAME"
@@ -72,10 +72,10 @@ def fit(
     parts = divide(images, plan)
     if parts.classes != named:  # all files of a class were broken: nobody chooses it any more
         among = Among(parts.classes, plan.prompts, held)
-        encoders = _encoders(images, plan, among, lambda _line: None)
+        encoders = asked_encoders(images, plan, among, lambda _line: None)
         images = images.refuse(fill(images, encoders, held, progress=progress))
-    tables = {e.name: _table(e, parts, plan, held) for e in encoders}
-    tried = {e.name: _methods(e, plan, labels=bool(parts.train)) for e in encoders}
+    tables = {e.name: features_table(e, parts, plan, held) for e in encoders}
+    tried = {e.name: tried_methods(e, plan, labels=bool(parts.train)) for e in encoders}
     if parts.train:
         board = evaluate.leaderboard(
             tables,
@@ -96,7 +96,7 @@ def fit(
     return finish(work, held)
 
 
-def _encoders(images: Images, plan: Plan, among: Among, say: Say) -> list[Embeds]:
+def asked_encoders(images: Images, plan: Plan, among: Among, say: Say) -> list[Embeds]:
     """The encoders asked for, or the good ones that can be had, which is said in one line."""
     found: list[Embeds] = []
     for name in dict.fromkeys(plan.encoders or ("default",)):
@@ -147,7 +147,7 @@ def _unfair(encoders: list[Embeds], parts: Parts) -> dict[str, NDArray[np.bool_]
     return {e.name: ~e.fair(digests) for e in encoders if isinstance(e, ScoresClasses)}
 
 
-def _table(encoder: Embeds, parts: Parts, plan: Plan, store: Store) -> Data:
+def features_table(encoder: Embeds, parts: Parts, plan: Plan, store: Store) -> Data:
     """What learns, as this encoder sees it: labelled rows first, then those without a label."""
     rows = parts.train + parts.unlabelled
     x = store.get(encoder.space, [row.digest for row in rows])
@@ -169,7 +169,7 @@ def _hints(encoder: EmbedsText, parts: Parts, plan: Plan) -> Features:
     return np.asarray(unit, np.float32)
 
 
-def _methods(encoder: Embeds, plan: Plan, *, labels: bool) -> list[Method]:
+def tried_methods(encoder: Embeds, plan: Plan, *, labels: bool) -> list[Method]:
     """What is tried on `encoder`: the methods asked for, or the board's, as far as they apply."""
     asked: list[Method]
     if plan.methods:

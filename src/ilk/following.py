@@ -62,7 +62,7 @@ def follow(
     if why and not anyway:
         raise InputError(f"{why}; the model is left as it is, unless you pass --anyway")
     to_follow = found.changed and found.safe
-    shares = Shares(found.learnt, found.now) if to_follow or anyway else None
+    shares = Shares(found.learnt, found.to_follow) if to_follow or anyway else None
     followed = replace(classifier, shares=shares, evidence=None)
     followed = replace(followed, sets=_sets(followed))
     return replace(followed, about=_about(followed, found)), found

@@ -18,6 +18,7 @@ from ilk.label_shift import (
 from ilk.metrics import Probabilities
 from ilk.shift_checks import benefit, gain, mean_answers, unexplained
 
+REACH = 1.96  # standard errors to the end of a 95 % interval
 AT_WORST = 0.01  # of the answers, what following may cost
 
 
@@ -30,11 +31,13 @@ class Estimate:
         now: Estimated shares, `[k]`, above 0.
         error: Standard error of each, `[k]`, of the images at hand and of the held-out rows that
             `learnt` comes from; not of probabilities that are wrong.
+        to_follow: Shares that are safe to follow, `[k]`: of each 95 % interval the point nearest to
+            what was learnt, scaled to sum to 1. A share moves only as far as is certain.
         by_answers: Shares by the confusion of hard answers, `[k]`, as a control.
         gain: How much likelier an image is under shares estimated on others: mean, in nats, and
             its standard error.
         benefit: Change of the share of right answers among these images that following is worth:
-            what is expected of it, and its standard deviation.
+            what held-out rows let expect, and its standard deviation.
         unexplained: Share of the answers (half the absolute differences) that no shares of the
             classes as they were learnt explain, and how much of it chance makes.
         n: Number of images.
@@ -43,6 +46,7 @@ class Estimate:
     learnt: Vector
     now: Vector
     error: Vector
+    to_follow: Vector
     by_answers: Vector
     gain: tuple[float, float]
     benefit: tuple[float, float]
@@ -62,7 +66,7 @@ class Estimate:
     @property
     def interval(self) -> tuple[Vector, Vector]:
         """Ends of the 95 % interval of each share, `[k]` each."""
-        reach = 1.96 * self.error
+        reach = REACH * self.error
         return np.maximum(self.now - reach, 0.0), np.minimum(self.now + reach, 1.0)
 
     def to_json(self) -> dict[str, Any]:
@@ -86,14 +90,17 @@ def estimate(
     learnt = granted(p_held, y_held, counts)
     now = expectation_maximisation(p, learnt)
     error = standard_error(p, p_held, learnt, now)
+    near = np.clip(learnt, now - REACH * error, now + REACH * error)
+    ratio = near / near.sum() / learnt
     by_class = mean_answers(p_held, y_held, len(counts))
     return Estimate(
         learnt,
         now,
         error,
+        ratio * learnt,
         by_answers(p, p_held, y_held, learnt),
         gain(p, learnt, rng),
-        benefit(p, learnt, now, error, rng),
+        benefit(p, (p_held, y_held), ratio, now, error),
         unexplained(p, p_held, y_held, by_class, rng),
         len(p),
     )

@@ -31,24 +31,34 @@ def gain(p: Probabilities, learnt: Vector, rng: np.random.Generator) -> tuple[fl
 
 
 def benefit(
-    p: Probabilities, learnt: Vector, now: Vector, error: Vector, rng: np.random.Generator
+    p: Probabilities,
+    held: tuple[Probabilities, Labels],
+    ratio: Vector,
+    now: Vector,
+    error: Vector,
 ) -> tuple[float, float]:
-    """What answers under `now` are worth beside those as learnt, if the probabilities are true.
+    """Change of the share of right answers by following: expected, and its standard deviation.
 
-    A changed answer that has probability b, where the old one has a, wins 1 with b and loses 1 with
-    a. The shares that these are said under are drawn from around `now`, as far as it is not known.
+    What is expected comes from the labels of held-out rows (`held`: their probabilities and
+    classes), class by class, weighed by the shares `now [k]`, and not from probabilities, which are
+    what may be wrong. The deviation is that of the held-out rows (with one changed answer more,
+    spread over the classes, for what so few cannot show), of the shares with their `error [k]`, and
+    of the images: each changed answer is won or lost.
+
+    Args:
+        ratio: What probabilities are multiplied by, `[k]`.
     """
-    then, after = p.argmax(1), (p * (now / learnt)).argmax(1)
-    changed = p[then != after]
-    then, after, rows = then[then != after], after[then != after], np.arange(len(changed))
-    means, within = [], []
-    for _ in range(TRIES):
-        q = changed * (np.maximum(now + error * rng.standard_normal(len(now)), 1e-6) / learnt)
-        q /= q.sum(1, keepdims=True)
-        win, lose = q[rows, after], q[rows, then]
-        means.append(np.sum(win - lose) / len(p))
-        within.append(np.sum(win + lose - (win - lose) ** 2) / len(p) ** 2)
-    return float(np.mean(means)), float(np.sqrt(np.mean(within) + np.var(means)))
+    p_held, y_held = held
+    k = len(now)
+    was, will = p_held.argmax(1), (p_held * ratio).argmax(1)
+    won = (will == y_held).astype(np.float64) - (was == y_held)
+    counts = np.bincount(y_held, minlength=k)
+    mean = np.bincount(y_held, won, k) / np.maximum(counts, 1)
+    square = np.bincount(y_held, (won - mean[y_held]) ** 2, k)
+    doubt = (square + 1 / k) / (counts + 1) ** 2
+    changed = float(np.mean(p.argmax(1) != (p * ratio).argmax(1)))
+    variance = now**2 @ doubt + error**2 @ mean**2 + changed / len(p)
+    return float(now @ mean), float(np.sqrt(variance))
 
 
 def mean_answers(p_held: Probabilities, y_held: Labels, k: int) -> Matrix:

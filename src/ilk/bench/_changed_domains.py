@@ -43,7 +43,7 @@ def domains(tables: list[Any], _drops: Any, seeds: range, small: bool) -> None:
 
 
 def _turned_digits(rng: np.random.Generator) -> Data:
-    return many_angles(drawn(_sets.digits(), 600, rng), (0.0, 25.0, 50.0), features=False)
+    return many_angles(drawn(_sets.digits(), 450, rng), (0.0, 20.0, 40.0), features=False)
 
 
 def _angled(rng: np.random.Generator) -> Data:

@@ -115,7 +115,7 @@ def pairs(tables: list[Any], _drops: Any, seeds: range, small: bool) -> None:
 
 
 def _couples(small: bool) -> dict[str, WaveBlock]:
-    rounds = 1 if small else 3
+    rounds = 0 if small else 3
     return {
         "WaveBlock": WaveBlock(rounds=rounds),
         "mutual teaching": WaveBlock(rounds=rounds, factor=1.0),

@@ -118,7 +118,9 @@ def verdicts() -> tuple[Labels, Labels]:
     """Rows of `cifar("test")` that people looked at as suspected label errors, and what they found.
 
     Returns:
-        rows `[275]`, and 1 where most of five people did not choose the given label, else 0.
+        rows `[275]`, and 1 where more of five people chose another label or none than the given one
+        or both, else 0: 37. (The published count of errors, 54, is of those whose label fewer than
+        three people kept.)
     """
     held = shared("data", "cleanlab_label_errors", "cifar10_test_set_original_labels.npy")
     place = np.argsort(canonical(np.load(held)))  # canonical index -> row

@@ -31,7 +31,7 @@ from torch.nn import functional
 from ilk.axes import principal
 from ilk.bench import _sets, spread
 from ilk.bench._family import Claim, table
-from ilk.bench.which_encoder import LONG, seen_by, taught
+from ilk.bench.which_encoder import LONG, TAUGHT, drawn, seen_by, taught
 from ilk.data import Data, Features
 from ilk.errors import Unavailable
 from ilk.methods.gaussian_anomaly import GaussianAnomaly
@@ -94,7 +94,7 @@ def _digits() -> World:
 def _taught(part: Callable[[str], Data]) -> World:
     """Rows of classes 0 to 4 through a network that was taught the others."""
     source, target = part("train"), part("test")
-    source = source.rows(np.flatnonzero(source.y >= 5)[:4000])
+    source = drawn(source.rows(source.y >= 5), TAUGHT)
     target = target.rows(target.y < 5)
     x = seen_by(taught(source, LONG), np.asarray(target.x))
     return World(Data(x, target.y, target.classes), target.classes[:5], np.asarray(target.x))
@@ -102,8 +102,8 @@ def _taught(part: Callable[[str], Data]) -> World:
 
 def _foreign() -> World:
     """MNIST pixels; of what is no digit of the class at hand, only letters are judged."""
-    digits, letters = _sets.mnist("test"), _sets.notmnist()
-    x = np.concatenate([digits.x, letters.x[:ODD]])
+    digits, letters = _sets.mnist("test"), drawn(_sets.notmnist(), ODD)
+    x = np.concatenate([digits.x, letters.x])
     y = np.append(digits.y, np.full(ODD, 10))
     return World(Data(x, y, (*digits.classes, "letter")), digits.classes[:5])
 

@@ -99,13 +99,14 @@ def show(found: Estimate, classes: tuple[str, ...]) -> None:
     order = (-abs(found.now - found.learnt)).argsort()
     low, high = found.interval
     table(
-        ("class", "learnt with", "now", "95 % interval", "by hard answers"),
+        ("class", "learnt with", "now", "95 % interval", "safe to follow", "by hard answers"),
         [
             (
                 classes[c],
                 f"{found.learnt[c]:.3f}",
                 f"{found.now[c]:.3f}",
                 f"[{low[c]:.3f}, {high[c]:.3f}]",
+                f"{found.to_follow[c]:.3f}",
                 f"{found.by_answers[c]:.3f}",
             )
             for c in order[:SHOWN]

@@ -121,7 +121,7 @@ def _judged(images: Images, plan: Plan, store: Store) -> Seen:
     images = _together(images)
     _auditable(images)
     among = Among(images.classes, plan.prompts, store)
-    encoders = fitting._encoders(images, plan, among, lambda line: click.echo(line))
+    encoders = fitting.asked_encoders(images, plan, among, lambda line: click.echo(line))
     if classifiers := [e.name for e in encoders if isinstance(e, ScoresClasses)]:
         raise InputError(
             f"{classifiers[0]} answers with classes of its own and may have learnt these very "
@@ -130,8 +130,8 @@ def _judged(images: Images, plan: Plan, store: Store) -> Seen:
     images = images.refuse(fill(images, encoders, store, progress=told()))
     _auditable(images)
     parts = divide(images, plan)
-    tables = {e.name: fitting._table(e, parts, plan, store) for e in encoders}
-    tried = {e.name: fitting._methods(e, plan, labels=True) for e in encoders}
+    tables = {e.name: fitting.features_table(e, parts, plan, store) for e in encoders}
+    tried = {e.name: fitting.tried_methods(e, plan, labels=True) for e in encoders}
     board = evaluate.leaderboard(tables, tried, folds=plan.folds, seed=plan.seed, progress=told())
     if board.probabilities is None:
         raise InputError(

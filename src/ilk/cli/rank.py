@@ -28,7 +28,9 @@ BY = "LogME"  # of the scores in `ilk bench which_encoder`, none does better by 
 @click.option("--encoder", "named", multiple=True, help="One more; for names that hold a comma.")
 @click.option("--rows", default=2000, show_default=True, help="Images drawn to score on, at most.")
 @click.option("--seed", default=0, show_default=True, help="Draws them, and the folds.")
-@click.option("--check", is_flag=True, help="Measure the leaderboard too: do the scores agree?")
+@click.option(
+    "--check", is_flag=True, help="Measure the leaderboard on the same images too: do scores agree?"
+)
 @click.option("--out", help="Write the figures to this JSON file.")
 @intake_options
 @network_options

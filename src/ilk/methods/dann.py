@@ -45,7 +45,7 @@ class DANN(Facts):
     """
 
     strength: float = 1.0
-    hidden: int = 32
+    hidden: int = 64
     passes: float = 30.0
     decay: float = 0.1
     seed: int = 0

@@ -13,9 +13,12 @@ Departures: a head of one hidden layer on frozen features, trained by this house
 the place of a network trained through; the last state is an average over the run. The term drives
 probabilities to 0 and 1, so logits are divided at the end by the temperature >= 1 that fits the
 given labels best. Rows of a rare class look like wrong labels to it: with few of them and a large
-weight the class is lost, and the default weight is a cautious one. Beside a penalty chosen by
-cross-validation, a linear rule on good features memorises little too: the term wins most where a
-head is free to memorise.
+weight the class is lost, and the default weight is a cautious one.
+
+In `ilk bench wrong_labels` it keeps a head from learning wrong labels by heart and ends above plain
+cross-entropy throughout; on pixels it also beats GDA and logistic regression. On features of a
+pretrained network those two stay ahead: rules so stiff have little room to memorise. Labels that
+are confused one way (truck for automobile) it takes for the truth as early as right ones.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Replay(Facts):
             objective = distilling(grown, lambda new, old: new + self.distil * old, over_all)
             head = taught(grown, objective, self.steps, self.seed)
         kept = remembered(head, *remembering(head, rows, self.exemplars, before))
-        return _nearest(kept, rows) if self.nearest else kept
+        return _nearest(kept, rows, self.exemplars) if self.nearest else kept
 
 
 def _linear(model: Remembering) -> Perceptron:
@@ -105,14 +105,14 @@ def _linear(model: Remembering) -> Perceptron:
     return Perceptron(*(getattr(model, f.name) for f in fields(Perceptron)))
 
 
-def _nearest(model: Remembering, rows: Data) -> NearestExemplars:
+def _nearest(model: Remembering, rows: Data, exemplars: int) -> NearestExemplars:
     """The exemplars' means, and the sharpness at which the rows just learnt are likeliest."""
     seen = np.flatnonzero(np.isfinite(model.bias))
     counts: Labels = np.bincount(model.owners, minlength=len(model.bias)).astype(np.int64)
     if (counts[seen] == 0).any():
         raise InputError(
-            f"{len(model.owners)} exemplars leave none for some of {len(seen)} classes, so that "
-            "no mean is nearest; keep at least one a class, or set nearest=False"
+            f"{exemplars} exemplars leave none for some of {len(seen)} classes, so that no mean is "
+            "nearest; keep at least one a class, or set nearest=False"
         )
     u = unit_rows(model.hidden(model.exemplars))
     means = class_means(u, model.owners, counts).astype(np.float32)

@@ -7,7 +7,7 @@ say what is learnt from and what is answered for give a `Step`, or several one a
 
 from ilk.protocols.domains import leave_one_domain_out, stream
 from ilk.protocols.folds import NEVER, steps, stratified_folds, what_folds_miss
-from ilk.protocols.noise import asymmetric_noise, relabelled, symmetric_noise
+from ilk.protocols.noise import asymmetric_noise, proportional_noise, relabelled, symmetric_noise
 from ilk.protocols.one_class import one_normal
 from ilk.protocols.shares import long_tail, shifted
 from ilk.protocols.shots import episodes, few_labels, few_shot
@@ -27,6 +27,7 @@ __all__ = [
     "leave_one_domain_out",
     "long_tail",
     "one_normal",
+    "proportional_noise",
     "relabelled",
     "shifted",
     "steps",

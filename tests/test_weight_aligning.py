@@ -1,0 +1,108 @@
+"""What aligning does to a head, and what clipping and distillation do before it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from ilk.continual import learn
+from ilk.data import Data
+from ilk.methods.weight_aligning import WeightAligning, norm_ratio
+from ilk.protocols import class_tasks
+
+NAMES = tuple("abcde")
+
+
+def draw(n=200, d=6, seed=0, apart=2.0):
+    rng = np.random.default_rng(seed)
+    means = apart * np.random.default_rng(9).standard_normal((5, d))
+    y = rng.permutation(np.arange(n) % 5)
+    return Data((means[y] + rng.standard_normal((n, d))).astype(np.float32), y, NAMES)
+
+
+def quick(**more):
+    return WeightAligning(**({"hidden": 16, "steps": 40, "exemplars": 20} | more))
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_new_weights_get_the_old_ones_mean_length_and_nothing_else_changes(clip):
+    data = draw()
+    before = quick(clip=clip).fit(data.only("abc"))
+    plain = quick(clip=clip, align=False).update(before, data.only("de"))
+    model = quick(clip=clip).update(before, data.only("de"))
+    length = lambda m, rows: np.linalg.norm(m.weight[rows], axis=1).mean()  # noqa: E731
+    gamma = length(plain, [0, 1, 2]) / length(plain, [3, 4])
+    assert abs(gamma - 1) > 0.01
+    np.testing.assert_allclose(model.weight[3:], gamma * plain.weight[3:], rtol=1e-5)
+    assert length(model, [3, 4]) == pytest.approx(length(model, [0, 1, 2]), rel=1e-5)
+    np.testing.assert_array_equal(model.weight[:3], plain.weight[:3])
+    for name in ("bias", "inner", "threshold", "centre", "scale"):
+        np.testing.assert_array_equal(getattr(model, name), getattr(plain, name))
+
+
+def test_clipped_weights_are_never_below_zero():
+    data = draw()
+    first = quick().fit(data.only("abc"))
+    assert (first.weight >= 0).all()
+    assert (quick().update(first, data.only("de")).weight >= 0).all()
+    assert (quick(clip=False).fit(data.only("abc")).weight < 0).any()
+
+
+def test_the_ratio_is_of_mean_lengths():
+    new, old = np.array([[3.0, 4.0], [0.0, 1.0]]), np.array([[0.0, 2.0]])
+    assert norm_ratio(new, old) == pytest.approx(1.5)
+    assert norm_ratio(np.zeros((1, 2)), old) == 1.0
+
+
+def test_old_and_new_are_weighed_by_their_numbers(monkeypatch):
+    """With 3 of 4 classes old, a quarter of the loss is of labels and the rest of old answers."""
+    import ilk.methods.weight_aligning as module
+
+    seen = {}
+
+    def watched(grown, blend, loss):
+        seen["blend"] = float(blend(1.0, 0.0)), float(blend(0.0, 1.0))
+        return lambda net, batch, _: loss(net(batch.x), batch.y)
+
+    monkeypatch.setattr(module, "distilling", watched)
+    data = draw()
+    quick().update(quick().fit(data.only("abc")), data.only("d"))
+    assert seen["blend"] == pytest.approx((0.25, 0.75))
+
+
+def test_distillation_keeps_what_the_old_head_said_of_new_rows():
+    data = draw(apart=1.0)
+    before = quick(steps=80).fit(data.only("abcd"))
+    new = data.only("e")
+    told = log_softmax(before.logits(new.x)[:, :4], axis=1)
+
+    def drift(model):
+        said = log_softmax(model.logits(new.x)[:, :4], axis=1)
+        return float(np.mean(np.sum(np.exp(told) * (told - said), axis=1)))
+
+    ours = quick(steps=80, align=False, clip=False, exemplars=0)
+    from ilk.methods.replay import Replay
+
+    plain = Replay(hidden=16, steps=80, exemplars=0)
+    assert drift(ours.update(before, new)) < 0.5 * drift(plain.update(before, new))
+
+
+def test_one_exemplar_a_class_is_enough_to_forget_less_than_without():
+    data, test = draw(), draw(seed=1)
+    steps = list(class_tasks(data, test, [2, 2, 1], seed=0))
+    bare, some = (learn(quick(exemplars=m), steps)[-1] for m in (0, 50))
+    assert some.old > bare.old + 0.2
+    assert some.charged - bare.charged == 50 * (6 * 4 + 8)
+
+
+def test_rows_of_known_classes_alone_align_nothing_and_no_row_changes_nothing():
+    data = draw()
+    first = quick().fit(data)
+    again = quick().update(first, data)
+    assert np.isfinite(again.logits(data.x)).all()
+    assert quick().update(first, replace(data, y=np.full(len(data), -1))) is first
+    with pytest.raises(ValueError, match="the model knows 5 classes, the data 6"):
+        quick().update(first, Data(data.x, data.y, (*NAMES, "f")))
+    with pytest.raises(ValueError, match="exemplars -1"):
+        WeightAligning(exemplars=-1)
