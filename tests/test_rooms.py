@@ -11,14 +11,18 @@ import ilk
 HOUSE = Path(ilk.__file__).parent
 ROOMS = (  # from the ground up; a package stands for all in it
     {"errors", "data", "metrics", "progress"},
-    {"axes", "folds", "frechet", "gaussian", "lbfgs", "sharpness", "softmax"},
+    {"axes", "clusters", "even_clusters", "factors", "folds", "frechet", "gaussian", "lbfgs"}
+    | {"partition", "regression", "sharpness", "softmax", "wishart"},
     {"store", "models", "images", "average", "chance", "checkpoint", "muon", "ranks"},
-    {"protocols", "train", "heads"},
+    {"protocols", "train", "heads", "adversary", "mutual", "waves"}
+    | {"arriving", "continual", "episodic", "guarded", "transduction"},
     {"encoders", "encode", "diffusion"},
     {"methods"},
-    {"selection", "board", "trust", "evaluate", "estimator"},
+    {"selection", "board", "trust", "evaluate", "estimator", "ranking", "widened"},
     {"artefact", "plan", "classifier", "judged", "rows"}
-    | {"explained", "finish", "fitting", "report"},
+    | {"explained", "finish", "fitting", "report"}
+    | {"added", "carried", "following", "growing", "label_shift", "share_estimate", "shift_checks"}
+    | {"discover", "suggestions"},
     {"bench", "demo", "doctor", "families", "markdown", "measured", "plot_spec", "plots"},
     {"cli", "docs", "__main__"},
 )

@@ -15,8 +15,9 @@ CIFAR-10 features (128), five seeds. For M masks: updates, and processor seconds
 training rows without dropout has come down to what M = 1 had half-way through a run of another
 seed; the seconds of an update; the test error at the end. The rate of M = 1 and that of M = 8 were
 chosen on 1,000 rows held out of the training part, once, by that other seed; the other M take the
-rate of M = 8. The control repeats every row M times under one mask each: the same loss, the hidden
-layer paid M times. A run that never gets there counts all its updates.
+rate of M = 8, and M = 1 stands there once more at that rate and at the lowest. The control repeats
+every row M times under one mask each: the same loss, the hidden layer paid M times. A run that
+never gets there counts all its updates.
 """
 
 from __future__ import annotations

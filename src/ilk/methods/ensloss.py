@@ -16,6 +16,10 @@ Derivatives are scaled to a mean of -1 in each batch, which no convexity or cali
 which keeps the step's length; the exponent of the tail is ours. A head that was trained under no
 single loss says nothing of odds, so its scores are brought to probabilities by one factor, from a
 twin that a fifth of the rows was held out of.
+
+On small heads (`ilk bench losses`) it beats the hinge loss and ties or trails the logistic and the
+exponential one; weights in no order do as well, so that what helps there is not the ensemble of
+convex losses: the average over a run leaves a single hidden layer little noise to gain from.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class WeightAligning(Facts):
     align: bool = True
     clip: bool = True
     hidden: int = 64
-    steps: int = 200
+    steps: int = 300
     seed: int = 0
 
     def __post_init__(self) -> None:
