@@ -61,7 +61,7 @@ def test_nobody_spends_more_than_there_is(monkeypatch):
     fixed = {"FineTuning", "LearningWithoutForgetting", "ElasticWeights", "StreamingGDA"}
     free = [cost for name, cost in spent if name not in {*fixed, "NearestClassMean"}]
     assert all(0.9 * 46_400 < cost <= 46_400 for cost in free)
-    assert len(free) == 7
+    assert len(free) == 6
     assert not np.isnan([v for curve in curves.values() for v in curve]).any()
 
 

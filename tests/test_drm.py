@@ -125,7 +125,8 @@ def test_what_domains_are_called_changes_nothing():
     renamed = replace(data, domain=data.domain * 7 + 2)
     x = worlds(seed=1).x
     np.testing.assert_array_equal(
-        DRM(hidden=8, passes=2.0).fit(data).logits(x), DRM(hidden=8, passes=2.0).fit(renamed).logits(x)
+        DRM(hidden=8, passes=2.0).fit(data).logits(x),
+        DRM(hidden=8, passes=2.0).fit(renamed).logits(x),
     )
 
 

@@ -9,28 +9,22 @@ in which they were learnt. `Growth` tells how the old classes answer before and 
 from __future__ import annotations
 
 import time
-import unicodedata
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk import methods
 from ilk.added import Growth, Side, measured, tell_apart
 from ilk.classifier import Classifier
 from ilk.data import Data
-from ilk.encoders import ScoresClasses
-from ilk.errors import InputError
 from ilk.gaussian import Statistics, class_statistics, merge
-from ilk.models import Method
+from ilk.newcomers import check, growable, method_of, named
 from ilk.trust.calibrate import Calibration
 from ilk.trust.conformal import Sets
 from ilk.trust.kept import ROWS, Kept, drawn, first
 from ilk.trust.unknown import Unknown
-from ilk.widened import Learnt, Rows, Widened, held_out, whole, widened
-
-AGAIN = "fit it again with all images: ilk fit"
+from ilk.widened import Learnt, Rows, held_out, widened
 
 
 def grow(
@@ -49,9 +43,9 @@ def grow(
     """
     began = time.perf_counter()
     kept = growable(classifier)
-    _check(added, kept)
-    method = _method(classifier)
-    names = _names(classifier, added, method, more)
+    check(added, kept)
+    method = method_of(classifier)
+    names = named(classifier, added, method, more)
     y = np.array([names.index(name) for name in added.classes])[added.y]
     learnt = _learnt(kept, Data(np.asarray(added.x, np.float32), y, names))
     rows = _rows(classifier, kept, learnt)
@@ -71,87 +65,6 @@ def grow(
         tell_apart(growth)
     growth = replace(growth, seconds=time.perf_counter() - began)
     return replace(grown, about=_about(grown, growth)), growth
-
-
-def growable(classifier: Classifier) -> Kept:
-    """What the classifier keeps to grow by.
-
-    Raises:
-        InputError: It keeps nothing; says why and what to do.
-    """
-    if classifier.kept is not None and classifier.kept.width:
-        return classifier.kept
-    if isinstance(classifier.encoder, ScoresClasses):
-        raise InputError(
-            f"{classifier.encoder.name} gives one score for each class that its network was "
-            f"trained on, so none can be added; pretrain it with the new class, or {AGAIN}"
-        )
-    raise InputError(
-        "this model keeps no statistics to grow by (it learnt without labels, from very wide "
-        f"features, or with an ilk older than 0.2); {AGAIN}"
-    )
-
-
-def _check(added: Data, kept: Kept) -> None:
-    if added.x.ndim != 2 or added.x.shape[1] != kept.width:
-        raise InputError(
-            f"these features have shape {added.x.shape} and the classifier learnt from rows of "
-            f"{kept.width} numbers: they come from another encoder; encode the images with its own"
-        )
-    for name, count in zip(added.classes, added.counts(), strict=True):
-        if not name.strip():
-            raise InputError("a class needs a name; write --class NAME FOLDER")
-        if not count:
-            raise InputError(f"there is no image of {name!r} that can be used; nothing was added")
-    if (added.y < 0).any():
-        raise InputError("only labelled images can be added; name the class of each")
-
-
-def _names(
-    classifier: Classifier, added: Data, method: Method | None, more: bool
-) -> tuple[str, ...]:
-    """The classes there will be: the old ones, then the new.
-
-    Raises:
-        InputError: A name is known already and `more` is false, or its class cannot be added to.
-    """
-    folded = {_folded(name): name for name in classifier.classes}
-    for name in added.classes:
-        known = folded.setdefault(_folded(name), name)
-        if known != name:
-            raise InputError(f"{name!r} is spelled like the class {known!r}; give it another name")
-        if name not in classifier.classes:
-            continue
-        count = int(growable(classifier).counts[classifier.classes.index(name)])
-        if not more:
-            raise InputError(
-                f"the model knows {name!r} already, from {count:,} images; add these to them with "
-                "--more, or give the class another name"
-            )
-        if not count or _fixed(classifier, classifier.classes.index(name), method):
-            raise InputError(
-                f"{name!r} was learnt together with the other classes by "
-                f"{classifier.about.get('method', 'its head')}, which cannot learn more of it by "
-                f"itself; {AGAIN}"
-            )
-    return classifier.classes + tuple(n for n in added.classes if n not in classifier.classes)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
-
-
-def _fixed(classifier: Classifier, c: int, method: Method | None) -> bool:
-    """Whether class `c` cannot learn from more rows."""
-    old = classifier.model.old if isinstance(classifier.model, Widened) else len(classifier.classes)
-    return whole(method) and c < old
-
-
-def _method(classifier: Classifier) -> Method | None:
-    try:
-        return methods.parse(str(classifier.about.get("method", "")))
-    except InputError:
-        return None  # a method of another ilk: its model is taken as it is
 
 
 def _learnt(kept: Kept, data: Data) -> Learnt:

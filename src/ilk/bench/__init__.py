@@ -99,6 +99,7 @@ def measure(name: str, out: Path, *, small: bool = False) -> dict[str, Any]:
     began = time.perf_counter()
     result = module.run(small=small)
     told = {"name": name, "small": small, **provenance()}
+    told["command"] = f"ilk bench {name}" + " --small" * small  # where it is written says nothing
     told["seconds"] = round(time.perf_counter() - began, 1)
     told["result"] = result
     try:

@@ -140,10 +140,20 @@ def _guards(found: Sequence[Sequence[Outcome]]) -> dict[str, Any]:
         kind: {v: sum(o.verdict == v for o in every if o.kind == kind) for v in FOUND}
         for kind in STREAMS
     }
+    below = [
+        {
+            "kind": o.kind,
+            OURS: o.accuracy[OURS] - o.accuracy[PLAIN],
+            TRUE: o.accuracy[TRUE] - o.accuracy[PLAIN],
+        }
+        for o in every
+        if o.accuracy[OURS] < o.accuracy[PLAIN] - 0.01 - 1e-9
+    ]
     inside = [float(np.mean([o.inside for o in one if o.kind in SHIFTED])) for one in found]
     return {
         "streams": len(every),
         "worst change of accuracy": worst,
+        "streams that ended more than a point below": below,
         "verdicts": verdicts,
         "true shares inside their 95 % intervals": spread(inside),
     }

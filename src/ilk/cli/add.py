@@ -60,7 +60,8 @@ def command(
     from ilk.cli.options import show_intake
     from ilk.data import Data
     from ilk.encode import fill
-    from ilk.growing import grow, growable
+    from ilk.growing import grow
+    from ilk.newcomers import growable
     from ilk.progress import told
     from ilk.store import Store
 

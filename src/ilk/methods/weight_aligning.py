@@ -10,7 +10,8 @@ Fairness in Class Incremental Learning, arXiv 1911.07053, equations 1 to 9.
 Biases stay as they are; the last weights are kept at 0 or above while training, as are the hidden
 units, so that a row's length speaks for its class. That is no detail: without it new rows are the
 shorter ones under an adaptive optimiser (they have had fewer updates), though the head leans to new
-classes all the same, and aligning makes it lean more.
+classes all the same, and aligning makes it lean more. With many small tasks new rows are the
+shorter ones even so, and distillation alone is better (`ilk bench growing`).
 """
 
 from __future__ import annotations

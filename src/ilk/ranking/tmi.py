@@ -17,7 +17,10 @@ Classes of a single row say nothing of a spread and are left out instead of coun
 more than k rows the neighbour is the farthest there is.
 
 The entropy of raw features grows with their number and with the logarithm of their scale, which no
-encoder owes anyone; `width` is the control: principal axes of a common number and scale.
+encoder owes anyone; `width` is the control: principal axes of a common number and scale. In `ilk
+bench which_encoder` TMI tells accuracies apart less well than LogME, H-score and neighbours, frozen
+or fine-tuned, and over all encoders no better than their number of features; in common axes its
+sign turns, for what spreads within classes there is hard for a head. It is only the fastest.
 """
 
 from __future__ import annotations
