@@ -21,7 +21,16 @@ ROOMS = (  # from the ground up; a package stands for all in it
     {"selection", "board", "trust", "evaluate", "estimator", "ranking", "widened"},
     {"artefact", "plan", "classifier", "judged", "rows"}
     | {"explained", "finish", "fitting", "report"}
-    | {"added", "carried", "following", "growing", "label_shift", "share_estimate", "shift_checks"}
+    | {
+        "added",
+        "carried",
+        "following",
+        "growing",
+        "newcomers",
+        "label_shift",
+        "share_estimate",
+        "shift_checks",
+    }
     | {"discover", "suggestions"},
     {"bench", "demo", "doctor", "families", "markdown", "measured", "plot_spec", "plots"},
     {"cli", "docs", "__main__"},

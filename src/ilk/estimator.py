@@ -56,6 +56,8 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         wants = "images" if kind.reads != "features" else ""
         wants = wants or "text embeddings of the classes" * kind.needs_hints
         wants = wants or "one score a class" * kind.needs_scores
+        if kind.detects or kind.unnamed:
+            raise InputError(f"{kind.__name__} tells no named classes apart; it is no classifier")
         if wants:
             raise InputError(f"{kind.__name__} wants {wants}, which scikit-learn cannot pass on")
         return method

@@ -9,6 +9,7 @@ import numpy as np
 
 from ilk.bench import _sets
 from ilk.bench._family import Claim
+from ilk.continual import learn
 from ilk.data import Data
 from ilk.methods.elastic_weights import ElasticWeights
 from ilk.methods.fine_tuning import FineTuning
@@ -100,6 +101,20 @@ def closed(latents: int, seed: int) -> dict[str, Method]:
         "streaming GDA": StreamingGDA(),
         "nearest mean": NearestClassMean(),
     }
+
+
+def streamed(tasks: Tasks, seeds: int) -> float:
+    """Largest difference of a logit between rows in tasks, in any order, and all at once."""
+    worst, method = 0.0, StreamingGDA()
+    for seed in range(seeds):
+        steps = tasks.steps(seed)
+        model = learn(method, steps)[-1].model
+        whole = steps[-1].train
+        for step in steps[:-1]:
+            whole = whole.concat(step.train)
+        batch = method.fit(whole).logits(tasks.test.x)
+        worst = max(worst, float(np.abs(model.logits(tasks.test.x) - batch).max()))
+    return worst
 
 
 def _cut(data: Data, at: int) -> tuple[Data, Data]:

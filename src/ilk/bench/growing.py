@@ -42,6 +42,7 @@ from ilk.bench._arriving_sets import (
     digits,
     fashion,
     letters,
+    streamed,
 )
 from ilk.bench._byte_budgets import BUDGETS, budgets
 from ilk.bench._family import Claim, table
@@ -50,7 +51,6 @@ from ilk.continual import Stage, learn
 from ilk.errors import Unavailable
 from ilk.methods.fine_tuning import FineTuning
 from ilk.methods.generative_kernel import GenerativeKernel
-from ilk.methods.streaming_gda import StreamingGDA
 from ilk.methods.weight_aligning import WeightAligning, norm_ratio
 from ilk.models import Method, Perceptron
 from ilk.protocols import Step
@@ -156,20 +156,6 @@ def contrast(tasks: Tasks, seeds: int) -> list[dict[str, Any]]:
         Claim(row, file, "linear kernel", "no replay (fine-tuning)"),
     ]
     return [table(f"{tasks.name}, generated rows", "last accuracy", scores, claims)]
-
-
-def streamed(tasks: Tasks, seeds: int) -> float:
-    """Largest difference of a logit between rows in tasks, in any order, and all at once."""
-    worst, method = 0.0, StreamingGDA()
-    for seed in range(seeds):
-        steps = tasks.steps(seed)
-        model = learn(method, steps)[-1].model
-        whole = steps[-1].train
-        for step in steps[:-1]:
-            whole = whole.concat(step.train)
-        batch = method.fit(whole).logits(tasks.test.x)
-        worst = max(worst, float(np.abs(model.logits(tasks.test.x) - batch).max()))
-    return worst
 
 
 def _few_digits() -> Draws:

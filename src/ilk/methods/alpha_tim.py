@@ -12,7 +12,8 @@ The higher a, the less an uneven mean answer costs, which is what uneven queries
 We depart in three things: rows are directions about the labelled mean, as in the paper, but t is
 estimated from labelled rows scored without themselves; the loss is smooth and small, so that some
 steps of L-BFGS take the place of a thousand of Adam; and a guard answers without the unlabelled
-rows where they look harmful. The marginal term still pulls towards every class turning up.
+rows where they look harmful. The guard asks for uneven shares in evidence, and where features are
+too poor to show them it gives up what this method, unlike soft k-means, can still gain.
 """
 
 from __future__ import annotations

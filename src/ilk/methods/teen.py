@@ -1,7 +1,7 @@
 """Prototype calibration: a class of few rows is moved towards the base classes that it resembles.
 
 Qi-Wei Wang, Da-Wei Zhou, Yi-Kai Zhang, De-Chuan Zhan, Han-Jia Ye, 2023, Few-Shot Class-Incremental
-Learning via Training-Free Prototype Calibration, arXiv 2312.05229, equations 4 to 6.
+Learning via Training-Free Prototype Calibration, arXiv 2312.05229.
 
     c, b      unit class means of a new class and of the base classes, about a centre
     w_b     = softmax_b(tau cos(c, b)),  delta = unit(sum_b w_b b)

@@ -14,7 +14,8 @@ three things: rows are directions about the labelled mean, which serve nearest m
 features scaled to [0, 1]; t is estimated from the labelled rows of each task, so that what is
 learnt carries over from one encoder to another; and a guard answers without the unlabelled rows
 where they look harmful. Where classes are as likely as each other, or features so poor that rows
-do not gather about class means, EM of any weights may lose to the nearest class mean.
+do not gather about class means, EM of any weights may lose to the nearest class mean; and what is
+learnt on the tasks of a handful of classes need not carry over to others.
 """
 
 from __future__ import annotations

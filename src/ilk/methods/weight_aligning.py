@@ -1,7 +1,7 @@
 """Weight aligning: after each increment the new classes' weights are brought to the old ones' size.
 
 Bowen Zhao, Xi Xiao, Guojun Gan, Bin Zhang, Shu-Tao Xia, 2020, Maintaining Discrimination and
-Fairness in Class Incremental Learning, arXiv 1911.07053, equations 1 to 9.
+Fairness in Class Incremental Learning, arXiv 1911.07053.
 
     rows        the new ones and herded exemplars of the old
     minimise    (1 - l) CE(f(x), y) + l KD(f_old(x), f(x)),  l = old classes / all classes, T = 2
