@@ -23,7 +23,8 @@ and once in they are the nearest rows of what comes next. So a batch enters only
   from to all: a stream of one class cannot be told from a collapse;
 - rows learnt from, each left out, are then still answered as well as at first, less `margin`.
 
-Else the memory stays the last good one, and `told` says why. Where one class has gained more than
+Else the memory stays the last good one, and `told` says why: most gain is where the world changes by
+small steps, and none where it leaps. Where one class has gained more than
 `TILT` of all rows that entered over what the first memory called it, all of them are forgotten.
 """
 

@@ -16,9 +16,9 @@ NPCA ("trailing") those beyond it, and the Gaussian is fitted anew in them.
 The paper adds M over nine blocks of one network; an encoder here gives one vector, so there is one
 M (the sum of the scores of several detectors is the paper's). All happens in the principal axes,
 where P is diagonal; NPCA leaves out those without variance among the rows, the whole does not.
-In `ilk bench normal_or_not` the whole is never behind the distance to the mean, and the narrowest
-axes mostly beat the widest at equal numbers but not on Fashion-MNIST; NPCA is never ahead of the
-whole, so all axes are the default, and few rows make the law call most normal photographs odd.
+In `ilk bench normal_or_not` the whole is nowhere behind the distance to the mean, and the narrowest
+axes nowhere behind as many of the widest; but NPCA is nowhere ahead of the whole, so all axes are
+the default. On photographs the law calls most normal rows odd.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ Departures: the paper adapts ResNet-50 to people unseen, so that its groups have
 the target is learnt from; here a network of three convolutions learns known classes from small
 images. Teachers answer without waves. Norms are of each image alone and take up the larger scale
 that waves bring, where the paper has batch norms. The answer is the mean of both networks, where
-the paper takes the better.
+the paper takes the better. In `ilk bench changed_world` waves change neither the accuracy nor how
+often the two differ: with so few updates both still hang on their own start.
 """
 
 from __future__ import annotations
