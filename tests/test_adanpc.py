@@ -159,7 +159,7 @@ def test_a_stream_of_one_class_enters_nothing_and_says_why():
     logits, model = method.adapt(start, lone)
     assert np.mean(logits.argmax(1) == 1) == 1
     assert len(model.rows) == len(start.rows)
-    assert "were answered one class: it may be a collapse" in model.told
+    assert "were answered one class: is it a collapse?" in model.told
 
 
 def test_rows_one_by_one_are_judged_together():

@@ -302,3 +302,11 @@ def test_help_imports_nothing_heavy() -> None:
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("method", ["GaussianAnomaly", "LatentLabelShift", "WaveBlock"])
+def test_a_method_that_cannot_name_classes_of_features_is_refused(method, tmp_path, capsys):
+    home = write_digits(tmp_path / "d", {"one 1": 4, "two 2": 4})
+    args = ["fit", str(home), "--out", str(tmp_path / "k"), "--encoder", "pixels"]
+    assert run([*args, "--method", method]) == 2
+    assert method in capsys.readouterr().err

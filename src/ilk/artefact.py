@@ -31,7 +31,7 @@ from ilk.errors import ArtefactError, OutputError
 
 FORMAT = "ilk classifier"
 VERSION = 2
-ROOMS = re.compile(r"ilk\.(models|widened|methods\.\w+|trust\.\w+)")
+ROOMS = re.compile(r"ilk\.(models|continual|widened|methods\.\w+|trust\.\w+)")
 PLAIN = (bool, int, float, str, type(None))
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 STORED = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")  # names that weights may have

@@ -178,6 +178,16 @@ def tried_methods(encoder: Embeds, plan: Plan, *, labels: bool) -> list[Method]:
         asked = [form() for form in methods.available().values() if form.board]
         if plan.descriptions:
             asked.append(DescriptionSelection())
+    for method in asked:
+        if _fact(method, "detects") or _fact(method, "unnamed"):
+            raise InputError(
+                f"{describe(method)} names no class, so it cannot be fitted as a classifier; "
+                "to learn what is normal: ilk normal DIR --out detector"
+            )
+        if method.reads != "features":  # type: ignore[attr-defined]
+            raise InputError(
+                f"{describe(method)} reads images and not features; it is there in Python"
+            )
     if isinstance(encoder, ScoresClasses):
         return [m for m in asked if _fact(m, "needs_scores")] or [DiffusionClassifier()]
     reads_text = isinstance(encoder, EmbedsText)

@@ -62,7 +62,7 @@ class Facts:
     discovers: ClassVar[bool] = False
     """Answers with groups of its own after the classes: logits `[n, k + new]`."""
     unnamed: ClassVar[bool] = False
-    """Finds classes without any label; its columns stand for no name, unless a few rows have one."""
+    """Finds classes without any label; a column has no name unless a few rows have one."""
     detects: ClassVar[bool] = False
     """Learns what is normal; its model is a `Detector` and has no logits."""
     board: ClassVar[bool] = False

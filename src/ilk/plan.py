@@ -140,7 +140,8 @@ def _check(images: Images, train: tuple[Row, ...], classes: tuple[str, ...]) -> 
     if len(classes) == 1:
         raise InputError(
             f"there is only one class to learn, {classes[0]!r} ({len(train)} images); "
-            "a classifier needs at least two"
+            "a classifier needs at least two; to tell what is unlike it: "
+            "ilk normal DIR --out detector"
         )
 
 

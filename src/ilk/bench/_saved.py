@@ -18,7 +18,6 @@ from ilk.trust.conformal import Sets
 from ilk.trust.kept import Kept
 from ilk.trust.unknown import Unknown, held_out_scores
 
-
 FOLDS = 5
 
 

@@ -23,9 +23,10 @@ and once in they are the nearest rows of what comes next. So a batch enters only
   from to all: a stream of one class cannot be told from a collapse;
 - rows learnt from, each left out, are then still answered as well as at first, less `margin`.
 
-Else the memory stays the last good one, and `told` says why: most gain is where the world changes by
-small steps, and none where it leaps. Where one class has gained more than
-`TILT` of all rows that entered over what the first memory called it, all of them are forgotten.
+Else the memory stays the last good one, and `told` says why: there is gain where the world changes
+by small steps, and none where it leaps. Where one class has gained more than `TILT` of all rows
+that entered over what the first memory called it, all of them are forgotten. The constants stand in
+`ilk.drift`.
 """
 
 from __future__ import annotations
@@ -36,14 +37,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilk import drift
 from ilk.data import Data, Features, Labels, Logits
 from ilk.errors import InputError
 from ilk.models import CHUNK, Facts, learnable, unit_rows
 
-NEAR, TAIL, FAR, TILT = 5, 0.05, 0.25, 0.3
 JUDGED = 300  # rows learnt from that the guard asks, at most
-WINDOW, BATCH = 96, 32  # the last rows of a stream, and those that count as a batch at least
-FEWEST = 16  # rows before there is anything to say of a stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +187,7 @@ class AdaNPC(Facts):
         )
         if len(rows) < 2:
             return start
-        reach = float(np.quantile(_likeness(start.among()), TAIL))
+        reach = float(np.quantile(drift.likeness(start.among()), drift.TAIL))
         return replace(start, right=start.still_right(), reach=reach)
 
     def adapt(self, model: Memory, x: Features) -> tuple[Logits, Memory]:
@@ -207,10 +206,10 @@ class AdaNPC(Facts):
             )
         cosines = model.cosines(x)
         votes = model.votes(cosines)
-        answer, window = votes.argmax(1), max(WINDOW, len(votes))
+        answer, window = votes.argmax(1), max(drift.WINDOW, len(votes))
         before = replace(
             model,
-            likeness=np.append(model.likeness, _likeness(cosines))[-window:],
+            likeness=np.append(model.likeness, drift.likeness(cosines))[-window:],
             said=np.append(model.said, answer)[-window:],
         )
         sure = votes.max(1) >= self.sure
@@ -240,9 +239,11 @@ class AdaNPC(Facts):
 
     def _guarded(self, before: Memory, after: Memory, new: int) -> Memory:
         """`after` the `new` rows; or the memory before, or without what entered, and why."""
-        why = _unfit(before, new)
-        if not why and len(after.rows) > after.learnt:
-            if (gain := _tilt(after)) > TILT:
+        n = after.learnt
+        most = float(np.bincount(after.y[:n]).max() / n)
+        why = drift.unfit(before.likeness, before.said, (before.reach, most), new)
+        if not why and len(after.rows) > n:
+            if (gain := drift.tilt(after.y[n:], after.first[n:])) > drift.TILT:
                 return before.forgotten(
                     f"all that entered was forgotten: one class has {gain:.0%} more of it than "
                     "the first memory gave it"
@@ -251,33 +252,3 @@ class AdaNPC(Facts):
             if self.margin is not None and fall > self.margin:
                 why = f"{fall:.1%} fewer of the rows learnt from would be answered rightly"
         return replace(before, told=f"nothing entered: {why}") if why else after
-
-
-def _likeness(cosines: NDArray[Any]) -> NDArray[np.float64]:
-    """Mean cosine of each row with the `NEAR` nearest, `[n]`."""
-    near = min(NEAR, int(np.isfinite(cosines).sum(1).min(initial=NEAR)))
-    return np.asarray(-np.sort(-cosines, axis=1)[:, :near].mean(1), np.float64)
-
-
-def _unfit(model: Memory, new: int) -> str:
-    """Why nothing of the last `new` rows should enter; "" where they may."""
-    seen = len(model.said)
-    if seen < FEWEST:
-        return f"only {seen} rows have come; {FEWEST} are needed to tell what they are like"
-    below = model.likeness < model.reach
-    far = max(float(below.mean()), float(below[-max(BATCH, new) :].mean()))
-    if far > FAR:
-        return f"{far:.0%} of the last rows lie far from all that is known"
-    learnt = np.bincount(model.y[: model.learnt]).max() / model.learnt
-    most = float(np.bincount(model.said).max() / seen)
-    if most > (1 + learnt) / 2 or most == 1:
-        return f"{most:.0%} of the last {seen} rows were answered one class: it may be a collapse"
-    return ""
-
-
-def _tilt(model: Memory) -> float:
-    """The most that a class has gained of what entered, over the first memory's answers."""
-    now, first = (
-        np.bincount(y[model.learnt :], minlength=model.classes) for y in (model.y, model.first)
-    )
-    return float((now - first).max() / now.sum())
