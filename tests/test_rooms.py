@@ -15,7 +15,7 @@ ROOMS = (  # from the ground up; a package stands for all in it
     | {"partition", "regression", "sharpness", "softmax", "wishart"},
     {"store", "models", "images", "average", "chance", "checkpoint", "muon", "ranks"},
     {"protocols", "train", "heads", "adversary", "mutual", "waves"}
-    | {"arriving", "continual", "episodic", "guarded", "transduction"},
+    | {"arriving", "continual", "episodic", "drift", "guarded", "transduction"},
     {"encoders", "encode", "diffusion"},
     {"methods"},
     {"selection", "board", "trust", "evaluate", "estimator", "ranking", "widened"},

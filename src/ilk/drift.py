@@ -33,8 +33,8 @@ def unfit(like: NDArray[np.float64], said: Labels, known: tuple[float, float], n
     Args:
         like: How like what is known the last rows are, `[r]`, oldest first.
         said: Their answers, `[r]`.
-        known: Of the rows learnt from: the likeness that all but `TAIL` reach, and the largest share
-            of a class.
+        known: Of the rows learnt from: the likeness that all but `TAIL` reach, and the largest
+            share of a class.
         new: Rows of the batch that has just come.
     """
     reach, largest = known

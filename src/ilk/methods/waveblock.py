@@ -17,8 +17,7 @@ the target is learnt from; here a network of three convolutions learns known cla
 images. Teachers answer without waves. Norms are of each image alone and take up the larger scale
 that waves bring, where the paper has batch norms. The answer is the mean of both networks, where
 the paper takes the better. In `ilk bench changed_world` waves change neither the accuracy nor how
-often the two differ: perhaps since, after so few updates, the two
-still hang on their own starts.
+often the two differ: perhaps since, after so few updates, they still hang on their own starts.
 """
 
 from __future__ import annotations
