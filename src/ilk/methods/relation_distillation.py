@@ -15,7 +15,9 @@ Class Discovery, arXiv 2307.09158.
 How a new row relates to the known classes is thus kept, more for rows that are more like them. Here
 the network is a head on frozen features and the views are made by dropout and noise on them; the
 paper tunes a backbone on crops, and takes the best of several heads. Every unlabelled row is taken
-to be of a new class, and how many there are has to be told: `ilk discover` does neither.
+to be of a new class, and how many there are has to be told: `ilk discover` does neither. On frozen
+features the distillation neither helps nor hurts, and plain k-means on the features is as good or
+better (`ilk bench unknown_classes`): a head taught by the known classes forgets what parts the new.
 """
 
 from __future__ import annotations
