@@ -31,7 +31,7 @@ def growable(classifier: Classifier) -> Kept:
         )
     raise InputError(
         "this model keeps no statistics to grow by (it learnt without labels, from very wide "
-        f"features, or with an ilk older than 0.2); {AGAIN}"
+        f"features, or with an older ilk); {AGAIN}"
     )
 
 

@@ -10,8 +10,8 @@ and nothing is dropped in answering. The hidden units are computed once, so an u
 costs M times the last layer only; repeating each row M times gives the same loss for M times all.
 
 On frozen features (`ilk bench losses`) more masks need fewer updates than one mask of the same
-rate, yet no less time, and end level in test error: here the layer that M multiplies is a good part
-of the network, where the paper's is the end of a deep one.
+rate, yet no less time, and end level in test error with one mask of the rate that suits it: here
+the layer that M multiplies is a good part of the network, where the paper's ends a deep one.
 """
 
 from __future__ import annotations
