@@ -3,7 +3,8 @@
 Rows of the catalogue adanpc-test-time, drm-domain-specific-risk, dann and attentive-waveblock. Five
 seeds draw rows, weights and orders; differences are paired within seeds. Hyperparameters are the
 methods' defaults, fixed before on other draws of MNIST, USPS and MNIST-M (and, for DANN, of the
-scikit-learn digits); PACS and the streams of one class were not looked at for them.
+scikit-learn digits). AdaNPC's guard was revised with these streams of the seeds 0 to 4 in sight;
+the figures are of the seeds 100 to 104, which no one looked at before.
 
 - AdaNPC: 1,500 MNIST rows as gradients, then streams of batches of 32: angles from 0 to 75 degrees
   in rising, falling and drawn order, USPS, MNIST-M, one class alone, rows sorted by class; and
@@ -32,7 +33,7 @@ from ilk.errors import Unavailable
 
 def run(small: bool = False) -> dict[str, Any]:
     """All tables; `small` is one seed of scikit-learn's digits."""
-    seeds = range(1 if small else 5)
+    seeds = range(100, 101 if small else 105)
     tables: list[dict[str, Any]] = []
     drops: dict[str, dict[str, float]] = {}
     left_out: list[str] = []
