@@ -7,7 +7,7 @@ from scipy.stats import entropy as shannon
 
 from ilk.methods.alpha_tim import AlphaTIM, entropy, objective
 from ilk.methods.nearest_mean import NearestClassMean
-from ilk.transduction import Sphere
+from ilk.unlabelled.transduction import Sphere
 from test_paddle import task
 
 

@@ -89,6 +89,17 @@ def test_a_form_of_a_later_ilk_is_named() -> None:
         artefact.unpack(weights, told)
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("ilk.continual:Remembering", "ilk.training.continual:Remembering"),
+        ("ilk.widened:Widened", "ilk.living.widened:Widened"),
+    ],
+)
+def test_forms_are_found_where_they_were_when_they_were_saved(before: str, now: str) -> None:
+    assert artefact._form(before) is artefact._form(now)
+
+
 def test_missing_fields_are_a_sentence() -> None:
     weights, _ = artefact.pack({"other": LINEAR})
     with pytest.raises(ArtefactError, match="does not fit"):

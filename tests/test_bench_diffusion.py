@@ -8,9 +8,9 @@ import torch
 
 from ilk.bench import _diffusion as common
 from ilk.bench import diffusion_cost, diffusion_digits, diffusion_inside
-from ilk.measured import readme_blocks
-from ilk.plots import draw
-from ilk.train import Batch
+from ilk.pages.measured import readme_blocks
+from ilk.pages.plots import draw
+from ilk.training.loop import Batch
 
 
 def rows(batch):

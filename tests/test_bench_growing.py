@@ -9,10 +9,10 @@ from ilk.bench import growing
 from ilk.bench._arriving_sets import digits
 from ilk.bench._byte_budgets import _area, _curves
 from ilk.bench._few_shot_growth import _shuffled
-from ilk.continual import learn
 from ilk.errors import Unavailable
 from ilk.methods.teen import Teen
 from ilk.protocols import few_shot_increments
+from ilk.training.continual import learn
 
 
 @pytest.fixture(scope="module")

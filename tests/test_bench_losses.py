@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from ilk.bench import _drawn_losses, _masks, losses
-from ilk.heads import Head, batch
 from ilk.methods.ensloss import margins
 from ilk.methods.multi_sample_dropout import MultiSampleDropout
-from ilk.plot_spec import checked
-from ilk.train import Recipe
+from ilk.pages.plot_spec import checked
+from ilk.training.heads import Head, batch
+from ilk.training.loop import Recipe
 
 
 def test_it_runs_small_and_gives_json_and_pictures():

@@ -8,7 +8,7 @@ from ilk.bench import unknown_classes
 from ilk.bench._tabular_recipe import FIXED, KNOWN, ORACLE, TUNED
 from ilk.bench.unknown_classes import MIXTURE, TWICE
 from ilk.errors import Unavailable
-from ilk.plot_spec import checked
+from ilk.pages.plot_spec import checked
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from ilk import plot_spec
 from ilk.bench import _label_audit as audits
 from ilk.bench import _noisy_heads as heads
 from ilk.bench import _verified_errors as errors
 from ilk.bench import wrong_labels
 from ilk.data import Data
+from ilk.pages import plot_spec
 
 
 @pytest.fixture(scope="module")

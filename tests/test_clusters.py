@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
-from ilk.clusters import grouped, matched, numbered, seeds, sharp, silhouette, squares
+from ilk.maths.clusters import grouped, matched, numbered, seeds, sharp, silhouette, squares
 
 
 def blobs(sizes, apart=12.0, dim=3, seed=0):

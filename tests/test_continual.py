@@ -8,9 +8,17 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from ilk import factors
-from ilk.arriving import Growth, distilled, growth, over_all, over_new, taught
-from ilk.continual import (
+from ilk.data import Data
+from ilk.errors import InputError
+from ilk.maths import factors
+from ilk.methods.fine_tuning import FineTuning
+from ilk.methods.gda import GDA
+from ilk.methods.nearest_mean import NearestClassMean
+from ilk.methods.streaming_gda import StreamingGDA
+from ilk.models import Linear
+from ilk.protocols import Step, class_tasks
+from ilk.training.arriving import Arrival, arrival, distilled, over_all, over_new, taught
+from ilk.training.continual import (
     Remembering,
     charged,
     herded,
@@ -19,15 +27,7 @@ from ilk.continual import (
     remembered,
     remembering,
 )
-from ilk.data import Data
-from ilk.errors import InputError
-from ilk.heads import cross_entropy
-from ilk.methods.fine_tuning import FineTuning
-from ilk.methods.gda import GDA
-from ilk.methods.nearest_mean import NearestClassMean
-from ilk.methods.streaming_gda import StreamingGDA
-from ilk.models import Linear
-from ilk.protocols import Step, class_tasks
+from ilk.training.heads import cross_entropy
 
 NAMES = tuple("abcde")
 
@@ -121,7 +121,7 @@ def test_the_first_herded_row_is_the_best_alone_and_more_come_nearer_than_chance
 
 
 def grown_head(data, before=None):
-    grown = growth(data, before, 8, 0)
+    grown = arrival(data, before, 8, 0)
     return taught(grown, cross_entropy, 5, 0)
 
 
@@ -158,7 +158,7 @@ def test_a_class_with_more_rows_is_herded_anew_from_both():
 def test_a_head_that_grows_starts_from_what_it_knew():
     data = draw()
     head = grown_head(data.only("ace"))
-    grown = growth(data.only("bd"), head, 99, 0)
+    grown = arrival(data.only("bd"), head, 99, 0)
     np.testing.assert_array_equal(grown.seen, np.arange(5))
     np.testing.assert_array_equal(grown.old, [True, False, True, False, True])
     with torch.no_grad():
@@ -173,8 +173,8 @@ def test_a_head_that_grows_starts_from_what_it_knew():
 def test_new_outputs_are_drawn_anew_with_each_task():
     data = draw()
     head = grown_head(data.only("a"))
-    second = growth(data.only("b"), head, 8, 0).net.outer.weight[1]
-    third = growth(data.only("c"), grown_head(data.only("b"), head), 8, 0).net.outer.weight[2]
+    second = arrival(data.only("b"), head, 8, 0).net.outer.weight[1]
+    third = arrival(data.only("c"), grown_head(data.only("b"), head), 8, 0).net.outer.weight[2]
     assert not torch.equal(second, third)
 
 
@@ -191,21 +191,21 @@ def test_distillation_is_least_where_the_answers_are_kept():
 
 def test_the_loss_of_new_classes_sees_no_old_score():
     data = draw()
-    grown = growth(data.only("bd"), grown_head(data.only("ace")), 8, 0)
+    grown = arrival(data.only("bd"), grown_head(data.only("ace")), 8, 0)
     scores = torch.randn(4, 5, generator=torch.Generator().manual_seed(1)).double()
     y = torch.tensor([1, 3, 3, 1])
     two = log_softmax(scores.numpy()[:, [1, 3]], axis=1)
     want = -np.mean(two[np.arange(4), [0, 1, 1, 0]])
     assert float(over_new(grown)(scores, y)) == pytest.approx(want)
-    one = growth(data.only("b"), grown_head(data.only("ace")), 8, 0)
+    one = arrival(data.only("b"), grown_head(data.only("ace")), 8, 0)
     assert over_new(one) is over_all
-    both = growth(data.only("abd"), grown_head(data.only("ace")), 8, 0)
+    both = arrival(data.only("abd"), grown_head(data.only("ace")), 8, 0)
     assert over_new(both) is over_all
 
 
 def test_what_a_model_before_says_needs_one():
-    grown = growth(draw(), None, 8, 0)
-    assert isinstance(grown, Growth)
+    grown = arrival(draw(), None, 8, 0)
+    assert isinstance(grown, Arrival)
     assert not grown.old.any()
     with pytest.raises(ValueError, match="no model before"):
         grown.told()

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from ilk import artefact
-from ilk.continual import charged, learn
 from ilk.data import Data
 from ilk.errors import InputError
 from ilk.methods.elastic_weights import ElasticWeights, fisher
@@ -15,6 +14,7 @@ from ilk.methods.fine_tuning import FineTuning
 from ilk.methods.learning_without_forgetting import LearningWithoutForgetting
 from ilk.methods.replay import Replay
 from ilk.protocols import class_tasks
+from ilk.training.continual import charged, learn
 
 NAMES = tuple("abcde")
 SMALL = {"hidden": 16, "steps": 60}
@@ -81,12 +81,12 @@ def test_stiffer_springs_move_important_weights_less():
 
 
 def test_a_spring_costs_half_its_stiffness_times_the_square_over_the_rows():
-    from ilk.arriving import growth
     from ilk.methods.elastic_weights import _held
+    from ilk.training.arriving import arrival
 
     data = draw()
     first = ElasticWeights(**SMALL).fit(data.only("abc"))
-    grown = growth(data.only("de"), first, 16, 0)
+    grown = arrival(data.only("de"), first, 16, 0)
     x = grown.net.standard(torch.from_numpy(np.array(grown.data.x)))
     batch = type("Rows", (), {"x": x, "y": torch.from_numpy(np.array(grown.data.y))})
     loss = _held(grown, first, 6.0)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from ilk.adversary import Contested, proxy_distance, reverse, rising, separability
 from ilk.data import Data
 from ilk.errors import InputError
 from ilk.methods.dann import DANN
+from ilk.training.adversary import Contested, proxy_distance, reverse, rising, separability
 
 
 def shifted(n=400, seed=0):

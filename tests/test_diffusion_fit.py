@@ -24,7 +24,7 @@ from ilk.errors import ArtefactError, InputError, Unavailable
 from ilk.fitting import Plan, fit
 from ilk.images import read
 from ilk.store import Store
-from ilk.train import Batch, Recipe
+from ilk.training.loop import Batch, Recipe
 
 DIGITS = load_digits()
 X = np.round(DIGITS.images * (255 / 16)).astype(np.uint8)

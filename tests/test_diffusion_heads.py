@@ -25,7 +25,7 @@ from ilk.diffusion.reading import Point
 from ilk.diffusion.taps import Taps
 from ilk.diffusion.unet import UNet
 from ilk.errors import InputError, NoLabels
-from ilk.train import Recipe
+from ilk.training.loop import Recipe
 
 SHAPES = ((5, 4, 4), (3, 2, 2), (4, 2, 2))
 QUICK = Recipe(steps=30, batch=32, lr=1e-2, warmup=3)

@@ -14,7 +14,7 @@ from ilk.diffusion.noise import LogNormal, grid
 from ilk.diffusion.objective import Denoising, Shift, flip, spread_of, unit
 from ilk.diffusion.unet import UNet
 from ilk.errors import InputError
-from ilk.train import Batch
+from ilk.training.loop import Batch
 
 SMALL = {
     "unet 8": lambda: UNet(1, 8, 3, width=8),

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ilk.checkpoint import Diverged
 from ilk.diffusion.calls import Measure
 from ilk.diffusion.classify import errors, noises
 from ilk.diffusion.contest import Contest, candidates
@@ -22,6 +21,7 @@ from ilk.diffusion.single_noise import single_noise_accuracy
 from ilk.diffusion.tuning import RELEASED, Tuning, optimise
 from ilk.diffusion.unet import UNet
 from ilk.errors import ArtefactError, InputError, NoLabels
+from ilk.training.checkpoint import Diverged
 
 L1, L2 = Measure("l1"), Measure("l2")
 

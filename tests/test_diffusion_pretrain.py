@@ -16,7 +16,7 @@ from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
 from ilk.diffusion.pretrain import Plan, pretrain
 from ilk.errors import ArtefactError, InputError, UnknownName
-from ilk.train import Batch, Machine, Recipe
+from ilk.training.loop import Batch, Machine, Recipe
 
 PLAN = Plan(Recipe(steps=6, batch=8, warmup=1), options={"width": 8, "levels": [1]}, every=2)
 BLOBS = ("left", "right")

@@ -10,13 +10,13 @@ import torch
 from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
-from ilk import folds
 from ilk.diffusion.foreign import Converted, Flow
 from ilk.diffusion.found import FILE, Found, Place, known, read, write
 from ilk.diffusion.probe import held_out, judge, standardised
 from ilk.diffusion.reading import Point, Reading
 from ilk.diffusion.search import Judged, Settings, ranked, search, spread_out
 from ilk.errors import ArtefactError, InputError
+from ilk.maths import folds
 
 
 def rows(n: int = 60, d: int = 7, k: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from ilk.bench import disc_vs_gen as bench
 from ilk.bench import disc_vs_gen_simulated as simulated
 from ilk.methods.naive_bayes import NaiveBayes
-from ilk.plots import drawn
+from ilk.pages.plots import drawn
 
 GRID = [10, 100, 1000]
 

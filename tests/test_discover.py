@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import binom
 
 from ilk.data import Data
-from ilk.discover import _by_size, assigned, backed
 from ilk.errors import InputError
-from ilk.suggestions import unique
+from ilk.living.discover import _by_size, assigned, backed
+from ilk.living.suggestions import unique
 from ilk.trust.kept import Kept
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from ilk.bench._family import Claim, table
 from ilk.docs import methods_page
-from ilk.families import results_page
-from ilk.measured import filled, results
 from ilk.methods import available
+from ilk.pages.families import results_page
+from ilk.pages.measured import filled, results
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"

@@ -8,9 +8,9 @@ import torch
 from scipy.special import log_softmax
 
 from ilk.data import Data
-from ilk.heads import Head
 from ilk.methods.drm import DRM, DomainHeads, _branches, _objective
-from ilk.train import Batch
+from ilk.training.heads import Head
+from ilk.training.loop import Batch
 
 NAMES = ("a", "b", "c")
 

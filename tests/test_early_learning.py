@@ -6,11 +6,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from ilk.data import Data
-from ilk.heads import Head, cross_entropy, fitted
 from ilk.methods.early_learning import EarlyLearning
 from ilk.metrics import log_loss, log_softmax, softmax
 from ilk.protocols import symmetric_noise
-from ilk.train import Batch
+from ilk.training.heads import Head, cross_entropy, fitted
+from ilk.training.loop import Batch
 
 N, K = 12, 4
 

@@ -6,9 +6,9 @@ import torch
 from sklearn.datasets import load_breast_cancer
 
 from ilk.data import Data
-from ilk.heads import Head, batch
 from ilk.methods.ensloss import EnsLoss, drawn, margins
 from ilk.metrics import log_loss, softmax
+from ilk.training.heads import Head, batch
 
 DRAWS = [(seed, power) for seed in range(40) for power in (0.0, 0.3, 1.0)]
 

@@ -6,7 +6,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import ortho_group
 
 from ilk.errors import InputError
-from ilk.frechet import Gaussian, extrapolated, floor, frechet_distance
+from ilk.maths.frechet import Gaussian, extrapolated, floor, frechet_distance
 
 
 def rows(seed, n=60, d=5, mix=None):

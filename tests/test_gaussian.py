@@ -5,7 +5,7 @@ import pytest
 from sklearn.covariance import oas as scikit_oas
 from sklearn.datasets import load_digits
 
-from ilk.gaussian import (
+from ilk.maths.gaussian import (
     checked,
     class_statistics,
     covariance,

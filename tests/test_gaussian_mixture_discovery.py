@@ -7,12 +7,12 @@ import pytest
 from scipy.special import gammaln
 from scipy.stats import multivariate_t
 
-from ilk.clusters import matched
 from ilk.data import Data
 from ilk.errors import InputError
+from ilk.maths.clusters import matched
+from ilk.maths.partition import Search
+from ilk.maths.wishart import Members
 from ilk.methods.gaussian_mixture_discovery import GaussianMixtureDiscovery
-from ilk.partition import Search
-from ilk.wishart import Members
 
 
 def world(new=3, known=3, rows=40, apart=6.0, dim=5, seed=0):

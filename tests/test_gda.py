@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from ilk.data import Data
-from ilk.gaussian import class_statistics, covariance
+from ilk.maths.gaussian import class_statistics, covariance
 from ilk.methods.gda import GDA
 from ilk.methods.streaming_gda import StreamingGDA
 from ilk.metrics import log_softmax, softmax

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ilk import folds
 from ilk.data import Data
+from ilk.maths import folds
 from ilk.methods.gda_clip import ALPHAS, GDAZeroShot
 from ilk.methods.zero_shot import ZeroShot
 from ilk.metrics import softmax

@@ -9,11 +9,11 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import linear_kernel
 
-from ilk.continual import charged, learn
 from ilk.data import Data, one_hot
 from ilk.methods.fine_tuning import FineTuning
 from ilk.methods.generative_kernel import GenerativeKernel, _contrast, _path
 from ilk.protocols import class_tasks
+from ilk.training.continual import charged, learn
 
 NAMES = tuple("abcd")
 

@@ -14,8 +14,9 @@ from ilk.bench._saved import Material
 from ilk.classifier import Classifier, load
 from ilk.data import Data
 from ilk.errors import ArtefactError, InputError
-from ilk.gaussian import class_statistics, covariance
-from ilk.growing import grow
+from ilk.living.growing import grow
+from ilk.living.widened import Rows, Widened, held_out
+from ilk.maths.gaussian import class_statistics, covariance
 from ilk.methods import parse
 from ilk.methods.gda import GDA
 from ilk.methods.nearest_mean import NearestClassMean
@@ -23,7 +24,6 @@ from ilk.trust import kept as keeping
 from ilk.trust import left_out
 from ilk.trust.conformal import NEVER, Sets
 from ilk.trust.kept import Kept, drawn, first
-from ilk.widened import Rows, Widened, held_out
 
 HEADS = ("GDA()", "StreamingGDA()", "NearestClassMean()", "LogisticRegression(C=1.0)", "KNearest()")
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")

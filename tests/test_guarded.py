@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import norm
 
 from ilk.data import Data
-from ilk.guarded import evidence, guarded, hidden_gain, shares
 from ilk.methods.paddle import Paddle
 from ilk.metrics import softmax
+from ilk.unlabelled.guarded import evidence, guarded, hidden_gain, shares
 
 NAMES = tuple("abcde")
 

@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression as Sklearn
 from sklearn.preprocessing import StandardScaler
 
 from ilk.data import Data
-from ilk.heads import BATCH, Head, batch, cross_entropy, fitted, steps
-from ilk.train import Recipe
+from ilk.training.heads import BATCH, Head, batch, cross_entropy, fitted, steps
+from ilk.training.loop import Recipe
 
 
 def digits(step=3):

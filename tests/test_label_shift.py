@@ -10,12 +10,12 @@ from ilk.bench._saved import Material
 from ilk.classifier import load
 from ilk.data import Data
 from ilk.errors import InputError
-from ilk.following import doubt, follow
-from ilk.growing import grow
-from ilk.label_shift import by_answers, expectation_maximisation, granted
+from ilk.living.following import doubt, follow
+from ilk.living.growing import grow
+from ilk.living.label_shift import by_answers, expectation_maximisation, granted
+from ilk.living.share_estimate import estimate
+from ilk.living.shift_checks import benefit
 from ilk.methods.gda import GDA
-from ilk.share_estimate import estimate
-from ilk.shift_checks import benefit
 from ilk.trust.conformal import Sets
 from ilk.trust.shares import Shares
 

@@ -7,9 +7,9 @@ from sklearn.datasets import load_digits
 from torch.nn import functional
 
 from ilk.data import Data
-from ilk.heads import Head, batch, cross_entropy
 from ilk.methods.multi_sample_dropout import MultiSampleDropout
 from ilk.models import Perceptron
+from ilk.training.heads import Head, batch, cross_entropy
 
 
 def digits(n=400):

@@ -7,7 +7,7 @@ from ilk.data import Data
 from ilk.methods.nearest_mean import NearestClassMean
 from ilk.methods.paddle import Paddle
 from ilk.metrics import softmax
-from ilk.transduction import MOST, UNTOLD, Sphere, gaussian_em
+from ilk.unlabelled.transduction import MOST, UNTOLD, Sphere, gaussian_em
 
 
 def task(seed=0, d=6, k=6, shots=4, present=(0, 1), queries=60, apart=1.6):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ilk.errors import InputError
-from ilk.plots import draw, drawn
+from ilk.pages.plots import draw, drawn
 
 NAMES = {"x": "rows", "y": "error", "title": "Error & rows"}
 LINES = {
@@ -112,7 +112,7 @@ def test_the_same_bytes_come_out_whatever_the_persons_settings(tmp_path):
     with matplotlib.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.linewidth": 5}):
         assert [draw(spec) for spec in ALL] == before
         assert matplotlib.rcParams["font.size"] == 30
-    code = f"import sys; from ilk.plots import draw; sys.stdout.buffer.write(draw({LINES!r}))"
+    code = f"import sys; from ilk.pages.plots import draw; sys.stdout.buffer.write(draw({LINES!r}))"
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert again.stdout == before[0]
 
@@ -165,7 +165,7 @@ def test_a_plot_told_wrongly_is_refused_in_words(spec, told):
 
 def test_nothing_is_imported_until_something_is_drawn():
     code = (
-        "import sys; sys.modules['matplotlib'] = None; import ilk.plots as p\n"
+        "import sys; sys.modules['matplotlib'] = None; import ilk.pages.plots as p\n"
         "from ilk.errors import Unavailable\n"
         "assert p.drawn({'a': {'result': {}}}) == {}\n"
         f"try: p.draw({LINES!r})\n"

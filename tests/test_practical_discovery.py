@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ilk.clusters import grouped, matched
 from ilk.data import Data
 from ilk.errors import InputError
+from ilk.maths.clusters import grouped, matched
 from ilk.methods.practical_discovery import LATENT, PLAIN, WEIGHT, PracticalDiscovery, _hiding
 
 QUICK = {"latent": 4, "weight": 0.3, "steps": 40}

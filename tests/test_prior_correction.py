@@ -7,11 +7,11 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as Theirs
 
 from ilk.data import Data
+from ilk.maths.regression import log_shares, regression
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.methods.prior_correction import PriorCorrection
 from ilk.metrics import macro_accuracy, softmax
 from ilk.protocols import long_tail
-from ilk.regression import log_shares, regression
 
 
 def digits(ratio=20):

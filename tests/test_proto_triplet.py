@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from ilk import episodic
 from ilk.data import Data
-from ilk.episodic import Task
 from ilk.methods.nearest_mean import NearestClassMean
 from ilk.methods.proto_triplet import ProtoTriplet
 from ilk.protocols import episodes
+from ilk.training import episodic
+from ilk.training.episodic import Task
 
 
 def played(seed=0, n=24, h=5, k=4):

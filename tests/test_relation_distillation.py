@@ -65,7 +65,7 @@ def test_it_groups_digits_of_classes_without_labels_and_still_knows_the_others()
 
 
 def test_the_arrays_say_what_the_network_says():
-    from ilk.heads import Head, batch
+    from ilk.training.heads import Head, batch
 
     step = digits()
     net = Head.of(step.train, 16)

@@ -5,8 +5,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge as ScikitRidge
 
-from ilk.axes import principal
 from ilk.data import Data, one_hot
+from ilk.maths.axes import principal
 from ilk.methods import ridge
 from ilk.methods.ridge import Ridge
 

@@ -11,28 +11,15 @@ import ilk
 HOUSE = Path(ilk.__file__).parent
 ROOMS = (  # from the ground up; a package stands for all in it
     {"errors", "data", "metrics", "progress"},
-    {"axes", "clusters", "even_clusters", "factors", "folds", "frechet", "gaussian", "lbfgs"}
-    | {"partition", "regression", "sharpness", "softmax", "wishart"},
-    {"store", "models", "images", "average", "chance", "checkpoint", "muon", "ranks"},
-    {"protocols", "train", "heads", "adversary", "mutual", "waves"}
-    | {"arriving", "continual", "episodic", "drift", "guarded", "transduction"},
+    {"maths"},
+    {"store", "models", "images"},
+    {"protocols", "training", "unlabelled"},
     {"encoders", "encode", "diffusion"},
     {"methods"},
-    {"selection", "board", "trust", "evaluate", "estimator", "ranking", "widened"},
+    {"selection", "board", "trust", "evaluate", "estimator", "ranking"},
     {"artefact", "plan", "classifier", "judged", "rows"}
-    | {"explained", "finish", "fitting", "report"}
-    | {
-        "added",
-        "carried",
-        "following",
-        "growing",
-        "newcomers",
-        "label_shift",
-        "share_estimate",
-        "shift_checks",
-    }
-    | {"discover", "suggestions"},
-    {"bench", "demo", "doctor", "families", "markdown", "measured", "plot_spec", "plots"},
+    | {"explained", "finish", "fitting", "report", "living"},
+    {"bench", "demo", "doctor", "pages"},
     {"cli", "docs", "__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}

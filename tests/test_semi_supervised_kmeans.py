@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ilk.clusters import grouped, matched, sharp
 from ilk.data import Data
 from ilk.errors import InputError
+from ilk.maths.clusters import grouped, matched, sharp
 from ilk.methods.semi_supervised_kmeans import SemiSupervisedKMeans
 
 

@@ -6,13 +6,13 @@ import torch
 from sklearn.datasets import load_digits
 
 from ilk.data import Data
-from ilk.even_clusters import filled, subclasses
-from ilk.heads import Head, batch
+from ilk.maths.even_clusters import filled, subclasses
 from ilk.methods import subclass_contrastive as sc
 from ilk.methods.prior_correction import PriorCorrection
 from ilk.methods.subclass_contrastive import SubclassContrastive, two_layers
 from ilk.metrics import macro_accuracy
 from ilk.protocols import long_tail
+from ilk.training.heads import Head, batch
 
 
 def unit(n, h, seed=0):

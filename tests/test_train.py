@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from ilk import average, checkpoint, ranks
-from ilk.chance import draws, order
 from ilk.errors import ArtefactError, InputError, OutputError
-from ilk.muon import Muon, orthogonal, split
-from ilk.train import Batch, Machine, Recipe, Watch, train, tweaked
+from ilk.training import average, checkpoint, ranks
+from ilk.training.chance import draws, order
+from ilk.training.loop import Batch, Machine, Recipe, Watch, train, tweaked
+from ilk.training.muon import Muon, orthogonal, split
 
 RECIPE = Recipe(steps=12, batch=8, lr=1e-2, warmup=2)
 
@@ -208,8 +208,8 @@ import sys; sys.path.insert(0, sys.argv[1])
 import torch; torch.set_num_threads(1)
 from pathlib import Path
 from test_train import RECIPE, data, network, plain
-from ilk import ranks
-from ilk.train import Watch, train
+from ilk.training import ranks
+from ilk.training.loop import Watch, train
 with ranks.joined("cpu"):
     train(network(), data(), plain, RECIPE, watch=Watch(Path(sys.argv[2])))
 """

@@ -11,7 +11,7 @@ from ilk.diffusion.pretrain import Plan, planned
 from ilk.diffusion.twin import CrossEntropy, Naming, Twin, fit_twin
 from ilk.diffusion.unet import UNet
 from ilk.errors import InputError, NoLabels
-from ilk.train import Batch, Recipe
+from ilk.training.loop import Batch, Recipe
 
 DIGITS = tuple("0123456789")
 SMALL = {

@@ -11,9 +11,9 @@ from ilk.data import Data
 from ilk.errors import InputError, NoLabels
 from ilk.methods import waveblock
 from ilk.methods.waveblock import TwoNetworks, WaveBlock, _grouped
-from ilk.mutual import Pair, mutual
-from ilk.train import Batch
-from ilk.waves import Waved, wave
+from ilk.training.loop import Batch
+from ilk.training.mutual import Pair, mutual
+from ilk.training.waves import Waved, wave
 
 SHORT = WaveBlock(rounds=1)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from ilk.continual import learn
 from ilk.data import Data
 from ilk.methods.weight_aligning import WeightAligning, norm_ratio
 from ilk.protocols import class_tasks
+from ilk.training.continual import learn
 
 NAMES = tuple("abcde")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_t
 
-from ilk.wishart import Members, Prior, likeliest, student
+from ilk.maths.wishart import Members, Prior, likeliest, student
 
 
 def prior(r=3):

@@ -31,7 +31,8 @@ from ilk.errors import ArtefactError, OutputError
 
 FORMAT = "ilk classifier"
 VERSION = 2
-ROOMS = re.compile(r"ilk\.(models|continual|widened|methods\.\w+|trust\.\w+)")
+ROOMS = re.compile(r"ilk\.(models|training\.continual|living\.widened|methods\.\w+|trust\.\w+)")
+MOVED = {"ilk.continual": "ilk.training.continual", "ilk.widened": "ilk.living.widened"}
 PLAIN = (bool, int, float, str, type(None))
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 STORED = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")  # names that weights may have
@@ -91,6 +92,7 @@ def _made(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any
 
 def _form(address: str) -> Any:
     room, _, name = address.partition(":")
+    room = MOVED.get(room, room)
     if not ROOMS.fullmatch(room):
         raise ArtefactError(f"this model asks for {address!r}, which is no part of ilk")
     try:

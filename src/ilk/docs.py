@@ -8,10 +8,10 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from ilk.families import method_claims, results_page, verdicts_table
-from ilk.measured import benchmarks_page, filled, readme_blocks, results
 from ilk.methods import available
-from ilk.plots import drawn
+from ilk.pages.families import method_claims, results_page, verdicts_table
+from ilk.pages.measured import benchmarks_page, filled, readme_blocks, results
+from ilk.pages.plots import drawn
 
 HEAD = """# Methods
 

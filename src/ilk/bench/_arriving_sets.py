@@ -9,7 +9,6 @@ import numpy as np
 
 from ilk.bench import _sets
 from ilk.bench._family import Claim
-from ilk.continual import learn
 from ilk.data import Data
 from ilk.methods.elastic_weights import ElasticWeights
 from ilk.methods.fine_tuning import FineTuning
@@ -21,6 +20,7 @@ from ilk.methods.streaming_gda import StreamingGDA
 from ilk.methods.weight_aligning import WeightAligning
 from ilk.models import Method
 from ilk.protocols import Step, class_tasks
+from ilk.training.continual import learn
 
 STEPS = 100  # updates a task
 RIVALS = ("fine-tuning", "LwF", "EWC")

@@ -19,9 +19,9 @@ from ilk.bench._arriving_sets import (
     rehearsing,
 )
 from ilk.bench._family import Claim, table
-from ilk.continual import charged, learn
 from ilk.methods.generative_kernel import GenerativeKernel
 from ilk.protocols import Step
+from ilk.training.continual import charged, learn
 
 BUDGETS = (26_000, 46_400, 72_800)  # bytes: 2, 10 and 20 rows of digits a class
 

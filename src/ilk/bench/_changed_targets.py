@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ilk.adversary import proxy_distance, separability
 from ilk.bench import _sets
 from ilk.bench._family import Claim, table
 from ilk.bench._worlds import Scores, accuracy, digits_of, draw, drawn, eighth, halves, turned
@@ -18,6 +17,7 @@ from ilk.methods.dann import DANN
 from ilk.methods.k_nearest import KNearest
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.methods.waveblock import WaveBlock
+from ilk.training.adversary import proxy_distance, separability
 
 HEAD = "logistic regression"
 PLAIN, OWN = "strength 0", "own statistics"

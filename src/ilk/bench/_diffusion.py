@@ -31,7 +31,7 @@ from ilk.diffusion.plans import options
 from ilk.diffusion.pretrain import Plan, planned, pretrain
 from ilk.encode import cores
 from ilk.progress import told
-from ilk.train import Batch, Machine, Recipe
+from ilk.training.loop import Batch, Machine, Recipe
 
 HELD = 2_000  # Fashion-MNIST and CIFAR training images kept out, for choices
 WEIGHTS = Path("bench", "weights")  # in bfloat16, of networks that took hours

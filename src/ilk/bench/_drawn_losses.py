@@ -15,9 +15,9 @@ from ilk.bench import _sets
 from ilk.bench._family import Claim, table
 from ilk.bench._long_tails import Cut, reduced
 from ilk.data import Data
-from ilk.heads import Head, fitted
 from ilk.methods.ensloss import EnsLoss, margins, recipe
-from ilk.train import Batch, Objective, Recipe
+from ilk.training.heads import Head, fitted
+from ilk.training.loop import Batch, Objective, Recipe
 
 FILE, ROW = "methods/ensloss.py", "ensloss"
 ENSLOSS, UNORDERED = "EnsLoss", "EnsLoss without order"

@@ -36,7 +36,7 @@ def embedded(world: World, small: bool) -> list[dict[str, Any]]:
 
 def embeddings(base: Data, new: Data, seed: int) -> Iterator[tuple[str, Data]]:
     """The rows of `new` in each embedding that `base` gave."""
-    from ilk import episodic
+    from ilk.training import episodic
 
     losses: dict[str, episodic.Loss] = {
         PROTOTYPICAL: episodic.prototypical,

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ilk.bench._family import Claim, table
-from ilk.continual import learn
 from ilk.data import Data
 from ilk.methods.fine_tuning import FineTuning
 from ilk.methods.nearest_mean import NearestClassMean
@@ -24,6 +23,7 @@ from ilk.methods.teen import Prototypes, Teen
 from ilk.metrics import softmax
 from ilk.models import unit_rows
 from ilk.protocols import Step, few_shot_increments
+from ilk.training.continual import learn
 
 SHOTS = 5
 ROW, FILE = "teen-prototype-calibration", "methods/teen.py"

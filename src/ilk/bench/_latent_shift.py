@@ -18,7 +18,7 @@ from ilk.bench import _sets
 from ilk.bench._family import Claim, table
 from ilk.data import Data, Features, Labels
 from ilk.errors import Unavailable
-from ilk.gaussian import Matrix
+from ilk.maths.gaussian import Matrix
 from ilk.methods.latent_label_shift import LatentLabelShift, named
 
 SEEDS, DOMAINS, CLASSES, ROWS = range(5), 8, 5, 1000

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.axes import principal
 from ilk.bench import _sets
 from ilk.data import Data, Labels
-from ilk.folds import stratified
-from ilk.heads import Head, fitted
+from ilk.maths.axes import principal
+from ilk.maths.folds import stratified
 from ilk.metrics import macro_accuracy
 from ilk.protocols import long_tail
-from ilk.train import Batch, Recipe
+from ilk.training.heads import Head, fitted
+from ilk.training.loop import Batch, Recipe
 
 MOST, POOL, TEST, AXES = 300, 8000, 4000, 128
 SHARE = 0.6  # of the digits is learnt from

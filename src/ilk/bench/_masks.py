@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from ilk.bench import _sets, spread
 from ilk.bench._family import Claim, table
 from ilk.bench._long_tails import Cut, reduced
-from ilk.heads import Head, batch, cross_entropy
 from ilk.methods.multi_sample_dropout import MultiSampleDropout
-from ilk.train import Batch, Objective, Recipe, Watch, train
+from ilk.training.heads import Head, batch, cross_entropy
+from ilk.training.loop import Batch, Objective, Recipe, Watch, train
 
 FILE, ROW = "methods/multi_sample_dropout.py", "multi-sample-dropout"
 MANY = 8

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.axes import principal
 from ilk.bench import spread
 from ilk.bench._family import Claim, table
 from ilk.data import Data, Features
-from ilk.folds import stratified
-from ilk.heads import Head, batch
+from ilk.maths.axes import principal
+from ilk.maths.folds import stratified
 from ilk.methods.early_learning import EarlyLearning
 from ilk.methods.gda import GDA
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.models import Model, Perceptron
-from ilk.train import Objective, Recipe, Watch, train
+from ilk.training.heads import Head, batch
+from ilk.training.loop import Objective, Recipe, Watch, train
 
 PAPERS = ((0.7, 3.0), (0.9, 1.0), (0.9, 7.0))  # beta and lambda of the paper's configurations
 OURS = (0.7, 1.0)  # and this house's default

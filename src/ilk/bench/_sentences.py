@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from ilk.train import Batch
+    from ilk.training.loop import Batch
 
 LEVELS = 3
 PROPERTIES = ("holes", "slant", "width", "ink", "top", "symmetry", "across", "down")
@@ -122,7 +122,7 @@ def trained(data: Data, seed: int, steps: int = STEPS) -> Pair:
     from torch import nn
     from torch.nn import functional
 
-    from ilk.train import Batch, Recipe, train
+    from ilk.training.loop import Batch, Recipe, train
 
     told = torch.from_numpy(words(values := measured(data.x), cuts(values)))
     with torch.random.fork_rng(devices=[]):

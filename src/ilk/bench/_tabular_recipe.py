@@ -12,9 +12,9 @@ import numpy as np
 
 from ilk.bench._family import Claim
 from ilk.bench._unknown import KMEANS, SEEDS, Scores, Tables, sets
-from ilk.clusters import Matrix, grouped, matched, numbered, squares
 from ilk.data import Labels
-from ilk.folds import stratified
+from ilk.maths.clusters import Matrix, grouped, matched, numbered, squares
+from ilk.maths.folds import stratified
 from ilk.methods.practical_discovery import LATENT, PLAIN, WEIGHT, PracticalDiscovery
 from ilk.protocols import Step, unseen_classes
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ilk.axes import principal
 from ilk.bench import _sets
 from ilk.bench._family import Claim, table
-from ilk.clusters import Matched
 from ilk.data import Data
+from ilk.maths.axes import principal
+from ilk.maths.clusters import Matched
 
 SEEDS, ROWS, AXES = 5, 1200, 50
 KMEANS = "k-means, told the number"

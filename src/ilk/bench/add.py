@@ -34,8 +34,8 @@ from ilk.classifier import Classifier
 from ilk.data import Data, Features, Labels
 from ilk.encoders.pixels import Pixels
 from ilk.errors import Unavailable
-from ilk.gaussian import class_statistics
-from ilk.growing import grow
+from ilk.living.growing import grow
+from ilk.maths.gaussian import class_statistics
 from ilk.methods import parse
 from ilk.methods.gda import GDA
 from ilk.metrics import calibration_error
@@ -112,13 +112,13 @@ def _tables(
     for metric, better in METRICS.items():
         scores = {side: [one[side][metric] for one in found] for side in sides}
         claims = [
-            Claim("ilk add", "growing.py", f"{head} grown", f"{head} fitted again")
+            Claim("ilk add", "living/growing.py", f"{head} grown", f"{head} fitted again")
             for head in heads
         ]
         if MEAN in heads and metric == "accuracy":
             rival = f"{MEAN} fitted again"
             claims += [
-                Claim("ilk add", "growing.py", f"{head} grown", rival)
+                Claim("ilk add", "living/growing.py", f"{head} grown", rival)
                 for head in heads
                 if head != MEAN
             ]

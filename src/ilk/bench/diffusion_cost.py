@@ -44,7 +44,7 @@ from ilk.diffusion.strategy import Strategy
 from ilk.diffusion.trial import Trial
 from ilk.diffusion.tuning import RELEASED, Tuning, optimise
 from ilk.errors import Unavailable
-from ilk.train import Batch
+from ilk.training.loop import Batch
 
 SEEDS = (0, 1, 2)
 COUNTS = (1, 2, 4, 8, 16, 32, 64)

@@ -45,9 +45,9 @@ from ilk.diffusion.sample import Sampler
 from ilk.diffusion.search import Settings, search
 from ilk.diffusion.taps import Taps
 from ilk.diffusion.twin import fit_twin
-from ilk.frechet import frechet_distance
+from ilk.maths.frechet import frechet_distance
 from ilk.methods.logistic_regression import LogisticRegression
-from ilk.train import Batch
+from ilk.training.loop import Batch
 
 SEEDS = (0, 1, 2)
 SHOTS = (1, 2, 5, 10)

@@ -45,7 +45,7 @@ from ilk.diffusion.search import Settings, search
 from ilk.diffusion.taps import Taps
 from ilk.diffusion.twin import fit_twin
 from ilk.encode import cores
-from ilk.train import Batch
+from ilk.training.loop import Batch
 
 SEEDS = (0, 1, 2)
 LEVELS, HIGH, HELD = 16, 5.0, 500  # noise levels, the highest; images that weigh them

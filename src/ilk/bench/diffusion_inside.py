@@ -54,7 +54,7 @@ from ilk.diffusion.reading import Point
 from ilk.diffusion.search import Settings, search
 from ilk.diffusion.taps import Taps
 from ilk.errors import Unavailable
-from ilk.train import Batch, Recipe
+from ilk.training.loop import Batch, Recipe
 
 SEEDS = (0, 1, 2)
 COUNTS = (1, 2, 4, 8, 16, 32)

@@ -25,7 +25,7 @@ from ilk.diffusion.by_weighting import Settings, judged_by
 from ilk.diffusion.classify import Measure
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.self_bench import Judge, domain_gap, self_bench
-from ilk.folds import stratified
+from ilk.maths.folds import stratified
 from ilk.progress import silent
 
 SEEDS = (0, 1, 2)

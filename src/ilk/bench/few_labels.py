@@ -12,7 +12,7 @@ are used as they are on even ones. Everything else has its default, with the gua
 name says that it is on. The simplest rival keeps the means of the labelled rows and fits class
 shares to the queries (Saerens et al. 2002); logistic regression sees labelled rows alone. A sweep
 of K_eff on Omniglot compares what is learnt for 5 classes with what is learnt where K_eff is known.
-The guard's constants were set on other sets (see `ilk.guarded`).
+The guard's constants were set on other sets (see `ilk.unlabelled.guarded`).
 
 Embeddings: 64 rectified units on Omniglot gradients, MNIST pixels and CIFAR-10 features, trained on
 the first classes by each loss with the same steps, batches and seeds, margins and weights 1; then
@@ -35,7 +35,6 @@ from ilk.bench._few_embeddings import embedded
 from ilk.bench._few_sets import METRIC, Answer, World, accuracy, answered, collect, cut
 from ilk.data import Data
 from ilk.errors import Unavailable
-from ilk.guarded import shares
 from ilk.methods.alpha_tim import AlphaTIM
 from ilk.methods.em_dirichlet import EMDirichlet
 from ilk.methods.logistic_regression import LogisticRegression
@@ -44,6 +43,7 @@ from ilk.methods.paddle import Paddle
 from ilk.methods.unem import UNEM, learned
 from ilk.models import Method
 from ilk.protocols import Step
+from ilk.unlabelled.guarded import shares
 
 SEEDS = 5
 BALANCES, SHARPNESSES = (0.5, 1.0, 2.0, 4.0), (1.0, 2.0, 4.0)

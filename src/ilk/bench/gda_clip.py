@@ -27,7 +27,7 @@ from scipy.linalg import pinvh
 from ilk.bench import shared
 from ilk.data import Data, Features, Labels
 from ilk.errors import Unavailable
-from ilk.gaussian import (
+from ilk.maths.gaussian import (
     Matrix,
     class_statistics,
     discriminant,

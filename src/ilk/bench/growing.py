@@ -47,13 +47,13 @@ from ilk.bench._arriving_sets import (
 from ilk.bench._byte_budgets import BUDGETS, budgets
 from ilk.bench._family import Claim, table
 from ilk.bench._few_shot_growth import Draws, tables
-from ilk.continual import Stage, learn
 from ilk.errors import Unavailable
 from ilk.methods.fine_tuning import FineTuning
 from ilk.methods.generative_kernel import GenerativeKernel
 from ilk.methods.weight_aligning import WeightAligning, norm_ratio
 from ilk.models import Method, Perceptron
 from ilk.protocols import Step
+from ilk.training.continual import Stage, learn
 
 S = TypeVar("S")
 SEEDS, FEW = 5, 2

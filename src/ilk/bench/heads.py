@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Labels
+from ilk.maths.softmax import Regressions
 from ilk.methods.gda import GDA
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.metrics import log_loss, softmax
-from ilk.softmax import Regressions
 
 Rows = NDArray[np.float32]
 

@@ -34,10 +34,10 @@ from ilk.bench._saved import Material
 from ilk.classifier import Classifier
 from ilk.data import Data, Features, Labels
 from ilk.errors import InputError, Unavailable
-from ilk.following import follow
+from ilk.living.following import follow
+from ilk.living.share_estimate import Estimate
 from ilk.methods import parse
 from ilk.protocols import shifted
-from ilk.share_estimate import Estimate
 from ilk.trust.shares import Shares
 
 SEEDS, DRAWS, LONG, SHORT = range(100, 105), 2, 500, 100

@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.axes import principal
 from ilk.bench import _sets, spread
 from ilk.bench._family import Claim, table
 from ilk.bench.which_encoder import LONG, TAUGHT, drawn, seen_by, taught
 from ilk.data import Data, Features
 from ilk.errors import Unavailable
+from ilk.maths.axes import principal
 from ilk.methods.gaussian_anomaly import GaussianAnomaly
 from ilk.protocols import Step, one_normal
-from ilk.train import Batch, Recipe, train
+from ilk.training.loop import Batch, Recipe, train
 
 SEEDS, NORMAL, ODD = 5, 1000, 1000
 RATES = (0.01, 0.05, 0.1)

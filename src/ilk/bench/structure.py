@@ -30,7 +30,7 @@ from ilk.bench import _sentences, _sets
 from ilk.bench._family import Claim, table
 from ilk.data import UNKNOWN, Data, Features
 from ilk.errors import Unavailable
-from ilk.gaussian import Matrix
+from ilk.maths.gaussian import Matrix
 from ilk.methods.description_selection import Described, DescriptionSelection
 from ilk.methods.loki import Loki, squared_distances
 

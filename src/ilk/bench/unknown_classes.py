@@ -29,16 +29,16 @@ from typing import Any
 
 import numpy as np
 
-from ilk.axes import principal
 from ilk.bench import _latent_shift, _relations, _tabular_recipe
 from ilk.bench._family import Claim
 from ilk.bench._unknown import KMEANS, SEEDS, Scores, Tables, sets
-from ilk.clusters import grouped, matched, numbered
 from ilk.data import Data
 from ilk.errors import Unavailable
+from ilk.maths.axes import principal
+from ilk.maths.clusters import grouped, matched, numbered
+from ilk.maths.partition import Search
 from ilk.methods.gaussian_mixture_discovery import GaussianMixtureDiscovery
 from ilk.methods.semi_supervised_kmeans import SemiSupervisedKMeans
-from ilk.partition import Search
 from ilk.protocols import Step, unseen_classes
 
 MIXTURE, TWICE = "GaussianMixtureDiscovery", "SemiSupervisedKMeans, told twice"

@@ -34,18 +34,18 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.axes import principal
 from ilk.bench import _sets, spread
 from ilk.bench._family import Claim, table
 from ilk.data import Data, Features, Labels
 from ilk.encoders.hog import Hog
 from ilk.errors import Unavailable
+from ilk.maths.axes import principal
 from ilk.methods.k_nearest import KNearest
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.metrics import softmax
 from ilk.protocols import steps, stratified_folds
 from ilk.ranking import agreement, h_score, leep, logme, nce, tmi
-from ilk.train import Batch, Recipe, train
+from ilk.training.loop import Batch, Recipe, train
 
 SEEDS, LEARN, TEST, WIDTH = 5, 600, 1000, 32
 TAUGHT = 4000  # rows of a source set that networks are taught with; targets take others

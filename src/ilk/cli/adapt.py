@@ -12,7 +12,7 @@ from ilk.cli.options import network_options
 
 if TYPE_CHECKING:
     from ilk.classifier import Classifier
-    from ilk.share_estimate import Estimate
+    from ilk.living.share_estimate import Estimate
 
 SHOWN = 20  # classes
 
@@ -33,13 +33,13 @@ def command(
     not read as labels. It holds where each class looks as it did, and only its share has changed.
     """
     from ilk.artefact import claim
-    from ilk.carried import carry
     from ilk.classifier import load
     from ilk.cli.options import show_intake
     from ilk.encode import fill
     from ilk.errors import InputError
-    from ilk.following import follow
     from ilk.images import listing, read, shown
+    from ilk.living.carried import carry
+    from ilk.living.following import follow
     from ilk.progress import told
     from ilk.store import Store
 

@@ -13,8 +13,8 @@ import click
 from ilk.cli.options import network_options
 
 if TYPE_CHECKING:
-    from ilk.added import Growth
     from ilk.images import Images
+    from ilk.living.added import Growth
     from ilk.store import Store
 
 
@@ -55,13 +55,13 @@ def command(
     import numpy as np
 
     from ilk.artefact import claim
-    from ilk.carried import carry, known_before, learnt
     from ilk.classifier import load
     from ilk.cli.options import show_intake
     from ilk.data import Data
     from ilk.encode import fill
-    from ilk.growing import grow
-    from ilk.newcomers import growable
+    from ilk.living.carried import carry, known_before, learnt
+    from ilk.living.growing import grow
+    from ilk.living.newcomers import growable
     from ilk.progress import told
     from ilk.store import Store
 

@@ -39,12 +39,12 @@ def command(
     """
     from ilk.classifier import load
     from ilk.cli.options import table
-    from ilk.discover import discover
     from ilk.errors import NoImages
     from ilk.images import listing, read
+    from ilk.living.discover import discover
+    from ilk.living.suggestions import PAGE, claim, write
     from ilk.progress import told
     from ilk.store import Store
-    from ilk.suggestions import PAGE, claim, write
 
     home = claim(Path(out))
     classifier = load(known, device=device, runtime=runtime)

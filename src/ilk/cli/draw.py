@@ -64,8 +64,8 @@ def _distance(drawn: Tensor, source: str, name: str, device: str) -> str:
     from ilk.encode import fill
     from ilk.encoders import resolve
     from ilk.errors import InputError
-    from ilk.frechet import frechet_distance
     from ilk.images import read
+    from ilk.maths.frechet import frechet_distance
     from ilk.progress import told
     from ilk.store import Store
 

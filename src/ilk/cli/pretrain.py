@@ -91,7 +91,6 @@ def command(
     goes on after any interruption, to the same result. Several GPUs or machines:
     torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
     """
-    from ilk import ranks
     from ilk.cli.options import read_images, show_intake
     from ilk.diffusion.crossed import Material, school
     from ilk.diffusion.pixels import grain, load
@@ -101,7 +100,8 @@ def command(
     from ilk.encoders.device import pick
     from ilk.progress import silent, told
     from ilk.store import Store
-    from ilk.train import Machine, Recipe
+    from ilk.training import ranks
+    from ilk.training.loop import Machine, Recipe
 
     store = Store()
     columns = (path_column, label_column)

@@ -146,7 +146,7 @@ def _standings(encoders: Sequence[Embeds], tables: dict[str, Data]) -> list[Stan
 
 def _directions(data: Data) -> int:
     """In how many directions the rows spread, at least 1."""
-    from ilk.axes import principal
+    from ilk.maths.axes import principal
 
     return max(1, len(principal(data.x).squares))
 

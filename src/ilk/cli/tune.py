@@ -56,7 +56,7 @@ def command(
     from ilk.errors import InputError
     from ilk.progress import told
     from ilk.store import Store
-    from ilk.train import Machine
+    from ilk.training.loop import Machine
 
     home, build, store = Path(model), saved.read(Path(model)), Store()
     if not build.classes:

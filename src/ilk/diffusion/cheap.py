@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ilk import checkpoint
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.features import features
 from ilk.diffusion.reading import Point
 from ilk.diffusion.taps import Taps
 from ilk.errors import ArtefactError
+from ilk.training import checkpoint
 
 FILE = "cheap.safetensors"
 NEVER = 1e4  # how far a class without an image is, in deviations

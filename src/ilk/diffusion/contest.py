@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ilk.chance import draws
 from ilk.diffusion.calls import Measure, distance
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.optimised_noise import standard
 from ilk.errors import InputError, NoLabels
+from ilk.training.chance import draws
 
 
 @dataclass(frozen=True, eq=False)

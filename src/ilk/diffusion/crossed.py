@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ilk import ranks
 from ilk.diffusion import found, seen, trial
 from ilk.diffusion.cheap import Cheap
 from ilk.diffusion.classify import Measure, errors
@@ -25,7 +24,8 @@ from ilk.diffusion.search import search
 from ilk.diffusion.trial import Trial
 from ilk.errors import InputError
 from ilk.progress import Progress, silent
-from ilk.train import Batch, Machine
+from ilk.training import ranks
+from ilk.training.loop import Batch, Machine
 
 SMALL = 5_000  # labelled images up to which networks that leave a part out cost little
 FEW = 20  # labelled images that must be left before any is kept out

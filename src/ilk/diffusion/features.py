@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ilk.chance import mixed
 from ilk.diffusion.contract import Denoises, unit
 from ilk.diffusion.reading import PLAIN, Point, Reading
 from ilk.diffusion.taps import Taps, maps
 from ilk.errors import InputError
 from ilk.progress import Progress, silent
+from ilk.training.chance import mixed
 
 
 def noise(shape: tuple[int, int, int], sigma: float, seed: int = 0, draw: int = 0) -> Tensor:

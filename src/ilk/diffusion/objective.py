@@ -15,7 +15,7 @@ from ilk.diffusion.contract import column
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
 from ilk.errors import InputError
-from ilk.train import Batch
+from ilk.training.loop import Batch
 
 
 @dataclass(frozen=True)

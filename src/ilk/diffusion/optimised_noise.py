@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ilk import checkpoint
 from ilk.diffusion.calls import Measure
 from ilk.diffusion.classify import errors
 from ilk.diffusion.contract import Denoises
@@ -25,6 +24,7 @@ from ilk.diffusion.offset import Offset
 from ilk.diffusion.verdict import Verdict
 from ilk.errors import ArtefactError, InputError, OutputError
 from ilk.progress import Progress, silent
+from ilk.training import checkpoint
 
 VERSION, JSON, ARRAYS = 1, "noise.json", "noise.safetensors"
 TINY = 1e-24  # least variance of errors over classes: equal errors say nothing, and do not blow up

@@ -11,7 +11,7 @@ from ilk.errors import NoImages
 from ilk.images import Images
 from ilk.progress import Progress, silent
 from ilk.store import Store
-from ilk.train import Batch
+from ilk.training.loop import Batch
 
 
 def grain(images: Images, size: int = 0, channels: int = 0) -> Pixels:

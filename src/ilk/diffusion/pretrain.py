@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from ilk import ranks
 from ilk.diffusion import saved
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.noise import LogNormal
@@ -23,7 +22,8 @@ from ilk.diffusion.pictures import picture
 from ilk.diffusion.sample import Sampler, sheet
 from ilk.errors import InputError, OutputError
 from ilk.progress import Progress, silent
-from ilk.train import Batch, Machine, Recipe, Tweak, Watch, train, tweaked
+from ilk.training import ranks
+from ilk.training.loop import Batch, Machine, Recipe, Tweak, Watch, train, tweaked
 
 STATE, SAMPLES, LOG = "state.safetensors", "samples.png", "log.jsonl"
 ROWS, COLUMNS = 4, 10  # of the picture of samples

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.axes import principal
 from ilk.data import Labels, one_hot
+from ilk.maths.axes import principal
+from ilk.maths.sharpness import sharpness
 from ilk.metrics import log_softmax
-from ilk.sharpness import sharpness
 
 PATH = np.logspace(-4, 2, 10)  # of the penalty, over the mean sum of squares of an axis
 Matrix = NDArray[np.float64]

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from ilk import checkpoint
 from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.dit import DiT
 from ilk.diffusion.unet import UNet
 from ilk.errors import ArtefactError, InputError, OutputError, UnknownName
+from ilk.training import checkpoint
 
 VERSION = 1
 NETWORKS = {"unet": UNet, "dit": DiT}

@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ilk import folds
 from ilk.data import Labels
 from ilk.diffusion.contract import Denoises
 from ilk.diffusion.features import passes, pooled
@@ -33,6 +32,7 @@ from ilk.diffusion.probe import Judged, judge
 from ilk.diffusion.reading import PLAIN, Point, Reading
 from ilk.diffusion.taps import Taps
 from ilk.errors import InputError
+from ilk.maths import folds
 from ilk.progress import Progress, silent
 
 LEVELS, LOW, HIGH = 6, 0.1, 3.0  # levels, from and to these shares of a spread of one half

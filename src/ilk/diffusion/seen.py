@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ilk import checkpoint
 from ilk.errors import ArtefactError
+from ilk.training import checkpoint
 
 FILE = "seen.safetensors"
 BYTES = 8  # of a digest that are kept; two of a million images fall together once in 10^7 sets

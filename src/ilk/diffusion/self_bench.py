@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ilk.chance import mixed
 from ilk.diffusion.by_weighting import Settings, apart, interval, judged_by
 from ilk.diffusion.contract import Denoises
 from ilk.errors import InputError
-from ilk.folds import stratified
+from ilk.maths.folds import stratified
 from ilk.progress import Progress, silent
+from ilk.training.chance import mixed
 
 Judge = Callable[[Tensor], Tensor]
 """Probabilities `[n, k]` of images `[n, c, h, w]` in [-1, 1]; a supervised classifier, say."""

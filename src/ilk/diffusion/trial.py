@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ilk import checkpoint
 from ilk.diffusion.levels import Levels
 from ilk.errors import ArtefactError
+from ilk.training import checkpoint
 
 FILE = "trial.safetensors"
 

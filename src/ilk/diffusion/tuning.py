@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ilk.chance import order
-from ilk.checkpoint import Diverged
 from ilk.diffusion.calls import Measure
 from ilk.diffusion.classify import noises
 from ilk.diffusion.contest import Contest, candidates, usable
@@ -24,6 +22,8 @@ from ilk.diffusion.offset import Offset, depth
 from ilk.diffusion.optimised_noise import OptimisedNoise, answer
 from ilk.errors import InputError
 from ilk.progress import Progress, silent
+from ilk.training.chance import order
+from ilk.training.checkpoint import Diverged
 
 PARTS = ("dataset", "offset", "both")
 

@@ -22,7 +22,7 @@ from ilk.diffusion.denoiser import Denoiser
 from ilk.diffusion.pretrain import Plan, planned
 from ilk.errors import InputError, NoLabels
 from ilk.progress import Progress, silent
-from ilk.train import Batch, Machine, Watch, train, tweaked
+from ilk.training.loop import Batch, Machine, Watch, train, tweaked
 
 
 class Naming(nn.Module):

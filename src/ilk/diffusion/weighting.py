@@ -27,7 +27,7 @@ from scipy.optimize import minimize
 
 from ilk.diffusion.calls import DISTANCES
 from ilk.errors import InputError, UnknownName
-from ilk.folds import stratified
+from ilk.maths.folds import stratified
 
 Array = NDArray[np.float64]
 

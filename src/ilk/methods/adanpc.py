@@ -26,7 +26,7 @@ and once in they are the nearest rows of what comes next. So a batch enters only
 Else the memory stays the last good one, and `told` says why: there is gain where the world changes
 by small steps, and none where it leaps. Where one class has gained more than `TILT` of all rows
 that entered over what the first memory called it, all of them are forgotten. The constants stand in
-`ilk.drift`.
+`ilk.unlabelled.drift`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk import drift
 from ilk.data import Data, Features, Labels, Logits
 from ilk.errors import InputError
 from ilk.models import CHUNK, Facts, learnable, unit_rows
+from ilk.unlabelled import drift
 
 JUDGED = 300  # rows learnt from that the guard asks, at most
 

@@ -24,11 +24,11 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ilk.data import Data, one_hot
-from ilk.gaussian import Matrix
-from ilk.guarded import guarded
+from ilk.maths.gaussian import Matrix
 from ilk.metrics import softmax
 from ilk.models import Facts
-from ilk.transduction import Directions, Sphere
+from ilk.unlabelled.guarded import guarded
+from ilk.unlabelled.transduction import Directions, Sphere
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ilk.axes import span
 from ilk.data import Data
-from ilk.gaussian import Shrink, Statistics, checked, class_statistics, covariance, discriminant
-from ilk.gaussian import log_prior as shares
+from ilk.maths.axes import span
+from ilk.maths.gaussian import (
+    Shrink,
+    Statistics,
+    checked,
+    class_statistics,
+    covariance,
+    discriminant,
+)
+from ilk.maths.gaussian import log_prior as shares
 from ilk.models import Facts, Linear, learnable
 
 

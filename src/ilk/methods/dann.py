@@ -32,7 +32,7 @@ from ilk.models import Facts, Perceptron, learnable
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from ilk.train import Batch
+    from ilk.training.loop import Batch
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class DANN(Facts):
     def fit(self, data: Data) -> Perceptron:
         from torch.nn import functional
 
-        from ilk.adversary import Contested, rising
-        from ilk.heads import BATCH, fitted, steps
-        from ilk.train import Recipe
+        from ilk.training.adversary import Contested, rising
+        from ilk.training.heads import BATCH, fitted, steps
+        from ilk.training.loop import Recipe
 
         learnable(data, self)
         rows = replace(data, x=np.asarray(data.x, np.float32))

@@ -25,7 +25,7 @@ import numpy as np
 
 from ilk.data import Data, Features, Labels, Logits, one_hot
 from ilk.errors import InputError
-from ilk.gaussian import Matrix
+from ilk.maths.gaussian import Matrix
 from ilk.models import CHUNK, Facts, hinted, learnable, unit_rows
 
 

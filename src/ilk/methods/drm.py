@@ -14,9 +14,9 @@ prefers the least similar domain. Heads' probabilities are mixed here, not their
 leaves nothing to mix: the pooled head answers. The steps of entropy or pseudo-labels at test time
 are left out.
 
-In `ilk bench changed_world` the heads beat pooled training where styles of pictures differ, though
-their plain mean does as well as the weighing; on turned digits the weighing beats the mean, and
-pooled training beats both, on the source too: a head that saw one angle knows too little there.
+In `ilk bench changed_world` the heads are level with pooled training where styles of pictures
+differ, and their plain mean does as well as the weighing; on turned digits the weighing beats the
+mean, and pooled training beats both: a head that saw one angle knows too little there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ilk.models import Facts, Perceptron, affine, learnable, unit_rows
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from ilk.train import Batch, Objective
+    from ilk.training.loop import Batch, Objective
 
 LEAST = 1e-6  # a gap of 0 would be all the weight there is
 
@@ -122,8 +122,8 @@ class DRM(Facts):
             raise ValueError(f"hidden is {self.hidden}, passes {self.passes}; both must be above 0")
 
     def fit(self, data: Data) -> DomainHeads:
-        from ilk.heads import BATCH, Head, fitted, steps
-        from ilk.train import Recipe
+        from ilk.training.heads import BATCH, Head, fitted, steps
+        from ilk.training.loop import Recipe
 
         known = learnable(data, self)
         names, domain = np.unique(known.domain, return_inverse=True)

@@ -35,7 +35,7 @@ from ilk.models import Facts, Perceptron, learnable
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from ilk.train import Batch, Objective, Recipe
+    from ilk.training.loop import Batch, Objective, Recipe
 
 HELD = 1e-4  # how near 0 and 1 the probabilities may come
 REACH = 5.0  # log of the highest temperature
@@ -68,7 +68,7 @@ class EarlyLearning(Facts):
             raise ValueError(f"hidden is {self.hidden}, passes {self.passes}; both must be above 0")
 
     def fit(self, data: Data) -> Perceptron:
-        from ilk.heads import Head, fitted
+        from ilk.training.heads import Head, fitted
 
         known = learnable(data, self)
         seen, y = np.unique(known.y, return_inverse=True)
@@ -80,8 +80,8 @@ class EarlyLearning(Facts):
 
     def recipe(self, n: int) -> Recipe:
         """How the head is trained on `n` rows."""
-        from ilk.heads import BATCH, steps
-        from ilk.train import Recipe
+        from ilk.training.heads import BATCH, steps
+        from ilk.training.loop import Recipe
 
         made = steps(n, self.passes)
         return Recipe(made, min(BATCH, n), lr=4e-3, warmup=20, decay=0.01, seed=self.seed)

@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from ilk.arriving import Growth, checked, growth, over_new, taught
-from ilk.continual import same_classes
 from ilk.data import Data, Features
 from ilk.metrics import softmax
 from ilk.models import Facts, Perceptron, learnable
+from ilk.training.arriving import Arrival, arrival, checked, over_new, taught
+from ilk.training.continual import same_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +64,10 @@ class ElasticWeights(Facts):
             raise ValueError(f"strength is {self.strength}; it must be at least 0")
 
     def fit(self, data: Data) -> Elastic:
-        from ilk.heads import cross_entropy
+        from ilk.training.heads import cross_entropy
 
         rows = learnable(data, self)
-        grown = growth(rows, None, self.hidden, self.seed)
+        grown = arrival(rows, None, self.hidden, self.seed)
         head = taught(grown, cross_entropy, self.steps, self.seed)
         return _sprung(head, fisher(head, rows.x))
 
@@ -82,7 +82,7 @@ class ElasticWeights(Facts):
         if not len(known):
             return model
         rows = learnable(known, self)
-        grown = growth(rows, model, self.hidden, self.seed)
+        grown = arrival(rows, model, self.hidden, self.seed)
         head = taught(grown, _held(grown, model, self.strength), self.steps, self.seed)
         before = (
             model.inner_fisher,
@@ -111,7 +111,7 @@ def fisher(head: Perceptron, x: Features) -> tuple[Any, ...]:
     return back.T @ standard**2, back.sum(0), outer, offset
 
 
-def _held(grown: Growth, model: Elastic, strength: float) -> Any:
+def _held(grown: Arrival, model: Elastic, strength: float) -> Any:
     """The loss of the new rows, and the springs; a new class has no Fisher information yet."""
     import torch
 

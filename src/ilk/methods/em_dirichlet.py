@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, psi
 
 from ilk.data import Data, Features, Logits, one_hot
-from ilk.gaussian import Matrix
-from ilk.guarded import guarded
+from ilk.maths.gaussian import Matrix
 from ilk.metrics import log_softmax, softmax
 from ilk.models import Facts, affine, hinted, unit_rows
-from ilk.transduction import Sphere, log_shares
+from ilk.unlabelled.guarded import guarded
+from ilk.unlabelled.transduction import Sphere, log_shares
 
 FLAT = 1.0  # rows' worth
 TEXT_SHARPNESS = 30.0  # the paper's T, for cosines of CLIP

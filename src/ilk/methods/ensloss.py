@@ -29,16 +29,16 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from ilk import folds
 from ilk.data import Data
+from ilk.maths import folds
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Perceptron, learnable
-from ilk.sharpness import sharpness
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from ilk.heads import Head
-    from ilk.train import Batch, Recipe
+    from ilk.training.heads import Head
+    from ilk.training.loop import Batch, Recipe
 
 LEAST = 1e-3  # of the mean, the derivative that a draw of 0 is taken for: strictly negative
 PASSES = 40
@@ -85,7 +85,7 @@ class EnsLoss(Facts):
         return (drawn(z.detach(), generator, self.power, self.ordered) * z).sum() / len(batch)
 
     def _learnt(self, known: Data) -> Perceptron:
-        from ilk.heads import Head, fitted
+        from ilk.training.heads import Head, fitted
 
         net = Head.of(known, self.hidden, self.seed)
         for part in net.outer.parameters():
@@ -106,8 +106,8 @@ class EnsLoss(Facts):
 
 def recipe(n: int, seed: int) -> Recipe:
     """How a head on `n` rows is trained."""
-    from ilk.heads import BATCH, steps
-    from ilk.train import Recipe
+    from ilk.training.heads import BATCH, steps
+    from ilk.training.loop import Recipe
 
     return Recipe(steps(n, PASSES), min(BATCH // 2, n), 4e-3, 20, seed=seed)
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilk.arriving import checked, growth, taught
-from ilk.continual import same_classes
 from ilk.data import Data
 from ilk.models import Facts, Perceptron, learnable
+from ilk.training.arriving import arrival, checked, taught
+from ilk.training.continual import same_classes
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FineTuning(Facts):
         return self._learnt(learnable(known, self), model) if len(known) else model
 
     def _learnt(self, rows: Data, before: Perceptron | None) -> Perceptron:
-        from ilk.heads import cross_entropy
+        from ilk.training.heads import cross_entropy
 
-        grown = growth(rows, before, self.hidden, self.seed)
+        grown = arrival(rows, before, self.hidden, self.seed)
         return taught(grown, cross_entropy, self.steps, self.seed)

@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainccinv
 
-from ilk import folds
-from ilk.axes import principal
 from ilk.data import Data, Features
 from ilk.errors import InputError, NoLabels
+from ilk.maths import folds
+from ilk.maths.axes import principal
 from ilk.models import Facts
 
 NEVER = float(np.finfo(np.float64).max)  # a threshold that nothing passes; JSON has no infinity

@@ -5,7 +5,8 @@ Generalized Category Discovery, arXiv 2305.06144; the ratios are those of Jason 
 2013, Parallel Sampling of DP Mixture Models using Sub-Cluster Splits.
 
 In the principal axes of all rows, each class is a Gaussian with a normal-inverse-Wishart prior
-(`ilk.wishart`), L the marginal likelihood of its n rows. Rows with a label stay with their class.
+(`ilk.maths.wishart`), L the marginal likelihood of its n rows. Rows with a label stay with their
+class.
 
     split   G(n_1)^a L_1 G(n_2)^a L_2 / (G(n)^a L)   G the gamma function, a = 1 + lambda
     merge   the inverse; two known classes are never merged
@@ -35,12 +36,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilk.axes import principal
 from ilk.data import Data, Features, Labels, Logits
 from ilk.errors import InputError
+from ilk.maths.axes import principal
+from ilk.maths.partition import Search
+from ilk.maths.wishart import Matrix, student
 from ilk.models import Facts, learnable
-from ilk.partition import Search
-from ilk.wishart import Matrix, student
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,8 @@ class GaussianGroups:
 
     Attributes:
         centre, basis: The axes, `[d]` and `[d, r]`.
-        mean, whiten, freedom, constant: As `ilk.wishart.student` reads them, of k + new groups;
-            the constant is `-inf` for a class never seen.
+        mean, whiten, freedom, constant: As `ilk.maths.wishart.student` reads them, of
+            k + new groups; the constant is `-inf` for a class never seen.
         path: Number of groups that had a row, after each step of the search.
     """
 

@@ -15,9 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilk.axes import span
 from ilk.data import Data
-from ilk.gaussian import Shrink, checked, class_statistics, covariance, discriminant, log_prior
+from ilk.maths.axes import span
+from ilk.maths.gaussian import (
+    Shrink,
+    checked,
+    class_statistics,
+    covariance,
+    discriminant,
+    log_prior,
+)
 from ilk.models import Facts, Linear, learnable
 
 

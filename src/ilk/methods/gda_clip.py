@@ -18,10 +18,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilk import folds
-from ilk.axes import span
 from ilk.data import Data, Labels
-from ilk.gaussian import (
+from ilk.maths import folds
+from ilk.maths.axes import span
+from ilk.maths.gaussian import (
     Matrix,
     Statistics,
     class_statistics,

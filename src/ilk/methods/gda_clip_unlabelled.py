@@ -21,7 +21,7 @@ import numpy as np
 
 from ilk.data import Data, one_hot
 from ilk.errors import InputError
-from ilk.gaussian import (
+from ilk.maths.gaussian import (
     Matrix,
     Statistics,
     discriminant,

@@ -27,13 +27,13 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk import factors
-from ilk.arriving import growth, taught
-from ilk.axes import principal
-from ilk.continual import same_classes
 from ilk.data import Data, Features, Labels, Logits, one_hot
+from ilk.maths import factors
+from ilk.maths.axes import principal
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Perceptron, affine, learnable
-from ilk.sharpness import sharpness
+from ilk.training.arriving import arrival, taught
+from ilk.training.continual import same_classes
 
 Matrix = NDArray[np.float64]
 PATH = np.logspace(-4, 2, 13)  # of the penalty over the mean sum of squares of an axis
@@ -195,7 +195,7 @@ class GenerativeKernel(Facts):
 
     def _layer(self, made: Data) -> Perceptron:
         """A hidden layer that tells the generated classes apart."""
-        from ilk.heads import cross_entropy
+        from ilk.training.heads import cross_entropy
 
         def objective(net: Any, batch: Any, generator: Any) -> Any:
             loss = cross_entropy(net, batch, generator)
@@ -203,7 +203,7 @@ class GenerativeKernel(Facts):
                 loss = loss + self.contrast * _contrast(net.hidden(batch.x), batch.y)
             return loss
 
-        return taught(growth(made, None, self.hidden, self.seed), objective, STEPS, self.seed)
+        return taught(arrival(made, None, self.hidden, self.seed), objective, STEPS, self.seed)
 
 
 def _contrast(hidden: Any, y: Any) -> Any:

@@ -32,8 +32,8 @@ from scipy.special import softmax
 
 from ilk.data import Data, Features, Labels, Logits, one_hot
 from ilk.errors import InputError
-from ilk.folds import stratified
-from ilk.gaussian import Matrix
+from ilk.maths.folds import stratified
+from ilk.maths.gaussian import Matrix
 from ilk.metrics import log_loss
 from ilk.models import Facts, Linear, affine
 

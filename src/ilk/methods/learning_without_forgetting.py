@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilk.arriving import checked, distilling, growth, over_new, taught
-from ilk.continual import same_classes
 from ilk.data import Data
 from ilk.models import Facts, Perceptron, learnable
+from ilk.training.arriving import arrival, checked, distilling, over_new, taught
+from ilk.training.continual import same_classes
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class LearningWithoutForgetting(Facts):
             raise ValueError(f"strength is {self.strength}; it must be at least 0")
 
     def fit(self, data: Data) -> Perceptron:
-        from ilk.heads import cross_entropy
+        from ilk.training.heads import cross_entropy
 
-        grown = growth(learnable(data, self), None, self.hidden, self.seed)
+        grown = arrival(learnable(data, self), None, self.hidden, self.seed)
         return taught(grown, cross_entropy, self.steps, self.seed)
 
     def update(self, model: Perceptron, data: Data) -> Perceptron:
@@ -57,7 +57,7 @@ class LearningWithoutForgetting(Facts):
         known = data.labelled()
         if not len(known):
             return model
-        grown = growth(learnable(known, self), model, self.hidden, self.seed)
+        grown = arrival(learnable(known, self), model, self.hidden, self.seed)
         loss = over_new(grown)
         objective = distilling(grown, lambda new, old: new + self.strength * old, loss)
         return taught(grown, objective, self.steps, self.seed)

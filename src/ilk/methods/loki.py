@@ -26,12 +26,12 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import softmax
 
-from ilk import folds
 from ilk.data import Data, Features, Labels, Logits
 from ilk.errors import InputError
-from ilk.gaussian import Matrix, class_statistics, covariance, discriminant, log_prior
+from ilk.maths import folds
+from ilk.maths.gaussian import Matrix, class_statistics, covariance, discriminant, log_prior
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Linear, affine, learnable
-from ilk.sharpness import sharpness
 
 BLUNT = 2.0 ** -np.arange(0, 9, 0.5)  # factors of the scores that are tried
 TESTED = 2000  # rows that try them

@@ -25,8 +25,8 @@ from ilk.models import Facts, Perceptron, learnable
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from ilk.heads import Head
-    from ilk.train import Batch
+    from ilk.training.heads import Head
+    from ilk.training.loop import Batch
 
 PASSES = 30
 
@@ -56,8 +56,8 @@ class MultiSampleDropout(Facts):
             raise ValueError(f"rate is {self.rate}; it must be at least 0 and below 1")
 
     def fit(self, data: Data) -> Perceptron:
-        from ilk.heads import BATCH, Head, fitted, steps
-        from ilk.train import Recipe
+        from ilk.training.heads import BATCH, Head, fitted, steps
+        from ilk.training.loop import Recipe
 
         known = learnable(data, self)
         net = Head.of(known, self.hidden, self.seed)

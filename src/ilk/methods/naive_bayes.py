@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilk.data import Data
-from ilk.gaussian import class_statistics, log_prior
+from ilk.maths.gaussian import class_statistics, log_prior
 from ilk.models import Facts, Linear, learnable
 
 ADDED = 1e-9  # the paper's; it leaves a feature that never varies all the say

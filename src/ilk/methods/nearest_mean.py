@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ilk.data import Data, Features, Labels, Logits
 from ilk.errors import InputError
-from ilk.gaussian import class_means
+from ilk.maths.gaussian import class_means
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, affine, learnable, unit_rows
-from ilk.sharpness import sharpness
 
 LEAST = (
     0.1  # of the mean deviation, the least that a feature is divided by: dead ones must not shout

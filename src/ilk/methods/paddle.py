@@ -26,9 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilk.data import Data
-from ilk.guarded import guarded
 from ilk.models import Facts
-from ilk.transduction import Directions, Sphere, gaussian_em
+from ilk.unlabelled.guarded import guarded
+from ilk.unlabelled.transduction import Directions, Sphere, gaussian_em
 
 
 @dataclass(frozen=True, eq=False)

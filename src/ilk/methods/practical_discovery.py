@@ -14,8 +14,8 @@ with the best silhouette in z.
 
 Where it departs from the paper: rows without a label may be of known classes too, so in each fold
 the other classes lose half their labels and accuracy is counted over all rows that lost theirs; new
-means are seeded by squared distance; the optimiser is the one of `ilk.train`. Its spectral variant
-is left out: it groups the rows at hand and has no answer for another.
+means are seeded by squared distance; the optimiser is the one of `ilk.training.loop`. Its spectral
+variant is left out: it groups the rows at hand and has no answer for another.
 
 With five known classes the choice on hidden ones was not told apart from fixed hyperparameters, and
 on digits plain k-means that is told the number groups better: an encoder that learns to tell a few
@@ -32,12 +32,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.clusters import Groups, grouped, matched, numbered, sharp, squares
 from ilk.data import Data, Labels
 from ilk.errors import InputError
-from ilk.folds import stratified
+from ilk.maths.clusters import Groups, grouped, matched, numbered, sharp, squares
+from ilk.maths.folds import stratified
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Perceptron, learnable
-from ilk.sharpness import sharpness
 
 LATENT, WEIGHT = (8, 32), (0.1, 0.5, 0.9)  # what is tried
 PLAIN = (32, 0.5)  # where no class can be hidden, or none need be looked for
@@ -134,8 +134,8 @@ class PracticalDiscovery(Facts):
         from torch import Tensor, nn
         from torch.nn import functional
 
-        from ilk.heads import BATCH
-        from ilk.train import Batch, Recipe, train
+        from ilk.training.heads import BATCH
+        from ilk.training.loop import Batch, Recipe, train
 
         (latent, weight), d = trial, x.shape[1]
         with torch.random.fork_rng(devices=[]):

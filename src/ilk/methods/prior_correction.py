@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilk.data import Data
+from ilk.maths.regression import log_shares, regression
 from ilk.models import Facts, Linear, learnable
-from ilk.regression import log_shares, regression
 
 
 @dataclass(frozen=True)

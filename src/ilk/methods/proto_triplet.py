@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ilk.data import Data, Labels
-from ilk.gaussian import Matrix, class_means
+from ilk.maths.gaussian import Matrix, class_means
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Perceptron, learnable
-from ilk.sharpness import sharpness
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ProtoTriplet(Facts):
     def fit(self, data: Data) -> Perceptron:
         from torch import Tensor
 
-        from ilk import episodic
+        from ilk.training import episodic
 
         known = learnable(data, self)
 

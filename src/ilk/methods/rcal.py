@@ -33,8 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Labels
+from ilk.maths.softmax import Regressions
 from ilk.models import Facts, Linear, learnable
-from ilk.softmax import Regressions
 
 Rows = NDArray[np.float64]  # [n, d]
 

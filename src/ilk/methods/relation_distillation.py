@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ilk.data import Data, Features, Logits
-from ilk.gaussian import Matrix
+from ilk.maths.gaussian import Matrix
 from ilk.models import Facts, affine, learnable, unit_rows
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ilk.train import Batch, Objective
+    from ilk.training.loop import Batch, Objective
 
 SHARP = 0.1  # what cosines are divided by
 EVEN, SINKHORN = 0.05, 3  # sharpness and rounds of the even assignment
@@ -119,8 +119,8 @@ class RelationDistillation(Facts):
         """A head for the classes of `like`, standardised over it, trained on `rows`."""
         import torch
 
-        from ilk.heads import BATCH, Head, fitted, steps
-        from ilk.train import Recipe
+        from ilk.training.heads import BATCH, Head, fitted, steps
+        from ilk.training.loop import Recipe
 
         net = Head.of(like, self.hidden, self.seed)
         net.seen[len(like.classes) - len(new) :] = True
@@ -197,7 +197,7 @@ def _scores(net: nn.Module, x: Tensor) -> Tensor:
     """Cosines with every class, divided; -1e4 for a class without a labelled row."""
     from torch.nn import functional
 
-    from ilk.heads import Head
+    from ilk.training.heads import Head
 
     assert isinstance(net, Head)
     unit = functional.normalize(net.hidden(x), dim=1)
@@ -207,7 +207,7 @@ def _scores(net: nn.Module, x: Tensor) -> Tensor:
 
 def _joint(net: nn.Module) -> Joint:
     """A trained head as arrays."""
-    from ilk.heads import Head
+    from ilk.training.heads import Head
 
     assert isinstance(net, Head)
     made = net.model()

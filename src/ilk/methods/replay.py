@@ -19,13 +19,13 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from ilk.arriving import checked, distilling, growth, over_all, taught
-from ilk.continual import Remembering, recalled, remembered, remembering, same_classes
 from ilk.data import Data, Features, Labels, Logits
 from ilk.errors import InputError
-from ilk.gaussian import class_means
+from ilk.maths.gaussian import class_means
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Perceptron, affine, learnable, unit_rows
-from ilk.sharpness import sharpness
+from ilk.training.arriving import arrival, checked, distilling, over_all, taught
+from ilk.training.continual import Remembering, recalled, remembered, remembering, same_classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +86,11 @@ class Replay(Facts):
         return self._learnt(learnable(known, self), model) if len(known) else model
 
     def _learnt(self, rows: Data, before: Remembering | None) -> Remembering:
-        from ilk.heads import cross_entropy
+        from ilk.training.heads import cross_entropy
 
         pool = rows if before is None else recalled(rows, before)
         plain = None if before is None else _linear(before)
-        grown = growth(pool, plain, self.hidden, self.seed)
+        grown = arrival(pool, plain, self.hidden, self.seed)
         if before is None or not self.distil:
             head = taught(grown, cross_entropy, self.steps, self.seed)
         else:

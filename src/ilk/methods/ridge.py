@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.axes import Axes, principal
 from ilk.data import Data, one_hot
+from ilk.maths.axes import Axes, principal
+from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Linear, learnable
-from ilk.sharpness import sharpness
 
 PATH = np.logspace(-6, 3, 19)  # of alpha over the mean of the r sums of squares
 CHUNK = 4096

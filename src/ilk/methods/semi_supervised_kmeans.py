@@ -23,9 +23,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilk.clusters import grouped, numbered, sharp
 from ilk.data import Data
 from ilk.errors import InputError
+from ilk.maths.clusters import grouped, numbered, sharp
 from ilk.models import Facts, Linear, learnable
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Features, Labels, Logits
-from ilk.gaussian import (
+from ilk.maths.gaussian import (
     Shrink,
     Statistics,
     checked,

@@ -32,15 +32,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Labels
-from ilk.even_clusters import subclasses
+from ilk.maths.even_clusters import subclasses
+from ilk.maths.regression import log_shares, regression
 from ilk.models import Facts, Linear, Perceptron, learnable
-from ilk.regression import log_shares, regression
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
-    from ilk.heads import Head
-    from ilk.train import Batch
+    from ilk.training.heads import Head
+    from ilk.training.loop import Batch
 
 STRUCK = 0.2  # share of the features that a view does without
 BETA = 0.2
@@ -78,8 +78,8 @@ class SubclassContrastive(Facts):
             raise ValueError(f"temperature is {self.temperature}; it must be above 0 and finite")
 
     def fit(self, data: Data) -> Perceptron:
-        from ilk.heads import BATCH, Head, fitted
-        from ilk.train import Recipe
+        from ilk.training.heads import BATCH, Head, fitted
+        from ilk.training.loop import Recipe
 
         known = learnable(data, self)
         net = Head.of(known, self.hidden, self.seed)
@@ -106,7 +106,7 @@ class _TwoLayers:
     """The objective; it remembers each row's subclass and makes them anew now and then."""
 
     def __init__(self, method: SubclassContrastive, net: Head, known: Data) -> None:
-        from ilk.heads import batch
+        from ilk.training.heads import batch
 
         self.method, self.net, self.y = method, net, known.y
         self.whole = batch(net, known).x

@@ -24,12 +24,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.continual import same_classes
 from ilk.data import Data, Features, Labels, Logits
-from ilk.gaussian import class_means
+from ilk.maths.gaussian import class_means
+from ilk.maths.sharpness import sharpness
 from ilk.metrics import softmax
 from ilk.models import Facts, learnable, unit_rows
-from ilk.sharpness import sharpness
+from ilk.training.continual import same_classes
 
 Matrix = NDArray[np.float64]
 ALPHAS, TAUS = tuple(np.arange(10) / 10), (1.0, 4.0, 16.0, 64.0)

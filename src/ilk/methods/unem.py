@@ -28,10 +28,10 @@ import numpy as np
 
 from ilk.data import Data
 from ilk.errors import InputError
-from ilk.guarded import guarded
 from ilk.models import Facts
 from ilk.protocols.step import Step
-from ilk.transduction import RARE, Directions, Sphere, gaussian_em
+from ilk.unlabelled.guarded import guarded
+from ilk.unlabelled.transduction import RARE, Directions, Sphere, gaussian_em
 
 LAYERS = 10
 

@@ -10,7 +10,8 @@ Re-identification and Beyond, arXiv 2006.06525. In training, a feature map x of 
 before which attention is added, x <- attention(x) + x: of channels, then of places (Woo et al.
 2018, arXiv 1807.06521). Rows with a label are the source. Those without are the target: in each of
 `rounds` they are grouped by k-means from the class means of the source, and the groups' names are
-learnt as labels beside the source's by two networks under mutual mean-teaching (`ilk.mutual`).
+learnt as labels beside the source's by two networks under mutual mean-teaching
+(`ilk.training.mutual`).
 
 Departures: the paper adapts ResNet-50 to people unseen, so that its groups have no names and only
 the target is learnt from; here a network of three convolutions learns known classes from small
@@ -33,7 +34,7 @@ from ilk.errors import InputError, NoLabels
 from ilk.models import Facts, unit_rows
 
 if TYPE_CHECKING:
-    from ilk.mutual import Pair
+    from ilk.training.mutual import Pair
 
 BATCH, PASSES, LEAST = 64, 6.0, 60  # passes over the source, a third of that in each round
 CHUNK = 512
@@ -101,7 +102,7 @@ class TwoNetworks:
         import torch
         from torch.nn.utils import vector_to_parameters
 
-        from ilk.waves import Waved
+        from ilk.training.waves import Waved
 
         nets = []
         for weights in self.weights:
@@ -148,8 +149,8 @@ class WaveBlock(Facts):
     def fit(self, data: Data) -> TwoNetworks:
         import torch
 
-        from ilk.mutual import Pair
-        from ilk.waves import Waved
+        from ilk.training.mutual import Pair
+        from ilk.training.waves import Waved
 
         _checked(data)
         x = np.asarray(data.x, np.float32)
@@ -173,8 +174,8 @@ class WaveBlock(Facts):
         """`pair` goes on learning from `rows`; its average over these updates."""
         import torch
 
-        from ilk.mutual import Pair, mutual
-        from ilk.train import Batch, Recipe, train
+        from ilk.training.loop import Batch, Recipe, train
+        from ilk.training.mutual import Pair, mutual
 
         made = max(LEAST, round(len(rows) * passes / BATCH))
         recipe = Recipe(made, min(BATCH, len(rows)), 4e-3, 20, seed=self.seed)

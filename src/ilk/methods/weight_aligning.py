@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.arriving import Growth, checked, distilling, growth, over_all, taught
-from ilk.continual import Remembering, recalled, remembered, remembering, same_classes
 from ilk.data import Data, Features
 from ilk.models import Facts, Perceptron, learnable
+from ilk.training.arriving import Arrival, arrival, checked, distilling, over_all, taught
+from ilk.training.continual import Remembering, recalled, remembered, remembering, same_classes
 
 if TYPE_CHECKING:
     import torch
 
-    from ilk.train import Batch, Objective
+    from ilk.training.loop import Batch, Objective
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class WeightAligning(Facts):
         checked(self.hidden, self.steps, self.exemplars)
 
     def fit(self, data: Data) -> Remembering:
-        from ilk.heads import cross_entropy
+        from ilk.training.heads import cross_entropy
 
         rows = learnable(data, self)
-        head = self._taught(growth(rows, None, self.hidden, self.seed), cross_entropy)
+        head = self._taught(arrival(rows, None, self.hidden, self.seed), cross_entropy)
         return remembered(head, *remembering(head, rows, self.exemplars))
 
     def update(self, model: Remembering, data: Data) -> Remembering:
@@ -74,7 +74,7 @@ class WeightAligning(Facts):
         if not len(known):
             return model
         rows = learnable(known, self)
-        grown = growth(recalled(rows, model), model, self.hidden, self.seed)
+        grown = arrival(recalled(rows, model), model, self.hidden, self.seed)
         share = float(np.mean(grown.old))
         blend = distilling(grown, lambda new, old: (1 - share) * new + share * old, over_all)
         head = self._taught(grown, blend)
@@ -85,7 +85,7 @@ class WeightAligning(Facts):
             head = replace(head, weight=weight)
         return remembered(head, *remembering(head, rows, self.exemplars, model))
 
-    def _taught(self, grown: Growth, objective: Objective) -> Perceptron:
+    def _taught(self, grown: Arrival, objective: Objective) -> Perceptron:
         """The head after `objective`; where clipped, each update starts from weights of 0 up."""
         from torch import no_grad
 

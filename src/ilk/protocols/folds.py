@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ilk import folds as parts
 from ilk.data import Data, Labels
 from ilk.errors import InputError
+from ilk.maths import folds as parts
 from ilk.protocols.step import Step
 
 NEVER = -1  # the fold of a row that is never tested

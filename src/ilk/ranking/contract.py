@@ -7,9 +7,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.axes import principal
 from ilk.data import Labels
 from ilk.errors import InputError, NoLabels
+from ilk.maths.axes import principal
 
 Matrix = NDArray[np.float64]
 

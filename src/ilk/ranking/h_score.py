@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Labels
-from ilk.gaussian import solve
+from ilk.maths.gaussian import solve
 from ilk.ranking.contract import labelled
 
 NAME = "H-score"

@@ -15,7 +15,7 @@ from ilk.report.pictures import Picture, picture
 from ilk.report.words import brief, count, percent, plain, spoken, wrapped
 
 if TYPE_CHECKING:
-    from ilk.discover import Discovery, Found
+    from ilk.living.discover import Discovery, Found
 
 PICTURES = 18  # of a group
 MOST = 720  # of the page: about 4 MB

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Features, Labels, Logits
-from ilk.gaussian import Statistics, class_statistics
+from ilk.maths.gaussian import Statistics, class_statistics
 
 ROWS = 2_000  # held-out rows that are kept: coverage is then known to 0.7 points
 FLOATS = 2**21  # features of them: 8 MB

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Labels
-from ilk.gaussian import Shrink, Statistics, covariance, log_prior, oas, solve
+from ilk.maths.gaussian import Shrink, Statistics, covariance, log_prior, oas, solve
 
 Matrix = NDArray[np.float64]
 

@@ -30,7 +30,7 @@ from scipy.linalg import eigh, svd
 
 from ilk.data import Data, Features, Labels
 from ilk.errors import InputError, NoLabels
-from ilk.gaussian import class_statistics, oas, shrunk
+from ilk.maths.gaussian import class_statistics, oas, shrunk
 from ilk.protocols import steps
 
 NEVER = float(np.finfo(np.float64).max)  # a threshold that nothing passes; JSON has no infinity

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ilk.diffusion.heads.head import Head, Packed, flat
 from ilk.errors import InputError, NoLabels
 from ilk.progress import Progress, silent
-from ilk.train import Batch, Machine, Recipe, Watch, train
+from ilk.training.loop import Batch, Machine, Recipe, Watch, train
 
 PLAIN = Recipe(steps=600, batch=128, lr=5e-3, warmup=20)
 HERE = Machine()

@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 
 from ilk.data import UNKNOWN, Data, Logits
-from ilk.folds import count, stratified
-from ilk.gaussian import Matrix
+from ilk.maths.folds import count, stratified
+from ilk.maths.gaussian import Matrix
 from ilk.metrics import log_softmax, softmax
 from ilk.models import Model
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from ilk.markdown import results_text, spread_text, table_text
+from ilk.pages.markdown import results_text, spread_text, table_text
 
 Found = dict[str, dict[str, Any]]
 

@@ -13,8 +13,8 @@ from scipy.stats import rankdata
 from ilk.classifier import Classifier
 from ilk.data import Labels, Logits
 from ilk.errors import InputError
+from ilk.living.widened import Learnt, Rows
 from ilk.metrics import Probabilities, calibration_error
-from ilk.widened import Learnt, Rows
 
 ALIKE = 0.6  # area under the curve of new against old: 0.5 is a coin, 0.6 little better
 ENOUGH = 5  # rows of either side that such an area needs

@@ -1,7 +1,7 @@
 """A saved classifier that gets more classes, in the time that their own images take.
 
 What `ilk.trust.kept` kept of the old images stands in for them: the head goes on from statistics
-(`ilk.widened`), the sense of the unknown gets the new mean, and probabilities, sets and the
+(`ilk.living.widened`), the sense of the unknown gets the new mean, and probabilities, sets and the
 threshold of the unknown are made anew from rows that were held out, old and new in the proportions
 in which they were learnt. `Growth` tells how the old classes answer before and after.
 """
@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.added import Growth, Side, measured, tell_apart
 from ilk.classifier import Classifier
 from ilk.data import Data
-from ilk.gaussian import Statistics, class_statistics, merge
-from ilk.newcomers import check, growable, method_of, named
+from ilk.living.added import Growth, Side, measured, tell_apart
+from ilk.living.newcomers import check, growable, method_of, named
+from ilk.living.widened import Learnt, Rows, held_out, widened
+from ilk.maths.gaussian import Statistics, class_statistics, merge
 from ilk.trust.calibrate import Calibration
 from ilk.trust.conformal import Sets
 from ilk.trust.kept import ROWS, Kept, drawn, first
 from ilk.trust.unknown import Unknown
-from ilk.widened import Learnt, Rows, held_out, widened
 
 
 def grow(

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from ilk.data import Data, Features, Labels, Logits
-from ilk.gaussian import Statistics, covariance, discriminant, log_prior
+from ilk.maths.gaussian import Statistics, covariance, discriminant, log_prior
 from ilk.methods.gda import GDA
 from ilk.methods.k_nearest import KNearest, Neighbours
 from ilk.methods.nearest_mean import NearestClassMean, UnitMeans

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from ilk.data import Labels
-from ilk.label_shift import (
+from ilk.living.label_shift import (
     Vector,
     by_answers,
     expectation_maximisation,
     granted,
     standard_error,
 )
+from ilk.living.shift_checks import benefit, gain, mean_answers, unexplained
 from ilk.metrics import Probabilities
-from ilk.shift_checks import benefit, gain, mean_answers, unexplained
 
 REACH = 1.96  # standard errors to the end of a 95 % interval
 AT_WORST = 0.01  # of the answers, what following may cost

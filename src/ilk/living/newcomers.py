@@ -9,9 +9,9 @@ from ilk.classifier import Classifier
 from ilk.data import Data
 from ilk.encoders import ScoresClasses
 from ilk.errors import InputError
+from ilk.living.widened import Widened, whole
 from ilk.models import Method
 from ilk.trust.kept import Kept
-from ilk.widened import Widened, whole
 
 AGAIN = "fit it again with all images: ilk fit"
 

@@ -1,7 +1,8 @@
 """The plots of `docs/plots`, drawn from what the benchmarks wrote: same figures, same bytes.
 
 A benchmark's `run` hands back a list of plots under `"plots"` at the top of its result, each a
-plain dictionary as `ilk.plot_spec` tells it. matplotlib is imported only when something is drawn.
+plain dictionary as `ilk.pages.plot_spec` tells it. matplotlib is imported only when something is
+drawn.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from ilk.errors import InputError, Unavailable
-from ilk.plot_spec import Spec, checked
+from ilk.pages.plot_spec import Spec, checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +48,8 @@ def drawn(found: dict[str, dict[str, Any]]) -> dict[str, bytes]:
     """Every plot of the benchmarks' results `{name: told}`, as `{file name: SVG}`.
 
     Raises:
-        InputError: A plot is not told as `ilk.plot_spec` says, or two are to be the same file.
+        InputError: A plot is not told as `ilk.pages.plot_spec` says, or two are to be the same
+            file.
         Unavailable: matplotlib is not installed.
     """
     pages: dict[str, bytes] = {}
@@ -64,7 +66,7 @@ def draw(spec: Spec) -> bytes:
     """One plot as SVG, the same bytes each time.
 
     Raises:
-        InputError: It is not told as `ilk.plot_spec` says.
+        InputError: It is not told as `ilk.pages.plot_spec` says.
         Unavailable: matplotlib is not installed.
     """
     checked(spec)

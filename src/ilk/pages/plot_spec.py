@@ -1,7 +1,7 @@
 """What a plot is told as, and a sentence for each way to tell it wrongly.
 
 A benchmark's `run` hands back a list under `"plots"` at the top of its result; each entry is a
-plain dictionary, and `ilk.plots.drawn` makes an SVG of each:
+plain dictionary, and `ilk.pages.plots.drawn` makes an SVG of each:
 
     file, kind, title, x, y     in all: `NAME.svg`; `lines`, `heat` or `histogram`; axis labels
     lines       series          {name: [[x, y] or [x, y, low, high], ...]}, low and high a band

@@ -1,8 +1,8 @@
 """A saved classifier that follows the shares of the classes where it is used.
 
-Shares are estimated from images without labels (`ilk.label_shift`); probabilities and sets are then
-those of the new shares. What is said of an image moves towards classes that have become common, so
-a wrong estimate does harm; `doubt` says where not to follow.
+Shares are estimated from images without labels (`ilk.living.label_shift`); probabilities and sets
+are then those of the new shares. What is said of an image moves towards classes that have become
+common, so a wrong estimate does harm; `doubt` says where not to follow.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from ilk.classifier import Classifier
 from ilk.data import Features
 from ilk.errors import InputError
+from ilk.living.share_estimate import Estimate, estimate
 from ilk.metrics import wilson
-from ilk.share_estimate import Estimate, estimate
 from ilk.trust.conformal import Sets
 from ilk.trust.shares import Shares
 

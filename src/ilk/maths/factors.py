@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.axes import principal
+from ilk.maths.axes import principal
 
 Matrix = NDArray[np.float64]
 

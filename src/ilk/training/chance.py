@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ilk import ranks
+from ilk.training import ranks
 
 
 @lru_cache(maxsize=2)

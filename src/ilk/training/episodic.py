@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
 from ilk.data import Data
-from ilk.heads import BATCH, Head, fitted, steps
-from ilk.train import Batch, Recipe
+from ilk.training.heads import BATCH, Head, fitted, steps
+from ilk.training.loop import Batch, Recipe
 
 NEIGHBOURS = 5
 TINY = 1e-6

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk import folds
-from ilk.axes import principal
 from ilk.data import Labels
-from ilk.softmax import Regressions, Thetas
+from ilk.maths import folds
+from ilk.maths.axes import principal
+from ilk.maths.softmax import Regressions, Thetas
 
 PATH = 10.0 ** np.array([-4, -3, -2, *np.arange(-1.5, 4.1, 0.5)])  # C times a feature's variance
 TURNED = 1.01  # a held-out loss so many times the least ends the path

@@ -1,6 +1,6 @@
 """A head whose classes keep arriving: new outputs beside the old weights, and what holds those.
 
-grown = growth(rows, before, hidden, seed)
+grown = arrival(rows, before, hidden, seed)
 model = taught(grown, distilling(grown, blend, over_all), steps, seed)
 """
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ilk.heads import Head
-    from ilk.train import Batch, Objective
+    from ilk.training.heads import Head
+    from ilk.training.loop import Batch, Objective
 
     Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -30,7 +30,7 @@ BATCH, WARMUP, RATE, DECAY = 128, 20, 4e-3, 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Growth:
+class Arrival:
     """A head about to learn: it has the classes seen alone, so that others leave no trace.
 
     Attributes:
@@ -59,13 +59,13 @@ class Growth:
         return torch.from_numpy(scores.astype(np.float32))
 
 
-def growth(rows: Data, before: Perceptron | None, hidden: int, seed: int) -> Growth:
+def arrival(rows: Data, before: Perceptron | None, hidden: int, seed: int) -> Arrival:
     """A head for the classes of labelled `rows` and those that `before` knew.
 
     Standardising is settled by the first rows; new classes start from weights drawn by `seed` and
     the number of classes seen. `hidden` counts only where there is no model before.
     """
-    from ilk.heads import Head
+    from ilk.training.heads import Head
 
     had = np.zeros(rows.k, bool) if before is None else np.isfinite(before.bias)
     seen = np.flatnonzero(had | (rows.counts() > 0))
@@ -78,7 +78,7 @@ def growth(rows: Data, before: Perceptron | None, hidden: int, seed: int) -> Gro
         net.scale.clamp_(min=LEAST * float(data.x.std(0, dtype=np.float64).mean()))
     else:
         _take_up(net, before, had[seen], seen)
-    return Growth(net, data, seen, had[seen], rows.k, before)
+    return Arrival(net, data, seen, had[seen], rows.k, before)
 
 
 def _take_up(net: Head, before: Perceptron, old: NDArray[np.bool_], seen: Labels) -> None:
@@ -95,10 +95,10 @@ def _take_up(net: Head, before: Perceptron, old: NDArray[np.bool_], seen: Labels
         net.outer.bias[places] = torch.from_numpy(before.bias[seen[old]])
 
 
-def taught(grown: Growth, objective: Objective, steps: int, seed: int) -> Perceptron:
+def taught(grown: Arrival, objective: Objective, steps: int, seed: int) -> Perceptron:
     """The head trained by the one training loop, as a model of the whole list of classes."""
-    from ilk.heads import fitted
-    from ilk.train import Recipe
+    from ilk.training.heads import fitted
+    from ilk.training.loop import Recipe
 
     size = min(BATCH, len(grown.data))
     recipe = Recipe(steps, size, RATE, WARMUP, DECAY, seed=seed + len(grown.seen))
@@ -115,7 +115,7 @@ def distilled(logits: Tensor, told: Tensor, temperature: float = 2.0) -> Tensor:
     return -(wanted * (logits / temperature).log_softmax(1)).sum(1).mean()
 
 
-def distilling(grown: Growth, blend: Callable[[Tensor, Tensor], Tensor], loss: Loss) -> Objective:
+def distilling(grown: Arrival, blend: Callable[[Tensor, Tensor], Tensor], loss: Loss) -> Objective:
     """The objective `blend(loss, distillation)`; the old classes' scores are distilled."""
     import torch
 
@@ -135,7 +135,7 @@ def over_all(scores: Tensor, y: Tensor) -> Tensor:
     return functional.cross_entropy(scores, y)
 
 
-def over_new(grown: Growth) -> Loss:
+def over_new(grown: Arrival) -> Loss:
     """Mean cross-entropy over the new classes alone: rows of these say nothing of the old.
 
     Over all where there is but one new class, or where rows of old ones are learnt too.

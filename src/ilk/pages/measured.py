@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ilk.markdown import results_text, spread_text, table_text
+from ilk.pages.markdown import results_text, spread_text, table_text
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import gammaln
 
-from ilk.clusters import grouped
 from ilk.data import Labels
-from ilk.gaussian import class_statistics, covariance
-from ilk.wishart import Matrix, Members, Prior, likeliest, student
+from ilk.maths.clusters import grouped
+from ilk.maths.gaussian import class_statistics, covariance
+from ilk.maths.wishart import Matrix, Members, Prior, likeliest, student
 
 SWEEPS = 10  # of moving rows to the group that is likeliest, the most after each move
 ROUNDS, STILL = 30, 3  # of splits and merges, at most; and without gain, after which none follows

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.axes import span
 from ilk.data import Data, Features, Labels, Logits
-from ilk.gaussian import Matrix, class_means
+from ilk.maths.axes import span
+from ilk.maths.gaussian import Matrix, class_means
+from ilk.maths.sharpness import sharpness
 from ilk.metrics import softmax
 from ilk.models import affine, learnable, unit_rows
-from ilk.sharpness import sharpness
 
 RARE = 1e-6  # the least share of a class, so that its logarithm stays a number
 UNTOLD, MOST = 10.0, 100.0  # sharpness where nothing tells it, and the most that few rows may claim

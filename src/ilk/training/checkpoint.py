@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ilk import ranks
 from ilk.errors import ArtefactError, IlkError, InputError, OutputError
+from ilk.training import ranks
 
 MAY_CHANGE = ("lr", "clip")  # what rescues a run that diverged, so it may differ when taken up
 

@@ -17,12 +17,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ilk import average as averages
-from ilk import checkpoint, ranks
-from ilk.chance import draws, order
 from ilk.errors import InputError
-from ilk.muon import Muon, split
 from ilk.progress import Progress, silent
+from ilk.training import average as averages
+from ilk.training import checkpoint, ranks
+from ilk.training.chance import draws, order
+from ilk.training.muon import Muon, split
 
 
 @dataclass(frozen=True, eq=False)

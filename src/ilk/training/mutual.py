@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.train import Batch, Objective
+from ilk.training.loop import Batch, Objective
 
 
 class Learner(Protocol):

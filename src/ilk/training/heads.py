@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ilk.data import Data
 from ilk.models import Perceptron
-from ilk.train import Batch, Objective, Recipe, train
+from ilk.training.loop import Batch, Objective, Recipe, train
 
 BATCH = 256
 
@@ -105,7 +105,7 @@ def fitted(net: Head, data: Data, objective: Objective, recipe: Recipe) -> Head:
     """`net` trained on the rows of `data` (those without a label too): its average over the run.
 
     Raises:
-        Diverged, InputError: As `ilk.train.train` says.
+        Diverged, InputError: As `ilk.training.loop.train` says.
     """
     trained = train(net, batch(net, data), objective, recipe)
     assert isinstance(trained, Head)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ilk.errors import InputError
-from ilk.heads import Head
+from ilk.training.heads import Head
 
 WIDTH = 64  # hidden units of the domain classifier
 

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from ilk.data import Labels
-from ilk.sharpness import sharpness
+from ilk.maths.sharpness import sharpness
 
 JUDGED = 1000  # rows that the silhouette is taken of: it needs all their distances
 SWEEPS = 100  # of Lloyd's algorithm, the most

@@ -11,8 +11,8 @@ from typing import Any
 
 from ilk.artefact import write_file
 from ilk.classifier import told
-from ilk.discover import SHEET, Discovery, Found
 from ilk.errors import OutputError
+from ilk.living.discover import SHEET, Discovery, Found
 from ilk.report.groups import page
 
 PAGE = "groups.html"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Labels
-from ilk.lbfgs import descend
+from ilk.maths.lbfgs import descend
 
 Thetas = NDArray[np.float64]  # [fits, k, r + 1], the intercept last
 Mask = NDArray[np.bool_]

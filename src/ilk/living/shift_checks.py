@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ilk.data import Labels
-from ilk.gaussian import Matrix
-from ilk.label_shift import Vector, expectation_maximisation
+from ilk.living.label_shift import Vector, expectation_maximisation
+from ilk.maths.gaussian import Matrix
 from ilk.metrics import Probabilities
 
 FOLDS = 5

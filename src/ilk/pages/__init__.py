@@ -1,0 +1,1 @@
+"""Figures of the benchmarks as tables and pictures for the pages under docs/."""

@@ -1,0 +1,1 @@
+"""What rows without a label may teach, and what guards against their teaching wrongly."""
