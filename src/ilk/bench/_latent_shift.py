@@ -16,12 +16,13 @@ import numpy as np
 
 from ilk.bench import _sets
 from ilk.bench._family import Claim, table
+from ilk.bench._unknown import SEEDS
 from ilk.data import Data, Features, Labels
 from ilk.errors import Unavailable
 from ilk.maths.gaussian import Matrix
 from ilk.methods.latent_label_shift import LatentLabelShift, named
 
-SEEDS, DOMAINS, CLASSES, ROWS = range(5), 8, 5, 1000
+DOMAINS, CLASSES, ROWS = 8, 5, 1000
 WORST = 8.0  # condition number of the shares
 ALPHAS = {"Dirichlet 0.5": 0.5, "Dirichlet 3": 3.0}
 OURS, BLIND, KMEANS = "latent label shift", "latent label shift, domain not told", "k-means"

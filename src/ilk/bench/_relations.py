@@ -16,12 +16,13 @@ from scipy.optimize import linear_sum_assignment
 
 from ilk.bench import _sets
 from ilk.bench._family import Claim, table
+from ilk.bench._unknown import SEEDS
 from ilk.data import Data, Labels
 from ilk.errors import Unavailable
 from ilk.methods.relation_distillation import RelationDistillation
 from ilk.protocols import unseen_classes
 
-SEEDS, HIDDEN, ROWS = range(5), 5, 2000
+HIDDEN, ROWS = 5, 2000
 OURS = RelationDistillation(groups=HIDDEN)
 METHODS = {
     "with distillation": OURS,

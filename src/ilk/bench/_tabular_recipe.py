@@ -29,7 +29,7 @@ def tables(small: bool) -> Tables:
     for where, drawn in sets(small).items():
         if where in ("digits", "pendigits"):
             scores = Scores()
-            for seed in range(2 if small else SEEDS):
+            for seed in SEEDS[:2] if small else SEEDS:
                 step = unseen_classes(data := drawn(seed), data.k // 2, seed=seed)
                 _recipes(step, scores, seed, 10 if small else PracticalDiscovery().steps)
             rivals = (FIXED, NAMING, ORACLE, KMEANS, KNOWN)

@@ -14,7 +14,7 @@ from ilk.data import Data
 from ilk.maths.axes import principal
 from ilk.maths.clusters import Matched
 
-SEEDS, ROWS, AXES = 5, 1200, 50
+SEEDS, ROWS, AXES = range(100, 105), 1200, 50
 KMEANS = "k-means, told the number"
 
 Tables = list[dict[str, Any]]
