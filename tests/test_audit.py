@@ -13,9 +13,9 @@ from ilk.methods.nearest_mean import NearestClassMean
 from ilk.metrics import score
 from ilk.protocols import symmetric_noise
 from ilk.selection import mcnemar
-from ilk.trust.audit import DEFAULT, INNER, confused, effect, ranked
+from ilk.trust.audit import INNER, confused, effect
 from ilk.trust.calibrate import cross_fitted
-from ilk.trust.suspects import Suspects
+from ilk.trust.suspects import DEFAULT, Suspects
 
 
 def answers(n=80, k=4, seed=0):
@@ -30,7 +30,7 @@ def answers(n=80, k=4, seed=0):
 @pytest.mark.parametrize("by", ["margin", "self_confidence", "joint"])
 def test_rankings_are_what_they_say(by):
     p, y = answers()
-    got, whole = ranked(p, y, by), Suspects.find(p, y)
+    got, whole = Suspects.find(p, y, by), Suspects.find(p, y)
     suspect = dict(zip(whole.rows, whole.is_suspect, strict=True))
     for at, i in enumerate(got.rows):
         others = [(p[i, j], j) for j in range(4) if j != y[i]]
@@ -50,19 +50,19 @@ def test_rankings_are_what_they_say(by):
 def test_an_unknown_ranking_is_refused():
     p, y = answers()
     with pytest.raises(UnknownName, match="ranking of labels is called 'margins'"):
-        ranked(p, y, "margins")
+        Suspects.find(p, y, "margins")
     with pytest.raises(UnknownName, match="ranking of labels"):
         effect(GDA(), Data(np.eye(4), [0, 0, 1, 1], ("a", "b")), np.zeros(4, int), by="x")
 
 
 def test_the_kinds_most_confused_come_first_and_right_ones_not_at_all():
-    found = ranked(*answers())
+    found = Suspects.find(*answers())
     told = confused(found, 3)
     off = found.joint - np.diag(np.diag(found.joint))
     assert [n for _, _, n in told] == sorted(off.ravel())[::-1][:3]
     assert all(found.joint[a, b] == n and a != b for a, b, n in told)
     y = np.arange(30) % 3
-    assert confused(ranked(0.97 * np.eye(3)[y] + 0.01, y)) == []
+    assert confused(Suspects.find(0.97 * np.eye(3)[y] + 0.01, y)) == []
 
 
 def test_the_command_names_the_same_default_without_importing_it():

@@ -10,7 +10,7 @@ import ilk
 
 HOUSE = Path(ilk.__file__).parent
 ROOMS = (  # from the ground up; a package stands for all in it
-    {"errors", "data", "metrics", "progress"},
+    {"errors", "data", "metrics", "progress", "versions"},
     {"maths"},
     {"store", "models", "images"},
     {"protocols", "training", "unlabelled"},
@@ -18,7 +18,7 @@ ROOMS = (  # from the ground up; a package stands for all in it
     {"methods"},
     {"selection", "board", "trust", "evaluate", "estimator", "ranking"},
     {"artefact", "plan", "classifier", "judged", "rows"}
-    | {"explained", "finish", "fitting", "report", "living"},
+    | {"explained", "findings", "finish", "fitting", "report", "work", "living"},
     {"bench", "demo", "doctor", "pages"},
     {"cli", "docs", "__main__"},
 )

@@ -46,7 +46,7 @@ def answers(n=150, k=4, seed=0):
 def test_fast_and_slow_agree(seed):
     p, y = answers(seed=seed)
     order, suspect, joint = _reference(p, y)
-    got = Suspects.find(p, y)
+    got = Suspects.find(p, y, "margin")
     assert got.rows.tolist() == order
     assert set(got.rows[got.is_suspect]) == suspect
     np.testing.assert_allclose(got.joint, joint)
@@ -69,7 +69,7 @@ def test_rows_without_label_or_answer_are_left_out_and_positions_kept():
 
 def test_the_suggestion_is_the_likeliest_other_class():
     p = np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]])
-    got = Suspects.find(p, np.array([0, 0]))
+    got = Suspects.find(p, np.array([0, 0]), "margin")
     assert got.rows.tolist() == [0, 1]
     assert got.suggested.tolist() == [1, 1]
     np.testing.assert_allclose(got.score, [(1 + 0.6) / 2, (1 - 0.3) / 2])

@@ -17,7 +17,7 @@ from ilk.encoders import Embeds, EmbedsText, Explains, ScoresClasses, defaults, 
 from ilk.encoders.among import Among
 from ilk.encoders.device import check
 from ilk.errors import InputError, UnknownName
-from ilk.finish import Work, finish
+from ilk.finish import finish
 from ilk.images import Images
 from ilk.methods.description_selection import DescriptionSelection
 from ilk.methods.diffusion_classifier import DiffusionClassifier
@@ -25,6 +25,7 @@ from ilk.models import Method, describe
 from ilk.plan import PROMPTS, Parts, Plan, divide
 from ilk.progress import Progress, silent
 from ilk.store import Store
+from ilk.work import Work
 
 __all__ = ["PROMPTS", "Plan", "fit"]
 

@@ -15,14 +15,13 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
 from ilk.errors import OutputError, Unavailable, UnknownName
-
-PACKAGES = ("ilk", "numpy", "scipy", "scikit-learn", "torch", "timm", "pillow", "openvino")
+from ilk.versions import versions
 
 
 def available() -> list[str]:
@@ -63,17 +62,12 @@ def spread(values: Sequence[float]) -> dict[str, float | None]:
 
 def provenance() -> dict[str, Any]:
     """What a figure needs to be believed: command, time, versions, machine."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    told = versions()
     return {
         "command": "ilk " + " ".join(sys.argv[1:]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "versions": versions,
+        "python": told.pop("python"),
+        "versions": told,
         "machine": {"system": platform.system(), "cpu": _cpu(), "cores": os.cpu_count()},
     }
 

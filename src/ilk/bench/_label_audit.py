@@ -18,8 +18,9 @@ from ilk.methods.k_nearest import KNearest
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.metrics import Probabilities
 from ilk.models import Method
-from ilk.trust.audit import RANKINGS, effect, ranked
+from ilk.trust.audit import effect
 from ilk.trust.calibrate import cross_fitted
+from ilk.trust.suspects import RANKINGS, Suspects
 
 FOLDS = 5
 JUDGES: dict[str, Method] = {
@@ -62,7 +63,7 @@ def planted(where: str, cuts: Sequence[Rows], spoil: Spoil) -> dict[str, Any]:
         for judge, method in JUDGES.items():
             p = out_of_fold(method, noisy, seed)
             for by in RANKINGS:
-                place = position(ranked(p, noisy.y, by).rows, len(noisy))
+                place = position(Suspects.find(p, noisy.y, by).rows, len(noisy))
                 runs[f"{judge}, {by}"].append(area(place, wrong))
     return table(where, "area under the ROC of planted wrong labels", runs, ())
 
@@ -86,7 +87,7 @@ def forecast(
         noisy = spoil(rows.train, seed)
         fold = stratified_folds(noisy.y, FOLDS, seed)
         told = effect(GDA(), noisy, fold, shares, by)
-        found = ranked(out_of_fold(GDA(), noisy, seed), noisy.y, by)
+        found = Suspects.find(out_of_fold(GDA(), noisy, seed), noisy.y, by)
         before = right(GDA().fit(noisy), rows.test)
         for one in told.cleaned:
             worst = found.rows[: round(one.share * len(noisy))]

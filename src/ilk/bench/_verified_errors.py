@@ -17,8 +17,8 @@ from ilk.evaluate import stratified_folds
 from ilk.methods.gda import GDA
 from ilk.methods.streaming_gda import StreamingGaussian, StreamingGDA
 from ilk.metrics import Probabilities
-from ilk.trust.audit import ranked
 from ilk.trust.calibrate import answerable, cross_fitted
+from ilk.trust.suspects import Suspects
 
 BUDGETS = (37, 100, 275, 500, 1000, 2000)  # images reviewed of the 10,000
 AMONG = (28, 55, 110, 165, 220)  # of the 275: a tenth, a fifth, two fifths, …
@@ -53,7 +53,7 @@ def _orders(test: Data, by: str, seeds: int) -> dict[str, list[NDArray[np.int64]
     orders: dict[str, list[NDArray[np.int64]]] = {}
 
     def put(name: str, p: Probabilities) -> None:
-        found = position(ranked(p, test.y, by).rows, len(test))
+        found = position(Suspects.find(p, test.y, by).rows, len(test))
         orders.setdefault(name, []).append(found)
 
     kindred = cifar_test()

@@ -73,7 +73,8 @@ def command(
     from ilk.plan import Plan
     from ilk.progress import told
     from ilk.store import Store
-    from ilk.trust.audit import check, effect, ranked
+    from ilk.trust.audit import check, effect
+    from ilk.trust.suspects import Suspects
 
     home = _outside(Path(out), Path(source))
     asked = tuple(share for share in shares if share) if shares else (0.01, 0.05)
@@ -95,7 +96,7 @@ def command(
     if seen.images.refused:
         show_intake(seen.images)
     assert seen.board.probabilities is not None, "_judged refuses where nothing was tested"
-    found = ranked(seen.board.probabilities, seen.data.y, by)
+    found = Suspects.find(seen.board.probabilities, seen.data.y, by)
     write(home, seen, found)
     show_labels(seen, found, show)
     if asked:

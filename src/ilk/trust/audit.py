@@ -20,18 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Labels
-from ilk.errors import InputError, UnknownName
+from ilk.errors import InputError
 from ilk.evaluate import cross_validate, stratified_folds
-from ilk.metrics import Probabilities, Scores, score
+from ilk.metrics import Scores, score
 from ilk.models import Method
 from ilk.progress import Progress, silent
 from ilk.protocols import steps
 from ilk.selection import p_value, votes
 from ilk.trust.calibrate import answerable, cross_fitted
-from ilk.trust.suspects import Suspects
+from ilk.trust.suspects import DEFAULT, Suspects, known_ranking
 
-RANKINGS = ("margin", "self_confidence", "joint")
-DEFAULT = "self_confidence"  # finds most planted errors in `ilk bench wrong_labels`
 INNER = 3  # folds in which a training part is audited by itself
 
 Logits = NDArray[np.float64]
@@ -39,42 +37,11 @@ Logits = NDArray[np.float64]
 
 def check(shares: Sequence[float], by: str) -> None:
     """Raise InputError (UnknownName) for shares outside (0, 1), or a ranking that is none."""
-    if by not in RANKINGS:
-        raise UnknownName("ranking of labels", by, RANKINGS)
+    known_ranking(by)
     if wrong := [share for share in shares if not 0 < share < 1]:
         raise InputError(
             f"a share of {wrong[0]} of the labels cannot be treated; give one above 0 and below 1"
         )
-
-
-def ranked(probabilities: Probabilities, y: Labels, by: str = DEFAULT) -> Suspects:
-    """Labelled rows, the likeliest wrong label first, by one of three scores in [0, 1].
-
-    Args:
-        probabilities: Out-of-fold, `[n, k]`; nan where a row was not tested.
-        y: Given labels, `[n]`, -1 where there is none.
-        by: "margin", p of the label against the greatest other; "self_confidence", p of the label
-            alone; "joint", the rows off the diagonal of the confident joint first (from 0.5 up),
-            each half by margin.
-
-    Raises:
-        UnknownName: `by` is none of the three.
-    """
-    check((), by)
-    found = Suspects.find(probabilities, y)
-    if by == "margin":
-        return found
-    score = (found.is_suspect + found.score) / 2
-    if by == "self_confidence":
-        score = 1 - probabilities[found.rows, y[found.rows]]
-    order = np.argsort(-score, kind="stable")
-    return replace(
-        found,
-        rows=found.rows[order],
-        score=score[order],
-        suggested=found.suggested[order],
-        is_suspect=found.is_suspect[order],
-    )
 
 
 def confused(found: Suspects, most: int = 5) -> list[tuple[int, int, float]]:
@@ -126,7 +93,7 @@ def effect(
         data: Features and labels; rows without a label go along in every training part.
         fold: Which fold tests each row, `[n]`, -1 for none, as `stratified_folds` gives.
         shares: Of the training labels, each in (0, 1); at least one label is treated.
-        by: As in `ranked`.
+        by: As in `Suspects.find`.
 
     Raises:
         InputError: A share is out of its range, or no row is tested.
@@ -152,7 +119,7 @@ def _treated(method: Method, train: Data, shares: Sequence[float], by: str) -> l
     if not (inner >= 0).any():  # no class has two rows: nobody is doubted
         return [train] * (2 * len(shares))
     oof = cross_validate(method, train, inner)
-    found = ranked(cross_fitted(oof.logits, train.y, inner), train.y, by)
+    found = Suspects.find(cross_fitted(oof.logits, train.y, inner), train.y, by)
     spared = _least_doubted(train.y[found.rows])
     rows, suggested = found.rows[~spared], found.suggested[~spared]
     out = []
