@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilk import artefact
+from ilk import artefact, packed
 from ilk.errors import ArtefactError, OutputError
 from ilk.models import Linear
 
@@ -17,7 +17,7 @@ LINEAR = Linear(np.arange(6, dtype=np.float32).reshape(2, 3), np.array([0, -np.i
 
 
 def saved(folder: Path) -> Path:
-    weights, told = artefact.pack({"model": LINEAR})
+    weights, told = packed.pack({"model": LINEAR})
     artefact.write(folder, weights, {"parts": told, "seed": 3})
     return folder
 
@@ -32,7 +32,7 @@ def edit(folder: Path, **changes: object) -> None:
 
 def test_a_part_comes_back_bit_for_bit(tmp_path: Path) -> None:
     weights, about = artefact.read(saved(tmp_path))
-    back = artefact.unpack(weights, about["parts"])["model"]
+    back = packed.unpack(weights, about["parts"])["model"]
     assert type(back) is Linear
     np.testing.assert_array_equal(back.weight, LINEAR.weight)
     np.testing.assert_array_equal(back.bias, LINEAR.bias)
@@ -76,17 +76,17 @@ FOREIGN = ["os:system", "ilk.errors:IlkError", "ilk.models:Facts", "builtins:eva
 
 @pytest.mark.parametrize("form", FOREIGN)
 def test_no_code_outside_the_rooms_of_models_is_ever_made(form: str) -> None:
-    weights, told = artefact.pack({"model": LINEAR})
+    weights, told = packed.pack({"model": LINEAR})
     told["model"]["form"] = form
     with pytest.raises(ArtefactError, match="no part of ilk"):
-        artefact.unpack(weights, told)
+        packed.unpack(weights, told)
 
 
 def test_a_form_of_a_later_ilk_is_named() -> None:
-    weights, told = artefact.pack({"model": LINEAR})
+    weights, told = packed.pack({"model": LINEAR})
     told["model"]["form"] = "ilk.methods.from_the_future:Model"
     with pytest.raises(ArtefactError, match="update ilk"):
-        artefact.unpack(weights, told)
+        packed.unpack(weights, told)
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_a_form_of_a_later_ilk_is_named() -> None:
     ],
 )
 def test_forms_are_found_where_they_were_when_they_were_saved(before: str, now: str) -> None:
-    assert artefact._form(before) is artefact._form(now)
+    assert packed._form(before) is packed._form(now)
 
 
 def test_missing_fields_are_a_sentence() -> None:
-    weights, _ = artefact.pack({"other": LINEAR})
+    weights, _ = packed.pack({"other": LINEAR})
     with pytest.raises(ArtefactError, match="does not fit"):
-        artefact.unpack(weights, {"model": {"form": "ilk.models:Linear"}})
+        packed.unpack(weights, {"model": {"form": "ilk.models:Linear"}})
 
 
 def test_weights_that_are_no_safetensors_are_refused() -> None:
     with pytest.raises(ArtefactError, match="not a safetensors file"):
-        artefact.unpack(b"\x80\x04pickle", {})
+        packed.unpack(b"\x80\x04pickle", {})
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", "not json"])
@@ -122,7 +122,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path, content: str | None) -> None:
 
 def test_a_folder_with_other_files_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("all of it")
-    with pytest.raises(OutputError, match="no model of ilk"):
+    with pytest.raises(OutputError, match="no ilk classifier"):
         artefact.claim(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
 

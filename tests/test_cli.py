@@ -256,7 +256,7 @@ def test_the_output_is_looked_at_before_the_work(
 ) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     assert run(["fit", str(digits), "--out", str(tmp_path), *QUICK]) == 5
-    assert "no model of ilk" in last_line(capsys)
+    assert "no ilk classifier" in last_line(capsys)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt"]
 
 

@@ -143,7 +143,7 @@ def test_a_folder_of_something_else_is_not_written_to(
 ) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     assert run([str(kinds), str(stream), "--out", str(tmp_path)]) == 5
-    assert "no model of ilk" in capsys.readouterr().err
+    assert "no ilk classifier" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 

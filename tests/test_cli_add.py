@@ -177,7 +177,7 @@ BAD = {
     "a folder of something else": (
         ["--class", "owl", "{new}/six 6", "--out", "{tmp}/text"],
         5,
-        "no model of ilk",
+        "no ilk classifier",
     ),
     "strict": (["--class", "owl", "{tmp}/mixed", "--strict"], 1, "--strict was given"),
     "an old class again": (["--class", "uno", "{tmp}/uno"], 2, "cannot be told from 'one 1'"),
@@ -211,7 +211,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_lost(
 
 def test_a_folder_that_is_no_model(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([str(digits), *six(digits)]) == 4
-    assert "no model folder" in capsys.readouterr().err
+    assert "holds no ilk classifier" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("encoder", ["hf-hub:nobody/gone", "pixels/4x4x1"])

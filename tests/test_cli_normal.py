@@ -137,10 +137,10 @@ def test_a_folder_that_is_no_detector_or_was_altered_is_refused(
         last = file.read(1)[0]
         file.seek(-1, 2)
         file.write(bytes([last ^ 1]))
-    with pytest.raises(ArtefactError, match="altered"):
+    with pytest.raises(ArtefactError, match="is not the file that"):
         normal(tmp_path / "w", "--score", digits / "new")
     (tmp_path / "w" / "model.safetensors").unlink()
-    with pytest.raises(ArtefactError, match="is no detector"):
+    with pytest.raises(ArtefactError, match="holds no ilk detector"):
         normal(tmp_path / "w", "--score", digits / "new")
     shutil.copytree(detector, tmp_path / "k")
     about = json.loads((tmp_path / "k" / "model.json").read_text())
@@ -153,8 +153,16 @@ def test_a_folder_that_is_no_detector_or_was_altered_is_refused(
     with pytest.raises(ArtefactError, match="'ilk classifier'"):
         normal(tmp_path / "k", "--score", digits / "new")
     (tmp_path / "k" / "model.json").write_text("{")
-    with pytest.raises(ArtefactError, match="is no detector"):
+    with pytest.raises(ArtefactError, match="is not a description"):
         normal(tmp_path / "k", "--score", digits / "new")
+
+
+def test_a_classifier_is_not_overwritten_by_a_detector(digits: Path, tmp_path: Path) -> None:
+    kept = b'{"format": "ilk classifier"}'
+    (tmp_path / "model.json").write_bytes(kept)
+    with pytest.raises(IlkError, match="holds files that are no ilk detector"):
+        normal(digits / "normal", "--out", tmp_path, "--encoder", "pixels/8x8x1")
+    assert (tmp_path / "model.json").read_bytes() == kept
 
 
 def test_a_classifiers_command_refuses_a_detector_in_words(detector: Path) -> None:

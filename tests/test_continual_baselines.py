@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ilk import artefact
+from ilk import packed
 from ilk.data import Data
 from ilk.errors import InputError
 from ilk.methods.elastic_weights import ElasticWeights, fisher
@@ -193,7 +193,7 @@ def test_what_goes_on_can_be_stored_and_taken_up():
     data = draw()
     for method in (Replay(**SMALL), Replay(nearest=True, **SMALL), ElasticWeights(**SMALL)):
         model = method.fit(data.only("abc"))
-        held = artefact.unpack(*artefact.pack({"model": model}))["model"]
+        held = packed.unpack(*packed.pack({"model": model}))["model"]
         assert charged(held) == charged(model)
         one, two = (method.update(m, data.only("de")) for m in (model, held))
         np.testing.assert_array_equal(one.logits(data.x), two.logits(data.x))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, multivariate_normal, spearmanr
 
-from ilk.artefact import pack, unpack
 from ilk.data import Data
 from ilk.errors import InputError, NoLabels
 from ilk.methods.gaussian_anomaly import NEVER, GaussianAnomaly
+from ilk.packed import pack, unpack
 
 
 def rows(n, d, seed=0, offset=0.0):

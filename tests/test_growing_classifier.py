@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ilk import artefact
+from ilk import artefact, packed
 from ilk.bench._saved import Material
 from ilk.classifier import Classifier, load
 from ilk.data import Data
@@ -342,7 +342,7 @@ def test_a_part_within_a_part_is_checked_like_any_other(data, base, tmp_path):
     assert hashlib.sha256(weights).hexdigest() == about["weights"]["sha256"]
     about["parts"]["model"]["base"]["form"] = "os:system"
     with pytest.raises(ArtefactError, match="no part of ilk"):
-        artefact.unpack(weights, about["parts"])
+        packed.unpack(weights, about["parts"])
 
 
 # What cannot be done

@@ -6,8 +6,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as Scikit
 
 from ilk.data import Data
+from ilk.maths import regression as module
 from ilk.maths.lbfgs import descend
-from ilk.methods import logistic_regression as module
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.metrics import log_loss, log_softmax, softmax
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk import artefact
+from ilk import artefact, packed
 from ilk.data import Features, Logits
 from ilk.encode import fill
 from ilk.encoders import Embeds, restore
@@ -171,7 +171,7 @@ class Classifier:
         """
         home = artefact.claim(Path(folder))
         parts = {name: getattr(self, name) for name in _PARTS}
-        weights, told = artefact.pack({name: part for name, part in parts.items() if part})
+        weights, told = packed.pack({name: part for name, part in parts.items() if part})
         if self.evidence is not None:
             _write_evidence(self.evidence, home)
         about = {"classes": list(self.classes), "encoder": self.encoder.describe(), **self.about}
@@ -218,7 +218,7 @@ def load(
             it was fitted with.
     """
     weights, about = artefact.read(Path(folder))
-    parts = artefact.unpack(weights, about["parts"])
+    parts = packed.unpack(weights, about["parts"])
     encoder = restore(about["encoder"], device=device, runtime=runtime)
     rest = {key: value for key, value in about.items() if key not in _OWN}
     return Classifier(tuple(about["classes"]), encoder, about=rest, **parts)

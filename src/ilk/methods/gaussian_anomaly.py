@@ -83,7 +83,7 @@ class NormalGaussian:
         Raises:
             InputError: `rate` is not between 0 and 1.
         """
-        _checked(rate)
+        checked_rate(rate)
         rank = int(np.ceil(round((len(self.held) + 1) * (1 - rate), 9)))
         return float(self.held[rank - 1]) if rank <= len(self.held) else NEVER
 
@@ -93,7 +93,7 @@ class NormalGaussian:
         Raises:
             InputError: `rate` is not between 0 and 1.
         """
-        _checked(rate)
+        checked_rate(rate)
         return float(np.sqrt(2 * gammainccinv(self.degrees / 2, rate)))
 
 
@@ -202,6 +202,7 @@ def _ledoit_wolf(scores: Matrix, variance: Vector, width: int) -> float:
     return min(doubt, apart) / apart if apart > 0 and doubt > 0 else 0.0
 
 
-def _checked(rate: float) -> None:
+def checked_rate(rate: float) -> None:
+    """Raise InputError for a false-alarm rate outside (0, 1)."""
     if not 0 < rate < 1:
         raise InputError(f"a false-alarm rate of {rate} means nothing; ask for one in (0, 1)")

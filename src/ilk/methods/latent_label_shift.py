@@ -12,9 +12,9 @@ Latent Label Shift, arXiv 2207.13179 (discriminate, discretise, factorise, adjus
 
 The discriminator is a logistic regression on the features, cross-fitted, so that bins are made of
 p(d | x) of rows that it did not learn from; they are compared by the roots of their probabilities.
-Where the paper takes a pseudo-inverse, which gives probabilities below
-0, p(y | x) is solved for by least squares on the simplex, with steps that keep it there. Domains
-count alike however many rows each has. At least as many domains as classes are needed, and each
+Where the paper takes a pseudo-inverse, which gives probabilities below 0, p(y | x) is solved for by
+least squares on the simplex, with steps that keep it there. Domains count alike however many rows
+each has. At least as many domains as classes are needed, and each
 class must be all there is in some region. Labels are not looked at but to name the columns: rows
 that have one decide which column stands for which class. Where what is alike belongs together,
 k-means needs no domains and is often better; where it does not, only this finds the classes

@@ -1,0 +1,121 @@
+"""Normal or not: an encoder and what is normal in its space, learnt, saved and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ilk import artefact, packed
+from ilk.data import UNKNOWN, Data
+from ilk.encode import fill
+from ilk.encoders import Embeds, restore
+from ilk.errors import NoImages
+from ilk.images import Images, Row, inspect, listing
+from ilk.methods.gaussian_anomaly import GaussianAnomaly, NormalGaussian
+from ilk.progress import Progress, silent
+from ilk.store import Store
+
+
+@dataclass(frozen=True)
+class Oddness:
+    """What is said of one input.
+
+    Attributes:
+        row: The input; `row.status` is not "used" where it could not be read.
+        score: Distance from what is normal; nan where it could not be read.
+        odd: Whether the score is beyond the threshold.
+    """
+
+    row: Row
+    score: float
+    odd: bool
+
+
+@dataclass(frozen=True, eq=False)
+class AnomalyDetector:
+    """An encoder, what is normal in its space, and the false-alarm rate to judge by.
+
+    Attributes:
+        encoder: Its features were learnt from.
+        normal: The Gaussian of normal images.
+        false_alarm: Share of normal images that may be called odd, in (0, 1).
+    """
+
+    encoder: Embeds
+    normal: NormalGaussian
+    false_alarm: float = 0.01
+
+    @classmethod
+    def learnt(
+        cls, images: Images, encoder: Embeds, store: Store, false_alarm: float = 0.01
+    ) -> AnomalyDetector:
+        """From images that were encoded already (`ilk.encode.fill`), all taken as normal.
+
+        Raises:
+            NoImages: There is none.
+            InputError: `false_alarm` is not between 0 and 1.
+        """
+        if not images.used:
+            raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in images.summary()))
+        x = store.get(encoder.space, [row.digest for row in images.used])
+        normal = GaussianAnomaly().fit(Data(x, np.full(len(x), UNKNOWN), ()))
+        normal.threshold(false_alarm)  # refuses a rate that is none
+        return cls(encoder, normal, false_alarm)
+
+    def judge(
+        self,
+        inputs: Sequence[str],
+        store: Store,
+        threshold: float | None = None,
+        progress: Progress = silent,
+    ) -> list[Oddness]:
+        """One entry an input, folders spelt out, in the order given.
+
+        Args:
+            inputs: Paths of images and folders.
+            store: Where encoded images are kept.
+            threshold: The score beyond which an image is odd; None: that of `false_alarm`.
+            progress: Told of encoding.
+        """
+        limit = self.normal.threshold(self.false_alarm) if threshold is None else threshold
+        images = Images(None, tuple(inspect(p) for given in inputs for p in listing(given)))
+        images = images.refuse(fill(images, [self.encoder], store, progress=progress))
+        used = [row for row in images.rows if row.status == "used"]
+        x = store.get(self.encoder.space, [row.digest for row in used])
+        scores = iter(self.normal.score(x).tolist())
+        told = []
+        for row in images.rows:
+            score = next(scores) if row.status == "used" else float("nan")
+            told.append(Oddness(row, score, score > limit))
+        return told
+
+    def save(self, folder: Path) -> None:
+        """Write the folder, as a classifier's but of another kind.
+
+        Raises:
+            OutputError: It cannot be written, or holds something else.
+        """
+        home = artefact.claim(folder, artefact.DETECTOR)
+        weights, parts = packed.pack({"detector": self.normal})
+        about = {
+            "encoder": self.encoder.describe(),
+            "false_alarm": self.false_alarm,
+            "parts": parts,
+        }
+        artefact.write(home, weights, about, artefact.DETECTOR)
+
+
+def load(folder: Path, *, device: str = "auto", runtime: str = "torch") -> AnomalyDetector:
+    """Open a detector's folder.
+
+    Raises:
+        ArtefactError: It holds something else, or was altered.
+        Unavailable: The encoder is not on this machine.
+    """
+    weights, about = artefact.read(folder, artefact.DETECTOR)
+    normal = packed.unpack(weights, about["parts"])["detector"]
+    encoder = restore(about["encoder"], device=device, runtime=runtime)
+    return AnomalyDetector(encoder, normal, float(about["false_alarm"]))
