@@ -60,10 +60,8 @@ def command(
 
     if not out and not asked:
         raise InputError("nothing was asked for; give --out for a detector, --score to judge, both")
-    if false_alarm is not None and not 0 < false_alarm < 1:
-        raise InputError(
-            f"a false-alarm rate of {false_alarm} means nothing; ask for one in (0, 1)"
-        )
+    if false_alarm is not None:
+        checked_rate(false_alarm)
     store = Store()
     if (Path(source) / "model.json").exists():
         if out or encoder:
