@@ -7,31 +7,20 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from ilk.bench import which_encoder
-from ilk.bench.which_encoder import (
-    Encoder,
-    Network,
-    _bootstrap,
-    _figures,
-    _pooled,
-    _quick,
-    _table,
-    _times,
-    _weights,
-    drawn,
-    seen_by,
-    taught,
-)
+from ilk.bench import _small_networks, which_encoder
+from ilk.bench._agreement import OURS, _quick, bootstrap, figures, tabled, times
+from ilk.bench._encoder_zoo import Encoder, _pooled, drawn
+from ilk.bench._small_networks import Network, seen_by, taught, weights
 from ilk.data import Data
 
 
 def test_runs_small_and_settles_its_claims():
     told = json.loads(json.dumps(which_encoder.run(small=True)))
-    agree, times = told["tables"]
+    agree, spent = told["tables"]
     assert {c["against"] for c in agree["claims"]} >= {"LogME", "H-score", "kNN accuracy"}
     for row in agree["scores"]:
         assert -1 <= row["score"]["mean"] <= 1
-    assert times["better"] == "lower"
+    assert spent["better"] == "lower"
     first = told["encoders"][0]
     assert first["features"] == 64
     assert first["frozen"]["digits"] > 0.9
@@ -50,19 +39,19 @@ def pictures():
 
 
 def test_figures_are_of_rows_that_nothing_was_fitted_on(pictures, monkeypatch):
-    monkeypatch.setattr(which_encoder, "TUNED", 12)
+    monkeypatch.setattr(_small_networks, "TUNED", 12)
     net = taught(pictures.rows(np.arange(200)), 10, 16, 2)
     encoders = [
-        Encoder("net", lambda x: seen_by(net, x), _weights(net), net),
+        Encoder("net", lambda x: seen_by(net, x), weights(net), net),
         Encoder("pixels 7", lambda x: _pooled(x, 7)),
     ]
-    got = _figures(encoders, pictures, 0)
+    got = figures(encoders, pictures, 0)
     assert got["feature dimension"] == [16, 49]
-    assert got["parameters"] == [_weights(net), 0]
+    assert got["parameters"] == [weights(net), 0]
     assert got["LEEP"][1] is None is got["fine-tuned"][1]
     assert 0.4 < got["fine-tuned"][0] <= 1
     assert got["frozen"][1] > 0.9
-    assert _figures(encoders, pictures, 0)["frozen"] == got["frozen"]
+    assert figures(encoders, pictures, 0)["frozen"] == got["frozen"]
 
 
 def test_rows_to_teach_with_are_of_every_class_and_never_a_targets():
@@ -75,7 +64,7 @@ def test_rows_to_teach_with_are_of_every_class_and_never_a_targets():
 
 def test_weights_are_counted_up_to_the_features():
     net = Network(5, 32, 4, 0)
-    assert _weights(net) == 4 * 25 + 4 + 8 * 4 * 9 + 8 + 98 * 4 * 32 + 32
+    assert weights(net) == 4 * 25 + 4 + 8 * 4 * 9 + 8 + 98 * 4 * 32 + 32
     x = np.random.default_rng(0).random((3, 784)).astype(np.float32)
     f = seen_by(net, x)
     assert f.shape == (3, 32)
@@ -109,10 +98,10 @@ def world(seeds):
             {
                 "frozen": list(r),
                 "LogME": list(2 * r),
-                which_encoder.OURS: list(-r),
+                OURS: list(-r),
                 "LEEP": [None] * 6,
                 "parameters": [0.0] * 6,
-                f"seconds {which_encoder.OURS}": [1.0] * 6,
+                f"seconds {OURS}": [1.0] * 6,
                 "seconds logistic regression": [4.0] * 6,
             }
             for r in right
@@ -121,9 +110,9 @@ def world(seeds):
 
 
 def test_a_table_holds_the_mean_tau_over_targets():
-    told = _table("both", world(3), "frozen")
+    told = tabled("both", world(3), "frozen")
     score = {row["method"]: row["score"]["mean"] for row in told["scores"]}
-    assert score == pytest.approx({"LogME": 1.0, which_encoder.OURS: -1.0})
+    assert score == pytest.approx({"LogME": 1.0, OURS: -1.0})
     (claim,) = told["claims"]
     assert claim["against"] == "LogME"
     assert claim["difference"]["mean"] == pytest.approx(-2)
@@ -131,11 +120,11 @@ def test_a_table_holds_the_mean_tau_over_targets():
 
 
 def test_the_range_over_encoders_holds_the_figure():
-    told = _bootstrap(world(3), "frozen")
+    told = bootstrap(world(3), "frozen")
     assert told["LogME"]["tau"] == pytest.approx(1)
     assert 0.8 < told["LogME"]["low"] <= told["LogME"]["high"] <= 1 + 1e-9
 
 
 def test_times_are_by_those_of_logistic_regression():
-    (row,) = _times(world(2))["scores"]
+    (row,) = times(world(2))["scores"]
     assert row["score"]["mean"] == pytest.approx(0.25)

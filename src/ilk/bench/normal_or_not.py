@@ -29,8 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ilk.bench import _sets, spread
+from ilk.bench._encoder_zoo import LONG, TAUGHT, drawn
 from ilk.bench._family import Claim, table
-from ilk.bench.which_encoder import LONG, TAUGHT, drawn, seen_by, taught
+from ilk.bench._small_networks import seen_by, taught
 from ilk.data import Data, Features
 from ilk.errors import Unavailable
 from ilk.maths.axes import principal
