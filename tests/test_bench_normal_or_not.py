@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from ilk.bench import normal_or_not
-from ilk.bench.normal_or_not import World, _ends, _pseudo, _step, area
+from ilk.bench import _anomaly_worlds, normal_or_not
+from ilk.bench._anomaly_scorers import area, pseudo
+from ilk.bench._anomaly_worlds import World, step_of
+from ilk.bench.normal_or_not import _ends
 from ilk.data import Data
 from ilk.errors import Unavailable
 
@@ -38,7 +40,7 @@ def test_the_area_is_how_often_an_odd_row_scores_higher():
 def test_what_is_judged_was_not_learnt_and_pixels_follow_their_rows():
     x = np.arange(60.0)[:, None]
     data = Data(x, np.arange(60) % 3, ("a", "b", "c"))
-    step, learn, test = _step(World(data, ("b", "a"), pixels=x + 100), 1)
+    step, learn, test = step_of(World(data, ("b", "a"), pixels=x + 100), 1)
     assert (step.train.x[:, 0] % 3 == 0).all()  # the second turn's class, a
     assert not set(step.train.x[:, 0]) & set(step.test.x[:, 0])
     np.testing.assert_array_equal(learn, step.train.x + 100)
@@ -48,7 +50,7 @@ def test_what_is_judged_was_not_learnt_and_pixels_follow_their_rows():
 
 def test_only_letters_are_odd_where_there_are_letters():
     data = Data(np.arange(40.0)[:, None], np.arange(40) % 4, ("a", "b", "c", "letter"))
-    step, _, _ = _step(World(data, ("a",)), 0)
+    step, _, _ = step_of(World(data, ("a",)), 0)
     assert set(step.test.x[step.test.y == 1, 0] % 4) == {3}
 
 
@@ -70,7 +72,7 @@ def test_the_pseudo_inverse_is_numpys():
     x, new = rng.standard_normal((6, 9)), rng.standard_normal((4, 9))
     z = new - x.mean(0)
     truth = np.einsum("ij,jk,ik->i", z, np.linalg.pinv(np.cov(x.T, bias=True)), z)
-    np.testing.assert_allclose(_pseudo(x, new) ** 2, truth, rtol=1e-6)
+    np.testing.assert_allclose(pseudo(x, new) ** 2, truth, rtol=1e-6)
 
 
 def test_the_network_is_taught_every_class_that_nobody_is_asked_about(monkeypatch):
@@ -86,10 +88,10 @@ def test_the_network_is_taught_every_class_that_nobody_is_asked_about(monkeypatc
     def taught(data, steps):
         seen.append(data)
 
-    monkeypatch.setattr(normal_or_not, "taught", taught)
-    monkeypatch.setattr(normal_or_not, "seen_by", lambda _net, x: x[:, :3])
-    monkeypatch.setattr(normal_or_not, "TAUGHT", 400)
-    world = normal_or_not._taught(sets.__getitem__)
+    monkeypatch.setattr(_anomaly_worlds, "taught", taught)
+    monkeypatch.setattr(_anomaly_worlds, "seen_by", lambda _net, x: x[:, :3])
+    monkeypatch.setattr(_anomaly_worlds, "TAUGHT", 400)
+    world = _anomaly_worlds._taught(sets.__getitem__)
     assert (seen[0].counts()[5:] > 50).all()
     assert seen[0].counts()[:5].sum() == 0
     assert world.data.y.max() == 4

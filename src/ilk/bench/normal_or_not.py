@@ -17,51 +17,37 @@ by calibration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
 from ilk.bench import _sets, spread
-from ilk.bench._encoder_zoo import LONG, TAUGHT, drawn
+from ilk.bench._anomaly_scorers import (
+    Scorer,
+    area,
+    diagonal,
+    distance,
+    gaussian,
+    pseudo,
+    rebuilt,
+    svm,
+)
+from ilk.bench._anomaly_worlds import WORLDS, World, step_of
 from ilk.bench._family import Claim, table
-from ilk.bench._small_networks import seen_by, taught
 from ilk.data import Data, Features
 from ilk.errors import Unavailable
 from ilk.maths.axes import principal
 from ilk.methods.gaussian_anomaly import GaussianAnomaly
-from ilk.protocols import Step, one_normal
-from ilk.training.loop import Batch, Recipe, train
+from ilk.protocols import Step
 
-SEEDS, NORMAL, ODD = 5, 1000, 1000
+SEEDS = 5
 RATES = (0.01, 0.05, 0.1)
 ROWS = (25, 100, 400, 1600)
 ROW, FILE, OURS = "gaussian-ad-mvtec", "methods/gaussian_anomaly.py", "GaussianAnomaly()"
 TRAILING = "GaussianAnomaly(components='trailing')"
 LEADING = "GaussianAnomaly(components='leading')"
-Vector = NDArray[np.float64]
-Scorer = Callable[[Features, Features], Vector]
-
-
-@dataclass(frozen=True, eq=False)
-class World:
-    """A set, which classes take turns in being normal, and its pixels where features are others'.
-
-    Attributes:
-        data: Features and classes.
-        turns: Names of classes, one a seed.
-        pixels: `[n, p]` of the same rows for the autoencoder; None where it reads the features.
-    """
-
-    data: Data
-    turns: tuple[str, ...]
-    pixels: Features | None = None
 
 
 def run(small: bool = False) -> dict[str, Any]:
@@ -87,77 +73,13 @@ def run(small: bool = False) -> dict[str, Any]:
     return told
 
 
-def _digits() -> World:
-    data = _sets.digits()
-    return World(data, data.classes[:5])
-
-
-def _taught(part: Callable[[str], Data]) -> World:
-    """Rows of classes 0 to 4 through a network that was taught the others."""
-    source, target = part("train"), part("test")
-    source = drawn(source.rows(source.y >= 5), TAUGHT)
-    target = target.rows(target.y < 5)
-    x = seen_by(taught(source, LONG), np.asarray(target.x))
-    return World(Data(x, target.y, target.classes), target.classes[:5], np.asarray(target.x))
-
-
-def _foreign() -> World:
-    """MNIST pixels; of what is no digit of the class at hand, only letters are judged."""
-    digits, letters = _sets.mnist("test"), drawn(_sets.notmnist(), ODD)
-    x = np.concatenate([digits.x, letters.x])
-    y = np.append(digits.y, np.full(ODD, 10))
-    return World(Data(x, y, (*digits.classes, "letter")), digits.classes[:5])
-
-
-def _cifar() -> World:
-    data = _sets.cifar("test")
-    return World(data, data.classes[:5])
-
-
-def _pacs() -> World:
-    data = _sets.pacs()
-    return World(data, data.classes[:5])
-
-
-WORLDS: dict[str, Callable[[], World]] = {
-    "digits": _digits,
-    "MNIST, network taught other classes": lambda: _taught(_sets.mnist),
-    "Fashion-MNIST, network taught other classes": lambda: _taught(_sets.fashion),
-    "MNIST against notMNIST, pixels": _foreign,
-    "CIFAR-10, MobileNetV2": _cifar,
-    "PACS, MobileNetV2": _pacs,
-}
-
-
-def _step(world: World, seed: int) -> tuple[Step, Features | None, Features | None]:
-    """What is learnt from and judged, and the pixels of both."""
-    data, name = world.data, world.turns[seed % len(world.turns)]
-    rng, code = np.random.default_rng(seed), data.classes.index(name)
-    odd = data.y == len(data.classes) - 1 if "letter" in data.classes else data.y != code
-    kept = np.append(
-        rng.permutation(np.flatnonzero(data.y == code))[:NORMAL],
-        rng.permutation(np.flatnonzero(odd))[:ODD],
-    )
-    marked = Data(np.arange(len(kept))[:, None], data.y[kept], data.classes)
-    step = one_normal(marked, name, 0.5, seed)
-    learn, test = (kept[part.x[:, 0]] for part in (step.train, step.test))
-
-    def at(part: Data, rows: NDArray[np.int64]) -> Data:
-        return Data(np.asarray(data.x[rows], np.float32), part.y, part.classes)
-
-    cut = Step(at(step.train, learn), at(step.test, test), step.rows)
-    return cut, *(
-        (None,) * 2 if world.pixels is None else (world.pixels[learn], world.pixels[test])
-    )
-
-
 def _world(name: str, world: World, seeds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Three tables of one set, and its false alarms at each rate."""
     curves: dict[str, list[float]] = {}
     ends: dict[str, list[float]] = {}
     alarms: dict[float, dict[str, list[float]]] = {rate: {} for rate in RATES}
     for seed in range(seeds):
-        step, *pixels = _step(world, seed)
+        step, *pixels = step_of(world, seed)
         _add(curves, _curves(step, pixels[0], pixels[1], seed))
         _add(ends, _ends(step, seed))
         for rate, found in _alarms(step, seed).items():
@@ -197,72 +119,21 @@ def _add(columns: dict[str, list[float]], found: dict[str, float]) -> None:
         columns.setdefault(name, []).append(value)
 
 
-def area(y: NDArray[np.int64], score: Vector) -> float:
-    """Area under the ROC curve: how often an odd row scores above a normal one."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(y, score))
-
-
 def _curves(
     step: Step, learn: Features | None, test: Features | None, seed: int
 ) -> dict[str, float]:
     x, new = np.asarray(step.train.x), np.asarray(step.test.x)
     ways: dict[str, Scorer] = {
-        OURS: _gaussian,
-        TRAILING: partial(_gaussian, components="trailing"),
-        LEADING: partial(_gaussian, components="leading"),
-        "diagonal Gaussian": _diagonal,
-        "distance to the mean": _distance,
-        "one-class SVM": _svm,
+        OURS: gaussian,
+        TRAILING: partial(gaussian, components="trailing"),
+        LEADING: partial(gaussian, components="leading"),
+        "diagonal Gaussian": diagonal,
+        "distance to the mean": distance,
+        "one-class SVM": svm,
     }
     told = {name: area(step.test.y, way(x, new)) for name, way in ways.items()}
     first, second = (x, new) if learn is None or test is None else (learn, test)
-    return told | {"autoencoder from scratch": area(step.test.y, _rebuilt(first, second, seed))}
-
-
-def _gaussian(x: Features, new: Features, components: str | None = None) -> Vector:
-    data = Data(x, np.zeros(len(x), np.int64), ("normal",))
-    return GaussianAnomaly(components=components, folds=2).fit(data).score(new)
-
-
-def _diagonal(x: Features, new: Features) -> Vector:
-    deviation = x.std(0, dtype=np.float64)
-    scale = np.maximum(deviation, 1e-3 * deviation.max())  # a dead feature must not shout
-    return np.asarray(np.linalg.norm((new - x.mean(0)) / scale, axis=1))
-
-
-def _distance(x: Features, new: Features) -> Vector:
-    return np.asarray(np.linalg.norm(new - x.mean(0), axis=1), np.float64)
-
-
-def _svm(x: Features, new: Features) -> Vector:
-    from sklearn.svm import OneClassSVM
-
-    return np.asarray(-OneClassSVM(gamma="scale").fit(x).decision_function(new))
-
-
-def _rebuilt(x: Features, new: Features, seed: int) -> Vector:
-    """Squared error of an autoencoder through 16 numbers."""
-    centre, scale = x.mean(0), float(x.std()) or 1.0
-    d = x.shape[1]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers = [nn.Linear(d, 128), nn.ReLU(), nn.Linear(128, 16)]
-        net = nn.Sequential(*layers, nn.Linear(16, 128), nn.ReLU(), nn.Linear(128, d))
-
-    def scaled(rows: Features) -> Tensor:
-        return torch.from_numpy(np.asarray((rows - centre) / scale, np.float32))
-
-    def loss(module: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
-        return functional.mse_loss(module(batch.x), batch.x)
-
-    whole = Batch(scaled(x), torch.zeros(len(x), dtype=torch.int64))
-    recipe = Recipe(400, min(64, len(x)), 2e-3, 20, 0.01, seed=seed)
-    trained = train(net, whole, loss, recipe)
-    with torch.inference_mode():
-        z = scaled(new)
-        return np.asarray(((trained(z) - z) ** 2).mean(1).numpy(), np.float64)
+    return told | {"autoencoder from scratch": area(step.test.y, rebuilt(first, second, seed))}
 
 
 def _ends(step: Step, seed: int) -> dict[str, float]:
@@ -280,7 +151,7 @@ def _ends(step: Step, seed: int) -> dict[str, float]:
     ):
         turn = axes.basis[:, at]
         here, there = (np.asarray((v - axes.centre) @ turn, np.float32) for v in (x, new))
-        told[name] = area(step.test.y, _gaussian(here, there))
+        told[name] = area(step.test.y, gaussian(here, there))
     return told
 
 
@@ -322,7 +193,7 @@ def _few_rows() -> Iterator[dict[str, Any]]:
             )
             x, new = np.asarray(learn.x[rows]), np.asarray(test.x[judged])
             odd = (test.y[judged] != seed).astype(np.int64)
-            ways: dict[str, Scorer] = {OURS: _gaussian, "pseudo-inverse": _pseudo}
+            ways: dict[str, Scorer] = {OURS: gaussian, "pseudo-inverse": pseudo}
             _add(scores, {name: area(odd, way(x, new)) for name, way in ways.items()})
         yield table(
             f"CIFAR-10, MobileNetV2, {n} normal rows",
@@ -330,10 +201,3 @@ def _few_rows() -> Iterator[dict[str, Any]]:
             scores,
             [Claim(ROW, FILE, OURS, "pseudo-inverse")],
         )
-
-
-def _pseudo(x: Features, new: Features) -> Vector:
-    """Mahalanobis distance by the pseudo-inverse of the plain covariance."""
-    axes = principal(x.astype(np.float64))
-    along = (new - axes.centre) @ axes.basis
-    return np.asarray(np.sqrt(np.sum(along**2 / (axes.squares / len(x)), axis=1)))
