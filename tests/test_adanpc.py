@@ -10,8 +10,10 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from ilk.data import Data
 from ilk.errors import InputError
+from ilk.methods import adanpc
 from ilk.methods.adanpc import AdaNPC
 from ilk.metrics import softmax
+from ilk.unlabelled import drift
 
 NAMES = ("a", "b", "c")
 
@@ -260,3 +262,122 @@ def test_other_features_and_bad_fields_are_refused_in_words():
         AdaNPC(k=0)
     with pytest.raises(ValueError, match="margin is -1"):
         AdaNPC(margin=-1)
+
+
+def test_many_rows_are_scored_in_parts(monkeypatch):
+    model, x = AdaNPC().fit(blobs()), blobs(40, seed=1).x
+    whole = model.logits(x)
+    monkeypatch.setattr(adanpc, "CHUNK", 7)
+    np.testing.assert_allclose(model.logits(x), whole, atol=1e-12)
+
+
+def test_one_vote_is_spread_over_the_classes_seen_alone_and_all_rows_may_vote():
+    data, x = blobs(), blobs(20, seed=1).x
+    wide = replace(data, y=data.y * 2, classes=tuple("abcde"))
+    logits = AdaNPC(k=90, temperature=0.5).fit(wide).logits(x)
+    share = (90 * loop(data, x, 90, 0.5) + 1 / 3) / 91
+    np.testing.assert_allclose(np.exp(logits[:, ::2]), share, atol=1e-6)
+    assert np.isneginf(logits[:, 1::2]).all()
+
+
+def test_the_guard_asks_300_rows_at_most():
+    assert len(set(AdaNPC().fit(circle(0, 400)).judged)) == 300
+
+
+def test_the_last_answers_and_what_the_first_memory_said_are_kept():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    model = start
+    for seed in (1, 2):
+        logits, model = method.adapt(model, circle(0, 90, seed=seed).x)
+    np.testing.assert_array_equal(model.said[-90:], logits.argmax(1))
+    assert len(model.said) == len(model.likeness) == 96
+    model = wander(method, start, range(0, 103, 3))[1]
+    late = model.rows[200:].astype(np.float64)
+    first = start.votes(late @ start.rows.T).argmax(1)
+    assert np.mean(model.first[200:] == first) > 0.99
+    assert np.mean(model.first[200:] == model.y[200:]) < 0.9
+
+
+def test_a_batch_wider_than_the_window_is_judged_whole():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    x = np.concatenate([circle(80, 150, seed=1).x, circle(0, 150, seed=2).x])
+    assert "50% of the last rows lie far" in method.adapt(start, x)[1].told
+
+
+def test_shares_are_held_against_those_learnt_from_and_not_those_that_entered():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    part = circle(0, 600, seed=1)
+    ones, zeros = part.x[part.y == 1], part.x[part.y == 0]
+    many = np.ones(150, np.int64)
+    swollen = method._grown(start, start.unit(ones[100:250]), many, many)
+    uneven = np.concatenate([ones[:82], zeros[:18]])
+    for model in (start, swollen):
+        told = method.adapt(model, uneven)[1].told
+        assert "82% of the last 100 rows were answered one class" in told
+
+
+def test_the_rows_learnt_from_must_be_answered_as_well_as_at_first():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    worn = replace(start, right=start.right + 0.05)  # it has slipped since, batch after batch
+    told = method.adapt(worn, circle(0, seed=1).x)[1].told
+    assert told.startswith("nothing entered: 5.0% fewer of the rows learnt from")
+
+
+@pytest.mark.parametrize(
+    ("far", "new", "fit"),
+    [
+        (slice(0, 26), 1, False),  # 27 % of all
+        (slice(0, 22), 1, True),
+        (slice(64, 74), 1, False),  # 31 % of the last 32
+        (slice(32, 52), 64, False),  # 31 % of a batch of 64
+        (slice(32, 52), 32, True),
+    ],
+)
+def test_neither_all_the_last_rows_nor_the_batch_may_lie_far(far, new, fit):
+    like = np.ones(96)
+    like[far] = 0
+    told = drift.unfit(like, np.arange(96) % 2, (0.5, 0.5), new)
+    assert (told == "") is fit
+
+
+@pytest.mark.parametrize(
+    ("ones", "largest", "fit"),
+    [(75, 0.5, True), (76, 0.5, False), (90, 0.8, True), (91, 0.8, False), (100, 1.0, False)],
+)
+def test_an_answer_may_have_half_of_what_its_share_leaves_and_never_all(ones, largest, fit):
+    said = (np.arange(100) < ones).astype(np.int64)
+    assert (drift.unfit(np.ones(100), said, (0.5, largest), 32) == "") is fit
+
+
+def test_the_tilt_is_the_largest_gain_as_a_share_of_all():
+    first = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+    now = np.array([0, 1, 1, 2, 1, 1, 2, 2, 2, 2])  # class 0 loses three, 1 gains two
+    assert drift.tilt(now, first) == pytest.approx(0.2)
+    assert drift.tilt(first, first) == 0
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_rows_that_are_not_finite_do_not_disarm_the_guard(odd):
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    x = circle(80, 100, seed=1).x.copy()
+    x[0, 0] = odd
+    with pytest.raises(InputError, match="not finite"):
+        method.adapt(start, x)
+
+
+def test_unanimous_votes_are_sure_in_full():
+    rng = np.random.default_rng(0)
+    means = 6 * rng.standard_normal((3, 5))
+    y = rng.integers(0, 3, 400)
+    x = (means[y] + rng.standard_normal((400, 5))).astype(np.float32)
+    method = AdaNPC(k=50, sure=1.0, margin=None)
+    start = method.fit(Data(x[:200], y[:200], ("a", "b", "c")))
+    near = np.argsort(-start.cosines(x[200:]), axis=1)[:, :50]
+    same = (start.y[near] == start.y[near][:, :1]).all(1)
+    assert same.sum() > 150
+    assert len(method.adapt(start, x[200:])[1].rows) == 200 + same.sum()

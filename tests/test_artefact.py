@@ -100,6 +100,16 @@ def test_forms_are_found_where_they_were_when_they_were_saved(before: str, now: 
     assert packed._form(before) is packed._form(now)
 
 
+def test_a_disk_that_is_read_only_is_a_sentence(monkeypatch, tmp_path: Path) -> None:
+    def refused(self: Path, *_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        artefact.write_file(tmp_path / "a.csv", b"")
+
+
 def test_missing_fields_are_a_sentence() -> None:
     weights, _ = packed.pack({"other": LINEAR})
     with pytest.raises(ArtefactError, match="does not fit"):
@@ -156,3 +166,12 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         artefact.write_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_stopped_fit_left_is_written_to_again(tmp_path: Path) -> None:
+    for name in ("report.html", "intake.json", ".model.json.12.part", "model.safetensors"):
+        (tmp_path / name).write_text("half")
+    assert artefact.claim(tmp_path) == tmp_path
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="no ilk classifier"):
+        artefact.claim(tmp_path)

@@ -13,6 +13,7 @@ from ilk.methods.nearest_mean import NearestClassMean
 from ilk.metrics import score
 from ilk.protocols import symmetric_noise
 from ilk.selection import mcnemar
+from ilk.trust import audit
 from ilk.trust.audit import INNER, confused, effect
 from ilk.trust.calibrate import cross_fitted
 from ilk.trust.suspects import DEFAULT, Suspects
@@ -154,3 +155,29 @@ def test_where_nothing_can_be_held_out_it_says_so():
     data = Data(np.eye(3, dtype=np.float32), [0, 1, 2], ("a", "b", "c"))
     with pytest.raises(InputError, match="single labelled image"):
         effect(GDA(), data, stratified_folds(data.y))
+
+
+def test_rows_without_a_label_go_along_and_are_none_of_the_labels_treated():
+    """Shares are of the labels: 100 labels and 60 rows without one give 10 at a tenth."""
+    noisy, _ = digits(160, 0.3)
+    y = noisy.y.copy()
+    y[:60] = -1
+    given = Data(noisy.x, y, noisy.classes)
+    removed, relabelled = audit._treated(NearestClassMean(), given, (0.1,), DEFAULT)
+    assert len(removed) == 150
+    assert (removed.y < 0).sum() == (relabelled.y < 0).sum() == 60
+    assert (relabelled.y != y).sum() == 10
+
+
+def test_either_treatment_has_a_p_of_its_own():
+    data, _ = digits(300)
+    fold = stratified_folds(data.y, 4, 1)
+    (one,) = effect(NearestClassMean(), data, fold, (0.3,)).cleaned
+    right = {
+        w: p.argmax(1) == data.y
+        for w, p in slow_effect(NearestClassMean(), data, fold, 0.3).items()
+    }
+    for way, p in (("removed", one.removed_p), ("relabelled", one.relabelled_p)):
+        lost, won = right["given"] & ~right[way], right[way] & ~right["given"]
+        assert p == pytest.approx(mcnemar(int(lost.sum()), int(won.sum()))), way
+    assert one.removed_p != one.relabelled_p

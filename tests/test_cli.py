@@ -310,3 +310,58 @@ def test_a_method_that_cannot_name_classes_of_features_is_refused(method, tmp_pa
     args = ["fit", str(home), "--out", str(tmp_path / "k"), "--encoder", "pixels"]
     assert run([*args, "--method", method]) == 2
     assert method in capsys.readouterr().err
+
+
+REFUSED = {
+    "nothing to name": (["predict", "{kinds}", "{tmp}/empty"], "no file in"),
+    "a part that is not there": (
+        ["evaluate", "{kinds}", "{digits}/train", "--split", "test"],
+        "there is no test part",
+    ),
+    "domains": (["fit", "{digits}", "--out", "{tmp}/k", "--method", "DRM"], "several domains"),
+    "new groups": (
+        ["fit", "{digits}", "--out", "{tmp}/k", "--method", "SemiSupervisedKMeans"],
+        "ilk discover",
+    ),
+    "no label names them": (
+        ["fit", "{digits}", "--out", "{tmp}/k", "--method", "LatentLabelShift"],
+        "finds classes that no label names",
+    ),
+    "text": (
+        ["fit", "{digits}", "--out", "{tmp}/k", "--encoder", "pixels", "--method", "ZeroShot"],
+        "none of the encoders reads text",
+    ),
+    "the table itself": (["check", "{tmp}/t.csv", "--out", "{tmp}/t.csv"], "name another file"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_says_what_to_do_and_loses_nothing(
+    case: str, kinds: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    image = next((digits / "train" / "one 1").iterdir())
+    table = f"path,label\n{image},one\n"
+    (tmp_path / "t.csv").write_text(table)
+    args, says = REFUSED[case]
+    places = {"kinds": kinds, "digits": digits, "tmp": tmp_path}
+    assert run([a.format(**places) for a in args]) == 2
+    assert says in last_line(capsys)
+    assert (tmp_path / "t.csv").read_text() == table
+    assert not (tmp_path / "k").exists()
+
+
+def test_evaluate_says_when_it_meets_images_that_were_learnt(
+    kinds: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", str(kinds), str(digits / "train")]) == 0
+    assert "120 of these 120 images are among those" in capsys.readouterr().out
+
+
+def test_a_method_that_wants_unlabelled_images_says_when_there_is_none(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["fit", str(digits), "--out", str(tmp_path / "k"), "--encoder", "pixels"]
+    assert run([*args, "--method", "AlphaTIM", "--method", "GDA"]) == 0
+    said = capsys.readouterr()
+    assert "AlphaTIM() learns from images without a label too" in said.out + said.err

@@ -123,11 +123,57 @@ def test_in_place_one_after_the_other_or_several_at_once(
     assert named(one, folder, tmp_path) == named(all_at_once, folder, tmp_path)
     assert named(one, folder, tmp_path) == named(tmp_path / "several", folder, tmp_path)
     page = (one / "report.html").read_text()
-    assert page.count("Since it was fitted") == 1
+    assert page.count('id="since"') == page.count('href="#since"') == 1
+    assert page.count("tells of the model as it was fitted") == 1
     assert page.index("of seven 7 added") < page.index("of six 6 added")
     intake = json.loads((one / "intake.json").read_text())
     assert intake["counts"]["classes"]["six 6"] == 30
     assert len(list(one.glob("*.safetensors"))) == 1
+
+
+def test_another_model_is_not_overwritten_and_a_damaged_intake_stops_in_time(
+    kinds: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("other", "damaged"):
+        shutil.copytree(kinds, tmp_path / name)
+    (tmp_path / "damaged" / "intake.json").write_text("{")
+    for args, code, says in (
+        ([str(kinds), "--out", str(tmp_path / "other")], 5, "holds another ilk classifier"),
+        ([str(tmp_path / "damaged")], 4, "take the damaged file away"),
+    ):
+        folder = Path(args[-1])
+        before = contents(folder)
+        assert run([args[0], *six(digits), *args[1:]]) == code
+        assert says in capsys.readouterr().err
+        assert contents(folder) == before
+
+
+def test_a_model_that_changed_meanwhile_is_not_written_over(
+    kinds: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ilk.living import growing
+
+    shutil.copytree(kinds, tmp_path / "k")
+    real = growing.grow
+
+    def meanwhile(*args: object, **more: object) -> object:
+        monkeypatch.setattr(growing, "grow", real)
+        assert (
+            run([str(tmp_path / "k"), "--class", "seven 7", str(digits / "new" / "seven 7")]) == 0
+        )
+        return real(*args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(growing, "grow", meanwhile)
+    assert run([str(tmp_path / "k"), *six(digits)]) == 4
+    assert load(tmp_path / "k").classes[-1] == "seven 7"
+
+
+def test_work_that_fails_leaves_no_folder(kinds: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "deep" / "er"
+    assert run([str(kinds), "--class", "owl", str(tmp_path / "empty"), "--out", str(out)]) == 2
+    assert not (tmp_path / "deep").exists()
+    assert (tmp_path / "empty").is_dir()
 
 
 def test_an_image_that_cannot_be_read_is_refused_and_told(
@@ -235,3 +281,45 @@ def test_one_image_is_added_and_said_to_be_one(
     file = next((digits / "new" / "six 6").iterdir())
     assert run([str(kinds), "--class", "six", str(file), "--out", str(tmp_path / "k")]) == 0
     assert "has one image, so how often it is found is not known" in capsys.readouterr().out
+
+
+def test_stopped_after_the_model_was_written_no_image_is_added_twice(
+    kinds, digits, tmp_path, monkeypatch
+):
+    shutil.copytree(kinds, tmp_path / "k")
+
+    write = artefact.write_file
+
+    def stops(path, content):
+        if path.name == "intake.json":
+            raise RuntimeError("killed")
+        write(path, content)
+
+    monkeypatch.setattr(artefact, "write_file", stops)
+    with pytest.raises(RuntimeError):
+        run([str(tmp_path / "k"), *six(digits)])
+    monkeypatch.undo()
+    assert run([str(tmp_path / "k"), *six(digits), "--more"]) == 2
+    assert load(tmp_path / "k").kept.counts[-1] == 30
+
+
+def test_a_folder_that_names_no_class_adds_nothing(kinds, digits, tmp_path, capsys):
+    shutil.copytree(digits / "new" / "six 6", tmp_path / "flat")
+    before = contents(kinds)
+    assert run([str(kinds), str(tmp_path / "flat")]) == 2
+    assert "names a class" in capsys.readouterr().err
+    assert contents(kinds) == before
+
+
+def test_what_can_no_longer_be_promised_is_told(digits, tmp_path, capsys, monkeypatch):
+    """One in a hundred needs 99 held-out images; fewer are kept than the fit had."""
+    from ilk.trust import kept as keeping
+
+    monkeypatch.setattr(keeping, "ROWS", 30)
+    fit = ["fit", str(digits / "old"), "--out", str(tmp_path / "k"), "--encoder", "pixels"]
+    assert ilk([*fit, "--method", "GDA", "--coverage", "0.99", "--false-alarm", "0.01"]) == 0
+    capsys.readouterr()
+    assert run([str(tmp_path / "k"), *six(digits)]) == 0
+    said = capsys.readouterr().out
+    assert "every set holds every class" in said
+    assert "nothing is ever called unknown" in said

@@ -194,3 +194,27 @@ def test_scores_are_mahalanobis_distances(
     assert normal(detector, "--score", digits / "new" / "odd") == 0
     ours = [float(row["score"]) for row in verdicts(capsys.readouterr().out)]
     np.testing.assert_allclose(np.square(ours), theirs, rtol=1e-4)
+
+
+def test_two_images_do_not_tell_what_is_normal(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    for file in sorted((digits / "normal" / "zero 0").iterdir())[:2]:
+        shutil.copy(file, tmp_path / "two")
+    with pytest.raises(IlkError, match="2 normal images do not tell"):
+        normal(tmp_path / "two", "--out", tmp_path / "k", "--encoder", "pixels")
+    assert not (tmp_path / "k").exists()
+
+
+def test_where_no_threshold_holds_the_verdict_is_left_open_and_told_at_once(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "few").mkdir()
+    for file in sorted((digits / "normal" / "zero 0").iterdir())[:40]:
+        shutil.copy(file, tmp_path / "few")
+    assert normal(tmp_path / "few", "--out", tmp_path / "k", "--encoder", "pixels") == 0
+    assert "pass --false-alarm 0.025 or more" in capsys.readouterr().err
+    assert normal(tmp_path / "k", "--score", digits / "new" / "odd") == 0
+    assert {row["verdict"] for row in verdicts(capsys.readouterr().out)} == {""}
+    again = ("--score", digits / "new" / "odd", "--false-alarm", "0.025")
+    assert normal(tmp_path / "k", *again) == 0
+    assert "odd" in {row["verdict"] for row in verdicts(capsys.readouterr().out)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,14 @@ def test_images_without_labels_and_a_class_of_one_are_survived(tmp_path: Path) -
     write_digits(home, {"unlabelled/x3": 4})
     rank(home, "--encoder", "pixels/4x4x1", "--out", tmp_path / "r")
     assert json.loads((tmp_path / "r").read_text())["encoders"][0]["scores"]["TMI"]
+
+
+def test_only_images_that_are_scored_on_are_encoded(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "own.sqlite"))
+    with pytest.raises(IlkError, match="at least 2"):
+        rank(digits, "--encoders", "pixels/5x5x1", "--rows", 1)
+    rank(digits, "--encoders", "pixels/5x5x1", "--rows", 20)
+    with sqlite3.connect(tmp_path / "own.sqlite") as store:
+        assert store.execute("select count(*) from features").fetchone() == (20,)

@@ -111,3 +111,23 @@ def test_too_little_is_refused_in_words():
         DANN(strength=-1)
     with pytest.raises(ValueError, match="passes 0"):
         DANN(passes=0)
+
+
+def test_the_weight_of_the_reversed_gradient_follows_the_schedule_to_the_end(monkeypatch):
+    told, loss = [], Contested.domain_loss
+
+    def spy(net, hidden, target, strength):
+        told.append(strength)
+        return loss(net, hidden, target, strength)
+
+    monkeypatch.setattr(Contested, "domain_loss", spy)
+    DANN(strength=0.7, passes=1.0).fit(shifted(150)[0])
+    assert len(told) == 200
+    np.testing.assert_allclose(told, [0.7 * rising((i + 1) / 200) for i in range(200)])
+
+
+def test_separability_minds_what_features_share_and_not_where_they_lie():
+    rng = np.random.default_rng(0)
+    mix = np.linalg.cholesky([[1, 0.95], [0.95, 1]])
+    a, b = rng.standard_normal((2, 1000, 2)) @ mix.T + [5, 0]
+    assert separability(a, b + np.array([0, 2])) > 0.98  # one feature alone: 0.84

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ilk.data import Data, one_hot
-from ilk.errors import UnknownName
+from ilk.errors import InputError, UnknownName
 
 
 def made(n=6, **other):
@@ -97,3 +97,12 @@ def test_one_hot_counts_by_its_columns_and_leaves_the_unknown_empty():
     members = one_hot(data.y, data.k)
     np.testing.assert_array_equal(members.sum(0), data.counts())
     np.testing.assert_array_equal(members.sum(1), data.y >= 0)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_and_named(odd):
+    x = np.zeros((5, 3), np.float32)
+    x[3, 1] = odd
+    with pytest.raises(InputError, match=r"item 3 are not all finite \(1 such"):
+        Data(x, [0, 1, -1, -1, 0], ("a", "b"))
+    assert len(Data(np.full((2, 2), 1e308), [0, 1], ("a", "b"))) == 2  # their sum is not finite

@@ -8,9 +8,11 @@ from scipy.stats import binom
 
 from ilk.data import Data
 from ilk.errors import InputError
-from ilk.living.discover import _by_size, assigned, backed
+from ilk.images import Images, Row
+from ilk.living.discover import Discovery, Found, _by_size, _distances, _notes, assigned, backed
 from ilk.living.suggestions import unique
 from ilk.trust.kept import Kept
+from ilk.trust.unknown import gaussian
 
 
 def classifier(known=3, new=2, rows=30, seed=0, single=False):
@@ -69,3 +71,47 @@ def test_names_stay_unique_in_any_case():
         "b",
         "b-2",
     ]
+
+
+def test_a_distance_is_in_deviations_within_a_class_and_typical_images_come_first():
+    """Features of a tenth and of ten count alike."""
+    rng = np.random.default_rng(0)
+    scale = np.array([0.1, 1.0, 10.0])
+    x = ((rng.standard_normal((4000, 3)) + 5 * (np.arange(4000) % 2)[:, None]) * scale).astype("f4")
+    sense = gaussian(Data(x, np.arange(4000) % 2, ("a", "b")), shrink=0.0)
+    new = ((rng.standard_normal((500, 3)) - 9) * scale).astype(np.float32)
+    answer = np.repeat([0, 1], [100, 400])
+    far = _distances(SimpleNamespace(unknown=sense), new, answer)
+    assert np.isnan(far[:100]).all()
+    off = (new[100:] / scale - (new[100:] / scale).mean(0)) ** 2
+    np.testing.assert_allclose(far[100:], np.sqrt(off.mean(1)), rtol=0.05)
+
+
+def test_a_group_is_told_from_its_most_typical_image_on():
+    rows = [Row(path=f"{i}.png", status="used") for i in range(4)]
+    found = tuple(
+        Found(r, g, d) for r, g, d in zip(rows, (1, 2, 1, 1), (3.0, 0.0, 1.0, 2.0), strict=True)
+    )
+    told = Discovery(Images(None, tuple(rows)), found, 2, ())
+    assert [f.distance for f in told.group(1)] == [1.0, 2.0, 3.0]
+
+
+def test_notes_count_the_unknown_outside_of_groups():
+    model = SimpleNamespace(unknown=SimpleNamespace(note=""))
+    answer, unknown = np.array([0, 0, 0, 1, 1]), np.array([1, 1, 0, 1, 1], bool)
+    (note,) = _notes(model, answer, unknown, given=False)
+    assert note.startswith("2 images are called unknown and fit no group")
+    assert _notes(model, np.maximum(answer, 1), unknown, given=False) == ()
+
+
+def test_a_model_whose_features_are_too_wide_to_keep_is_refused():
+    from dataclasses import replace
+
+    from ilk.errors import InputError
+    from ilk.living.discover import assigned
+
+    model, x, _ = classifier()
+    kept = model.kept
+    model.kept = replace(kept, means=kept.means[:, :0], x=kept.x[:, :0])
+    with pytest.raises(InputError, match="kept no features"):
+        assigned(model, x, None)

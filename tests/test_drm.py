@@ -149,3 +149,25 @@ def test_bad_fields_are_refused_in_words():
         DRM(gamma=-1)
     with pytest.raises(ValueError, match="hidden is 0"):
         DRM(hidden=0)
+
+
+def test_means_are_the_hidden_units_of_each_domain():
+    data = worlds()
+    model = DRM(hidden=8, passes=2.0).fit(data)
+    z = np.maximum((data.x - model.centre) / model.scale @ model.inner.T + model.threshold, 0)
+    for d, name in enumerate((1, 4, 9)):
+        np.testing.assert_allclose(model.means[d], z[data.domain == name].mean(0), atol=1e-4)
+
+
+def test_a_class_never_seen_has_no_part_in_the_loss():
+    data = worlds(40)
+    wide = replace(data, y=2 * data.y, classes=tuple("abcde"))
+    domain = np.unique(data.domain, return_inverse=True)[1]
+    lost = []
+    for rows in (data, wide):
+        net = Head.of(rows, 8, 0)
+        _branches(net, 3)
+        x, y = torch.tensor(rows.x.tolist()), torch.tensor(rows.y.tolist())
+        lost.append(_objective(domain, 3)(net, Batch(x, y, torch.arange(40)), torch.Generator()))
+    assert lost[0].item() == pytest.approx(np.log(3), rel=1e-5)  # heads start from zeros
+    assert lost[1].item() == pytest.approx(np.log(3), rel=1e-5)

@@ -22,8 +22,10 @@ from ilk.methods.gda import GDA
 from ilk.methods.nearest_mean import NearestClassMean
 from ilk.trust import kept as keeping
 from ilk.trust import left_out
+from ilk.trust.calibrate import Calibration
 from ilk.trust.conformal import NEVER, Sets
 from ilk.trust.kept import Kept, drawn, first
+from ilk.trust.shares import Shares
 
 HEADS = ("GDA()", "StreamingGDA()", "NearestClassMean()", "LogisticRegression(C=1.0)", "KNearest()")
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
@@ -438,3 +440,115 @@ def test_classifier_is_the_same_object_before_and_after(data, base):
     before = by_name(gda, data.x)
     grow(gda, part(data, ["elk"]))
     np.testing.assert_array_equal(by_name(gda, data.x), before)
+
+
+def test_an_added_row_is_as_far_as_from_means_made_without_it(data, base):
+    """From the nearest of all means, old ones too; with few rows, one row moves its mean far."""
+    before, late = base["GDA()"], world(seed=11)
+    x = np.concatenate([late.x[late.y == 0][:4], late.x[late.y == 4][:4]])
+    grown, _ = grow(before, Data(x, np.zeros(8, int), ("owl",)), anyway=True)
+    kept = grown.kept
+    old = 0
+    for row, far in zip(kept.x[kept.y == 4], kept.distance[kept.y == 4], strict=True):
+        rest = x[(x != row).any(1)].mean(0, dtype=float)
+        want = before.unknown.with_mean(rest, 4).score(row[None])[0]
+        assert far == pytest.approx(want, rel=1e-3)
+        old += want == before.unknown.score(row[None])[0]
+    assert 0 < old < 8  # some are nearest to an old mean, some to their own
+
+
+def test_the_threshold_of_the_unknown_is_made_anew(data, base):
+    before = base["GDA()"]
+    grown, _ = grow(before, part(data, NAMES[4:]))
+    far = np.sort(grown.kept.distance)
+    rank = int(np.ceil(0.95 * (len(far) + 1)))
+    assert grown.unknown.threshold == far[rank - 1] != before.unknown.threshold
+    assert grown.unknown.rows == len(far)
+
+
+def test_sets_of_a_follower_that_grew_hold_under_the_shares_it_follows(data, base):
+    before = base["GDA()"]
+    now = np.array([0.05, 0.05, 0.1, 0.8])
+    followed = replace(before, shares=Shares(before.kept.counts / before.kept.counts.sum(), now))
+    grown, _ = grow(followed, part(data, ["elk"]))
+    p, kept = grown.probabilities(grown.kept.logits), grown.kept
+    want = Sets.fit(p, kept.y, 0.9, kept.distance, grown.shares.ratio[kept.y])
+    assert (grown.sets.threshold, grown.sets.tie) == (
+        pytest.approx(want.threshold, abs=1e-5),
+        want.tie,
+    )
+    plain = Sets.fit(p, kept.y, 0.9, kept.distance)
+    assert want.threshold != pytest.approx(plain.threshold, abs=1e-3)
+
+
+def test_more_rows_go_to_the_mean_of_their_class_though_another_class_has_none(data):
+    """A class that is named and has no row has no mean."""
+    rows = part(data, NAMES[:4])
+    gap = fitted(Data(rows.x, np.where(rows.y > 0, rows.y + 1, 0), ("ant", "ape", *NAMES[1:4])))
+    more = part(data, ["dog"])
+    grown, _ = grow(gap, Data(more.x + 3, more.y, ("dog",)), more=True)
+    was, now = gap.unknown.means, grown.unknown.means
+    moved = np.abs(now - was).max(1) > 1e-3
+    np.testing.assert_array_equal(moved, [False, False, False, True])
+
+
+def test_a_new_class_beside_more_rows_is_looked_at_all_the_same(data, base):
+    same = replace(part(world(seed=11), ["bee"]), classes=("wasp",))
+    with pytest.raises(InputError, match="'wasp' cannot be told from 'bee'"):
+        grow(base["GDA()"], same, more=True)
+
+
+def test_the_heat_is_what_fits_without_the_row_are_to_be_divided_by(data):
+    """Rows with heavy tails, so that it is not 1; against one fit a row."""
+    rng = np.random.default_rng(2)
+    x = (data.x + 0.7 * rng.standard_t(2, data.x.shape)).astype(np.float32)
+    heavy = Data(x, data.y, data.classes)
+    begun = fitted(part(heavy, NAMES[:4]), "LogisticRegression(C=1.0)")
+    grown, _ = grow(begun, part(heavy, NAMES[4:]), anyway=True)
+    z = [
+        GDA().fit(heavy.rows(np.arange(len(x)) != i)).logits(x[i : i + 1])[0] for i in range(len(x))
+    ]
+    want = Calibration.fit(np.array(z), heavy.y).temperature
+    assert grown.model.heat == pytest.approx(want, rel=0.03)
+    assert abs(want - 1) > 0.1
+
+
+def test_what_is_kept_of_old_rows_is_said_by_the_rule_of_the_head_itself(data):
+    """Its own shrinkage and its own prior, on a fit without the row."""
+    head = parse("GDA(shrink=0.6, uniform=True)")
+    grown, _ = grow(
+        fitted(part(data, NAMES[:4]), "GDA(shrink=0.6, uniform=True)"), part(data, NAMES[4:])
+    )
+    kept = grown.kept
+    for at in range(0, len(kept.y), 61):
+        own = np.flatnonzero((data.x == kept.x[at]).all(1))[0]
+        want = head.fit(data.rows(np.arange(len(data)) != own)).logits(kept.x[at : at + 1])[0]
+        got = kept.logits[at]
+        np.testing.assert_allclose(got - got[0], want - want[0], rtol=0.03, atol=0.03)
+
+
+def test_only_rows_that_someone_else_answered_for_are_kept():
+    data = world(n=60, k=3)
+    tested = np.arange(60) % 3 > 0
+    logits = np.where(tested[:, None], np.arange(60.0)[:, None], np.nan)
+    kept = Kept.of(data, logits, tested, np.zeros(60))
+    assert len(kept.y) == 40
+    assert np.isfinite(kept.logits).all()
+    np.testing.assert_array_equal(data.x[kept.logits[:, 0].astype(int)], kept.x)
+    far = np.where(np.arange(60) % 2, np.nan, 0.0)
+    assert np.isfinite(Kept.of(data, logits, tested, far).distance).all()
+
+
+def test_what_is_kept_is_drawn_from_all_of_a_class_and_not_its_first_files(monkeypatch):
+    monkeypatch.setattr(keeping, "ROWS", 30)
+    y = np.zeros(300, int)
+    x = np.arange(300, dtype=np.float32)[:, None]
+    kept = Kept.of(Data(x, y, ("a",)), np.zeros((300, 1)), np.ones(300, bool), np.zeros(300))
+    assert 100 < kept.x.mean() < 200
+
+
+def test_wide_features_keep_fewer_rows(monkeypatch):
+    monkeypatch.setattr(keeping, "FLOATS", 8 * 40)
+    data = world(n=400)
+    kept = Kept.of(data, np.zeros((400, 6)), np.ones(400, bool), np.zeros(400))
+    assert kept.x.size <= 8 * (40 + 6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -293,3 +295,97 @@ def test_true_shifts_are_hardly_ever_doubted(fitted):
         found = estimate(p, held, fitted.kept.y, fitted.kept.counts)
         doubted += bool(doubt(found, 0, 0.05, fitted.classes))
     assert doubted <= 2
+
+
+def estimated(now=LEARNT, n=400):
+    x, _ = draw(np.asarray(now), n, 3)
+    held, y_held = draw(LEARNT, 400, 4)
+    counts = np.bincount(y_held, minlength=3)
+    return estimate(posterior(x, LEARNT), posterior(held, LEARNT), y_held, counts)
+
+
+def test_few_strangers_are_no_evidence_that_all_has_changed():
+    """7 of 40 are more than the 15 % allowed and may be chance; 20 of 40 are none."""
+    few = replace(estimated(), n=40)
+    assert doubt(few, 7, 0.05, ("a", "b", "c")) == ""
+    assert "50% of the images are like nothing" in doubt(few, 20, 0.05, ("a", "b", "c"))
+
+
+def test_one_class_alone_is_told_however_few_the_images_and_many_the_classes():
+    """With one row more of every class, 20 of 20 are a share of 21 / 40 among 20 classes."""
+    k = 20
+    now = np.append(21.0, np.ones(k - 1)) / (20 + k)
+    alone = replace(estimated(), now=now, learnt=np.full(k, 1 / k), n=20)
+    assert "nearly all images look like '0' (100%)" in doubt(
+        alone, 0, 0.05, tuple(map(str, range(k)))
+    )
+
+
+def test_a_class_that_was_nearly_all_there_was_may_be_so_again():
+    learnt = np.array([0.98, 0.01, 0.01])
+    same = replace(estimated(), now=np.array([0.97, 0.015, 0.015]), learnt=learnt, n=400)
+    assert doubt(same, 0, 0.05, ("a", "b", "c")) == ""
+    assert "nearly all" in doubt(replace(same, learnt=LEARNT), 0, 0.05, ("a", "b", "c"))
+
+
+def test_it_is_followed_only_where_shares_changed_and_that_costs_nothing(fitted, monkeypatch):
+    from ilk.living import following
+
+    x = table(NOW, 400, 22).x
+    whole = following.estimate
+    for worth, likelier, followed in (
+        ((0.1, 0.01), (0.2, 0.01), True),
+        ((0.01, 0.02), (0.2, 0.01), False),  # may cost 3 points
+        ((0.0, 0.004), (0.2, 0.01), True),  # costs less than a point, for certain
+        ((0.1, 0.01), (0.01, 0.01), False),  # chance
+    ):
+        monkeypatch.setattr(
+            following,
+            "estimate",
+            lambda *given, w=worth, g=likelier: replace(whole(*given), benefit=w, gain=g),
+        )
+        assert (follow(fitted, x)[0].shares is not None) == followed
+
+
+def test_hard_answers_are_undone_whatever_shares_the_held_out_rows_have():
+    """Held out 3 to 1, in truth 3 to 7; the confusion of either class is as told."""
+    y = np.repeat([0, 1], [300, 100])
+    answers = np.concatenate([np.arange(300) >= 240, np.arange(100) >= 10]).astype(int)
+    confusion = np.array([[0.8, 0.1], [0.2, 0.9]])
+    target = np.eye(2)[np.repeat([0, 1], np.round(1000 * confusion @ [0.3, 0.7]).astype(int))]
+    found = by_answers(target, np.eye(2)[answers], y, np.array([0.75, 0.25]))
+    np.testing.assert_allclose(found, [0.3, 0.7], atol=1e-9)
+
+
+def test_an_interval_of_shares_lies_within_0_and_1():
+    low, high = replace(estimated((0.98, 0.01, 0.01)), error=np.full(3, 0.4)).interval
+    assert low.min() == 0
+    assert high.max() == 1
+
+
+@pytest.mark.parametrize(("held", "n"), [(400, 400), (200, 4000)])
+def test_shares_that_have_not_changed_are_hardly_ever_said_to_have(held, n):
+    """Many images and few held-out rows too: `learnt` is then the least certain of all."""
+    said = 0
+    for seed in range(20):
+        x, _ = draw(LEARNT, n, seed)
+        h, y = draw(LEARNT, held, 5000 + seed)
+        p, p_held = posterior(x, LEARNT), posterior(h, LEARNT)
+        said += estimate(p, p_held, y, np.bincount(y, minlength=3)).changed
+    assert said <= 3
+
+
+def test_where_nothing_is_followed_the_sets_stay_those_of_the_fit(monkeypatch):
+    from ilk.bench._saved import Material
+    from ilk.living.following import follow
+    from ilk.methods.gda import GDA
+    from ilk.trust import kept as keeping
+
+    monkeypatch.setattr(keeping, "ROWS", 60)
+    fitted = Material.of(table(LEARNT, 2000, 0)).learnt(GDA())
+    back, found = follow(fitted, table(LEARNT, 600, 13).x)
+    assert not found.changed
+    assert back.sets == fitted.sets or (back.sets.threshold, back.sets.rows) == (
+        fitted.sets.threshold,
+        fitted.sets.rows,
+    )

@@ -96,7 +96,9 @@ def test_queries_do_not_stand_class_by_class():
 
 def test_episodes_that_cannot_be_cut_say_why():
     data = numbered()
-    with pytest.raises(InputError, match=r"there are 4 \(shortest: kind 4, 5 rows\)"):
+    with pytest.raises(
+        InputError, match=r"4 of 5 classes have more than 5 rows \(shortest: kind 4, 5 rows\)"
+    ):
         next(episodes(data, 5, among=5))
     with pytest.raises(InputError, match="3 ways among 2 classes"):
         next(episodes(data, 3, ways=3, among=2))
@@ -104,5 +106,5 @@ def test_episodes_that_cannot_be_cut_say_why():
         next(episodes(data, 0))
     with pytest.raises(InputError, match="3 shots and 0 queries"):
         next(episodes(data, 3, 0))
-    with pytest.raises(InputError, match="there are 0"):
+    with pytest.raises(InputError, match="0 of 5 classes"):
         next(episodes(data.unlabelled(), 1, ways=1, among=1))

@@ -103,3 +103,13 @@ def test_a_stream_without_end_is_answered_a_block_at_a_time(
     stream = fitted.stream(endless())
     assert [next(stream).error for _ in range(6)] == [""] * 6
     assert taken == 8
+
+
+def test_a_single_path_stands_for_itself(fitted: ilk.Classifier, home: Path) -> None:
+    file = next(home.rglob("*.png"))
+    assert fitted.predict(str(file)) == fitted.predict([str(file)]) == fitted.predict(file)
+
+
+def test_features_of_another_encoder_are_a_sentence(fitted: ilk.Classifier) -> None:
+    with pytest.raises(ilk.IlkError, match="come from another encoder"):
+        fitted.judge(np.zeros((2, 7), np.float32))

@@ -11,9 +11,11 @@ from ilk.data import Data
 from ilk.errors import InputError, NoLabels
 from ilk.methods import waveblock
 from ilk.methods.waveblock import TwoNetworks, WaveBlock, _grouped
+from ilk.models import unit_rows
+from ilk.training import waves
 from ilk.training.loop import Batch
 from ilk.training.mutual import Pair, mutual
-from ilk.training.waves import Waved, wave
+from ilk.training.waves import Attention, Waved, wave
 
 SHORT = WaveBlock(rounds=1)
 
@@ -188,3 +190,102 @@ def test_what_is_no_image_is_refused_in_words():
         WaveBlock(ratio=2)
     with pytest.raises(ValueError, match="factor is 0"):
         WaveBlock(factor=0)
+
+
+def test_each_round_is_learnt_from(monkeypatch):
+    monkeypatch.setattr(waveblock, "LEAST", 30)
+    data = images(60, 20)[0]
+    none, one, two = (WaveBlock(rounds=r).fit(data).weights for r in (0, 1, 2))
+    assert not np.array_equal(none, one)
+    assert not np.array_equal(one, two)
+
+
+def test_groups_are_named_among_the_classes_that_have_a_label():
+    torch.manual_seed(0)
+    made = Pair(lambda: Waved(1, 4))
+    rng = np.random.default_rng(0)
+    prints, y = rng.standard_normal((4, 1, 16, 16)), rng.choice([1, 3], 60)
+    x = (prints[y] + 0.3 * rng.standard_normal((60, 1, 16, 16))).astype(np.float32)
+    told = np.where(np.arange(60) < 30, y, -1)
+    np.testing.assert_array_equal(_grouped(made, Data(x, told, tuple("abcd"))), y)
+
+
+def test_what_shifts_all_of_the_target_is_no_class():
+    torch.manual_seed(0)
+    made = Pair(lambda: Waved(1, 3))
+    rng = np.random.default_rng(0)
+    prints, y = rng.standard_normal((3, 1, 16, 16)), np.arange(90) % 3
+    x = (0.5 * prints[y] + 0.3 * rng.standard_normal((90, 1, 16, 16))).astype(np.float32)
+    x[30:] += 2 * rng.standard_normal((1, 16, 16)).astype(np.float32)
+    told = np.where(np.arange(90) < 30, y, -1)
+    np.testing.assert_array_equal(_grouped(made, Data(x, told, ("a", "b", "c"))), y)
+
+
+def test_attention_is_added_and_weighs_channels_by_their_mean_and_their_peak():
+    torch.manual_seed(0)
+    net, x = Attention(8), torch.randn(3, 8, 6, 6)
+    with torch.no_grad():
+        out = net(x)
+        told = net.channel(x.mean((2, 3))) + net.channel(x.amax((2, 3)))
+        y = x * torch.sigmoid(told)[:, :, None, None]
+        where = torch.sigmoid(net.place(torch.stack([y.mean(1), y.max(1)[0]], 1)))
+    torch.testing.assert_close(out, x + y * where)
+
+
+def test_waves_come_after_the_first_and_the_second_layer_and_attention_before_them(monkeypatch):
+
+    seen = []
+    monkeypatch.setattr(waves, "wave", lambda x, *_: seen.append(x) or x)
+    torch.manual_seed(0)
+    net, x = Waved(1, 3), torch.randn(2, 1, 16, 16)
+    with torch.no_grad():
+        net(x, generator())
+        first = net.attentions[0](torch.relu(net.norms[0](net.layers[0](x))))
+        second = net.attentions[1](torch.relu(net.norms[1](net.layers[1](first))))
+    assert len(seen) == 2
+    for got, wanted in zip(seen, (first, second), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_both_networks_learn_under_waves_of_their_own_and_teachers_answer_without_and_move():
+    torch.manual_seed(0)
+    made = Pair(lambda: Waved(1, 3, factor=3.0), momentum=0.9)
+    with torch.no_grad():
+        for p in made.nets.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator(3)))
+    was = made.means[0].outer.weight.clone()
+    x, y = torch.randn(5, 1, 16, 16), torch.tensor([0, 2, 1, 1, 0])
+    loss = mutual(0.3)(made, Batch(x, y), generator(7))
+    moved = 0.9 * was + 0.1 * made.nets[0].outer.weight
+    torch.testing.assert_close(made.means[0].outer.weight, moved)
+    total, drawn = 0.0, generator(7)
+    for net, mean in zip(made.nets, reversed(list(made.means)), strict=True):
+        z, taught = net(x, drawn), mean(x).softmax(1)
+        total += 0.7 * torch.nn.functional.cross_entropy(z, y).item()
+        total += 0.3 * torch.nn.functional.cross_entropy(z, taught).item()
+    assert loss.item() == pytest.approx(total, rel=1e-5)
+
+
+def test_images_of_another_scale_are_answered_alike(monkeypatch):
+    monkeypatch.setattr(waveblock, "LEAST", 5)
+    data = images(60, 20)[0]
+    loud = replace(data, x=8 * data.x)  # a power of two: not even rounding differs
+    one, other = (WaveBlock(rounds=0).fit(d).logits(d.x) for d in (data, loud))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_groups_are_those_of_their_own_directions_at_last():
+    torch.manual_seed(0)
+    made = Pair(lambda: Waved(1, 3))
+    rng = np.random.default_rng(0)
+    prints, y = rng.standard_normal((3, 1, 16, 16)), rng.integers(0, 3, 150)
+    noise = 0.4 + y[:, None, None, None]  # loose classes have short means
+    x = (0.7 * prints[y] + noise * rng.standard_normal((150, 1, 16, 16))).astype(np.float32)
+    told = np.where(np.arange(150) < 9, y, -1)
+    told[:3] = (0, 1, 2)
+    group = _grouped(made, Data(x, told, ("a", "b", "c")))[told < 0]
+    with torch.no_grad():
+        features = torch.cat([net.features(torch.from_numpy(x)) for net in made.nets], 1).numpy()
+    target = unit_rows(features[told < 0] - features[told < 0].mean(0))
+    centres = unit_rows(np.stack([target[group == c].mean(0) for c in range(3)]))
+    np.testing.assert_array_equal((target @ centres.T).argmax(1), group)

@@ -12,11 +12,13 @@ from ilk import artefact, packed
 from ilk.data import UNKNOWN, Data
 from ilk.encode import fill
 from ilk.encoders import Embeds, restore
-from ilk.errors import NoImages
-from ilk.images import Images, Row, inspect, listing
+from ilk.errors import InputError, NoImages
+from ilk.images import Images, Row, inspect, listing, shown
 from ilk.methods.gaussian_anomaly import GaussianAnomaly, NormalGaussian
 from ilk.progress import Progress, silent
 from ilk.store import Store
+
+LEAST = 3  # normal images: two always lie as far from their mean as each other
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,15 @@ class AnomalyDetector:
 
         Raises:
             NoImages: There is none.
-            InputError: `false_alarm` is not between 0 and 1.
+            InputError: There are fewer than three, or `false_alarm` is not between 0 and 1.
         """
         if not images.used:
             raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in images.summary()))
+        if len(images.used) < LEAST:
+            raise InputError(
+                f"{len(images.used)} normal images do not tell what is normal; give {LEAST} at "
+                "least, better a hundred"
+            )
         x = store.get(encoder.space, [row.digest for row in images.used])
         normal = GaussianAnomaly().fit(Data(x, np.full(len(x), UNKNOWN), ()))
         normal.threshold(false_alarm)  # refuses a rate that is none
@@ -79,9 +86,16 @@ class AnomalyDetector:
             store: Where encoded images are kept.
             threshold: The score beyond which an image is odd; None: that of `false_alarm`.
             progress: Told of encoding.
+
+        Raises:
+            NoImages: There is no file at all.
         """
         limit = self.normal.threshold(self.false_alarm) if threshold is None else threshold
-        images = Images(None, tuple(inspect(p) for given in inputs for p in listing(given)))
+        files = [path for given in inputs for path in listing(given)]
+        if not files:
+            where = ", ".join(shown(given) for given in inputs)
+            raise NoImages(f"there is no file in {where}; name images, or a folder that has some")
+        images = Images(None, tuple(inspect(path) for path in files))
         images = images.refuse(fill(images, [self.encoder], store, progress=progress))
         used = [row for row in images.rows if row.status == "used"]
         x = store.get(self.encoder.space, [row.digest for row in used])

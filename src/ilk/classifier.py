@@ -18,6 +18,7 @@ from ilk import artefact, packed
 from ilk.data import Features, Logits
 from ilk.encode import fill
 from ilk.encoders import Embeds, restore
+from ilk.errors import InputError
 from ilk.images import Images, Row, inspect
 from ilk.metrics import Probabilities
 from ilk.models import Model
@@ -110,31 +111,45 @@ class Classifier:
         return self.shares.corrected(p) if self.shares else p
 
     def judge(self, x: Features) -> Judgement:
-        """Probabilities, sets and unknowns of features `[n, d]` of this encoder."""
+        """Probabilities, sets and unknowns of features `[n, d]` of this encoder.
+
+        Raises:
+            InputError: The features are of another encoder.
+        """
+        if np.ndim(x) != 2 or np.shape(x)[1] != len(self.unknown.centre):
+            raise InputError(
+                f"these features have shape {np.shape(x)} and the classifier learnt from rows of "
+                f"{len(self.unknown.centre)} numbers: they come from another encoder; encode the "
+                "images with its own"
+            )
         p = self.probabilities(self.model.logits(x))
         score = self.unknown.score(x)
         return Judgement(p, self.sets.contains(p, score), score > self.unknown.threshold, score)
 
     def predict(
         self,
-        inputs: Iterable[str | os.PathLike[str]],
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         store: Store | None = None,
         progress: Progress = silent,
     ) -> list[Prediction]:
-        """One prediction an input, in the order given; an unreadable one says why."""
+        """One prediction an input, in the order given; an unreadable one says why.
+
+        A single path stands for itself.
+        """
         return list(self.stream(inputs, store=store, progress=progress))
 
     def stream(
         self,
-        inputs: Iterable[str | os.PathLike[str]],
+        inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         store: Store | None = None,
         progress: Progress = silent,
     ) -> Iterator[Prediction]:
         """As `predict`, a block at a time, for inputs without end."""
         held = store if store is not None else Store()
-        paths = (os.fspath(p) for p in inputs)
+        given = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+        paths = (os.fspath(p) for p in given)
         while block := list(islice(paths, BLOCK)):
             yield from self._block(block, held, progress)
 
@@ -172,6 +187,7 @@ class Classifier:
         home = artefact.claim(Path(folder))
         parts = {name: getattr(self, name) for name in _PARTS}
         weights, told = packed.pack({name: part for name, part in parts.items() if part})
+        home.mkdir(parents=True, exist_ok=True)
         if self.evidence is not None:
             _write_evidence(self.evidence, home)
         about = {"classes": list(self.classes), "encoder": self.encoder.describe(), **self.about}

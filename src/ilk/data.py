@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.errors import UnknownName
+from ilk.errors import InputError, UnknownName
 
 Features = NDArray[np.float32]  # [n, d]
 Labels = NDArray[np.int64]  # [n], -1 where unknown
@@ -35,6 +35,7 @@ class Data:
 
     Raises:
         ValueError: Where a length or a range does not fit, naming both.
+        InputError: Some of `x` are not finite, naming the first such item.
     """
 
     x: NDArray[Any]
@@ -55,6 +56,7 @@ class Data:
         put("classes", tuple(self.classes))
         put("domain", np.zeros(n, np.int64) if self.domain is None else self.domain)
         put("bag", np.arange(n) if self.bag is None else self.bag)
+        _finite(self.x)
         if len(set(self.classes)) < self.k:
             raise ValueError(f"a class is named twice in {self.classes}")
         for name in ("y", "domain", "bag"):
@@ -123,6 +125,20 @@ class Data:
             y=np.concatenate([self.y, other.y]),
             domain=np.concatenate([self.domain, other.domain]),
             bag=np.concatenate([self.bag, other.bag]),
+        )
+
+
+def _finite(x: NDArray[Any]) -> None:
+    if x.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(x.sum(dtype=np.float64)):  # a pass without a copy
+            return
+    odd = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(1))
+    if len(odd):
+        raise InputError(
+            f"the features of item {odd[0]} are not all finite ({len(odd):,} such items in all); "
+            "take another encoder or precision, or leave these out"
         )
 
 

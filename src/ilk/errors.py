@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+SHOWN = 40  # names that a message lists
+
 
 class IlkError(Exception):
     """The root of everything ilk raises on purpose."""
@@ -48,7 +50,10 @@ class UnknownName(InputError):
         known = sorted(known)
         folded = {k.casefold(): k for k in known}
         near = [folded[n] for n in get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
-        hint = f"the nearest are {', '.join(near)}" if near else f"known: {', '.join(known)}"
+        more = f" and {len(known) - SHOWN:,} more" if len(known) > SHOWN else ""
+        hint = f"known: {', '.join(known[:SHOWN])}{more}"
+        if near:
+            hint = f"the nearest are {', '.join(near)}"
         super().__init__(f"no {kind} is called {name!r}; {hint}")
 
 

@@ -75,6 +75,8 @@ def fit(
         among = Among(parts.classes, plan.prompts, held)
         encoders = asked_encoders(images, plan, among, lambda _line: None)
         images = images.refuse(fill(images, encoders, held, progress=progress))
+    for line in _said_of(plan, parts, encoders):
+        say(line)
     tables = {e.name: features_table(e, parts, plan, held) for e in encoders}
     tried = {e.name: tried_methods(e, plan, labels=bool(parts.train)) for e in encoders}
     if parts.train:
@@ -180,21 +182,51 @@ def tried_methods(encoder: Embeds, plan: Plan, *, labels: bool) -> list[Method]:
         if plan.descriptions:
             asked.append(DescriptionSelection())
     for method in asked:
-        if _fact(method, "detects") or _fact(method, "unnamed"):
-            raise InputError(
-                f"{describe(method)} names no class, so it cannot be fitted as a classifier; "
-                "to learn what is normal: ilk normal DIR --out detector"
-            )
-        if method.reads != "features":  # type: ignore[attr-defined]
-            raise InputError(
-                f"{describe(method)} reads images and not features; it is there in Python"
-            )
+        if why := _elsewhere(method):
+            raise InputError(f"{describe(method)} {why}")
     if isinstance(encoder, ScoresClasses):
         return [m for m in asked if _fact(m, "needs_scores")] or [DiffusionClassifier()]
     reads_text = isinstance(encoder, EmbedsText)
     fit_for = [m for m in asked if reads_text or not _fact(m, "needs_hints")]
     fit_for = [m for m in fit_for if not _fact(m, "needs_scores")]
     return [m for m in fit_for if labels or not _fact(m, "needs_labels")]
+
+
+def _elsewhere(method: Method) -> str:
+    """Why a folder with labels is no place for a method, and where it is at home; "" if it is."""
+    if method.reads != "features":  # type: ignore[attr-defined]
+        return "reads images and not features; it is there in Python"
+    for fact, why in (
+        ("detects", "says what is odd and names no class; try: ilk normal DIR --out detector"),
+        ("discovers", "answers with new groups too; try: ilk discover NEW --known MODEL"),
+        ("unnamed", "finds classes that no label names; it is there in Python"),
+        ("uses_domains", "learns from several domains and a folder is one; it is there in Python"),
+    ):
+        if _fact(method, fact):
+            return why
+    return ""
+
+
+def _said_of(plan: Plan, parts: Parts, encoders: list[Embeds]) -> list[str]:
+    """What a user should know of the methods that were asked for.
+
+    Raises:
+        InputError: None of them can read any of the encoders.
+    """
+    asked = [methods.parse(text) for text in plan.methods]
+    texts = [describe(m) for m in asked if _fact(m, "needs_hints")]
+    if texts and len(texts) == len(asked) and not any(isinstance(e, EmbedsText) for e in encoders):
+        raise InputError(
+            f"{texts[0]} compares images with text, and none of the encoders reads text; add "
+            "--encoder clip/ORG/NAME"
+        )
+    if parts.unlabelled:
+        return []
+    return [
+        f"{describe(m)} learns from images without a label too, and there is none here"
+        for m in asked
+        if _fact(m, "uses_unlabelled")
+    ]
 
 
 def _fact(method: Method, name: str) -> bool:

@@ -81,10 +81,12 @@ def judge(
     labelled = [row for row in images.used if row.label is not None]
     known = tuple(row for row in labelled if row.label in classifier.classes)
     if not known:
-        theirs = ", ".join(list(images.classes)[:5]) or "none"
+        theirs, ours = (
+            ", ".join(map(repr, names[:5])) for names in (images.classes, classifier.classes)
+        )
         raise InputError(
-            f"no image has a label that the model knows; it knows "
-            f"{', '.join(classifier.classes[:5])}, and the labels here are: {theirs}"
+            f"no image has a label that the model knows; it knows {ours}, and the labels here are: "
+            f"{theirs or 'none'}"
         )
     notes = []
     if strange := len(labelled) - len(known):

@@ -63,6 +63,10 @@ class Facts:
     """Answers with groups of its own after the classes: logits `[n, k + new]`."""
     unnamed: ClassVar[bool] = False
     """Finds classes without any label; a column has no name unless a few rows have one."""
+    uses_unlabelled: ClassVar[bool] = False
+    """Learns from rows without a label too; without any it is what its labelled half is."""
+    uses_domains: ClassVar[bool] = False
+    """Learns from `Data.domain`; with one domain it is what it is compared with."""
     detects: ClassVar[bool] = False
     """Learns what is normal; its model is a `Detector` and has no logits."""
     board: ClassVar[bool] = False

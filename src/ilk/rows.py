@@ -95,6 +95,13 @@ def stream_csv(predictions: Iterable[Prediction], out: IO[str]) -> None:
     out.flush()
 
 
+def _escaped(value: Any) -> Any:
+    """Text that is UTF-8; bytes of a file name that are not stand there as `\\udce9`."""
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 def _parquet(predictions: Iterable[Prediction]) -> bytes:
     try:
         import pyarrow as pa
@@ -103,9 +110,7 @@ def _parquet(predictions: Iterable[Prediction]) -> bytes:
         raise Unavailable(
             "writing Parquet needs pyarrow; pip install 'ilk[parquet]', or write .csv or .jsonl"
         ) from None
-    rows = [as_row(p) for p in predictions]
-    for row in rows:
-        row["path"] = row["path"].encode("utf-8", "backslashreplace").decode()
+    rows = [{key: _escaped(value) for key, value in as_row(p).items()} for p in predictions]
     kinds = [
         ("path", pa.string()),
         ("name", pa.string()),

@@ -109,7 +109,8 @@ def _tables(name: str, found: Sequence[Sequence[Outcome]]) -> list[dict[str, Any
     groups: dict[str, tuple[str, ...]] = {"Dirichlet 0.3, 1 and 10": SHIFTED}
     groups |= {kind: (kind,) for kind in STREAMS if kind not in SHIFTED}
     claims = [
-        Claim("ilk adapt", "label_shift.py", OURS, rival) for rival in (PLAIN, ALWAYS, ANSWERS)
+        Claim("ilk adapt", "living/label_shift.py", OURS, rival)
+        for rival in (PLAIN, ALWAYS, ANSWERS)
     ]
     tables = []
     for where, kinds in groups.items():
@@ -124,7 +125,9 @@ def _tables(name: str, found: Sequence[Sequence[Outcome]]) -> list[dict[str, Any
         who: [float(np.mean([o.off[who] for o in one if o.kind in SHIFTED])) for one in found]
         for who in (PLAIN, ALWAYS, ANSWERS)
     }
-    claims = [Claim("ilk adapt", "label_shift.py", ALWAYS, rival) for rival in (PLAIN, ANSWERS)]
+    claims = [
+        Claim("ilk adapt", "living/label_shift.py", ALWAYS, rival) for rival in (PLAIN, ANSWERS)
+    ]
     where = f"{name}, Dirichlet 0.3, 1 and 10"
     return [*tables, table(where, "error of the shares", off, claims, "lower")]
 

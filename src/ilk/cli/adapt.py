@@ -38,18 +38,19 @@ def command(
     from ilk.encode import fill
     from ilk.errors import InputError
     from ilk.images import listing, read, shown
-    from ilk.living.carried import carry
+    from ilk.living.carried import Beside
     from ilk.living.following import follow
     from ilk.progress import told
     from ilk.store import Store
 
     classifier, store = load(model, device=device, runtime=runtime), Store()
-    place = claim(Path(out))
+    beside = Beside.of(Path(model))
+    place = claim(Path(out), grown_from=Path(model))
     if not os.path.exists(source):
         raise InputError(f"there is no folder or file {shown(source)}")
     if not (files := listing(source)):
         raise InputError(f"{shown(source)} is empty; it must hold images, which need no labels")
-    images = read(files, verify=False, store=store, progress=told())
+    images = read(files, verify=False, store=store, progress=told(), called=shown(source))
     images = images.refuse(fill(images, [classifier.encoder], store, progress=told()))
     if images.refused:
         show_intake(images)
@@ -58,9 +59,10 @@ def command(
         raise click.exceptions.Exit(1)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
     followed, found = follow(classifier, x, anyway=anyway)
+    beside.unchanged()
     followed.save(place)
     said = sentence(found, followed)
-    carry(Path(model), place, said)
+    beside.carry(place, said)
     show(found, followed.classes)
     click.echo(f"· {said}\nmodel  {place}")
 
@@ -71,19 +73,19 @@ def sentence(found: Estimate, followed: Classifier) -> str:
     gain, spread = (100 * value for value in found.benefit)
     if followed.shares is None and found.changed:
         return (
-            f"{date}: among {found.n:,} images the shares of the classes are others than those "
-            f"learnt with, but that following them pays is not certain enough ({gain:+.1f} ± "
-            f"{spread:.1f} points of accuracy), so answers are as they were learnt; give more "
-            "images, or pass --anyway."
+            f"{date}: among {found.n:,} images the shares of the classes are others than "
+            "answers take for granted, but that following them pays is not certain enough "
+            f"({gain:+.1f} ± {spread:.1f} points of accuracy), so answers are as they were learnt; "
+            "give more images, or pass --anyway."
         )
     if followed.shares is None:
         return (
-            f"{date}: among {found.n:,} images the shares of the classes cannot be told from those "
-            "learnt with, so answers are as they were learnt."
+            f"{date}: among {found.n:,} images the shares of the classes cannot be told from "
+            "those that answers take for granted, so answers stay as they were learnt."
         )
     order = (-abs(found.now - found.learnt)).argsort()[:3]
     most = ", ".join(
-        f"{followed.classes[c]} {found.now[c]:.1%} (learnt with {found.learnt[c]:.1%})"
+        f"{followed.classes[c]} {found.now[c]:.1%} (taken for granted: {found.learnt[c]:.1%})"
         for c in order
     )
     return (
@@ -93,13 +95,13 @@ def sentence(found: Estimate, followed: Classifier) -> str:
 
 
 def show(found: Estimate, classes: tuple[str, ...]) -> None:
-    """Shares learnt with and of now, those that changed most first."""
+    """Shares that answers take for granted and those of now, what changed most first."""
     from ilk.cli.options import table
 
     order = (-abs(found.now - found.learnt)).argsort()
     low, high = found.interval
     table(
-        ("class", "learnt with", "now", "95 % interval", "safe to follow", "by hard answers"),
+        ("class", "taken for granted", "now", "95 % interval", "safe to follow", "by hard answers"),
         [
             (
                 classes[c],

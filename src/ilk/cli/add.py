@@ -59,7 +59,7 @@ def command(
     from ilk.cli.options import show_intake
     from ilk.data import Data
     from ilk.encode import fill
-    from ilk.living.carried import carry, known_before, learnt
+    from ilk.living.carried import Beside, known_before
     from ilk.living.growing import grow
     from ilk.living.newcomers import growable
     from ilk.progress import told
@@ -68,9 +68,10 @@ def command(
     classifier = load(model, device=device, runtime=runtime)
     growable(classifier)
     home, store = Path(model), Store()
-    place = claim(Path(out)) if out else home
+    beside = Beside.of(home, classifier.about.get("last_added"))
+    place = claim(Path(out), grown_from=home) if out else home
     images, names = _images(source, named, classifier.classes, store)
-    images = known_before(images, learnt(home))
+    images = known_before(images, beside.learnt)
     images = images.refuse(fill(images, [classifier.encoder], store, progress=told()))
     if images.refused:
         show_intake(images)
@@ -81,11 +82,15 @@ def command(
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
     grown, growth = grow(classifier, data, more=more, anyway=anyway)
-    grown.save(place)
+    beside.unchanged()
+    last = {row.digest: str(row.label) for row in rows}
+    replace(grown, about={**grown.about, "last_added": last}).save(place)
     said = sentence(growth)
     path = [replace(row, path=str(images.file(row).absolute()), split="train") for row in rows]
-    carry(home, place, said, path)
+    beside.carry(place, said, path)
     show(growth)
+    for note in filter(None, (grown.sets.note, grown.unknown.note)):
+        click.echo(f"· {note}")
     click.echo(f"· {said}\nmodel  {place}")
 
 
@@ -95,8 +100,14 @@ def _images(
     """What is to be added, looked at, and the names that it was given."""
     from ilk.cli.options import read_images
     from ilk.errors import InputError
-    from ilk.images import read
+    from ilk.images import read, shown
 
+    spelt = {name for name, _ in named}
+    if len({name.casefold().strip() for name in spelt}) < len(spelt):
+        raise InputError(
+            f"one class is spelt in several ways: {', '.join(map(repr, sorted(spelt)))}; write it "
+            "alike each time"
+        )
     if bool(source) == bool(named):
         raise InputError(
             "say what to add in one way: --class NAME DIR for each class, or one folder that has a "
@@ -114,7 +125,11 @@ def _images(
         return images, images.classes
     found = [(file, name) for name, place in named for file in _files(name, place, classes)]
     images = read(
-        [file for file, _ in found], labels=[name for _, name in found], verify=False, store=store
+        [file for file, _ in found],
+        labels=[name for _, name in found],
+        verify=False,
+        store=store,
+        called=" and ".join(shown(place) for _, place in named),
     )
     return images, tuple(dict.fromkeys(name for name, _ in named))
 
@@ -134,6 +149,10 @@ def _files(name: str, place: str, classes: Sequence[str]) -> list[str]:
         )
     if not (files := listing(place)):
         raise InputError(f"{shown(place)} is empty; it must hold images of {name!r}")
+    below = {os.path.relpath(file, place).split(os.sep)[0] for file in files} - {"."}
+    if deeper := sorted(entry for entry in below if os.path.isdir(os.path.join(place, entry))):
+        told = ", ".join(shown(folder) for folder in deeper[:3])
+        click.echo(f"· all in the folders of {shown(place)} ({told}) is taken for {name!r}")
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -27,8 +28,11 @@ def command(
     """
     from ilk.artefact import json_bytes, write_file
     from ilk.cli.options import read_images, show_intake, table
+    from ilk.errors import InputError
     from ilk.store import Store
 
+    if out and os.path.exists(out) and os.path.samefile(out, source):
+        raise InputError(f"{out} is what is to be looked at; name another file with --out")
     images = read_images(
         source,
         strict=strict,

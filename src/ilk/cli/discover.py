@@ -40,7 +40,7 @@ def command(
     from ilk.classifier import load
     from ilk.cli.options import table
     from ilk.errors import NoImages
-    from ilk.images import listing, read
+    from ilk.images import listing, read, shown
     from ilk.living.discover import discover
     from ilk.living.suggestions import PAGE, claim, write
     from ilk.progress import told
@@ -54,7 +54,11 @@ def command(
         raise NoImages(f"{source} is empty; it must hold images")
     # A folder is read as a list, so that the names of its folders are not taken for classes.
     images = read(
-        paths if Path(source).is_dir() else source, verify=False, store=store, progress=told()
+        paths if Path(source).is_dir() else source,
+        verify=False,
+        store=store,
+        progress=told(),
+        called=shown(source),
     )
     found = discover(
         classifier, images, store, groups=groups, everything=everything, progress=told()

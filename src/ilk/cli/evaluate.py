@@ -35,7 +35,9 @@ def command(
     from ilk.classifier import load
     from ilk.cli.options import read_images, show_intake
     from ilk.cli.tables import show_evaluation
+    from ilk.errors import InputError
     from ilk.judged import judge
+    from ilk.living.carried import Beside
     from ilk.progress import told
     from ilk.store import Store
 
@@ -52,10 +54,20 @@ def command(
     splits = {row.split for row in images.used}
     chosen = split or ("test" if "test" in splits else None)
     if chosen:
+        if chosen not in splits:
+            raise InputError(
+                f"there is no {chosen} part in {source}; its parts: {', '.join(sorted(splits))}"
+            )
         images = images.part(chosen)
     judged, images, notes = judge(classifier, images, store=store, progress=told())
     if images.refused:
         show_intake(images)
+    learnt = Beside.of(Path(model)).learnt
+    if met := sum(row.digest in learnt for row in judged.rows):
+        notes.append(
+            f"{met:,} of these {len(judged.rows):,} images are among those that the model was "
+            "fitted on or judged by; on new ones it is not as good"
+        )
     if chosen and len(splits) > 1:
         notes.append(f"only the {chosen} part was scored; --split names another")
     show_evaluation(judged)

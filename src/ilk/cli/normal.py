@@ -72,12 +72,12 @@ def command(
         held = _learnt(source, encoder, store, (device, runtime))
     if false_alarm is not None:
         held = replace(held, false_alarm=false_alarm)
+    limit = _threshold(held)
     if out and home:
         held.save(home)
         click.echo(f"detector {home}", err=True)
     if not asked:
         return
-    limit = _threshold(held)
     found = held.judge(asked, store, limit, told())
     text = _table(found, limit)
     if rows == "-":
@@ -123,7 +123,8 @@ def _threshold(held: AnomalyDetector) -> float:
         needed, had = ceil(round(1 / rate - 1, 9)), len(held.normal.held)
         click.echo(
             f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} normal images and there were "
-            f"{had:,}: nothing is called odd; see the scores",
+            f"{had:,}: nothing can be called odd, and verdicts stay empty; see the scores, or pass "
+            f"--false-alarm {ceil(1e3 / (had + 1)) / 1e3:.3f} or more",
             err=True,
         )
     return threshold
@@ -142,6 +143,6 @@ def _table(found: Sequence[Oddness], threshold: float) -> str:
         if one.row.status != "used":
             lines.writerow((one.row.path, "", limit, "", reason(one.row)))
         else:
-            verdict = "odd" if one.odd else "normal"
+            verdict = "" if threshold == NEVER else "odd" if one.odd else "normal"
             lines.writerow((one.row.path, f"{one.score:.6f}", limit, verdict, ""))
     return text.getvalue()

@@ -108,7 +108,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool = Fal
     out = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     body = [[printable(cell) for cell in row] for row in rows]
     for i, name in enumerate(head):
-        numeric = bool(body) and all(row[i][:1].isdigit() or row[i] in ("", "–") for row in body)
+        cells = [row[i].lstrip("+-") for row in body if row[i] not in ("", "–")]
+        numeric = bool(body) and all(cell[:1].isdigit() for cell in cells)
         out.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         out.add_row(*row)

@@ -29,7 +29,8 @@ def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime:
     be read, 1 when some could not; their rows say why.
     """
     from ilk.classifier import load
-    from ilk.images import listing
+    from ilk.errors import NoImages
+    from ilk.images import listing, shown
     from ilk.progress import told
     from ilk.rows import check_kind, stream_csv, write_rows
 
@@ -38,6 +39,9 @@ def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime:
         check_kind(path)
     classifier = load(model, device=device, runtime=runtime)
     files = [file for given in inputs for file in listing(given)]
+    if not files:
+        where = ", ".join(shown(given) for given in inputs)
+        raise NoImages(f"there is no file in {where}; name images, or a folder that has some")
     failed = 0
 
     def counted() -> Iterator[Prediction]:

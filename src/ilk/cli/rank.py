@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,6 @@ def command(
     from ilk.artefact import json_bytes, write_file
     from ilk.cli.options import read_images, show_intake
     from ilk.encode import fill
-    from ilk.plan import Plan, divide
     from ilk.progress import told
     from ilk.store import Store
 
@@ -72,12 +71,12 @@ def command(
         merge_spellings=merge_spellings,
         verify=False,
     )
-    divide(images, Plan())  # refuses what cannot be ranked, before any work
+    drawn = _drawn(images, rows, seed)  # refuses what cannot be ranked, before any work
     encoders = _encoders([*listed.split(","), *named], images, device, runtime)
-    images = images.refuse(fill(images, encoders, store, progress=told()))
-    if images.refused:
-        show_intake(images)
-    tables = _tables(encoders, images, store, rows, seed)
+    drawn = drawn.refuse(fill(drawn, encoders, store, progress=told()))
+    if images.refused or drawn.refused:
+        show_intake(images.refuse({r.digest: (r.reason, r.detail) for r in drawn.refused}))
+    tables = _tables(encoders, drawn, store)
     standings = _standings(encoders, tables)
     accuracy = _measured(tables, seed) if check else {}
     agree = _agreement(standings, accuracy)
@@ -110,22 +109,27 @@ def _encoders(names: Sequence[str], images: Images, device: str, runtime: str) -
     return list({encoder.name: encoder for encoder in found}.values())
 
 
-def _tables(
-    encoders: Sequence[Embeds], images: Images, store: Store, rows: int, seed: int
-) -> dict[str, Data]:
-    """The same labelled images as each encoder sees them, at most `rows`, drawn by `seed`."""
+def _drawn(images: Images, rows: int, seed: int) -> Images:
+    """The labelled images to score on, at most `rows`, drawn by `seed`; no other is encoded."""
     import numpy as np
 
-    from ilk.data import Data
     from ilk.errors import InputError
     from ilk.plan import Plan, divide
 
-    parts = divide(images, Plan())
     if rows < 2:
         raise InputError(f"{rows} images tell nothing of an encoder; give --rows at least 2")
-    order = np.random.default_rng(seed).permutation(len(parts.train))[:rows]
-    drawn = tuple(parts.train[i] for i in np.sort(order))
-    digests, y = [row.digest for row in drawn], parts.labels(drawn)
+    train = divide(images, Plan()).train
+    order = np.random.default_rng(seed).permutation(len(train))[:rows]
+    return replace(images, rows=tuple(train[i] for i in np.sort(order)))
+
+
+def _tables(encoders: Sequence[Embeds], drawn: Images, store: Store) -> dict[str, Data]:
+    """The same labelled images as each encoder sees them."""
+    from ilk.data import Data
+    from ilk.plan import Plan, divide
+
+    parts = divide(drawn, Plan())
+    digests, y = [row.digest for row in parts.train], parts.labels(parts.train)
     return {e.name: Data(store.get(e.space, digests), y, parts.classes) for e in encoders}
 
 

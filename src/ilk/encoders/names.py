@@ -124,7 +124,10 @@ def restore(
     name = _moved(name, str(described.get("folder", "")))
     classes, prompts = described.get("classes"), described.get("prompts", PROMPTS)
     among = Among(classes and tuple(classes), tuple(prompts), store)
-    found = resolve(name, device=device, runtime=runtime, precision=precision, among=among)
+    try:
+        found = resolve(name, device=device, runtime=runtime, precision=precision, among=among)
+    except Unavailable as error:
+        raise Unavailable(f"the model was fitted on features of {name}, and {error}") from None
     if found.space.key != described.get("key"):
         raise Unavailable(
             f"{name} on this machine is not the encoder that was fitted with: its weights, "

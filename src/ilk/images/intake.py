@@ -47,6 +47,7 @@ def read(
     max_pixels: int = MAX_PIXELS,
     store: Remembers | None = None,
     progress: Progress = silent,
+    called: str = "",
 ) -> Images:
     """Look at every file of `source` and say what became of it.
 
@@ -61,6 +62,7 @@ def read(
         verify: Decode every image, to find the damaged ones now.
         max_pixels: Width × height above which an image is refused unseen.
         store: Remembers which contents could be decoded, so that none is verified twice.
+        called: What messages call a list of paths, such as the folder that they came from.
 
     Raises:
         InputError: The source cannot be read as it is; says what to do.
@@ -68,7 +70,9 @@ def read(
         Unavailable: A Parquet table, and pyarrow is not installed.
     """
     root, rows = _listed(source, labels, Columns(path_column, label_column))
-    name = shown(source) if isinstance(source, str | os.PathLike) else "the list of paths"
+    name = called or "the list of paths"
+    if isinstance(source, str | os.PathLike):
+        name = shown(source)
     if not rows:
         raise NoImages(f"{name} is empty; it must hold images, best in one folder a class")
     rows = spelled(rows, merge_spellings)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
@@ -22,16 +22,91 @@ INTAKE, REPORT = "intake.json", "report.html"
 SINCE = (
     '<section id="since" aria-labelledby="since-h">\n<h2 id="since-h">Since it was fitted</h2>\n'
 )
+REST = "<p>The rest of this page tells of the model as it was fitted.</p>\n"
+LINKS, LINK = '<li><a href="#words">', '<li><a href="#since">Since it was fitted</a></li>\n'
 FIRST = re.compile(r"<section id=|</main>|</body>")
 
 
-def learnt(folder: Path) -> dict[str, Row]:
-    """The images that a model was fitted on or judged by, by content; none where it tells none."""
-    try:
-        images = Images.from_json(json.loads((folder / INTAKE).read_bytes()))
-    except (OSError, ValueError, ArtefactError):
-        return {}
-    return {row.digest: row for row in images.used if row.label is not None}
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside the model in `folder`, read before any work is done.
+
+    Attributes:
+        folder: Where the model was opened.
+        stamp: What tells it from any model that is written there later.
+        files: Leaderboard and suspects, as they are.
+        report: The page of evidence; None where there is none.
+        intake: The images that it was fitted on or judged by; None where it tells none.
+        last: Classes by content of the images that were added last, as the model itself tells: its
+            intake is written after it, and a run may have been stopped between.
+    """
+
+    folder: Path
+    stamp: str
+    files: dict[str, bytes]
+    report: str | None
+    intake: Images | None
+    last: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path, last: Mapping[str, str] | None = None) -> Beside:
+        """Read the folder; `last` is what the model says of images added last.
+
+        Raises:
+            ArtefactError: Its intake is no intake of ilk, or a file cannot be read.
+        """
+        try:
+            held = {
+                name: (folder / name).read_bytes()
+                for name in (*BESIDE, REPORT, INTAKE)
+                if (folder / name).is_file()
+            }
+            intake = held.pop(INTAKE, None)
+            images = None if intake is None else Images.from_json(json.loads(intake))
+        except (OSError, ValueError, ArtefactError) as error:
+            raise ArtefactError(
+                f"{folder / INTAKE} and what lies beside the model cannot be read ({error}); fit "
+                "the model again, or take the damaged file away"
+            ) from None
+        report = held.pop(REPORT, None)
+        page = None if report is None else report.decode("utf-8", "surrogateescape")
+        return cls(folder, artefact.stamp(folder), held, page, images, dict(last or {}))
+
+    @property
+    def learnt(self) -> dict[str, Row]:
+        """The images that the model was fitted on or judged by, by content."""
+        rows = self.intake.used if self.intake else ()
+        told = {row.digest: row for row in rows if row.label is not None}
+        late = {d: Row("an image added last", name, digest=d) for d, name in self.last.items()}
+        return late | told
+
+    def unchanged(self) -> None:
+        """Raise ArtefactError where another command has written the model since."""
+        if artefact.stamp(self.folder) != self.stamp:
+            raise ArtefactError(
+                f"{self.folder} was changed by another command in the meantime; nothing was "
+                "written: run this one again"
+            )
+
+    def carry(self, out: Path, said: str, added: Sequence[Row] = ()) -> None:
+        """Bring all of it to `out`, with what is new.
+
+        Args:
+            out: The folder of the model that came of it, written already.
+            said: What has happened, in sentences.
+            added: Rows of images that were learnt since, with paths found from anywhere.
+
+        Raises:
+            OutputError: The folder cannot be written.
+        """
+        for name, content in self.files.items():
+            artefact.write_file(out / name, content)
+        if self.report is not None:
+            page = noted(self.report, said).encode("utf-8", "surrogateescape")
+            artefact.write_file(out / REPORT, page)
+        if self.intake is not None:
+            grown = replace(self.intake, rows=(*self.intake.rows, *added))
+            artefact.write_file(out / INTAKE, artefact.json_bytes(grown.to_json()))
 
 
 def known_before(images: Images, before: dict[str, Row]) -> Images:
@@ -50,36 +125,15 @@ def known_before(images: Images, before: dict[str, Row]) -> Images:
     return images.refuse(failures)
 
 
-def carry(source: Path, out: Path, said: str, added: Sequence[Row] = ()) -> None:
-    """Bring report, leaderboard, suspects and intake from `source` to `out`, with what is new.
-
-    Args:
-        said: What has happened, in sentences.
-        added: Rows of images that were learnt since, with paths that are found from anywhere.
-
-    Raises:
-        ArtefactError: The intake is no intake of ilk.
-        OutputError: The folder cannot be written.
-    """
-    for name in BESIDE:
-        if source != out and (source / name).is_file():
-            artefact.write_file(out / name, (source / name).read_bytes())
-    if (source / REPORT).is_file():
-        page = (source / REPORT).read_text("utf-8", "surrogateescape")
-        artefact.write_file(out / REPORT, noted(page, said).encode("utf-8", "surrogateescape"))
-    if (source / INTAKE).is_file():
-        images = Images.from_json(json.loads((source / INTAKE).read_bytes()))
-        grown = replace(images, rows=(*images.rows, *added))
-        artefact.write_file(out / INTAKE, artefact.json_bytes(grown.to_json()))
-
-
 def noted(page: str, said: str) -> str:
     """A report with one paragraph more in the section that tells what has happened since."""
     paragraph = f"<p>{escape(said)}</p>\n"
+    if LINK not in page:
+        page = page.replace(LINKS, LINK + LINKS, 1)
     if SINCE in page:
         head, tail = page.split(SINCE, 1)
         inner, rest = tail.split("</section>", 1)
         return f"{head}{SINCE}{inner}{paragraph}</section>{rest}"
     at = FIRST.search(page)
     place = at.start() if at else len(page)
-    return f"{page[:place]}{SINCE}{paragraph}</section>\n{page[place:]}"
+    return f"{page[:place]}{SINCE}{REST}{paragraph}</section>\n{page[place:]}"

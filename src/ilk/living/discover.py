@@ -71,8 +71,8 @@ class Discovery:
 
     @property
     def failed(self) -> int:
-        """Files that could not be used; those that are no one's data are not among them."""
-        return len(self.images.refused)
+        """Files that could not be used; copies, and what is no one's data, are not among them."""
+        return sum(row.reason != "duplicate" for row in self.images.refused)
 
 
 def discover(
@@ -99,7 +99,7 @@ def discover(
     if not used:
         raise NoImages("none of the images can be read, so there is nothing to group")
     if groups is not None and not 1 <= groups <= len(used):
-        raise InputError(f"{groups} groups cannot be made of {len(used)} images; ask for less")
+        raise InputError(f"{groups} groups cannot be made of {len(used)} images; ask for fewer")
     x = store.get(classifier.encoder.space, [row.digest for row in used])
     judged = classifier.judge(x)
     answer = assigned(classifier, x, groups)
@@ -131,7 +131,7 @@ def assigned(classifier: Classifier, x: Features, groups: int | None) -> Labels:
         InputError: The classifier has kept nothing of what it learnt.
     """
     kept = classifier.kept
-    if kept is None:
+    if kept is None or not kept.width:
         raise InputError(
             "this model has kept no features of the images that it learnt from, so there is "
             "nothing to tell new kinds from; fit one anew with ilk fit, on labelled images and "

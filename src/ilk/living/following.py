@@ -64,7 +64,8 @@ def follow(
     to_follow = found.changed and found.safe
     shares = Shares(found.learnt, found.to_follow) if to_follow or anyway else None
     followed = replace(classifier, shares=shares, evidence=None)
-    followed = replace(followed, sets=_sets(followed))
+    if shares or classifier.shares:  # else they stay those of the fit, which stand on more rows
+        followed = replace(followed, sets=_sets(followed))
     return replace(followed, about=_about(followed, found)), found
 
 

@@ -46,6 +46,11 @@ def check(added: Data, kept: Kept) -> None:
             f"these features have shape {added.x.shape} and the classifier learnt from rows of "
             f"{kept.width} numbers: they come from another encoder; encode the images with its own"
         )
+    if not added.classes:
+        raise InputError(
+            "nothing there names a class, so there is nothing to add; give --class NAME DIR, or a "
+            "folder with one sub-folder a class"
+        )
     for name, count in zip(added.classes, added.counts(), strict=True):
         if not name.strip():
             raise InputError("a class needs a name; write --class NAME FOLDER")

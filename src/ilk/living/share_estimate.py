@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from ilk.data import Labels
 from ilk.living.label_shift import (
@@ -55,8 +56,14 @@ class Estimate:
 
     @property
     def changed(self) -> bool:
-        """Whether images are likelier under shares estimated on others, beyond chance."""
-        return self.gain[0] > 2 * self.gain[1]
+        """Whether images are likelier under shares estimated on others, beyond chance.
+
+        And a share is further from what was learnt than its error, over all classes, explains: that
+        has the error of what was learnt in it, which many images do not make smaller.
+        """
+        reach = norm.isf(0.025 / len(self.now)) * self.error
+        apart = bool(np.any(np.abs(self.now - self.learnt) > reach))
+        return apart and self.gain[0] > 2 * self.gain[1]
 
     @property
     def safe(self) -> bool:

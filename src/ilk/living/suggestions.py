@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ilk import artefact
 from ilk.artefact import write_file
 from ilk.classifier import told
 from ilk.errors import OutputError
@@ -25,16 +26,9 @@ def claim(out: Path) -> Path:
     Raises:
         OutputError: It cannot be written, or holds anything at all: groups may have been renamed.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        taken = any(out.iterdir())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {out}: {error.strerror}; name another folder with --out"
-        ) from error
-    if taken:
+    if out.is_dir() and any(out.iterdir()):
         raise OutputError(f"{out} is not empty; name a new or an empty folder with --out")
-    return out
+    return artefact.claim(out)
 
 
 def write(discovery: Discovery, out: Path, known: str) -> None:
@@ -47,6 +41,7 @@ def write(discovery: Discovery, out: Path, known: str) -> None:
         OutputError: Something cannot be written; says what.
     """
     copies: dict[int, str] = {}
+    out.mkdir(parents=True, exist_ok=True)
     for number in range(1, discovery.groups + 1):
         members = discovery.group(number)
         names = unique([Path(f.row.path).name for f in members])

@@ -182,13 +182,16 @@ def numbered(
     return int(np.argmax(scores)) + (not known)
 
 
-def sharp(x: Matrix, y: Labels, groups: Groups) -> float:
+def sharp(x: Matrix, y: Labels, groups: Groups, *, fixed: bool = False) -> float:
     """The factor that makes `-|x - mean|^2 / 2` log-probabilities, from rows `x` with a label `y`.
+
+    `fixed`: means of known classes are of their labelled rows alone, as in `grouped`.
 
     Each is scored with its own mean made without it. Where no class has two rows, or there is one
     class, it is 1 over the mean square of a feature's deviation.
     """
-    counts = np.bincount(groups.answer, minlength=len(groups.centres))
+    behind = y[y >= 0] if fixed else groups.answer
+    counts = np.bincount(behind, minlength=len(groups.centres))
     rows, k = np.flatnonzero((y >= 0) & (counts[y] > 1)), int(y.max()) + 1
     if not len(rows) or k < 2:
         return float(x.size / groups.spread) if groups.spread > 0 else 1.0

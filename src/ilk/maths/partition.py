@@ -50,6 +50,8 @@ class Search:
         """With a prior and a power that the labelled rows teach."""
         told = y >= 0
         within = covariance(class_statistics(z[told], y[told], k))
+        if np.bincount(y[told]).max(initial=0) < 2:  # no class tells it: the scale of all rows must
+            within = np.eye(z.shape[1]) * (float(z.var(0).mean()) or 1.0)
         prior = likeliest(Members.of(z[told], y[told], k), within)
         search = cls(z, y, k, prior, np.random.default_rng(seed))
         parts = [np.flatnonzero(y == c) for c in range(k)]

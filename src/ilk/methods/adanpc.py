@@ -197,13 +197,15 @@ class AdaNPC(Facts):
         can go back further than the guard does.
 
         Raises:
-            InputError: The rows have another width than those learnt from.
+            InputError: The rows have another width than those learnt from, or are not finite.
         """
         if np.ndim(x) != 2 or np.shape(x)[1] != len(model.centre):
             raise InputError(
                 f"rows of shape {np.shape(x)} cannot be adapted to: the memory holds rows of "
                 f"{len(model.centre)} features; encode them with the same encoder"
             )
+        if not np.isfinite(x).all():
+            raise InputError("some features of the batch are not finite; leave those rows out")
         cosines = model.cosines(x)
         votes = model.votes(cosines)
         answer, window = votes.argmax(1), max(drift.WINDOW, len(votes))
@@ -212,7 +214,7 @@ class AdaNPC(Facts):
             likeness=np.append(model.likeness, drift.likeness(cosines))[-window:],
             said=np.append(model.said, answer)[-window:],
         )
-        sure = votes.max(1) >= self.sure
+        sure = votes.max(1) >= self.sure - 1e-9  # shares that sum to 1 but for rounding
         first = model.votes(cosines[sure, : model.learnt]).argmax(1)
         after = self._grown(before, model.unit(x[sure]), answer[sure], first)
         return model.scores(votes), after if self.margin is None else self._guarded(

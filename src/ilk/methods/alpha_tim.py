@@ -47,6 +47,8 @@ class AlphaTIM(Facts):
         guard: Answer without the unlabelled rows unless hidden labelled rows speak for them.
     """
 
+    uses_unlabelled = True
+
     marginal: float = 7.0
     conditional: float = 5.0
     rounds: int = 20

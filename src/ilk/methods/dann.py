@@ -47,6 +47,8 @@ class DANN(Facts):
         seed: Draws weights and order.
     """
 
+    uses_unlabelled = True
+
     strength: float = 1.0
     hidden: int = 64
     passes: float = 30.0

@@ -106,6 +106,8 @@ class DRM(Facts):
         seed: Draws weights and order.
     """
 
+    uses_domains = True
+
     gamma: float = 1.0
     distance: bool = False
     hidden: int = 128

@@ -78,6 +78,8 @@ class EMDirichlet(Facts):
             effect with text, where nothing says that few labels are better.
     """
 
+    uses_unlabelled = True
+
     balance: float = 1.0
     rounds: int = 10
     hard: bool = False

@@ -46,6 +46,8 @@ class ZeroShotEM(Facts):
         rounds: Of expectation and maximisation, >= 1.
     """
 
+    uses_unlabelled = True
+
     needs_hints: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
 

@@ -52,19 +52,27 @@ class Mixture:
         bias: `[domains]` float32.
         spread: p(d | y), `[domains, k]` float64, columns that sum to 1.
         shares: p_d(y), `[k, domains]` float64, columns that sum to 1.
+        domains: What `Data.domain` calls them, `[domains]` int64, rising.
     """
 
     weight: Features
     bias: Features
     spread: Matrix
     shares: Matrix
+    domains: Labels
 
     def probabilities(self, x: Features, domain: Labels | None = None) -> Logits:
-        """p(y | x) of features `[n, d]`, or p_d(y | x) where the domain `[n]` is told, `[n, k]`."""
+        """p(y | x) of features `[n, d]`, or p_d(y | x) where the domain `[n]` is told, `[n, k]`.
+
+        Raises:
+            InputError: A domain is none of those learnt from.
+        """
         p = unmixed(softmax(affine(x, self.weight, self.bias), axis=1), self.spread)
         if domain is None:
             return p
-        told = p * self.spread[domain]
+        if len(strange := np.setdiff1d(domain, self.domains)):
+            raise InputError(f"domain {strange[0]} is none of those learnt from: {self.domains}")
+        told = p * self.spread[np.searchsorted(self.domains, domain)]
         return np.asarray(told / np.maximum(told.sum(1, keepdims=True), LEAST))
 
     def logits(self, x: Features) -> Logits:
@@ -89,14 +97,24 @@ class LatentLabelShift(Facts):
     restarts: int = 10
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.bins < 0 or self.restarts < 1:
+            raise ValueError(
+                f"bins is {self.bins}, restarts {self.restarts}; at least 0 and 1 are needed"
+            )
+
     def fit(self, data: Data) -> Mixture:
-        domains, domain = np.unique(data.domain, return_inverse=True)
+        domains, domain, rows = np.unique(data.domain, return_inverse=True, return_counts=True)
+        if rows.min() < 2:
+            raise InputError(
+                f"domain {domains[rows.argmin()]} has one row; each needs two: to learn, to judge"
+            )
         bins = self._bins(data, len(domains))
         rule, held = discriminator(np.asarray(data.x, np.float64), domain, self.seed)
         shares = self._factorised(held, domain, (bins, data.k))
         spread = shares.T / np.maximum(shares.sum(1), LEAST)
         order = named(unmixed(held, spread), data)
-        return Mixture(rule.weight, rule.bias, spread[:, order], shares[order])
+        return Mixture(rule.weight, rule.bias, spread[:, order], shares[order], domains)
 
     def _bins(self, data: Data, r: int) -> int:
         if r < data.k or r < 2:

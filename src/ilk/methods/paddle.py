@@ -47,6 +47,8 @@ class Paddle(Facts):
         guard: Answer without the unlabelled rows unless hidden labelled rows speak for them.
     """
 
+    uses_unlabelled = True
+
     balance: float = 1.0
     rounds: int = 30
     guard: bool = True

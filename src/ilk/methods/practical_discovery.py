@@ -89,7 +89,7 @@ class PracticalDiscovery(Facts):
         z = np.maximum(x @ inner.T + threshold, 0) @ outer.T
         new = numbered(z, y, fixed=True, seed=self.seed) if self.new is None else self.new
         groups = grouped(z, y, new, fixed=True, seed=self.seed)
-        to, bias = _rule(groups, self.sharpness(x, y, trial) or sharp(z, y, groups))
+        to, bias = _rule(groups, self.sharpness(x, y, trial) or sharp(z, y, groups, fixed=True))
         at = np.append(seen, data.k + np.arange(new))
         weights = np.zeros((data.k + new, len(threshold)), np.float32)
         biases = np.full(len(weights), -np.inf, np.float32)

@@ -143,8 +143,11 @@ def _kept(rows: Rows, share: float) -> Rows:
     from sklearn.neighbors import LocalOutlierFactor
 
     many = max(NEIGHBOURS, round(QUARTER * len(rows)))  # wrong rows of one kind sit together too
-    judge = LocalOutlierFactor(n_neighbors=min(many, len(rows) - 1)).fit(rows)
-    order = np.argsort(-judge.negative_outlier_factor_, kind="stable")
+    once, at = np.unique(rows, axis=0, return_inverse=True)  # copies would make all others odd
+    if len(once) < 3:
+        return rows
+    judge = LocalOutlierFactor(n_neighbors=min(many, len(once) - 1)).fit(once)
+    order = np.argsort(-judge.negative_outlier_factor_[at.ravel()], kind="stable")
     return rows[np.sort(order[: max(1, left)])]
 
 

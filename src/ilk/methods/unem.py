@@ -53,6 +53,8 @@ class UNEM(Facts):
         guard: Answer without the unlabelled rows where hidden labelled rows say they do harm.
     """
 
+    uses_unlabelled = True
+
     balance: tuple[float, ...] = (1.0,) * LAYERS
     temper: tuple[float, ...] = (1.0,) * LAYERS
     guard: bool = True
@@ -106,7 +108,7 @@ def learned(
     first = UNEM() if start is None else start
     parts = _stacked(tasks, first)
     raw = torch.tensor([first.balance, first.temper]).clamp(min=1e-3)
-    raw = torch.log(torch.expm1(raw)).requires_grad_()  # softplus undone
+    raw = (raw + torch.log(-torch.expm1(-raw))).requires_grad_()  # softplus undone
     adam = torch.optim.Adam([raw], lr=0.1)
     rng = np.random.default_rng(seed)
     for epoch in range(epochs):

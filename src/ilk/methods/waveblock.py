@@ -11,7 +11,7 @@ before which attention is added, x <- attention(x) + x: of channels, then of pla
 2018, arXiv 1807.06521). Rows with a label are the source. Those without are the target: in each of
 `rounds` they are grouped by k-means from the class means of the source, and the groups' names are
 learnt as labels beside the source's by two networks under mutual mean-teaching
-(`ilk.training.mutual`).
+(`ilk.training.mutual`); not where nearly all of the target is answered one class.
 
 Departures: the paper adapts ResNet-50 to people unseen, so that its groups have no names and only
 the target is learnt from; here a network of three convolutions learns known classes from small
@@ -161,6 +161,8 @@ class WaveBlock(Facts):
             pair = Pair(lambda: Waved(x.shape[1], data.k, self.ratio, self.factor, self.attention))
         settled = self._taught(pair, rows.labelled(), PASSES)
         for _ in range(self.rounds if (rows.y < 0).any() else 0):
+            if _collapsed(settled, rows):
+                break
             told = replace(rows, y=_grouped(settled, rows))
             settled = self._taught(pair, told, PASSES / 3)
         weights = [torch.nn.utils.parameters_to_vector(net.parameters()) for net in settled.nets]
@@ -196,6 +198,24 @@ def _checked(data: Data) -> None:
             f"WaveBlock reads images [n, channels, height, width] of {SMALLEST} pixels or more "
             f"each way and got an array of shape {data.x.shape}; give it pixels, not features"
         )
+
+
+def _collapsed(pair: Pair, rows: Data) -> bool:
+    """Whether one class has more of the target than halfway from its largest share to all.
+
+    Centring the target by itself would then take away the class (`ilk.unlabelled.drift`).
+    """
+    import torch
+
+    free = torch.from_numpy(np.array(rows.x[rows.y < 0]))
+    with torch.inference_mode():
+        parts = [
+            torch.stack([net(x).softmax(1) for net in pair.nets]).mean(0).argmax(1)
+            for x in torch.split(free, CHUNK)
+        ]
+    most = float(torch.bincount(torch.cat(parts)).max()) / len(free)
+    largest = rows.counts().max() / rows.counts().sum()
+    return bool(most > (1 + largest) / 2 or most == 1)
 
 
 def _grouped(pair: Pair, rows: Data) -> Labels:

@@ -75,7 +75,7 @@ class WeightAligning(Facts):
             return model
         rows = learnable(known, self)
         grown = arrival(recalled(rows, model), model, self.hidden, self.seed)
-        share = float(np.mean(grown.old))
+        share = float(np.mean(grown.old)) if not grown.old.all() else 0.5  # labels count too
         blend = distilling(grown, lambda new, old: (1 - share) * new + share * old, over_all)
         head = self._taught(grown, blend)
         old, new = grown.seen[grown.old], grown.seen[~grown.old]

@@ -89,12 +89,14 @@ def episodes(
     ways = among if ways is None else ways
     if shots < 1 or queries < 1 or count < 0:
         raise InputError(f"{shots} shots and {queries} queries make no episode; ask for 1 or more")
-    if not 1 <= ways <= among <= len(able):
+    if len(able) and not 1 <= ways <= among:
+        raise InputError(f"{ways} ways among {among} classes make no episode; ask for fewer ways")
+    if not among <= len(able) or not len(able):
         least = int(counts.argmin()) if data.k else 0
         shortest = f" (shortest: {data.classes[least]}, {counts[least]} rows)" if data.k else ""
         raise InputError(
-            f"an episode of {ways} ways among {among} classes with {shots} shots needs as many "
-            f"classes of more than {shots} rows, and there are {len(able)}{shortest}; ask for less"
+            f"{len(able)} of {data.k} classes have more than {shots} rows{shortest}, too few for "
+            f"episodes of {shots} shots among {max(among, 1)} classes; ask for fewer"
         )
     rng = np.random.default_rng(seed)
     for _ in range(count):

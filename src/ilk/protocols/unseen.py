@@ -41,6 +41,11 @@ def unseen_classes(data: Data, hidden: int, labelled: float = 0.5, seed: int = 0
     hints = None if data.hints is None else data.hints[order]
     whole = replace(data, y=y, classes=names, hints=hints)
     rows = np.flatnonzero(~shown & (y >= 0))
+    if not len(rows):
+        raise InputError(
+            f"a labelled share of {labelled}, and {hidden} hidden classes without a row, leave "
+            "nothing without a label; give a smaller share"
+        )
     train = replace(
         whole,
         y=np.where(shown, y, UNKNOWN),

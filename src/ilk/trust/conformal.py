@@ -106,8 +106,8 @@ class Sets:
         if self.rows >= needed:
             return ""
         return (
-            f"a coverage of {self.level:.0%} needs {needed} labelled images that can be held out "
-            f"and there are {self.rows}: every set holds every class"
+            f"a coverage of {100 * self.level:.4g}% needs {needed} labelled images that can be "
+            f"held out and there are {self.rows}: every set holds every class"
         )
 
 

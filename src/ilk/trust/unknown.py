@@ -135,8 +135,8 @@ class Unknown:
             return ""
         needed = int(np.ceil(round(1 / self.false_alarm - 1, 9)))
         return (
-            f"a false-alarm rate of {self.false_alarm:.0%} needs {needed} labelled images that can "
-            f"be held out and there are {self.rows}: nothing is ever called unknown"
+            f"a false-alarm rate of {100 * self.false_alarm:.3g}% needs {needed} labelled images "
+            f"that can be held out and there are {self.rows}: nothing is ever called unknown"
         )
 
 
