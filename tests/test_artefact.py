@@ -104,7 +104,7 @@ def test_a_disk_that_is_read_only_is_a_sentence(monkeypatch, tmp_path: Path) -> 
     def refused(self: Path, *_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system", str(self))
 
-    monkeypatch.setattr(Path, "write_bytes", refused)
+    monkeypatch.setattr(Path, "open", refused)
     monkeypatch.setattr(Path, "unlink", refused)
     with pytest.raises(OutputError, match="Read-only file system"):
         artefact.write_file(tmp_path / "a.csv", b"")
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
         artefact.write_file(path, b"new")
     assert path.read_bytes() == b"old"

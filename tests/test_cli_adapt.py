@@ -106,7 +106,7 @@ BAD = {
     "no images": ("empty", 2, "is empty"),
     "no such folder": ("gone", 2, "there is no folder or file"),
     "no image among the files": ("text", 2, "not an image"),
-    "too few": ("few", 2, "5 images are too few"),
+    "too few": ("few", 2, "too few images to tell shares from: 5"),
     "one class": ("one", 2, "nearly all images look like 'nine 9'"),
     "strangers": ("strange", 2, "like nothing that was learnt"),
 }

@@ -280,7 +280,7 @@ def test_one_image_is_added_and_said_to_be_one(
 ) -> None:
     file = next((digits / "new" / "six 6").iterdir())
     assert run([str(kinds), "--class", "six", str(file), "--out", str(tmp_path / "k")]) == 0
-    assert "has one image, so how often it is found is not known" in capsys.readouterr().out
+    assert "there is one image, so how often is not known" in capsys.readouterr().out
 
 
 def test_stopped_after_the_model_was_written_no_image_is_added_twice(

@@ -260,7 +260,7 @@ def spoilt(kind):
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("too few", "12 images are too few"),
+        ("too few", "too few images to tell shares from: 12"),
         ("one class", "nearly all images look like 'c'"),
         ("strangers", "like nothing that was learnt"),
         ("too clear", "of the answers fit no shares"),

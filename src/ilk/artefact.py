@@ -132,7 +132,10 @@ def write_file(path: Path, content: bytes) -> None:
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may keep the name and lose the bytes
         os.replace(part, path)
     except OSError as error:
         with suppress(OSError):  # a read-only disk does not let go of it either

@@ -18,7 +18,6 @@ from ilk import artefact, packed
 from ilk.data import Features, Logits
 from ilk.encode import fill
 from ilk.encoders import Embeds, restore
-from ilk.errors import InputError
 from ilk.images import Images, Row, inspect
 from ilk.metrics import Probabilities
 from ilk.models import Model
@@ -26,7 +25,7 @@ from ilk.progress import Progress, silent
 from ilk.store import Store
 from ilk.trust.calibrate import Calibration
 from ilk.trust.conformal import Sets
-from ilk.trust.kept import Kept
+from ilk.trust.kept import Kept, of_width
 from ilk.trust.shares import Shares
 from ilk.trust.unknown import Unknown
 
@@ -116,12 +115,7 @@ class Classifier:
         Raises:
             InputError: The features are of another encoder.
         """
-        if np.ndim(x) != 2 or np.shape(x)[1] != len(self.unknown.centre):
-            raise InputError(
-                f"these features have shape {np.shape(x)} and the classifier learnt from rows of "
-                f"{len(self.unknown.centre)} numbers: they come from another encoder; encode the "
-                "images with its own"
-            )
+        of_width(x, len(self.unknown.centre))
         p = self.probabilities(self.model.logits(x))
         score = self.unknown.score(x)
         return Judgement(p, self.sets.contains(p, score), score > self.unknown.threshold, score)

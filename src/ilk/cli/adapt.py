@@ -34,8 +34,7 @@ def command(
     """
     from ilk.artefact import claim
     from ilk.classifier import load
-    from ilk.cli.options import show_intake
-    from ilk.encode import fill
+    from ilk.cli.options import encoded
     from ilk.errors import InputError
     from ilk.images import listing, read, shown
     from ilk.living.carried import Beside
@@ -51,12 +50,7 @@ def command(
     if not (files := listing(source)):
         raise InputError(f"{shown(source)} is empty; it must hold images, which need no labels")
     images = read(files, verify=False, store=store, progress=told(), called=shown(source))
-    images = images.refuse(fill(images, [classifier.encoder], store, progress=told()))
-    if images.refused:
-        show_intake(images)
-    if images.refused and strict:
-        click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
-        raise click.exceptions.Exit(1)
+    images = encoded(images, classifier.encoder, store, strict=strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
     followed, found = follow(classifier, x, anyway=anyway)
     beside.unchanged()

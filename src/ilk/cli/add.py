@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--anyway", is_flag=True, help="Add a class that cannot be told from one that there is."
 )
+@click.option("--merge-spellings", is_flag=True, help="Take Owl and owl in SOURCE for one class.")
 @click.option("--strict", is_flag=True, help="Stop if any file is refused.")
 @network_options
 def command(
@@ -43,6 +44,7 @@ def command(
     out: str | None,
     more: bool,
     anyway: bool,
+    merge_spellings: bool,
     strict: bool,
     device: str,
     runtime: str,
@@ -56,13 +58,11 @@ def command(
 
     from ilk.artefact import claim
     from ilk.classifier import load
-    from ilk.cli.options import show_intake
+    from ilk.cli.options import encoded
     from ilk.data import Data
-    from ilk.encode import fill
     from ilk.living.carried import Beside, known_before
     from ilk.living.growing import grow
     from ilk.living.newcomers import growable
-    from ilk.progress import told
     from ilk.store import Store
 
     classifier = load(model, device=device, runtime=runtime)
@@ -70,14 +70,9 @@ def command(
     home, store = Path(model), Store()
     beside = Beside.of(home, classifier.about.get("last_added"))
     place = claim(Path(out), grown_from=home) if out else home
-    images, names = _images(source, named, classifier.classes, store)
+    images, names = _images((source, merge_spellings), named, classifier.classes, store)
     images = known_before(images, beside.learnt)
-    images = images.refuse(fill(images, [classifier.encoder], store, progress=told()))
-    if images.refused:
-        show_intake(images)
-    if images.refused and strict:
-        click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
-        raise click.exceptions.Exit(1)
+    images = encoded(images, classifier.encoder, store, strict=strict)
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
@@ -95,13 +90,17 @@ def command(
 
 
 def _images(
-    source: str | None, named: Sequence[tuple[str, str]], classes: Sequence[str], store: Store
+    given: tuple[str | None, bool],
+    named: Sequence[tuple[str, str]],
+    classes: Sequence[str],
+    store: Store,
 ) -> tuple[Images, tuple[str, ...]]:
     """What is to be added, looked at, and the names that it was given."""
     from ilk.cli.options import read_images
     from ilk.errors import InputError
     from ilk.images import read, shown
 
+    source, merge = given
     spelt = {name for name, _ in named}
     if len({name.casefold().strip() for name in spelt}) < len(spelt):
         raise InputError(
@@ -119,7 +118,7 @@ def _images(
             strict=False,
             store=store,
             columns=(None, None),
-            merge_spellings=False,
+            merge_spellings=merge,
             verify=False,
         )
         return images, images.classes
@@ -158,7 +157,9 @@ def _files(name: str, place: str, classes: Sequence[str]) -> list[str]:
 
 def sentence(growth: Growth) -> str:
     """What was added and what it did, for the report."""
-    new = ", ".join(f"{n:,} images of {name}" for name, n in growth.images.items())
+    from ilk.report.words import count
+
+    new = ", ".join(f"{count(n, 'image')} of {name}" for name, n in growth.images.items())
     said = f"{growth.date}: {new} added in {growth.seconds:.1f} seconds."
     if growth.old_same is None:
         return f"{said} No old image was held out, so how the old classes answer is not known."
@@ -171,7 +172,7 @@ def sentence(growth: Growth) -> str:
         said += f"; of those added, each without itself, {', '.join(found)} are found"
     single = [name for name, share in growth.found.items() if share is None]
     if single:
-        said += f"; {', '.join(single)} has one image, so how often it is found is not known"
+        said += f"; of {', '.join(single)} there is one image, so how often is not known"
     return said + "."
 
 

@@ -83,7 +83,7 @@ def command(
     SOURCE is a folder with one sub-folder a class (train/, val/ and test/ of such folders too), a
     CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
     """
-    from ilk.artefact import claim
+    from ilk.artefact import claim, stamp
     from ilk.cli.options import read_images, sentences, show_intake
     from ilk.cli.tables import show_leaderboard
     from ilk.fitting import PROMPTS, Plan, fit
@@ -107,6 +107,8 @@ def command(
         precision=precision,
     )
     home = claim(Path(out))
+    if stamp(home):
+        click.echo(f"· {home} holds a classifier, which this one replaces once it is there")
     store = Store()
     images = read_images(
         source,

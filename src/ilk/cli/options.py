@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ilk.encoders import Embeds
     from ilk.images import Images
     from ilk.store import Store
 
@@ -67,6 +68,20 @@ def read_images(
     )
     if strict and images.refused:
         show_intake(images)
+        click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
+        raise click.exceptions.Exit(1)
+    return images
+
+
+def encoded(images: Images, encoder: Embeds, store: Store, *, strict: bool) -> Images:
+    """`images` with what could not be decoded refused, which is said; stops there if `strict`."""
+    from ilk.encode import fill
+    from ilk.progress import told
+
+    images = images.refuse(fill(images, [encoder], store, progress=told()))
+    if images.refused:
+        show_intake(images)
+    if images.refused and strict:
         click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
         raise click.exceptions.Exit(1)
     return images

@@ -50,11 +50,8 @@ def follow(
         )
     if not len(x):
         raise InputError("there is no image to tell the shares from; give images without labels")
-    if kept.width and (x.ndim != 2 or x.shape[1] != kept.width):
-        raise InputError(
-            f"these features have shape {x.shape} and the classifier learnt from rows of "
-            f"{kept.width} numbers: they come from another encoder; encode the images with its own"
-        )
+    if kept.width:
+        kept.fits(x)
     plain = replace(classifier, shares=None)
     p = plain.probabilities(plain.model.logits(x))
     found = estimate(p, plain.probabilities(kept.logits), kept.y, kept.counts, seed)
@@ -77,7 +74,7 @@ def doubt(found: Estimate, unknown: int, false_alarm: float, classes: tuple[str,
         false_alarm: Share of images of known kinds that may be called so.
     """
     if found.n < LEAST:
-        return f"{found.n} images are too few to tell shares from (at least {LEAST} are needed)"
+        return f"too few images to tell shares from: {found.n}, and at least {LEAST} are needed"
     strange = wilson(unknown, found.n)
     if strange.low > false_alarm + STRANGE:
         return (

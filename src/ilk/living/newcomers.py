@@ -41,11 +41,7 @@ def check(added: Data, kept: Kept) -> None:
     Raises:
         InputError: They are of another encoder, without a label or a name, or a class has none.
     """
-    if added.x.ndim != 2 or added.x.shape[1] != kept.width:
-        raise InputError(
-            f"these features have shape {added.x.shape} and the classifier learnt from rows of "
-            f"{kept.width} numbers: they come from another encoder; encode the images with its own"
-        )
+    kept.fits(added.x)
     if not added.classes:
         raise InputError(
             "nothing there names a class, so there is nothing to add; give --class NAME DIR, or a "

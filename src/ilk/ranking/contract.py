@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -33,6 +37,17 @@ class Transferability(Protocol):
             NoLabels, InputError: As `labelled` says.
         """
         ...
+
+
+@cache
+def available() -> dict[str, Transferability]:
+    """Every score by name: the files beside this one that have a `score`."""
+    found: dict[str, Transferability] = {}
+    for info in iter_modules([str(Path(__file__).parent)]):
+        module = import_module(f"ilk.ranking.{info.name}")
+        if hasattr(module, "score"):
+            found[module.NAME] = module
+    return found
 
 
 def labelled(x: NDArray[Any], y: Labels) -> tuple[Matrix, Labels]:

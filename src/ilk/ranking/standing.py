@@ -11,7 +11,8 @@ import numpy as np
 
 from ilk.data import Features, Labels
 from ilk.metrics import Probabilities
-from ilk.ranking import h_score, leep, logme, nce, tmi
+from ilk.ranking import tmi
+from ilk.ranking.contract import available
 
 FEWEST = 3  # encoders; with two, any score agrees wholly or not at all
 
@@ -46,14 +47,14 @@ def standing(
     Raises:
         NoLabels, InputError: As the scores say.
     """
+    found = available()
     tries: dict[str, Callable[[], float | None]] = {
-        logme.NAME: partial(logme.score, x, y),
-        h_score.NAME: partial(h_score.score, x, y),
-        tmi.NAME: partial(tmi.score, x, y),
-        f"{tmi.NAME}, common axes": partial(tmi.score, x, y, width=width),
-        leep.NAME: lambda: None if source is None else leep.score(source, y),
-        nce.NAME: lambda: None if source is None else nce.score(source, y),
+        name: partial(one.score, x, y) for name, one in found.items() if one.READS == "features"
     }
+    tries[f"{tmi.NAME}, common axes"] = partial(tmi.score, x, y, width=width)
+    for name, one in found.items():
+        if one.READS == "source":
+            tries[name] = (lambda: None) if source is None else partial(one.score, source, y)
     scores, seconds = dict[str, float | None](), dict[str, float]()
     for name, made in tries.items():
         began = time.perf_counter()

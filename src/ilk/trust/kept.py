@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.data import Data, Features, Labels, Logits
+from ilk.errors import InputError
 from ilk.maths.gaussian import Statistics, class_statistics
 
 ROWS = 2_000  # held-out rows that are kept: coverage is then known to 0.7 points
@@ -43,6 +44,10 @@ class Kept:
     y: Labels
     logits: Features
     distance: Matrix
+
+    def fits(self, x: Features) -> None:
+        """Raise InputError for features `x` that are not of this encoder."""
+        of_width(x, self.width)
 
     @property
     def width(self) -> int:
@@ -78,6 +83,15 @@ def drawn(y: Labels) -> Labels:
     found = [np.flatnonzero(y == c) for c in np.unique(y)]
     mixed = [np.random.default_rng(0).permutation(rows) for rows in found]
     return np.concatenate([np.zeros(0, np.int64), *mixed])
+
+
+def of_width(x: Features, width: int) -> None:
+    """Raise InputError where `x` is not `[n, width]`."""
+    if np.ndim(x) != 2 or np.shape(x)[1] != width:
+        raise InputError(
+            f"these features have shape {np.shape(x)} and the classifier learnt from rows of "
+            f"{width} numbers: they come from another encoder; encode the images with its own"
+        )
 
 
 def first(y: Labels, counts: Labels, width: int) -> Labels:
