@@ -15,6 +15,7 @@ from ilk.docs import methods_page
 from ilk.methods import available
 from ilk.pages.families import results_page
 from ilk.pages.measured import filled, results
+from ilk.pages.overview import labels_block
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "methods.md"
@@ -76,3 +77,14 @@ def test_a_family_shows_its_scores_its_differences_and_its_verdicts():
     assert "| `teen` | `methods/gda.py` | digits | 1 | 0 | 0 |" in methods_page(found)
     entry = methods_page(found).partition("## GDA\n")[2].partition("\n## ")[0]
     assert "| digits | accuracy | ours | theirs | 0.100 ± 0.000 | ahead |" in entry
+
+
+def test_a_line_of_the_readme_whose_comparison_is_gone_is_an_error():
+    found = results(ROOT / "bench")
+    block = labels_block(found)
+    told = next(t for t in found["add"]["result"]["tables"] if t["where"] == "CIFAR-10")
+    grown = next(s for s in told["scores"] if s["method"] == "GDA() grown")
+    assert f"| `ilk add` | {grown['score']['mean']:.3f} ±" in block
+    told["claims"].clear()
+    with pytest.raises(ValueError, match=r"add does not compare GDA\(\) grown"):
+        labels_block(found)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ilk.errors import InputError, NoImages
-from ilk.images import listing, read
+from ilk.images import empty_folders, listing, read
 
 FRESH = count()
 
@@ -275,3 +275,13 @@ def test_reading_twice_gives_the_same_rows(tmp_path):
     one, two = read(tmp_path), read(tmp_path)
     assert one == two
     assert Counter(r.label for r in one.used) == {"a": 50, "b": 50, "c": 50}
+
+
+def test_folders_without_a_file_are_told(tmp_path):
+    for name in ("a", "b", "c/d/e", "train/f", "test/g", "unlabelled", "__MACOSX"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    (tmp_path / "test" / "g" / "2.png").write_bytes(b"")
+    assert empty_folders(tmp_path) == ["b/", "c/", "train/"]
+    (tmp_path / "train" / "3.png").write_bytes(b"")
+    assert empty_folders(tmp_path) == ["b/", "c/", "train/f/"]

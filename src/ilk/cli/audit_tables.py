@@ -76,11 +76,16 @@ def show_labels(seen: Seen, found: Suspects, most: int) -> None:
     assert scores is not None, "the winner was measured"
     _note(
         f"judged by {describe(method)} on {encoder}, which agrees with {scores.accuracy.value:.1%} "
-        f"of {scores.n:,} labels it did not see; {doubted:,} look wrong to it. The more often it "
-        "errs itself, the more of those are right: look at the pictures before changing a label"
+        f"of {scores.n:,} labels it did not see; {doubted:,} look wrong to it"
+        + (
+            ". The more often it errs itself, the more of those are right: look at the pictures "
+            "before changing a label"
+            if doubted
+            else ""
+        )
     )
     if left_out := int((seen.data.y >= 0).sum()) - len(found.rows):
-        _note(f"{left_out:,} labelled images are of classes with a single one and were not judged")
+        _note(f"{left_out:,} labelled images have no other of their class and were not judged")
 
 
 def show_effect(found: Effect) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -42,12 +43,13 @@ def command(
         verify=True,
     )
     show_intake(images)
-    splits = sorted({row.split for row in images.used})
+    splits, labels = sorted({row.split for row in images.used}), {row.label for row in images.used}
+    counts = Counter((row.label, row.split) for row in images.used)
     table(
         ("class", *splits),
         [
-            (name, *(f"{sum(r.label == name for r in images.part(s).used):,}" for s in splits))
-            for name in images.classes[:50]
+            (name or "(no label)", *(f"{counts[name, split]:,}" for split in splits))
+            for name in (*images.classes[:50], *([None] if None in labels else []))
         ],
     )
     if len(images.classes) > 50:

@@ -54,7 +54,7 @@ def read_images(
     verify: bool,
 ) -> Images:
     """Read `source`, say on standard error what was refused, and stop there if `strict`."""
-    from ilk.images import read
+    from ilk.images import empty_folders, read, shown
     from ilk.progress import told
 
     images = read(
@@ -66,6 +66,8 @@ def read_images(
         store=store,
         progress=told(),
     )
+    if Path(source).is_dir() and (bare := empty_folders(Path(source))):
+        click.echo(f"· no file is in {', '.join(map(shown, bare[:5]))}: no class comes of it")
     if strict and images.refused:
         show_intake(images)
         click.echo("ilk: stopped, because files were refused and --strict was given", err=True)

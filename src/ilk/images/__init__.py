@@ -8,7 +8,7 @@ from __future__ import annotations
 from ilk.images.decode import MAX_PIXELS, decode, thumbnail
 from ilk.images.files import inspect
 from ilk.images.intake import read
-from ilk.images.layout import listing
+from ilk.images.layout import empty_folders, listing
 from ilk.images.refused import Refused
 from ilk.images.rows import REASONS, Images, Row, shown
 
@@ -19,6 +19,7 @@ __all__ = [
     "Refused",
     "Row",
     "decode",
+    "empty_folders",
     "inspect",
     "listing",
     "read",

@@ -68,6 +68,27 @@ def folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa: B008
     return sorted(rows, key=lambda row: row.path)
 
 
+def empty_folders(root: Path) -> list[str]:
+    """Folders that look like a class, or a part's class, and hold no file; by path, sorted."""
+    found = []
+    for entry in sorted(root.iterdir()):
+        if (
+            not entry.is_dir()
+            or is_system(f"{entry.name}/a")
+            or entry.name.casefold() in UNLABELLED
+        ):
+            continue
+        if not listing(entry):
+            found.append(f"{entry.name}/")
+        elif entry.name.casefold() in SPLITS:
+            found += [
+                f"{entry.name}/{below.name}/"
+                for below in sorted(entry.iterdir())
+                if below.is_dir() and not listing(below)
+            ]
+    return found
+
+
 def is_system(path: str) -> bool:
     """Whether a relative path is of the operating system's or a tool's making."""
     *folders, name = path.casefold().split("/")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ilk.pages.markdown import results_text, spread_text, table_text
+from ilk.pages.overview import labels_block
 
 
 def results(folder: Path) -> dict[str, dict[str, Any]]:
@@ -36,6 +37,7 @@ def readme_blocks(found: dict[str, dict[str, Any]]) -> dict[str, str]:
         "leaderboard": _leaderboard(demo["leaderboard"]),
         "digits": _digits(digits),
         "diffusion": _diffusion(found),
+        "labels": labels_block(found),
     }
 
 

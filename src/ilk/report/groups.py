@@ -87,7 +87,7 @@ def _told(members: list[Found]) -> str:
     told += "are called unknown by the classifier."
     name, most = Counter(f.nearest for f in members).most_common(1)[0]
     if most >= COMMONEST * n:
-        told += f" The known class most like it is {brief(name)}."
+        told += f" The known class most like it is “{brief(name)}”."
     return told
 
 
