@@ -377,7 +377,7 @@ def test_a_class_that_looks_like_an_old_one_is_refused_unless_told(data, base):
             grow(base[head], same)
     grown, growth = grow(base["GDA()"], same, anyway=True)
     assert grown.classes[-1] == "wasp"
-    assert abs(growth.alike[0].area - 0.5) < 0.1
+    assert abs(growth.alike[0].auc - 0.5) < 0.1
 
 
 def test_one_row_is_enough_and_what_is_not_known_is_not_told(data, base):

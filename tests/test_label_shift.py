@@ -85,7 +85,7 @@ def test_the_standard_error_is_the_spread_over_draws():
         held, y_held = draw(LEARNT, 150, 5000 + seed)
         counts = np.bincount(y_held, minlength=3)
         one = estimate(posterior(x, LEARNT), posterior(held, LEARNT), y_held, counts)
-        found.append((one.now, one.error))
+        found.append((one.now, one.standard_error))
     now, error = map(np.array, zip(*found, strict=True))
     np.testing.assert_allclose(np.median(error, axis=0), now.std(0), rtol=0.35)
 
@@ -358,7 +358,7 @@ def test_hard_answers_are_undone_whatever_shares_the_held_out_rows_have():
 
 
 def test_an_interval_of_shares_lies_within_0_and_1():
-    low, high = replace(estimated((0.98, 0.01, 0.01)), error=np.full(3, 0.4)).interval
+    low, high = replace(estimated((0.98, 0.01, 0.01)), standard_error=np.full(3, 0.4)).interval
     assert low.min() == 0
     assert high.max() == 1
 

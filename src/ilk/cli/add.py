@@ -187,7 +187,7 @@ def show(growth: Growth) -> None:
         ("figure, on images held out", "before", "after"),
         [
             ("accuracy on the other classes", *map(told, growth.old_right)),
-            ("calibration error", *map(told, growth.error)),
+            ("calibration error", *map(told, growth.calibration_error)),
             ("answers as before", "", told(growth.old_same)),
             ("taken for what was added", "", told(growth.taken)),
             ("greatest change between two old logits", "", f"{growth.moved:.3g}"),

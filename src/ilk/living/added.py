@@ -28,14 +28,14 @@ class Alike:
         new: The new class.
         old: The old class that most of its rows were taken for before.
         called: Share of its rows that were.
-        area: Probability that a new row looks newer than a row of `old`, held out; 0.5 is a coin,
-            and 1 stands where there are too few rows to say.
+        auc: Area under the ROC curve, held out: the probability that a new row looks newer than a
+            row of `old`; 0.5 is a coin, and 1 stands where there are too few rows to say.
     """
 
     new: str
     old: str
     called: float
-    area: float
+    auc: float
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Growth:
         taken: Share named as a class that got rows.
         moved: Greatest change of a difference between two old logits.
         gap: Median difference between the two greatest old logits, to see `moved` beside.
-        error: Calibration error of old rows before, and of old and new ones after.
+        calibration_error: Of old rows before, and of old and new ones after.
         found: Share of each class's added rows that is named rightly, each without itself; None
             for a class with a single row.
         alike: For each new class, the old one that it looks like most.
@@ -66,7 +66,7 @@ class Growth:
     taken: float | None
     moved: float
     gap: float
-    error: tuple[float, float]
+    calibration_error: tuple[float, float]
     found: dict[str, float | None]
     alike: tuple[Alike, ...]
     seconds: float
@@ -107,7 +107,7 @@ def measured(before: Side, after: Side, learnt: Learnt, rows: Rows) -> Growth:
         taken=_mean(np.isin(now, grew)),
         moved=moved,
         gap=gap,
-        error=(calibration_error(y, p0), calibration_error(rows.y, p1)),
+        calibration_error=(calibration_error(y, p0), calibration_error(rows.y, p1)),
         found={names[c]: _found(p1, rows.y, c) for c in grew},
         alike=tuple(_alike(names, rows, after.logits, c) for c in grew if c >= learnt.old),
         seconds=0.0,
@@ -157,10 +157,10 @@ def tell_apart(growth: Growth) -> None:
         InputError: Its rows are mostly called an old class, and held out are not told from it.
     """
     for alike in growth.alike:
-        if alike.area < ALIKE and alike.called >= 0.5:
+        if alike.auc < ALIKE and alike.called >= 0.5:
             raise InputError(
                 f"the {growth.images[alike.new]:,} images of {alike.new!r} cannot be told from "
                 f"{alike.old!r} ({alike.called:.0%} of them are called so, and a new one is told "
-                f"from an old one {alike.area:.0%} of the time, where 50% is chance), so nothing "
+                f"from an old one {alike.auc:.0%} of the time, where 50% is chance), so nothing "
                 f"was added; add them to {alike.old!r} with --more, or pass --anyway"
             )

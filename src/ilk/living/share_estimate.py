@@ -30,8 +30,8 @@ class Estimate:
     Attributes:
         learnt: Shares that the classifier's probabilities take for granted, `[k]`.
         now: Estimated shares, `[k]`, above 0.
-        error: Standard error of each, `[k]`, of the images at hand and of the held-out rows that
-            `learnt` comes from; not of probabilities that are wrong.
+        standard_error: Of each, `[k]`, from the images at hand and the held-out rows that `learnt`
+            comes from; not from probabilities that are wrong.
         to_follow: Shares that are safe to follow, `[k]`: of each 95 % interval the point nearest to
             what was learnt, scaled to sum to 1. A share moves only as far as is certain.
         by_answers: Shares by the confusion of hard answers, `[k]`, as a control.
@@ -46,7 +46,7 @@ class Estimate:
 
     learnt: Vector
     now: Vector
-    error: Vector
+    standard_error: Vector
     to_follow: Vector
     by_answers: Vector
     gain: tuple[float, float]
@@ -61,7 +61,7 @@ class Estimate:
         And a share is further from what was learnt than its error, over all classes, explains: that
         has the error of what was learnt in it, which many images do not make smaller.
         """
-        reach = norm.isf(0.025 / len(self.now)) * self.error
+        reach = norm.isf(0.025 / len(self.now)) * self.standard_error
         apart = bool(np.any(np.abs(self.now - self.learnt) > reach))
         return apart and self.gain[0] > 2 * self.gain[1]
 
@@ -73,7 +73,7 @@ class Estimate:
     @property
     def interval(self) -> tuple[Vector, Vector]:
         """Ends of the 95 % interval of each share, `[k]` each."""
-        reach = REACH * self.error
+        reach = REACH * self.standard_error
         return np.maximum(self.now - reach, 0.0), np.minimum(self.now + reach, 1.0)
 
     def to_json(self) -> dict[str, Any]:
