@@ -127,7 +127,8 @@ def known_before(images: Images, before: dict[str, Row]) -> Images:
 
 def noted(page: str, said: str) -> str:
     """A report with one paragraph more in the section that tells what has happened since."""
-    paragraph = f"<p>{escape(said)}</p>\n"
+    told = re.sub(r"(?<=\d)%", "\u202f%", said)  # as the page writes it
+    paragraph = f"<p>{escape(told)}</p>\n"
     if LINK not in page:
         page = page.replace(LINKS, LINK + LINKS, 1)
     if SINCE in page:
