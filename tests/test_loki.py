@@ -7,7 +7,7 @@ import pytest
 
 from ilk.data import Data
 from ilk.errors import InputError
-from ilk.methods.loki import Barycentre, Loki, squared_distances
+from ilk.methods.loki import Barycentre, Loki, reachable, squared_distances
 
 NAMES = ("a", "b", "c", "d", "e")
 
@@ -78,6 +78,23 @@ def test_the_temperature_makes_probabilities_of_rows_that_were_not_learnt_from_h
     chosen = -np.log(Loki().fit(heavy).probabilities(test.x)[np.arange(len(test)), test.y]).mean()
     assert chosen < min(loss(0.25), loss(4.0))
     assert chosen < loss(1.0) + 0.01
+
+
+def test_the_classes_that_probabilities_can_lead_to_are_those_between_the_seen():
+    """On a line, what lies between the first and the last seen; against a walk over a grid."""
+    places = np.array([0.0, 1.0, 2.0, 3.5, 6.0, 7.0])
+    squares = (places[:, None] - places[[1, 4]]) ** 2
+    np.testing.assert_array_equal(reachable(squares), [False, True, True, True, True, False])
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        h = rng.standard_normal((7, 2))
+        squares = np.sum((h[:, None] - h[:3]) ** 2, axis=2)
+        p = rng.dirichlet(np.full(3, 0.7), 20000)
+        walked = np.isin(np.arange(7), (p @ squares.T).argmin(1))
+        assert not (walked & ~reachable(squares)).any()
+        assert walked[:3].all()
+        assert reachable(squares)[:3].all()
+        assert (reachable(squares) & ~walked).sum() <= 1  # a cell too small to be walked into
 
 
 def test_hints_that_say_nothing_are_refused():

@@ -33,11 +33,13 @@ class Regression:
         centre: `[d]` float64.
         weight: `[k, d]` float64.
         bias: `[k]` float64.
+        C: Inverse of the penalty, as told or as chosen.
     """
 
     centre: NDArray[np.float64]
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
+    C: float
 
 
 def regression(
@@ -68,7 +70,7 @@ def regression(
     theta = whole.solve(start, penalty, AT_END)[0][0]
     weight, bias = np.zeros((k, x.shape[1])), np.full(k, -np.inf)
     weight[seen], bias[seen] = theta[:, :-1] @ axes.basis.T / scale, theta[:, -1]
-    return Regression(axes.centre, weight, bias)
+    return Regression(axes.centre, weight, bias, 1 / (penalty * scale**2))
 
 
 def log_shares(labels: Labels, k: int) -> NDArray[np.float64]:

@@ -5,17 +5,19 @@ Nicholas Roberts, Xintong Li, Dyah Adila, Sonia Cromp, Tzu-Heng Huang, Jitian Zh
 
     score_y(x) = - sum_c P(c | x) D(y, c)^2      c over classes with labelled rows, y over all
 
-P is Gaussian discriminant analysis of the labelled rows, and D the Euclidean distance between the
-hints of two classes: text embeddings, attributes, or places of any width in which classes near each
-other lie near each other (ancestors in a tree, angles on a circle). A class without a single
-labelled row is answered where the probabilities are spread over the classes around it, and how far
-they spread is a matter of temperature. Where all classes have rows it is what makes probabilities
-of held-out rows honest. Where some have none, honest is too sharp, because the rule was never asked
-of what it does not know: there the temperature is what gives the least distance on classes with
-rows that are hidden in turn, as large a share of them as has no row in truth. Without hints that
-say something of the classes all this only costs accuracy; a permuted metric shows it. In
-`ilk bench structure` the gain stays within the noise: asked of a class never seen, the Gaussians
-are sure of one of its neighbours more often than torn between two.
+P is logistic regression on the labelled rows, its strength chosen on held-out ones, and D the
+Euclidean distance between the hints of two classes: text embeddings, attributes, or places of any
+width in which classes near each other lie near each other (ancestors in a tree, angles on a
+circle). A class without a single labelled row is answered where the probabilities are spread over
+the classes around it, and how far they spread is a matter of temperature. Where all classes have
+rows it is 1, which held-out rows call honest. Where some have none, honest is too sharp, because
+the rule was never asked of what it does not know: there the temperature is what gives the least
+distance on classes with rows that are hidden in turn, as large a share of them as has no row in
+truth. Hints that say nothing of the classes only cost accuracy; a permuted metric shows it. Not
+every class can be answered: `reachable` says which (the paper's locus of the Fréchet mean). In
+`ilk bench structure` angles never seen are named between those that were, at no cost elsewhere; a
+kind never seen is the mean of no probabilities in a tree of ancestors, and there Loki is its own
+likeliest class.
 """
 
 from __future__ import annotations
@@ -24,15 +26,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 
 from ilk.data import Data, Features, Labels, Logits
 from ilk.errors import InputError
 from ilk.maths import folds
-from ilk.maths.gaussian import Matrix, class_statistics, covariance, discriminant, log_prior
-from ilk.maths.sharpness import sharpness
+from ilk.maths.regression import Regression, regression
 from ilk.models import Facts, Linear, affine, learnable
 
+Matrix = NDArray[np.float64]
 BLUNT = 2.0 ** -np.arange(0, 9, 0.5)  # factors of the scores that are tried
 TESTED = 2000  # rows that try them
 
@@ -63,7 +66,7 @@ class Barycentre:
 
 @dataclass(frozen=True)
 class Loki(Facts):
-    """Gaussian discriminant analysis that answers at the Fréchet mean.
+    """Logistic regression that answers at the Fréchet mean.
 
     Attributes:
         temperature: What the scores are divided by before they become probabilities, > 0: towards 0
@@ -87,33 +90,16 @@ class Loki(Facts):
         known = learnable(data, self)
         squares = squared_distances(data)
         seen, y = np.unique(known.y, return_inverse=True)
-        weight, bias, centre = _rule(known.x, y)
-        sharp = 1 / self.temperature if self.temperature else self._sharpness(known.x, y)
+        found = regression(known.x, y, len(seen), parts=self.folds)
+        sharp = 1 / self.temperature if self.temperature else 1.0
         if self.temperature is None and len(seen) < data.k and len(seen) > 3:
             share = 1 - len(seen) / data.k
-            sharp *= self._blunter(known.x, y, squares[np.ix_(seen, seen)], sharp, share)
-        rule = Linear.about(centre, sharp * weight, sharp * bias)
+            sharp = self._blunter(known.x, y, squares[np.ix_(seen, seen)], found.C, share)
+        rule = Linear.about(found.centre, sharp * found.weight, sharp * found.bias)
         return Barycentre(rule.weight, rule.bias, squares[:, seen].astype(np.float32))
 
-    def _sharpness(self, x: Features, y: Labels) -> float:
-        """The factor of the scores with the least log loss on rows that they were not made from."""
-        parts = folds.count(y, self.folds)
-        if parts < 2:
-            return 1.0
-        part, k = folds.stratified(y, parts), int(y.max()) + 1
-        held = np.full((len(y), k), -np.inf)
-        for f in range(parts):
-            out = part == f
-            weight, bias, centre = _rule(x[~out], y[~out], k)
-            held[out] = (np.asarray(x[out], np.float64) - centre) @ weight.T + bias
-        told = np.isfinite(held[np.arange(len(y)), y])
-        lowest = np.where(np.isfinite(held), held, held[np.isfinite(held)].min() - 30.0)
-        return float(sharpness(lowest[told], y[told])) if told.any() else 1.0
-
-    def _blunter(
-        self, x: Features, y: Labels, squares: Matrix, sharp: float, share: float
-    ) -> float:
-        """The factor of `sharp` with the least mean distance where a share of classes is hidden."""
+    def _blunter(self, x: Features, y: Labels, squares: Matrix, C: float, share: float) -> float:
+        """The factor of scores with the least mean distance where a share of classes is hidden."""
         m, part = len(squares), folds.stratified(y, 2)
         hidden = min(max(1, round(share * m)), m - 2)
         lost = np.zeros(len(BLUNT))
@@ -121,13 +107,38 @@ class Loki(Facts):
             out = np.random.default_rng(f).permutation(m)[:hidden]
             rest = np.setdiff1d(np.arange(m), out)
             learn = ~np.isin(y, out) & (part == f % 2)
-            weight, bias, centre = _rule(x[learn], np.searchsorted(rest, y[learn]))
+            found = regression(x[learn], np.searchsorted(rest, y[learn]), len(rest), C)
             test = np.flatnonzero(~learn)[:: -(-int((~learn).sum()) // TESTED)]
-            scores = sharp * ((np.asarray(x[test], np.float64) - centre) @ weight.T + bias)
+            scores = _scores(found, x[test])
             for i, factor in enumerate(BLUNT):
                 far = softmax(factor * scores, axis=1) @ squares[rest]
                 lost[i] += squares[y[test], far.argmin(1)].mean()
         return float(BLUNT[int(lost.argmin())])
+
+
+def _scores(found: Regression, x: Features) -> Matrix:
+    return np.asarray((np.asarray(x, np.float64) - found.centre) @ found.weight.T + found.bias)
+
+
+def reachable(squares: Matrix) -> NDArray[np.bool_]:
+    """Which classes are the Fréchet mean of some probabilities of the classes seen, `[k]`.
+
+    Args:
+        squares: Squared distance of each class to each that was seen, `[k, m]`.
+    """
+    from scipy.optimize import linprog
+
+    def reached(y: int) -> bool:
+        found = linprog(
+            np.zeros(squares.shape[1]),
+            A_ub=squares[y] - np.delete(squares, y, axis=0),
+            b_ub=np.zeros(len(squares) - 1),
+            A_eq=np.ones((1, squares.shape[1])),
+            b_eq=[1.0],
+        )
+        return bool(found.success)
+
+    return np.array([reached(y) for y in range(len(squares))])
 
 
 def squared_distances(data: Data) -> Matrix:
@@ -150,9 +161,3 @@ def squared_distances(data: Data) -> Matrix:
     if data.k > 1 and level <= 0:
         raise InputError("Loki needs classes that lie apart, and all hints are the same")
     return np.asarray(squares / level if level > 0 else squares)
-
-
-def _rule(x: Features, y: Labels, k: int | None = None) -> tuple[Matrix, Matrix, Matrix]:
-    """Weight `[k, d]` and bias `[k]` of the Gaussian scores in `x - centre`, and the centre."""
-    stats = class_statistics(x, y, int(y.max()) + 1 if k is None else k)
-    return *discriminant(stats, covariance(stats), log_prior(stats)), stats.centre
