@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ilk import artefact, packed
+from ilk.claimed import claim
 from ilk.errors import ArtefactError, OutputError
 from ilk.models import Linear
 
@@ -133,25 +134,25 @@ def test_a_folder_that_is_no_model(tmp_path: Path, content: str | None) -> None:
 def test_a_folder_with_other_files_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("all of it")
     with pytest.raises(OutputError, match="no ilk classifier"):
-        artefact.claim(tmp_path)
+        claim(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
 
 
 def test_a_model_folder_may_be_written_again(tmp_path: Path) -> None:
-    assert artefact.claim(saved(tmp_path)) == tmp_path
+    assert claim(saved(tmp_path)) == tmp_path
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_refused_before_any_work(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="cannot write"):
-        artefact.claim(tmp_path)
+        claim(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        artefact.claim(tmp_path / "file" / "kinds")
+        claim(tmp_path / "file" / "kinds")
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +172,43 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_a_stopped_fit_left_is_written_to_again(tmp_path: Path) -> None:
     for name in ("report.html", "intake.json", ".model.json.12.part", "model.safetensors"):
         (tmp_path / name).write_text("half")
-    assert artefact.claim(tmp_path) == tmp_path
+    assert claim(tmp_path) == tmp_path
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match="no ilk classifier"):
-        artefact.claim(tmp_path)
+        claim(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["report.html", "suspects.csv", "model.json", "notes.txt"])
+def test_a_file_of_somebody_elses_is_not_taken_for_what_ilk_left(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="empty folder with --out"):
+        claim(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_model_may_replace_only_what_it_was_adapted_to_before(tmp_path: Path) -> None:
+    about = {"format": "ilk classifier", "classes": ["a", "b"], "data": {"fingerprint": "1"}}
+    others = {
+        "source": about,
+        "adapted": {**about, "followed": {}},
+        "grown": {**about, "classes": ["a", "b", "c"], "followed": {}},
+        "another": {**about, "data": {"fingerprint": "2"}, "followed": {}},
+        "copy": about,
+    }
+    for name, told in others.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.json").write_text(json.dumps(told))
+    source = tmp_path / "source"
+    for name in ("source", "adapted"):
+        assert claim(tmp_path / name, grown_from=source) == tmp_path / name
+    for name in ("grown", "another", "copy"):
+        with pytest.raises(OutputError, match="holds another ilk classifier than"):
+            claim(tmp_path / name, grown_from=source)
+
+
+def test_a_folder_is_found_through_dots_and_a_name_too_long_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    claim(tmp_path / "new" / ".." / "empty")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+    with pytest.raises(OutputError, match="cannot write to"):
+        claim(tmp_path / ("x" * 300))

@@ -323,3 +323,17 @@ def test_what_can_no_longer_be_promised_is_told(digits, tmp_path, capsys, monkey
     said = capsys.readouterr().out
     assert "every set holds every class" in said
     assert "nothing is ever called unknown" in said
+
+
+def test_a_stopped_add_is_not_forgotten_by_the_next(
+    kinds: Path, digits: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(kinds, tmp_path / "k")
+    before = (tmp_path / "k" / "intake.json").read_bytes()
+    assert run([str(tmp_path / "k"), *six(digits)]) == 0
+    (tmp_path / "k" / "intake.json").write_bytes(before)  # it was stopped before this one
+    assert run([str(tmp_path / "k"), "--class", "seven 7", str(digits / "new" / "seven 7")]) == 0
+    assert run([str(tmp_path / "k"), *six(digits), "--more"]) == 2
+    kept = load(tmp_path / "k").kept
+    assert kept is not None
+    assert kept.counts[-2:].tolist() == [30, 30]

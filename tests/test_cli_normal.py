@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from conftest import write_digits
+from ilk import anomaly
 from ilk.cli.normal import command
 from ilk.errors import ArtefactError, IlkError
+from ilk.store import Store
 
 
 def normal(*args: object) -> int:
@@ -160,7 +162,7 @@ def test_a_folder_that_is_no_detector_or_was_altered_is_refused(
 def test_a_classifier_is_not_overwritten_by_a_detector(digits: Path, tmp_path: Path) -> None:
     kept = b'{"format": "ilk classifier"}'
     (tmp_path / "model.json").write_bytes(kept)
-    with pytest.raises(IlkError, match="holds files that are no ilk detector"):
+    with pytest.raises(IlkError, match="holds an 'ilk classifier' and no ilk detector"):
         normal(digits / "normal", "--out", tmp_path, "--encoder", "pixels/8x8x1")
     assert (tmp_path / "model.json").read_bytes() == kept
 
@@ -218,3 +220,17 @@ def test_where_no_threshold_holds_the_verdict_is_left_open_and_told_at_once(
     again = ("--score", digits / "new" / "odd", "--false-alarm", "0.025")
     assert normal(tmp_path / "k", *again) == 0
     assert "odd" in {row["verdict"] for row in verdicts(capsys.readouterr().out)}
+
+
+def test_the_detector_from_python(digits: Path, detector: Path, tmp_path: Path) -> None:
+    held, store = anomaly.load(str(detector)), Store(tmp_path / "own.sqlite")
+    held.save(str(tmp_path / "again"))
+    assert anomaly.load(tmp_path / "again").false_alarm == held.false_alarm == 0.05
+    file = next((digits / "new" / "odd").rglob("*.png"))
+    (one,) = held.judge(str(file), store)
+    assert one == held.judge([file], store)[0]
+    assert one.odd == (one.score > held.normal.threshold(0.05))
+    (gone,) = held.judge(file.with_name("gone.png"), store)
+    assert np.isnan(gone.score)
+    assert not gone.odd
+    assert gone.row.status == "refused"

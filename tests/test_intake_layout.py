@@ -285,3 +285,5 @@ def test_folders_without_a_file_are_told(tmp_path):
     assert empty_folders(tmp_path) == ["b/", "c/", "train/"]
     (tmp_path / "train" / "3.png").write_bytes(b"")
     assert empty_folders(tmp_path) == ["b/", "c/", "train/f/"]
+    (tmp_path / "metadata.csv").write_text("file_name,label\n")
+    assert empty_folders(tmp_path) == []

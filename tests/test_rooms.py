@@ -17,7 +17,7 @@ ROOMS = (  # from the ground up; a package stands for all in it
     {"encoders", "encode", "diffusion"},
     {"methods"},
     {"selection", "board", "trust", "evaluate", "estimator", "ranking"},
-    {"anomaly", "artefact", "packed", "plan", "classifier", "judged", "rows"}
+    {"anomaly", "artefact", "claimed", "packed", "plan", "classifier", "judged", "rows"}
     | {"explained", "findings", "finish", "fitting", "report", "work", "living"},
     {"bench", "demo", "doctor", "pages"},
     {"cli", "docs", "__main__"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ilk import artefact, packed
+from ilk.claimed import claim
 from ilk.data import UNKNOWN, Data
 from ilk.encode import fill
 from ilk.encoders import Embeds, restore
@@ -74,7 +76,7 @@ class AnomalyDetector:
 
     def judge(
         self,
-        inputs: Sequence[str],
+        inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         store: Store,
         threshold: float | None = None,
         progress: Progress = silent,
@@ -82,7 +84,7 @@ class AnomalyDetector:
         """One entry an input, folders spelt out, in the order given.
 
         Args:
-            inputs: Paths of images and folders.
+            inputs: A path of an image or a folder, or several.
             store: Where encoded images are kept.
             threshold: The score beyond which an image is odd; None: that of `false_alarm`.
             progress: Told of encoding.
@@ -91,9 +93,10 @@ class AnomalyDetector:
             NoImages: There is no file at all.
         """
         limit = self.normal.threshold(self.false_alarm) if threshold is None else threshold
-        files = [path for given in inputs for path in listing(given)]
+        asked = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+        files = [path for given in asked for path in listing(given)]
         if not files:
-            where = ", ".join(shown(given) for given in inputs)
+            where = ", ".join(shown(given) for given in asked)
             raise NoImages(f"there is no file in {where}; name images, or a folder that has some")
         images = Images(None, tuple(inspect(path) for path in files))
         images = images.refuse(fill(images, [self.encoder], store, progress=progress))
@@ -106,13 +109,13 @@ class AnomalyDetector:
             told.append(Oddness(row, score, score > limit))
         return told
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the folder, as a classifier's but of another kind.
 
         Raises:
             OutputError: It cannot be written, or holds something else.
         """
-        home = artefact.claim(folder, artefact.DETECTOR)
+        home = claim(Path(folder), artefact.DETECTOR)
         weights, parts = packed.pack({"detector": self.normal})
         about = {
             "encoder": self.encoder.describe(),
@@ -122,14 +125,16 @@ class AnomalyDetector:
         artefact.write(home, weights, about, artefact.DETECTOR)
 
 
-def load(folder: Path, *, device: str = "auto", runtime: str = "torch") -> AnomalyDetector:
+def load(
+    folder: str | os.PathLike[str], *, device: str = "auto", runtime: str = "torch"
+) -> AnomalyDetector:
     """Open a detector's folder.
 
     Raises:
         ArtefactError: It holds something else, or was altered.
         Unavailable: The encoder is not on this machine.
     """
-    weights, about = artefact.read(folder, artefact.DETECTOR)
+    weights, about = artefact.read(Path(folder), artefact.DETECTOR)
     normal = packed.unpack(weights, about["parts"])["detector"]
     encoder = restore(about["encoder"], device=device, runtime=runtime)
     return AnomalyDetector(encoder, normal, float(about["false_alarm"]))

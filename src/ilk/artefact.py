@@ -25,9 +25,7 @@ VERSION = 2
 AGAIN = "make it again:"
 WEIGHTS, ABOUT = "model.safetensors", "model.json"
 STORED = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")  # names that weights may have
-LEFT = re.compile(  # what a run that was stopped before its description may leave
-    rf"{STORED.pattern}|intake\.json|leaderboard\.json|suspects\.csv|report\.html|\..*\.(part|trial)"
-)
+MARK = ".ilk.part"  # lies there while a model's folder is being written
 
 
 @dataclass(frozen=True)
@@ -145,66 +143,12 @@ def write_file(path: Path, content: bytes) -> None:
         ) from error
 
 
-def claim(folder: Path, kind: Kind = CLASSIFIER, grown_from: Path | None = None) -> Path:
-    """Make sure that a model can be written to `folder`, before any work is done.
-
-    A folder that is not there yet is made for a moment only: work that fails leaves none behind.
-
-    Args:
-        kind: What may lie there already and be replaced.
-        grown_from: The model that the new one comes from; no other may lie there.
-
-    Raises:
-        OutputError: It cannot be written, or holds something else.
-    """
-    try:
-        first = next(f for f in (*reversed(folder.parents), folder) if not f.exists())
-    except StopIteration:
-        first = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = any(folder.iterdir())
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror}; name another folder with --out"
-        ) from error
-    if held and not _ours(folder, kind):
-        raise OutputError(
-            f"{folder} holds files that are no {kind.format}; name an empty folder with --out"
-        )
-    if held and grown_from is not None and not folder.samefile(grown_from):
-        raise OutputError(
-            f"{folder} holds another {kind.format} than {grown_from}; name an empty folder with "
-            "--out, so that it is not lost"
-        )
-    trial = folder / f".{os.getpid()}.trial"
-    write_file(trial, b"")
-    trial.unlink()
-    if first is not None:
-        with suppress(OSError):  # somebody else has put something there
-            for made in (folder, *folder.parents):
-                made.rmdir()
-                if made == first:
-                    break
-    return folder
-
-
 def stamp(folder: Path) -> str:
     """What changes whenever the model in `folder` does; "" where there is none."""
     try:
         return str(json.loads((folder / ABOUT).read_bytes())["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-
-
-def _ours(folder: Path, kind: Kind) -> bool:
-    """Whether it holds a model of this kind, or what a stopped run of ilk leaves and no more."""
-    try:
-        return bool(json.loads((folder / ABOUT).read_bytes())["format"] == kind.format)
-    except FileNotFoundError:
-        return all(LEFT.fullmatch(path.name) for path in folder.iterdir())
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def json_bytes(value: Any) -> bytes:

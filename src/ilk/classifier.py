@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk import artefact, packed
+from ilk.claimed import claim
 from ilk.data import Features, Logits
 from ilk.encode import fill
 from ilk.encoders import Embeds, restore
@@ -178,14 +179,16 @@ class Classifier:
         Raises:
             OutputError: The folder cannot be written or holds something else.
         """
-        home = artefact.claim(Path(folder))
+        home = claim(Path(folder))
         parts = {name: getattr(self, name) for name in _PARTS}
         weights, told = packed.pack({name: part for name, part in parts.items() if part})
         home.mkdir(parents=True, exist_ok=True)
+        artefact.write_file(home / artefact.MARK, b"")
         if self.evidence is not None:
             _write_evidence(self.evidence, home)
         about = {"classes": list(self.classes), "encoder": self.encoder.describe(), **self.about}
         artefact.write(home, weights, {**about, "parts": told})
+        (home / artefact.MARK).unlink()
         return home
 
 

@@ -17,7 +17,8 @@ HEAD = """# Methods
 
 Made by `python -m ilk.docs` from the method files; change those, not this. Type a method as it is
 headed here, or with fields: `--method "GDA(shrink=0.2)"`. A field left at None is chosen inside the
-training data. `--method` may be given several times.
+training data. `--method` may be given several times. Those that read images, learn from several
+domains, or answer with more than the classes that have a name are there in Python.
 """
 
 
@@ -60,6 +61,8 @@ def _entry(name: str, kind: type[Any], found: dict[str, dict[str, Any]]) -> str:
             ("finds groups that have no name yet", kind.discovers),
             ("finds classes that no label names", kind.unnamed),
             ("learns what is normal and gives a score", kind.detects),
+            ("learns from rows without a label too", kind.uses_unlabelled),
+            ("learns from rows of several domains", kind.uses_domains),
         )
         if true
     ]

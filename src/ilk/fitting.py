@@ -69,14 +69,17 @@ def fit(
         raise InputError(
             "descriptions can only be read by an encoder that reads text; add --encoder clip/NAME"
         )
+    _readable(plan, encoders)
     images = images.refuse(fill(images, encoders, held, progress=progress))
     parts = divide(images, plan)
     if parts.classes != named:  # all files of a class were broken: nobody chooses it any more
         among = Among(parts.classes, plan.prompts, held)
         encoders = asked_encoders(images, plan, among, lambda _line: None)
         images = images.refuse(fill(images, encoders, held, progress=progress))
-    for line in _said_of(plan, parts, encoders):
-        say(line)
+    if not parts.unlabelled:
+        for method in map(methods.parse, plan.methods):
+            if _fact(method, "uses_unlabelled"):
+                say(f"{describe(method)} learns from unlabelled images too, and there is none here")
     tables = {e.name: features_table(e, parts, plan, held) for e in encoders}
     tried = {e.name: tried_methods(e, plan, labels=bool(parts.train)) for e in encoders}
     if parts.train:
@@ -207,26 +210,16 @@ def _elsewhere(method: Method) -> str:
     return ""
 
 
-def _said_of(plan: Plan, parts: Parts, encoders: list[Embeds]) -> list[str]:
-    """What a user should know of the methods that were asked for.
-
-    Raises:
-        InputError: None of them can read any of the encoders.
-    """
+def _readable(plan: Plan, encoders: list[Embeds]) -> None:
+    """Raise InputError where every method asked for wants text and no encoder reads any."""
     asked = [methods.parse(text) for text in plan.methods]
-    texts = [describe(m) for m in asked if _fact(m, "needs_hints")]
-    if texts and len(texts) == len(asked) and not any(isinstance(e, EmbedsText) for e in encoders):
+    if any(isinstance(encoder, EmbedsText | ScoresClasses) for encoder in encoders):
+        return
+    if asked and all(_fact(method, "needs_hints") for method in asked):
         raise InputError(
-            f"{texts[0]} compares images with text, and none of the encoders reads text; add "
-            "--encoder clip/ORG/NAME"
+            f"{describe(asked[0])} compares images with text, and none of the encoders reads text; "
+            "add --encoder clip/ORG/NAME"
         )
-    if parts.unlabelled:
-        return []
-    return [
-        f"{describe(m)} learns from images without a label too, and there is none here"
-        for m in asked
-        if _fact(m, "uses_unlabelled")
-    ]
 
 
 def _fact(method: Method, name: str) -> bool:

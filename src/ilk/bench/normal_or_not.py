@@ -18,7 +18,7 @@ by calibration.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from ilk.bench._anomaly_scorers import (
 )
 from ilk.bench._anomaly_worlds import WORLDS, World, step_of
 from ilk.bench._family import Claim, table
-from ilk.data import Data, Features
+from ilk.data import Features
 from ilk.errors import Unavailable
 from ilk.maths.axes import principal
 from ilk.methods.gaussian_anomaly import GaussianAnomaly
@@ -172,14 +172,9 @@ def _alarms(step: Step, seed: int) -> dict[float, dict[str, float]]:
     }
 
 
-@cache
-def _photographs() -> tuple[Data, Data]:
-    return _sets.cifar("train"), _sets.cifar("test")
-
-
 def _few_rows() -> Iterator[dict[str, Any]]:
     """Shrinkage and a pseudo-inverse on CIFAR-10's 1,280 features as normal rows get fewer."""
-    learn, test = _photographs()
+    learn, test = _sets.cifar("train"), _sets.cifar("test")
     for n in ROWS:
         scores: dict[str, list[float]] = {}
         for seed in range(SEEDS):

@@ -32,7 +32,7 @@ def command(
     SOURCE is a folder of images as they come where the model is used; names of folders in it are
     not read as labels. It holds where each class looks as it did, and only its share has changed.
     """
-    from ilk.artefact import claim
+    from ilk.claimed import claim
     from ilk.classifier import load
     from ilk.cli.options import encoded
     from ilk.errors import InputError

@@ -56,7 +56,7 @@ def command(
     """
     import numpy as np
 
-    from ilk.artefact import claim
+    from ilk.claimed import claim
     from ilk.classifier import load
     from ilk.cli.options import encoded
     from ilk.data import Data
@@ -78,7 +78,7 @@ def command(
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
     grown, growth = grow(classifier, data, more=more, anyway=anyway)
     beside.unchanged()
-    last = {row.digest: str(row.label) for row in rows}
+    last = beside.last_added(rows)
     replace(grown, about={**grown.about, "last_added": last}).save(place)
     said = sentence(growth)
     path = [replace(row, path=str(images.file(row).absolute()), split="train") for row in rows]

@@ -32,7 +32,7 @@ def command(
     from ilk.errors import InputError
     from ilk.store import Store
 
-    if out and os.path.exists(out) and os.path.samefile(out, source):
+    if out and all(map(os.path.exists, (out, source))) and os.path.samefile(out, source):
         raise InputError(f"{out} is what is to be looked at; name another file with --out")
     images = read_images(
         source,

@@ -42,11 +42,11 @@ def command(
     from ilk.errors import NoImages
     from ilk.images import listing, read, shown
     from ilk.living.discover import discover
-    from ilk.living.suggestions import PAGE, claim, write
+    from ilk.living.suggestions import PAGE, free, write
     from ilk.progress import told
     from ilk.store import Store
 
-    home = claim(Path(out))
+    home = free(Path(out))
     classifier = load(known, device=device, runtime=runtime)
     store = Store()
     paths = listing(source)

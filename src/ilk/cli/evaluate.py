@@ -37,7 +37,7 @@ def command(
     from ilk.cli.tables import show_evaluation
     from ilk.errors import InputError
     from ilk.judged import judge
-    from ilk.living.carried import Beside
+    from ilk.living.carried import fitted_on
     from ilk.progress import told
     from ilk.store import Store
 
@@ -62,11 +62,11 @@ def command(
     judged, images, notes = judge(classifier, images, store=store, progress=told())
     if images.refused:
         show_intake(images)
-    learnt = Beside.of(Path(model)).learnt
+    learnt = fitted_on(Path(model), classifier.about.get("last_added", {}))
     if met := sum(row.digest in learnt for row in judged.rows):
         notes.append(
-            f"{met:,} of these {len(judged.rows):,} images are among those that the model was "
-            "fitted on or judged by; on new ones it is not as good"
+            f"the model was fitted on {met:,} of these {len(judged.rows):,}; on new images it is "
+            "not as good"
         )
     if chosen and len(splits) > 1:
         notes.append(f"only the {chosen} part was scored; --split names another")

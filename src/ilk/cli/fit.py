@@ -83,7 +83,8 @@ def command(
     SOURCE is a folder with one sub-folder a class (train/, val/ and test/ of such folders too), a
     CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
     """
-    from ilk.artefact import claim, stamp
+    from ilk.artefact import stamp
+    from ilk.claimed import claim
     from ilk.cli.options import read_images, sentences, show_intake
     from ilk.cli.tables import show_leaderboard
     from ilk.fitting import PROMPTS, Plan, fit

@@ -52,7 +52,8 @@ def command(
     detector written before goes on judging: ilk normal detector/ --score new/ --rows new.csv
     """
     from ilk.anomaly import load
-    from ilk.artefact import DETECTOR, claim, write_file
+    from ilk.artefact import DETECTOR, write_file
+    from ilk.claimed import claim
     from ilk.errors import InputError
     from ilk.methods.gaussian_anomaly import checked_rate
     from ilk.progress import told

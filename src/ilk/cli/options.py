@@ -53,7 +53,7 @@ def read_images(
     merge_spellings: bool,
     verify: bool,
 ) -> Images:
-    """Read `source`, say on standard error what was refused, and stop there if `strict`."""
+    """Read `source`; say what was refused and stop there if `strict`."""
     from ilk.images import empty_folders, read, shown
     from ilk.progress import told
 
@@ -67,7 +67,8 @@ def read_images(
         progress=told(),
     )
     if Path(source).is_dir() and (bare := empty_folders(Path(source))):
-        click.echo(f"· no file is in {', '.join(map(shown, bare[:5]))}: no class comes of it")
+        told_of = ", ".join(map(shown, bare[:5]))
+        click.echo(f"· no file is in {told_of}: no class comes of it", err=True)
     if strict and images.refused:
         show_intake(images)
         click.echo("ilk: stopped, because files were refused and --strict was given", err=True)

@@ -188,7 +188,7 @@ def _show(
 ) -> None:
     from ilk.cli.options import table
 
-    names = list(standings[0].scores)
+    names = sorted(standings[0].scores, key=lambda name: name != BY)
     head = ("encoder", "width", *names, *(["accuracy"] if accuracy else []))
     rows = []
     for s in standings:

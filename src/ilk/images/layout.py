@@ -69,24 +69,39 @@ def folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa: B008
 
 
 def empty_folders(root: Path) -> list[str]:
-    """Folders that look like a class, or a part's class, and hold no file; by path, sorted."""
+    """Folders that look like a class, or a part's class, and hold no file; by path, sorted.
+
+    None where a table of labels rules, or where a folder cannot be read.
+    """
+    if any((root / name).is_file() for name in METADATA):
+        return []
     found = []
-    for entry in sorted(root.iterdir()):
-        if (
-            not entry.is_dir()
-            or is_system(f"{entry.name}/a")
-            or entry.name.casefold() in UNLABELLED
-        ):
-            continue
-        if not listing(entry):
-            found.append(f"{entry.name}/")
-        elif entry.name.casefold() in SPLITS:
-            found += [
-                f"{entry.name}/{below.name}/"
-                for below in sorted(entry.iterdir())
-                if below.is_dir() and not listing(below)
-            ]
+    for top in _classes_in(root):
+        if _bare(top):
+            found.append(f"{top.name}/")
+        elif top.name.casefold() in SPLITS:
+            found += [f"{top.name}/{below.name}/" for below in _classes_in(top) if _bare(below)]
     return found
+
+
+def _classes_in(folder: Path) -> list[Path]:
+    """Folders directly in `folder` that may stand for a class or a part."""
+    try:
+        inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+    return [
+        path
+        for path in inside
+        if not is_system(f"{path.name}/a") and path.name.casefold() not in UNLABELLED
+    ]
+
+
+def _bare(folder: Path) -> bool:
+    """Whether all of it could be read and there is no file; stops at the first."""
+    unread: list[OSError] = []
+    some = any(files for _, _, files in os.walk(folder, onerror=unread.append))
+    return not some and not unread
 
 
 def is_system(path: str) -> bool:

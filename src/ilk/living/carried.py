@@ -80,6 +80,12 @@ class Beside:
         late = {d: Row("an image added last", name, digest=d) for d, name in self.last.items()}
         return late | told
 
+    def last_added(self, rows: Sequence[Row]) -> dict[str, str]:
+        """`last` for the model that learnt `rows` too, with what the intake does not know yet."""
+        told = {row.digest for row in self.intake.rows} if self.intake else set[str]()
+        late = {digest: name for digest, name in self.last.items() if digest not in told}
+        return late | {row.digest: str(row.label) for row in rows}
+
     def unchanged(self) -> None:
         """Raise ArtefactError where another command has written the model since."""
         if artefact.stamp(self.folder) != self.stamp:
@@ -107,6 +113,20 @@ class Beside:
         if self.intake is not None:
             grown = replace(self.intake, rows=(*self.intake.rows, *added))
             artefact.write_file(out / INTAKE, artefact.json_bytes(grown.to_json()))
+
+
+def fitted_on(folder: Path, last: Mapping[str, str]) -> set[str]:
+    """Digests of the images that a model learnt from, as far as its folder tells.
+
+    A held-out part is none of them: test, or val where there is no test.
+    """
+    try:
+        rows = Images.from_json(json.loads((folder / INTAKE).read_bytes())).used
+    except (OSError, ValueError, ArtefactError):
+        return set(last)
+    splits = {row.split for row in rows}
+    held = "test" if "test" in splits else "val"
+    return {row.digest for row in rows if row.label is not None and row.split != held} | set(last)
 
 
 def known_before(images: Images, before: dict[str, Row]) -> Images:

@@ -6,11 +6,12 @@ import csv
 import io
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ilk import artefact
 from ilk.artefact import write_file
+from ilk.claimed import claim
 from ilk.classifier import told
 from ilk.errors import OutputError
 from ilk.living.discover import SHEET, Discovery, Found
@@ -20,15 +21,16 @@ PAGE = "groups.html"
 COLUMNS = ("path", "group", "distance", "nearest", "probability", "unknown", "copy", "error")
 
 
-def claim(out: Path) -> Path:
+def free(out: Path) -> Path:
     """Make sure that groups can be written to `out`, before any work is done.
 
     Raises:
         OutputError: It cannot be written, or holds anything at all: groups may have been renamed.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise OutputError(f"{out} is not empty; name a new or an empty folder with --out")
-    return artefact.claim(out)
+    with suppress(OSError):  # what cannot be read cannot be written either, which claim says
+        if out.is_dir() and any(out.iterdir()):
+            raise OutputError(f"{out} is not empty; name a new or an empty folder with --out")
+    return claim(out)
 
 
 def write(discovery: Discovery, out: Path, known: str) -> None:

@@ -104,6 +104,8 @@ class LatentLabelShift(Facts):
             )
 
     def fit(self, data: Data) -> Mixture:
+        if not len(data):
+            raise InputError("LatentLabelShift needs rows and there are none; give a few a domain")
         domains, domain, rows = np.unique(data.domain, return_inverse=True, return_counts=True)
         if rows.min() < 2:
             raise InputError(

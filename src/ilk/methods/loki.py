@@ -16,8 +16,8 @@ distance on classes with rows that are hidden in turn, as large a share of them 
 truth. Hints that say nothing of the classes only cost accuracy; a permuted metric shows it. Not
 every class can be answered: `reachable` says which (the paper's locus of the Fréchet mean). In
 `ilk bench structure` angles never seen are named between those that were, at no cost elsewhere; a
-kind never seen is the mean of no probabilities in a tree of ancestors, and there Loki is its own
-likeliest class.
+kind never seen is the mean of no probabilities in a tree of ancestors, and there Loki answers as
+its own likeliest class does.
 """
 
 from __future__ import annotations

@@ -90,7 +90,9 @@ def episodes(
     if shots < 1 or queries < 1 or count < 0:
         raise InputError(f"{shots} shots and {queries} queries make no episode; ask for 1 or more")
     if len(able) and not 1 <= ways <= among:
-        raise InputError(f"{ways} ways among {among} classes make no episode; ask for fewer ways")
+        raise InputError(
+            f"{ways} ways among {among} classes make no episode; ask for 1 to {max(among, 1)} ways"
+        )
     if not among <= len(able) or not len(able):
         least = int(counts.argmin()) if data.k else 0
         shortest = f" (shortest: {data.classes[least]}, {counts[least]} rows)" if data.k else ""
