@@ -17,7 +17,17 @@ ROOMS = (  # from the ground up; a package stands for all in it
     {"encoders", "encode", "diffusion"},
     {"methods"},
     {"selection", "board", "trust", "evaluate", "estimator", "ranking"},
-    {"anomaly", "artefact", "claimed", "packed", "plan", "classifier", "judged", "rows"}
+    {
+        "anomaly",
+        "applicable",
+        "artefact",
+        "claimed",
+        "packed",
+        "plan",
+        "classifier",
+        "judged",
+        "rows",
+    }
     | {"explained", "findings", "finish", "fitting", "report", "work", "living"},
     {"bench", "demo", "doctor", "pages"},
     {"cli", "docs", "__main__"},

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk import evaluate, methods
+from ilk import evaluate
+from ilk.applicable import fact, readable, tried_methods
 from ilk.board import Leaderboard
 from ilk.classifier import Classifier
 from ilk.data import Data, Features
@@ -19,8 +20,7 @@ from ilk.encoders.device import check
 from ilk.errors import InputError, UnknownName
 from ilk.finish import finish
 from ilk.images import Images
-from ilk.methods.description_selection import DescriptionSelection
-from ilk.methods.diffusion_classifier import DiffusionClassifier
+from ilk.methods import parse
 from ilk.models import Method, describe
 from ilk.plan import PROMPTS, Parts, Plan, divide
 from ilk.progress import Progress, silent
@@ -60,7 +60,7 @@ def fit(
     """
     plan, held = plan or Plan(), store if store is not None else Store()
     for text in plan.methods:
-        methods.parse(text)
+        parse(text)
     check(plan.device)
     plan = _named(images, plan, held)
     named = divide(images, plan).classes
@@ -69,7 +69,7 @@ def fit(
         raise InputError(
             "descriptions can only be read by an encoder that reads text; add --encoder clip/NAME"
         )
-    _readable(plan, encoders)
+    readable(plan, encoders)
     images = images.refuse(fill(images, encoders, held, progress=progress))
     parts = divide(images, plan)
     if parts.classes != named:  # all files of a class were broken: nobody chooses it any more
@@ -77,8 +77,8 @@ def fit(
         encoders = asked_encoders(images, plan, among, lambda _line: None)
         images = images.refuse(fill(images, encoders, held, progress=progress))
     if not parts.unlabelled:
-        for method in map(methods.parse, plan.methods):
-            if _fact(method, "uses_unlabelled"):
+        for method in map(parse, plan.methods):
+            if fact(method, "uses_unlabelled"):
                 say(f"{describe(method)} learns from unlabelled images too, and there is none here")
     tables = {e.name: features_table(e, parts, plan, held) for e in encoders}
     tried = {e.name: tried_methods(e, plan, labels=bool(parts.train)) for e in encoders}
@@ -173,57 +173,6 @@ def _hints(encoder: EmbedsText, parts: Parts, plan: Plan) -> Features:
     mean = np.mean(each, axis=0)
     unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12)
     return np.asarray(unit, np.float32)
-
-
-def tried_methods(encoder: Embeds, plan: Plan, *, labels: bool) -> list[Method]:
-    """What is tried on `encoder`: the methods asked for, or the board's, as far as they apply."""
-    asked: list[Method]
-    if plan.methods:
-        asked = [methods.parse(text) for text in plan.methods]
-    else:
-        asked = [form() for form in methods.available().values() if form.board]
-        if plan.descriptions:
-            asked.append(DescriptionSelection())
-    for method in asked:
-        if why := _elsewhere(method):
-            raise InputError(f"{describe(method)} {why}")
-    if isinstance(encoder, ScoresClasses):
-        return [m for m in asked if _fact(m, "needs_scores")] or [DiffusionClassifier()]
-    reads_text = isinstance(encoder, EmbedsText)
-    fit_for = [m for m in asked if reads_text or not _fact(m, "needs_hints")]
-    fit_for = [m for m in fit_for if not _fact(m, "needs_scores")]
-    return [m for m in fit_for if labels or not _fact(m, "needs_labels")]
-
-
-def _elsewhere(method: Method) -> str:
-    """Why a folder with labels is no place for a method, and where it is at home; "" if it is."""
-    if method.reads != "features":  # type: ignore[attr-defined]
-        return "reads images and not features; it is there in Python"
-    for fact, why in (
-        ("detects", "says what is odd and names no class; try: ilk normal DIR --out detector"),
-        ("discovers", "answers with new groups too; try: ilk discover NEW --known MODEL"),
-        ("unnamed", "finds classes that no label names; it is there in Python"),
-        ("uses_domains", "learns from several domains and a folder is one; it is there in Python"),
-    ):
-        if _fact(method, fact):
-            return why
-    return ""
-
-
-def _readable(plan: Plan, encoders: list[Embeds]) -> None:
-    """Raise InputError where every method asked for wants text and no encoder reads any."""
-    asked = [methods.parse(text) for text in plan.methods]
-    if any(isinstance(encoder, EmbedsText | ScoresClasses) for encoder in encoders):
-        return
-    if asked and all(_fact(method, "needs_hints") for method in asked):
-        raise InputError(
-            f"{describe(asked[0])} compares images with text, and none of the encoders reads text; "
-            "add --encoder clip/ORG/NAME"
-        )
-
-
-def _fact(method: Method, name: str) -> bool:
-    return bool(getattr(method, name))
 
 
 def _unmeasured(tried: dict[str, list[Method]], images: int) -> Leaderboard:

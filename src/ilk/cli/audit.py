@@ -112,6 +112,7 @@ def _judged(images: Images, plan: Plan, store: Store) -> Seen:
         NoLabels, InputError: There is nothing to compare a label with.
     """
     from ilk import evaluate, fitting
+    from ilk.applicable import tried_methods
     from ilk.encode import fill
     from ilk.encoders import ScoresClasses
     from ilk.encoders.among import Among
@@ -132,7 +133,7 @@ def _judged(images: Images, plan: Plan, store: Store) -> Seen:
     _auditable(images)
     parts = divide(images, plan)
     tables = {e.name: fitting.features_table(e, parts, plan, store) for e in encoders}
-    tried = {e.name: fitting.tried_methods(e, plan, labels=True) for e in encoders}
+    tried = {e.name: tried_methods(e, plan, labels=True) for e in encoders}
     board = evaluate.leaderboard(tables, tried, folds=plan.folds, seed=plan.seed, progress=told())
     if board.probabilities is None:
         raise InputError(
