@@ -179,7 +179,7 @@ def plot(name: str, curve: dict[str, Any]) -> dict[str, Any]:
         "kind": "lines",
         "title": f"Loki, {name}: what temperature does",
         "x": "log2 of the temperature",
-        "y": "mean squared distance, accuracy on unseen classes",
+        "y": "distance, accuracy on unseen",
         "series": {
             key: [[float(np.log2(row["temperature"])), row[key]] for row in rows]
             for key in ("mean squared distance", "accuracy on unseen")
