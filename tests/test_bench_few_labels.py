@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ilk.bench import _few_sets, few_labels
+from ilk.bench import _few_names, _few_sets, few_labels
 from ilk.bench._few_sets import World, halves, thinned
 from ilk.data import Data
 from ilk.errors import Unavailable
@@ -73,3 +73,19 @@ def test_nothing_is_chosen_on_the_classes_that_are_tested(monkeypatch):
     chosen = few_labels.choose(base, world, 0, small=True)
     assert set(seen) <= set(base.classes)
     assert chosen[few_labels.GRID].balance[0] in few_labels.BALANCES
+
+
+def test_what_is_told_how_many_classes_turn_up_does_best_where_few_do():
+    """Rows near the places of their names, of which a third could be another's."""
+    rng = np.random.default_rng(0)
+    names = np.linalg.qr(rng.standard_normal((12, 10)))[0].T
+    y = np.repeat(np.arange(10), 60)
+    x = names[y] + 0.42 * rng.standard_normal((600, 12))
+    data = Data(x.astype(np.float32), y, tuple("abcdefghij"), hints=names.astype(np.float32))
+    found = _few_names.answered(data, 2, rng)
+    assert set(found) == {"names alone", "ZeroShotEM", *(_few_names.SOFT, _few_names.HARD)} | {
+        _few_names.TOLD
+    }
+    assert found[_few_names.TOLD] > found["names alone"] + 0.05
+    assert found[_few_names.TOLD] > found[_few_names.SOFT] + 0.03
+    assert all(0.3 < right <= 1 for right in found.values())
