@@ -19,7 +19,9 @@ fixed at 1, maximum likelihood, for the paper's K / K_eff must be told how many 
 Each class has a flat row's worth of z, so that a single row does not send alpha to infinity; and a
 guard answers without the unlabelled rows where they look harmful. Without such rows the answer is
 the nearest anchor. Anchors that are means of a few rows make a poorer simplex than text does: from
-them, without text, it seldom beats the nearest class mean (`ilk bench few_labels`).
+them, without text, it seldom beats the nearest class mean (`ilk bench few_labels`). With text and
+the paper's K / K_eff told, errors halve where names serve well and two of ten classes turn up;
+untold, it gains little there, and on images of another kind a wrong start is followed faithfully.
 """
 
 from __future__ import annotations
