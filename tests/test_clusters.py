@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
 from ilk.maths.clusters import grouped, matched, numbered, seeds, sharp, silhouette, squares
+from ilk.maths.sharpness import sharpness
 
 
 def blobs(sizes, apart=12.0, dim=3, seed=0):
@@ -136,3 +137,17 @@ def test_sharpness_of_single_rows_is_that_of_the_spread():
     y = np.append([0, 1], np.full(30, -1))
     found = grouped(x, y, 1)
     assert sharp(x, y, found) == pytest.approx(x.size / found.spread)
+
+
+def test_where_means_are_of_labelled_rows_one_is_left_out_of_these_alone():
+    x, truth = blobs([30, 30, 30], apart=3.0)
+    y = np.where((truth < 2) & (np.arange(90) % 2 == 0), truth, -1)
+    found = grouped(x, y, 1, fixed=True)
+    rows = np.flatnonzero(y >= 0)
+    scores = -0.5 * squares(x[rows], found.centres[:2].astype(float))
+    for at, i in enumerate(rows):
+        own = x[(y == y[i]) & (np.arange(90) != i)].mean(0, dtype=float)
+        scores[at, y[i]] = -0.5 * np.sum((x[i] - own) ** 2)
+    want = sharpness(scores, y[rows])
+    assert sharp(x, y, found, fixed=True) == pytest.approx(want, rel=1e-3)
+    assert sharp(x, y, found) != pytest.approx(want, rel=1e-3)

@@ -154,3 +154,12 @@ def test_less_than_nothing_is_refused():
     for wrong in ({"new": -1}, {"start": -1}, {"axes": 0}):
         with pytest.raises(ValueError, match="less than nothing"):
             GaussianMixtureDiscovery(**wrong)
+
+
+@pytest.mark.parametrize("unit", [0.01, 1.0, 100.0])
+def test_with_one_labelled_row_the_unit_of_the_features_is_no_matter(unit):
+    data, truth = world(new=3, known=1)
+    y = np.where(np.arange(len(data)) == 0, 0, -1)
+    one = replace(data, x=unit * data.x, y=y)
+    answer = GaussianMixtureDiscovery().fit(one).logits(one.x).argmax(1)
+    assert matched(truth, answer, 1).every > 0.9

@@ -118,3 +118,27 @@ def test_what_cannot_be_told_apart_is_refused():
         LatentLabelShift(bins=2).fit(blind(world()))
     with pytest.raises(InputError, match="do not fill"):
         LatentLabelShift(bins=50).fit(blind(world(n=20)))
+
+
+def test_domains_keep_the_names_that_the_data_give_them():
+    data = world()
+    named_so = replace(data, domain=10 * data.domain + 7)
+    one, other = (LatentLabelShift().fit(blind(d)) for d in (data, named_so))
+    np.testing.assert_array_equal(other.domains, [7, 17, 27, 37])
+    some = np.flatnonzero(data.domain > 1)[::7]
+    got = other.probabilities(data.x[some], named_so.domain[some])
+    np.testing.assert_array_equal(got, one.probabilities(data.x[some], data.domain[some]))
+    with pytest.raises(InputError, match="domain 3 is none of those learnt from"):
+        other.probabilities(data.x[:2], np.array([3, 7]))
+
+
+def test_a_domain_of_one_row_and_no_rows_are_refused():
+    data = world()
+    domain = data.domain.copy()
+    domain[5] = 9
+    with pytest.raises(InputError, match="domain 9 has one row"):
+        LatentLabelShift().fit(blind(replace(data, domain=domain)))
+    with pytest.raises(InputError, match="there are none"):
+        LatentLabelShift().fit(data.rows([]))
+    with pytest.raises(ValueError, match="restarts 0"):
+        LatentLabelShift(restarts=0)

@@ -128,3 +128,15 @@ def test_a_class_without_rows_has_no_mean():
 def test_fields_out_of_range_are_refused_by_name(fields):
     with pytest.raises(ValueError, match=f"{next(iter(fields))} "):
         RCAL(**fields)
+
+
+def test_copies_do_not_make_the_other_rows_odd():
+    """30 equal rows, 40 around them and 6 far away: the far ones go, and no other."""
+    rng = np.random.default_rng(0)
+    near = 0.3 * rng.standard_normal((40, 3))
+    far = 6 + 0.1 * rng.standard_normal((6, 3))
+    kept = _kept(np.concatenate([np.zeros((30, 3)), near, far]), 6 / 76)
+    assert len(kept) == 70
+    assert np.abs(kept).max() < 3
+    same = np.ones((5, 3))
+    np.testing.assert_array_equal(_kept(same, 0.4), same)

@@ -112,3 +112,8 @@ def test_what_cannot_be_learnt_from_is_refused_in_words():
 def test_hyperparameters_out_of_range_are_refused(balance, temper, match):
     with pytest.raises(ValueError, match=match):
         UNEM(balance, temper)
+
+
+def test_layers_with_large_weights_can_be_started_from():
+    found = learned(tasks(3), UNEM((100.0,) * 2, (100.0,) * 2, guard=False), epochs=1)
+    assert np.isfinite([*found.balance, *found.temper]).all()

@@ -289,3 +289,24 @@ def test_groups_are_those_of_their_own_directions_at_last():
     target = unit_rows(features[told < 0] - features[told < 0].mean(0))
     centres = unit_rows(np.stack([target[group == c].mean(0) for c in range(3)]))
     np.testing.assert_array_equal((target @ centres.T).argmax(1), group)
+
+
+def test_a_target_of_one_class_is_not_unlearnt(monkeypatch):
+    monkeypatch.setattr(waveblock, "LEAST", 60)
+    data, y = images(200, 0)
+    ones = np.flatnonzero(y == 1)[:25]
+    told = data.y.copy()
+    told[ones] = -1
+    bare = replace(data, y=told)
+    right = [
+        np.mean(WaveBlock(rounds=r).fit(bare).logits(data.x[ones]).argmax(1) == 1) for r in (0, 2)
+    ]
+    assert right[1] >= right[0] > 0.6
+
+
+def test_a_batch_with_nothing_to_learn_from_has_a_gradient_of_zero():
+    torch.manual_seed(0)
+    made = Pair(lambda: Waved(1, 3))
+    batch = Batch(torch.randn(4, 1, 16, 16), torch.full((4,), -1))
+    mutual(0.0)(made, batch, generator()).backward()
+    assert all(not p.grad.any() for p in made.nets.parameters())

@@ -106,3 +106,13 @@ def test_rows_of_known_classes_alone_align_nothing_and_no_row_changes_nothing():
         quick().update(first, Data(data.x, data.y, (*NAMES, "f")))
     with pytest.raises(ValueError, match="exemplars -1"):
         WeightAligning(exemplars=-1)
+
+
+def test_known_classes_that_come_again_are_learnt_from_their_labels():
+    """All labels exchanged: what was right before is wrong now, and nothing else tells it so."""
+    data = draw()
+    turned = replace(data, y=(data.y + 1) % 5)
+    method = quick(exemplars=0, steps=200)
+    model = method.update(method.fit(data), turned)
+    before, after = (np.mean(model.logits(data.x).argmax(1) == d.y) for d in (data, turned))
+    assert after > 0.8 > 0.2 > before
