@@ -104,3 +104,25 @@ def test_hints_that_say_nothing_are_refused():
         Loki(temperature=-1.0)
     with pytest.raises(ValueError, match="folds is 1"):
         Loki(folds=1)
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.5])
+def test_the_temperature_is_chosen_for_classes_that_were_never_seen(spread):
+    """Twelve classes on a line, three of them hidden: honest probabilities are far too sharp."""
+
+    def twelve(seed):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 12, 900)
+        x = y[:, None] + spread * rng.standard_normal((900, 3))
+        names = tuple(str(c) for c in range(12))
+        return Data(x.astype(np.float32), y, names, hints=np.arange(12.0)[:, None])
+
+    train, test = without(twelve(0), 2, 5, 8), twelve(1)
+    squares = squared_distances(test)
+
+    def distance(temperature):
+        told = Loki(temperature=temperature).fit(train).logits(test.x).argmax(1)
+        return squares[test.y, told].mean()
+
+    assert distance(None) < 0.6 * distance(1.0)
+    assert distance(None) < 1.1 * min(distance(2.0), distance(4.0), distance(8.0))
