@@ -96,7 +96,7 @@ def _images(
     store: Store,
 ) -> tuple[Images, tuple[str, ...]]:
     """What is to be added, looked at, and the names that it was given."""
-    from ilk.cli.options import read_images
+    from ilk.cli.options import Intake
     from ilk.errors import InputError
     from ilk.images import read, shown
 
@@ -113,14 +113,7 @@ def _images(
             "sub-folder for each"
         )
     if source:
-        images = read_images(
-            source,
-            strict=False,
-            store=store,
-            columns=(None, None),
-            merge_spellings=merge,
-            verify=False,
-        )
+        images = Intake(merge_spellings=merge).read(source, store)
         return images, images.classes
     found = [(file, name) for name, place in named for file in _files(name, place, classes)]
     images = read(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ilk.cli.audit_tables import Seen, show_effect, show_labels, write
-from ilk.cli.options import intake_options, network_options, read_images, show_intake
+from ilk.cli.options import Intake, intake_options, network_options, show_intake
 
 if TYPE_CHECKING:
     from ilk.images import Images
@@ -57,10 +57,7 @@ def command(
     by: str,
     folds: int,
     seed: int,
-    strict: bool,
-    path_column: str | None,
-    label_column: str | None,
-    merge_spellings: bool,
+    intake: Intake,
     device: str,
     runtime: str,
 ) -> None:
@@ -84,14 +81,7 @@ def command(
     plan = Plan(encoders, methods=methods or ("GDA",), folds=folds, seed=seed)
     plan = replace(plan, device=device, runtime=runtime)
     store = Store()
-    images = read_images(
-        source,
-        strict=strict,
-        store=store,
-        columns=(path_column, label_column),
-        merge_spellings=merge_spellings,
-        verify=False,
-    )
+    images = intake.read(source, store)
     seen = _judged(images, plan, store)
     if seen.images.refused:
         show_intake(seen.images)

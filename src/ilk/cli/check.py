@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ilk.cli.options import intake_options
+from ilk.cli.options import Intake, intake_options
 
 
 @click.command()
@@ -17,10 +17,7 @@ from ilk.cli.options import intake_options
 @click.option("--out", help="Write the whole intake report to this JSON file.")
 def command(
     source: str,
-    strict: bool,
-    path_column: str | None,
-    label_column: str | None,
-    merge_spellings: bool,
+    intake: Intake,
     out: str | None,
 ) -> None:
     """Look at SOURCE: a folder of class folders, a table, or a list of paths.
@@ -28,20 +25,13 @@ def command(
     Exit code 0 when every file can be used, 1 when some were refused.
     """
     from ilk.artefact import json_bytes, write_file
-    from ilk.cli.options import read_images, show_intake, table
+    from ilk.cli.options import show_intake, table
     from ilk.errors import InputError
     from ilk.store import Store
 
     if out and all(map(os.path.exists, (out, source))) and os.path.samefile(out, source):
         raise InputError(f"{out} is what is to be looked at; name another file with --out")
-    images = read_images(
-        source,
-        strict=strict,
-        store=Store(),
-        columns=(path_column, label_column),
-        merge_spellings=merge_spellings,
-        verify=True,
-    )
+    images = intake.read(source, Store(), verify=True)
     show_intake(images)
     splits, labels = sorted({row.split for row in images.used}), {row.label for row in images.used}
     counts = Counter((row.label, row.split) for row in images.used)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ilk.cli.options import intake_options, network_options
+from ilk.cli.options import Intake, intake_options, network_options
 
 
 @click.command()
@@ -23,17 +23,14 @@ def command(
     source: str,
     out: str | None,
     split: str | None,
-    strict: bool,
-    path_column: str | None,
-    label_column: str | None,
-    merge_spellings: bool,
+    intake: Intake,
     device: str,
     runtime: str,
 ) -> None:
     """Score the model folder MODEL on the labelled images of SOURCE."""
     from ilk.artefact import json_bytes, write_file
     from ilk.classifier import load
-    from ilk.cli.options import read_images, show_intake
+    from ilk.cli.options import show_intake
     from ilk.cli.tables import show_evaluation
     from ilk.errors import InputError
     from ilk.judged import judge
@@ -43,14 +40,7 @@ def command(
 
     classifier = load(model, device=device, runtime=runtime)
     store = Store()
-    images = read_images(
-        source,
-        strict=strict,
-        store=store,
-        columns=(path_column, label_column),
-        merge_spellings=merge_spellings,
-        verify=False,
-    )
+    images = intake.read(source, store)
     splits = {row.split for row in images.used}
     chosen = split or ("test" if "test" in splits else None)
     if chosen:

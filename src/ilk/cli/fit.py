@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ilk.cli.options import intake_options, network_options
+from ilk.cli.options import Intake, intake_options, network_options
 
 
 @click.command()
@@ -71,10 +71,7 @@ def command(
     prompts: tuple[str, ...],
     descriptions: str | None,
     precision: str,
-    strict: bool,
-    path_column: str | None,
-    label_column: str | None,
-    merge_spellings: bool,
+    intake: Intake,
     device: str,
     runtime: str,
 ) -> None:
@@ -85,7 +82,7 @@ def command(
     """
     from ilk.artefact import stamp
     from ilk.claimed import claim
-    from ilk.cli.options import read_images, sentences, show_intake
+    from ilk.cli.options import sentences, show_intake
     from ilk.cli.tables import show_leaderboard
     from ilk.fitting import PROMPTS, Plan, fit
     from ilk.progress import told
@@ -111,14 +108,7 @@ def command(
     if stamp(home):
         click.echo(f"· {home} holds a classifier, which this one replaces once it is there")
     store = Store()
-    images = read_images(
-        source,
-        strict=strict,
-        store=store,
-        columns=(path_column, label_column),
-        merge_spellings=merge_spellings,
-        verify=False,
-    )
+    images = intake.read(source, store)
     classifier = fit(images, plan, store=store, progress=told(), say=lambda line: click.echo(line))
     assert classifier.evidence is not None, "fit gives its evidence"
     typed = shlex.join(("ilk", *(click.get_current_context().obj or ())))

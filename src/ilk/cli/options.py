@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -17,16 +19,60 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True)
+class Intake:
+    """How a folder or table is to be read, as it was typed.
+
+    Attributes:
+        strict: Stop if any file is refused.
+        path_column, label_column: Of a table; None where its usual names will do.
+        merge_spellings: Take names that differ only in spelling for one class.
+    """
+
+    strict: bool = False
+    path_column: str | None = None
+    label_column: str | None = None
+    merge_spellings: bool = False
+
+    def read(self, source: str, store: Store, *, verify: bool = False) -> Images:
+        """The images of `source`; says what was refused and stops there if `strict`."""
+        from ilk.images import empty_folders, read, shown
+        from ilk.progress import told
+
+        images = read(
+            source,
+            path_column=self.path_column,
+            label_column=self.label_column,
+            merge_spellings=self.merge_spellings,
+            verify=verify or self.strict,
+            store=store,
+            progress=told(),
+        )
+        if Path(source).is_dir() and (bare := empty_folders(Path(source))):
+            told_of = ", ".join(map(shown, bare[:5]))
+            click.echo(f"· no file is in {told_of}: no class comes of it", err=True)
+        if self.strict and images.refused:
+            show_intake(images)
+            _stopped()
+        return images
+
+
 def intake_options(f: F) -> F:
-    """How a folder or table is to be read."""
+    """The options of an `Intake`, handed to the command as `intake`."""
+
+    @wraps(f)
+    def command(*args: Any, **given: Any) -> Any:
+        intake = Intake(**{field.name: given.pop(field.name) for field in fields(Intake)})
+        return f(*args, intake=intake, **given)
+
     for option in (
         click.option("--merge-spellings", is_flag=True, help="Take Cat and cat for one class."),
         click.option("--label-column", help="Column of a table that holds the class name."),
         click.option("--path-column", help="Column of a table that holds the image's path."),
         click.option("--strict", is_flag=True, help="Stop if any file is refused."),
     ):
-        f = option(f)
-    return f
+        command = option(command)
+    return cast(F, command)
 
 
 def network_options(f: F) -> F:
@@ -44,36 +90,9 @@ def network_options(f: F) -> F:
     return f
 
 
-def read_images(
-    source: str,
-    *,
-    strict: bool,
-    store: Store,
-    columns: tuple[str | None, str | None],
-    merge_spellings: bool,
-    verify: bool,
-) -> Images:
-    """Read `source`; say what was refused and stop there if `strict`."""
-    from ilk.images import empty_folders, read, shown
-    from ilk.progress import told
-
-    images = read(
-        source,
-        path_column=columns[0],
-        label_column=columns[1],
-        merge_spellings=merge_spellings,
-        verify=verify or strict,
-        store=store,
-        progress=told(),
-    )
-    if Path(source).is_dir() and (bare := empty_folders(Path(source))):
-        told_of = ", ".join(map(shown, bare[:5]))
-        click.echo(f"· no file is in {told_of}: no class comes of it", err=True)
-    if strict and images.refused:
-        show_intake(images)
-        click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
-        raise click.exceptions.Exit(1)
-    return images
+def _stopped() -> NoReturn:
+    click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
+    raise click.exceptions.Exit(1)
 
 
 def encoded(images: Images, encoder: Embeds, store: Store, *, strict: bool) -> Images:
@@ -85,8 +104,7 @@ def encoded(images: Images, encoder: Embeds, store: Store, *, strict: bool) -> I
     if images.refused:
         show_intake(images)
     if images.refused and strict:
-        click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
-        raise click.exceptions.Exit(1)
+        _stopped()
     return images
 
 

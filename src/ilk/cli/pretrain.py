@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ilk.cli.options import intake_options
+from ilk.cli.options import Intake, intake_options
 
 
 @click.command()
@@ -80,10 +80,7 @@ def command(
     device: str,
     precision: str,
     compiled: bool,
-    strict: bool,
-    path_column: str | None,
-    label_column: str | None,
-    merge_spellings: bool,
+    intake: Intake,
 ) -> None:
     """Learn to denoise the images in SOURCE, told their class where they have one.
 
@@ -91,7 +88,7 @@ def command(
     goes on after any interruption, to the same result. Several GPUs or machines:
     torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
     """
-    from ilk.cli.options import read_images, show_intake
+    from ilk.cli.options import show_intake
     from ilk.diffusion.crossed import Material, school
     from ilk.diffusion.pixels import grain, load
     from ilk.diffusion.plans import options, passes
@@ -104,15 +101,7 @@ def command(
     from ilk.training.loop import Machine, Recipe
 
     store = Store()
-    columns = (path_column, label_column)
-    images = read_images(
-        source,
-        strict=strict,
-        store=store,
-        columns=columns,
-        merge_spellings=merge_spellings,
-        verify=False,
-    ).part("train")
+    images = intake.read(source, store).part("train")
     pixels = grain(images, size)
     images = images.refuse(fill(images, [pixels], store, progress=told()))
     classes = () if unlabelled else images.classes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import intake_options, network_options
+from ilk.cli.options import Intake, intake_options, network_options
 
 if TYPE_CHECKING:
     from ilk.data import Data
@@ -42,10 +42,7 @@ def command(
     seed: int,
     check: bool,
     out: str | None,
-    strict: bool,
-    path_column: str | None,
-    label_column: str | None,
-    merge_spellings: bool,
+    intake: Intake,
     device: str,
     runtime: str,
 ) -> None:
@@ -57,20 +54,13 @@ def command(
     says how each agrees with the best head's accuracy. Default: the encoders of `ilk fit`.
     """
     from ilk.artefact import json_bytes, write_file
-    from ilk.cli.options import read_images, show_intake
+    from ilk.cli.options import show_intake
     from ilk.encode import fill
     from ilk.progress import told
     from ilk.store import Store
 
     store = Store()
-    images = read_images(
-        source,
-        strict=strict,
-        store=store,
-        columns=(path_column, label_column),
-        merge_spellings=merge_spellings,
-        verify=False,
-    )
+    images = intake.read(source, store)
     drawn = _drawn(images, rows, seed)  # refuses what cannot be ranked, before any work
     encoders = _encoders([*listed.split(","), *named], images, device, runtime)
     drawn = drawn.refuse(fill(drawn, encoders, store, progress=told()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import intake_options
+from ilk.cli.options import Intake, intake_options
 
 LEVELS = 24  # tried for the one noise
 
@@ -36,10 +36,7 @@ def command(
     seed: int,
     device: str,
     precision: str,
-    strict: bool,
-    path_column: str | None,
-    label_column: str | None,
-    merge_spellings: bool,
+    intake: Intake,
 ) -> None:
     """Learn from labelled images in SOURCE which noise levels and layers of MODEL tell most.
 
@@ -48,7 +45,6 @@ def command(
     here for other images, or with --noise, which makes `--classifier
     diffusion:MODEL@strategy=noise` a classifier of one network call a class.
     """
-    from ilk.cli.options import read_images
     from ilk.diffusion import saved, seen, trial
     from ilk.diffusion.crossed import Material, settle
     from ilk.diffusion.pixels import grain, load
@@ -61,14 +57,7 @@ def command(
     home, build, store = Path(model), saved.read(Path(model)), Store()
     if not build.classes:
         raise InputError(f"{model} was pretrained without labels, so there is nothing to tune")
-    images = read_images(
-        source,
-        strict=strict,
-        store=store,
-        columns=(path_column, label_column),
-        merge_spellings=merge_spellings,
-        verify=False,
-    ).part("train")
+    images = intake.read(source, store).part("train")
     channels, side, _ = build.shape
     data, kept, _ = load(images, build.classes, grain(images, side, channels), store, told())
     digests = [row.digest for row in kept.used]
