@@ -29,7 +29,7 @@ from ilk.data import Data, Features
 from ilk.metrics import softmax
 from ilk.models import Facts, Perceptron, learnable
 from ilk.training.arriving import Arrival, arrival, checked, over_new, taught
-from ilk.training.continual import same_classes
+from ilk.training.continual import to_learn
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +77,9 @@ class ElasticWeights(Facts):
         Raises:
             ValueError: The two do not have the same number of classes.
         """
-        same_classes(len(model.bias), data)
-        known = data.labelled()
-        if not len(known):
+        rows = to_learn(len(model.bias), data, self)
+        if rows is None:
             return model
-        rows = learnable(known, self)
         grown = arrival(rows, model, self.hidden, self.seed)
         head = taught(grown, _held(grown, model, self.strength), self.steps, self.seed)
         before = (

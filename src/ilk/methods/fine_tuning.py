@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ilk.data import Data
 from ilk.models import Facts, Perceptron, learnable
 from ilk.training.arriving import arrival, checked, taught
-from ilk.training.continual import same_classes
+from ilk.training.continual import to_learn
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,8 @@ class FineTuning(Facts):
         Raises:
             ValueError: The two do not have the same number of classes.
         """
-        same_classes(len(model.bias), data)
-        known = data.labelled()
-        return self._learnt(learnable(known, self), model) if len(known) else model
+        rows = to_learn(len(model.bias), data, self)
+        return self._learnt(rows, model) if rows else model
 
     def _learnt(self, rows: Data, before: Perceptron | None) -> Perceptron:
         from ilk.training.heads import cross_entropy

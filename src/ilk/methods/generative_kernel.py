@@ -33,7 +33,7 @@ from ilk.maths.axes import principal
 from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Perceptron, affine, learnable
 from ilk.training.arriving import arrival, taught
-from ilk.training.continual import same_classes
+from ilk.training.continual import to_learn
 
 Matrix = NDArray[np.float64]
 PATH = np.logspace(-4, 2, 13)  # of the penalty over the mean sum of squares of an axis
@@ -117,11 +117,8 @@ class GenerativeKernel(Facts):
         Raises:
             ValueError: The two do not have the same number of classes.
         """
-        same_classes(len(model.bias), data)
-        known = data.labelled()
-        if not len(known):
-            return model
-        return self._learnt(learnable(known, self), model.memory.copy(), model.counts)
+        rows = to_learn(len(model.bias), data, self)
+        return self._learnt(rows, model.memory.copy(), model.counts) if rows else model
 
     def _learnt(self, rows: Data, memory: Features, counts: Labels) -> Generated:
         fresh = rows.counts()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ilk.data import Data
 from ilk.models import Facts, Perceptron, learnable
 from ilk.training.arriving import arrival, checked, distilling, over_new, taught
-from ilk.training.continual import same_classes
+from ilk.training.continual import to_learn
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,10 @@ class LearningWithoutForgetting(Facts):
         Raises:
             ValueError: The two do not have the same number of classes.
         """
-        same_classes(len(model.bias), data)
-        known = data.labelled()
-        if not len(known):
+        rows = to_learn(len(model.bias), data, self)
+        if rows is None:
             return model
-        grown = arrival(learnable(known, self), model, self.hidden, self.seed)
+        grown = arrival(rows, model, self.hidden, self.seed)
         loss = over_new(grown)
         objective = distilling(grown, lambda new, old: new + self.strength * old, loss)
         return taught(grown, objective, self.steps, self.seed)

@@ -25,7 +25,7 @@ from ilk.maths.gaussian import class_means
 from ilk.maths.sharpness import sharpness
 from ilk.models import Facts, Perceptron, affine, learnable, unit_rows
 from ilk.training.arriving import arrival, checked, distilling, over_all, taught
-from ilk.training.continual import Remembering, recalled, remembered, remembering, same_classes
+from ilk.training.continual import Remembering, recalled, remembered, remembering, to_learn
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +81,8 @@ class Replay(Facts):
         Raises:
             ValueError: The two do not have the same number of classes.
         """
-        same_classes(len(model.bias), data)
-        known = data.labelled()
-        return self._learnt(learnable(known, self), model) if len(known) else model
+        rows = to_learn(len(model.bias), data, self)
+        return self._learnt(rows, model) if rows else model
 
     def _learnt(self, rows: Data, before: Remembering | None) -> Remembering:
         from ilk.training.heads import cross_entropy

@@ -29,7 +29,7 @@ from ilk.maths.gaussian import class_means
 from ilk.maths.sharpness import sharpness
 from ilk.metrics import softmax
 from ilk.models import Facts, learnable, unit_rows
-from ilk.training.continual import same_classes
+from ilk.training.continual import to_learn
 
 Matrix = NDArray[np.float64]
 ALPHAS, TAUS = tuple(np.arange(10) / 10), (1.0, 4.0, 16.0, 64.0)
@@ -126,9 +126,8 @@ class Teen(Facts):
         Raises:
             ValueError: The two do not have the same number of classes.
         """
-        same_classes(len(model.counts), data)
-        known = data.labelled()
-        if not len(known):
+        known = to_learn(len(model.counts), data, self)
+        if known is None:
             return model
         fresh = known.counts()
         means = class_means(known.x.astype(np.float64) - model.centre, known.y, fresh)

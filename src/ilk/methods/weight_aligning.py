@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ilk.data import Data, Features
 from ilk.models import Facts, Perceptron, learnable
 from ilk.training.arriving import Arrival, arrival, checked, distilling, over_all, taught
-from ilk.training.continual import Remembering, recalled, remembered, remembering, same_classes
+from ilk.training.continual import Remembering, recalled, remembered, remembering, to_learn
 
 if TYPE_CHECKING:
     import torch
@@ -69,11 +69,9 @@ class WeightAligning(Facts):
         Raises:
             ValueError: The two do not have the same number of classes.
         """
-        same_classes(len(model.bias), data)
-        known = data.labelled()
-        if not len(known):
+        rows = to_learn(len(model.bias), data, self)
+        if rows is None:
             return model
-        rows = learnable(known, self)
         grown = arrival(recalled(rows, model), model, self.hidden, self.seed)
         share = float(np.mean(grown.old)) if not grown.old.all() else 0.5  # labels count too
         blend = distilling(grown, lambda new, old: (1 - share) * new + share * old, over_all)

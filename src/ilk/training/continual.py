@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ilk.data import Data, Features, Labels
 from ilk.errors import InputError
-from ilk.models import Method, Model, Perceptron, unit_rows
+from ilk.models import Method, Model, Perceptron, learnable, unit_rows
 from ilk.protocols.step import Step
 
 
@@ -98,10 +98,15 @@ def charged(model: Any) -> int:
     return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
 
-def same_classes(known: int, data: Data) -> None:
-    """Raise ValueError where `data` has not the number of classes that a model knows of."""
+def to_learn(known: int, data: Data, who: object) -> Data | None:
+    """The labelled rows that a model of `known` classes goes on from; None where there is none.
+
+    Raises:
+        ValueError: `data` has another number of classes.
+    """
     if data.k != known:
         raise ValueError(f"the model knows {known} classes, the data {data.k}")
+    return learnable(data, who) if (data.y >= 0).any() else None
 
 
 def herded(u: NDArray[Any], n: int) -> Labels:
