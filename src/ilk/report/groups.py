@@ -5,14 +5,11 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
 from ilk.report.pictures import Picture, picture
-from ilk.report.words import brief, count, percent, plain, spoken, wrapped
+from ilk.report.templates import filled
+from ilk.report.words import brief, count, percent
 
 if TYPE_CHECKING:
     from ilk.living.discover import Discovery, Found
@@ -36,13 +33,6 @@ class Group:
 
 def page(discovery: Discovery, known: str, out: str) -> str:
     """The page as text that UTF-8 can hold; `known` and `out` are the folders for its commands."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(spoken=spoken, wrapped=wrapped)
-    environment.globals.update(count=count)
-    room = files("ilk.report")
-    template = environment.from_string(room.joinpath("groups.html").read_text("utf-8"))
     grouped = sum(f.group > 0 for f in discovery.found)
     images = count(len(discovery.images.used), "image")
     title = f"{count(discovery.groups, 'new kind')} suggested" if grouped else "Nothing new"
@@ -52,11 +42,11 @@ def page(discovery: Discovery, known: str, out: str) -> str:
         if grouped
         else f"No group among {images} is unlike what the classifier knows."
     )
-    return template.render(
-        style=Markup(room.joinpath("style.css").read_text("utf-8")),
+    return filled(
+        "groups.html",
         title=title,
         lede=lede,
-        notes=[plain(note) for note in discovery.notes],
+        notes=discovery.notes,
         groups=[_group(discovery, n, known, out) for n in range(1, discovery.groups + 1)],
     )
 
@@ -69,9 +59,7 @@ def _group(discovery: Discovery, number: int, known: str, out: str) -> Group:
     ]
     name = f"group-{number}"
     told = shlex.join(["ilk", "add", known, "--class", "NAME", f"{out.rstrip('/')}/{name}"])
-    return Group(
-        name, len(members), _told(members), pictures, len(members) - len(shown), plain(told)
-    )
+    return Group(name, len(members), _told(members), pictures, len(members) - len(shown), told)
 
 
 def _says(f: Found) -> tuple[str, ...]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ilk.errors import OutputError
@@ -20,18 +18,14 @@ from ilk.report.evidence import Evidence, Suspect
 from ilk.report.figures import BINS, Figures
 from ilk.report.pictures import Picture, drawn, picture
 from ilk.report.story import headline, story
+from ilk.report.templates import filled
 from ilk.report.words import (
-    bare,
     between,
     brief,
     count,
     level,
     name_of,
     percent,
-    plain,
-    spoken,
-    with_range,
-    wrapped,
 )
 
 PICTURES = 24  # of each kind
@@ -59,10 +53,9 @@ class Tile:
 def render(evidence: Evidence) -> str:
     """The page as text that UTF-8 can hold, under 5 MB whatever the number of images."""
     judged = Figures(evidence)
-    template = _environment().from_string(_part("page.html"))
-    return template.render(
+    return filled(
+        "page.html",
         e=evidence,
-        style=Markup(_part("style.css")),
         title=headline(evidence, judged),
         notes=[note for note in dict.fromkeys(evidence.notes) if note != evidence.folds_note],
         tiles=_tiles(evidence, judged),
@@ -100,29 +93,6 @@ def write(evidence: Evidence, path: str | os.PathLike[str]) -> Path:
             "name a folder that can be written and has room"
         ) from error
     return home
-
-
-def _part(name: str) -> str:
-    return files("ilk.report").joinpath(name).read_text("utf-8")
-
-
-def _environment() -> Environment:
-    """Jinja2 with every value escaped, and every text made fit for UTF-8 before it."""
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    words: list[Callable[..., Any]] = [bare, between, count, level, percent, with_range]
-    environment.filters.update(spoken=spoken, wrapped=wrapped)
-    environment.globals.update({f.__name__: f for f in words})
-    return environment
-
-
-def _shown(value: Any) -> Any:
-    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _tiles(e: Evidence, judged: Figures) -> list[Tile]:
