@@ -62,8 +62,7 @@ class AnomalyDetector:
             NoImages: There is none.
             InputError: There are fewer than three, or `false_alarm` is not between 0 and 1.
         """
-        if not images.used:
-            raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in images.summary()))
+        images.some()
         if len(images.used) < LEAST:
             raise InputError(
                 f"{len(images.used)} normal images do not tell what is normal; give {LEAST} at "

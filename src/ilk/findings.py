@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from ilk.plan import Parts
 from ilk.report.evidence import Evidence, Suspect
 from ilk.store import Store
 from ilk.trust.suspects import Suspects
-from ilk.versions import versions
+from ilk.versions import moment, versions
 from ilk.work import Work
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def evidence(work: Work, classifier: Classifier, judged: Judged, store: Store) -
         command=f"ilk.fit(ilk.read({str(work.images.root)!r}), {plan!r})",
         asked=f"name the kind of an image, one of {len(parts.classes)}",
         version=", ".join(f"{name} {v}" for name, v in versions().items()),
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        date=moment(),
         seed=plan.seed,
         source=str(work.images.root or "a list of files"),
         classes=parts.classes,

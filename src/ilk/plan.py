@@ -10,7 +10,7 @@ import numpy as np
 
 from ilk.data import Labels
 from ilk.encoders.among import PROMPTS as PROMPTS
-from ilk.errors import InputError, NoImages, NoLabels
+from ilk.errors import InputError, NoLabels
 from ilk.images import Images, Row
 
 SELECT = ("accuracy", "macro_accuracy", "log_loss")
@@ -111,8 +111,7 @@ def divide(images: Images, plan: Plan) -> Parts:
         NoLabels: Nothing says what any image shows.
         InputError: There is only one class.
     """
-    if not images.used:
-        raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in images.summary()))
+    images.some()
     splits = {row.split for row in images.used if row.label is not None}
     held_name = "test" if "test" in splits else "val"
     known = [row for row in images.used if row.label is not None]

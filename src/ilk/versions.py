@@ -1,8 +1,9 @@
-"""Versions of ilk, Python and what they stand on, for whoever wants the same figures again."""
+"""When and with what something was made, for whoever wants the same figures again."""
 
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime
 from importlib import metadata
 
 from ilk import __version__
@@ -11,6 +12,11 @@ PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "torch", "pillow"),
     *("timm", "transformers", "diffusers", "openvino"),
 )
+
+
+def moment() -> str:
+    """The minute, in UTC, as records tell it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def versions() -> dict[str, str]:

@@ -98,11 +98,11 @@ def _images(
     """What is to be added, looked at, and the names that it was given."""
     from ilk.cli.options import Intake
     from ilk.errors import InputError
-    from ilk.images import read, shown
+    from ilk.images import folded, read, shown
 
     source, merge = given
     spelt = {name for name, _ in named}
-    if len({name.casefold().strip() for name in spelt}) < len(spelt):
+    if len({folded(name) for name in spelt}) < len(spelt):
         raise InputError(
             f"one class is spelt in several ways: {', '.join(map(repr, sorted(spelt)))}; write it "
             "alike each time"

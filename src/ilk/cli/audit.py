@@ -140,10 +140,9 @@ def _together(images: Images) -> Images:
 
 
 def _auditable(images: Images) -> None:
-    from ilk.errors import InputError, NoImages, NoLabels
+    from ilk.errors import InputError, NoLabels
 
-    if not images.used:
-        raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in images.summary()))
+    images.some()
     if not images.classes:
         raise NoLabels(
             f"{len(images.used)} images and not one label, so there is nothing to audit; "

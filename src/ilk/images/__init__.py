@@ -11,6 +11,7 @@ from ilk.images.intake import read
 from ilk.images.layout import empty_folders, listing
 from ilk.images.refused import Refused
 from ilk.images.rows import REASONS, Images, Row, shown
+from ilk.images.verdicts import folded
 
 __all__ = [
     "MAX_PIXELS",
@@ -20,6 +21,7 @@ __all__ = [
     "Row",
     "decode",
     "empty_folders",
+    "folded",
     "inspect",
     "listing",
     "read",

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ilk.errors import ArtefactError, OutputError
+from ilk.errors import ArtefactError, NoImages, OutputError
 
 Split = Literal["train", "val", "test"]
 Status = Literal["used", "refused", "ignored"]
@@ -100,6 +100,11 @@ class Images:
     def part(self, split: str) -> Images:
         """The rows of one part: "train", "val" or "test"."""
         return Images(self.root, tuple(row for row in self.rows if row.split == split))
+
+    def some(self) -> None:
+        """Raise NoImages where no file can be used; says what became of them."""
+        if not self.used:
+            raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in self.summary()))
 
     def refuse(self, failures: Mapping[str, tuple[str, str]]) -> Images:
         """Refuse used rows by content: digest to (reason, detail). No row moves or goes."""

@@ -25,7 +25,7 @@ def spelled(rows: Sequence[Row], merge: bool) -> list[Row]:
     counts = Counter(row.label for row in rows if row.label is not None and row.status == "used")
     groups: dict[str, list[str]] = {}
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        groups.setdefault(_folded(name), []).append(name)
+        groups.setdefault(folded(name), []).append(name)
     twice = [names for names in groups.values() if len(names) > 1]
     if not twice:
         return list(rows)
@@ -35,7 +35,8 @@ def spelled(rows: Sequence[Row], merge: bool) -> list[Row]:
     return [replace(row, label=to.get(row.label or "", row.label)) for row in rows]
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """What two spellings of one class name have in common."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from ilk.data import Labels, Logits
 from ilk.errors import InputError
 from ilk.living.widened import Learnt, Rows
 from ilk.metrics import Probabilities, calibration_error
+from ilk.versions import moment
 
 ALIKE = 0.6  # area under the curve of new against old: 0.5 is a coin, 0.6 little better
 ENOUGH = 5  # rows of either side that such an area needs
@@ -99,7 +99,7 @@ def measured(before: Side, after: Side, learnt: Learnt, rows: Rows) -> Growth:
     names, counts = learnt.added.classes, learnt.added.counts()
     grew = [int(c) for c in np.flatnonzero(counts)]
     return Growth(
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        date=moment(),
         images={names[c]: int(counts[c]) for c in grew},
         old_rows=len(y),
         old_right=(_mean(was == y), _mean(now == y)),

@@ -8,7 +8,6 @@ common, so a wrong estimate does harm; `doubt` says where not to follow.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from ilk.classifier import Classifier
@@ -18,6 +17,7 @@ from ilk.living.share_estimate import Estimate, estimate
 from ilk.metrics import wilson
 from ilk.trust.conformal import Sets
 from ilk.trust.shares import Shares
+from ilk.versions import moment
 
 LEAST = 20  # images that shares can be told from
 ONE = 0.95  # a share that leaves nothing for other classes
@@ -115,7 +115,7 @@ def _about(classifier: Classifier, found: Estimate) -> dict[str, Any]:
         **about,
         "thresholds": {**about.get("thresholds", {}), "set": classifier.sets.threshold},
         "followed": {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "date": moment(),
             "followed": classifier.shares is not None,
             **found.to_json(),
         },

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from ilk import methods
 from ilk.classifier import Classifier
 from ilk.data import Data
 from ilk.encoders import ScoresClasses
 from ilk.errors import InputError
+from ilk.images import folded
 from ilk.living.widened import Widened, whole
 from ilk.models import Method
 from ilk.trust.kept import Kept
@@ -64,9 +63,9 @@ def named(
     Raises:
         InputError: A name is known already and `more` is false, or its class cannot be added to.
     """
-    folded = {_folded(name): name for name in classifier.classes}
+    spelt = {folded(name): name for name in classifier.classes}
     for name in added.classes:
-        known = folded.setdefault(_folded(name), name)
+        known = spelt.setdefault(folded(name), name)
         if known != name:
             raise InputError(f"{name!r} is spelled like the class {known!r}; give it another name")
         if name not in classifier.classes:
@@ -84,10 +83,6 @@ def named(
                 f"itself; {AGAIN}"
             )
     return classifier.classes + tuple(n for n in added.classes if n not in classifier.classes)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
 
 
 def _fixed(classifier: Classifier, c: int, method: Method | None) -> bool:
