@@ -1,4 +1,4 @@
-# Everything stays inside the clone, in .venv. PYTHON names another interpreter (3.11 or newer).
+# All files stay inside the clone, in .venv. Set PYTHON to use another interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
 ILK_STORE ?= $(CURDIR)/.venv/store.sqlite
@@ -10,7 +10,7 @@ demo: .venv/core.stamp
 	$(BIN)/ilk demo
 
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
@@ -18,13 +18,13 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 
 docs: .venv/dev.stamp
-	$(BIN)/python -m ilk.docs
+	$(BIN)/python -m tools.docs
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-# One `pip install` resolves torch together with what asks for torchvision, so that a CPU build
-# that lies at hand is taken and nothing pulls CUDA packages later.
+# A single `pip install` resolves torch together with the packages that need torchvision, so that an
+# available CPU build is used and no later command installs CUDA packages.
 .venv/core.stamp: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@

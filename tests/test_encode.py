@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.tiny_checkpoints import noise, save_timm
 from ilk import encode
-from ilk.encode import fill
-from ilk.encoders import resolve
-from ilk.encoders.pixels import Pixels
-from ilk.errors import InputError, OutputError
-from ilk.images import Images, Refused, inspect
-from ilk.store import Space, Store
-from tiny_checkpoints import noise, save_timm
+from ilk.core.errors import InputError, OutputError
+from ilk.core.space import FeatureSpace
+from ilk.encode import encode_images
+from ilk.encoders import resolve_encoder
+from ilk.images import ImageError, Images, inspect_file
+from ilk.images.pixels import PixelEncoder
+from ilk.store import Store
 
 
 def _images(folder: Path) -> Images:
@@ -28,8 +29,8 @@ def _images(folder: Path) -> Images:
     rows = []
     for path in sorted(folder.iterdir()):
         try:
-            row = inspect(path)
-        except Refused:
+            row = inspect_file(path)
+        except ImageError:
             continue
         rows.append(replace(row, path=path.name, status="used", reason="", detail=""))
     return Images(folder, tuple(rows))
@@ -55,12 +56,12 @@ def store(tmp_path):
 class Counting:
     """`pixels` that counts what it does."""
 
-    inner: Pixels = field(default_factory=lambda: Pixels(4, 4, 3))
+    inner: PixelEncoder = field(default_factory=lambda: PixelEncoder(4, 4, 3))
     key: str = "counting"
     prepared: int = 0
     loaded: int = 0
     most: int = 0
-    batch: int = 4
+    batch_size: int = 4
     spoil: int = -1
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -69,8 +70,8 @@ class Counting:
         return self.key
 
     @property
-    def space(self) -> Space:
-        return Space(self.key, self.key, 48)
+    def space(self) -> FeatureSpace:
+        return FeatureSpace(self.key, self.key, 48)
 
     def describe(self):
         return {"name": self.name}
@@ -94,7 +95,7 @@ class Counting:
 def _alone(encoder, images: Images) -> np.ndarray:
     return np.concatenate(
         [
-            encoder.embed(encoder.prepare(Image.open(images.file(row)).convert("RGB"))[None])
+            encoder.embed(encoder.prepare(Image.open(images.path_of(row)).convert("RGB"))[None])
             for row in images.used
         ]
     )
@@ -106,8 +107,8 @@ def _digests(images: Images) -> list[str]:
 
 def test_rows_are_what_each_image_gives_alone(folder, store):
     images = _images(folder)
-    encoders = [resolve("pixels/4x4x3"), resolve("hog/16")]
-    assert fill(images, encoders, store) == {}
+    encoders = [resolve_encoder("pixels/4x4x3"), resolve_encoder("hog/16")]
+    assert encode_images(images, encoders, store) == {}
     for encoder in encoders:
         got = store.get(encoder.space, _digests(images))
         np.testing.assert_array_equal(got, _alone(encoder, images))
@@ -118,8 +119,8 @@ def test_a_network_gives_the_rows_that_it_gives_alone(folder, store, tmp_path):
 
     images = _images(folder)
     before = torch.get_num_threads()
-    encoder = resolve(f"local-dir:{save_timm(tmp_path / 'network')}", device="cpu")
-    fill(images, [encoder], store)
+    encoder = resolve_encoder(f"local-dir:{save_timm(tmp_path / 'network')}", device="cpu")
+    encode_images(images, [encoder], store)
     assert torch.get_num_threads() == before
     got, want = store.get(encoder.space, _digests(images)), _alone(encoder, images)
     assert np.abs(got - want).max() < 1e-5 * np.abs(want).max()
@@ -132,16 +133,16 @@ def test_only_what_is_missing_is_encoded_and_each_file_is_decoded_once(folder, s
         decoded.append(row.path)
         return original(task, row)
 
-    original = encode._decoded
-    monkeypatch.setattr(encode, "_decoded", watched)
+    original = encode._decode_row
+    monkeypatch.setattr(encode, "_decode_row", watched)
     images = _images(folder)
     first, second = Counting(key="first"), Counting(key="second")
-    fill(Images(folder, images.rows[:20]), [first], store)
+    encode_images(Images(folder, images.rows[:20]), [first], store)
     assert (first.prepared, len(decoded)) == (20, 20)
-    fill(images, [first, second], store)
+    encode_images(images, [first, second], store)
     assert (first.prepared, second.prepared, len(decoded)) == (37, 37, 57)
     third = Counting(key="first")
-    fill(images, [third, second], store)
+    encode_images(images, [third, second], store)
     assert (third.loaded, len(decoded)) == (0, 57)
     assert first.most == 4
 
@@ -151,7 +152,7 @@ def test_the_same_content_and_the_same_encoder_are_encoded_once(folder, store):
         (folder / f"copy{i}.png").write_bytes((folder / "00.png").read_bytes())
     images = _images(folder)
     twin, other = Counting(), Counting()
-    fill(images, [twin, other], store)
+    encode_images(images, [twin, other], store)
     assert twin.prepared + other.prepared == 37
     assert len(store.get(twin.space, _digests(images))) == 42
 
@@ -167,17 +168,17 @@ def test_what_cannot_be_decoded_is_told_and_not_stored(folder, store):
     (folder / "02.png").write_bytes(whole)
     by_path = {row.path: row.digest for row in images.rows}
     encoder = Counting()
-    failures = fill(images, [encoder], store)
+    failures = encode_images(images, [encoder], store)
     reasons = {path: failures[d][0] for path, d in by_path.items() if d in failures}
     assert reasons == {"cut.jpg": "truncated", "01.png": "missing", "02.png": "unreadable"}
     assert "changed" in failures[by_path["02.png"]][1]
-    assert set(store.missing(encoder.space, by_path.values())) == set(failures)
+    assert set(store.find_missing(encoder.space, by_path.values())) == set(failures)
     assert len(images.refuse(failures).used) == len(images.used) - 3
 
     # What the bytes themselves forbid is remembered; what only the disk forbade is tried again.
     noise(13, 11, 1).save(folder / "01.png")
     again = Counting()
-    later = fill(images, [again], store)
+    later = encode_images(images, [again], store)
     assert again.prepared == 1
     assert by_path["01.png"] not in later
     assert later[by_path["cut.jpg"]] == failures[by_path["cut.jpg"]]
@@ -185,10 +186,10 @@ def test_what_cannot_be_decoded_is_told_and_not_stored(folder, store):
 
 def test_images_over_the_limit_are_told_each_time_by_the_limit_of_that_time(folder, store):
     images = _images(folder)
-    failures = fill(images, [Counting()], store, max_pixels=150)
+    failures = encode_images(images, [Counting()], store, max_pixels=150)
     assert {reason for reason, _ in failures.values()} == {"too large"}
     assert 0 < len(failures) < 37
-    assert fill(images, [Counting()], store) == {}
+    assert encode_images(images, [Counting()], store) == {}
 
 
 def test_a_feature_that_is_not_finite_names_its_image_and_keeps_the_others(folder, store):
@@ -199,14 +200,14 @@ def test_a_feature_that_is_not_finite_names_its_image_and_keeps_the_others(folde
     bad = [
         row.path
         for row in images.used
-        if encoder.inner.prepare(Image.open(images.file(row)))[0, 0, 0] == 255
+        if encoder.inner.prepare(Image.open(images.path_of(row)))[0, 0, 0] == 255
     ]
     assert bad == ["30 odd.png"]
-    with pytest.raises(InputError, match="counting gives features that are not finite for 30 odd"):
-        fill(images, [encoder], store)
-    held = 37 - len(store.missing(encoder.space, _digests(images)))
+    with pytest.raises(InputError, match=r"counting returned features .* not finite for 30"):
+        encode_images(images, [encoder], store)
+    held = 37 - len(store.find_missing(encoder.space, _digests(images)))
     assert held > 0
-    assert store.missing(encoder.space, [r.digest for r in images.used if r.path in bad])
+    assert store.find_missing(encoder.space, [r.digest for r in images.used if r.path in bad])
 
 
 def test_progress_counts_every_content_once(folder, store):
@@ -217,7 +218,7 @@ def test_progress_counts_every_content_once(folder, store):
         told.append((what, total))
         yield told.append
 
-    fill(_images(folder), [Counting()], store, progress=progress)
+    encode_images(_images(folder), [Counting()], store, progress=progress)
     assert told[0] == ("encoding", 37)
     assert sum(told[1:]) == 37
 
@@ -239,11 +240,11 @@ def test_ctrl_c_keeps_what_is_done(folder, store, after):
         yield advance
 
     with pytest.raises(KeyboardInterrupt):
-        fill(images, [Counting()], store, progress=progress)
-    held = 37 - len(store.missing(Counting().space, _digests(images)))
+        encode_images(images, [Counting()], store, progress=progress)
+    held = 37 - len(store.find_missing(Counting().space, _digests(images)))
     assert after <= held < 37
     rest = Counting()
-    fill(images, [rest], store)
+    encode_images(images, [rest], store)
     assert rest.prepared == 37 - held
     np.testing.assert_array_equal(
         store.get(rest.space, _digests(images)), _alone(rest.inner, images)
@@ -265,22 +266,22 @@ def test_a_full_disk_stops_the_work_and_keeps_the_rows(folder, store, monkeypatc
         put(space, digests, values)
 
     monkeypatch.setattr(store, "put", full)
-    with pytest.raises(OutputError, match=r"is full; free some space, .* is kept"):
-        fill(images, [Counting()], store)
+    with pytest.raises(OutputError, match=r"is full; free some space, .* are not lost"):
+        encode_images(images, [Counting()], store)
     assert len(calls) == 3
     monkeypatch.undo()
-    assert len(store.missing(Counting().space, _digests(images))) == 37 - sum(calls[:2])
+    assert len(store.find_missing(Counting().space, _digests(images))) == 37 - sum(calls[:2])
     store._db.execute("PRAGMA max_page_count = 1000000")
-    fill(images, [Counting()], store)
-    assert not store.missing(Counting().space, _digests(images))
+    encode_images(images, [Counting()], store)
+    assert not store.find_missing(Counting().space, _digests(images))
 
 
 def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
     """Features that wait for a slow store hold the work back instead of piling up."""
-    monkeypatch.setattr(encode, "WAITING", 2)
-    monkeypatch.setattr(encode, "cores", lambda: 2)
+    monkeypatch.setattr(encode, "TASKS_PER_THREAD", 2)
+    monkeypatch.setattr(encode, "count_cores", lambda: 2)
     monkeypatch.setattr(encode, "COMMIT_SECONDS", 0.0)
-    under_way, most, encode_one = [], [], encode._encode
+    under_way, most, encode_one = [], [], encode._encode_task
 
     def counted(task):
         under_way.append(task)
@@ -289,8 +290,8 @@ def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
     def put(_space, _digests, _values):
         most.append(len(under_way) - len(most))
 
-    monkeypatch.setattr(encode, "_encode", counted)
+    monkeypatch.setattr(encode, "_encode_task", counted)
     monkeypatch.setattr(store, "put", put)
-    fill(_images(folder), [Counting(batch=1)], store)
+    encode_images(_images(folder), [Counting(batch_size=1)], store)
     assert len(under_way) == 37
     assert max(most) <= 2 * 2 + 1

@@ -10,27 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ilk.encode import fill
-from ilk.encoders import resolve
-from ilk.images import Images, inspect
+from helpers.tiny_checkpoints import noise
+from ilk.encode import encode_images
+from ilk.encoders import resolve_encoder
+from ilk.images import Images, inspect_file
 from ilk.store import Store
-from tiny_checkpoints import noise
 
 N = 300
 FILL = """
 import sys, time
 from pathlib import Path
 from ilk import encode
-from ilk.encoders import resolve
-from ilk.images import Images, inspect
+from ilk.encoders import resolve_encoder
+from ilk.images import Images, inspect_file
 from ilk.store import Store
 folder, store, pause = Path(sys.argv[1]), Store(sys.argv[2]), float(sys.argv[3])
-images = Images(None, tuple(inspect(path) for path in sorted(folder.iterdir())))
+images = Images(None, tuple(inspect_file(path) for path in sorted(folder.iterdir())))
 encode.COMMIT_SECONDS = 0.02
-work = encode._encode
-encode._encode = lambda task: time.sleep(pause) or work(task)
+work = encode._encode_task
+encode._encode_task = lambda task: time.sleep(pause) or work(task)
 print("ready", flush=True)
-encode.fill(images, [resolve("pixels/4x4x3"), resolve("hog/16")], store)
+encode.encode_images(images, [resolve_encoder("pixels/4x4x3"), resolve_encoder("hog/16")], store)
 print("done", flush=True)
 """
 
@@ -40,25 +40,27 @@ def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     for i in range(N):
         noise(9, 8, i).save(folder / f"{i:04}.png")
-    return Images(None, tuple(inspect(path) for path in sorted(folder.iterdir())))
+    return Images(None, tuple(inspect_file(path) for path in sorted(folder.iterdir())))
 
 
 @pytest.fixture(scope="module")
 def expected(images, tmp_path_factory):
-    return _held(images, _filled(images, tmp_path_factory.mktemp("plain") / "store.sqlite"))
+    return _load_features(
+        images, _filled(images, tmp_path_factory.mktemp("plain") / "store.sqlite")
+    )
 
 
 def _filled(images: Images, path: Path) -> Store:
     store = Store(path)
-    assert fill(images, _encoders(), store) == {}
+    assert encode_images(images, _encoders(), store) == {}
     return store
 
 
 def _encoders():
-    return [resolve("pixels/4x4x3"), resolve("hog/16")]
+    return [resolve_encoder("pixels/4x4x3"), resolve_encoder("hog/16")]
 
 
-def _held(images: Images, store: Store) -> list[np.ndarray]:
+def _load_features(images: Images, store: Store) -> list[np.ndarray]:
     digests = [row.digest for row in images.used]
     return [store.get(encoder.space, digests) for encoder in _encoders()]
 
@@ -73,27 +75,27 @@ def _start(images: Images, path: Path, pause: float) -> subprocess.Popen[str]:
 
 
 def _count(store: Store) -> int:
-    return sum(n for _, n in store.spaces())
+    return sum(n for _, n in store.list_spaces())
 
 
 def test_killed_at_any_moment_it_resumes_without_a_wrong_or_lost_row(images, expected, tmp_path):
     path = tmp_path / "store.sqlite"
-    store, seen = Store(path), [0]
+    store, counts = Store(path), [0]
     for extra in (1, 60, 150):
         running = _start(images, path, pause=0.03)
-        while _count(store) < seen[-1] + extra and running.poll() is None:
+        while _count(store) < counts[-1] + extra and running.poll() is None:
             time.sleep(0.002)
         running.kill()
         running.communicate()
-        seen.append(_count(store))
-    assert 0 < seen[1] < seen[2] < seen[3] < 2 * N
+        counts.append(_count(store))
+    assert 0 < counts[1] < counts[2] < counts[3] < 2 * N
     for encoder, want in zip(_encoders(), expected, strict=True):  # what is there is right
-        missing = set(store.missing(encoder.space, [row.digest for row in images.used]))
+        missing = set(store.find_missing(encoder.space, [row.digest for row in images.used]))
         for i, row in enumerate(images.used):
             if row.digest not in missing:
                 np.testing.assert_array_equal(store.get(encoder.space, [row.digest])[0], want[i])
     _filled(images, path).close()
-    for got, want in zip(_held(images, store), expected, strict=True):
+    for got, want in zip(_load_features(images, store), expected, strict=True):
         np.testing.assert_array_equal(got, want)
     assert _count(store) == 2 * N
     store.close()
@@ -103,10 +105,10 @@ def test_two_processes_fill_one_store_at_once(images, expected, tmp_path):
     path = tmp_path / "store.sqlite"
     both = [_start(images, path, pause=0.005) for _ in range(2)]
     for one in both:
-        said, error = one.communicate(timeout=120)
-        assert (said, one.returncode) == ("done\n", 0), error
+        output, error = one.communicate(timeout=120)
+        assert (output, one.returncode) == ("done\n", 0), error
     store = Store(path)
-    for got, want in zip(_held(images, store), expected, strict=True):
+    for got, want in zip(_load_features(images, store), expected, strict=True):
         np.testing.assert_array_equal(got, want)
     assert _count(store) == 2 * N
     store.close()

@@ -1,4 +1,4 @@
-"""ilk as a library: the names that are promised, and the whole road in five lines."""
+"""The public Python API."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import ilk
-from conftest import write_digits
-from ilk.fitting import Plan
+from helpers.digit_folders import write_digits
+from ilk.fitting.fit import FitConfig
 from ilk.store import Store
 
-PLAN = Plan(encoders=("pixels",), methods=("GDA", "KNearest(k=3)"))
+CONFIG = FitConfig(encoders=("pixels",), methods=("GDA", "KNearest(k=3)"))
 
 
 @pytest.fixture(scope="module")
@@ -24,24 +24,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def fitted(home: Path) -> ilk.Classifier:
-    return ilk.fit(ilk.read(home), PLAN)
+    return ilk.fit(ilk.read(home), CONFIG)
 
 
-def test_the_public_names_are_sorted_and_each_is_there() -> None:
+def test_public_names_are_sorted_and_exist() -> None:
     assert list(ilk.__all__) == sorted(ilk.__all__)
     assert all(getattr(ilk, name) is not None for name in ilk.__all__)
     with pytest.raises(AttributeError, match="no attribute 'fitt'"):
         _ = ilk.fitt
 
 
-def test_fit_stays_a_function_whatever_was_imported() -> None:
+def test_fit_remains_a_function_after_imports() -> None:
     code = (
-        "import ilk.fitting, ilk.classifier, ilk; assert callable(ilk.fit) and callable(ilk.load)"
+        "import ilk.fitting.fit, ilk.artifacts.classifier, ilk;"
+        "assert callable(ilk.fit) and callable(ilk.load)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_saved_classifier_answers_as_it_did(
+def test_a_saved_classifier_gives_the_same_predictions(
     fitted: ilk.Classifier, home: Path, tmp_path: Path
 ) -> None:
     files = sorted(home.rglob("*.png"))[::5]
@@ -52,25 +53,25 @@ def test_a_saved_classifier_answers_as_it_did(
     assert np.mean(right) > 0.8
 
 
-def test_probabilities_sets_and_unknowns_follow_from_the_parts(
+def test_predictions_agree_with_the_parts_of_the_classifier(
     fitted: ilk.Classifier, home: Path
 ) -> None:
     images = ilk.read(home)
     x = Store().get(fitted.encoder.space, [row.digest for row in images.used])
-    judged = fitted.judge(x)
-    np.testing.assert_allclose(judged.probabilities.sum(1), 1)
-    rows = fitted.predict([images.file(row) for row in images.used])
-    best = judged.probabilities.argmax(1)
+    scored = fitted.score_batch(x)
+    np.testing.assert_allclose(scored.probabilities.sum(1), 1)
+    rows = fitted.predict([images.path_of(row) for row in images.used])
+    best = scored.probabilities.argmax(1)
     assert [row.name for row in rows] == [fitted.classes[c] for c in best]
-    assert [row.unknown for row in rows] == (
-        fitted.unknown.score(x) > fitted.unknown.threshold
+    assert [row.is_unknown for row in rows] == (
+        fitted.ood_detector.score(x) > fitted.ood_detector.threshold
     ).tolist()
-    for row, members in zip(rows, judged.sets, strict=True):
-        assert set(row.names) == {fitted.classes[c] for c in np.flatnonzero(members)}
+    for row, members in zip(rows, scored.prediction_sets, strict=True):
+        assert set(row.prediction_set) == {fitted.classes[c] for c in np.flatnonzero(members)}
 
 
-def test_nothing_of_the_held_out_part_reaches_the_model(tmp_path: Path) -> None:
-    """The same training part with other test images gives the same model, bit for bit."""
+def test_held_out_images_do_not_influence_the_model(tmp_path: Path) -> None:
+    """The same training images with other test images give the same model, bit for bit."""
     kinds = {"a1": 20, "b2": 20}
     for name, seed in (("first", 7), ("second", 8)):
         write_digits(tmp_path / name / "train", kinds, seed=0)
@@ -80,17 +81,17 @@ def test_nothing_of_the_held_out_part_reaches_the_model(tmp_path: Path) -> None:
                 tmp_path / name / "test" / f"{old[0]}{'12'[old == 'b5']}"
             )
     first, second = (
-        ilk.fit(ilk.read(tmp_path / name), PLAN).save(tmp_path / f"{name}-kinds")
+        ilk.fit(ilk.read(tmp_path / name), CONFIG).save(tmp_path / f"{name}-kinds")
         for name in ("first", "second")
     )
     weights = [(folder / "model.safetensors").read_bytes() for folder in (first, second)]
     assert weights[0] == weights[1]
 
 
-def test_a_stream_without_end_is_answered_a_block_at_a_time(
+def test_an_endless_stream_is_predicted_block_by_block(
     fitted: ilk.Classifier, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ilk.classifier.BLOCK", 4)
+    monkeypatch.setattr("ilk.artifacts.classifier.BLOCK_SIZE", 4)
     file = next(home.rglob("*.png"))
     taken = 0
 
@@ -105,11 +106,11 @@ def test_a_stream_without_end_is_answered_a_block_at_a_time(
     assert taken == 8
 
 
-def test_a_single_path_stands_for_itself(fitted: ilk.Classifier, home: Path) -> None:
+def test_a_single_path_is_accepted(fitted: ilk.Classifier, home: Path) -> None:
     file = next(home.rglob("*.png"))
     assert fitted.predict(str(file)) == fitted.predict([str(file)]) == fitted.predict(file)
 
 
-def test_features_of_another_encoder_are_a_sentence(fitted: ilk.Classifier) -> None:
+def test_features_of_another_encoder_are_refused(fitted: ilk.Classifier) -> None:
     with pytest.raises(ilk.IlkError, match="come from another encoder"):
-        fitted.judge(np.zeros((2, 7), np.float32))
+        fitted.score_batch(np.zeros((2, 7), np.float32))

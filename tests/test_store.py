@@ -11,11 +11,12 @@ import sys
 import numpy as np
 import pytest
 
-from ilk.errors import OutputError
-from ilk.store import Space, Store
+from ilk.core.errors import OutputError
+from ilk.core.space import FeatureSpace
+from ilk.store import Store
 
-SPACE = Space("key a", "pixels/2x2x1", 4)
-OTHER = Space("key b", "hog/32", 3)
+SPACE = FeatureSpace("key a", "pixels/2x2x1", 4)
+OTHER = FeatureSpace("key b", "hog/32", 3)
 
 
 def _digest(i: int) -> str:
@@ -46,10 +47,10 @@ def test_what_is_put_is_got_in_the_order_asked_for(store):
 
 def test_missing_are_those_not_held_once_each_in_order(store):
     digests, values = _rows(1203)
-    assert store.missing(SPACE, [*digests, *digests]) == digests
+    assert store.find_missing(SPACE, [*digests, *digests]) == digests
     store.put(SPACE, digests[::2], values[::2])
-    assert store.missing(SPACE, digests) == digests[1::2]
-    assert store.missing(OTHER, digests) == digests
+    assert store.find_missing(SPACE, digests) == digests[1::2]
+    assert store.find_missing(OTHER, digests) == digests
     with pytest.raises(KeyError, match="601 rows of pixels/2x2x1"):
         store.get(SPACE, digests)
     with pytest.raises(KeyError):
@@ -74,21 +75,21 @@ def test_a_row_that_is_not_finite_is_never_stored(store):
     values[1, 2] = np.nan
     with pytest.raises(FloatingPointError, match="not finite"):
         store.put(SPACE, digests, values)
-    assert store.missing(SPACE, digests) == digests
+    assert store.find_missing(SPACE, digests) == digests
 
 
 def test_one_address_has_one_width(store):
     store.put(SPACE, *_rows(3))
     with pytest.raises(ValueError, match="holds 4 columns, not 5"):
-        store.missing(Space(SPACE.key, SPACE.name, 5), [])
+        store.find_missing(FeatureSpace(SPACE.key, SPACE.name, 5), [])
 
 
 def test_another_process_sees_what_was_put(store, tmp_path):
     store.put(SPACE, *_rows(5))
-    store.put_verdicts({_digest(7): ("truncated", "half of it"), _digest(8): ("", "")})
+    store.put_decode_results({_digest(7): ("truncated", "half of it"), _digest(8): ("", "")})
     again = Store(tmp_path / "store.sqlite")
     np.testing.assert_array_equal(again.get(SPACE, _rows(5)[0]), _rows(5)[1])
-    assert again.verdicts([_digest(7), _digest(8), _digest(9)]) == {
+    assert again.get_decode_results([_digest(7), _digest(8), _digest(9)]) == {
         _digest(7): ("truncated", "half of it"),
         _digest(8): ("", ""),
     }
@@ -98,24 +99,24 @@ def test_another_process_sees_what_was_put(store, tmp_path):
 def test_clearing_one_encoder_leaves_the_others(store):
     store.put(SPACE, *_rows(5))
     store.put(OTHER, *_rows(7, 3))
-    store.put_verdicts({_digest(7): ("", "")})
-    assert store.spaces() == [(OTHER, 7), (SPACE, 5)]
+    store.put_decode_results({_digest(7): ("", "")})
+    assert store.list_spaces() == [(OTHER, 7), (SPACE, 5)]
     assert store.clear(SPACE.name) == 5
-    assert store.spaces() == [(OTHER, 7)]
-    assert store.verdicts([_digest(7)])
+    assert store.list_spaces() == [(OTHER, 7)]
+    assert store.get_decode_results([_digest(7)])
     assert store.clear() == 7
-    assert store.spaces() == []
-    assert not store.verdicts([_digest(7)])
+    assert store.list_spaces() == []
+    assert not store.get_decode_results([_digest(7)])
     store.put(SPACE, *_rows(5))
-    assert store.missing(SPACE, _rows(5)[0]) == []
+    assert store.find_missing(SPACE, _rows(5)[0]) == []
 
 
 def test_clearing_gives_the_space_back(store):
     store.put(SPACE, *_rows(20_000))
-    full = store.size()
+    full = store.size_on_disk()
     store.clear()
     store.close()
-    assert store.size() < full / 10
+    assert store.size_on_disk() < full / 10
 
 
 def test_a_full_disk_is_said_and_costs_no_row(store):
@@ -123,9 +124,9 @@ def test_a_full_disk_is_said_and_costs_no_row(store):
     store.put(SPACE, digests[:100], values[:100])
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages + 20}")
-    with pytest.raises(OutputError, match=r"is full; free some space.*already in it is kept"):
+    with pytest.raises(OutputError, match=r"is full; free some space.*already stored are not lost"):
         store.put(SPACE, digests, values)
-    assert store.missing(SPACE, digests) == digests[100:]
+    assert store.find_missing(SPACE, digests) == digests[100:]
     np.testing.assert_array_equal(store.get(SPACE, digests[:100]), values[:100])
     store._db.execute("PRAGMA max_page_count = 1000000")
     store.put(SPACE, digests, values)
@@ -139,12 +140,12 @@ def test_files_that_cannot_be_a_store_are_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match="unable to open"):
         Store(tmp_path / "folder")
-    with pytest.raises(OutputError, match="name a"):
+    with pytest.raises(OutputError, match="set ILK_STORE to a"):
         Store(tmp_path / "text" / "store.sqlite")
     newer = sqlite3.connect(tmp_path / "newer")
     newer.execute("PRAGMA user_version = 99")
     newer.close()
-    with pytest.raises(OutputError, match="made by a newer ilk"):
+    with pytest.raises(OutputError, match="created by a newer ilk"):
         Store(tmp_path / "newer")
 
 
@@ -158,11 +159,12 @@ def test_the_environment_names_the_file(tmp_path, monkeypatch):
 
 WRITER = """
 import sys, hashlib, numpy as np
-from ilk.store import Space, Store
+from ilk.core.space import FeatureSpace
+from ilk.store import Store
 path, start = sys.argv[1], int(sys.argv[2])
 sys.stdin.readline()
 store = Store(path)
-space = Space("key a", "pixels/2x2x1", 4)
+space = FeatureSpace("key a", "pixels/2x2x1", 4)
 for i in range(start, start + 60):
     block = range(i * 5, i * 5 + 10)  # each overlaps its neighbour's rows
     digests = [hashlib.sha256(str(j).encode()).hexdigest() for j in block]
@@ -193,5 +195,5 @@ def test_processes_write_to_a_new_store_at_once(tmp_path):
     n = 119 * 5 + 10
     got = store.get(SPACE, [_digest(i) for i in range(n)])
     np.testing.assert_array_equal(got[:, 0], np.arange(n))
-    assert store.spaces() == [(SPACE, n)]
+    assert store.list_spaces() == [(SPACE, n)]
     store.close()

@@ -1,4 +1,4 @@
-"""A folder of images in, a classifier you can trust out.
+"""Train an image classifier from a folder of images and report how reliable it is.
 
 >>> import ilk
 >>> images = ilk.read("photos/")                       # doctest: +SKIP
@@ -12,28 +12,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ilk.classifier import Classifier, load
-    from ilk.data import Data
-    from ilk.errors import IlkError
-    from ilk.fitting import fit
-    from ilk.images import Images, read
+    from ilk.artifacts.classifier import Classifier, load
+    from ilk.core.data import Data
+    from ilk.core.errors import IlkError
+    from ilk.fitting.fit import fit
+    from ilk.images import Images
+    from ilk.images import read_images as read
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "Data", "IlkError", "Images", "fit", "load", "read"]
 
-_HOME = {
-    "Classifier": "ilk.classifier",
-    "Data": "ilk.data",
-    "IlkError": "ilk.errors",
-    "Images": "ilk.images",
-    "fit": "ilk.fitting",
-    "load": "ilk.classifier",
-    "read": "ilk.images",
+_PUBLIC = {  # name here: module, name there
+    "Classifier": ("ilk.artifacts.classifier", "Classifier"),
+    "Data": ("ilk.core.data", "Data"),
+    "IlkError": ("ilk.core.errors", "IlkError"),
+    "Images": ("ilk.images", "Images"),
+    "fit": ("ilk.fitting.fit", "fit"),
+    "load": ("ilk.artifacts.classifier", "load"),
+    "read": ("ilk.images", "read_images"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `ilk --help` need not wait for numpy and torch."""
-    if name not in _HOME:
+    """Import a public name on first use, so that `ilk --help` starts without numpy and torch."""
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'ilk' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    module, attribute = _PUBLIC[name]
+    return getattr(import_module(module), attribute)

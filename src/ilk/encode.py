@@ -1,9 +1,10 @@
-"""Fill the store: every file is decoded once for all encoders that lack it.
+"""Fill the feature store: each file is decoded once for all encoders that need it.
 
-Each of as many threads as there are cores takes a few files at a time and does everything for them:
-read, decode, resize, run the network on that one core. Pillow and torch let go of Python's lock, so
-the threads do not wait for one another, and no core idles while another decodes. (A network spread
-over all cores beside threads that decode makes both wait: its threads spin while one is displaced.)
+One thread per core takes a few files at a time and does everything for them: read, decode, resize,
+and run the network on that core. Pillow and torch release Python's
+lock, so threads do not wait for each other, and no core idles while another decodes. (A network
+that uses all cores next to decoding threads slows down both: its threads spin while one of them is
+preempted.)
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from ilk.data import Features
-from ilk.encoders import Embeds
-from ilk.encoders.preprocess import Pixels
-from ilk.errors import InputError, OutputError
-from ilk.images import MAX_PIXELS, Images, Refused, Row, decode, shown
-from ilk.images.files import opened
-from ilk.progress import Progress, silent
+from ilk.core.capabilities import Embeds
+from ilk.core.data import Features
+from ilk.core.errors import InputError, OutputError
+from ilk.core.progress import Progress, silent_progress
+from ilk.hub.preprocessing import PixelArray
+from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
+from ilk.images.files import open_file
 from ilk.store import Store
 
 Failures = dict[str, tuple[str, str]]  # digest: reason, detail
 
-COMMIT_SECONDS = 1.0  # what a kill costs at most, beside the batches under way
-COMMIT_NUMBERS = 2**23  # or 32 MB of features, whichever comes first
-WAITING = 3  # tasks per thread that are under way or done and not yet collected
+COMMIT_SECONDS = 1.0  # bounds the work lost by a kill, besides the batches in progress
+COMMIT_VALUES = 2**23  # 32 MB of features; committed at whichever limit is reached first
+TASKS_PER_THREAD = 3  # tasks per thread that are running, or done and not collected
 
 
 @dataclass(frozen=True)
-class Task:
-    """Files and, for each, the encoders that lack it."""
+class EncodeTask:
+    """Files and, for each, the encoders that need it."""
 
     images: Images
     rows: Sequence[tuple[Row, tuple[Embeds, ...]]]
@@ -47,135 +48,143 @@ class Task:
 
 
 @dataclass
-class Harvest:
-    """Features on their way to the store, and what could not be decoded."""
+class EncodedBatch:
+    """Features to be stored, and files that could not be decoded."""
 
     features: list[tuple[Embeds, list[str], Features]] = field(default_factory=list)
     failures: Failures = field(default_factory=dict)
-    lasting: set[str] = field(default_factory=set)  # failures that will be the same next time
-    count: int = 0
+    permanent: set[str] = field(default_factory=set)  # failures that will be the same next time
+    n_files: int = 0
 
-    def take(self, other: Harvest) -> None:
-        """Add what another one gathered."""
+    def merge(self, other: EncodedBatch) -> None:
+        """Add the results of another batch."""
         self.features += other.features
         self.failures |= other.failures
-        self.lasting |= other.lasting
-        self.count += other.count
+        self.permanent |= other.permanent
+        self.n_files += other.n_files
 
     def commit(self, store: Store) -> None:
-        """Write and forget the features; what fails is not tried again."""
+        """Write the features and release them; a failed write is not retried."""
         features, self.features = self.features, []
-        lasting, self.lasting = self.lasting, set()
+        permanent, self.permanent = self.permanent, set()
         for encoder in {id(e): e for e, _, _ in features}.values():
             parts = [(digests, rows) for e, digests, rows in features if e is encoder]
             digests = [d for part, _ in parts for d in part]
             store.put(encoder.space, digests, np.concatenate([rows for _, rows in parts]))
-        if lasting:
-            store.put_verdicts({digest: self.failures[digest] for digest in lasting})
+        if permanent:
+            store.put_decode_results({digest: self.failures[digest] for digest in permanent})
 
-    def numbers(self) -> int:
+    def count_values(self) -> int:
+        """Return the number of feature values that are not yet written."""
         return sum(rows.size for _, _, rows in self.features)
 
 
-def fill(
+def encode_images(
     images: Images,
     encoders: Sequence[Embeds],
     store: Store,
     *,
-    progress: Progress = silent,
+    progress: Progress = silent_progress,
     max_pixels: int = MAX_PIXELS,
 ) -> Failures:
     """Encode every used image that `store` lacks, for each of `encoders`.
 
-    Rows reach the store about every second: after Ctrl-C, a kill or a full disk, the next call goes
-    on from there. Memory does not grow with the number of images, but for the list of them.
+    Rows are committed about once per second: after Ctrl-C, a kill or a full disk, the next call
+    resumes there. Apart from the list of images, memory does not grow with their number.
 
     Returns:
-        What could not be decoded, by digest: a reason of `ilk.images.REASONS`, and a detail.
+        Files that could not be decoded, by digest: a reason of `ilk.images.REASONS` and details.
 
     Raises:
-        InputError: An encoder gave a feature that is not finite; names the image.
+        InputError: An encoder returned a feature that is not finite; the message names the image.
         OutputError: The store cannot be written.
     """
-    lacking = _lacking(images, encoders, store)
-    harvest = Harvest(failures=_known(store, list(lacking)))
-    rows = [pair for digest, pair in lacking.items() if digest not in harvest.failures]
-    needed = list({id(e): e for _, lack in rows for e in lack}.values())
+    missing = _find_missing(images, encoders, store)
+    results = EncodedBatch(failures=_load_failures(store, list(missing)))
+    rows = [pair for digest, pair in missing.items() if digest not in results.failures]
+    active = list({id(e): e for _, encoders_missing in rows for e in encoders_missing}.values())
     if not rows:
-        return harvest.failures
-    for encoder in needed:
+        return results.failures
+    for encoder in active:
         encoder.load()
-    size = max(encoder.batch for encoder in needed)
-    tasks = (Task(images, rows[i : i + size], max_pixels) for i in range(0, len(rows), size))
-    with progress("encoding", len(rows)) as advance, _saved(harvest, store):
-        told = time.monotonic()
-        for part in _abreast(tasks):
-            harvest.take(part)
-            advance(part.count)
-            if time.monotonic() - told > COMMIT_SECONDS or harvest.numbers() > COMMIT_NUMBERS:
-                harvest.commit(store)
-                told = time.monotonic()
-    return harvest.failures
+    size = max(encoder.batch_size for encoder in active)
+    tasks = (EncodeTask(images, rows[i : i + size], max_pixels) for i in range(0, len(rows), size))
+    with progress("encoding", len(rows)) as advance, _commit_on_exit(results, store):
+        committed_at = time.monotonic()
+        for batch in _map_tasks(tasks):
+            results.merge(batch)
+            advance(batch.n_files)
+            if (
+                time.monotonic() - committed_at > COMMIT_SECONDS
+                or results.count_values() > COMMIT_VALUES
+            ):
+                results.commit(store)
+                committed_at = time.monotonic()
+    return results.failures
 
 
-def _lacking(
+def _find_missing(
     images: Images, encoders: Sequence[Embeds], store: Store
 ) -> dict[str, tuple[Row, tuple[Embeds, ...]]]:
-    """The first row of each content that some encoder lacks, and which do."""
+    """Return the first row of each content that some encoder lacks, with those encoders."""
     rows: dict[str, Row] = {}
     for row in images.used:
         rows.setdefault(row.digest, row)
     spaces = {encoder.space.key: encoder for encoder in encoders}.values()
-    missing = [(encoder, set(store.missing(encoder.space, rows))) for encoder in spaces]
-    lack = {d: tuple(e for e, without in missing if d in without) for d in rows}
-    return {d: (row, lack[d]) for d, row in rows.items() if lack[d]}
+    missing = [(encoder, set(store.find_missing(encoder.space, rows))) for encoder in spaces]
+    encoders_of = {d: tuple(e for e, absent in missing if d in absent) for d in rows}
+    return {d: (row, encoders_of[d]) for d, row in rows.items() if encoders_of[d]}
 
 
-def _known(store: Store, digests: list[str]) -> Failures:
-    """What is known to give no image; the limit on pixels may be another one now."""
-    said = store.verdicts(digests)
-    return {d: (why, more) for d, (why, more) in said.items() if why and why != "too large"}
+def _load_failures(store: Store, digests: list[str]) -> Failures:
+    """Return cached failures; the pixel limit may have changed since."""
+    decode_results = store.get_decode_results(digests)
+    return {
+        d: (reason, detail)
+        for d, (reason, detail) in decode_results.items()
+        if reason and reason != "too large"
+    }
 
 
 @contextmanager
-def _saved(harvest: Harvest, store: Store) -> Iterator[None]:
-    """Commit what is done however the work ends, unless it is the store that failed."""
+def _commit_on_exit(results: EncodedBatch, store: Store) -> Iterator[None]:
+    """Commit finished work however it ends, unless the store itself failed."""
     try:
         yield
     except OutputError:
         raise
     except BaseException:
-        harvest.commit(store)
+        results.commit(store)
         raise
-    harvest.commit(store)
+    results.commit(store)
 
 
-def _abreast(tasks: Iterator[Task]) -> Iterator[Harvest]:
-    """Results in order, from one thread a core, with few tasks under way at any time."""
-    threads = cores()
-    with _one_thread_each() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
-        under_way: deque[Future[Harvest]] = deque()
+def _map_tasks(tasks: Iterator[EncodeTask]) -> Iterator[EncodedBatch]:
+    """Yield results in order, from one thread per core, with few pending tasks at any time."""
+    threads = count_cores()
+    with _limit_torch_threads() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
+        pending: deque[Future[EncodedBatch]] = deque()
         try:
             for task in tasks:
-                under_way.append(pool.submit(_encode, task))
-                if len(under_way) >= WAITING * threads:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
+                pending.append(pool.submit(_encode_task, task))
+                if len(pending) >= TASKS_PER_THREAD * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0)) or 1
     return os.cpu_count() or 1
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[Callable[[], None]]:
-    """Gives what a thread runs first, so that torch keeps to one core within each of them."""
+def _limit_torch_threads() -> Iterator[Callable[[], None]]:
+    """Return a thread initializer that limits torch to one core per thread."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1
     try:
@@ -185,43 +194,45 @@ def _one_thread_each() -> Iterator[Callable[[], None]]:
             torch.set_num_threads(before)
 
 
-def _encode(task: Task) -> Harvest:
+def _encode_task(task: EncodeTask) -> EncodedBatch:
     """Decode and encode a few files."""
-    done = Harvest(count=len(task.rows))
-    ready: dict[int, tuple[Embeds, list[Row], list[Pixels]]] = {}
-    for row, lack in task.rows:
+    batch = EncodedBatch(n_files=len(task.rows))
+    prepared: dict[int, tuple[Embeds, list[Row], list[PixelArray]]] = {}
+    for row, encoders in task.rows:
         try:
-            image = _decoded(task, row)
-        except Refused as refused:
-            done.failures[row.digest] = (refused.reason, refused.detail)
-            if refused.lasting:
-                done.lasting.add(row.digest)
+            image = _decode_row(task, row)
+        except ImageError as error:
+            batch.failures[row.digest] = (error.reason, error.detail)
+            if error.is_permanent:
+                batch.permanent.add(row.digest)
             continue
-        for encoder in lack:
-            _, rows, pixels = ready.setdefault(id(encoder), (encoder, [], []))
+        for encoder in encoders:
+            _, rows, pixels = prepared.setdefault(id(encoder), (encoder, [], []))
             rows.append(row)
             pixels.append(encoder.prepare(image))
-    for encoder, rows, pixels in ready.values():
+    for encoder, rows, pixels in prepared.values():
         features = encoder.embed(np.stack(pixels))
-        _check(encoder, rows, features)
-        done.features.append((encoder, [row.digest for row in rows], features))
-    return done
+        _check_finite(encoder, rows, features)
+        batch.features.append((encoder, [row.digest for row in rows], features))
+    return batch
 
 
-def _decoded(task: Task, row: Row) -> Image.Image:
-    """The image of a row, if its file still holds what was read."""
-    with opened(task.images.file(row)) as (source, _):
+def _decode_row(task: EncodeTask, row: Row) -> Image.Image:
+    """Return the image of a row, if its file is unchanged since intake."""
+    with open_file(task.images.path_of(row)) as (source, _):
         content = source.read()
     if hashlib.sha256(content).hexdigest() != row.digest:
-        raise Refused("unreadable", "the file has changed since it was listed", lasting=False)
+        raise ImageError(
+            "unreadable", "the file has changed since it was listed", is_permanent=False
+        )
     return decode(content, task.max_pixels)
 
 
-def _check(encoder: Embeds, rows: list[Row], features: Features) -> None:
-    good = np.isfinite(features).all(1)
-    if not good.all():
-        path = shown(rows[int(np.argmin(good))].path)
+def _check_finite(encoder: Embeds, rows: list[Row], features: Features) -> None:
+    finite = np.isfinite(features).all(1)
+    if not finite.all():
+        path = escape_path(rows[int(np.argmin(finite))].path)
         raise InputError(
-            f"{encoder.name} gives features that are not finite for {path}; "
-            "take another encoder, or --precision float32"
+            f"{encoder.name} returned features that are not finite for {path}; "
+            "use another encoder, or --precision float32"
         )

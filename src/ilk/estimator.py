@@ -1,4 +1,4 @@
-"""Any method that reads features as a scikit-learn classifier. The only file that knows it."""
+"""Methods as scikit-learn classifiers; the only module that depends on its estimator API."""
 
 from __future__ import annotations
 
@@ -8,37 +8,47 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ilk.data import Data
-from ilk.errors import InputError
+from ilk.core.contracts import DetectorTags, DiscoveryTags, Method, describe
+from ilk.core.data import Data
+from ilk.core.errors import InputError
+from ilk.core.metrics import softmax
 from ilk.methods import parse
-from ilk.metrics import softmax
-from ilk.models import Method, describe
 
 
 class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A method under scikit-learn's contract: grids, pipelines and cross-validation take it.
+    """A method as a scikit-learn classifier, for grid search, pipelines and cross-validation.
 
     Args:
-        method: As it is typed, `GDA(shrink=0.2)`, or a method itself.
+        method: A method, or its text form, such as "GDA(shrink=0.2)".
 
     Attributes:
-        classes_: The labels, sorted.
-        n_features_in_: Width of a row.
-        model_: What the method learnt.
+        classes_: The labels, sorted, `[k]`.
+        n_features_in_: Number of features.
+        model_: The fitted model.
 
     Raises:
-        InputError: The method reads images, text embeddings or scores of classes, which there is no
-            place for.
-        ValueError: Bad rows or labels, in scikit-learn's own words.
+        InputError: If the method needs images, text embeddings or class scores, which scikit-learn
+            cannot pass on.
+        ValueError: If rows or labels are invalid, with scikit-learn's message.
     """
 
     def __init__(self, method: str | Method = "GDA()") -> None:
         self.method = method
 
-    def fit(self, X: Any, y: Any) -> MethodClassifier:
-        """Learn from rows `X [n, d]` and labels `y [n]`."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MethodClassifier:
+        """Fit the method to rows `X [n, d]` and labels `y [n]`.
+
+        Args:
+            X: Rows.
+            y: Labels.
+            sample_weight: How many times each row counts, `[n]`, >= 0; None counts each once.
+
+        Raises:
+            InputError: If weights differ and the method does not support them.
+            ValueError: If rows, labels or weights are invalid.
+        """
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
         self.classes_, index = np.unique(y, return_inverse=True)
@@ -46,20 +56,27 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"{describe(self._method())} needs at least two classes; y holds one class only"
             )
-        data = Data(X, index, tuple(map(str, self.classes_)))
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        data = Data(X, index, tuple(map(str, self.classes_)), weight=weight)
         self.model_ = self._method().fit(data)
         return self
 
     def _method(self) -> Method:
         method = parse(self.method) if isinstance(self.method, str) else self.method
-        kind: Any = type(method)
-        wants = "images" if kind.reads != "features" else ""
-        wants = wants or "text embeddings of the classes" * kind.needs_hints
-        wants = wants or "one score a class" * kind.needs_scores
-        if kind.detects or kind.unnamed:
-            raise InputError(f"{kind.__name__} tells no named classes apart; it is no classifier")
-        if wants:
-            raise InputError(f"{kind.__name__} wants {wants}, which scikit-learn cannot pass on")
+        method_class: Any = type(method)
+        requirement = "images" if method_class.input_kind != "features" else ""
+        requirement = (
+            requirement or "text embeddings of the classes" * method_class.needs_class_embeddings
+        )
+        requirement = requirement or "one score per class" * method_class.needs_class_scores
+        if isinstance(method, DetectorTags | DiscoveryTags):
+            raise InputError(
+                f"{method_class.__name__} is not a classifier of named classes; use one that is"
+            )
+        if requirement:
+            raise InputError(
+                f"{method_class.__name__} needs {requirement}, which scikit-learn cannot pass on"
+            )
         return method
 
     def _logits(self, X: Any) -> NDArray[np.float64]:
@@ -68,15 +85,15 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.model_.logits(X), np.float64)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Logits `[n, k]`; for two classes the second less the first, `[n]`."""
+        """Return logits `[n, k]`; for two classes, the second minus the first, `[n]`."""
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Softmax of the logits, `[n, k]`; not calibrated."""
+        """Return the softmax of the logits, `[n, k]`; not calibrated."""
         return np.asarray(softmax(self._logits(X), axis=1))
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The likeliest label of each row, `[n]`."""
-        answer = self._logits(X).argmax(1)
-        return np.asarray(self.classes_[answer])
+        """Return the most likely label of each row, `[n]`."""
+        predicted = self._logits(X).argmax(1)
+        return np.asarray(self.classes_[predicted])

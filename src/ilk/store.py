@@ -1,8 +1,8 @@
-"""The store: every image is encoded once per encoder, for good.
+"""The feature store: every image is encoded once per encoder.
 
-One SQLite file in the user's cache folder (`ILK_STORE` names another). SQLite brings what the
-store promises: a row is there whole or not at all whenever a process is killed, two processes may
-write at once, and nothing but the rows asked for is ever in memory.
+One SQLite file in the user's cache folder (`ILK_STORE` sets another). SQLite provides the
+guarantees: a row is complete or absent whenever a process is killed, several processes may write at
+once, and only requested rows are in memory.
 
 A row's address is a *space* (digest of encoder, weights, preprocessing and precision) and the
 digest of the image file's bytes.
@@ -15,17 +15,17 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from platformdirs import user_cache_path
 
-from ilk.data import Features
-from ilk.errors import OutputError
+from ilk.core.data import Features
+from ilk.core.errors import OutputError
+from ilk.core.space import FeatureSpace
 
-VERSION = 1
-CHUNK = 500  # rows a query; SQLite allows 999 parameters in its oldest builds
+SCHEMA_VERSION = 1
+CHUNK_SIZE = 500  # rows per query; the oldest builds of SQLite allow 999 parameters
 BUSY_SECONDS = 120.0
 
 SCHEMA = f"""
@@ -36,36 +36,27 @@ CREATE TABLE IF NOT EXISTS features (
     digest BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (space, digest));
 CREATE TABLE IF NOT EXISTS verdicts (
     digest BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = {VERSION};
+PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 
-@dataclass(frozen=True)
-class Space:
-    """One encoder's rows: its address, its name for people, and the width of a row."""
-
-    key: str
-    name: str
-    dim: int
-
-
-def default_path() -> Path:
-    """Where the store lies: `$ILK_STORE`, else the user's cache folder."""
-    told = os.environ.get("ILK_STORE")
-    return Path(told) if told else user_cache_path("ilk", appauthor=False) / "store.sqlite"
+def get_default_path() -> Path:
+    """Return the path of the store: `$ILK_STORE`, else in the user's cache folder."""
+    env_path = os.environ.get("ILK_STORE")
+    return Path(env_path) if env_path else user_cache_path("ilk", appauthor=False) / "store.sqlite"
 
 
 class Store:
-    """Features by content. Safe for several threads and several processes at once.
+    """Features by content. Safe to use from several threads and processes at once.
 
     Raises:
-        OutputError: The file cannot be made or written, is full, or is no store.
+        OutputError: The file cannot be created or written, is full, or is not a store.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = Path(path) if path is not None else default_path()
+        self.path = Path(path) if path is not None else get_default_path()
         self._lock = threading.RLock()
-        with self._told():
+        with self._translate_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -73,39 +64,43 @@ class Store:
             self._prepare()
 
     def _prepare(self) -> None:
-        found = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if found > VERSION:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
             raise OutputError(
-                f"the store {self.path} was made by a newer ilk; update ilk, "
-                "or name another file in ILK_STORE"
+                f"the store {self.path} was created by a newer ilk; update ilk, "
+                "or set ILK_STORE to another file"
             )
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA foreign_keys = ON")
-        if found < VERSION:
+        if version < SCHEMA_VERSION:
             self._db.executescript(SCHEMA)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what SQLite and the disk say into a sentence."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Translate errors of SQLite and the file system into messages."""
         try:
             with self._lock:
                 yield
         except (sqlite3.Error, OSError) as error:
-            why = str(error)
-            remedy = "free some space, or name a file on another disk in ILK_STORE"
-            if "not a database" in why or "malformed" in why:
-                remedy = "move that file away, or name another in ILK_STORE"
-            elif "readonly" in why or "unable to open" in why or isinstance(error, PermissionError):
-                remedy = "name a file that can be written in ILK_STORE"
+            message = str(error)
+            remedy = "free some space, or set ILK_STORE to a file on another disk"
+            if "not a database" in message or "malformed" in message:
+                remedy = "move that file away, or set ILK_STORE to another"
+            elif (
+                "readonly" in message
+                or "unable to open" in message
+                or isinstance(error, PermissionError)
+            ):
+                remedy = "set ILK_STORE to a writable file"
             raise OutputError(
-                f"the store {self.path} cannot be used: {why}; {remedy}. "
-                "What is already in it is kept"
+                f"the store {self.path} cannot be used: {message}; {remedy}. "
+                "Rows that are already stored are not lost"
             ) from error
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._told():
+    def _transaction(self) -> Iterator[None]:
+        with self._translate_errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -116,7 +111,7 @@ class Store:
                 raise
 
     def close(self) -> None:
-        """Close the file; rows that were put are already on disk."""
+        """Close the file; all rows are already on disk."""
         with self._lock:
             self._db.close()
 
@@ -124,129 +119,136 @@ class Store:
         if hasattr(self, "_db"):
             self._db.close()
 
-    def _space_id(self, space: Space) -> int | None:
+    def _space_id(self, space: FeatureSpace) -> int | None:
         row = self._db.execute("SELECT id, dim FROM spaces WHERE key = ?", (space.key,)).fetchone()
         if row and row[1] != space.dim:
             raise ValueError(f"{space.name}: the store holds {row[1]} columns, not {space.dim}")
         return int(row[0]) if row else None
 
-    def missing(self, space: Space, digests: Iterable[str]) -> list[str]:
-        """Those of `digests` (hex, SHA-256) that `space` does not hold, once each, in order."""
-        wanted = list(dict.fromkeys(digests))
-        with self._told():
-            at = self._space_id(space)
-            if at is None:
-                return wanted
-            held = {
+    def find_missing(self, space: FeatureSpace, digests: Iterable[str]) -> list[str]:
+        """Return those of `digests` (hex, SHA-256) that `space` lacks, once each, in order."""
+        unique = list(dict.fromkeys(digests))
+        with self._translate_errors():
+            space_id = self._space_id(space)
+            if space_id is None:
+                return unique
+            stored = {
                 row[0].hex()
-                for part in _chunks(wanted)
+                for part in _iter_chunks(unique)
                 for row in self._db.execute(
-                    f"SELECT digest FROM features WHERE space = ? AND digest IN ({_marks(part)})",
-                    (at, *map(bytes.fromhex, part)),
+                    "SELECT digest FROM features WHERE space = ? AND digest IN "
+                    f"({_make_placeholders(part)})",
+                    (space_id, *map(bytes.fromhex, part)),
                 )
             }
-        return [d for d in wanted if d not in held]
+        return [d for d in unique if d not in stored]
 
-    def put(self, space: Space, digests: Sequence[str], values: Features) -> None:
-        """Add rows `[n, dim]`, all or none; a row that is there already is left as it is."""
+    def put(self, space: FeatureSpace, digests: Sequence[str], values: Features) -> None:
+        """Add rows `[n, dim]`, all or none; existing rows stay unchanged.
+
+        Raises:
+            ValueError: The shape does not match.
+            FloatingPointError: A value is not finite.
+            OutputError: The store cannot be written.
+        """
         block = np.ascontiguousarray(values, "<f4")
         if block.shape != (len(digests), space.dim):
             raise ValueError(f"rows of shape {block.shape}; expected {(len(digests), space.dim)}")
         if not np.isfinite(block).all():
-            raise FloatingPointError(f"{space.name} gave features that are not finite")
-        with self._writing():
+            raise FloatingPointError(f"{space.name} returned features that are not finite")
+        with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO spaces (key, name, dim) VALUES (?, ?, ?)",
                 (space.key, space.name, space.dim),
             )
-            at = self._space_id(space)
+            space_id = self._space_id(space)
             self._db.executemany(
                 "INSERT OR IGNORE INTO features VALUES (?, ?, ?)",
                 (
-                    (at, bytes.fromhex(d), row.tobytes())
+                    (space_id, bytes.fromhex(d), row.tobytes())
                     for d, row in zip(digests, block, strict=True)
                 ),
             )
 
-    def get(self, space: Space, digests: Sequence[str]) -> Features:
-        """The rows of `digests`, `[n, dim]`, in that order.
+    def get(self, space: FeatureSpace, digests: Sequence[str]) -> Features:
+        """Return the rows of `digests`, `[n, dim]`, in that order.
 
         Raises:
-            KeyError: A digest is not there.
+            KeyError: A digest is missing.
         """
         out = np.empty((len(digests), space.dim), np.float32)
-        places: dict[str, list[int]] = {}
+        positions: dict[str, list[int]] = {}
         for i, digest in enumerate(digests):
-            places.setdefault(digest, []).append(i)
-        with self._told():
-            at = self._space_id(space)
-            for part in _chunks(list(places)):
+            positions.setdefault(digest, []).append(i)
+        with self._translate_errors():
+            space_id = self._space_id(space)
+            for part in _iter_chunks(list(positions)):
                 for digest, value in self._db.execute(
                     "SELECT digest, value FROM features "
-                    f"WHERE space = ? AND digest IN ({_marks(part)})",
-                    (at, *map(bytes.fromhex, part)),
+                    f"WHERE space = ? AND digest IN ({_make_placeholders(part)})",
+                    (space_id, *map(bytes.fromhex, part)),
                 ):
-                    out[places.pop(digest.hex())] = np.frombuffer(value, "<f4")
-        if places:
-            raise KeyError(f"{len(places)} rows of {space.name} are not in the store")
+                    out[positions.pop(digest.hex())] = np.frombuffer(value, "<f4")
+        if positions:
+            raise KeyError(f"{len(positions)} rows of {space.name} are not in the store")
         return out
 
-    def verdicts(self, digests: Iterable[str]) -> dict[str, tuple[str, str]]:
-        """What decoding said of these contents before: digest to (reason or "", detail)."""
-        wanted = list(dict.fromkeys(digests))
-        with self._told():
+    def get_decode_results(self, digests: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return cached decode results: digest to (reason or "", detail)."""
+        unique = list(dict.fromkeys(digests))
+        with self._translate_errors():
             return {
                 digest.hex(): (reason, detail)
-                for part in _chunks(wanted)
+                for part in _iter_chunks(unique)
                 for digest, reason, detail in self._db.execute(
-                    f"SELECT * FROM verdicts WHERE digest IN ({_marks(part)})",
+                    f"SELECT * FROM verdicts WHERE digest IN ({_make_placeholders(part)})",
                     tuple(map(bytes.fromhex, part)),
                 )
             }
 
-    def put_verdicts(self, verdicts: dict[str, tuple[str, str]]) -> None:
-        """Remember what decoding said of these contents."""
-        with self._writing():
+    def put_decode_results(self, results: dict[str, tuple[str, str]]) -> None:
+        """Cache decode results by content."""
+        with self._transaction():
             self._db.executemany(
                 "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)",
-                ((bytes.fromhex(d), *said) for d, said in verdicts.items()),
+                ((bytes.fromhex(d), *result) for d, result in results.items()),
             )
 
-    def spaces(self) -> list[tuple[Space, int]]:
-        """What is held: each space and its number of rows."""
-        with self._told():
+    def list_spaces(self) -> list[tuple[FeatureSpace, int]]:
+        """List each space with its number of rows."""
+        with self._translate_errors():
             return [
-                (Space(key, name, dim), n)
+                (FeatureSpace(key, name, dim), n)
                 for key, name, dim, n in self._db.execute(
                     "SELECT key, name, dim, (SELECT count(*) FROM features WHERE space = id) "
                     "FROM spaces ORDER BY name"
                 )
             ]
 
-    def size(self) -> int:
-        """Bytes on disk, the journal included."""
+    def size_on_disk(self) -> int:
+        """Size on disk in bytes, including the journal."""
         parts = [self.path, self.path.with_name(self.path.name + "-wal")]
         return sum(p.stat().st_size for p in parts if p.exists())
 
     def clear(self, name: str | None = None) -> int:
-        """Drop the rows of encoder `name` (or of all, and the verdicts); how many rows went."""
-        with self._writing():
-            which, args = ("name = ?", (name,)) if name else ("1", ())
-            rows = f"FROM features WHERE space IN (SELECT id FROM spaces WHERE {which})"
-            gone = self._db.execute(f"SELECT count(*) {rows}", args).fetchone()[0]
+        """Delete the rows of encoder `name` (or everything); return the number of rows."""
+        with self._transaction():
+            condition, args = ("name = ?", (name,)) if name else ("1", ())
+            rows = f"FROM features WHERE space IN (SELECT id FROM spaces WHERE {condition})"
+            n_deleted = self._db.execute(f"SELECT count(*) {rows}", args).fetchone()[0]
             self._db.execute(f"DELETE {rows}", args)
-            self._db.execute(f"DELETE FROM spaces WHERE {which}", args)
+            self._db.execute(f"DELETE FROM spaces WHERE {condition}", args)
             if name is None:
                 self._db.execute("DELETE FROM verdicts")
-        with self._told():
+        with self._translate_errors():
             self._db.execute("VACUUM")
-        return int(gone)
+        return int(n_deleted)
 
 
-def _chunks(items: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]
+def _iter_chunks(items: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(items), CHUNK_SIZE):
+        yield items[start : start + CHUNK_SIZE]
 
 
-def _marks(items: Sequence[object]) -> str:
+def _make_placeholders(items: Sequence[object]) -> str:
     return ",".join("?" * len(items))

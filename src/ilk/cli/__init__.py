@@ -1,4 +1,4 @@
-"""The command `ilk`. Each command is a file of this package, imported when it is called."""
+"""The `ilk` command. Each subcommand is a module of this package, imported when it is called."""
 
 from __future__ import annotations
 
@@ -7,53 +7,69 @@ from importlib import import_module
 
 import click
 
-COMMANDS = {
-    "check": "Look at a folder or table of images: what is used, what is refused and why.",
-    "fit": "Learn from labelled images and write a model folder with its evidence.",
-    "predict": "Name the kind of each image.",
-    "evaluate": "Score a model folder on labelled images.",
-    "add": "Add classes to a model folder, and show that the old ones answer as before.",
-    "adapt": "Correct a model folder for the class shares of images without labels.",
-    "discover": "Group the images that fit no class of a model folder.",
-    "audit": "Rank the labels of a folder, the likeliest wrong first.",
-    "normal": "Learn what is normal from a folder, and say what is odd.",
-    "rank": "Score encoders on labelled images without fitting a classifier.",
-    "pretrain": "Learn to denoise images: a diffusion model that classifies, describes and draws.",
-    "tune": "Teach a diffusion model's classifier and features from a few labelled images.",
-    "draw": "Draw pictures from a diffusion model.",
-    "demo": "Make a folder with real-life trouble in it and go the whole way.",
-    "store": "Show or clear what has been encoded so far.",
-    "doctor": "Say what is installed, which device is used, which encoders are ready.",
-    "methods": "List the methods, or show one with its fields.",
-    "bench": "Run a benchmark and write its result as JSON.",
+COMMAND_GROUPS = {
+    "Classify": {
+        "check": "Inspect a folder or table of images and report unusable files.",
+        "fit": "Train a classifier on labelled images and write a model folder.",
+        "predict": "Predict the class of each image.",
+        "evaluate": "Score a model folder on labelled images.",
+    },
+    "Labels and shift": {
+        "audit": "Rank labels, most likely mislabelled first.",
+        "add": "Add classes to a model folder without retraining on the old images.",
+        "adapt": "Adapt a model folder to the class priors of unlabelled images.",
+        "discover": "Group images that belong to no class of a model folder.",
+        "detect": "Train an anomaly detector on normal images, or score images with it.",
+    },
+    "Diffusion models": {
+        "pretrain": "Pretrain a diffusion model on a folder of images.",
+        "tune": "Tune a diffusion model's classifier and features on labelled images.",
+        "draw": "Sample images from a diffusion model.",
+    },
+    "Inspect": {
+        "rank": "Score encoders on labelled images without training a classifier.",
+        "methods": "List the classification methods, or describe one of them.",
+        "store": "Show or clear the cache of encoded images.",
+        "doctor": "Show installed packages, the device and the available encoders.",
+        "demo": "Generate a flawed data set and run the whole workflow on it.",
+        "bench": "Run a benchmark (requires a checkout of the repository).",
+    },
 }
+"""Commands by task: name and one-line summary, in the order in which `ilk --help` lists them."""
+
+COMMANDS = {name: text for group in COMMAND_GROUPS.values() for name, text in group.items()}
 
 
-class Lazy(click.Group):
-    """A group that knows its commands' names and one-liners without importing them."""
+class LazyGroup(click.Group):
+    """A group that knows the names and summaries of its commands without importing them."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the help page."""
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        """Import and return the command `name`; None if there is no such command."""
         if name not in COMMANDS:
             return None
         command: click.Command = import_module(f"ilk.cli.{name}").command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """Write one section per task."""
+        width = max(map(len, COMMANDS))
+        for title, commands in COMMAND_GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ilk")
 def ilk() -> None:
-    """A folder of images in, a classifier you can trust out."""
+    """Turn a folder of images into a classifier you can trust."""
 
 
 def main() -> None:
-    """Run `ilk`; what goes wrong on purpose ends in one sentence and an exit code."""
+    """Run `ilk` on the process's arguments and exit with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -61,11 +77,14 @@ def main() -> None:
 
 
 def run(args: list[str]) -> int:
-    """Run one command line and give its exit code."""
-    from ilk.errors import IlkError
+    """Run one command line and return its exit code.
+
+    Errors that ilk raises on purpose are printed to standard error as one sentence.
+    """
+    from ilk.core.errors import IlkError
 
     try:
-        # click gives back the exit code that a command asked for, or what the command returned.
+        # click returns the exit code of a command that exits, or else the command's own result.
         code = ilk.main(args, prog_name="ilk", standalone_mode=False, obj=tuple(args))
     except click.ClickException as error:
         error.show()
@@ -75,7 +94,7 @@ def run(args: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo(
-            "ilk: stopped. What has been done is kept; the same command goes on from there.",
+            "ilk: interrupted. Finished work is saved; run the same command again to resume.",
             err=True,
         )
         return 130

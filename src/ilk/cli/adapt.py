@@ -1,4 +1,4 @@
-"""`ilk adapt`: a model folder that follows the shares of the classes where it is used."""
+"""`ilk adapt`: adapt a model folder to the class priors where it is used."""
 
 from __future__ import annotations
 
@@ -8,105 +8,124 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import network_options
+from ilk.cli.options import add_force_option, add_network_options, add_strict_option
+from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
-    from ilk.classifier import Classifier
-    from ilk.living.share_estimate import Estimate
+    from ilk.artifacts.classifier import Classifier
+    from ilk.images import Images
+    from ilk.store import Store
+    from ilk.updates.prior_estimate import PriorEstimate
 
-SHOWN = 20  # classes
+MAX_CLASSES = 20  # classes in the printed table
+MAX_CHANGES = 3  # classes in the summary
 
 
 @click.command()
 @click.argument("model")
 @click.argument("source")
 @click.option("--out", required=True, help="Folder for the adapted model.")
-@click.option("--anyway", is_flag=True, help="Follow the estimate whatever speaks against it.")
-@click.option("--strict", is_flag=True, help="Stop if any file is refused.")
-@network_options
+@add_force_option
+@add_strict_option
+@add_network_options
+@add_json_option
 def command(
-    model: str, source: str, out: str, anyway: bool, strict: bool, device: str, runtime: str
-) -> None:
-    """Correct MODEL for the shares that its classes have among the images of SOURCE.
+    model: str, source: str, out: str, force: bool, strict: bool, device: str, runtime: str
+) -> Result:
+    """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
-    SOURCE is a folder of images as they come where the model is used; names of folders in it are
-    not read as labels. It holds where each class looks as it did, and only its share has changed.
+    SOURCE is a folder of images from where the model is used; names of sub-folders are ignored.
+    The method assumes that only the class priors have changed and each class looks as before.
     """
-    from ilk.claimed import claim
-    from ilk.classifier import load
-    from ilk.cli.options import encoded
-    from ilk.errors import InputError
-    from ilk.images import listing, read, shown
-    from ilk.living.carried import Beside
-    from ilk.living.following import follow
-    from ilk.progress import told
+    from ilk.artifacts.classifier import load
+    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.cli.options import encode_or_exit
     from ilk.store import Store
+    from ilk.updates.adapt_priors import adapt_priors
+    from ilk.updates.side_files import SideFiles
 
     classifier, store = load(model, device=device, runtime=runtime), Store()
-    beside = Beside.of(Path(model))
-    place = claim(Path(out), grown_from=Path(model))
-    if not os.path.exists(source):
-        raise InputError(f"there is no folder or file {shown(source)}")
-    if not (files := listing(source)):
-        raise InputError(f"{shown(source)} is empty; it must hold images, which need no labels")
-    images = read(files, verify=False, store=store, progress=told(), called=shown(source))
-    images = encoded(images, classifier.encoder, store, strict=strict)
+    side_files = SideFiles.read(Path(model))
+    out_folder = check_writable(Path(out), source_model=Path(model))
+    images = _read_unlabelled(source, store)
+    images = encode_or_exit(images, classifier.encoder, store, strict=strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
-    followed, found = follow(classifier, x, anyway=anyway)
-    beside.unchanged()
-    followed.save(place)
-    said = sentence(found, followed)
-    beside.carry(place, said)
-    show(found, followed.classes)
-    click.echo(f"· {said}\nmodel  {place}")
+    adapted, estimate = adapt_priors(classifier, x, force=force)
+    side_files.check_unchanged()
+    adapted.save(out_folder)
+    summary = summarize(estimate, adapted)
+    side_files.write(out_folder, summary)
+    show_priors(estimate, adapted.classes)
+    print_note(summary)
+    click.echo(f"model  {out_folder}")
+    adapted_flag = adapted.class_priors is not None
+    value = {"model": out_folder, "summary": summary, "adapted": adapted_flag}
+    return Result({**value, "classes": adapted.classes, **estimate.to_json()})
 
 
-def sentence(found: Estimate, followed: Classifier) -> str:
-    """What was estimated and whether it is followed, for the report."""
-    date = followed.about["followed"]["date"]
-    gain, spread = (100 * value for value in found.benefit)
-    if followed.shares is None and found.changed:
+def _read_unlabelled(source: str, store: Store) -> Images:
+    """Read all images below `source`; names of folders do not become labels.
+
+    Raises:
+        InputError: There is no such folder, or it has no usable image.
+    """
+    from ilk.core.errors import InputError
+    from ilk.core.progress import terminal_progress
+    from ilk.images import escape_path, list_files, read_images
+
+    name = escape_path(source)
+    if not os.path.exists(source):
+        raise InputError(f"there is no folder or file {name}")
+    if not (files := list_files(source)):
+        raise InputError(f"{name} is empty; it must contain images, which need no labels")
+    return read_images(
+        files, verify=False, store=store, progress=terminal_progress(), source_name=name
+    )
+
+
+def summarize(estimate: PriorEstimate, adapted: Classifier) -> str:
+    """Say in one sentence what was estimated and whether the model was adapted."""
+    date = adapted.metadata["adaptation"]["date"]
+    gain, half_width = (100 * value for value in estimate.accuracy_gain)
+    if adapted.class_priors is None and estimate.has_shifted:
         return (
-            f"{date}: among {found.n:,} images the shares of the classes are others than "
-            "answers take for granted, but that following them pays is not certain enough "
-            f"({gain:+.1f} ± {spread:.1f} points of accuracy), so answers are as they were learnt; "
-            "give more images, or pass --anyway."
+            f"{date}: the class priors among {estimate.n_images:,} images differ from those of the "
+            f"model, but adapting to them is not certain to help ({gain:+.1f} ± {half_width:.1f} "
+            "points of accuracy), so predictions are unchanged; give more images, or pass --force."
         )
-    if followed.shares is None:
+    if adapted.class_priors is None:
         return (
-            f"{date}: among {found.n:,} images the shares of the classes cannot be told from "
-            "those that answers take for granted, so answers stay as they were learnt."
+            f"{date}: the class priors among {estimate.n_images:,} images do not differ "
+            "significantly from those of the model, so predictions are unchanged."
         )
-    order = (-abs(found.now - found.learnt)).argsort()[:3]
-    most = ", ".join(
-        f"{followed.classes[c]} {found.now[c]:.1%} (taken for granted: {found.learnt[c]:.1%})"
+    order = (-abs(estimate.target - estimate.source)).argsort()[:MAX_CHANGES]
+    changes = ", ".join(
+        f"{adapted.classes[c]} {estimate.target[c]:.1%} (before: {estimate.source[c]:.1%})"
         for c in order
     )
     return (
-        f"{date}: adapted to the shares of classes among {found.n:,} images: {most}; expected to "
-        f"bring {gain:+.1f} ± {spread:.1f} points of accuracy there."
+        f"{date}: adapted to the class priors among {estimate.n_images:,} images: {changes}; "
+        f"expected change in accuracy there: {gain:+.1f} ± {half_width:.1f} points."
     )
 
 
-def show(found: Estimate, classes: tuple[str, ...]) -> None:
-    """Shares that answers take for granted and those of now, what changed most first."""
-    from ilk.cli.options import table
-
-    order = (-abs(found.now - found.learnt)).argsort()
-    low, high = found.interval
-    table(
-        ("class", "taken for granted", "now", "95 % interval", "safe to follow", "by hard answers"),
+def show_priors(estimate: PriorEstimate, classes: tuple[str, ...]) -> None:
+    """Print the class priors before and after, the most changed first."""
+    order = (-abs(estimate.target - estimate.source)).argsort()
+    low, high = estimate.confidence_interval
+    print_table(
+        ("class", "before", "estimate", "95 % interval", "conservative", "BBSE"),
         [
             (
                 classes[c],
-                f"{found.learnt[c]:.3f}",
-                f"{found.now[c]:.3f}",
+                f"{estimate.source[c]:.3f}",
+                f"{estimate.target[c]:.3f}",
                 f"[{low[c]:.3f}, {high[c]:.3f}]",
-                f"{found.to_follow[c]:.3f}",
-                f"{found.by_answers[c]:.3f}",
+                f"{estimate.safe_target[c]:.3f}",
+                f"{estimate.bbse_target[c]:.3f}",
             )
-            for c in order[:SHOWN]
+            for c in order[:MAX_CLASSES]
         ],
     )
-    if len(classes) > SHOWN:
-        click.echo(f"{len(classes) - SHOWN} more classes, whose shares changed less, in model.json")
+    if len(classes) > MAX_CLASSES:
+        click.echo(f"… and {len(classes) - MAX_CLASSES} more classes, see model.json")

@@ -1,4 +1,4 @@
-"""`ilk add`: classes that come later, into a model folder, in seconds."""
+"""`ilk add`: add classes to a model folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import network_options
+from ilk.cli.add_output import show_report, summarize
+from ilk.cli.options import (
+    add_force_option,
+    add_merge_option,
+    add_network_options,
+    add_strict_option,
+)
+from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
     from ilk.images import Images
-    from ilk.living.added import Growth
     from ilk.store import Store
 
 
@@ -22,169 +28,163 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.argument("source", required=False)
 @click.option(
-    "--class",
-    "named",
+    "--class-images",
+    "class_folders",
     nargs=2,
     multiple=True,
     metavar="NAME DIR",
-    help="A class and the folder (or image) that shows it; may be repeated.",
+    help="Class name and a folder (or file) with its images; may be repeated.",
 )
-@click.option("--out", help="Folder for the grown model [default: MODEL itself].")
-@click.option("--more", is_flag=True, help="Let a name be known already: it gets these images too.")
+@click.option("--out", help="Folder for the extended model [default: MODEL itself].")
 @click.option(
-    "--anyway", is_flag=True, help="Add a class that cannot be told from one that there is."
+    "--allow-known", is_flag=True, help="Also accept images of classes that the model already has."
 )
-@click.option("--merge-spellings", is_flag=True, help="Take Owl and owl in SOURCE for one class.")
-@click.option("--strict", is_flag=True, help="Stop if any file is refused.")
-@network_options
+@add_force_option
+@add_merge_option
+@add_strict_option
+@add_network_options
+@add_json_option
 def command(
     model: str,
     source: str | None,
-    named: tuple[tuple[str, str], ...],
+    class_folders: tuple[tuple[str, str], ...],
     out: str | None,
-    more: bool,
-    anyway: bool,
+    allow_known: bool,
+    force: bool,
     merge_spellings: bool,
     strict: bool,
     device: str,
     runtime: str,
-) -> None:
-    """Add classes to the model folder MODEL, and show that the old ones answer as before.
+) -> Result:
+    """Add classes to the model folder MODEL and report how its predictions change.
 
-    Give each class with its folder, --class owl owls/, or a SOURCE as for `ilk fit`: a folder with
-    one sub-folder a class, or a table. No old image is needed: MODEL keeps class statistics.
+    Name each class with its folder, as in --class-images owl owls/, or give a SOURCE as for
+    `ilk fit`: a folder with a sub-folder per class, or a table. The images that MODEL was trained
+    on are not needed, because MODEL contains statistics of its classes.
     """
     import numpy as np
 
-    from ilk.claimed import claim
-    from ilk.classifier import load
-    from ilk.cli.options import encoded
-    from ilk.data import Data
-    from ilk.living.carried import Beside, known_before
-    from ilk.living.growing import grow
-    from ilk.living.newcomers import growable
+    from ilk.artifacts.classifier import load
+    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.cli.options import encode_or_exit
+    from ilk.core.data import Data
     from ilk.store import Store
+    from ilk.updates.add_validation import get_summary
+    from ilk.updates.extend import extend_classifier
+    from ilk.updates.side_files import SideFiles, refuse_known
 
     classifier = load(model, device=device, runtime=runtime)
-    growable(classifier)
+    get_summary(classifier)
     home, store = Path(model), Store()
-    beside = Beside.of(home, classifier.about.get("last_added"))
-    place = claim(Path(out), grown_from=home) if out else home
-    images, names = _images((source, merge_spellings), named, classifier.classes, store)
-    images = known_before(images, beside.learnt)
-    images = encoded(images, classifier.encoder, store, strict=strict)
+    side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
+    out_folder = check_writable(Path(out), source_model=home) if out else home
+    images, names = _read_images(
+        (source, merge_spellings), class_folders, classifier.classes, store
+    )
+    images = refuse_known(images, side_files.known_rows)
+    images = encode_or_exit(images, classifier.encoder, store, strict=strict)
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
-    grown, growth = grow(classifier, data, more=more, anyway=anyway)
-    beside.unchanged()
-    last = beside.last_added(rows)
-    replace(grown, about={**grown.about, "last_added": last}).save(place)
-    said = sentence(growth)
-    path = [replace(row, path=str(images.file(row).absolute()), split="train") for row in rows]
-    beside.carry(place, said, path)
-    show(growth)
-    for note in filter(None, (grown.sets.note, grown.unknown.note)):
-        click.echo(f"· {note}")
-    click.echo(f"· {said}\nmodel  {place}")
+    extended, report = extend_classifier(classifier, data, allow_known=allow_known, force=force)
+    side_files.check_unchanged()
+    last_added = side_files.merge_additions(rows)
+    replace(extended, metadata={**extended.metadata, "last_added": last_added}).save(out_folder)
+    summary = summarize(report)
+    image_rows = [
+        replace(row, path=str(images.path_of(row).absolute()), split="train") for row in rows
+    ]
+    side_files.write(out_folder, summary, image_rows)
+    show_report(report)
+    notes = [note for note in (extended.conformal.note, extended.ood_detector.note) if note]
+    for note in (*notes, summary):
+        print_note(note)
+    click.echo(f"model  {out_folder}")
+    value = {"model": out_folder, "classes": extended.classes, "summary": summary, "notes": notes}
+    return Result({**value, **report.to_json()})
 
 
-def _images(
-    given: tuple[str | None, bool],
-    named: Sequence[tuple[str, str]],
+def _read_images(
+    source_options: tuple[str | None, bool],
+    class_folders: Sequence[tuple[str, str]],
     classes: Sequence[str],
     store: Store,
 ) -> tuple[Images, tuple[str, ...]]:
-    """What is to be added, looked at, and the names that it was given."""
-    from ilk.cli.options import Intake
-    from ilk.errors import InputError
-    from ilk.images import folded, read, shown
+    """Read the images to add.
 
-    source, merge = given
-    spelt = {name for name, _ in named}
-    if len({folded(name) for name in spelt}) < len(spelt):
+    Args:
+        source_options: The argument SOURCE, or None, and whether to merge spellings.
+        class_folders: Class names with their folders.
+        classes: Class names that the model has.
+        store: The cache of encoded images.
+
+    Returns:
+        The images, and the names of their classes.
+
+    Raises:
+        InputError: Both or neither of SOURCE and `--class-images` are given, or cannot be read.
+    """
+    from ilk.cli.options import IntakeOptions
+    from ilk.core.errors import InputError
+    from ilk.images import escape_path, normalize_class_name, read_images
+
+    source, merge = source_options
+    spellings = {name for name, _ in class_folders}
+    if len({normalize_class_name(name) for name in spellings}) < len(spellings):
         raise InputError(
-            f"one class is spelt in several ways: {', '.join(map(repr, sorted(spelt)))}; write it "
-            "alike each time"
+            f"one class has several spellings: {', '.join(map(repr, sorted(spellings)))}; write "
+            "its name the same way each time"
         )
-    if bool(source) == bool(named):
+    if bool(source) == bool(class_folders):
         raise InputError(
-            "say what to add in one way: --class NAME DIR for each class, or one folder that has a "
-            "sub-folder for each"
+            "give either --class-images NAME DIR for each class, or one folder with a sub-folder "
+            "per class"
         )
     if source:
-        images = Intake(merge_spellings=merge).read(source, store)
+        images = IntakeOptions(merge_spellings=merge).read_images(source, store)
         return images, images.classes
-    found = [(file, name) for name, place in named for file in _files(name, place, classes)]
-    images = read(
-        [file for file, _ in found],
-        labels=[name for _, name in found],
+    labelled_files = [
+        (file, name)
+        for name, folder in class_folders
+        for file in _list_class_files(name, folder, classes)
+    ]
+    images = read_images(
+        [file for file, _ in labelled_files],
+        labels=[name for _, name in labelled_files],
         verify=False,
         store=store,
-        called=" and ".join(shown(place) for _, place in named),
+        source_name=" and ".join(escape_path(folder) for _, folder in class_folders),
     )
-    return images, tuple(dict.fromkeys(name for name, _ in named))
+    return images, tuple(dict.fromkeys(name for name, _ in class_folders))
 
 
-def _files(name: str, place: str, classes: Sequence[str]) -> list[str]:
-    """The files that show `name`."""
-    from ilk.errors import InputError
-    from ilk.images import listing, shown
+def _list_class_files(name: str, source: str, classes: Sequence[str]) -> list[str]:
+    """List the files of class `name` in the folder or file `source`.
 
-    if not os.path.exists(place):
-        raise InputError(f"there is no folder or file {shown(place)} with images of {name!r}")
-    inside = {entry.name for entry in os.scandir(place)} if os.path.isdir(place) else set()
-    if known := sorted((inside & set(classes)) - {name}):
+    Raises:
+        InputError: `source` is missing or empty, or has sub-folders of other known classes.
+    """
+    from ilk.core.errors import InputError
+    from ilk.images import escape_path, list_files
+
+    if not os.path.exists(source):
         raise InputError(
-            f"{shown(place)} has folders for {', '.join(known[:3])}, so not all in it is {name!r}; "
-            f"name the folder of {name!r} alone"
+            f"there is no folder or file {escape_path(source)} with images of {name!r}"
         )
-    if not (files := listing(place)):
-        raise InputError(f"{shown(place)} is empty; it must hold images of {name!r}")
-    below = {os.path.relpath(file, place).split(os.sep)[0] for file in files} - {"."}
-    if deeper := sorted(entry for entry in below if os.path.isdir(os.path.join(place, entry))):
-        told = ", ".join(shown(folder) for folder in deeper[:3])
-        click.echo(f"· all in the folders of {shown(place)} ({told}) is taken for {name!r}")
+    entries = {entry.name for entry in os.scandir(source)} if os.path.isdir(source) else set()
+    if known := sorted((entries & set(classes)) - {name}):
+        raise InputError(
+            f"{escape_path(source)} has sub-folders for {', '.join(known[:3])}, so not all its "
+            f"images are of {name!r}; give the folder of {name!r} alone"
+        )
+    if not (files := list_files(source)):
+        raise InputError(f"{escape_path(source)} is empty; it must contain images of {name!r}")
+    first_parts = {os.path.relpath(file, source).split(os.sep)[0] for file in files} - {"."}
+    if subfolders := sorted(
+        entry for entry in first_parts if os.path.isdir(os.path.join(source, entry))
+    ):
+        names = ", ".join(escape_path(folder) for folder in subfolders[:3])
+        print_note(
+            f"all images in sub-folders of {escape_path(source)} ({names}) count as {name!r}"
+        )
     return files
-
-
-def sentence(growth: Growth) -> str:
-    """What was added and what it did, for the report."""
-    from ilk.report.words import count
-
-    new = ", ".join(f"{count(n, 'image')} of {name}" for name, n in growth.images.items())
-    said = f"{growth.date}: {new} added in {growth.seconds:.1f} seconds."
-    if growth.old_same is None:
-        return f"{said} No old image was held out, so how the old classes answer is not known."
-    said += (
-        f" Of {growth.old_rows:,} held-out images of the other classes {growth.old_same:.1%} are "
-        f"named as before and {growth.taken:.1%} are taken for what was added"
-    )
-    found = [f"{name} {share:.1%}" for name, share in growth.found.items() if share is not None]
-    if found:
-        said += f"; of those added, each without itself, {', '.join(found)} are found"
-    single = [name for name, share in growth.found.items() if share is None]
-    if single:
-        said += f"; of {', '.join(single)} there is one image, so how often is not known"
-    return said + "."
-
-
-def show(growth: Growth) -> None:
-    """How the old classes answer before and after, as a table."""
-    from ilk.cli.options import table
-
-    def told(value: float | None) -> str:
-        return "–" if value is None else f"{value:.3f}"
-
-    table(
-        ("figure, on images held out", "before", "after"),
-        [
-            ("accuracy on the other classes", *map(told, growth.old_right)),
-            ("calibration error", *map(told, growth.calibration_error)),
-            ("answers as before", "", told(growth.old_same)),
-            ("taken for what was added", "", told(growth.taken)),
-            ("greatest change between two old logits", "", f"{growth.moved:.3g}"),
-            ("(their median winning margin)", f"{growth.gap:.3g}", ""),
-            *[(f"{name} found", "", told(share)) for name, share in growth.found.items()],
-        ],
-    )

@@ -1,169 +1,150 @@
-"""`ilk audit`: which labels look wrong, and what correcting them would change."""
+"""`ilk audit`: find labels that look wrong and measure what correcting them changes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.audit_tables import Seen, show_effect, show_labels, write
-from ilk.cli.options import Intake, intake_options, network_options, show_intake
+from ilk.cli.audit_labels import AuditedLabels, cross_validate_labels
+from ilk.cli.audit_output import (
+    list_confused_pairs,
+    list_labels,
+    show_effect,
+    show_labels,
+    write_csv,
+)
+from ilk.cli.options import (
+    IntakeOptions,
+    add_encoders_option,
+    add_folds_option,
+    add_intake_options,
+    add_network_options,
+    add_seed_option,
+)
+from ilk.cli.output import Result, add_json_option, show_intake
 
 if TYPE_CHECKING:
-    from ilk.images import Images
-    from ilk.plan import Plan
-    from ilk.store import Store
+    from ilk.fitting.label_audit import CleaningEffect
+    from ilk.trust.label_errors import LabelErrors
+
+DEFAULT_FRACTIONS = (0.01, 0.05)
 
 
 @click.command()
 @click.argument("source")
+@add_encoders_option
 @click.option(
-    "--encoder",
-    "encoders",
+    "--method",
+    "methods",
     multiple=True,
-    help="Take this encoder; may be repeated; `default` stands for the good ones at hand.",
+    help="Method that predicts the labels; may be repeated [default: GDA].",
 )
 @click.option(
-    "--method", "methods", multiple=True, help="Judge with this method [default: GDA]; repeatable."
+    "--out", default="suspects.csv", show_default=True, help="CSV file for all labels, ranked."
 )
-@click.option("--out", default="suspects.csv", show_default=True, help="CSV of all labels, ranked.")
-@click.option("--show", default=20, show_default=True, help="Labels to show here.")
+@click.option("--show", default=20, show_default=True, help="Number of labels to print.")
 @click.option(
-    "--share",
-    "shares",
+    "--fraction",
+    "fractions",
     multiple=True,
     type=float,
-    help="Share of the labels to try without and relabelled [default: 0.01 and 0.05]; 0 for none.",
+    help="Fraction of the labels to remove and to relabel, worst first, to measure the effect; may "
+    "be repeated, 0 measures none [default: 0.01 and 0.05].",
 )
 @click.option(
-    "--by",
+    "--ranking",
     default="self_confidence",
     show_default=True,
-    help="Rank by margin, self_confidence or joint.",
+    help="How to rank labels: margin, self_confidence or joint.",
 )
-@click.option("--folds", default=5, show_default=True, help="Parts of the cross-validation.")
-@click.option("--seed", default=0, show_default=True)
-@intake_options
-@network_options
+@add_folds_option
+@add_seed_option
+@add_intake_options
+@add_network_options
+@add_json_option
 def command(
     source: str,
     encoders: tuple[str, ...],
     methods: tuple[str, ...],
     out: str,
     show: int,
-    shares: tuple[float, ...],
-    by: str,
+    fractions: tuple[float, ...],
+    ranking: str,
     folds: int,
     seed: int,
-    intake: Intake,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
-) -> None:
-    """Rank the labels of SOURCE, the likeliest wrong first, and say what correcting them changes.
+) -> Result:
+    """Rank the labels of SOURCE, most likely mislabelled first.
 
-    Every labelled image is judged by classifiers that did not see it. SOURCE is read as by
-    `ilk fit`; its train, val and test parts are taken together, and nothing in it is changed.
+    The label of each image is compared with the predictions of classifiers that were trained
+    without it. The accuracy after removing or relabelling the worst labels is measured too. SOURCE
+    is read as by `ilk fit`; all its splits are audited together, and no file in it is changed.
     """
+    from ilk.core.progress import terminal_progress
+    from ilk.fitting.config import FitConfig
+    from ilk.fitting.label_audit import check_fractions, measure_cleaning
     from ilk.methods import parse
-    from ilk.plan import Plan
-    from ilk.progress import told
     from ilk.store import Store
-    from ilk.trust.audit import check, effect
-    from ilk.trust.suspects import Suspects
+    from ilk.trust.label_errors import LabelErrors
 
-    home = _outside(Path(out), Path(source))
-    asked = tuple(share for share in shares if share) if shares else (0.01, 0.05)
-    check(asked, by)
+    out_path = _check_out_path(Path(out), Path(source))
+    fractions = tuple(f for f in fractions if f) if fractions else DEFAULT_FRACTIONS
+    check_fractions(fractions, ranking)
     for text in methods:
         parse(text)
-    plan = Plan(encoders, methods=methods or ("GDA",), folds=folds, seed=seed)
-    plan = replace(plan, device=device, runtime=runtime)
+    config = FitConfig(encoders, methods=methods or ("GDA",), folds=folds, seed=seed)
+    config = replace(config, device=device, runtime=runtime)
     store = Store()
-    images = intake.read(source, store)
-    seen = _judged(images, plan, store)
-    if seen.images.refused:
-        show_intake(seen.images)
-    assert seen.board.probabilities is not None, "_judged refuses where nothing was tested"
-    found = Suspects.find(seen.board.probabilities, seen.data.y, by)
-    write(home, seen, found)
-    show_labels(seen, found, show)
-    if asked:
-        method = seen.board.winner[1]
-        show_effect(effect(method, seen.data, seen.board.fold, asked, by, told()))
-    click.echo(f"labels {home}")
+    audited = cross_validate_labels(intake.read_images(source, store), config, store)
+    if audited.images.refused:
+        show_intake(audited.images)
+    board = audited.leaderboard
+    assert board.probabilities is not None, "cross_validate_labels raises if nothing was tested"
+    errors = LabelErrors.find(board.probabilities, audited.data.y, ranking)
+    write_csv(out_path, audited, errors)
+    show_labels(audited, errors, show)
+    effect, method = None, board.winner[1]
+    if fractions:
+        progress = terminal_progress()
+        effect = measure_cleaning(method, audited.data, board.fold, fractions, ranking, progress)
+        show_effect(effect)
+    click.echo(f"labels {out_path}")
+    return Result({"out": out_path, **_to_json(audited, errors, effect)})
 
 
-def _judged(images: Images, plan: Plan, store: Store) -> Seen:
-    """Every labelled image, encoded and answered for by the other folds.
+def _to_json(
+    audited: AuditedLabels, errors: LabelErrors, effect: CleaningEffect | None
+) -> dict[str, Any]:
+    result = audited.leaderboard.results[0]
+    return {
+        "encoder": result.encoder,
+        "method": result.method,
+        "scores": result.scores,
+        "labels": list_labels(audited, errors),
+        "confused": list_confused_pairs(audited, errors),
+        "effect": effect,
+    }
+
+
+def _check_out_path(out: Path, source: Path) -> Path:
+    """Return `out` if it can be written and is not inside the audited folder.
 
     Raises:
-        NoLabels, InputError: There is nothing to compare a label with.
+        InputError: `out` is the source or inside it.
+        OutputError: `out` is a folder, or its folder does not exist.
     """
-    from ilk import evaluate, fitting
-    from ilk.applicable import tried_methods
-    from ilk.encode import fill
-    from ilk.encoders import ScoresClasses
-    from ilk.encoders.among import Among
-    from ilk.errors import InputError
-    from ilk.plan import divide
-    from ilk.progress import told
+    from ilk.core.errors import InputError, OutputError
 
-    images = _together(images)
-    _auditable(images)
-    among = Among(images.classes, plan.prompts, store)
-    encoders = fitting.asked_encoders(images, plan, among, lambda line: click.echo(line))
-    if classifiers := [e.name for e in encoders if isinstance(e, ScoresClasses)]:
+    out_path, source_path = out.resolve(), source.resolve()
+    if out_path == source_path or (source_path.is_dir() and source_path in out_path.parents):
         raise InputError(
-            f"{classifiers[0]} answers with classes of its own and may have learnt these very "
-            "labels; audit with an encoder that gives features"
+            f"{out} is inside {source}, which an audit never changes; name another file with --out"
         )
-    images = images.refuse(fill(images, encoders, store, progress=told()))
-    _auditable(images)
-    parts = divide(images, plan)
-    tables = {e.name: fitting.features_table(e, parts, plan, store) for e in encoders}
-    tried = {e.name: tried_methods(e, plan, labels=True) for e in encoders}
-    board = evaluate.leaderboard(tables, tried, folds=plan.folds, seed=plan.seed, progress=told())
-    if board.probabilities is None:
-        raise InputError(
-            "every class has a single labelled image, so no label can be compared with another; "
-            "label at least two images of each class"
-        )
-    return Seen(images, parts.train, tables[board.winner[0]], board)
-
-
-def _together(images: Images) -> Images:
-    """All used rows as one part: a wrong label in the test part is one too."""
-    rows = tuple(replace(r, split="train") if r.status == "used" else r for r in images.rows)
-    return replace(images, rows=rows)
-
-
-def _auditable(images: Images) -> None:
-    from ilk.errors import InputError, NoLabels
-
-    images.some()
-    if not images.classes:
-        raise NoLabels(
-            f"{len(images.used)} images and not one label, so there is nothing to audit; "
-            "put them in a folder a class, or name the column with --label-column"
-        )
-    if len(images.classes) == 1:
-        raise InputError(
-            f"every label is {images.classes[0]!r}; a wrong one can only be told where there are "
-            "two classes or more"
-        )
-
-
-def _outside(out: Path, source: Path) -> Path:
-    """`out`, if it can be written and does not lie in what is audited."""
-    from ilk.errors import InputError, OutputError
-
-    place, held = out.resolve(), source.resolve()
-    if place == held or (held.is_dir() and held in place.parents):
-        raise InputError(
-            f"{out} lies in {source}, which an audit leaves as it is; name another place with --out"
-        )
-    if place.is_dir() or not place.parent.is_dir():
-        raise OutputError(f"cannot write {out}: name a file in a folder that is there with --out")
+    if out_path.is_dir() or not out_path.parent.is_dir():
+        raise OutputError(f"cannot write {out}: name a file in an existing folder with --out")
     return out

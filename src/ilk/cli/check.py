@@ -1,50 +1,59 @@
-"""`ilk check`: every file ends in one row, used or refused."""
+"""`ilk check`: list every file of a source as used or refused."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import Intake, intake_options
+from ilk.cli.options import IntakeOptions, add_intake_options
+from ilk.cli.output import Result, add_json_option, print_table, show_intake
+
+if TYPE_CHECKING:
+    from ilk.images import Images
+
+MAX_CLASSES = 50  # classes in the printed table
 
 
 @click.command()
 @click.argument("source")
-@intake_options
-@click.option("--out", help="Write the whole intake report to this JSON file.")
-def command(
-    source: str,
-    intake: Intake,
-    out: str | None,
-) -> None:
-    """Look at SOURCE: a folder of class folders, a table, or a list of paths.
+@click.option("--out", help="Write the intake report to this JSON file.")
+@add_intake_options
+@add_json_option
+def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
+    """Inspect SOURCE: a folder with a sub-folder per class, a table, or a list of paths.
 
-    Exit code 0 when every file can be used, 1 when some were refused.
+    Every file is decoded. The exit code is 0 if every file can be used and 1 if some were refused.
     """
-    from ilk.artefact import json_bytes, write_file
-    from ilk.cli.options import show_intake, table
-    from ilk.errors import InputError
+    from ilk.artifacts.model_folder import encode_json
+    from ilk.core.atomic_write import write_atomically
+    from ilk.core.errors import InputError
     from ilk.store import Store
 
     if out and all(map(os.path.exists, (out, source))) and os.path.samefile(out, source):
-        raise InputError(f"{out} is what is to be looked at; name another file with --out")
-    images = intake.read(source, Store(), verify=True)
+        raise InputError(f"{out} is the source itself; name another file with --out")
+    images = intake.read_images(source, Store(), verify=True)
     show_intake(images)
+    _show_classes(images)
+    report = images.to_json()
+    if out:
+        write_atomically(Path(out), encode_json(report))
+    return Result(report, exit_code=1 if images.refused else 0)
+
+
+def _show_classes(images: Images) -> None:
+    """Print the number of used images per class and split."""
     splits, labels = sorted({row.split for row in images.used}), {row.label for row in images.used}
     counts = Counter((row.label, row.split) for row in images.used)
-    table(
+    print_table(
         ("class", *splits),
         [
             (name or "(no label)", *(f"{counts[name, split]:,}" for split in splits))
-            for name in (*images.classes[:50], *([None] if None in labels else []))
+            for name in (*images.classes[:MAX_CLASSES], *([None] if None in labels else []))
         ],
     )
-    if len(images.classes) > 50:
-        click.echo(f"… and {len(images.classes) - 50} more classes")
-    if out:
-        write_file(Path(out), json_bytes(images.to_json()))
-    if images.refused:
-        raise click.exceptions.Exit(1)
+    if len(images.classes) > MAX_CLASSES:
+        click.echo(f"… and {len(images.classes) - MAX_CLASSES} more classes")

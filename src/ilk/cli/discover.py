@@ -1,92 +1,129 @@
-"""`ilk discover`: groups of images that fit no known class, ready to be named and added."""
+"""`ilk discover`: group images that belong to no known class."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import network_options
+from ilk.cli.options import add_network_options
+from ilk.cli.output import Result, add_json_option, print_note, print_table
+
+if TYPE_CHECKING:
+    from ilk.images import Images
+    from ilk.store import Store
+    from ilk.updates.discover import Discovery
+
+MAX_GROUPS = 50  # groups in the printed table
 
 
 @click.command()
+@click.argument("model")
 @click.argument("source")
-@click.option("--known", required=True, help="The model folder of the classes that are known.")
-@click.option("--out", required=True, help="A new folder for the groups.")
-@click.option("--groups", type=click.IntRange(min=1), help="How many there are [default: found].")
+@click.option("--out", required=True, help="New folder for the groups.")
+@click.option("--groups", type=click.IntRange(min=1), help="Number of groups [default: estimated].")
 @click.option(
     "--all",
-    "everything",
+    "keep_all",
     is_flag=True,
-    help="Suggest every group that is found, also where the classifier calls nothing unknown.",
+    help="Suggest every group, even if the classifier flags few of its images as unknown.",
 )
-@network_options
+@add_network_options
+@add_json_option
 def command(
+    model: str,
     source: str,
-    known: str,
     out: str,
     groups: int | None,
-    everything: bool,
+    keep_all: bool,
     device: str,
     runtime: str,
-) -> None:
-    """Group the images of SOURCE that fit no class of the model folder --known.
+) -> Result:
+    """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
-    Labels that SOURCE may tell are not read. Each group becomes a folder of copies, the images
-    stay where they are; look at groups.html, rename a folder, and add it with: ilk add.
+    Labels in SOURCE are ignored. Each group becomes a folder with copies of its images. Look at
+    groups.html, rename a group's folder, and add it as a class with `ilk add`.
 
-    Exit code 0 when every file could be read, 1 when some could not; groups.csv says why.
+    The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
-    from ilk.classifier import load
-    from ilk.cli.options import table
-    from ilk.errors import NoImages
-    from ilk.images import listing, read, shown
-    from ilk.living.discover import discover
-    from ilk.living.suggestions import PAGE, free, write
-    from ilk.progress import told
+    from ilk.artifacts.classifier import load
+    from ilk.core.progress import terminal_progress
     from ilk.store import Store
+    from ilk.updates.discover import discover_groups
+    from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
-    home = free(Path(out))
-    classifier = load(known, device=device, runtime=runtime)
-    store = Store()
-    paths = listing(source)
+    home = check_output_folder(Path(out))
+    classifier, store = load(model, device=device, runtime=runtime), Store()
+    discovery = discover_groups(
+        classifier,
+        _read_unlabelled(source, store),
+        store,
+        n_groups=groups,
+        keep_all=keep_all,
+        progress=terminal_progress(),
+    )
+    write_groups(discovery, home, model)
+    listing = _list_groups(discovery)
+    if listing:
+        _show_groups(listing)
+    else:
+        click.echo(f"nothing new: no group of these images differs from the classes of {model}")
+    for note in discovery.notes:
+        print_note(note)
+    click.echo(f"see {home / PAGE_FILE}", err=True)
+    if discovery.n_failed:
+        n_files = len(discovery.images.rows)
+        click.echo(f"ilk: {discovery.n_failed:,} of {n_files:,} files could not be used", err=True)
+    value = {"out": home, "groups": listing, "notes": discovery.notes, "failed": discovery.n_failed}
+    return Result(value, exit_code=1 if discovery.n_failed else 0)
+
+
+def _read_unlabelled(source: str, store: Store) -> Images:
+    """Read the images of a folder or table; names of folders do not become labels.
+
+    Raises:
+        NoImages: The folder is empty.
+    """
+    from ilk.core.errors import NoImages
+    from ilk.core.progress import terminal_progress
+    from ilk.images import escape_path, list_files, read_images
+
+    paths = list_files(source)
     if not paths:
-        raise NoImages(f"{source} is empty; it must hold images")
-    # A folder is read as a list, so that the names of its folders are not taken for classes.
-    images = read(
-        paths if Path(source).is_dir() else source,
+        raise NoImages(f"{source} is empty; it must contain images")
+    return read_images(
+        paths if Path(source).is_dir() else source,  # a list of paths has no labels
         verify=False,
         store=store,
-        progress=told(),
-        called=shown(source),
+        progress=terminal_progress(),
+        source_name=escape_path(source),
     )
-    found = discover(
-        classifier, images, store, groups=groups, everything=everything, progress=told()
+
+
+def _list_groups(discovery: Discovery) -> list[dict[str, Any]]:
+    """Return name, size, number of unknown images and the most typical image of each group."""
+    listing = []
+    for number in range(1, discovery.n_groups + 1):
+        members = discovery.list_group(number)
+        listing.append(
+            {
+                "group": f"group-{number}",
+                "images": len(members),
+                "unknown": sum(member.is_unknown for member in members),
+                "example": members[0].row.path,
+            }
+        )
+    return listing
+
+
+def _show_groups(listing: list[dict[str, Any]]) -> None:
+    print_table(
+        ("group", "images", "unknown", "example"),
+        [
+            (group["group"], f"{group['images']:,}", f"{group['unknown']:,}", group["example"])
+            for group in listing[:MAX_GROUPS]
+        ],
     )
-    write(found, home, known)
-    if found.groups:
-        table(
-            ("group", "images", "called unknown", "for example"),
-            [
-                (
-                    f"group-{n}",
-                    f"{len(members):,}",
-                    f"{sum(f.unknown for f in members):,}",
-                    members[0].row.path,
-                )
-                for n in range(1, min(found.groups, 50) + 1)
-                for members in [found.group(n)]
-            ],
-        )
-        if found.groups > 50:
-            click.echo(f"… and {found.groups - 50} more groups")
-    else:
-        click.echo(f"nothing new: no group of these images is unlike what {known} knows")
-    for note in found.notes:
-        click.echo(f"· {note}")
-    click.echo(f"see {home / PAGE}", err=True)
-    if found.failed:
-        click.echo(
-            f"ilk: {found.failed:,} of {len(found.images.rows):,} files could not be used", err=True
-        )
-        raise click.exceptions.Exit(1)
+    if len(listing) > MAX_GROUPS:
+        click.echo(f"… and {len(listing) - MAX_GROUPS} more groups")

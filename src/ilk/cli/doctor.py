@@ -1,14 +1,19 @@
-"""`ilk doctor`: what is here and what is not."""
+"""`ilk doctor`: what is installed and what is missing."""
 
 from __future__ import annotations
 
 import click
 
+from ilk.cli.output import Result, add_json_option, print_table
+
 
 @click.command()
-def command() -> None:
-    """Say what is installed, which device is used, which encoders are ready offline."""
-    from ilk.cli.options import table
-    from ilk.doctor import examine
+@add_json_option
+def command() -> Result:
+    """Show installed packages, the device in use and the encoders that are available offline."""
+    from ilk.doctor import check_installation
 
-    table(("what", "state", "detail"), examine())
+    findings = check_installation()
+    print_table(("component", "state", "detail"), findings)
+    names = ("component", "state", "detail")
+    return Result([dict(zip(names, finding, strict=True)) for finding in findings])

@@ -1,11 +1,14 @@
-"""`ilk draw`: pictures from a diffusion model."""
+"""`ilk draw`: sample images from a diffusion model."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from ilk.cli.options import add_device_option, add_seed_option
+from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,78 +16,109 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option("--class", "name", default="", help="Of this class [default: all in turn].")
-@click.option("--n", default=16, show_default=True, help="How many pictures.")
-@click.option("--out", default="drawn.png", show_default=True, help="A PNG, or a folder for each.")
-@click.option("--steps", default=18, show_default=True, help="Noise levels on the way.")
-@click.option("--churn", default=0.0, show_default=True, help="Fresh noise on the way; 0: none.")
-@click.option("--guidance", default=1.0, show_default=True, help="Above 1: more of the class.")
-@click.option("--against", default="", help="A folder: print the Fréchet distance to its images.")
-@click.option("--encoder", default="pixels", show_default=True, help="Whose features it is in.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
+@click.option("--class", "name", default="", help="Class to draw [default: all in turn].")
+@click.option("--count", default=16, show_default=True, help="Number of images to draw.")
+@click.option(
+    "--out",
+    default="samples.png",
+    show_default=True,
+    help="PNG file for a grid of all images, or a folder for one file per image.",
+)
+@click.option("--steps", default=18, show_default=True, help="Number of sampling steps.")
+@click.option(
+    "--churn", default=0.0, show_default=True, help="Noise added while sampling; 0 adds none."
+)
+@click.option(
+    "--guidance",
+    default=1.0,
+    show_default=True,
+    help="Classifier-free guidance; above 1 strengthens the class.",
+)
+@click.option("--reference", default="", help="Folder of images to measure the distance to.")
+@click.option(
+    "--encoder",
+    default="pixels",
+    show_default=True,
+    help="Encoder whose features the distance is computed in.",
+)
+@add_seed_option
+@add_device_option
+@add_json_option
 def command(
     model: str,
     name: str,
-    n: int,
+    count: int,
     out: str,
     steps: int,
     churn: float,
     guidance: float,
-    against: str,
+    reference: str,
     encoder: str,
     seed: int,
     device: str,
-) -> None:
-    """Draw pictures from the diffusion model in folder MODEL.
+) -> Result:
+    """Sample images from the diffusion model in the folder MODEL.
 
-    With --against, the Fréchet distance between the pictures and the images of a folder is printed,
-    in an encoder's features, beside that between two halves of the folder. Draw hundreds for it.
+    With --reference, also print the Fréchet distance between the samples and the images of a
+    folder, beside the distance between two halves of that folder. It needs hundreds of samples.
     """
-    from ilk.diffusion.pictures import asked, write
-    from ilk.diffusion.sample import Sampler
-    from ilk.diffusion.saved import load
-    from ilk.encoders.device import pick
+    from ilk.core.device import pick_device
+    from ilk.diffusion.checkpoint.checkpoint import load
+    from ilk.diffusion.generation.images import assign_classes, write_samples
+    from ilk.diffusion.generation.sample import Sampler
 
-    place = pick(device)
+    torch_device = pick_device(device)
     sampler = Sampler(steps=steps, churn=churn, guidance=guidance, seed=seed)
-    denoiser = load(Path(model)).to(place)
-    classes = asked(denoiser.classes, name, n)
-    drawn = sampler.draw(denoiser, classes, place)
-    click.echo(f"{n} pictures in {write(drawn, Path(out))}")
-    if against:
-        click.echo(_distance(drawn, against, encoder, device))
+    denoiser = load(Path(model)).to(torch_device)
+    classes = assign_classes(denoiser.classes, name, count)
+    samples = sampler.draw(denoiser, classes, torch_device)
+    path, distance = write_samples(samples, Path(out)), None
+    click.echo(f"{count} images in {path}")
+    if reference:
+        distance = _measure_distance(samples, reference, encoder, device)
+        click.echo(
+            f"Fréchet distance to {distance['images']:,} images in {reference} on "
+            f"{distance['encoder']}: {distance['distance']:.4g} (between their halves: "
+            f"{distance['between_halves']:.4g})"
+        )
+    return Result({"images": count, "out": path, "frechet_distance": distance})
 
 
-def _distance(drawn: Tensor, source: str, name: str, device: str) -> str:
-    """How far the drawn pictures lie from those of a folder, as a sentence."""
+def _measure_distance(samples: Tensor, source: str, name: str, device: str) -> dict[str, Any]:
+    """Return the Fréchet distance between samples and the images of a folder, and a baseline.
+
+    Raises:
+        InputError: There are too few samples or images.
+    """
     import numpy as np
 
-    from ilk.diffusion.pictures import images
-    from ilk.encode import fill
-    from ilk.encoders import resolve
-    from ilk.errors import InputError
-    from ilk.images import read
-    from ilk.maths.frechet import frechet_distance
-    from ilk.progress import told
+    from ilk.core.errors import InputError
+    from ilk.core.progress import terminal_progress
+    from ilk.diffusion.generation.images import samples_to_pil
+    from ilk.encode import encode_images
+    from ilk.encoders import resolve_encoder
+    from ilk.images import read_images
+    from ilk.maths.frechet_distance import frechet_distance
     from ilk.store import Store
 
-    store = Store()
-    found = read(source, verify=False, store=store, progress=told())
-    encoder = resolve(name, images=found, device=device)
-    found = found.refuse(fill(found, [encoder], store, progress=told()))
-    real = store.get(encoder.space, [row.digest for row in found.used])
-    if min(len(drawn), len(real) // 2) < 2:
+    store, progress = Store(), terminal_progress()
+    reference = read_images(source, verify=False, store=store, progress=progress)
+    encoder = resolve_encoder(name, images=reference, device=device)
+    reference = reference.refuse(encode_images(reference, [encoder], store, progress=progress))
+    features = store.get(encoder.space, [row.digest for row in reference.used])
+    if min(len(samples), len(features) // 2) < 2:
         raise InputError(
-            f"{len(drawn)} drawn and {len(real)} real images have no Fréchet distance; draw at "
-            "least 2 and name a folder with at least 4, better hundreds"
+            f"{len(samples)} samples and {len(features)} reference images are too few for a "
+            "Fréchet distance; draw at least 2 and name a folder with at least 4, better hundreds"
         )
     encoder.load()
-    made = encoder.embed(np.stack([encoder.prepare(image) for image in images(drawn)]))
-    mixed = real[np.random.default_rng(0).permutation(len(real))]
-    half = len(mixed) // 2
-    own = frechet_distance(mixed[:half], mixed[half:])
-    return (
-        f"Fréchet distance to {len(real):,} images in {source} on {encoder.name}: "
-        f"{frechet_distance(made, real):.4g} (between their halves: {own:.4g})"
-    )
+    pixels = [encoder.prepare(image) for image in samples_to_pil(samples)]
+    sample_features = encoder.embed(np.stack(pixels))
+    shuffled = features[np.random.default_rng(0).permutation(len(features))]
+    half = len(shuffled) // 2
+    return {
+        "encoder": encoder.name,
+        "images": len(features),
+        "distance": frechet_distance(sample_features, features),
+        "between_halves": frechet_distance(shuffled[:half], shuffled[half:]),
+    }

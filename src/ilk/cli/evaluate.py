@@ -3,65 +3,84 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import Intake, intake_options, network_options
+from ilk.cli.options import IntakeOptions, add_intake_options, add_network_options
+from ilk.cli.output import Result, add_json_option, print_note, show_intake
+
+if TYPE_CHECKING:
+    from ilk.images import Images
 
 
 @click.command()
 @click.argument("model")
 @click.argument("source")
-@click.option("--out", help="Write the figures to this JSON file.")
+@click.option("--out", help="Write the scores to this JSON file.")
 @click.option(
-    "--split", help="Only train, val or test [default: test where there is one, else all]."
+    "--split", help="Split to score: train, val or test [default: test if there is one, else all]."
 )
-@intake_options
-@network_options
+@add_intake_options
+@add_network_options
+@add_json_option
 def command(
     model: str,
     source: str,
     out: str | None,
     split: str | None,
-    intake: Intake,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
-) -> None:
+) -> Result:
     """Score the model folder MODEL on the labelled images of SOURCE."""
-    from ilk.artefact import json_bytes, write_file
-    from ilk.classifier import load
-    from ilk.cli.options import show_intake
+    from ilk.artifacts.classifier import load
+    from ilk.artifacts.evaluation import evaluate_images
+    from ilk.artifacts.model_folder import encode_json
     from ilk.cli.tables import show_evaluation
-    from ilk.errors import InputError
-    from ilk.judged import judge
-    from ilk.living.carried import fitted_on
-    from ilk.progress import told
+    from ilk.core.atomic_write import write_atomically
+    from ilk.core.progress import terminal_progress
     from ilk.store import Store
+    from ilk.updates.side_files import read_training_digests
 
-    classifier = load(model, device=device, runtime=runtime)
-    store = Store()
-    images = intake.read(source, store)
-    splits = {row.split for row in images.used}
-    chosen = split or ("test" if "test" in splits else None)
-    if chosen:
-        if chosen not in splits:
-            raise InputError(
-                f"there is no {chosen} part in {source}; its parts: {', '.join(sorted(splits))}"
-            )
-        images = images.part(chosen)
-    judged, images, notes = judge(classifier, images, store=store, progress=told())
+    classifier, store = load(model, device=device, runtime=runtime), Store()
+    images, split_note = _select_split(intake.read_images(source, store), source, split)
+    evaluation, images, notes = evaluate_images(
+        classifier, images, store=store, progress=terminal_progress()
+    )
     if images.refused:
         show_intake(images)
-    learnt = fitted_on(Path(model), classifier.about.get("last_added", {}))
-    if met := sum(row.digest in learnt for row in judged.rows):
+    training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))
+    if n_trained_on := sum(row.digest in training_digests for row in evaluation.rows):
         notes.append(
-            f"the model was fitted on {met:,} of these {len(judged.rows):,}; on new images it is "
-            "not as good"
+            f"the model was fitted on {n_trained_on:,} of these {len(evaluation.rows):,} images, "
+            "so expect lower scores on new ones"
         )
-    if chosen and len(splits) > 1:
-        notes.append(f"only the {chosen} part was scored; --split names another")
-    show_evaluation(judged)
+    notes += split_note
+    show_evaluation(evaluation)
     for note in notes:
-        click.echo(f"· {note}")
+        print_note(note)
+    report = {"notes": notes, **evaluation.to_json()}
     if out:
-        write_file(Path(out), json_bytes({"notes": notes, **judged.to_json()}))
+        write_atomically(Path(out), encode_json(report))
+    return Result(report)
+
+
+def _select_split(images: Images, source: str, split: str | None) -> tuple[Images, list[str]]:
+    """Return the images of the requested or default split, and a note if others are left out.
+
+    Raises:
+        InputError: There is no such split.
+    """
+    from ilk.core.errors import InputError
+
+    splits = {row.split for row in images.used}
+    name = split or ("test" if "test" in splits else None)
+    if not name:
+        return images, []
+    if name not in splits:
+        raise InputError(
+            f"there is no {name} split in {source}; it has: {', '.join(sorted(splits))}"
+        )
+    note = f"only the {name} split was scored; choose another with --split"
+    return images.select_split(name), [note] if len(splits) > 1 else []

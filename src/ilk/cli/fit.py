@@ -1,61 +1,89 @@
-"""`ilk fit`: labelled images in, a model folder out."""
+"""`ilk fit`: train a classifier on labelled images."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import Intake, intake_options, network_options
+from ilk.cli.options import (
+    IntakeOptions,
+    add_encoders_option,
+    add_folds_option,
+    add_intake_options,
+    add_network_options,
+    add_precision_option,
+    add_seed_option,
+)
+from ilk.cli.output import Result, add_json_option, print_note, show_intake
+
+if TYPE_CHECKING:
+    from ilk.report.report_data import ReportData
 
 
 @click.command()
 @click.argument("source")
-@click.option("--out", required=True, help="Folder for the model, its leaderboard and report.")
-@click.option(
-    "--encoder",
-    "encoders",
-    multiple=True,
-    help="Take this encoder; may be repeated; `default` stands for the good ones at hand.",
-)
+@click.option("--out", required=True, help="Folder for the model, its leaderboard and its report.")
+@add_encoders_option
 @click.option(
     "--classifier",
     "classifiers",
     multiple=True,
-    help="Put this diffusion classifier beside them: diffusion:PATH, or diffusion:hf-hub:ORG/NAME.",
+    help="Diffusion classifier to compare: diffusion:PATH or diffusion:hf-hub:ORG/NAME; may be "
+    "repeated.",
 )
 @click.option(
-    "--method", "methods", multiple=True, help="Try this method, such as 'GDA(shrink=0.2)'."
+    "--method",
+    "methods",
+    multiple=True,
+    help="Method to compare, such as 'GDA(shrink=0.2)'; may be repeated [default: all suitable].",
 )
-@click.option("--folds", default=5, show_default=True, help="Parts of the cross-validation.")
-@click.option("--seed", default=0, show_default=True)
+@add_folds_option
 @click.option(
-    "--coverage", default=0.9, show_default=True, help="How often a set must hold the truth."
+    "--criterion",
+    default="accuracy",
+    show_default=True,
+    help="What selects the winner: accuracy, macro_accuracy or log_loss.",
 )
 @click.option(
-    "--false-alarm", default=0.05, show_default=True, help="Share of known images called unknown."
+    "--coverage",
+    default=0.9,
+    show_default=True,
+    help="Fraction of images whose prediction set must contain the true class.",
 )
 @click.option(
-    "--select", default="accuracy", show_default=True, help="accuracy, macro_accuracy or log_loss."
+    "--false-alarm",
+    default=0.05,
+    show_default=True,
+    help="Fraction of ordinary images that may be flagged.",
 )
 @click.option(
-    "--classes", default="", help="Names to choose from without any label (zero-shot): cat,dog."
+    "--class",
+    "classes",
+    multiple=True,
+    help="Class name for zero-shot classification without labels; may be repeated.",
 )
 @click.option(
     "--prompt",
     "prompts",
     multiple=True,
-    help="Sentence for text encoders [default: a photo of a {}.].",
+    help="Prompt for text encoders, with {} for the class name; may be repeated "
+    "[default: a photo of a {}.].",
 )
 @click.option(
     "--descriptions",
-    help="Text file, a line a sentence that names no class; those that tell classes apart serve.",
+    help="Text file with one sentence per line that describes appearance without naming a class; "
+    "the discriminative ones are selected.",
 )
-@click.option("--precision", default="float32", show_default=True, help="float32 or bfloat16.")
-@intake_options
-@network_options
+@add_seed_option
+@add_precision_option
+@add_intake_options
+@add_network_options
+@add_json_option
 def command(
     source: str,
     out: str,
@@ -63,32 +91,33 @@ def command(
     classifiers: tuple[str, ...],
     methods: tuple[str, ...],
     folds: int,
-    seed: int,
+    criterion: str,
     coverage: float,
     false_alarm: float,
-    select: str,
-    classes: str,
+    classes: tuple[str, ...],
     prompts: tuple[str, ...],
     descriptions: str | None,
+    seed: int,
     precision: str,
-    intake: Intake,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
-) -> None:
-    """Learn the kinds in SOURCE and write a model folder.
+) -> Result:
+    """Train a classifier on the images of SOURCE and write a model folder.
 
-    SOURCE is a folder with one sub-folder a class (train/, val/ and test/ of such folders too), a
+    SOURCE is a folder with a sub-folder per class (optionally inside train/, val/ and test/), a
     CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
     """
-    from ilk.artefact import stamp
-    from ilk.claimed import claim
-    from ilk.cli.options import sentences, show_intake
+    from ilk.artifacts.model_folder import read_digest
+    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.cli.options import read_sentences
     from ilk.cli.tables import show_leaderboard
-    from ilk.fitting import PROMPTS, Plan, fit
-    from ilk.progress import told
+    from ilk.core.progress import terminal_progress
+    from ilk.fitting.fit import DEFAULT_PROMPTS, FitConfig, fit_with_report
+    from ilk.fitting.side_files import render_side_files
     from ilk.store import Store
 
-    plan = Plan(
+    config = FitConfig(
         encoders=encoders,
         classifiers=classifiers,
         methods=methods,
@@ -96,27 +125,39 @@ def command(
         seed=seed,
         coverage=coverage,
         false_alarm=false_alarm,
-        select=select,
-        classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
-        prompts=prompts or PROMPTS,
-        descriptions=sentences(descriptions) if descriptions else (),
+        criterion=criterion,
+        classes=tuple(name.strip() for name in classes if name.strip()),
+        prompts=prompts or DEFAULT_PROMPTS,
+        descriptions=read_sentences(descriptions) if descriptions else (),
         device=device,
         runtime=runtime,
         precision=precision,
     )
-    home = claim(Path(out))
-    if stamp(home):
-        click.echo(f"· {home} holds a classifier, which this one replaces once it is there")
+    home = check_writable(Path(out))
+    if read_digest(home):
+        print_note(f"{home} contains a classifier, which will be replaced by the new one")
     store = Store()
-    images = intake.read(source, store)
-    classifier = fit(images, plan, store=store, progress=told(), say=lambda line: click.echo(line))
-    assert classifier.evidence is not None, "fit gives its evidence"
-    typed = shlex.join(("ilk", *(click.get_current_context().obj or ())))
-    evidence = replace(classifier.evidence, command=typed, source=source)
-    replace(classifier, evidence=evidence).save(home)
-    if evidence.images.refused:
-        show_intake(evidence.images)
-    show_leaderboard([asdict(result) for result in evidence.results])
-    for note in evidence.notes:
-        click.echo(f"· {note}")
+    images = intake.read_images(source, store)
+    classifier, report_data = fit_with_report(
+        images, config, store=store, progress=terminal_progress(), log=lambda line: click.echo(line)
+    )
+    command_line = shlex.join(("ilk", *(click.get_current_context().obj or ())))
+    report_data = replace(report_data, command=command_line, source=source)
+    replace(classifier, side_files=partial(render_side_files, report_data)).save(home)
+    if report_data.images.refused:
+        show_intake(report_data.images)
+    show_leaderboard(report_data.results)
+    for note in report_data.notes:
+        print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
+    return Result(_to_json(report_data, home))
+
+
+def _to_json(report_data: ReportData, home: Path) -> dict[str, Any]:
+    return {
+        "model": home,
+        "report": home / "report.html",
+        "leaderboard": report_data.results,
+        "notes": report_data.notes,
+        "intake": report_data.images.count_rows(),
+    }

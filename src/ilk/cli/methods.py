@@ -1,31 +1,40 @@
-"""`ilk methods`: what can be typed after --method."""
+"""`ilk methods`: the methods that `--method` accepts."""
 
 from __future__ import annotations
 
 from dataclasses import fields
+from inspect import getdoc, getmodule
 
 import click
+
+from ilk.cli.output import Result, add_json_option, print_table
 
 
 @click.command()
 @click.argument("name", required=False)
-def command(name: str | None) -> None:
-    """List the methods, or show the file of one with its fields and defaults."""
-    from inspect import getmodule
-
-    from ilk.cli.options import table
-    from ilk.methods import available, parse
+@add_json_option
+def command(name: str | None) -> Result:
+    """List the methods, or describe method NAME and show its parameters."""
+    from ilk.methods import list_methods, parse
 
     if name is None:
-        rows = []
-        for key, form in available().items():
-            first = (getmodule(form).__doc__ or "").strip().splitlines()[0]
-            rows.append((key, first))
-        table(("method", "what it does"), rows)
-        return
+        summaries = {key: read_doc(kind).split("\n")[0] for key, kind in list_methods().items()}
+        print_table(("method", "description"), list(summaries.items()))
+        return Result([{"method": key, "description": text} for key, text in summaries.items()])
     method = parse(name)
-    form = available()[type(method).__name__]
-    click.echo((getmodule(form).__doc__ or "").strip())
-    told = [(f.name, repr(getattr(method, f.name))) for f in fields(form)]
-    if told:
-        table(("field", "value"), told)
+    text = read_doc(type(method))
+    parameters = {
+        f.name: getattr(method, f.name) for f in fields(list_methods()[type(method).__name__])
+    }
+    click.echo(text)
+    if parameters:
+        print_table(
+            ("parameter", "value"), [(key, repr(value)) for key, value in parameters.items()]
+        )
+    values = {key: repr(value) for key, value in parameters.items()}
+    return Result({"method": type(method).__name__, "description": text, "parameters": values})
+
+
+def read_doc(method_class: type) -> str:
+    """Return the docstring of the module that defines `method_class`."""
+    return getdoc(getmodule(method_class)) or ""

@@ -1,9 +1,8 @@
-"""Options that several commands share, and tables for the terminal."""
+"""Options that several commands share. An option name has the same meaning in every command."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -11,22 +10,58 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
+from ilk.cli.output import show_intake
+
 if TYPE_CHECKING:
-    from ilk.encoders import Embeds
+    from ilk.core.capabilities import Embeds
     from ilk.images import Images
     from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+add_seed_option = click.option(
+    "--seed", default=0, show_default=True, help="Seed of the random number generator."
+)
+add_device_option = click.option(
+    "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps."
+)
+add_precision_option = click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    help="Precision of network computations: float32, or bfloat16 (faster on recent GPUs).",
+)
+add_encoders_option = click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    help="Encoder to use; may be repeated. `default` stands for the default encoders.",
+)
+add_folds_option = click.option(
+    "--folds", default=5, show_default=True, help="Number of cross-validation folds."
+)
+add_strict_option = click.option(
+    "--strict", is_flag=True, help="Stop if any file has to be refused."
+)
+add_merge_option = click.option(
+    "--merge-spellings",
+    is_flag=True,
+    help="Merge class names that differ only in spelling, such as Cat and cat.",
+)
+add_force_option = click.option(
+    "--force", is_flag=True, help="Write the model even if a check advises against it."
+)
+
 
 @dataclass(frozen=True)
-class Intake:
-    """How a folder or table is to be read, as it was typed.
+class IntakeOptions:
+    """How to read a folder or table of images.
 
     Attributes:
         strict: Stop if any file is refused.
-        path_column, label_column: Of a table; None where its usual names will do.
-        merge_spellings: Take names that differ only in spelling for one class.
+        path_column: Column of image paths in a table; None uses the conventional names.
+        label_column: Column of labels in a table; None uses the conventional names.
+        merge_spellings: Merge class names that differ only in spelling.
     """
 
     strict: bool = False
@@ -34,132 +69,103 @@ class Intake:
     label_column: str | None = None
     merge_spellings: bool = False
 
-    def read(self, source: str, store: Store, *, verify: bool = False) -> Images:
-        """The images of `source`; says what was refused and stops there if `strict`."""
-        from ilk.images import empty_folders, read, shown
-        from ilk.progress import told
+    def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
+        """Read the images of `source`; print the refused files and exit if `strict`.
 
-        images = read(
+        Raises:
+            InputError: `source` cannot be read, or holds no usable image.
+        """
+        from ilk.core.progress import terminal_progress
+        from ilk.images import escape_path, find_empty_folders, read_images
+
+        images = read_images(
             source,
             path_column=self.path_column,
             label_column=self.label_column,
             merge_spellings=self.merge_spellings,
             verify=verify or self.strict,
             store=store,
-            progress=told(),
+            progress=terminal_progress(),
         )
-        if Path(source).is_dir() and (bare := empty_folders(Path(source))):
-            told_of = ", ".join(map(shown, bare[:5]))
-            click.echo(f"· no file is in {told_of}: no class comes of it", err=True)
+        if Path(source).is_dir() and (empty := find_empty_folders(Path(source))):
+            names = ", ".join(map(escape_path, empty[:5]))
+            click.echo(f"· empty folders, which add no class: {names}", err=True)
         if self.strict and images.refused:
-            show_intake(images)
-            _stopped()
+            exit_refused(images)
         return images
 
 
-def intake_options(f: F) -> F:
-    """The options of an `Intake`, handed to the command as `intake`."""
+def add_intake_options(f: F) -> F:
+    """Add the options of `IntakeOptions`; the command receives them as `intake`."""
 
     @wraps(f)
-    def command(*args: Any, **given: Any) -> Any:
-        intake = Intake(**{field.name: given.pop(field.name) for field in fields(Intake)})
-        return f(*args, intake=intake, **given)
+    def command(*args: Any, **options: Any) -> Any:
+        intake = IntakeOptions(
+            **{field.name: options.pop(field.name) for field in fields(IntakeOptions)}
+        )
+        return f(*args, intake=intake, **options)
 
     for option in (
-        click.option("--merge-spellings", is_flag=True, help="Take Cat and cat for one class."),
-        click.option("--label-column", help="Column of a table that holds the class name."),
-        click.option("--path-column", help="Column of a table that holds the image's path."),
-        click.option("--strict", is_flag=True, help="Stop if any file is refused."),
+        add_merge_option,
+        click.option("--label-column", help="Table column with the class names."),
+        click.option("--path-column", help="Table column with the image paths."),
+        add_strict_option,
     ):
         command = option(command)
     return cast(F, command)
 
 
-def network_options(f: F) -> F:
-    """Where and how a network runs."""
-    for option in (
-        click.option(
-            "--runtime",
-            default="torch",
-            show_default=True,
-            help="torch, channels-last or openvino: the same features, other speeds.",
-        ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps."),
-    ):
-        f = option(f)
-    return f
+def add_network_options(f: F) -> F:
+    """Add the options for where and how a pretrained network runs."""
+    runtime = click.option(
+        "--runtime",
+        default="torch",
+        show_default=True,
+        help="Inference runtime: torch, channels-last or openvino. The features are the same.",
+    )
+    return add_device_option(runtime(f))
 
 
-def _stopped() -> NoReturn:
-    click.echo("ilk: stopped, because files were refused and --strict was given", err=True)
+def exit_refused(images: Images) -> NoReturn:
+    """Print the refused files to standard error and exit with code 1, because of `--strict`."""
+    show_intake(images, err=True)
+    click.echo("ilk: stopped because files were refused and --strict was given", err=True)
     raise click.exceptions.Exit(1)
 
 
-def encoded(images: Images, encoder: Embeds, store: Store, *, strict: bool) -> Images:
-    """`images` with what could not be decoded refused, which is said; stops there if `strict`."""
-    from ilk.encode import fill
-    from ilk.progress import told
+def encode_or_exit(images: Images, encoder: Embeds, store: Store, *, strict: bool) -> Images:
+    """Encode `images`; print the files that cannot be decoded, and exit if `strict`.
 
-    images = images.refuse(fill(images, [encoder], store, progress=told()))
+    Returns:
+        The images, with the files that cannot be decoded marked as refused.
+    """
+    from ilk.core.progress import terminal_progress
+    from ilk.encode import encode_images
+
+    images = images.refuse(encode_images(images, [encoder], store, progress=terminal_progress()))
+    if images.refused and strict:
+        exit_refused(images)
     if images.refused:
         show_intake(images)
-    if images.refused and strict:
-        _stopped()
     return images
 
 
-def sentences(path: str) -> tuple[str, ...]:
-    """The lines of a text file that hold something.
+def read_sentences(path: str) -> tuple[str, ...]:
+    """Return the non-empty lines of a text file.
 
     Raises:
-        InputError: It cannot be read, is no text, or holds nothing.
+        InputError: The file cannot be read, is not UTF-8 text, or has no sentence.
     """
-    from ilk.errors import InputError
+    from ilk.core.errors import InputError
 
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        raise InputError(f"{path} cannot be read: {why}; give a text file, one a line") from error
-    told = tuple(line.strip() for line in lines if line.strip())
-    if not told:
-        raise InputError(f"{path} holds no sentence; write one a line")
-    return told
-
-
-def show_intake(images: Images) -> None:
-    """The intake as a table: what became of the files, how many, and one of them."""
-    table(
-        ("files", "count", "for example"),
-        [(what, f"{count:,}", example) for what, count, example in images.summary()],
-    )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool = False) -> None:
-    """A table that fits the terminal; numbers to the right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    out = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    body = [[printable(cell) for cell in row] for row in rows]
-    for i, name in enumerate(head):
-        cells = [row[i].lstrip("+-") for row in body if row[i] not in ("", "–")]
-        numeric = bool(body) and all(cell[:1].isdigit() for cell in cells)
-        out.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in body:
-        out.add_row(*row)
-    stream = sys.stderr if err else sys.stdout
-    width = None if stream.isatty() else 120
-    Console(file=stream, markup=False, highlight=False, width=width).print(out)
-
-
-def printable(text: str) -> str:
-    """Text that any terminal takes: undecodable bytes and control characters are escaped."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
-
-
-def out_path(value: str) -> Path | None:
-    """`-` is standard output."""
-    return None if value == "-" else Path(value)
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(
+            f"{path} cannot be read: {reason}; give a text file with one sentence per line"
+        ) from error
+    sentences = tuple(line.strip() for line in lines if line.strip())
+    if not sentences:
+        raise InputError(f"{path} has no sentence; write one per line")
+    return sentences

@@ -1,4 +1,4 @@
-"""`ilk predict`: one row an input, in the order given."""
+"""`ilk predict`: one row per input, in the given order."""
 
 from __future__ import annotations
 
@@ -9,52 +9,80 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import network_options, out_path
+from ilk.cli.options import add_network_options
+from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
-    from ilk.classifier import Prediction
+    from ilk.artifacts.classifier import Classifier
+    from ilk.artifacts.prediction import Prediction
 
 
 @click.command()
 @click.argument("model")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
-    "--out", default="-", show_default=True, help=".csv, .tsv, .json, .jsonl, .parquet, or -."
+    "--out",
+    default="-",
+    show_default=True,
+    help="File for the predictions: .csv, .tsv, .json, .jsonl or .parquet; - is standard output.",
 )
-@network_options
-def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime: str) -> None:
-    """Name the kind of each image with the model folder MODEL.
+@add_network_options
+@add_json_option
+def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime: str) -> Result:
+    """Predict the class of each image with the model folder MODEL.
 
-    A folder among INPUTS stands for the files in it, sorted. Exit code 0 when every input could
-    be read, 1 when some could not; their rows say why.
+    INPUTS are images or folders; a folder stands for all files in it, sorted. The exit code is 0 if
+    every input could be read and 1 otherwise; the rows of unreadable inputs state the reason.
     """
-    from ilk.classifier import load
-    from ilk.errors import NoImages
-    from ilk.images import listing, shown
-    from ilk.progress import told
-    from ilk.rows import check_kind, stream_csv, write_rows
+    from ilk.artifacts.classifier import load
+    from ilk.artifacts.prediction_io import check_suffix, to_row
+    from ilk.core.errors import NoImages
+    from ilk.images import escape_path, list_files
 
-    path = out_path(out)
+    path = None if out == "-" else Path(out)
     if path is not None:
-        check_kind(path)
+        check_suffix(path)
     classifier = load(model, device=device, runtime=runtime)
-    files = [file for given in inputs for file in listing(given)]
+    files = [file for source in inputs for file in list_files(source)]
     if not files:
-        where = ", ".join(shown(given) for given in inputs)
-        raise NoImages(f"there is no file in {where}; name images, or a folder that has some")
-    failed = 0
+        names = ", ".join(escape_path(source) for source in inputs)
+        raise NoImages(f"there is no file in {names}; name images, or a folder that contains some")
+    as_json = bool(click.get_current_context().params.get("as_json"))
+    predictions: list[Prediction] = []
+    n_failed = _write(classifier, files, path, predictions if as_json else None)
+    if path is not None:
+        click.echo(f"{len(files):,} rows in {path}", err=True)
+    if n_failed:
+        click.echo(f"ilk: {n_failed:,} of {len(files):,} inputs could not be read", err=True)
+    return Result([to_row(p) for p in predictions], exit_code=1 if n_failed else 0)
 
-    def counted() -> Iterator[Prediction]:
-        nonlocal failed
-        for row in classifier.stream(files, progress=told()):
-            failed += bool(row.error)
-            yield row
+
+def _write(
+    classifier: Classifier, files: list[str], path: Path | None, collected: list[Prediction] | None
+) -> int:
+    """Write the predictions of `files` as they come and return how many files were unreadable.
+
+    Args:
+        classifier: The classifier.
+        files: Paths of images.
+        path: File to write; None is standard output.
+        collected: List that also receives the predictions, if given.
+    """
+    from ilk.artifacts.prediction_io import write_csv_stream, write_predictions
+    from ilk.core.progress import terminal_progress
+
+    n_failed = 0
+
+    def stream() -> Iterator[Prediction]:
+        nonlocal n_failed
+        for prediction in classifier.stream(files, progress=terminal_progress()):
+            n_failed += bool(prediction.error)
+            if collected is not None:
+                collected.append(prediction)
+            yield prediction
 
     if path is None:
-        stream_csv(counted(), sys.stdout)
+        write_csv_stream(stream(), sys.stdout)
     else:
-        write_rows(counted(), Path(path))
-        click.echo(f"{len(files):,} rows in {path}", err=True)
-    if failed:
-        click.echo(f"ilk: {failed:,} of {len(files):,} inputs could not be read", err=True)
-        raise click.exceptions.Exit(1)
+        write_predictions(stream(), path)
+    return n_failed

@@ -1,4 +1,4 @@
-"""`ilk pretrain`: images in, a diffusion model out, that classifies, describes and draws."""
+"""`ilk pretrain`: pretrain a diffusion model that classifies, embeds and draws images."""
 
 from __future__ import annotations
 
@@ -6,122 +6,140 @@ from pathlib import Path
 
 import click
 
-from ilk.cli.options import Intake, intake_options
+from ilk.cli.options import (
+    IntakeOptions,
+    add_device_option,
+    add_intake_options,
+    add_precision_option,
+    add_seed_option,
+)
+from ilk.cli.output import Result, add_json_option, show_intake
+
+NON_NEGATIVE, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 
 
 @click.command()
 @click.argument("source")
-@click.option("--out", required=True, help="Folder for the model; holds the run until it is done.")
-@click.option("--unlabelled", is_flag=True, help="Take no notice of labels.")
+@click.option("--out", required=True, help="Folder for the model and its training checkpoint.")
+@click.option("--ignore-labels", is_flag=True, help="Pretrain an unconditional model.")
 @click.option(
-    "--size",
-    type=click.IntRange(min=0),
+    "--image-size",
+    type=NON_NEGATIVE,
     default=0,
-    help="Pixels a side [default: that of the images, up to 32].",
+    help="Height and width of the model's images in pixels [default: that of the images, up to "
+    "32].",
 )
-@click.option("--network", default="unet", show_default=True, help="unet or dit.")
+@click.option("--network", default="unet", show_default=True, help="Architecture: unet or dit.")
 @click.option(
     "--width",
-    type=click.IntRange(min=0),
+    type=NON_NEGATIVE,
     default=0,
-    help="Channels of the network [default: by size].",
+    help="Number of channels of the network [default: depends on the image size].",
 )
 @click.option(
-    "--steps",
-    type=click.IntRange(min=0),
+    "--updates",
+    type=NON_NEGATIVE,
     default=0,
-    help="Updates [default: 30 passes, at least 300].",
+    help="Number of optimizer updates [default: 30 epochs, at least 300].",
 )
 @click.option(
-    "--batch",
-    type=click.IntRange(min=1),
+    "--batch-size",
+    type=POSITIVE,
     default=128,
     show_default=True,
-    help="Images an update, in all processes.",
+    help="Images per update, over all processes.",
 )
-@click.option("--lr", default=4e-3, show_default=True, help="Highest learning rate.")
-@click.option("--drop", default=0.1, show_default=True, help="Share of labels hidden in training.")
-@click.option("--flips", is_flag=True, help="Mirror half of the images; wrong for digits.")
+@click.option("--lr", default=4e-3, show_default=True, help="Peak learning rate.")
 @click.option(
-    "--shift",
-    type=click.IntRange(min=0),
+    "--label-dropout",
+    default=0.1,
+    show_default=True,
+    help="Fraction of labels hidden during training.",
+)
+@click.option("--flip", is_flag=True, help="Flip images horizontally at random; wrong for digits.")
+@click.option(
+    "--max-shift",
+    type=NON_NEGATIVE,
     default=0,
     show_default=True,
-    help="Move images by up to so many pixels.",
+    help="Maximum random translation in pixels.",
 )
 @click.option(
     "--folds",
     type=click.IntRange(min=-1),
     default=-1,
-    help="Networks more, that each leave a part of the images out, so that the classifier can be "
-    "judged on the images it learns from [default: 3 for up to 5,000 images; for more, 0, and a "
-    "tenth of the images is kept out].",
+    help="Number of cross-validation folds: one more network is trained per fold, without its "
+    "images, to calibrate the classifier on the training images [default: 3 for up to 5,000 "
+    "images; for more, 0, and a tenth of the images is held out instead].",
 )
-@click.option("--seed", default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
-@click.option("--precision", default="bfloat16", show_default=True, help="bfloat16 or float32.")
-@click.option("--compile", "compiled", is_flag=True, help="Compile the network first (GPU).")
-@intake_options
+@add_seed_option
+@add_device_option
+@add_precision_option
+@click.option("--compile", "compiled", is_flag=True, help="Compile the network first (GPU only).")
+@add_intake_options
+@add_json_option
 def command(
     source: str,
     out: str,
-    unlabelled: bool,
-    size: int,
+    ignore_labels: bool,
+    image_size: int,
     network: str,
     width: int,
-    steps: int,
-    batch: int,
+    updates: int,
+    batch_size: int,
     lr: float,
-    drop: float,
-    flips: bool,
-    shift: int,
+    label_dropout: float,
+    flip: bool,
+    max_shift: int,
     folds: int,
     seed: int,
     device: str,
     precision: str,
     compiled: bool,
-    intake: Intake,
-) -> None:
-    """Learn to denoise the images in SOURCE, told their class where they have one.
+    intake: IntakeOptions,
+) -> Result:
+    """Pretrain a diffusion model on the images of SOURCE, class-conditional where they have labels.
 
-    SOURCE is what `ilk fit` takes; images in a val/ or test/ part are left out. The same command
-    goes on after any interruption, to the same result. Several GPUs or machines:
+    SOURCE is read as by `ilk fit`; the val and test splits are left out. If interrupted, the same
+    command resumes and gives the same result. On several GPUs or machines:
     torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
     """
-    from ilk.cli.options import show_intake
-    from ilk.diffusion.crossed import Material, school
-    from ilk.diffusion.pixels import grain, load
-    from ilk.diffusion.plans import options, passes
-    from ilk.diffusion.pretrain import Plan
-    from ilk.encode import fill
-    from ilk.encoders.device import pick
-    from ilk.progress import silent, told
+    from ilk.core.device import pick_device
+    from ilk.core.progress import silent_progress, terminal_progress
+    from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
+    from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
+    from ilk.diffusion.pretraining.presets import choose_options, count_updates
+    from ilk.diffusion.pretraining.pretrain import PretrainConfig
+    from ilk.encode import encode_images
     from ilk.store import Store
-    from ilk.training import ranks
-    from ilk.training.loop import Machine, Recipe
+    from ilk.training import distributed
+    from ilk.training.trainer import DeviceConfig, Recipe
 
     store = Store()
-    images = intake.read(source, store).part("train")
-    pixels = grain(images, size)
-    images = images.refuse(fill(images, [pixels], store, progress=told()))
-    classes = () if unlabelled else images.classes
-    data, kept, _ = load(images, classes, pixels, store)
-    if kept.refused:
-        show_intake(kept)
-    plan = Plan(
-        Recipe(steps or passes(len(data), batch), batch, lr, seed=seed),
+    images = intake.read_images(source, store).select_split("train")
+    pixels = choose_pixels(images, image_size)
+    images = images.refuse(encode_images(images, [pixels], store, progress=terminal_progress()))
+    classes = () if ignore_labels else images.classes
+    data, used_images, _ = load_batch(images, classes, pixels, store)
+    if used_images.refused:
+        show_intake(used_images)
+    config = PretrainConfig(
+        Recipe(updates or count_updates(len(data), batch_size), batch_size, lr, seed=seed),
         network=network,
-        options=options(network, int(data.x.shape[-1]), width),
-        drop=drop,
-        flips=flips,
-        shift=shift,
+        options=choose_options(network, int(data.x.shape[-1]), width),
+        label_dropout=label_dropout,
+        random_flip=flip,
+        max_shift=max_shift,
     )
-    with ranks.joined(pick(device)) as place:
-        progress = told() if ranks.first() else silent
-        material = Material(data, [row.digest for row in kept.used], classes)
-        machine = Machine(place, precision, compiled)
-        school(material, plan, Path(out), folds, machine, progress)
-        if ranks.first():
-            labelled = int((data.y >= 0).sum())
-            click.echo(f"{len(data):,} images, {labelled:,} of them labelled")
+    n_labelled = int((data.y >= 0).sum())
+    with distributed.join_process_group(pick_device(device)) as device_used:
+        is_main = distributed.is_main_process()
+        training_data = PretrainingData(data, [row.digest for row in used_images.used], classes)
+        device_config = DeviceConfig(device_used, precision, compiled)
+        progress = terminal_progress() if is_main else silent_progress
+        pretrain_cross_fit(training_data, config, Path(out), folds, device_config, progress)
+        if is_main:
+            click.echo(f"{len(data):,} images, {n_labelled:,} of them labelled")
             click.echo(f"model   {out}\nsamples {Path(out) / 'samples.png'}")
+    samples = Path(out) / "samples.png"
+    return Result({"model": out, "samples": samples, "images": len(data), "labelled": n_labelled})

@@ -1,58 +1,59 @@
-"""The leaderboard and the scores as tables for the terminal."""
+"""The leaderboard and evaluation scores as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import table
+from ilk.cli.output import print_table
 
 if TYPE_CHECKING:
-    from ilk.judged import Judged
+    from ilk.artifacts.evaluation import Evaluation
+    from ilk.core.leaderboard import CandidateResult
 
-HEAD = ("encoder", "method", "accuracy, 95 % interval", "macro", "log loss", "ECE", "seconds")
+HEADER = ("encoder", "method", "accuracy, 95 % interval", "macro", "log loss", "ECE", "seconds")
 
 
-def board_rows(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Results as in `leaderboard.json`, best first; `=` is not told apart from the winner `*`."""
+def format_rows(results: Sequence[CandidateResult]) -> list[tuple[str, ...]]:
+    """Format leaderboard rows, best first; the winner is marked `*` and ties with it `=`."""
     rows = []
-    for i, r in enumerate(results):
-        s, seconds = r["scores"], f"{r['seconds']:.1f}"
-        mark = " " if s is None else "*" if i == 0 else "=" if r["tied"] else " "
-        told: tuple[str, ...] = (r["note"] or "–", "", "", "")
-        if s is not None:
-            accuracy = s["accuracy"]
-            told = (
-                f"{accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]",
-                f"{s['macro_accuracy']:.3f}",
-                f"{s['log_loss']:.3f}",
-                f"{s['calibration_error']:.3f}",
+    for i, result in enumerate(results):
+        scores = result.scores
+        mark = " " if scores is None else "*" if i == 0 else "=" if result.is_tied else " "
+        cells: tuple[str, ...] = (result.note or "–", "", "", "")
+        if scores is not None:
+            accuracy = scores.accuracy
+            cells = (
+                f"{accuracy.value:.3f} [{accuracy.low:.3f}, {accuracy.high:.3f}]",
+                f"{scores.macro_accuracy:.3f}",
+                f"{scores.log_loss:.3f}",
+                f"{scores.calibration_error:.3f}",
             )
-        rows.append((r["encoder"], f"{mark} {r['method']}", *told, seconds))
+        rows.append((result.encoder, f"{mark} {result.method}", *cells, f"{result.seconds:.1f}"))
     return rows
 
 
-def show_leaderboard(results: Sequence[Mapping[str, Any]]) -> None:
-    """Encoders × methods as a table, with what its marks mean."""
-    table(HEAD, board_rows(results))
-    click.echo("* winner   = not told apart from it on these images")
+def show_leaderboard(results: Sequence[CandidateResult]) -> None:
+    """Print the leaderboard of encoders and methods, with a legend."""
+    print_table(HEADER, format_rows(results))
+    click.echo("* winner   = not significantly different from the winner on these images")
 
 
-def show_evaluation(e: Judged) -> None:
-    """Scores of labelled images, as two columns."""
-    s = e.scores
-    table(
-        ("figure", "value"),
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Print the scores of a classifier on labelled images."""
+    scores = evaluation.scores
+    print_table(
+        ("metric", "value"),
         [
-            ("images", f"{s.n:,}"),
-            ("accuracy", f"{s.accuracy}"),
-            ("macro accuracy", f"{s.macro_accuracy:.3f}"),
-            ("log loss", f"{s.log_loss:.3f}"),
-            ("calibration error", f"{s.calibration_error:.3f}"),
-            (f"coverage of {e.level:.0%} sets", f"{e.coverage}"),
-            ("mean set size", f"{e.set_size:.2f}"),
-            ("called unknown", f"{e.unknown}"),
+            ("images", f"{scores.n:,}"),
+            ("accuracy", f"{scores.accuracy}"),
+            ("macro accuracy", f"{scores.macro_accuracy:.3f}"),
+            ("log loss", f"{scores.log_loss:.3f}"),
+            ("calibration error", f"{scores.calibration_error:.3f}"),
+            (f"coverage of {evaluation.target_coverage:.0%} sets", f"{evaluation.coverage}"),
+            ("mean set size", f"{evaluation.mean_set_size:.2f}"),
+            ("flagged as unknown", f"{evaluation.unknown_rate}"),
         ],
     )

@@ -1,111 +1,154 @@
-"""`ilk tune`: what a diffusion model's classifier and features can learn from a few labels."""
+"""`ilk tune`: tune a diffusion model's classifier and features on labelled images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import Intake, intake_options
-
-LEVELS = 24  # tried for the one noise
+from ilk.cli.options import (
+    IntakeOptions,
+    add_device_option,
+    add_intake_options,
+    add_precision_option,
+    add_seed_option,
+)
+from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
-    from ilk.diffusion.crossed import Material
-    from ilk.diffusion.denoiser import Denoiser
+    from ilk.diffusion.denoiser.karras import Denoiser
+    from ilk.diffusion.pretraining.cross_fitting import PretrainingData
+    from ilk.store import Store
+
+N_LEVELS = 24  # noise levels among which the level of the optimised noise is selected
 
 
 @click.command()
 @click.argument("model")
 @click.argument("source")
 @click.option(
-    "--noise",
+    "--noise-shots",
     type=click.IntRange(min=0),
     default=0,
-    help="Optimise one noise on so many images a class [8 is good].",
+    help="Also optimise a single noise on this many images per class, such as 8.",
 )
-@click.option("--seed", default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, mps.")
-@click.option("--precision", default="bfloat16", show_default=True, help="bfloat16 or float32.")
-@intake_options
+@add_seed_option
+@add_device_option
+@add_precision_option
+@add_intake_options
+@add_json_option
 def command(
     model: str,
     source: str,
-    noise: int,
+    noise_shots: int,
     seed: int,
     device: str,
     precision: str,
-    intake: Intake,
-) -> None:
-    """Learn from labelled images in SOURCE which noise levels and layers of MODEL tell most.
+    intake: IntakeOptions,
+) -> Result:
+    """Learn which noise levels and layers of the diffusion model MODEL classify SOURCE best.
 
-    Images that MODEL learnt from are left out, and so are val/ and test/ parts; what was learnt
-    from more images before is kept. `ilk pretrain` does it for its own images, as far as it can;
-    here for other images, or with --noise, which makes `--classifier
-    diffusion:MODEL@strategy=noise` a classifier of one network call a class.
+    Images that MODEL was trained on are left out, as are the val and test splits. The result
+    replaces an earlier one only if it is based on at least as many images. `ilk pretrain` does the
+    same with held-out training images. With --noise-shots, `--classifier
+    diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class.
     """
-    from ilk.diffusion import saved, seen, trial
-    from ilk.diffusion.crossed import Material, settle
-    from ilk.diffusion.pixels import grain, load
-    from ilk.encoders.device import pick
-    from ilk.errors import InputError
-    from ilk.progress import told
+    from ilk.core.device import pick_device
+    from ilk.core.progress import terminal_progress
+    from ilk.diffusion.checkpoint import checkpoint
+    from ilk.diffusion.classification import calibration_errors
+    from ilk.diffusion.pretraining.cross_fitting import save_search_and_errors
     from ilk.store import Store
-    from ilk.training.loop import Machine
+    from ilk.training.trainer import DeviceConfig
 
-    home, build, store = Path(model), saved.read(Path(model)), Store()
-    if not build.classes:
-        raise InputError(f"{model} was pretrained without labels, so there is nothing to tune")
-    images = intake.read(source, store).part("train")
-    channels, side, _ = build.shape
-    data, kept, _ = load(images, build.classes, grain(images, side, channels), store, told())
-    digests = [row.digest for row in kept.used]
-    new = ~seen.load(home).learnt(data.x.numpy(), digests) & (data.y >= 0).numpy()
-    material = Material(data, digests, build.classes).rows(new)
-    if len(material.data) < 2:
+    home, store = Path(model), Store()
+    data = _load_unseen(home, source, intake, store)
+    device_config = DeviceConfig(pick_device(device), precision)
+    network = checkpoint.load(home).to(device_config.device)
+    save_search_and_errors(
+        home, network, data.batch, [(network, data)], device_config, terminal_progress()
+    )
+    calibration = calibration_errors.load(home)
+    assert calibration is not None, "there is at least one image"
+    n_images = len(calibration.y)
+    click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
+    noise = None
+    if noise_shots:
+        noise = _optimize_noise(home, network, data, noise_shots, seed, device_config.device)
+        click.echo(_describe_noise(noise))
+    return Result({"model": model, "images": n_images, "noise": noise})
+
+
+def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -> PretrainingData:
+    """Load the labelled training images of `source` that the model was not trained on.
+
+    Raises:
+        InputError: The model has no classes, or there is no such image.
+    """
+    from ilk.core.errors import InputError
+    from ilk.core.progress import terminal_progress
+    from ilk.diffusion.checkpoint import checkpoint, training_images
+    from ilk.diffusion.pretraining.cross_fitting import PretrainingData
+    from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
+
+    spec = checkpoint.read_spec(home)
+    if not spec.classes:
+        raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
+    channels, size, _ = spec.shape
+    images = intake.read_images(source, store).select_split("train")
+    pixels = choose_pixels(images, size, channels)
+    batch, used_images, _ = load_batch(images, spec.classes, pixels, store, terminal_progress())
+    digests = [row.digest for row in used_images.used]
+    is_trained_on = training_images.load(home).is_training_image(batch.x.numpy(), digests)
+    is_labelled = (batch.y >= 0).numpy()
+    data = PretrainingData(batch, digests, spec.classes).select(~is_trained_on & is_labelled)
+    if len(data.batch) < 2:
         raise InputError(
-            f"{model} learnt from all {len(data)} images in {source}, or they have no label of its "
-            "classes; give labelled images that it never saw"
+            f"{home} was trained on all {len(batch)} images in {source}, or they have none of its "
+            "classes as label; give labelled images that it was not trained on"
         )
-    machine = Machine(pick(device), precision)
-    network = saved.load(home).to(machine.device)
-    settle(home, network, material.data, [(network, material)], machine, told())
-    held = trial.load(home)
-    assert held is not None, "there is at least one image"
-    click.echo(f"noise levels learnt from {len(held.y):,} images, kept in {model}")
-    if noise:
-        click.echo(_optimised(home, network, material, noise, seed, machine.device))
+    return data
 
 
-def _optimised(
-    home: Path, network: Denoiser, material: Material, shots: int, seed: int, device: str
-) -> str:
-    """Learn one noise from `shots` images a class; keep it, and say how right it is on the rest."""
+def _optimize_noise(
+    home: Path, network: Denoiser, data: PretrainingData, shots: int, seed: int, device: str
+) -> dict[str, Any]:
+    """Optimise one noise on `shots` images per class, save it, and score it on the others.
+
+    Returns:
+        The number of images used, the noise level, and accuracy and number of the other images.
+    """
     import torch
 
-    from ilk.diffusion.classify import Measure, errors
-    from ilk.diffusion.contract import unit
-    from ilk.diffusion.levels import Levels
-    from ilk.diffusion.single_noise import best_sigma
-    from ilk.diffusion.tuning import Tuning, optimise
-    from ilk.progress import told
+    from ilk.core.progress import terminal_progress
+    from ilk.diffusion.denoiser.protocol import normalize_images
+    from ilk.diffusion.errors.class_errors import Measure, compute_class_errors
+    from ilk.diffusion.errors.levels import Levels
+    from ilk.diffusion.noise_optimization.single_noise import select_sigma
+    from ilk.diffusion.noise_optimization.tuning import NoiseTuningConfig, optimize_noise
 
-    y, classes = material.data.y, range(len(network.classes))
-    chosen = torch.cat([torch.nonzero(y == c).flatten()[:shots] for c in classes])
-    x, measure = unit(material.data.x), Measure("l1", device=device)
-    sigmas = torch.tensor(Levels.even(network, LEVELS).rising().sigmas)
-    still = torch.zeros(len(sigmas), *network.shape)  # a noise is optimised from none at all
-    sigma = best_sigma(errors(network, x[chosen], sigmas, still, measure), y[chosen], sigmas)
-    settings = Tuning(seed=seed, measure=measure)
-    learnt = optimise(network, x[chosen], y[chosen], sigma, settings, told())
-    learnt.save(home)
-    rest = torch.ones(len(y), dtype=torch.bool)
-    rest[chosen] = False
-    if not bool(rest.any()):
-        return f"one noise optimised on {len(chosen)} images at sigma {sigma:.3g}"
-    right = learnt.judge(network, x[rest], measure).scores.argmax(1) == y[rest]
-    return (
-        f"one noise optimised on {len(chosen)} images at sigma {sigma:.3g}: right on "
-        f"{right.double().mean():.3f} of the other {int(rest.sum()):,}"
-    )
+    y, classes = data.batch.y, range(len(network.classes))
+    rows = torch.cat([torch.nonzero(y == c).flatten()[:shots] for c in classes])
+    x, measure = normalize_images(data.batch.x), Measure("l1", device=device)
+    sigmas = torch.tensor(Levels.log_spaced(network, N_LEVELS).sort_by_sigma().sigmas)
+    zero_noise = torch.zeros(len(sigmas), *network.shape)  # the optimisation starts from no noise
+    errors = compute_class_errors(network, x[rows], sigmas, zero_noise, measure)
+    sigma = select_sigma(errors, y[rows], sigmas)
+    config = NoiseTuningConfig(seed=seed, measure=measure)
+    optimized = optimize_noise(network, x[rows], y[rows], sigma, config, terminal_progress())
+    optimized.save(home)
+    is_rest = torch.ones(len(y), dtype=torch.bool)
+    is_rest[rows] = False
+    n_rest, accuracy = int(is_rest.sum()), None
+    if n_rest:
+        predicted = optimized.score_batch(network, x[is_rest], measure).scores.argmax(1)
+        accuracy = float((predicted == y[is_rest]).double().mean())
+    return {"images": len(rows), "sigma": sigma, "accuracy": accuracy, "test_images": n_rest}
+
+
+def _describe_noise(noise: dict[str, Any]) -> str:
+    text = f"noise optimised on {noise['images']} images at sigma {noise['sigma']:.3g}"
+    if noise["accuracy"] is None:
+        return text
+    return f"{text}: accuracy {noise['accuracy']:.3f} on the other {noise['test_images']:,} images"

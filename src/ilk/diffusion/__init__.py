@@ -1,4 +1,4 @@
-"""Diffusion networks: one convention, pretraining, sampling and the diffusion classifier.
+"""Diffusion networks: denoisers, pretraining, sampling and the diffusion classifier.
 
-Nothing is imported here: torch takes seconds, so each part is asked for by its own name.
+Nothing is imported here, because importing torch takes seconds.
 """

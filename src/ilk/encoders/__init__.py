@@ -1,40 +1,40 @@
-"""Encoders: from an image to a row of features, by name.
+"""Encoders turn images into rows of features; each has a name.
 
 | name | network |
 |---|---|
-| `pixels`, `pixels/8x8x1` | none: the picture itself, shrunk |
+| `pixels`, `pixels/8x8x1` | none: the image itself, resized |
 | `hog`, `hog/32` | none: histograms of oriented gradients |
 | `timm/NAME` | a network that timm knows, from the hub or its cache |
 | `hf-hub:ORG/NAME` | any hub repository that holds a timm network |
 | `local-dir:PATH` | a folder that holds one (`config.json`, `model.safetensors`) |
 | `clip/ORG/NAME`, `clip/local-dir:PATH` | CLIP or SigLIP, with its text side |
 | `diffusion:PATH`, `diffusion:PATH@block=5,sigma=0.4,pool=2` | layers of a diffusion model |
-| `diffusion-classifier:PATH` | one score a class, of a diffusion model as a classifier |
+| `diffusion-classifier:PATH` | one score per class, from a diffusion model used as a classifier |
 
-Preprocessing comes from the network's own configuration.
+Preprocessing is read from the network's own configuration.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ilk.encoders.capabilities import Embeds, EmbedsText, Explains, ScoresClasses
-from ilk.encoders.names import resolve, restore
+from ilk.core.capabilities import Embeds
+from ilk.encoders.registry import resolve_encoder, restore_encoder
 
 if TYPE_CHECKING:
     from ilk.images import Images
 
-__all__ = ["Embeds", "EmbedsText", "Explains", "ScoresClasses", "defaults", "resolve", "restore"]
+__all__ = ["choose_encoders", "resolve_encoder", "restore_encoder"]
 
 
-def defaults(
+def choose_encoders(
     images: Images, *, device: str = "auto", runtime: str = "torch", precision: str = "float32"
 ) -> tuple[list[Embeds], str]:
-    """Good encoders that are on this machine or can be had, and one line that says which.
+    """Open the default encoders that are available, and return one line that lists them.
 
-    `pixels` and `hog` always; a CLIP and an ImageNet network where their files are here, or where
-    the hub answers within 3 seconds (it is asked once at most, never with `HF_HUB_OFFLINE`).
+    `pixels` and `hog` always; a CLIP and an ImageNet network if their files are on this machine or
+    the hub answers within 3 seconds (contacted at most once, never with `HF_HUB_OFFLINE`).
     """
-    from ilk.encoders.choice import choose
+    from ilk.encoders.default_encoders import choose_default_encoders
 
-    return choose(images, device, runtime, precision)
+    return choose_default_encoders(images, device, runtime, precision)

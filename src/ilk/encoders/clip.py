@@ -15,84 +15,93 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ilk.data import Features
-from ilk.encoders import hub
-from ilk.encoders.checkpoint import shapes
-from ilk.encoders.configs import from_transformers, read_json
-from ilk.encoders.network import Network
-from ilk.encoders.preprocess import Preprocess
-from ilk.encoders.torchvision_ops import cure
-from ilk.errors import InputError, Unavailable
+from ilk.core.data import Features
+from ilk.core.errors import InputError, Unavailable
+from ilk.encoders.network import NetworkEncoder
+from ilk.encoders.options import EncoderOptions
+from ilk.hub import client as hub
+from ilk.hub.configs import parse_transformers_config, read_json
+from ilk.hub.preprocessing import Preprocess
+from ilk.hub.safetensors_header import read_shapes
+from ilk.hub.torchvision_ops import declare_missing_ops
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-FILES = hub.Wanted(
+FORM = "clip/ORG/NAME"
+DEFAULT = "clip/laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # MIT; trained on captions
+COST = 3
+PACKAGE = "transformers"
+EXTRA = "clip"
+REPO = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+CHECKPOINT_FILES = hub.RequiredFiles(
     (
         (("config.json", "model.safetensors"),),
         # The second is where newer versions put the preprocessing of both sides.
         (("preprocessor_config.json",), ("processor_config.json",)),
         (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",)),
     ),
-    extra=("tokenizer_config.json", "special_tokens_map.json"),
+    optional=("tokenizer_config.json", "special_tokens_map.json"),
 )
-WIDTH = {  # the tensor whose first dimension is the width of the common space
+WIDTH_TENSORS = {  # the tensor whose first dimension is the width of the common space
     "clip": "visual_projection.weight",
     "siglip": "vision_model.head.layernorm.weight",
 }
 
 
 class ClipCheckpoint:
-    """The two-sided network in `folder`."""
+    """A checkpoint with an image and a text tower."""
 
     family = "clip"
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kind = read_json(folder / "config.json").get("model_type", "")
-        if self.kind not in WIDTH:
+        self.model_type = read_json(folder / "config.json").get("model_type", "")
+        if self.model_type not in WIDTH_TENSORS:
             raise InputError(
-                f"{folder / 'config.json'} is of a {self.kind or 'nameless'} network; "
-                f"clip/ reads {' and '.join(WIDTH)}"
+                f"{folder / 'config.json'} describes a {self.model_type or 'nameless'} network; "
+                f"clip/ supports {' and '.join(WIDTH_TENSORS)}"
             )
 
     @cached_property
     def preprocess(self) -> Preprocess:
         path = self.folder / "preprocessor_config.json"
         if path.is_file():
-            return from_transformers(read_json(path), self.kind, str(path))
+            return parse_transformers_config(read_json(path), self.model_type, str(path))
         path = self.folder / "processor_config.json"
-        told = read_json(path).get("image_processor")
-        if not isinstance(told, dict):
-            raise InputError(f"{path} says nothing of the images; add preprocessor_config.json")
-        return from_transformers(told, self.kind, str(path))
+        config = read_json(path).get("image_processor")
+        if not isinstance(config, dict):
+            raise InputError(f"{path} has no image preprocessing; add preprocessor_config.json")
+        return parse_transformers_config(config, self.model_type, str(path))
 
     @cached_property
     def dim(self) -> int:
-        held = shapes(self.folder / "model.safetensors")
-        if WIDTH[self.kind] not in held:
-            raise InputError(f"{self.folder / 'model.safetensors'} lacks {WIDTH[self.kind]}")
-        return held[WIDTH[self.kind]][0]
+        tensor_shapes = read_shapes(self.folder / "model.safetensors")
+        if WIDTH_TENSORS[self.model_type] not in tensor_shapes:
+            raise InputError(
+                f"{self.folder / 'model.safetensors'} lacks {WIDTH_TENSORS[self.model_type]}"
+            )
+        return tensor_shapes[WIDTH_TENSORS[self.model_type]][0]
 
     @cached_property
-    def both(self) -> Any:
-        """The whole network in float32 on the CPU."""
-        cure()
+    def full_model(self) -> Any:
+        """Both towers, in float32 on the CPU."""
+        declare_missing_ops()
         import torch
         from transformers import AutoModel
 
         try:
-            with _no_bar():
+            with _hide_progress_bar():
                 model = AutoModel.from_pretrained(
                     self.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
                 )
         except (RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"cannot make a network of {self.folder}: {why}") from error
+            raise InputError(f"cannot build the network in {self.folder}: {why}") from error
         return model.eval().requires_grad_(False)
 
-    def network(self) -> Module:
+    def build_network(self) -> Module:
         from torch import nn
 
         class ImageSide(nn.Module):
@@ -101,13 +110,13 @@ class ClipCheckpoint:
                 self.both = both
 
             def forward(self, x: Tensor) -> Tensor:
-                return _pooled(self.both.get_image_features(pixel_values=x))
+                return _unwrap_features(self.both.get_image_features(pixel_values=x))
 
-        return ImageSide(self.both)
+        return ImageSide(self.full_model)
 
     @cached_property
     def tokenizer(self) -> Any:
-        cure()
+        declare_missing_ops()
         from transformers import AutoTokenizer
 
         try:
@@ -120,20 +129,20 @@ class ClipCheckpoint:
         except (RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
             raise InputError(f"cannot read the tokenizer of {self.folder}: {error}") from error
 
-    def tokens(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """Texts as the network was trained to read them: SigLIP's are padded to full length."""
-        found = self.tokenizer(
+    def tokenize(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Tokenize texts as in training, `[k, length]`; for SigLIP, padded to full length."""
+        encoding = self.tokenizer(
             list(prompts),
-            padding="max_length" if self.kind == "siglip" else True,
+            padding="max_length" if self.model_type == "siglip" else True,
             truncation=True,
-            max_length=self.both.config.text_config.max_position_embeddings,
+            max_length=self.full_model.config.text_config.max_position_embeddings,
             return_tensors="pt",
         )
-        return {k: found[k] for k in ("input_ids", "attention_mask") if k in found}
+        return {k: encoding[k] for k in ("input_ids", "attention_mask") if k in encoding}
 
 
-class Clip(Network):
-    """An encoder that also reads text. Image features are raw, text features have length 1."""
+class ClipEncoder(NetworkEncoder):
+    """An encoder of images and text; image features are raw, text features have length 1."""
 
     checkpoint: ClipCheckpoint
 
@@ -141,27 +150,29 @@ class Clip(Network):
         self, name: str, checkpoint: ClipCheckpoint, device: str, runtime: str, precision: str
     ) -> None:
         super().__init__(name, checkpoint, device, runtime, precision)
-        self._reading = threading.Lock()
+        self._text_lock = threading.Lock()
 
     def embed_text(self, prompts: Sequence[str]) -> Features:
-        """Where texts lie in the common space, `[k, d]`, of length 1."""
+        """Embed texts in the space of the images, `[k, d]`, each of length 1."""
         self.load()
         import torch
 
-        found: list[Features] = []
-        with self._reading, torch.inference_mode():
-            both = self.checkpoint.both
+        batches: list[Features] = []
+        with self._text_lock, torch.inference_mode():
+            model = self.checkpoint.full_model
             for i in range(0, len(prompts), 64):
-                tokens = self.checkpoint.tokens(prompts[i : i + 64])
-                tokens = {k: v.to(both.device) for k, v in tokens.items()}
-                found.append(_pooled(both.get_text_features(**tokens)).float().cpu().numpy())
-        x = np.concatenate(found) if found else np.zeros((0, self.space.dim), np.float32)
+                tokens = self.checkpoint.tokenize(prompts[i : i + 64])
+                tokens = {k: v.to(model.device) for k, v in tokens.items()}
+                batches.append(
+                    _unwrap_features(model.get_text_features(**tokens)).float().cpu().numpy()
+                )
+        x = np.concatenate(batches) if batches else np.zeros((0, self.space.dim), np.float32)
         return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar of its own while it reads weights."""
+def _hide_progress_bar() -> Iterator[None]:
+    """Suppress the progress bar of transformers while weights load."""
     from transformers.utils import logging
 
     if not logging.is_progress_bar_enabled():
@@ -174,19 +185,27 @@ def _no_bar() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
-def _pooled(features: Any) -> Tensor:
-    """The projected features: transformers 5 wraps them, 4 does not."""
+def _unwrap_features(features: Any) -> Tensor:
+    """Return the projected features, which transformers 5 wraps and 4 does not."""
     pooled: Tensor = getattr(features, "pooler_output", features)
     return pooled
 
 
 def open_folder(path: str) -> ClipCheckpoint:
-    """`clip/local-dir:PATH`."""
-    hub.installed("transformers", "clip")
-    return ClipCheckpoint(hub.local(path, FILES))
+    """Open the folder of `clip/local-dir:PATH`."""
+    hub.require_package("transformers", "clip")
+    return ClipCheckpoint(hub.open_local(path, CHECKPOINT_FILES))
 
 
 def open_repo(repo: str) -> ClipCheckpoint:
-    """`clip/ORG/NAME`."""
-    hub.installed("transformers", "clip")
-    return ClipCheckpoint(hub.fetch(repo, FILES))
+    """Open the repository of `clip/ORG/NAME`."""
+    hub.require_package("transformers", "clip")
+    return ClipCheckpoint(hub.fetch(repo, CHECKPOINT_FILES))
+
+
+def open_encoder(name: str, options: EncoderOptions) -> ClipEncoder:
+    """Open `clip/ORG/NAME` or `clip/local-dir:PATH`; raises as `open_repo` and `open_folder`."""
+    rest = name.partition("/")[2]
+    inner, _, path = rest.partition(":")
+    checkpoint = open_folder(path) if inner == "local-dir" else open_repo(rest)
+    return ClipEncoder(name, checkpoint, options.device, options.runtime, options.precision)

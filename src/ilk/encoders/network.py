@@ -1,7 +1,7 @@
-"""What encoders with a network share: their address, and the network on its way to the first image.
+"""The common part of encoders with a network: feature space and loading on first use.
 
-A warm run asks for the address only, so it is computed from files: no torch, no timm, no
-transformers is imported until an image has to be encoded.
+A run whose features are all stored needs only the space, so it is computed from files: torch, timm
+and transformers are not imported until an image has to be encoded.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
-from ilk.data import Features
-from ilk.encoders import device as devices
+from ilk.core import device as devices
+from ilk.core.data import Features
+from ilk.core.errors import InputError
+from ilk.core.fingerprint import compute_key, hash_file
+from ilk.core.space import FeatureSpace
 from ilk.encoders import runtime as runtimes
-from ilk.encoders.address import file_digest, key
-from ilk.encoders.preprocess import Pixels, Preprocess
-from ilk.errors import InputError
-from ilk.store import Space
+from ilk.hub.preprocessing import PixelArray, Preprocess
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
 
 class Checkpoint(Protocol):
-    """A family's part: which network lies in a folder, and what it wants to see."""
+    """The files of a network in a folder: what a family of network encoders provides."""
 
     family: str
     folder: Path
@@ -37,53 +37,53 @@ class Checkpoint(Protocol):
 
     @property
     def dim(self) -> int:
-        """Width of a row of features, read from the files."""
+        """Number of features, read from the files."""
         ...
 
     @abstractmethod
-    def network(self) -> Module:
-        """The network in float32 on the CPU: normalised images `[b, 3, h, w]` to `[b, d]`."""
+    def build_network(self) -> Module:
+        """Build the network in float32 on the CPU: normalized `[b, 3, h, w]` to `[b, d]`."""
         ...
 
 
-class Network:
+class NetworkEncoder:
     """An encoder whose features come from a torch network.
 
     Args:
-        name: What was asked for, as it can be asked for again.
+        name: Its name, as after `--encoder`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         runtime: One of `ilk.encoders.runtime.RUNTIMES`.
         precision: `float32` or `bfloat16`.
 
     Raises:
-        InputError, Unavailable: As `runtime.check` and `device.check` say.
+        InputError, Unavailable: As `check_runtime` and `check_device`.
     """
 
     def __init__(
         self, name: str, checkpoint: Checkpoint, device: str, runtime: str, precision: str
     ) -> None:
-        runtimes.check(runtime, precision, device)
-        devices.check(device)
+        runtimes.check_runtime(runtime, precision, device)
+        devices.check_device(device)
         self.name, self.checkpoint = name, checkpoint
         self.device, self.runtime, self.precision = device, runtime, precision
         self.preprocess = checkpoint.preprocess
-        self._loading = threading.Lock()
+        self._load_lock = threading.Lock()
         self._runner: runtimes.Runner | None = None
 
     @property
-    def batch(self) -> int:
-        """Images that `embed` takes best at once."""
-        return self._runner.batch if self._runner else runtimes.CPU_BATCH
+    def batch_size(self) -> int:
+        """Best batch size for `embed`."""
+        return self._runner.batch_size if self._runner else runtimes.CPU_BATCH_SIZE
 
     @cached_property
-    def space(self) -> Space:
-        return Space(key(self._parts()), self.name, self.checkpoint.dim)
+    def space(self) -> FeatureSpace:
+        return FeatureSpace(compute_key(self._key_parts()), self.name, self.checkpoint.dim)
 
-    def _parts(self) -> dict[str, Any]:
+    def _key_parts(self) -> dict[str, Any]:
         return {
             "family": self.checkpoint.family,
-            "config": file_digest(self.checkpoint.folder / "config.json"),
-            "weights": file_digest(self.checkpoint.folder / "model.safetensors"),
+            "config": hash_file(self.checkpoint.folder / "config.json"),
+            "weights": hash_file(self.checkpoint.folder / "model.safetensors"),
             "preprocess": self.preprocess.to_json(),
             "precision": self.precision,
         }
@@ -92,38 +92,44 @@ class Network:
         return {
             "name": self.name,
             "key": self.space.key,
-            **self._parts(),
+            **self._key_parts(),
             "folder": str(self.checkpoint.folder.absolute()),
         }
 
     def load(self) -> None:
-        """Read the weights, if they are not read yet. Takes seconds.
+        """Load the weights, if not loaded yet. Takes seconds.
 
         Raises:
-            InputError: The files do not make a network.
+            InputError: The files do not define a network.
         """
-        self.runner()
+        self.get_runner()
 
-    def runner(self) -> runtimes.Runner:
-        """The network, ready to run; raises what `load` raises."""
-        with self._loading:
+    def get_runner(self) -> runtimes.Runner:
+        """Return the network, ready to run; raises what `load` raises."""
+        with self._load_lock:
             if self._runner is None:
-                self._runner = self._made()
+                self._runner = self._build_runner()
             return self._runner
 
-    def _made(self) -> runtimes.Runner:
-        network = self.checkpoint.network()
-        where = devices.pick(self.device)
-        return runtimes.Runner(network, self.preprocess, where, self.runtime, self.precision)
+    def _build_runner(self) -> runtimes.Runner:
+        network = self.checkpoint.build_network()
+        device = devices.pick_device(self.device)
+        return runtimes.Runner(network, self.preprocess, device, self.runtime, self.precision)
 
-    def prepare(self, image: Image.Image) -> Pixels:
+    def prepare(self, image: Image.Image) -> PixelArray:
+        """Preprocess an RGB image to `[c, h, w]` uint8."""
         return self.preprocess.prepare(image)
 
-    def embed(self, batch: Pixels) -> Features:
-        features = self.runner()(batch)
+    def embed(self, batch: PixelArray) -> Features:
+        """Return features `[b, d]` of prepared images `[b, c, h, w]`.
+
+        Raises:
+            InputError: The network cannot run, or its output width differs from that in its files.
+        """
+        features = self.get_runner()(batch)
         if features.shape != (len(batch), self.space.dim):
             raise InputError(
-                f"{self.name} gives features of shape {features.shape[1:]}, its files say "
-                f"{self.space.dim} numbers; it is not a network that ilk can read"
+                f"{self.name} returned features of shape {features.shape[1:]}, its files say "
+                f"{self.space.dim}; ilk does not support this network"
             )
         return features

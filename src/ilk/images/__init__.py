@@ -1,30 +1,32 @@
-"""The intake room: what lies in a folder or a table, and pixels from files.
+"""Intake: list the images of a folder or table, and decode them.
 
-Every file ends in exactly one row, used or refused with its reason; no image stands for another.
+Every file ends in exactly one row, used or refused with a reason; no image is ever substituted for
+another.
 """
 
 from __future__ import annotations
 
-from ilk.images.decode import MAX_PIXELS, decode, thumbnail
-from ilk.images.files import inspect
-from ilk.images.intake import read
-from ilk.images.layout import empty_folders, listing
-from ilk.images.refused import Refused
-from ilk.images.rows import REASONS, Images, Row, shown
-from ilk.images.verdicts import folded
+from ilk.images.decode import MAX_PIXELS, decode, decode_thumbnail
+from ilk.images.duplicates import normalize_class_name
+from ilk.images.files import inspect_file
+from ilk.images.intake import read_images, verify_images
+from ilk.images.layout import find_empty_folders, list_files
+from ilk.images.refused import ImageError
+from ilk.images.rows import REASONS, Images, Row, escape_path
 
 __all__ = [
     "MAX_PIXELS",
     "REASONS",
+    "ImageError",
     "Images",
-    "Refused",
     "Row",
     "decode",
-    "empty_folders",
-    "folded",
-    "inspect",
-    "listing",
-    "read",
-    "shown",
-    "thumbnail",
+    "decode_thumbnail",
+    "escape_path",
+    "find_empty_folders",
+    "inspect_file",
+    "list_files",
+    "normalize_class_name",
+    "read_images",
+    "verify_images",
 ]

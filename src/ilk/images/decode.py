@@ -1,14 +1,14 @@
-"""Pixels from a file: 8-bit RGB, upright, whatever was stored.
+"""Decode a file to 8-bit RGB pixels, upright, whatever its stored format.
 
-- **Grey of more than 8 bits** is scaled, never clipped. 16 bits: by 255/65535, what the file can
-  hold, so that a dark image stays dark (12-bit TIFF: by 255/4095). Floats and 32-bit integers do
-  not say what white is: 1 for floats, 65535 for integers, if every pixel lies between 0 and that;
-  otherwise the image's own least and greatest value become 0 and 255. Fractions are rounded; a
-  pixel that is not finite is black.
-- **16-bit colour** keeps its upper 8 bits (Pillow's way).
-- **Transparency** (alpha, a palette's or a colour key) is laid on white.
-- **EXIF orientation** is obeyed; colour profiles are not applied.
-- Of several frames or pages the first is taken.
+- **Grey of more than 8 bits** is scaled, never clipped. 16 bits: by 255/65535, the range of
+  the file, so that a dark image stays dark (12-bit TIFF: by 255/4095). Floats and 32-bit integers
+  do not state their white level: it is 1 for floats and 65535 for integers if every pixel lies
+  between 0 and that; otherwise the image's own minimum and maximum become 0 and 255. Fractions are
+  rounded; a pixel that is not finite is black.
+- **16-bit colour** keeps its upper 8 bits, as in Pillow.
+- **Transparency** (alpha, a palette's or a colour key) is composited on white.
+- **EXIF orientation** is applied; colour profiles are not.
+- Of several frames or pages, the first is used.
 """
 
 from __future__ import annotations
@@ -23,109 +23,114 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from ilk.images.files import opened
-from ilk.images.formats import MAX_PIXELS, damage, header, quiet
-from ilk.images.refused import Refused
-from ilk.images.whole import check_png, cut
+from ilk.images.files import open_file
+from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header, to_image_error
+from ilk.images.refused import ImageError
+from ilk.images.truncation import check_png, is_truncated
 
-__all__ = ["MAX_PIXELS", "Refused", "decode", "thumbnail"]
+__all__ = ["MAX_PIXELS", "ImageError", "decode", "decode_thumbnail"]
 
 ORIENTATION = 0x0112
-FLIP = Image.Transpose
-BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, section 8 and 19
+TRANSPOSE = Image.Transpose
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, section 8 and 19
 WHITE_IS_ZERO = 0
-UPRIGHT = {  # EXIF 2.3, table 6: what undoes each orientation
-    2: FLIP.FLIP_LEFT_RIGHT,
-    3: FLIP.ROTATE_180,
-    4: FLIP.FLIP_TOP_BOTTOM,
-    5: FLIP.TRANSPOSE,
-    6: FLIP.ROTATE_270,
-    7: FLIP.TRANSVERSE,
-    8: FLIP.ROTATE_90,
+UNDO_ORIENTATION = {  # EXIF 2.3, table 6: what undoes each orientation
+    2: TRANSPOSE.FLIP_LEFT_RIGHT,
+    3: TRANSPOSE.ROTATE_180,
+    4: TRANSPOSE.FLIP_TOP_BOTTOM,
+    5: TRANSPOSE.TRANSPOSE,
+    6: TRANSPOSE.ROTATE_270,
+    7: TRANSPOSE.TRANSVERSE,
+    8: TRANSPOSE.ROTATE_90,
 }
 
 
 def decode(file: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image in `file` (a path, or the bytes themselves), mode RGB, 8 bits, upright.
+    """Return the image in `file` (a path or bytes) in mode RGB, 8 bits, upright.
 
     Raises:
-        Refused: It gives no image; says why. Never a part of an image, never a blank.
+        ImageError: It cannot be decoded in full; the reason says why. Partial or blank images are
+            never returned.
     """
-    with _source(file) as source, quiet():
-        image = header(source, max_pixels)
+    with _open_source(file) as source, mute_pillow_warnings():
+        image = read_header(source, max_pixels)
         try:
             if image.format == "PNG":
                 check_png(source)
             image.load()
             # Some programs switch this on for the whole process; then Pillow fills with grey.
-            if ImageFile.LOAD_TRUNCATED_IMAGES and cut(source):
-                raise Refused("truncated", "Pillow was told to fill the rest with grey")
-            return _upright(image, _rgb(image))
+            if ImageFile.LOAD_TRUNCATED_IMAGES and is_truncated(source):
+                raise ImageError("truncated", "Pillow is configured to fill the rest with grey")
+            return _apply_orientation(image, _to_rgb(image))
         except Exception as error:
-            raise damage(source, error) from error
+            raise to_image_error(source, error) from error
 
 
-def thumbnail(
+def decode_thumbnail(
     file: str | os.PathLike[str] | bytes, side: int, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
-    """`decode`, then shrunk to fit a square of `side` pixels; a smaller image stays as it is."""
+    """Decode and shrink to fit a square of `side` pixels; smaller images are not enlarged."""
     image = decode(file, max_pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
 
 
 @contextmanager
-def _source(file: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
+def _open_source(file: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
     if isinstance(file, bytes):
         yield BytesIO(file)
     else:
-        with opened(file) as (source, _size):
+        with open_file(file) as (source, _size):
             yield source
 
 
-def _upright(image: ImageFile.ImageFile, pixels: Image.Image) -> Image.Image:
-    """Obey the EXIF orientation; one that cannot be read or is not 1 to 8 is none."""
+def _apply_orientation(image: ImageFile.ImageFile, pixels: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; one that is unreadable or not 1 to 8 is ignored."""
     try:
-        turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+        transpose = UNDO_ORIENTATION.get(image.getexif().get(ORIENTATION, 1))
     except Exception:
         return pixels
-    return pixels if turn is None else pixels.transpose(turn)
+    return pixels if transpose is None else pixels.transpose(transpose)
 
 
-def _rgb(image: ImageFile.ImageFile) -> Image.Image:
+def _to_rgb(image: ImageFile.ImageFile) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_grey(image)).convert("RGB")
+        return Image.fromarray(_to_grey(image)).convert("RGB")
     if image.has_transparency_data:
-        over = image.convert("RGBA")
-        white = Image.new("RGBA", over.size, "white")
-        return Image.alpha_composite(white, over).convert("RGB")
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _grey(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
-    """Pixels of more than 8 bits `[h, w]` as 0 to 255, by the rule above."""
+def _to_grey(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+    """Scale pixels `[h, w]` of more than 8 bits to 0-255, as described above."""
     tags: Any = getattr(image, "tag_v2", {})
     stored = np.asarray(image)
-    if image.mode == "I" and tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,):
+    if (
+        image.mode == "I"
+        and tags.get(BITS_PER_SAMPLE) == (32,)
+        and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
+    ):
         stored = stored.view(np.uint32)  # Pillow has no unsigned form of 32 bits
-    seen = np.isfinite(stored)
-    if not seen.any():
-        raise Refused("unreadable", "no pixel is a finite number")
-    values = np.where(seen, stored, stored[seen].min()).astype(np.float64)
-    low, high = _range(image.mode, tags, values)
+    finite = np.isfinite(stored)
+    if not finite.any():
+        raise ImageError("unreadable", "no pixel is a finite number")
+    values = np.where(finite, stored, stored[finite].min()).astype(np.float64)
+    low, high = _find_value_range(image.mode, tags, values)
     grey = np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         grey = 255 - grey
-    grey[~seen] = 0
+    grey[~finite] = 0
     if (key := image.info.get("transparency")) is not None:
         grey[stored == key] = 255
     return grey
 
 
-def _range(mode: str, tags: Any, values: NDArray[np.float64]) -> tuple[float, float]:
-    """The stored numbers that become 0 and 255."""
+def _find_value_range(mode: str, tags: Any, values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the stored values that map to 0 and 255."""
     low, high = float(values.min()), float(values.max())
-    bits = tags.get(BITS, (16,))[0]
+    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     white = 1.0 if mode == "F" else 2.0 ** (bits if bits < 16 else 16) - 1
     if low >= 0 and high <= white:
         return 0.0, white

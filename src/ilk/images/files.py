@@ -1,4 +1,4 @@
-"""One file: its bytes, their digest and the image's header."""
+"""Inspect one file: its bytes, their digest and the image header."""
 
 from __future__ import annotations
 
@@ -11,69 +11,69 @@ from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
-from ilk.images.formats import MAX_PIXELS, header, quiet
-from ilk.images.refused import Refused
+from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
+from ilk.images.refused import ImageError
 from ilk.images.rows import Row
 
-WHOLE = 64 * 2**20  # bytes up to which a file is read at once; a larger one is read as it is needed
+MAX_IN_MEMORY = 64 * 2**20  # bytes; larger files are read piecewise
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
-    """The file at `path`, to be read from anywhere, and its size in bytes.
+def open_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
+    """Open the file at `path` for random access; return it with its size in bytes.
 
     Raises:
-        Refused: missing or unreadable.
+        ImageError: The file is missing or unreadable.
     """
-    with _regular(path) as file:
+    with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         try:
-            source: BinaryIO = BytesIO(file.read()) if size <= WHOLE else file
+            source: BinaryIO = BytesIO(file.read()) if size <= MAX_IN_MEMORY else file
         except OSError as error:
-            raise _barred(path, error) from error
+            raise _to_image_error(path, error) from error
         yield source, size
 
 
-def _regular(path: str | os.PathLike[str]) -> BinaryIO:
+def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     try:
-        # Asked before opening: to open a named pipe is to wait for someone to write into it.
+        # Checked before opening, because opening a named pipe blocks until something writes to it.
         if not stat.S_ISREG(mode := os.stat(path).st_mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise Refused("unreadable", kind, lasting=False)
+            description = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise ImageError("unreadable", description, is_permanent=False)
         return open(path, "rb")
     except (OSError, ValueError) as error:
-        raise _barred(path, error) from error
+        raise _to_image_error(path, error) from error
 
 
-def _barred(path: str | os.PathLike[str], error: OSError | ValueError) -> Refused:
+def _to_image_error(path: str | os.PathLike[str], error: OSError | ValueError) -> ImageError:
     why = getattr(error, "strerror", None) or str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         if not isinstance(error, ValueError) and os.path.islink(path):
-            why = f"a link to {os.readlink(path)}, which is not there"
-        return Refused("missing", why, lasting=False)
-    return Refused("unreadable", why, lasting=False)
+            why = f"a link to {os.readlink(path)}, which does not exist"
+        return ImageError("missing", why, is_permanent=False)
+    return ImageError("unreadable", why, is_permanent=False)
 
 
-def inspect(
+def inspect_file(
     path: str | os.PathLike[str],
     row: Row | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Row:
-    """The row of the file at `path`: digest, size and header, or why there is no image.
+    """Return the row of the file at `path`: digest, size and header, or why it is refused.
 
-    Nothing is decoded. `row` gives what is known already: the name to keep, label and part.
+    Nothing is decoded. `row` carries the path, label and split that are already known.
     """
     row = row or Row(os.fspath(path))
     try:
-        with opened(path) as (source, size):
+        with open_file(path) as (source, size):
             row = replace(row, size=size)
             digest = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
             row = replace(row, digest=digest)
-            with quiet():
-                image = header(source, max_pixels)
+            with mute_pillow_warnings():
+                image = read_header(source, max_pixels)
             width, height = image.size
             return replace(
                 row, width=width, height=height, mode=image.mode, format=image.format or ""
             )
-    except Refused as refused:
-        return replace(row, status="refused", reason=refused.reason, detail=refused.detail)
+    except ImageError as error:
+        return replace(row, status="refused", reason=error.reason, detail=error.detail)

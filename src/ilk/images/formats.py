@@ -1,7 +1,7 @@
-"""Which image format a file is in, judged by its first bytes.
+"""Detect the image format of a file from its first bytes.
 
-Pillow's format classes are called directly rather than through `Image.open`: names do not count,
-formats that nobody asked for are no way in, and Pillow's own pixel limit, a global, is left alone.
+Pillow's format classes are called directly rather than through `Image.open`: file names are
+ignored, unsupported formats cannot be reached, and Pillow's global pixel limit is left alone.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from ilk.images.refused import Refused
-from ilk.images.whole import PNG, SHORTEST, cut, length
+from ilk.images.refused import ImageError
+from ilk.images.truncation import MIN_BYTES, PNG_SIGNATURE, get_size, is_truncated
 
 MAX_PIXELS = 128_000_000  # the largest cameras give 102 to 151 million; 128 million are 384 MB
-HEAD = 32  # bytes that tell a format
-_READ: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
+SIGNATURE_BYTES = 32  # bytes that identify a format
+_READERS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
     b"\xff\xd8\xff": cast("Callable[[BinaryIO], ImageFile]", JpegImageFile),
-    PNG: PngImageFile,
+    PNG_SIGNATURE: PngImageFile,
     b"GIF87a": GifImageFile,
     b"GIF89a": GifImageFile,
     b"BM": BmpImageFile,
@@ -37,7 +37,7 @@ _READ: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
     b"II+\0": TiffImageFile,
     b"MM\0+": TiffImageFile,
 }
-_FOREIGN = (  # images, but of formats that are not read: offset, bytes, name
+_UNSUPPORTED = (  # image formats that are not supported: offset, bytes, name
     (4, b"ftyphei", "HEIC"),
     (4, b"ftyphev", "HEIC"),
     (4, b"ftypmif1", "HEIC"),
@@ -52,82 +52,85 @@ _FOREIGN = (  # images, but of formats that are not read: offset, bytes, name
 )
 
 
-def header(source: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile:
-    """The image in `source` with its size and mode read, and no pixel decoded.
+def read_header(source: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile:
+    """Return the image in `source` with its size and mode read and no pixel decoded.
 
     Raises:
-        Refused: empty, not an image, too large, truncated or unreadable.
+        ImageError: The file is empty, not an image, too large, truncated or unreadable.
     """
     source.seek(0)
-    head = source.read(HEAD)
-    opener = _opener(head)
+    head = source.read(SIGNATURE_BYTES)
+    opener = _find_reader(head)
     source.seek(0)
     try:
         image = opener(source)
     except Exception as error:
-        raise damage(source, error) from error
+        raise to_image_error(source, error) from error
     width, height = image.size
     if width * height > max_pixels:
-        raise Refused("too large", f"{width} × {height} pixels; {max_pixels:,} are allowed")
+        raise ImageError("too large", f"{width} × {height} pixels; {max_pixels:,} are allowed")
     if width * height == 0:
-        raise Refused("unreadable", f"{width} × {height} pixels")
+        raise ImageError("unreadable", f"{width} × {height} pixels")
     return image
 
 
-def _opener(head: bytes) -> Callable[[BinaryIO], ImageFile]:
+def _find_reader(head: bytes) -> Callable[[BinaryIO], ImageFile]:
     if not head:
-        raise Refused("empty", "0 bytes")
-    for magic, opener in _READ.items():
+        raise ImageError("empty", "0 bytes")
+    for magic, opener in _READERS.items():
         if head.startswith(magic):
             return opener
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return WebPImageFile
-    for start, magic, name in _FOREIGN:
+    for start, magic, name in _UNSUPPORTED:
         if head[start:].startswith(magic):
-            raise Refused("unreadable", f"{name}, which is not read; convert it to JPEG or PNG")
-    if len(head) < SHORTEST and any(m.startswith(head[:4]) for m in (*_READ, b"RIFF")):
-        raise Refused("truncated", f"{len(head)} bytes")
-    raise Refused("not an image", f"begins with {head[:8]!r}")
+            raise ImageError(
+                "unreadable", f"{name}, which is not supported; convert it to JPEG or PNG"
+            )
+    if len(head) < MIN_BYTES and any(m.startswith(head[:4]) for m in (*_READERS, b"RIFF")):
+        raise ImageError("truncated", f"{len(head)} bytes")
+    raise ImageError("not an image", f"begins with {head[:8]!r}")
 
 
-def damage(source: BinaryIO, error: Exception) -> Refused:
-    """What an error of Pillow's says of the file."""
-    if isinstance(error, Refused):
+def to_image_error(source: BinaryIO, error: Exception) -> ImageError:
+    """Translate an error of Pillow into an `ImageError`."""
+    if isinstance(error, ImageError):
         return error
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return Refused("too large", "beyond what Pillow opens")
+        return ImageError("too large", "beyond what Pillow opens")
     if isinstance(error, MemoryError):
-        return Refused("too large", "more than this machine's memory", lasting=False)
+        return ImageError("too large", "more than this machine's memory", is_permanent=False)
     if isinstance(error, OSError) and error.errno is not None:
-        return Refused("unreadable", error.strerror or str(error), lasting=False)
-    why = " ".join(str(error).split()) or type(error).__name__
-    if "truncat" in why.casefold() or cut(source):
-        return Refused("truncated", f"it ends after {length(source)} bytes")
-    return Refused("unreadable", f"damaged, or of a kind that is not read ({why})")
+        return ImageError("unreadable", error.strerror or str(error), is_permanent=False)
+    message = " ".join(str(error).split()) or type(error).__name__
+    if "truncat" in message.casefold() or is_truncated(source):
+        return ImageError("truncated", f"it ends after {get_size(source)} bytes")
+    return ImageError("unreadable", f"corrupt, or of an unsupported kind ({message})")
 
 
-_mute: list[AbstractContextManager[object]] = []
-_muting, _muters = Lock(), 0
+_saved_filters: list[AbstractContextManager[object]] = []
+_mute_lock, _mute_count = Lock(), 0
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Mute Pillow's remarks on odd metadata, in any number of threads.
+def mute_pillow_warnings() -> Iterator[None]:
+    """Silence Pillow's warnings about unusual metadata, in any number of threads.
 
-    Warning filters belong to the process: the first to come sets them, the last to go restores.
+    Warning filters are global to the process: the first to enter sets them, the last to leave
+    restores them.
     """
-    global _muters
-    with _muting:
-        if _muters == 0:
+    global _mute_count
+    with _mute_lock:
+        if _mute_count == 0:
             filters = warnings.catch_warnings()
             filters.__enter__()
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            _mute.append(filters)
-        _muters += 1
+            _saved_filters.append(filters)
+        _mute_count += 1
     try:
         yield
     finally:
-        with _muting:
-            _muters -= 1
-            if _muters == 0:
-                _mute.pop().__exit__(None, None, None)
+        with _mute_lock:
+            _mute_count -= 1
+            if _mute_count == 0:
+                _saved_filters.pop().__exit__(None, None, None)

@@ -1,43 +1,45 @@
-"""`read`: from a folder, a table or a list to one row a file."""
+"""Read a folder, table or list into one row per file."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from ilk.errors import InputError, NoImages
+from ilk.core.errors import InputError, NoImages
+from ilk.core.progress import Progress, silent_progress
+from ilk.images import threads
 from ilk.images.decode import decode
-from ilk.images.files import inspect
-from ilk.images.formats import MAX_PIXELS, quiet
-from ilk.images.layout import folder
-from ilk.images.refused import Refused
-from ilk.images.rows import Images, Row, shown
-from ilk.images.tables import LISTS, TABLES, Columns, label_of, read_list, read_table
-from ilk.images.verdicts import settled, spelled
-from ilk.progress import Advance, Progress, silent
+from ilk.images.duplicates import refuse_duplicates, unify_spellings
+from ilk.images.files import inspect_file
+from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
+from ilk.images.layout import read_folder
+from ilk.images.refused import ImageError
+from ilk.images.rows import Images, Row, escape_path
+from ilk.images.tables import (
+    LIST_SUFFIXES,
+    TABLE_SUFFIXES,
+    Columns,
+    parse_label,
+    read_list,
+    read_table,
+)
 
-Path_ = str | os.PathLike[str]
-Verdict = tuple[str, str]  # reason ("" if it can be decoded), detail
-T = TypeVar("T")
-U = TypeVar("U")
-BATCH = 64  # files a task: enough that the queue costs nothing, few enough to tell of progress
-BATCHES = 16  # tasks after which verdicts are remembered, and the most that wait
-
-
-class Remembers(Protocol):
-    """What `read` asks of a store: verdicts by content."""
-
-    def verdicts(self, digests: Iterable[str], /) -> dict[str, Verdict]: ...
-    def put_verdicts(self, verdicts: dict[str, Verdict], /) -> None: ...
+PathLike = str | os.PathLike[str]
+DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
 
-def read(
-    source: Path_ | Iterable[Path_],
+class DecodeCache(Protocol):
+    """The part of a store that intake uses: decode results by content."""
+
+    def get_decode_results(self, digests: Iterable[str], /) -> dict[str, DecodeResult]: ...
+    def put_decode_results(self, results: dict[str, DecodeResult], /) -> None: ...
+
+
+def read_images(
+    source: PathLike | Iterable[PathLike],
     *,
     labels: Sequence[Any] | None = None,
     path_column: str | None = None,
@@ -45,159 +47,157 @@ def read(
     merge_spellings: bool = False,
     verify: bool = True,
     max_pixels: int = MAX_PIXELS,
-    store: Remembers | None = None,
-    progress: Progress = silent,
-    called: str = "",
+    store: DecodeCache | None = None,
+    progress: Progress = silent_progress,
+    source_name: str = "",
 ) -> Images:
-    """Look at every file of `source` and say what became of it.
+    """Read every file of `source`; each becomes one row, used or refused with a reason.
 
     Args:
         source: A folder (see `ilk.images.layout`); a table (.csv, .tsv, .jsonl, .parquet) with a
-            column of paths and one of labels, perhaps `split`; a .txt list of paths; an image; or
-            a sequence of paths. Paths in a table or list start from its folder.
-        labels: For a list of paths: a class name each, None where not known.
+            column of paths, one of labels and optionally `split`; a .txt list of paths; an image;
+            or a sequence of paths. Paths in a table or list are relative to its folder.
+        labels: For a list of paths: one class name per path, None where unknown.
         path_column: The table's column of paths, if it has none of the usual names.
         label_column: The table's column of labels, if it has none of the usual names.
-        merge_spellings: Take class names that differ only in spelling for one.
-        verify: Decode every image, to find the damaged ones now.
-        max_pixels: Width × height above which an image is refused unseen.
-        store: Remembers which contents could be decoded, so that none is verified twice.
-        called: What messages call a list of paths, such as the folder that they came from.
+        merge_spellings: Merge class names that differ only in spelling.
+        verify: Decode every image, to find damaged files now.
+        max_pixels: Width × height above which an image is refused without decoding.
+        store: Cache of decode results, so that no content is decoded twice.
+        progress: Reports the number of processed files.
+        source_name: Name of a list of paths in messages, such as the folder they came from.
 
     Raises:
-        InputError: The source cannot be read as it is; says what to do.
-        NoImages: Nothing in it can be used; says what was found.
-        Unavailable: A Parquet table, and pyarrow is not installed.
+        InputError: The source cannot be read; the message says what to do.
+        NoImages: No file can be used; the message gives the reasons.
+        Unavailable: The source is a Parquet table and pyarrow is not installed.
     """
-    root, rows = _listed(source, labels, Columns(path_column, label_column))
-    name = called or "the list of paths"
+    root, rows = _list_rows(source, labels, Columns(path_column, label_column))
+    name = source_name or "the list of paths"
     if isinstance(source, str | os.PathLike):
-        name = shown(source)
+        name = escape_path(source)
     if not rows:
-        raise NoImages(f"{name} is empty; it must hold images, best in one folder a class")
-    rows = spelled(rows, merge_spellings)
+        raise NoImages(f"{name} is empty; it must hold images, preferably in one folder per class")
+    rows = unify_spellings(rows, merge_spellings)
 
-    def look(row: Row) -> Row:
+    def inspect_row(row: Row) -> Row:
         path = root / row.path if root is not None else row.path
-        return inspect(path, row, max_pixels) if row.status == "used" else row
+        return inspect_file(path, row, max_pixels) if row.status == "used" else row
 
-    with progress("looking at files", len(rows)) as advance, quiet():
-        images = Images(root, tuple(settled(list(_threaded(look, rows, advance)))))
+    with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
+        images = Images(
+            root, tuple(refuse_duplicates(list(threads.map_threaded(inspect_row, rows, advance))))
+        )
     if verify:
-        images = images.refuse(_verdicts(images, max_pixels, store, progress))
+        images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
     if not images.used:
-        raise _nothing(name, images)
+        raise _make_no_images_error(name, images)
     return images
 
 
-def _listed(
-    source: Path_ | Iterable[Path_], labels: Sequence[Any] | None, columns: Columns
+def verify_images(
+    images: Images,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    store: DecodeCache | None = None,
+    progress: Progress = silent_progress,
+) -> Images:
+    """Decode every used image and refuse those that cannot be decoded.
+
+    Args:
+        images: Images to verify.
+        max_pixels: Width × height above which an image is refused without decoding.
+        store: Cache of decode results, so that no content is decoded twice.
+        progress: Reports the number of decoded images.
+    """
+    return images.refuse(_find_failures(images, max_pixels, store, progress))
+
+
+def _list_rows(
+    source: PathLike | Iterable[PathLike], labels: Sequence[Any] | None, columns: Columns
 ) -> tuple[Path | None, list[Row]]:
-    """Where paths start from, and a row a file that has yet to be looked at."""
+    """Return the root of the paths, and one uninspected row per file."""
     if not isinstance(source, str | os.PathLike):
-        return None, _labelled([Row(_path(path)) for path in source], labels)
+        return None, _attach_labels([Row(_to_path(path)) for path in source], labels)
     path = Path(source)
     kind = path.suffix.casefold()
     if not os.path.exists(path):
         raise InputError(
-            f"there is no folder or file {shown(path)} (seen from {shown(Path.cwd())})"
+            f"there is no folder or file {escape_path(path)} "
+            f"(working directory: {escape_path(Path.cwd())})"
         )
-    if labels is not None and (path.is_dir() or kind in TABLES):
+    if labels is not None and (path.is_dir() or kind in TABLE_SUFFIXES):
         raise InputError(
-            f"labels= is for a list of paths; {shown(path)} tells its labels by itself"
+            f"labels= is for a list of paths; {escape_path(path)} has labels of its own"
         )
     if path.is_dir():
-        return path, folder(path, columns)
-    if kind in TABLES:
+        return path, read_folder(path, columns)
+    if kind in TABLE_SUFFIXES:
         return path.parent, read_table(path, columns)
-    rows = read_list(path) if kind in LISTS else [Row(path.name)]
-    return path.parent, _labelled(rows, labels)
+    rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
+    return path.parent, _attach_labels(rows, labels)
 
 
-def _path(path: object) -> str:
+def _to_path(path: object) -> str:
     if isinstance(path, str | bytes | os.PathLike):
         return os.fsdecode(path)
-    raise InputError(f"a list of images holds paths; {path!r} is a {type(path).__name__}")
+    raise InputError(f"a list of images must contain paths; {path!r} is a {type(path).__name__}")
 
 
-def _labelled(rows: list[Row], labels: Sequence[Any] | None) -> list[Row]:
+def _attach_labels(rows: list[Row], labels: Sequence[Any] | None) -> list[Row]:
     if labels is None:
         return rows
     if len(labels) != len(rows):
         raise InputError(
-            f"{len(labels)} labels for {len(rows)} paths; give one each, None where not known"
+            f"{len(labels)} labels for {len(rows)} paths; give one label per path, "
+            "None where unknown"
         )
-    return [Row(row.path, label_of(label)) for row, label in zip(rows, labels, strict=True)]
+    return [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
 
 
-def _verdicts(
-    images: Images, max_pixels: int, store: Remembers | None, progress: Progress
-) -> dict[str, Verdict]:
-    """What decoding says of the used images: those that failed, by digest."""
-    known = store.verdicts([row.digest for row in images.used]) if store else {}
-    todo = [row for row in images.used if row.digest not in known]
+def _find_failures(
+    images: Images, max_pixels: int, store: DecodeCache | None, progress: Progress
+) -> dict[str, DecodeResult]:
+    """Decode the used images; return the failures by digest."""
+    results = store.get_decode_results([row.digest for row in images.used]) if store else {}
+    pending = [row for row in images.used if row.digest not in results]
 
-    def verdict(row: Row) -> tuple[str, Verdict, bool]:
+    def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
         try:
-            decode(images.file(row), max_pixels)
-        except Refused as refused:
-            # What hangs on a limit or on the moment is found anew each time.
-            lasting = refused.lasting and refused.reason in ("truncated", "unreadable")
-            return row.digest, (refused.reason, refused.detail), lasting
+            decode(images.path_of(row), max_pixels)
+        except ImageError as error:
+            # Results that depend on a limit or on the moment are not cached.
+            permanent = error.is_permanent and error.reason in ("truncated", "unreadable")
+            return row.digest, (error.reason, error.detail), permanent
         return row.digest, ("", ""), True
 
-    fresh: dict[str, Verdict] = {}
-    with progress("decoding", len(todo)) as advance, quiet():
+    unsaved: dict[str, DecodeResult] = {}
+    with progress("decoding", len(pending)) as advance, mute_pillow_warnings():
         try:
-            for digest, said, lasting in _threaded(verdict, todo, advance):
-                known[digest] = said
-                fresh.update({digest: said} if lasting else {})
-                if store and len(fresh) == BATCH * BATCHES:
-                    store.put_verdicts(fresh)
-                    fresh.clear()
+            for digest, result, permanent in threads.map_threaded(decode_row, pending, advance):
+                results[digest] = result
+                unsaved.update({digest: result} if permanent else {})
+                if store and len(unsaved) == threads.BATCH_SIZE * threads.MAX_PENDING_BATCHES:
+                    store.put_decode_results(unsaved)
+                    unsaved.clear()
         finally:
-            if store and fresh:
-                store.put_verdicts(fresh)
-    return {digest: said for digest, said in known.items() if said[0]}
+            if store and unsaved:
+                store.put_decode_results(unsaved)
+    return {digest: result for digest, result in results.items() if result[0]}
 
 
-def _threaded(work: Callable[[T], U], items: Sequence[T], advance: Advance) -> Iterator[U]:
-    """`work` on each item, in order, by as many threads as there are cores; stops when told."""
-    threads = os.cpu_count() or 1
-    batches = (items[i : i + BATCH] for i in range(0, len(items), BATCH))
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield from _in_order(pool, lambda batch: [work(item) for item in batch], batches, advance)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Sequence[T]], list[U]],
-    batches: Iterator[Sequence[T]],
-    advance: Advance,
-) -> Iterator[U]:
-    waiting = deque(pool.submit(work, batch) for batch in islice(batches, BATCHES))
-    while waiting:
-        done = waiting.popleft().result()
-        waiting.extend(pool.submit(work, batch) for batch in islice(batches, 1))
-        yield from done
-        advance(len(done))
-
-
-def _nothing(name: str, images: Images) -> InputError:
-    """Why there is no image at all."""
-    found = Counter(row.reason for row in images.rows)
-    example = shown(images.rows[0].path)
-    if set(found) == {"missing"}:
-        start = "" if images.root is None else f" in {shown(images.root)}"
+def _make_no_images_error(name: str, images: Images) -> InputError:
+    """Build the error raised when no file is a usable image."""
+    reasons = Counter(row.reason for row in images.rows)
+    example = escape_path(images.rows[0].path)
+    if set(reasons) == {"missing"}:
+        start = "" if images.root is None else f" in {escape_path(images.root)}"
         return InputError(
-            f"none of the {len(images.rows)} files that {name} lists is there (first: {example}, "
-            f"looked for{start}); correct the paths"
+            f"none of the {len(images.rows)} files that {name} lists exists (first: {example}, "
+            f"searched{start}); correct the paths"
         )
-    told = ", ".join(f"{n} {reason}" for reason, n in found.most_common())
+    summary = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
     return NoImages(
-        f"none of the {len(images.rows)} files in {name} can be used as an image ({told}; "
+        f"none of the {len(images.rows)} files in {name} can be used as an image ({summary}; "
         f"for example {example}); JPEG, PNG, WebP, GIF, BMP and TIFF are read"
     )

@@ -1,10 +1,11 @@
-"""What a folder says by the way it is laid out: which files, which class, which part.
+"""Infer files, classes and splits from the layout of a folder.
 
 - `cat/1.png`, `cat/young/2.png`: the first folder is the class;
-- `train/cat/1.png`, `test/cat/2.png` (also val, valid, validation; in any case): parts of these;
+- `train/cat/1.png`, `test/cat/2.png` (also val, valid, validation; in any case): splits of such
+  folders;
 - `3.png` beside the class folders, or in a folder `unlabelled`: images without a label;
-- `metadata.csv` (.tsv, .jsonl, .parquet) in the folder or in a part: the labels are in there, as
-  in a Hugging Face image folder.
+- `metadata.csv` (.tsv, .jsonl, .parquet) in the folder or in a split: the labels are read from it,
+  as in a Hugging Face image folder.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import posixpath
 from dataclasses import replace
 from pathlib import Path
 
-from ilk.errors import InputError
-from ilk.images.rows import Row, shown
-from ilk.images.tables import SPLITS, Columns, read_table
-from ilk.images.walk import walk
+from ilk.core.errors import InputError
+from ilk.images.rows import Row, escape_path
+from ilk.images.tables import SPLIT_NAMES, Columns, read_table
+from ilk.images.walk import walk_files
 
-UNLABELLED = ("unlabelled", "unlabeled")
-METADATA = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
-SYSTEM = {
+UNLABELLED_FOLDERS = ("unlabelled", "unlabeled")
+METADATA_FILES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
+SYSTEM_FILES = {
     ".ds_store",
     "thumbs.db",
     "ehthumbs.db",
@@ -32,60 +33,72 @@ SYSTEM = {
 }
 SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}
 
-Parts = tuple[str, ...]
+PathParts = tuple[str, ...]
 
 
-def listing(source: str | os.PathLike[str]) -> list[str]:
-    """The files that `source` stands for: those of a folder, sorted, or itself.
+def list_files(source: str | os.PathLike[str]) -> list[str]:
+    """List the files of `source`: those of a folder, sorted, or the file itself.
 
-    System files are left out; a file that is no image is not.
+    System files are omitted; other files are included even if they are not images.
     """
     root = os.fspath(source)
     if not os.path.isdir(root):
         return [root]
-    rows = walk(Path(root))
+    rows = walk_files(Path(root))
     return [os.path.join(root, row.path) for row in rows if not is_system(row.path)]
 
 
-def folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa: B008 (frozen)
-    """A row for each file below `root`, sorted, with label and part but not looked into yet.
+def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa: B008 (frozen)
+    """Return one uninspected row per file below `root`, sorted, with label and split.
 
     Raises:
-        InputError: The folders can be read in two ways, or a label table cannot be read.
+        InputError: The layout is ambiguous, or a label table cannot be read.
     """
-    found = walk(root)
-    seen = [row for row in found if not is_system(row.path)]
-    parts = parts_of([tuple(row.path.split("/")) for row in seen], root)
-    tables = _tables(seen, parts, root)
-    if columns.told and not tables:
+    all_rows = walk_files(root)
+    data_rows = [row for row in all_rows if not is_system(row.path)]
+    splits = find_splits([tuple(row.path.split("/")) for row in data_rows], root)
+    tables = _find_tables(data_rows, splits, root)
+    if columns.is_given and not tables:
         raise InputError(
-            f"{shown(root)} is a folder without a metadata table; "
+            f"{escape_path(root)} is a folder without a metadata table; "
             "path_column and label_column are for tables"
         )
-    listed = _listed(root, tables, columns)
-    rows = [told for row in found for told in _told(row, parts, tables, listed.pop(row.path, None))]
-    rows += [_placed(line, parts, labelled=False) for lines in listed.values() for line in lines]
+    table_rows = _read_tables(root, tables, columns)
+    rows = [
+        row_out
+        for row in all_rows
+        for row_out in _expand_row(row, splits, tables, table_rows.pop(row.path, None))
+    ]
+    rows += [
+        _assign_class(line, splits, labelled=False)
+        for lines in table_rows.values()
+        for line in lines
+    ]
     return sorted(rows, key=lambda row: row.path)
 
 
-def empty_folders(root: Path) -> list[str]:
-    """Folders that look like a class, or a part's class, and hold no file; by path, sorted.
+def find_empty_folders(root: Path) -> list[str]:
+    """List folders that look like a class, or a class of a split, and hold no file; sorted.
 
-    None where a table of labels rules, or where a folder cannot be read.
+    Empty if a label table applies or a folder cannot be read.
     """
-    if any((root / name).is_file() for name in METADATA):
+    if any((root / name).is_file() for name in METADATA_FILES):
         return []
-    found = []
-    for top in _classes_in(root):
-        if _bare(top):
-            found.append(f"{top.name}/")
-        elif top.name.casefold() in SPLITS:
-            found += [f"{top.name}/{below.name}/" for below in _classes_in(top) if _bare(below)]
-    return found
+    empty = []
+    for top in _list_class_folders(root):
+        if _is_empty(top):
+            empty.append(f"{top.name}/")
+        elif top.name.casefold() in SPLIT_NAMES:
+            empty += [
+                f"{top.name}/{below.name}/"
+                for below in _list_class_folders(top)
+                if _is_empty(below)
+            ]
+    return empty
 
 
-def _classes_in(folder: Path) -> list[Path]:
-    """Folders directly in `folder` that may stand for a class or a part."""
+def _list_class_folders(folder: Path) -> list[Path]:
+    """List folders directly in `folder` that may be a class or a split."""
     try:
         inside = sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
@@ -93,101 +106,107 @@ def _classes_in(folder: Path) -> list[Path]:
     return [
         path
         for path in inside
-        if not is_system(f"{path.name}/a") and path.name.casefold() not in UNLABELLED
+        if not is_system(f"{path.name}/a") and path.name.casefold() not in UNLABELLED_FOLDERS
     ]
 
 
-def _bare(folder: Path) -> bool:
-    """Whether all of it could be read and there is no file; stops at the first."""
-    unread: list[OSError] = []
-    some = any(files for _, _, files in os.walk(folder, onerror=unread.append))
-    return not some and not unread
+def _is_empty(folder: Path) -> bool:
+    """Whether it is readable throughout and holds no file; stops at the first file."""
+    errors: list[OSError] = []
+    has_files = any(files for _, _, files in os.walk(folder, onerror=errors.append))
+    return not has_files and not errors
 
 
 def is_system(path: str) -> bool:
-    """Whether a relative path is of the operating system's or a tool's making."""
+    """Whether a relative path was created by the operating system or a tool."""
     *folders, name = path.casefold().split("/")
     return (
-        name in SYSTEM
+        name in SYSTEM_FILES
         or name.startswith("._")
         or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
     )
 
 
-def parts_of(paths: list[Parts], root: Path) -> dict[str, str]:
-    """Which top folders are parts: folder name to "train", "val" or "test".
+def find_splits(paths: list[PathParts], root: Path) -> dict[str, str]:
+    """Map top-level folders that are splits to "train", "val" or "test".
 
-    A lone `train` beside other folders, with images directly in it, is a class (a vehicle). What
-    could be both is not guessed.
+    A lone `train` beside other folders, with images directly in it, is a class (a vehicle).
+    Ambiguous layouts are not guessed.
 
     Raises:
-        InputError: Folders of parts stand beside others.
+        InputError: Split folders lie beside other folders.
     """
-    tops = {p[0] for p in paths if len(p) > 1 and p[0].casefold() not in UNLABELLED}
-    named = {top: SPLITS[top.casefold()] for top in tops if top.casefold() in SPLITS}
-    others = sorted(tops - set(named))
+    top_folders = {p[0] for p in paths if len(p) > 1 and p[0].casefold() not in UNLABELLED_FOLDERS}
+    splits = {
+        top: SPLIT_NAMES[top.casefold()] for top in top_folders if top.casefold() in SPLIT_NAMES
+    }
+    others = sorted(top_folders - set(splits))
     if not others:
-        return named
-    deep = {p[0] for p in paths if len(p) > 2 or (len(p) == 2 and p[1].casefold() in METADATA)}
-    if named and (set(named.values()) != {"train"} or deep & set(named)):
+        return splits
+    deep = {
+        p[0] for p in paths if len(p) > 2 or (len(p) == 2 and p[1].casefold() in METADATA_FILES)
+    }
+    if splits and (set(splits.values()) != {"train"} or deep & set(splits)):
         raise InputError(
-            f"{shown(root)} holds {_names(sorted(named))} beside {_names(others)}: parts or "
-            "classes? Move the other folders out or into a part, or rename what is a class"
+            f"{escape_path(root)} holds {_format_folders(sorted(splits))} beside "
+            f"{_format_folders(others)}: splits or "
+            "classes? Move the other folders out or into a split, or rename the class folders"
         )
     return {}
 
 
-def _names(names: list[str]) -> str:
-    told = ", ".join(f"{shown(name)}/" for name in names[:3])
-    return told if len(names) <= 3 else f"{told} and {len(names) - 3} more"
+def _format_folders(names: list[str]) -> str:
+    text = ", ".join(f"{escape_path(name)}/" for name in names[:3])
+    return text if len(names) <= 3 else f"{text} and {len(names) - 3} more"
 
 
-def _tables(rows: list[Row], parts: dict[str, str], root: Path) -> dict[str, str]:
-    """Label tables by the folder they are for: "" or a part."""
+def _find_tables(rows: list[Row], splits: dict[str, str], root: Path) -> dict[str, str]:
+    """Return label tables by the folder they describe: "" or a split."""
     tables: dict[str, str] = {}
     for row in rows:
-        at, name = posixpath.split(row.path)
-        if name.casefold() in METADATA and (at == "" or at in parts):
-            if at in tables:
+        folder, name = posixpath.split(row.path)
+        if name.casefold() in METADATA_FILES and (folder == "" or folder in splits):
+            if folder in tables:
                 raise InputError(
-                    f"{shown(root / at)} holds {tables[at]} and {name}; keep one of them"
+                    f"{escape_path(root / folder)} holds {tables[folder]} and {name}; "
+                    "keep one of them"
                 )
-            tables[at] = name
+            tables[folder] = name
     return tables
 
 
-def _listed(root: Path, tables: dict[str, str], columns: Columns) -> dict[str, list[Row]]:
-    """What the label tables say of each file, by its path from the root."""
+def _read_tables(root: Path, tables: dict[str, str], columns: Columns) -> dict[str, list[Row]]:
+    """Return what the label tables say about each file, by path relative to the root."""
     lines: dict[str, list[Row]] = {}
-    for at, name in tables.items():
-        for row in read_table(root / at / name, columns):
-            path = posixpath.normpath(posixpath.join(at, row.path))
+    for folder, name in tables.items():
+        for row in read_table(root / folder / name, columns):
+            path = posixpath.normpath(posixpath.join(folder, row.path))
             lines.setdefault(path, []).append(replace(row, path=path))
     return lines
 
 
-def _told(
-    row: Row, parts: dict[str, str], tables: dict[str, str], listed: list[Row] | None
+def _expand_row(
+    row: Row, splits: dict[str, str], tables: dict[str, str], table_rows: list[Row] | None
 ) -> list[Row]:
-    at, name = posixpath.split(row.path)
+    folder, name = posixpath.split(row.path)
     if is_system(row.path):
         return [Row(row.path, status="ignored", reason="system file")]
-    if tables.get(at) == name:
+    if tables.get(folder) == name:
         return [Row(row.path, status="ignored", reason="label table")]
     if row.status != "used":
         return [row]
-    if listed:
-        return [_placed(line, parts, labelled=False) for line in listed]
+    if table_rows:
+        return [_assign_class(line, splits, labelled=False) for line in table_rows]
     top = row.path.split("/")[0]
-    return [_placed(row, parts, labelled=not ("" in tables or top in tables))]
+    return [_assign_class(row, splits, labelled=not ("" in tables or top in tables))]
 
 
-def _placed(row: Row, parts: dict[str, str], *, labelled: bool) -> Row:
-    """The row with the part and, if the folders are `labelled`, the class that they say."""
+def _assign_class(row: Row, splits: dict[str, str], *, labelled: bool) -> Row:
+    """Return the row with its split and, if the folders are `labelled`, its class."""
     path = row.path.split("/")
-    inside = path[1:] if path[0] in parts else path
-    split = parts.get(path[0], row.split) if len(path) > 1 else row.split
+    inside = path[1:] if path[0] in splits else path
+    split = splits.get(path[0], row.split) if len(path) > 1 else row.split
     label = row.label
-    if labelled and len(inside) > 1 and inside[0].casefold() not in UNLABELLED:
+    if labelled and len(inside) > 1 and inside[0].casefold() not in UNLABELLED_FOLDERS:
         label = inside[0]
     return replace(row, label=label, split=split)

@@ -1,18 +1,18 @@
-"""`Refused`: a file that gives no image."""
+"""`ImageError`: why a file cannot be used as an image."""
 
 from __future__ import annotations
 
 
-class Refused(Exception):
-    """A file that gives no image.
+class ImageError(Exception):
+    """A file that cannot be used as an image.
 
     Attributes:
         reason: One of `ilk.images.REASONS`.
-        detail: The rest of the sentence.
-        lasting: False if the same bytes may well be read another time (a disk that fails, too
-            little memory); such a verdict is not remembered.
+        detail: Details for the message.
+        is_permanent: False if the same bytes may be readable another time (disk failure, out of
+            memory); such a result is not cached.
     """
 
-    def __init__(self, reason: str, detail: str, *, lasting: bool = True) -> None:
+    def __init__(self, reason: str, detail: str, *, is_permanent: bool = True) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail, self.lasting = reason, detail, lasting
+        self.reason, self.detail, self.is_permanent = reason, detail, is_permanent

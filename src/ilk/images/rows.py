@@ -1,4 +1,4 @@
-"""`Row` and `Images`: what became of every file."""
+"""`Row` and `Images`: the intake result of every file."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ilk.errors import ArtefactError, NoImages, OutputError
+from ilk.core.errors import ArtifactError, NoImages, OutputError
 
-Split = Literal["train", "val", "test"]
+SplitName = Literal["train", "val", "test"]
 Status = Literal["used", "refused", "ignored"]
 
 REASONS = {
     "empty": "no bytes",
     "truncated": "the file ends too early",
     "not an image": "none of JPEG, PNG, WebP, GIF, BMP, TIFF",
-    "too large": "more pixels than allowed, judged from the header",
-    "unreadable": "no permission, damaged, or of a kind that is not read",
-    "missing": "listed, but not there",
+    "too large": "more pixels than allowed, according to the header",
+    "unreadable": "no permission, corrupt, or of an unsupported kind",
+    "missing": "listed, but the file does not exist",
     "duplicate": "the same bytes as another file, which is used",
     "same content under two labels": "the same bytes with different labels; none of them is used",
-    "in both train and test": "the same bytes are in the test part, where they stay",
-    "system file": "made by the operating system or a tool",
+    "in both train and test": "the same bytes are in the test split, where they stay",
+    "system file": "created by the operating system or a tool",
     "label table": "the table that the labels came from",
 }
 """Why a row is refused or ignored, and what that means."""
@@ -37,17 +37,17 @@ class Row:
     """One file, or one line of a table.
 
     Attributes:
-        path: As found, `/` between its parts, relative to `Images.root` where there is one; bytes
-            that are not UTF-8 are kept as lone surrogates (PEP 383).
-        label: Name of the class, None where not known.
-        split: The part it belongs to; "train" where there are no parts.
-        status: "used"; "refused"; "ignored" for files that are no one's data (`.DS_Store`).
+        path: As found, with `/` as separator, relative to `Images.root` if there is one; bytes that
+            are not UTF-8 become lone surrogates (PEP 383).
+        label: Class name, None if unknown.
+        split: "train", "val" or "test"; "train" if there are no splits.
+        status: "used"; "refused"; "ignored" for system files (`.DS_Store`).
         reason: One of `REASONS`, "" if used.
-        detail: The rest of the sentence, such as which file it duplicates.
-        digest: SHA-256 of the bytes, hex; "" if they were not read.
-        width: Pixels, as stored (before the EXIF orientation); 0 if not known.
+        detail: Details, such as which file it duplicates.
+        digest: SHA-256 of the bytes, hex; "" if not read.
+        width: Pixels, as stored (before the EXIF orientation); 0 if unknown.
         height: As `width`.
-        mode: Pillow's name of the pixel form, such as "RGB" or "I;16".
+        mode: Pillow's mode, such as "RGB" or "I;16".
         format: "JPEG", "PNG", …
         size: Bytes.
     """
@@ -68,11 +68,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Images:
-    """Every file of a source, in a fixed order, and what became of it.
+    """Every file of a source, in a fixed order, with its intake result.
 
     Attributes:
-        root: The folder that paths start from; None if they stand for themselves.
-        rows: One a file, sorted by path; of a table or a list, one a line, in its order.
+        root: The folder that paths are relative to; None if they are used as given.
+        rows: One per file, sorted by path; for a table or list, one per line, in its order.
     """
 
     root: Path | None
@@ -80,40 +80,40 @@ class Images:
 
     @cached_property
     def used(self) -> tuple[Row, ...]:
-        """The rows to work with, labelled or not."""
+        """Rows that can be used, labelled or not."""
         return tuple(row for row in self.rows if row.status == "used")
 
     @cached_property
     def refused(self) -> tuple[Row, ...]:
-        """The rows that cannot be used; system files are not among them."""
+        """Rows that cannot be used, system files excluded."""
         return tuple(row for row in self.rows if row.status == "refused")
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that have a used image, sorted."""
+        """Names of the classes with at least one used image, sorted."""
         return tuple(sorted({row.label for row in self.used if row.label is not None}))
 
-    def file(self, row: Row) -> Path:
-        """Where the file of `row` lies."""
+    def path_of(self, row: Row) -> Path:
+        """Return the path of the file of `row`."""
         return self.root / row.path if self.root is not None else Path(row.path)
 
-    def part(self, split: str) -> Images:
-        """The rows of one part: "train", "val" or "test"."""
+    def select_split(self, split: str) -> Images:
+        """Return the rows of one split: "train", "val" or "test"."""
         return Images(self.root, tuple(row for row in self.rows if row.split == split))
 
-    def some(self) -> None:
-        """Raise NoImages where no file can be used; says what became of them."""
+    def check_not_empty(self) -> None:
+        """Raise NoImages if no file can be used; the message gives the reasons."""
         if not self.used:
-            raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in self.summary()))
+            raise NoImages("no file could be used: " + ", ".join(x for x, _, _ in self.summarize()))
 
     def refuse(self, failures: Mapping[str, tuple[str, str]]) -> Images:
-        """Refuse used rows by content: digest to (reason, detail). No row moves or goes."""
+        """Refuse used rows by content: digest to (reason, detail). No row is moved or removed."""
         if not failures:
             return self
-        return replace(self, rows=tuple(_refused(row, failures) for row in self.rows))
+        return replace(self, rows=tuple(_refuse_row(row, failures) for row in self.rows))
 
-    def counts(self) -> dict[str, Any]:
-        """How many rows of each status, reason, class and part."""
+    def count_rows(self) -> dict[str, Any]:
+        """Count rows by status, reason, class and split."""
         status = Counter(row.status for row in self.rows)
         return {
             "files": len(self.rows),
@@ -124,82 +124,88 @@ class Images:
             "splits": dict(Counter(row.split for row in self.used)),
         }
 
-    def summary(self) -> list[tuple[str, int, str]]:
-        """(what, how many, an example) for each fate that a file met, used first."""
-        met: dict[str, list[Row]] = {}
+    def summarize(self) -> list[tuple[str, int, str]]:
+        """Return (status or reason, count, example) for each outcome, used first."""
+        groups: dict[str, list[Row]] = {}
         for row in self.rows:
-            met.setdefault(row.reason or row.status, []).append(row)
+            groups.setdefault(row.reason or row.status, []).append(row)
         order = {what: i for i, what in enumerate(("used", *REASONS))}
         return [
-            (what, len(met[what]), shown(" ".join(filter(None, (row.path, row.detail)))))
-            for what in sorted(met, key=lambda what: order.get(what, len(order)))
-            for row in met[what][:1]
+            (what, len(groups[what]), escape_path(" ".join(filter(None, (row.path, row.detail)))))
+            for what in sorted(groups, key=lambda what: order.get(what, len(order)))
+            for row in groups[what][:1]
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The intake report; empty fields of a row are left out."""
+        """Return the intake report as plain values; empty fields of a row are omitted."""
         root = None if self.root is None else str(self.root)
-        return {"root": root, "counts": self.counts(), "rows": [_told(row) for row in self.rows]}
+        return {
+            "root": root,
+            "counts": self.count_rows(),
+            "rows": [_row_to_json(row) for row in self.rows],
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Images:
-        """What `to_json` gave, read back.
+        """Restore from the result of `to_json`.
 
         Raises:
-            ArtefactError: It is no intake report.
+            ArtifactError: It is not an intake report.
         """
         try:
             root = None if data["root"] is None else Path(data["root"])
-            return cls(root, tuple(_row(told) for told in data["rows"]))
+            return cls(root, tuple(_row_from_json(record) for record in data["rows"]))
         except (KeyError, TypeError) as error:
-            raise ArtefactError(
-                f"this is no intake report of ilk ({error}); make it anew"
+            raise ArtifactError(
+                f"this is not an intake report of ilk ({error}); create it again"
             ) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `intake.json`: plain ASCII, one row a line, so that two can be compared.
+        """Write `intake.json`: plain ASCII, one row per line, so that two can be compared.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        told = self.to_json()
-        rows = ",\n".join(json.dumps(row) for row in told["rows"])
-        head = f'{{"root": {json.dumps(told["root"])},\n"counts": {json.dumps(told["counts"])},\n'
+        report = self.to_json()
+        rows = ",\n".join(json.dumps(row) for row in report["rows"])
+        head = (
+            f'{{"root": {json.dumps(report["root"])},\n"counts": {json.dumps(report["counts"])},\n'
+        )
         try:
             Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
         except OSError as error:
             raise OutputError(
-                f"cannot write {shown(path)}: {error.strerror}; name a place that can be written"
+                f"cannot write {escape_path(path)}: {error.strerror}; choose a writable path"
             ) from error
 
 
-def shown(text: str | os.PathLike[str]) -> str:
-    """A path for people: what cannot be printed is written as an escape.
+def escape_path(text: str | os.PathLike[str]) -> str:
+    """Return a printable path: unprintable characters are written as escapes.
 
-    >>> shown("caf\\udce9")
+    >>> escape_path("caf\\udce9")
     'caf\\\\udce9'
     """
     clean = os.fspath(text).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c >= " " and not "\x7f" <= c <= "\x9f" else ascii(c)[1:-1] for c in clean)
 
 
-def _refused(row: Row, failures: Mapping[str, tuple[str, str]]) -> Row:
+def _refuse_row(row: Row, failures: Mapping[str, tuple[str, str]]) -> Row:
     if row.status != "used" or row.digest not in failures:
         return row
     reason, detail = failures[row.digest]
     return replace(row, status="refused", reason=reason, detail=detail)
 
 
-_ALWAYS = ("path", "label", "split", "status")
-_NAMES = tuple(f.name for f in fields(Row))
+_REQUIRED_FIELDS = ("path", "label", "split", "status")
+_FIELD_NAMES = tuple(f.name for f in fields(Row))
 
 
-def _told(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in asdict(row).items() if name in _ALWAYS or value}
+def _row_to_json(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in asdict(row).items() if name in _REQUIRED_FIELDS or value}
 
 
-def _row(told: Mapping[str, Any]) -> Row:
-    row = Row(**{name: told[name] for name in _NAMES if name in told})
+def _row_from_json(record: Mapping[str, Any]) -> Row:
+    row = Row(**{name: record[name] for name in _FIELD_NAMES if name in record})
     if row.status not in ("used", "refused", "ignored") or row.split not in (
         "train",
         "val",

@@ -1,4 +1,4 @@
-"""Every file below a folder, whatever its name, through links but never in circles."""
+"""Walk every file below a folder, following links without cycles."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from typing import NamedTuple
 
 from ilk.images.rows import Row
 
-Identity = tuple[int, int] | str
+FolderId = tuple[int, int] | str
 
 
 class _Folder(NamedTuple):
     path: str  # from the root, "" for the root itself
-    above: frozenset[Identity]  # the folders that hold it, and itself
-    linked: bool  # whether a link was followed on the way
+    ancestors: frozenset[FolderId]  # the folders that hold it, and itself
+    via_link: bool  # whether a link was followed on the way
 
 
-def walk(root: Path) -> list[Row]:
-    """One row a file below `root`, sorted by path, and one for each folder not entered.
+def walk_files(root: Path) -> list[Row]:
+    """Return one row per file below `root`, sorted by path, and one per folder not entered.
 
-    Links are followed, except to a folder that holds the link, or from below another link to a
-    folder that was read already: without the second rule n folders that link to one another would
-    be n! paths.
+    Links are followed, except to a folder that contains the link, or from below another link to a
+    folder that was already read: without the second rule, n folders that link to each other would
+    give n! paths.
     """
-    start = _Folder("", frozenset({_identity(os.fspath(root))}), False)
+    start = _Folder("", frozenset({_get_folder_id(os.fspath(root))}), False)
     rows: list[Row] = []
-    entered = set(start.above)
-    waiting = [start]
-    while waiting:
-        here = waiting.pop()
+    visited = set(start.ancestors)
+    pending = [start]
+    while pending:
+        current = pending.pop()
         try:
-            with os.scandir(root / here.path) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            with os.scandir(root / current.path) as entries:
+                children = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            rows.append(_refused(here.path or ".", f"this folder: {error.strerror}"))
+            rows.append(_make_refused_row(current.path or ".", f"this folder: {error.strerror}"))
             continue
-        for entry in reversed(found):
-            path = f"{here.path}/{entry.name}" if here.path else entry.name
+        for entry in reversed(children):
+            path = f"{current.path}/{entry.name}" if current.path else entry.name
             if not _is_folder(entry):
                 rows.append(Row(path))
                 continue
-            below, why = _below(here, entry, path, entered)
-            if why:
-                rows.append(_refused(path, why))
+            child, reason = _enter_folder(current, entry, path, visited)
+            if reason:
+                rows.append(_make_refused_row(path, reason))
             else:
-                entered |= below.above
-                waiting.append(below)
+                visited |= child.ancestors
+                pending.append(child)
     return sorted(rows, key=lambda row: row.path)
 
 
-def _below(
-    here: _Folder, entry: os.DirEntry[str], path: str, entered: set[Identity]
+def _enter_folder(
+    parent: _Folder, entry: os.DirEntry[str], path: str, visited: set[FolderId]
 ) -> tuple[_Folder, str]:
-    """The folder that `entry` is, and why it is not entered ("" if it is)."""
-    link = entry.is_symlink()
-    itself = _identity(entry.path)
-    why = ""
-    if itself in here.above:
-        why = "a link to a folder that holds it"
-    elif link and here.linked and itself in entered:
-        why = "a link to a folder that was read already"
-    return _Folder(path, here.above | {itself}, here.linked or link), why
+    """Return the folder of `entry` and why it is not entered ("" if it is)."""
+    is_link = entry.is_symlink()
+    folder_id = _get_folder_id(entry.path)
+    reason = ""
+    if folder_id in parent.ancestors:
+        reason = "a link to a folder that holds it"
+    elif is_link and parent.via_link and folder_id in visited:
+        reason = "a link to a folder that was read already"
+    return _Folder(path, parent.ancestors | {folder_id}, parent.via_link or is_link), reason
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -71,16 +71,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(path: str) -> Identity:
-    """What two paths to one folder have in common."""
+def _get_folder_id(path: str) -> FolderId:
+    """Return an identifier that all paths to one folder share."""
     try:
-        told = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return path
-    if told.st_ino:
-        return told.st_dev, told.st_ino
+    if status.st_ino:
+        return status.st_dev, status.st_ino
     return os.path.normcase(os.path.realpath(path))  # a file system without numbers
 
 
-def _refused(path: str, detail: str) -> Row:
+def _make_refused_row(path: str, detail: str) -> Row:
     return Row(path, status="refused", reason="unreadable", detail=detail)

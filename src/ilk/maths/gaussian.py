@@ -1,7 +1,7 @@
-"""Gaussians that share one covariance: class statistics, precisions and the rule they give.
+"""Gaussians with a shared covariance: class statistics and the resulting classifier.
 
-Everything closed-form is float64. The one costly part, the within-class scatter, is multiplied in
-float32 on rows that were centred first, and summed in float64 (see `class_statistics`).
+Closed forms are computed in float64. The one expensive part, the within-class scatter, is
+multiplied in float32 on centred rows and summed in float64 (see `compute_statistics`).
 """
 
 from __future__ import annotations
@@ -12,207 +12,189 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.sparse import csr_array
 
-from ilk.data import Labels
+from ilk.core.data import Labels
+from ilk.core.linear_models import Linear
+from ilk.core.statistics import Statistics
+from ilk.maths.covariance import Shrinkage, estimate_covariance, solve
+from ilk.maths.pca import orthonormal_basis
 
 Matrix = NDArray[np.float64]
-Shrink = float | str | None
-RULES = ("oas", "ks")
 
-CHUNK = 2048  # rows at a time: 6 MB of 768 float32 features
+CHUNK_SIZE = 2048  # rows at a time: 6 MB of 768 float32 features
 
 
-@dataclass(frozen=True, eq=False)
-class Statistics:
-    """What a Gaussian needs to know of labelled rows, and can be merged with more of.
-
-    Attributes:
-        counts: Rows of each class, `[k]` int64; or float64, where rows belong in part.
-        means: Mean of each class, `[k, d]` float64; zeros where a class has no row.
-        scatter: Within-class sum of squares, `[d, d]` float64 (`[d]` where only its diagonal was
-            asked for): the sum over rows of `(x - mean[y]) (x - mean[y])'`.
-    """
-
-    counts: NDArray[Any]
-    means: Matrix
-    scatter: Matrix
-
-    @property
-    def n(self) -> int:
-        """Number of rows."""
-        return round(float(self.counts.sum()))
-
-    @property
-    def seen(self) -> NDArray[np.bool_]:
-        """Which classes have a row, `[k]`."""
-        return self.counts > 0
-
-    @property
-    def degrees(self) -> int:
-        """Degrees of freedom of the scatter: rows less classes seen, at least 1."""
-        return max(1, self.n - int(self.seen.sum()))
-
-    @property
-    def centre(self) -> Matrix:
-        """Mean of all rows, `[d]`."""
-        return np.asarray(self.counts @ self.means / max(1, self.n))
-
-
-def class_statistics(
-    x: NDArray[Any], y: Labels, k: int, *, diagonal: bool = False, chunk: int = CHUNK
+def compute_statistics(
+    x: NDArray[Any],
+    y: Labels,
+    k: int,
+    *,
+    weight: Matrix | None = None,
+    diagonal: bool = False,
+    chunk: int = CHUNK_SIZE,
 ) -> Statistics:
-    """Counts, means and within-class scatter of rows `x [n, d]` with classes `y [n]`, all >= 0.
+    """Return counts, means and within-class scatter of rows `x [n, d]`.
 
-    Two passes, so that nothing cancels: class means first, then each chunk less its class means is
-    squared in float32 and added in float64. What rounding left over of the means is summed on the
-    way and taken off exactly.
+    Two passes, so that nothing cancels: class means first, then each chunk minus its class means is
+    squared in float32 and added in float64. The rounding error left in the means is accumulated on
+    the way and subtracted exactly.
+
+    Args:
+        x: Rows, `[n, d]`.
+        y: Class of each row, `[n]`, 0 to k - 1.
+        k: Number of classes.
+        weight: How many times each row counts, `[n]`, > 0; None counts each once.
+        diagonal: Compute only the diagonal of the scatter, `[d]`.
+        chunk: Rows per matrix product.
     """
-    counts = np.bincount(y, minlength=k).astype(np.int64)
-    near = class_means(x, y, counts, chunk).astype(np.float32)
-    d = x.shape[1]
-    scatter, left = np.zeros(d if diagonal else (d, d)), np.zeros((k, d))
-    for part in _parts(len(x), chunk):
-        z = np.asarray(x[part], np.float32) - near[y[part]]
-        scatter += np.einsum("ij,ij->j", z, z) if diagonal else z.T @ z
-        left += _sums(z, y[part], k)
-    left /= np.sqrt(np.maximum(counts, 1))[:, None]
-    scatter -= np.einsum("ij,ij->j", left, left) if diagonal else left.T @ left
-    means = near + left / np.sqrt(np.maximum(counts, 1))[:, None]
+    counts = np.bincount(y, weight, minlength=k)
+    approximate = compute_class_means(x, y, counts, chunk, weight=weight).astype(np.float32)
+    d, divisor = x.shape[1], np.sqrt(np.where(counts > 0, counts, 1))[:, None]
+    scatter, residual_sums = np.zeros(d if diagonal else (d, d)), np.zeros((k, d))
+    for rows in _iterate_chunks(len(x), chunk):
+        z = np.asarray(x[rows], np.float32) - approximate[y[rows]]
+        part = None if weight is None else weight[rows]
+        weighted = z if part is None else z * part.astype(np.float32)[:, None]
+        scatter += np.einsum("ij,ij->j", weighted, z) if diagonal else weighted.T @ z
+        residual_sums += _sum_by_class(z, y[rows], k, part)
+    residual_sums /= divisor
+    scatter -= (
+        np.einsum("ij,ij->j", residual_sums, residual_sums)
+        if diagonal
+        else residual_sums.T @ residual_sums
+    )
+    means = approximate + residual_sums / divisor
     return Statistics(counts, means, np.maximum(scatter, 0.0) if diagonal else scatter)
 
 
-def class_means(x: NDArray[Any], y: Labels, counts: Labels, chunk: int = CHUNK) -> Matrix:
-    """Mean of each class, `[k, d]` float64, good to float32; zeros where a class has no row.
+def compute_class_means(
+    x: NDArray[Any],
+    y: Labels,
+    counts: NDArray[Any],
+    chunk: int = CHUNK_SIZE,
+    *,
+    weight: Matrix | None = None,
+) -> Matrix:
+    """Return class means, `[k, d]` float64, accurate to float32; zeros for a class without rows.
 
-    Rows are taken less the first chunk's mean, so that float32 sums keep their digits.
+    The mean of the first chunk is subtracted first, so that float32 sums keep their digits.
+
+    Args:
+        x: Rows, `[n, d]`.
+        y: Class of each row, `[n]`.
+        counts: Rows of each class, or their total weight, `[k]`.
+        chunk: Rows per matrix product.
+        weight: How many times each row counts, `[n]`; None counts each once.
     """
     shift = np.asarray(x[:chunk]).mean(0, dtype=np.float64).astype(np.float32)
     sums = np.zeros((len(counts), x.shape[1]))
-    for part in _parts(len(x), chunk):
-        sums += _sums(np.asarray(x[part], np.float32) - shift, y[part], len(counts))
-    means = shift + sums / np.maximum(counts, 1)[:, None]
+    for rows in _iterate_chunks(len(x), chunk):
+        part = None if weight is None else weight[rows]
+        z = np.asarray(x[rows], np.float32) - shift
+        sums += _sum_by_class(z, y[rows], len(counts), part)
+    means = shift + sums / np.where(counts > 0, counts, 1)[:, None]
     return np.where(counts[:, None] > 0, means, 0.0)
 
 
-def _sums(z: NDArray[np.float32], y: Labels, k: int) -> NDArray[np.float32]:
-    """Sum of the rows of each class, `[k, d]`."""
-    ones, rows = np.ones(len(y), np.float32), np.arange(len(y))
-    return np.asarray(csr_array((ones, (y, rows)), shape=(k, len(y))) @ z)
+def _sum_by_class(
+    z: NDArray[np.float32], y: Labels, k: int, weight: Matrix | None
+) -> NDArray[np.float32]:
+    """Return the (weighted) sum of the rows of each class, `[k, d]`."""
+    values = np.ones(len(y), np.float32) if weight is None else weight.astype(np.float32)
+    return np.asarray(csr_array((values, (y, np.arange(len(y)))), shape=(k, len(y))) @ z)
 
 
-def _parts(n: int, chunk: int) -> Iterator[slice]:
+def _iterate_chunks(n: int, chunk: int) -> Iterator[slice]:
     for start in range(0, n, chunk):
         yield slice(start, start + chunk)
 
 
-def merge(a: Statistics, b: Statistics) -> Statistics:
-    """The statistics of both sets of rows together (Chan, Golub, LeVeque 1979, equation 2.1)."""
+def merge_statistics(a: Statistics, b: Statistics) -> Statistics:
+    """Return the statistics of both sets of rows together (Chan, Golub, LeVeque 1979, eq. 2.1)."""
     counts = a.counts + b.counts
-    safe = np.maximum(counts, 1)
-    means = a.means + (b.means - a.means) * (b.counts / safe)[:, None]
-    apart = (a.means - b.means) * np.sqrt(a.counts * b.counts / safe)[:, None]
-    return Statistics(counts, means, a.scatter + b.scatter + apart.T @ apart)
+    divisor = np.where(counts > 0, counts, 1)
+    means = a.means + (b.means - a.means) * (b.counts / divisor)[:, None]
+    mean_difference = (a.means - b.means) * np.sqrt(a.counts * b.counts / divisor)[:, None]
+    return Statistics(counts, means, a.scatter + b.scatter + mean_difference.T @ mean_difference)
 
 
-def oas(stats: Statistics, width: int | None = None) -> float:
-    """Share in [0, 1] of the sphere that the pooled covariance should take (oracle approximating).
+def fit_discriminant(
+    stats: Statistics, covariance: Matrix, log_prior: Matrix
+) -> tuple[Matrix, Matrix]:
+    """Return weight `[k, d]` and bias `[k]` of the log posterior, linear in `x - stats.centre`.
 
-    Chen, Wiesel, Eldar, Hero 2010, Shrinkage Algorithms for MMSE Covariance Estimation,
-    doi:10.1109/TSP.2010.2053029, equation 23, in the large-d form that scikit-learn uses, with
-    the degrees of freedom in the place of the number of rows. `width` as in `covariance`.
+    With `m` the class mean minus the centre, the weight is `P m` and the bias
+    `log prior - m' P m / 2`. A class without rows gets weight 0 and bias `-inf`.
+
+    Args:
+        stats: Statistics of the rows.
+        covariance: `[d, d]`, the inverse of P.
+        log_prior: `[k]`.
     """
-    s = stats.scatter / stats.degrees
-    d = width or len(s)
-    mu = np.trace(s) / d
-    spread = float(np.vdot(s, s)) / d**2
-    excess = (stats.degrees + 1) * (spread - mu**2 / d)
-    return 1.0 if excess <= 0 else float(min(1.0, (spread + mu**2) / excess))
+    centred_means = np.where(stats.present[:, None], stats.means - stats.centre, 0.0)
+    weight = solve(covariance, centred_means.T).T
+    bias = log_prior - 0.5 * np.einsum("kd,kd->k", weight, centred_means)
+    return weight, np.where(stats.present, bias, -np.inf)
 
 
-def shrunk(stats: Statistics, share: float, width: int | None = None) -> Matrix:
-    """Unbiased pooled covariance with `share` of it replaced by a sphere of the same trace."""
-    s = stats.scatter / stats.degrees
-    level = float(np.trace(s)) / (width or len(s))
-    if level <= 0:
-        level = _apart(stats)
-    return (1 - share) * s + share * level * np.eye(len(s))
+def fit_linear_discriminant(
+    stats: Statistics, shrink: Shrinkage = None, uniform: bool = False
+) -> Linear:
+    """Return the log posterior of Gaussians with one covariance as a linear classifier.
 
-
-def checked(shrink: Shrink) -> None:
-    """Raise ValueError, with what is allowed, for a shrinkage that is none."""
-    named = shrink is None or (isinstance(shrink, str) and shrink in RULES)
-    if not named and not (isinstance(shrink, (int, float)) and 0 <= shrink <= 1):
-        raise ValueError(f"shrink is {shrink!r}; allowed are 0 to 1, 'oas', 'ks' or None")
-
-
-def covariance(stats: Statistics, shrink: Shrink = None, width: int | None = None) -> Matrix:
-    """The pooled covariance, shrunk as told: a share, "oas", "ks"; None is "ks".
-
-    `width` is the number of features, where the statistics are of the rows' span in them alone.
+    Args:
+        stats: Statistics of the rows.
+        shrink: Shrinkage of the covariance, as in `estimate_covariance`.
+        uniform: Assume equal priors for all classes with rows.
     """
-    if isinstance(shrink, (int, float)):
-        return shrunk(stats, shrink, width)
-    if shrink == "oas":
-        return shrunk(stats, oas(stats, width), width)
-    # Theirs times D / (N - 1), so that scores are log-likelihoods and priors weigh in rightly.
-    return kubokawa_srivastava(stats, 1) / max(1, stats.n - 1)
+    prior, covariance = compute_log_prior(stats, uniform), estimate_covariance(stats, shrink)
+    return Linear.from_centred(stats.centre, *fit_discriminant(stats, covariance, prior))
 
 
-def kubokawa_srivastava(stats: Statistics, width: int | None = None) -> Matrix:
-    """The empirical-Bayes ridge covariance, `((N-1) S + tr(S) I) / D`, the precision's inverse.
+def compute_log_prior(stats: Statistics, uniform: bool = False) -> Matrix:
+    """Return log class priors `[k]`, frequencies or equal; `-inf` for a class without rows."""
+    prior = stats.present / stats.present.sum() if uniform else stats.counts / stats.n
+    out = np.full(len(prior), -np.inf)
+    return np.log(prior, where=stats.present, out=out)
 
-    Kubokawa, Srivastava 2008, doi:10.1016/j.jmva.2008.01.016, as written in Wang et al. 2024,
-    arXiv 2402.04087: S is the unbiased covariance of the N class-centred rows, D their width.
+
+def match_spread(reference: Matrix, scores: Matrix, weight: Matrix | None = None) -> float:
+    """Return the factor that gives `scores [n, k]` the spread over classes of `reference [n, k]`.
+
+    The spread is the standard deviation over classes, averaged over rows with `weight [n]`.
     """
-    trace = float(np.trace(stats.scatter)) / max(1, stats.n - 1)
-    if trace <= 0:
-        trace = len(stats.scatter) * _apart(stats)
-    return (stats.scatter + trace * np.eye(len(stats.scatter))) / (width or len(stats.scatter))
+    spread = float(np.average(scores.std(1), weights=weight))
+    return float(np.average(reference.std(1), weights=weight)) / spread if spread > 0 else 1.0
 
 
-def _apart(stats: Statistics) -> float:
-    """Mean square of class means less the centre: the scale left where no class has two rows."""
-    off = (stats.means - stats.centre)[stats.seen]
-    return float(np.mean(off**2)) or 1.0
+@dataclass(frozen=True, eq=False)
+class RowSpan:
+    """Rows in coordinates of their span, where a fit to fewer rows than features is cheaper.
 
-
-def discriminant(stats: Statistics, covariance: Matrix, log_prior: Matrix) -> tuple[Matrix, Matrix]:
-    """Weight `[k, d]` and bias `[k]` of the log posterior in `x - stats.centre`, up to a constant.
-
-    With `m` the class mean less the centre: weight is `P m`, bias is `log prior - m' P m / 2`.
-    A class never seen gets weight 0 and bias `-inf`.
+    Attributes:
+        x: The coordinates, `[n, r]`; the rows themselves where there are as many as features.
+        origin: Mean row, `[d]`, or None where the rows are unchanged.
+        basis: Orthonormal columns, `[d, r]`, or None.
     """
-    off = np.where(stats.seen[:, None], stats.means - stats.centre, 0.0)
-    weight = solve(covariance, off.T).T
-    bias = log_prior - 0.5 * np.einsum("kd,kd->k", weight, off)
-    return weight, np.where(stats.seen, bias, -np.inf)
 
+    x: NDArray[Any]
+    origin: Matrix | None = None
+    basis: Matrix | None = None
 
-def log_prior(stats: Statistics, uniform: bool = False) -> Matrix:
-    """Log of the share of each class among rows (or among classes seen); `-inf` where unseen."""
-    share = stats.seen / stats.seen.sum() if uniform else stats.counts / stats.n
-    out = np.full(len(share), -np.inf)
-    return np.log(share, where=stats.seen, out=out)
+    @classmethod
+    def from_rows(cls, x: NDArray[Any]) -> RowSpan:
+        """Return the span of rows `[n, d]`."""
+        if len(x) >= x.shape[1]:
+            return cls(x)
+        origin = x.mean(0, dtype=np.float64)
+        basis = orthonormal_basis(x - origin)
+        return cls((x - origin) @ basis, origin, basis)
 
-
-def even_spread(one: Matrix, other: Matrix) -> float:
-    """The factor at which scores `other [n, k]` differ between classes as much as `one` does."""
-    spread = float(other.std(1).mean())
-    return float(one.std(1).mean()) / spread if spread > 0 else 1.0
-
-
-def solve(covariance: Matrix, right: Matrix) -> Matrix:
-    """`covariance^-1 right` for a covariance that may be singular (a constant feature).
-
-    A ridge of 1e-9 of the mean variance, tenfold as often as needed, keeps the factor real.
-    """
-    ridge = 1e-9 * max(float(np.trace(covariance)) / len(covariance), 1e-30)
-    while True:
-        try:
-            factor = cho_factor(covariance + ridge * np.eye(len(covariance)), lower=True)
-        except LinAlgError:
-            ridge *= 10
-            continue
-        return np.asarray(cho_solve(factor, right))
+    def to_features(
+        self, centre: Matrix, weight: Matrix, bias: Matrix
+    ) -> tuple[Matrix, Matrix, Matrix]:
+        """Return centre `[d]`, weight `[k, d]` and bias `[k]` of a rule in the coordinates."""
+        if self.origin is None or self.basis is None:
+            return centre, weight, bias
+        return self.origin + self.basis @ centre, weight @ self.basis.T, bias

@@ -1,4 +1,4 @@
-"""Limited-memory BFGS that asks for what it needs: many climb at once, one product serves all."""
+"""L-BFGS as a generator, so that many optimizations can share one matrix product."""
 
 from __future__ import annotations
 
@@ -8,64 +8,77 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Point = NDArray[np.float64]
-Asked = tuple[float, Point]  # value and gradient at the point that was yielded
+Vector = NDArray[np.float64]
+ValueAndGradient = tuple[float, Vector]  # value and gradient at the point that was yielded
 
 ARMIJO = 1e-4
-NOISE = 2e-7  # a value summed from float32 terms is no surer than this
+RELATIVE_NOISE = 2e-7  # relative precision of a value summed from float32 terms
 
 
-def descend(
-    start: Point, curvature: Point, tolerance: float, *, most: int = 1000, memory: int = 10
-) -> Generator[Point, Asked, Point]:
-    """Yield points, be sent (value, gradient) of a convex function, return the lowest point.
+def minimize_lbfgs(
+    start: Vector,
+    curvature: Vector,
+    tolerance: float,
+    *,
+    max_iter: int = 1000,
+    history_size: int = 10,
+) -> Generator[Vector, ValueAndGradient, Vector]:
+    """Yield points, receive (value, gradient) of a convex function, and return the minimum.
 
-    Nocedal 1980, Updating quasi-Newton matrices with limited storage, doi:10.2307/2006193, from
-    the positive diagonal `curvature`. It ends when the decrease that its own quadratic model
-    still promises is below `tolerance` of the value, after `most` steps, or where steps no
-    longer help.
+    Nocedal 1980, Updating quasi-Newton matrices with limited storage, doi:10.2307/2006193. Stops
+    when the decrease predicted by the quadratic model is below `tolerance` times the value, after
+    `max_iter` steps, or when the line search fails.
+
+    Args:
+        start: Starting point, any shape.
+        curvature: Diagonal of the initial Hessian, same shape, > 0.
+        tolerance: Relative decrease at which to stop.
+        max_iter: Maximum number of steps.
+        history_size: Number of stored gradient differences.
     """
-    here = start
-    value, gradient = yield here
-    pairs: list[tuple[Point, Point, float]] = []
-    for _ in range(most):
-        direction = -_newton(gradient, pairs[-memory:], curvature)
-        slope = _inner(gradient, direction)
+    point = start
+    value, gradient = yield point
+    pairs: list[tuple[Vector, Vector, float]] = []
+    for _ in range(max_iter):
+        direction = -_apply_inverse_hessian(gradient, pairs[-history_size:], curvature)
+        slope = _dot(gradient, direction)
         if -slope <= 2 * tolerance * value:
             break
-        step, noise = 1.0, NOISE * abs(value)
+        step, noise = 1.0, RELATIVE_NOISE * abs(value)
         while True:
-            there = here + step * direction
-            new_value, new_gradient = yield there
+            candidate = point + step * direction
+            new_value, new_gradient = yield candidate
             if new_value <= value + ARMIJO * step * slope + noise or step < 1e-4:
                 break
-            rise = new_value - value - step * slope  # of the parabola through both values
-            step *= min(0.5, max(0.1, -0.5 * step * slope / rise))
+            curvature_term = new_value - value - step * slope  # of the parabola through both values
+            step *= min(0.5, max(0.1, -0.5 * step * slope / curvature_term))
         if step < 1e-4:
             break
-        moved, bent = there - here, new_gradient - gradient
-        inner = _inner(moved, bent)
-        if inner > 0:
-            pairs.append((moved, bent, inner))
-        here, value, gradient = there, new_value, new_gradient
-    return here
+        step_vector, gradient_change = candidate - point, new_gradient - gradient
+        dot = _dot(step_vector, gradient_change)
+        if dot > 0:
+            pairs.append((step_vector, gradient_change, dot))
+        point, value, gradient = candidate, new_value, new_gradient
+    return point
 
 
-def _inner(a: Point, b: Point) -> float:
+def _dot(a: Vector, b: Vector) -> float:
     return float(np.einsum("i,i->", a.ravel(), b.ravel()))
 
 
-def _newton(gradient: Point, pairs: list[tuple[Point, Point, float]], curvature: Point) -> Any:
-    """The two-loop recursion: the inverse Hessian that `pairs` correct, times the gradient."""
-    q, kept = gradient.copy(), []
-    for moved, bent, inner in reversed(pairs):
-        share = _inner(moved, q) / inner
-        kept.append(share)
-        q -= share * bent
+def _apply_inverse_hessian(
+    gradient: Vector, pairs: list[tuple[Vector, Vector, float]], curvature: Vector
+) -> Any:
+    """Return the approximate inverse Hessian times the gradient, by the two-loop recursion."""
+    q, alphas = gradient.copy(), []
+    for step_vector, gradient_change, dot in reversed(pairs):
+        alpha = _dot(step_vector, q) / dot
+        alphas.append(alpha)
+        q -= alpha * gradient_change
     q /= curvature
     if pairs:
-        _, bent, inner = pairs[-1]
-        q *= inner / _inner(bent, bent / curvature)
-    for (moved, bent, inner), share in zip(pairs, reversed(kept), strict=True):
-        q += (share - _inner(bent, q) / inner) * moved
+        _, gradient_change, dot = pairs[-1]
+        q *= dot / _dot(gradient_change, gradient_change / curvature)
+    for (step_vector, gradient_change, dot), alpha in zip(pairs, reversed(alphas), strict=True):
+        q += (alpha - _dot(gradient_change, q) / dot) * step_vector
     return q

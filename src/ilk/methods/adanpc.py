@@ -1,256 +1,296 @@
-"""Nearest neighbours whose memory grows with sure answers as the world of the images changes.
+"""AdaNPC: nearest neighbours whose memory grows with confident test rows as the domain changes.
 
 Yi-Fan Zhang, Xue Wang, Kexin Jin, Kun Yuan, Zhang Zhang, Liang Wang, Rong Jin, Tieniu Tan, 2023,
 AdaNPC: Exploring Non-Parametric Classifier for Test-Time Adaptation, arXiv 2304.12566.
 
     u = (x - centre) / |x - centre|,  N(x) = the k rows v of the memory with the largest u'v
     s_c(x) = sum_{v in N(x), y_v = c} exp(u'v / T) / sum_{v in N(x)} exp(u'v / T)
-    x enters the memory under the answer argmax_c s_c(x) where max_c s_c(x) >= sure
+    x enters the memory with the prediction argmax_c s_c(x) where max_c s_c(x) >= min_confidence
 
-The rule is about s itself. The authors' program takes a second softmax before it compares: of a
-probability that is at most e / (e + m - 1) with m classes, so that most of the limits they try let
-no row in. Rows are centred first, and logits are `log((k s_c + 1 / m) / (k + 1))`: one vote is
-spread over the classes seen, which changes no answer.
+The rule is on s itself. The authors' program takes a second softmax before it compares: of a
+probability that is at most e / (e + m - 1) with m classes, so that most of the thresholds they try
+admit no row. Rows are centred first, and logits are `log((k s_c + 1 / m) / (k + 1))`: one vote is
+spread over the classes, which changes no prediction.
 
-The guard is ours. Answers to rows that lie far from all that the memory holds are sure and wrong,
-and once in they are the nearest rows of what comes next. So a batch enters only where
+The guard is an addition. Predictions for rows far from the memory are confident and wrong, and once
+admitted they are the nearest rows of later ones. So a batch enters only if
 
-- no more than `FAR` of its rows, and of the last `WINDOW`, are less like the memory (mean cosine
-  with the `NEAR` nearest) than all but `TAIL` of the rows learnt from are like each other: a
-  gradual change is followed, a leap is not; it is the batch that is let in or not, for its nearer
-  rows alone would be a biased choice;
-- no class has more of the last answers than halfway from its largest share among the rows learnt
-  from to all: a stream of one class cannot be told from a collapse;
-- rows learnt from, each left out, are then still answered as well as at first, less `margin`.
+- at most `MAX_FAR_FRACTION` of its rows, and of the last `WINDOW`, are less similar to the memory
+  (mean cosine with the `N_NEIGHBOURS` nearest) than all but `TAIL_FRACTION` of the training rows
+  are to each other: gradual change is followed, a jump is not. The whole batch is admitted or not,
+  because its nearer rows alone would be a biased sample;
+- no class has more of the last predictions than halfway from the largest class prior to 1: a
+  stream of one class cannot be distinguished from a collapse;
+- the leave-one-out accuracy on training rows has not dropped by more than `max_accuracy_drop`.
 
-Else the memory stays the last good one, and `told` says why: there is gain where the world changes
-by small steps, and none where it leaps. Where one class has gained more than `TILT` of all rows
-that entered over what the first memory called it, all of them are forgotten. The constants stand in
-`ilk.unlabelled.drift`.
+Otherwise the memory stays as it is, and `message` says why. If one class has gained more than
+`MAX_CLASS_GAIN` of all admitted rows compared with the initial memory's predictions, all of them
+are removed. The constants are in `ilk.transduction.stream_checks`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Data, Features, Labels, Logits
-from ilk.errors import InputError
-from ilk.models import CHUNK, Facts, learnable, unit_rows
-from ilk.unlabelled import drift
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.errors import InputError
+from ilk.core.linear_models import CHUNK_SIZE, normalize_rows
+from ilk.transduction import stream_checks as drift
 
-JUDGED = 300  # rows learnt from that the guard asks, at most
+MAX_VALIDATION_ROWS = 300  # most training rows on which the guard measures accuracy
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
-    """Rows of length 1 and their classes: those learnt from, then those that entered.
+class NeighbourMemory:
+    """Unit rows and their classes: training rows, followed by admitted test rows.
 
     Attributes:
-        centre: Taken off first, `[d]` float32.
+        centre: Mean of the training rows, `[d]` float32.
         rows: `[n, d]` float32.
-        y: `[n]` int64: labels, then answers.
-        first: `[n]` int64: labels, then what the memory answered before any row entered.
-        learnt: How many of the rows were learnt from; they come first.
-        judged: Which of them the guard asks, `[m]` int64.
-        right: Share of these that are answered rightly while no row has entered.
-        reach: Likeness that all but `TAIL` of the rows learnt from have to the others.
-        likeness: How like the memory the last rows of the stream were, `[r]` float64.
-        said: What was answered to them, `[r]` int64.
-        k: Rows that vote.
+        y: `[n]` int64: labels, followed by predictions.
+        initial_predictions: `[n]` int64: labels, followed by predictions of the initial memory.
+        n_train: Number of training rows.
+        validation_rows: Training rows on which the guard measures accuracy, `[m]` int64.
+        initial_accuracy: Leave-one-out accuracy on these, before any row was admitted.
+        min_similarity: Similarity to the others that all but `TAIL_FRACTION` of the training rows
+            have.
+        recent_similarity: Similarity of the last rows of the stream to the memory, `[r]` float64.
+        recent_predictions: Their predictions, `[r]` int64.
+        k: Number of neighbours that vote.
         temperature: T.
-        classes: Number of classes.
-        told: Why the last batch did not enter, or what was forgotten; else "".
+        n_classes: Number of classes.
+        message: Why the last batch was not admitted, or what was removed; otherwise "".
     """
+
+    kind: ClassVar[str] = "neighbour_memory"
 
     centre: Features
     rows: Features
     y: Labels
-    first: Labels
-    learnt: int
-    judged: Labels
-    right: float
-    reach: float
-    likeness: NDArray[np.float64]
-    said: Labels
+    initial_predictions: Labels
+    n_train: int
+    validation_rows: Labels
+    initial_accuracy: float
+    min_similarity: float
+    recent_similarity: NDArray[np.float64]
+    recent_predictions: Labels
     k: int
     temperature: float
-    classes: int
-    told: str = ""
+    n_classes: int
+    message: str = ""
 
     def logits(self, x: Features) -> Logits:
-        """Log of the smoothed share of votes, `[n, classes]`; `-inf` where never seen."""
-        out = np.empty((len(x), self.classes))
-        for at in range(0, len(x), CHUNK):
-            out[at : at + CHUNK] = self.scores(self.votes(self.cosines(x[at : at + CHUNK])))
+        """Return the log of the smoothed votes, `[n, classes]`, of features `[n, d]`."""
+        out = np.empty((len(x), self.n_classes))
+        for start in range(0, len(x), CHUNK_SIZE):
+            out[start : start + CHUNK_SIZE] = self.votes_to_logits(
+                self.compute_votes(self.compute_cosines(x[start : start + CHUNK_SIZE]))
+            )
         return out
 
-    def unit(self, x: Features) -> NDArray[np.float64]:
-        """Directions from the centre, `[n, d]`."""
-        return np.asarray(unit_rows(np.asarray(x, np.float64) - self.centre))
+    def normalize(self, x: Features) -> NDArray[np.float64]:
+        """Return unit vectors from the centre, `[n, d]`, of features `[n, d]`."""
+        return np.asarray(normalize_rows(np.asarray(x, np.float64) - self.centre))
 
-    def cosines(self, x: Features) -> NDArray[np.float64]:
-        """With each row of the memory, `[n, rows]`."""
-        return np.asarray(self.unit(x) @ self.rows.T.astype(np.float64))
+    def compute_cosines(self, x: Features) -> NDArray[np.float64]:
+        """Return cosines with each row of the memory, `[n, rows]`, of features `[n, d]`."""
+        return np.asarray(self.normalize(x) @ self.rows.T.astype(np.float64))
 
-    def votes(self, cosines: NDArray[Any]) -> NDArray[np.float64]:
-        """The share of votes s of each class, `[n, classes]`.
+    def compute_votes(self, cosines: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the votes s of each class, `[n, classes]`, rows sum to 1.
 
-        `cosines` may be with the first rows of the memory only.
+        Args:
+            cosines: Cosines with the rows of the memory, or with its first rows, `[n, m]`.
         """
         k = min(self.k, cosines.shape[1])
-        at = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-        close = np.take_along_axis(cosines, at, axis=1).astype(np.float64)
-        weight = np.exp((close - close.max(1, keepdims=True)) / self.temperature)
-        votes = np.zeros((len(cosines), self.classes))
-        np.add.at(votes, (np.arange(len(votes))[:, None], self.y[at]), weight)
+        neighbours = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+        neighbour_cosines = np.take_along_axis(cosines, neighbours, axis=1).astype(np.float64)
+        weight = np.exp(
+            (neighbour_cosines - neighbour_cosines.max(1, keepdims=True)) / self.temperature
+        )
+        votes = np.zeros((len(cosines), self.n_classes))
+        np.add.at(votes, (np.arange(len(votes))[:, None], self.y[neighbours]), weight)
         return np.asarray(votes / weight.sum(1, keepdims=True))
 
-    def scores(self, votes: NDArray[np.float64]) -> Logits:
-        """Votes `[n, classes]` as logits."""
-        seen = np.bincount(self.y, minlength=self.classes) > 0
-        share = np.where(seen, (self.k * votes + 1 / seen.sum()) / (self.k + 1), 0.0)
-        return np.log(share, where=share > 0, out=np.full_like(share, -np.inf))
+    def votes_to_logits(self, votes: NDArray[np.float64]) -> Logits:
+        """Return votes `[n, classes]` as logits of the same shape."""
+        present = np.bincount(self.y, minlength=self.n_classes) > 0
+        proportion = np.where(present, (self.k * votes + 1 / present.sum()) / (self.k + 1), 0.0)
+        return np.log(proportion, where=proportion > 0, out=np.full_like(proportion, -np.inf))
 
-    def among(self) -> NDArray[np.float32]:
-        """Cosines of the judged rows with the memory, `[m, n]`; `-inf` with itself."""
-        cosines = self.rows[self.judged] @ self.rows.T
-        cosines[np.arange(len(cosines)), self.judged] = -np.inf
+    def compute_validation_cosines(self) -> NDArray[np.float32]:
+        """Return cosines of validation rows with the memory, `[m, n]`; `-inf` with themselves."""
+        cosines = self.rows[self.validation_rows] @ self.rows.T
+        cosines[np.arange(len(cosines)), self.validation_rows] = -np.inf
         return cosines
 
-    def still_right(self) -> float:
-        """Share of the judged rows that are answered rightly, each left out."""
+    def measure_accuracy(self) -> float:
+        """Return the leave-one-out accuracy on the validation rows, in [0, 1]."""
         if len(self.rows) < 2:
             return 1.0
-        answers = self.votes(self.among()).argmax(1)
-        return float(np.mean(answers == self.y[self.judged]))
+        predictions = self.compute_votes(self.compute_validation_cosines()).argmax(1)
+        return float(np.mean(predictions == self.y[self.validation_rows]))
 
-    def forgotten(self, told: str = "") -> Memory:
-        """The memory without the rows that entered."""
-        n = self.learnt
-        bare = replace(self, rows=self.rows[:n], y=self.y[:n], first=self.first[:n])
-        return replace(bare, told=told)
+    def reset(self, message: str = "") -> NeighbourMemory:
+        """Return the memory without admitted rows."""
+        n = self.n_train
+        original = replace(
+            self, rows=self.rows[:n], y=self.y[:n], initial_predictions=self.initial_predictions[:n]
+        )
+        return replace(original, message=message)
 
 
 @dataclass(frozen=True)
-class AdaNPC(Facts):
-    """Nearest neighbours with a memory that `adapt` lets grow.
+class AdaNPC(MethodTags):
+    """Nearest neighbours with a memory that `adapt` extends.
 
     Attributes:
-        k: Rows that vote, >= 1; all where there are fewer.
-        temperature: T, > 0: the smaller, the more the nearest count.
-        sure: Least share of the votes with which a row enters, in [0, 1]; above 1 none does.
-        most: Rows that may have entered and be kept, >= 1; the oldest leaves first.
-        margin: How much less of the rows learnt from may be answered rightly after a batch, >= 0;
-            None: there is no guard at all, as in the paper.
-        seed: Draws the rows that the guard asks where there are more than 300.
+        k: Number of neighbours that vote, >= 1.
+        temperature: T, > 0; a smaller one gives the nearest more weight.
+        min_confidence: Smallest winning vote of an admitted row, in [0, 1]; above 1 admits none.
+        max_added: Largest number of admitted rows, >= 1; the oldest are removed first.
+        max_accuracy_drop: Largest drop of the leave-one-out accuracy after a batch, >= 0; None is
+            no guard at all, as in the paper.
+        seed: Seed of the choice of validation rows where there are more than 300.
     """
 
     k: int = 20
     temperature: float = 0.05
-    sure: float = 0.8
-    most: int = 1000
-    margin: float | None = 0.01
+    min_confidence: float = 0.8
+    max_added: int = 1000
+    max_accuracy_drop: float | None = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.k < 1 or self.most < 1 or not self.temperature > 0:
+        if self.k < 1 or self.max_added < 1 or not self.temperature > 0:
             raise ValueError(
-                f"k is {self.k}, most {self.most} and temperature {self.temperature}; "
-                "at least 1, at least 1 and above 0 are needed"
+                f"k is {self.k}, max_added {self.max_added} and temperature {self.temperature}; "
+                "they must be at least 1, at least 1 and above 0"
             )
-        if self.margin is not None and not self.margin >= 0:
-            raise ValueError(f"margin is {self.margin}; it must be at least 0, or None")
+        if self.max_accuracy_drop is not None and not self.max_accuracy_drop >= 0:
+            raise ValueError(
+                f"max_accuracy_drop is {self.max_accuracy_drop}; it must be at least 0, or None"
+            )
 
-    def fit(self, data: Data) -> Memory:
-        known = learnable(data, self)
+    def fit(self, data: Data) -> NeighbourMemory:
+        known = labelled_features(data, self)
         centre = known.x.mean(0, dtype=np.float64).astype(np.float32)
-        rows = unit_rows(known.x.astype(np.float64) - centre).astype(np.float32)
-        judged = np.random.default_rng(self.seed).permutation(len(rows))[:JUDGED]
-        none, k = np.zeros(0, np.int64), min(self.k, len(rows))
-        start = Memory(
+        rows = normalize_rows(known.x.astype(np.float64) - centre).astype(np.float32)
+        validation_rows = np.random.default_rng(self.seed).permutation(len(rows))[
+            :MAX_VALIDATION_ROWS
+        ]
+        empty, k = np.zeros(0, np.int64), min(self.k, len(rows))
+        memory = NeighbourMemory(
             *(
                 centre,
                 rows,
                 known.y,
                 known.y,
                 len(rows),
-                judged,
+                validation_rows,
                 1.0,
                 -1.0,
-                none.astype(np.float64),
+                empty.astype(np.float64),
             ),
-            *(none, k, self.temperature, data.k),
+            *(empty, k, self.temperature, data.k),
         )
         if len(rows) < 2:
-            return start
-        reach = float(np.quantile(drift.likeness(start.among()), drift.TAIL))
-        return replace(start, right=start.still_right(), reach=reach)
+            return memory
+        min_similarity = float(
+            np.quantile(
+                drift.mean_similarity(memory.compute_validation_cosines()), drift.TAIL_FRACTION
+            )
+        )
+        return replace(
+            memory, initial_accuracy=memory.measure_accuracy(), min_similarity=min_similarity
+        )
 
-    def adapt(self, model: Memory, x: Features) -> tuple[Logits, Memory]:
-        """Answers `[n, classes]` for the rows `x [n, d]` of a batch, and the memory after them.
+    def adapt(self, model: NeighbourMemory, x: Features) -> tuple[Logits, NeighbourMemory]:
+        """Return logits `[n, classes]` of a batch, and the memory after it.
 
-        The answers are those of the memory before. `model` stays as it is, so that whoever keeps it
-        can go back further than the guard does.
+        The logits are those of the memory before the batch. `model` is not changed.
+
+        Args:
+            model: The memory.
+            x: Features of the batch, `[n, d]`.
 
         Raises:
-            InputError: The rows have another width than those learnt from, or are not finite.
+            InputError: The features have another width than the training rows, or are not finite.
         """
         if np.ndim(x) != 2 or np.shape(x)[1] != len(model.centre):
             raise InputError(
-                f"rows of shape {np.shape(x)} cannot be adapted to: the memory holds rows of "
+                f"rows of shape {np.shape(x)} cannot be adapted to: the memory has rows of "
                 f"{len(model.centre)} features; encode them with the same encoder"
             )
         if not np.isfinite(x).all():
-            raise InputError("some features of the batch are not finite; leave those rows out")
-        cosines = model.cosines(x)
-        votes = model.votes(cosines)
-        answer, window = votes.argmax(1), max(drift.WINDOW, len(votes))
+            raise InputError("some features of the batch are not finite; remove those rows")
+        cosines = model.compute_cosines(x)
+        votes = model.compute_votes(cosines)
+        predictions, window = votes.argmax(1), max(drift.WINDOW, len(votes))
         before = replace(
             model,
-            likeness=np.append(model.likeness, drift.likeness(cosines))[-window:],
-            said=np.append(model.said, answer)[-window:],
+            recent_similarity=np.append(model.recent_similarity, drift.mean_similarity(cosines))[
+                -window:
+            ],
+            recent_predictions=np.append(model.recent_predictions, predictions)[-window:],
         )
-        sure = votes.max(1) >= self.sure - 1e-9  # shares that sum to 1 but for rounding
-        first = model.votes(cosines[sure, : model.learnt]).argmax(1)
-        after = self._grown(before, model.unit(x[sure]), answer[sure], first)
-        return model.scores(votes), after if self.margin is None else self._guarded(
-            before, after, len(x)
+        is_confident = votes.max(1) >= self.min_confidence - 1e-9  # votes sum to 1 up to rounding
+        initial_predictions = model.compute_votes(cosines[is_confident, : model.n_train]).argmax(1)
+        after = self._add_rows(
+            before, model.normalize(x[is_confident]), predictions[is_confident], initial_predictions
         )
+        return model.votes_to_logits(
+            votes
+        ), after if self.max_accuracy_drop is None else self._apply_guard(before, after, len(x))
 
-    def _grown(
-        self, model: Memory, u: NDArray[np.float64], answer: Labels, first: Labels
-    ) -> Memory:
-        """The memory with these rows, the oldest that entered gone where there are too many."""
-        n = model.learnt
+    def _add_rows(
+        self,
+        model: NeighbourMemory,
+        directions: NDArray[np.float64],
+        predictions: Labels,
+        initial_predictions: Labels,
+    ) -> NeighbourMemory:
+        """The memory with these rows, without the oldest admitted ones if there are too many."""
+        n = model.n_train
 
         def with_new(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-            late = np.concatenate([old[n:], new.astype(old.dtype)])[-self.most :]
-            return np.concatenate([old[:n], late])
+            recent = np.concatenate([old[n:], new.astype(old.dtype)])[-self.max_added :]
+            return np.concatenate([old[:n], recent])
 
         return replace(
             model,
-            rows=with_new(model.rows, u),
-            y=with_new(model.y, answer),
-            first=with_new(model.first, first),
-            told="",
+            rows=with_new(model.rows, directions),
+            y=with_new(model.y, predictions),
+            initial_predictions=with_new(model.initial_predictions, initial_predictions),
+            message="",
         )
 
-    def _guarded(self, before: Memory, after: Memory, new: int) -> Memory:
-        """`after` the `new` rows; or the memory before, or without what entered, and why."""
-        n = after.learnt
-        most = float(np.bincount(after.y[:n]).max() / n)
-        why = drift.unfit(before.likeness, before.said, (before.reach, most), new)
-        if not why and len(after.rows) > n:
-            if (gain := drift.tilt(after.y[n:], after.first[n:])) > drift.TILT:
-                return before.forgotten(
-                    f"all that entered was forgotten: one class has {gain:.0%} more of it than "
-                    "the first memory gave it"
+    def _apply_guard(
+        self, before: NeighbourMemory, after: NeighbourMemory, n_new: int
+    ) -> NeighbourMemory:
+        """`after` if `n_new` rows may be admitted; else an earlier memory, with a message."""
+        n = after.n_train
+        max_prior = float(np.bincount(after.y[:n]).max() / n)
+        reason = drift.explain_rejection(
+            before.recent_similarity,
+            before.recent_predictions,
+            (before.min_similarity, max_prior),
+            n_new,
+        )
+        if not reason and len(after.rows) > n:
+            if (
+                gain := drift.max_class_gain(after.y[n:], after.initial_predictions[n:])
+            ) > drift.MAX_CLASS_GAIN:
+                return before.reset(
+                    f"all admitted rows were removed: one class has {gain:.0%} more of them than "
+                    "the initial memory predicted"
                 )
-            fall = after.right - after.still_right()
-            if self.margin is not None and fall > self.margin:
-                why = f"{fall:.1%} fewer of the rows learnt from would be answered rightly"
-        return replace(before, told=f"nothing entered: {why}") if why else after
+            accuracy_drop = after.initial_accuracy - after.measure_accuracy()
+            if self.max_accuracy_drop is not None and accuracy_drop > self.max_accuracy_drop:
+                reason = f"the accuracy on training rows would drop by {accuracy_drop:.1%}"
+        return replace(before, message=f"no row was admitted: {reason}") if reason else after

@@ -18,22 +18,25 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilk.data import Data
-from ilk.errors import InputError
-from ilk.models import Facts, Linear
+from ilk.core.contracts import MethodTags
+from ilk.core.data import Data
+from ilk.core.errors import InputError
+from ilk.core.linear_models import Linear
+from ilk.maths.pca import weighted_mean
 
 
 @dataclass(frozen=True)
-class DiffusionClassifier(Facts):
+class DiffusionClassifier(MethodTags):
     """Scores of a diffusion model, as logits.
 
     Attributes:
         scale: Factor of the scores after division by their mean deviation over classes, > 0.
     """
 
-    board = True
+    default_candidate = True
+    supports_weights = True
 
-    needs_scores: ClassVar[bool] = True
+    needs_class_scores: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
 
     scale: float = 1.0
@@ -48,6 +51,8 @@ class DiffusionClassifier(Facts):
                 f"DiffusionClassifier reads one score a class, {data.k} of them, and got features "
                 f"of shape {data.x.shape[1:]}; name it as --classifier diffusion:PATH"
             )
-        apart = float(np.mean(np.std(np.asarray(data.x, np.float64), axis=1))) if len(data) else 0.0
-        weight = np.eye(data.k) * (self.scale / apart if apart > 0 else self.scale)
-        return Linear.of(weight, np.zeros(data.k))
+        data = data.take_weighted()
+        deviation = np.std(np.asarray(data.x, np.float64), axis=1)
+        spread = float(weighted_mean(deviation, data.sample_weight)) if len(data) else 0.0
+        weight = np.eye(data.k) * (self.scale / spread if spread > 0 else self.scale)
+        return Linear.from_arrays(weight, np.zeros(data.k))

@@ -1,32 +1,33 @@
-"""Fine-tuning: a head goes on learning from the new classes alone, and forgets the old.
+"""Fine-tuning: a head is trained on the new classes only, and forgets the old ones.
 
 Michael McCloskey, Neal J. Cohen, 1989, Catastrophic Interference in Connectionist Networks: The
 Sequential Learning Problem, doi:10.1016/S0079-7421(08)60536-8.
 
-    minimise  mean over the new rows of  -log softmax(f(x))[y],  starting at the weights before
+    minimize  mean over the new rows of  -log softmax(f(x))[y],  from the previous weights
 
-It keeps nothing but the head: the floor that methods against forgetting are measured from. Fitted
-to all rows together it is their ceiling.
+It remembers nothing but the head: the lower bound of incremental learning. Fitted to all rows at
+once it is the upper bound.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilk.data import Data
-from ilk.models import Facts, Perceptron, learnable
-from ilk.training.arriving import arrival, checked, taught
-from ilk.training.continual import to_learn
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data
+from ilk.core.linear_models import MLP
+from ilk.training.class_incremental_head import check_sizes, train_by_cross_entropy
+from ilk.training.continual import select_update_rows
 
 
 @dataclass(frozen=True)
-class FineTuning(Facts):
-    """One hidden layer on features, trained by plain cross-entropy.
+class FineTuning(MethodTags):
+    """A head of one hidden layer, trained by cross-entropy.
 
     Attributes:
-        hidden: Units of the hidden layer, >= 1.
-        steps: Updates each time that classes come, >= 1.
-        seed: Draws weights and batches.
+        hidden: Number of hidden units, >= 1.
+        steps: Number of updates per task, >= 1.
+        seed: Seed of weights and batches.
     """
 
     hidden: int = 64
@@ -34,22 +35,16 @@ class FineTuning(Facts):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checked(self.hidden, self.steps)
+        check_sizes(self.hidden, self.steps)
 
-    def fit(self, data: Data) -> Perceptron:
-        return self._learnt(learnable(data, self), None)
+    def fit(self, data: Data) -> MLP:
+        return train_by_cross_entropy(labelled_features(data, self), None, self)
 
-    def update(self, model: Perceptron, data: Data) -> Perceptron:
-        """The head after learning the labelled rows of `data`, if there are any.
+    def update(self, model: MLP, data: Data) -> MLP:
+        """Return the model updated with the labelled rows of `data`, or `model` if there are none.
 
         Raises:
-            ValueError: The two do not have the same number of classes.
+            ValueError: `data` has another number of classes than `model`.
         """
-        rows = to_learn(len(model.bias), data, self)
-        return self._learnt(rows, model) if rows else model
-
-    def _learnt(self, rows: Data, before: Perceptron | None) -> Perceptron:
-        from ilk.training.heads import cross_entropy
-
-        grown = arrival(rows, before, self.hidden, self.seed)
-        return taught(grown, cross_entropy, self.steps, self.seed)
+        rows = select_update_rows(len(model.bias), data, self)
+        return train_by_cross_entropy(rows, model, self) if rows else model

@@ -1,4 +1,4 @@
-"""Gaussian discriminant analysis: a Gaussian a class around its mean, all with one covariance.
+"""Gaussian discriminant analysis: one Gaussian per class, all with the same covariance.
 
 Ronald A. Fisher, 1936, The Use of Multiple Measurements in Taxonomic Problems,
 doi:10.1111/j.1469-1809.1936.tb02137.x; on frozen features: Wang et al., 2024, A Hard-to-Beat
@@ -6,58 +6,63 @@ Baseline for Training-free CLIP-based Adaptation, arXiv 2402.04087.
 
     log p(c | x) = mean_c' P x - mean_c' P mean_c / 2 + log prior_c + constant
 
-with P the inverse of the pooled covariance S after shrinkage towards a sphere.
+with P the inverse of the pooled covariance S after shrinkage towards a multiple of the identity.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ilk.data import Data
-from ilk.maths.axes import span
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.linear_models import Linear
+from ilk.core.statistics import Statistics
+from ilk.maths.covariance import Shrinkage, check_shrinkage, estimate_covariance
 from ilk.maths.gaussian import (
-    Shrink,
-    checked,
-    class_statistics,
-    covariance,
-    discriminant,
-    log_prior,
+    RowSpan,
+    compute_log_prior,
+    compute_statistics,
+    fit_discriminant,
+    fit_linear_discriminant,
 )
-from ilk.models import Facts, Linear, learnable
+from ilk.maths.leave_one_out import compute_gaussian_logits
 
 
 @dataclass(frozen=True)
-class GDA(Facts):
+class GDA(MethodTags):
     """Shared-covariance Gaussian discriminant analysis in closed form.
 
     Attributes:
-        shrink: Share of the covariance that becomes a sphere, in [0, 1]; "ks" for the empirical
-            Bayes ridge `S + tr(S) I / (N - 1)` of Kubokawa and Srivastava, which None takes, for
-            `ilk bench gda_clip` finds no closed rule better; "oas" for oracle approximating
-            shrinkage.
-        uniform: Take all classes as equally likely, whatever their counts.
+        shrink: Shrinkage intensity of the covariance, in [0, 1]; "ks" for the empirical Bayes ridge
+            `S + tr(S) I / (N - 1)` of Kubokawa and Srivastava, the default (None); "oas" for oracle
+            approximating shrinkage.
+        uniform: Assume equal class priors instead of the class frequencies.
     """
 
-    board = True
+    default_candidate = True
+    exact_extension = True
+    supports_weights = True
 
-    shrink: Shrink = None
+    shrink: Shrinkage = None
     uniform: bool = False
 
     def __post_init__(self) -> None:
-        checked(self.shrink)
+        check_shrinkage(self.shrink)
 
     def fit(self, data: Data) -> Linear:
-        known = learnable(data, self)
-        x, width = known.x, known.x.shape[1]
-        if few := len(x) < width:  # then all happens in the span of the rows
-            centre = x.mean(0, dtype=np.float64)
-            basis = span(x - centre)
-            x = (x - centre) @ basis
-        stats = class_statistics(x, known.y, data.k)
-        prior = log_prior(stats, self.uniform)
-        weight, bias = discriminant(stats, covariance(stats, self.shrink, width), prior)
-        if few:
-            return Linear.about(centre + basis @ stats.centre, weight @ basis.T, bias)
-        return Linear.about(stats.centre, weight, bias)
+        labelled = labelled_features(data, self)
+        span = RowSpan.from_rows(labelled.x)
+        stats = compute_statistics(span.x, labelled.y, data.k, weight=labelled.sample_weight)
+        covariance = estimate_covariance(stats, self.shrink, labelled.x.shape[1])
+        rule = fit_discriminant(stats, covariance, compute_log_prior(stats, self.uniform))
+        return Linear.from_centred(*span.to_features(stats.centre, *rule))
+
+    def extend(self, model: Linear, added: Data, statistics: Statistics) -> Linear:
+        """Return the classifier of all rows, from their statistics."""
+        return fit_linear_discriminant(statistics, self.shrink, self.uniform)
+
+    def leave_one_out_logits(
+        self, model: Linear, x: Features, y: Labels, statistics: Statistics
+    ) -> Logits:
+        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each left out."""
+        return compute_gaussian_logits(statistics, x, y, self.shrink, self.uniform)

@@ -1,4 +1,4 @@
-"""Gaussian discriminant analysis of a few labelled rows, added to the zero-shot scores.
+"""Gaussian discriminant analysis of a few labelled rows, combined with zero-shot scores.
 
 Zhengbo Wang, Jian Liang, Lijun Sheng, Ran He, Zilei Wang, Tieniu Tan, 2024, A Hard-to-Beat Baseline
 for Training-free CLIP-based Adaptation, arXiv 2402.04087, equations 1 to 4.
@@ -6,53 +6,55 @@ for Training-free CLIP-based Adaptation, arXiv 2402.04087, equations 1 to 4.
     score_c(x) = 100 u't_c + alpha (u' P m_c - m_c' P m_c / 2 - log K),  u = x / |x|
     P = D [(N - 1) S + tr(S) I]^-1
 
-with class means m_c, the covariance S of the N rows around them, and text embeddings t_c. A class
-without a row gets the mean of its 64 nearest labelled rows and 16 copies of its text (base-to-new),
-and keeps the shared precision.
+with class means m_c, the covariance S of the N rows about them, and text embeddings t_c. The mean
+of a class without rows is that of the 64 labelled rows nearest to its text embedding and 16 copies
+of the embedding (base-to-new); the precision is shared.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from ilk.data import Data, Labels
+from ilk.core.contracts import MethodTags, class_embeddings_of, labelled_features
+from ilk.core.data import Data
+from ilk.core.linear_models import NormalizedLinear, normalize_rows
+from ilk.core.statistics import Statistics
 from ilk.maths import folds
-from ilk.maths.axes import span
+from ilk.maths.covariance import kubokawa_srivastava
 from ilk.maths.gaussian import (
     Matrix,
-    Statistics,
-    class_statistics,
-    discriminant,
-    even_spread,
-    kubokawa_srivastava,
-    log_prior,
+    compute_log_prior,
+    compute_statistics,
+    fit_discriminant,
+    match_spread,
 )
-from ilk.models import Facts, UnitLinear, hinted, learnable, unit_rows
+from ilk.maths.pca import orthonormal_basis
 
 ALPHAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
 TEXT_SCALE = 100.0
-NEAREST, COPIES = 64, 16
-UNTRIED = 0.1  # of an even say, for Gaussians that no row held out could vouch for
+NEAREST_ROWS, TEXT_COPIES = 64, 16
+DEFAULT_SPREAD_RATIO = 0.1  # spread of the Gaussian scores over that of the text, without folds
 
 
 @dataclass(frozen=True)
-class GDAZeroShot(Facts):
-    """The ensemble of zero-shot and Gaussian scores.
+class GDAZeroShot(MethodTags):
+    """The sum of zero-shot and Gaussian scores.
 
     Attributes:
-        alpha: Weight of the Gaussian scores, >= 0. None takes, of 1e-4 to 100, the most accurate
-            on folds of the training rows, the smallest where even; where no fold can be made, a
-            tenth of what gives both scores the same spread over the classes.
-        folds: Parts of the training rows that choose `alpha`, >= 2.
-        seed: Draws the folds.
+        alpha: Weight of the Gaussian scores, >= 0. None takes the most accurate value in
+            cross-validation, of 1e-4 to 100, the smallest in a tie; where no fold can be made, a
+            tenth of the value that gives both scores the same spread over the classes.
+        folds: Cross-validation folds that choose `alpha`, >= 2.
+        seed: Seed of the folds.
     """
 
-    board = True
+    default_candidate = True
+    supports_weights = True
 
-    needs_hints: ClassVar[bool] = True
+    needs_class_embeddings: ClassVar[bool] = True
 
     alpha: float | None = None
     folds: int = 5
@@ -64,45 +66,63 @@ class GDAZeroShot(Facts):
         if self.folds < 2:
             raise ValueError(f"folds is {self.folds}; at least 2 are needed")
 
-    def fit(self, data: Data) -> UnitLinear:
-        text = unit_rows(hinted(data, self))
-        known = learnable(data, self)
-        u = unit_rows(known.x)
-        basis = span(np.vstack([u, text]))
-        u, within = u @ basis, text @ basis
-        weight, bias = _gaussian(u, known.y, within, len(basis))
+    def fit(self, data: Data) -> NormalizedLinear:
+        text = normalize_rows(class_embeddings_of(data, self))
+        labelled = labelled_features(data, self)
+        u = normalize_rows(labelled.x)
+        basis = orthonormal_basis(np.vstack([u, text]))
+        rows, projected_text = replace(labelled, x=u @ basis), text @ basis
+        weight, bias = _fit_gaussian(rows, projected_text, len(basis))
         alpha = self.alpha
-        if alpha is None and folds.count(known.y, self.folds) > 1:
-            alpha = self._chosen(u, known.y, within, len(basis))
+        if alpha is None and folds.count_folds(labelled.y, self.folds, labelled.group) > 1:
+            alpha = self._choose_alpha(rows, projected_text, len(basis))
         elif alpha is None:
-            alpha = UNTRIED * even_spread(TEXT_SCALE * u @ within.T, u @ weight.T + bias)
+            alpha = DEFAULT_SPREAD_RATIO * match_spread(
+                TEXT_SCALE * rows.x @ projected_text.T,
+                rows.x @ weight.T + bias,
+                labelled.sample_weight,
+            )
         weight, bias = TEXT_SCALE * text + alpha * weight @ basis.T, alpha * bias
-        return UnitLinear(weight.astype(np.float32), bias.astype(np.float32))
+        return NormalizedLinear(weight.astype(np.float32), bias.astype(np.float32))
 
-    def _chosen(self, u: Matrix, y: Labels, text: Matrix, width: int) -> float:
-        parts = folds.count(y, self.folds)
-        part = folds.stratified(y, parts, self.seed)
-        right = np.zeros(len(ALPHAS), int)
-        for f in range(parts):
-            out = part == f
-            weight, bias = _gaussian(u[~out], y[~out], text, width)
-            zero_shot, gaussian = TEXT_SCALE * u[out] @ text.T, u[out] @ weight.T + bias
+    def _choose_alpha(self, rows: Data, text: Matrix, n_features: int) -> float:
+        n_folds = folds.count_folds(rows.y, self.folds, rows.group)
+        fold = folds.assign_folds(rows.y, n_folds, self.seed, rows.group)
+        n_correct = np.zeros(len(ALPHAS))
+        for f in range(n_folds):
+            held_out = rows.take(fold == f)
+            weight, bias = _fit_gaussian(rows.take(fold != f), text, n_features)
+            zero_shot = TEXT_SCALE * held_out.x @ text.T
+            gaussian = held_out.x @ weight.T + bias
             for i, alpha in enumerate(ALPHAS):
-                right[i] += np.sum((zero_shot + alpha * gaussian).argmax(1) == y[out])
-        return ALPHAS[int(right.argmax())]
+                is_correct = (zero_shot + alpha * gaussian).argmax(1) == held_out.y
+                n_correct[i] += held_out.weight @ is_correct
+        return ALPHAS[int(n_correct.argmax())]
 
 
-def _gaussian(u: Matrix, y: Labels, text: Matrix, width: int) -> tuple[Matrix, Matrix]:
-    """Weight and bias of the Gaussian scores in `u`, coordinates of rows `width` features wide."""
-    stats = class_statistics(u, y, len(text))
-    covariance = kubokawa_srivastava(stats, width)
-    means = np.where(stats.seen[:, None], stats.means, _by_text(u, text))
-    even = Statistics(np.ones(len(text), np.int64), means, stats.scatter)
-    weight, bias = discriminant(even, covariance, log_prior(even))
-    return weight, bias - weight @ even.centre
+def _fit_gaussian(rows: Data, text: Matrix, n_features: int) -> tuple[Matrix, Matrix]:
+    """Return weight and bias of the Gaussian scores in the coordinates of `rows`."""
+    stats = compute_statistics(rows.x, rows.y, rows.k, weight=rows.sample_weight)
+    covariance = kubokawa_srivastava(stats, n_features)
+    text_means = _estimate_text_means(rows, text)
+    means = np.where(stats.present[:, None], stats.means, text_means)
+    balanced = Statistics(np.ones(len(text), np.int64), means, stats.scatter)
+    weight, bias = fit_discriminant(balanced, covariance, compute_log_prior(balanced))
+    return weight, bias - weight @ balanced.centre
 
 
-def _by_text(u: Matrix, text: Matrix) -> Matrix:
-    """A mean for each class from its text: the nearest rows, and copies of the text itself."""
-    near = np.argsort(-(text @ u.T), axis=1, kind="stable")[:, :NEAREST]
-    return np.asarray((u[near].sum(1) + COPIES * text) / (near.shape[1] + COPIES))
+def _estimate_text_means(rows: Data, text: Matrix) -> Matrix:
+    """Return a mean per class from its nearest rows and copies of its text embedding, `[k, d]`."""
+    u, weight = rows.x, rows.sample_weight
+    nearest = np.argsort(-(text @ u.T), axis=1, kind="stable")
+    if weight is None:
+        nearest = nearest[:, :NEAREST_ROWS]
+        return np.asarray(
+            (u[nearest].sum(1) + TEXT_COPIES * text) / (nearest.shape[1] + TEXT_COPIES)
+        )
+    before = weight[nearest].cumsum(1) - weight[nearest]
+    copies = np.zeros(nearest.shape)
+    np.put_along_axis(copies, nearest, np.clip(NEAREST_ROWS - before, 0, weight[nearest]), axis=1)
+    return np.asarray(
+        (copies @ u + TEXT_COPIES * text) / (copies.sum(1, keepdims=True) + TEXT_COPIES)
+    )

@@ -1,243 +1,298 @@
-"""Kernel ridge regression that goes on from generated rows, with no old row kept.
+"""Continual kernel ridge regression on generated rows: no old row needs to be stored.
 
 Mohammad Mahdi Derakhshani, Xiantong Zhen, Ling Shao, Cees G. M. Snoek, 2021, Generative Kernel
 Continual Learning, arXiv 2112.13410; the generator: Tipping, Bishop, 1999, Probabilistic Principal
 Component Analysis, doi:10.1111/1467-9868.00196.
 
-    keep        of each class its mean m, `latents` loadings L and the spread s of what they leave
-    generate    x = m + L' z + s e,  z and e standard normal: `samples` rows of every class
+    store       per class its mean m, `n_factors` loadings L and the residual std s
+    generate    x = m + L' z + s e,  z and e standard normal: `samples_per_class` rows per class
     classify    W = Y' K (K K' + a I)^-1 on the generated rows with their one-hot classes Y
 
 Departures: where the paper trains a variational autoencoder, each class has a linear one on frozen
-features, whose best fit is known in closed form; its spread is a feature's own. Its kernel is
-linear, or that of a hidden layer trained on generated rows by cross-entropy and, with `contrast`, a
-supervised contrastive term, which stands for the paper's regulariser of the latents. The penalty a
-is the best of a path on half of the rows. With the linear kernel the order of tasks changes nothing
-but rounding. Classes are generated in equal numbers and weighted by the rows behind them. Whether
-the contrastive term adds anything could not be told on digits (`ilk bench growing`).
+features, fitted in closed form, with a residual per feature. Its kernel is linear, or that of a
+hidden layer trained on generated rows by cross-entropy and, with `contrastive_weight`, a supervised
+contrastive term, which replaces the paper's regulariser of the latents. The penalty a is chosen on
+half of the rows. With the linear kernel the order of tasks changes rounding errors only. Classes
+are generated in equal numbers and weighted by the number of their training rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Data, Features, Labels, Logits, one_hot
-from ilk.maths import factors
-from ilk.maths.axes import principal
-from ilk.maths.sharpness import sharpness
-from ilk.models import Facts, Perceptron, affine, learnable
-from ilk.training.arriving import arrival, taught
-from ilk.training.continual import to_learn
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, Features, Labels, Logits, one_hot
+from ilk.core.linear_models import MLP, apply_affine
+from ilk.maths import factor_analysis as factors
+from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.pca import fit_pca
+from ilk.training.class_incremental_head import make_incremental_head, train_incremental
+from ilk.training.continual import select_update_rows
 
 Matrix = NDArray[np.float64]
-PATH = np.logspace(-4, 2, 13)  # of the penalty over the mean sum of squares of an axis
-SOFT = 0.1  # temperature of the contrastive term
+PENALTIES = np.logspace(-4, 2, 13)  # multiples of the mean eigenvalue
+CONTRASTIVE_TEMPERATURE = 0.1
 STEPS = 150
 
 
 @dataclass(frozen=True, eq=False)
-class Generated:
-    """A kernel machine, and what rows are generated from.
+class KernelMachine:
+    """A kernel machine with the generator of its training rows.
 
     Attributes:
-        memory: `[k, latents + 2, d]` float32: mean, loadings and spread of each class; or rows.
-        counts: Rows that each class was learnt from, `[k]` int64.
-        centre: `[d]` float32, as `scale`, `inner` and `threshold` of a hidden layer.
+        class_factors: Mean, loadings and residual std of each class, `[k, n_factors + 2, d]`
+            float32; or stored rows.
+        counts: Training rows of each class, or their total weight, `[k]`.
+        centre: `[d]` float32; with `scale`, `hidden_weight` and `hidden_bias`, the hidden layer.
         scale: `[d]` float32.
-        inner: `[h, d]` float32; without a row the features themselves are the kernel's.
-        threshold: `[h]` float32.
+        hidden_weight: `[h, d]` float32; h = 0 makes the kernel linear in the features.
+        hidden_bias: `[h]` float32.
         weight: `[k, d or h]` float64.
-        bias: `[k]` float64, `-inf` for a class never seen.
+        bias: `[k]` float64, `-inf` for a class without rows.
     """
 
-    memory: Features
-    counts: Labels
+    kind: ClassVar[str] = "kernel_machine"
+
+    class_factors: Features
+    counts: NDArray[Any]
     centre: Features
     scale: Features
-    inner: Features
-    threshold: Features
+    hidden_weight: Features
+    hidden_bias: Features
     weight: Matrix
     bias: Matrix
 
-    def mapped(self, x: Features) -> Matrix:
-        """What the kernel multiplies: features `[n, d]`, or hidden units `[n, h]`."""
-        off = np.asarray(x, np.float64) - self.centre
-        if not len(self.inner):
-            return off
-        return np.asarray(np.maximum(affine(off / self.scale, self.inner, self.threshold), 0))
+    def transform(self, x: Features) -> Matrix:
+        """Return the centred features `[n, d]`, or the hidden units `[n, h]`, of rows `[n, d]`."""
+        centred = np.asarray(x, np.float64) - self.centre
+        if not len(self.hidden_weight):
+            return centred
+        return np.asarray(
+            np.maximum(apply_affine(centred / self.scale, self.hidden_weight, self.hidden_bias), 0)
+        )
 
     def logits(self, x: Features) -> Logits:
-        """Scores `[n, k]`, float64."""
-        return self.mapped(x) @ self.weight.T + self.bias
+        """Return scores `[n, k]`, float64."""
+        return self.transform(x) @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True)
-class GenerativeKernel(Facts):
+class GenerativeKernel(MethodTags):
     """Kernel ridge regression on generated rows.
 
     Attributes:
-        latents: Directions in which a class may vary together, >= 0.
-        samples: Rows generated of each class, >= 2.
-        stored: Keep `latents + 2` rows of each class, as many bytes, in the generator's place.
-        hidden: Units of the layer that makes the kernel; 0 for the linear kernel.
-        contrast: Weight of the contrastive term, >= 0; it needs a hidden layer.
-        seed: Draws rows and weights.
+        n_factors: Number of loadings per class, >= 0.
+        samples_per_class: Rows generated per class, >= 2.
+        store_rows: Store `n_factors + 2` rows per class, the same memory, instead of the generator.
+        hidden: Width of the hidden layer; 0 for the linear kernel.
+        contrastive_weight: Weight of the contrastive term, >= 0; it needs a hidden layer.
+        seed: Seed of generated rows and initial weights.
     """
 
-    latents: int = 4
-    samples: int = 100
-    stored: bool = False
+    supports_weights = True
+
+    n_factors: int = 4
+    samples_per_class: int = 100
+    store_rows: bool = False
     hidden: int = 0
-    contrast: float = 0.0
+    contrastive_weight: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.latents < 0 or self.samples < 2 or self.hidden < 0:
+        if self.n_factors < 0 or self.samples_per_class < 2 or self.hidden < 0:
             raise ValueError(
-                f"latents is {self.latents}, samples {self.samples}, hidden {self.hidden}; "
-                "the first and last must be at least 0, samples at least 2"
+                f"n_factors is {self.n_factors}, samples_per_class {self.samples_per_class}, "
+                f"hidden {self.hidden}; samples_per_class must be at least 2, the others at least 0"
             )
-        if not self.contrast >= 0:
-            raise ValueError(f"contrast is {self.contrast}; it must be at least 0")
+        if not self.contrastive_weight >= 0:
+            raise ValueError(
+                f"contrastive_weight is {self.contrastive_weight}; it must be at least 0"
+            )
 
-    def fit(self, data: Data) -> Generated:
-        known = learnable(data, self)
-        memory = np.zeros((data.k, self.latents + 2, known.x.shape[1]), np.float32)
-        return self._learnt(known, memory, np.zeros(data.k, np.int64))
+    def fit(self, data: Data) -> KernelMachine:
+        labelled = labelled_features(data, self)
+        class_factors = np.zeros((data.k, self.n_factors + 2, labelled.x.shape[1]), np.float32)
+        return self._train(labelled, class_factors, np.zeros(data.k, np.int64))
 
-    def update(self, model: Generated, data: Data) -> Generated:
-        """The model with the labelled rows of `data`; classes it knew go on from generated rows.
+    def update(self, model: KernelMachine, data: Data) -> KernelMachine:
+        """Return the model with the labelled rows of `data`; generated rows stand for old ones.
 
         Raises:
-            ValueError: The two do not have the same number of classes.
+            ValueError: If the two have different numbers of classes.
         """
-        rows = to_learn(len(model.bias), data, self)
-        return self._learnt(rows, model.memory.copy(), model.counts) if rows else model
+        rows = select_update_rows(len(model.bias), data, self)
+        return self._train(rows, model.class_factors.copy(), model.counts) if rows else model
 
-    def _learnt(self, rows: Data, memory: Features, counts: Labels) -> Generated:
-        fresh = rows.counts()
-        for c in np.flatnonzero(fresh):
-            own, rng = rows.x[rows.y == c], self._chance(rows.classes[c], 0)
+    def _train(self, rows: Data, class_factors: Features, counts: NDArray[Any]) -> KernelMachine:
+        new_counts = rows.sum_label_weights()
+        for c in np.flatnonzero(new_counts):
+            part, rng = rows.take(rows.y == c), self._make_rng(rows.classes[c], 0)
+            class_rows, weight = part.x, part.sample_weight
             if counts[c]:
-                old = self._drawn(memory, counts, int(c), rng, int(counts[c]))
-                own = np.concatenate([old.astype(np.float32), own])
-            memory[c] = self._kept(own, rng)
-        counts = counts + fresh
-        x, y = self._coreset(memory, counts, rows.classes)
-        return self._machine(Data(x.astype(np.float32), y, rows.classes), memory, counts)
+                n_old = max(1, round(float(counts[c])))
+                old_rows = self._sample_class(class_factors, counts, int(c), rng, n_old)
+                class_rows = np.concatenate([old_rows.astype(np.float32), class_rows])
+                if weight is not None:
+                    weight = np.append(np.ones(len(old_rows)), weight)
+            class_factors[c] = self._summarize_class(class_rows, weight, rng)
+        counts = counts + new_counts
+        x, y = self._generate_rows(class_factors, counts, rows.classes)
+        return self._fit_kernel_machine(
+            Data(x.astype(np.float32), y, rows.classes), class_factors, counts
+        )
 
-    def _kept(self, own: Features, rng: np.random.Generator) -> Features:
-        """Mean, loadings and spread of rows `[n, d]`; or some of them."""
-        if not self.stored:
-            return factors.kept(own, self.latents).astype(np.float32)
-        out = np.zeros((self.latents + 2, own.shape[1]), np.float32)
-        some = own[rng.permutation(len(own))[: len(out)]]
-        out[: len(some)] = some
+    def _summarize_class(
+        self, class_rows: Features, weight: Matrix | None, rng: np.random.Generator
+    ) -> Features:
+        """Return the factors of rows `[n, d]`, or a random subset of the rows."""
+        if not self.store_rows:
+            return factors.fit_factors(class_rows, self.n_factors, weight).astype(np.float32)
+        out = np.zeros((self.n_factors + 2, class_rows.shape[1]), np.float32)
+        stored = class_rows[rng.permutation(len(class_rows))[: len(out)]]
+        out[: len(stored)] = stored
         return out
 
-    def _coreset(
-        self, memory: Features, counts: Labels, names: tuple[str, ...]
+    def _generate_rows(
+        self, class_factors: Features, counts: NDArray[Any], names: tuple[str, ...]
     ) -> tuple[Matrix, Labels]:
-        """Rows of every class seen, `[m, d]`, and their classes."""
-        parts, owners = list[Matrix](), list[int]()
+        """Return generated rows of every class with rows, `[m, d]`, and their classes, `[m]`."""
+        parts, labels = list[Matrix](), list[int]()
         for c in np.flatnonzero(counts):
-            rng = self._chance(names[c], 1)
-            parts.append(self._drawn(memory, counts, int(c), rng, self.samples))
-            owners += [int(c)] * len(parts[-1])
-        return np.concatenate(parts), np.array(owners, np.int64)
+            rng = self._make_rng(names[c], 1)
+            parts.append(
+                self._sample_class(class_factors, counts, int(c), rng, self.samples_per_class)
+            )
+            labels += [int(c)] * len(parts[-1])
+        return np.concatenate(parts), np.array(labels, np.int64)
 
-    def _drawn(
-        self, memory: Features, counts: Labels, c: int, rng: np.random.Generator, n: int
+    def _sample_class(
+        self,
+        class_factors: Features,
+        counts: NDArray[Any],
+        c: int,
+        rng: np.random.Generator,
+        n: int,
     ) -> Matrix:
-        """`n` generated rows of class c, or those that were stored of it."""
-        held = memory[c].astype(np.float64)
-        if self.stored:
-            stored: Matrix = held[: min(len(held), int(counts[c]))]
+        """Return `n` generated rows of class c, or its stored rows."""
+        factors64 = class_factors[c].astype(np.float64)
+        if self.store_rows:
+            stored: Matrix = factors64[: min(len(factors64), int(counts[c]))]
             return stored
-        own, shared = held[-1] ** 2, factors.pooled(memory, counts)
-        spread = np.sqrt((counts[c] * own + shared) / (counts[c] + 1))  # one row more, of any class
-        return factors.drawn(held, spread, n, rng)
+        own_variance = factors64[-1] ** 2
+        pooled_variance = factors.pool_variance(class_factors, counts)
+        # the pooled variance counts as one more row of the class
+        noise_std = np.sqrt((counts[c] * own_variance + pooled_variance) / (counts[c] + 1))
+        return factors.sample_factors(factors64, noise_std, n, rng)
 
-    def _chance(self, name: str, what: int) -> np.random.Generator:
-        """Draws that hang on a class's name alone, not on when it came."""
-        return np.random.default_rng([self.seed, what, crc32(name.encode())])
+    def _make_rng(self, name: str, stream: int) -> np.random.Generator:
+        """Return a generator that depends on the name of the class, not on the order of tasks."""
+        return np.random.default_rng([self.seed, stream, crc32(name.encode())])
 
-    def _machine(self, made: Data, memory: Features, counts: Labels) -> Generated:
-        d = made.x.shape[1]
-        centre = made.x.mean(0, dtype=np.float64).astype(np.float32)
-        layer = Perceptron(
+    def _fit_kernel_machine(
+        self, generated: Data, class_factors: Features, counts: Labels
+    ) -> KernelMachine:
+        d = generated.x.shape[1]
+        centre = generated.x.mean(0, dtype=np.float64).astype(np.float32)
+        layer = MLP(
             *(
                 centre,
                 np.ones(d, np.float32),
                 np.zeros((0, d), np.float32),
                 np.zeros(0, np.float32),
             ),
-            *(np.zeros((made.k, 0), np.float32), np.zeros(made.k, np.float32)),
+            *(np.zeros((generated.k, 0), np.float32), np.zeros(generated.k, np.float32)),
         )
         if self.hidden:
-            layer = self._layer(made)
-        given = (layer.centre, layer.scale, layer.inner, layer.threshold)
-        bare = Generated(memory, counts, *given, np.zeros((0, 0)), np.zeros(0))
-        seen = np.flatnonzero(counts)
-        rule, bias = _ridge(bare.mapped(made.x), np.searchsorted(seen, made.y), len(seen))
-        weight, offset = np.zeros((made.k, rule.shape[1])), np.full(made.k, -np.inf)
-        weight[seen], offset[seen] = rule, bias + np.log(counts[seen] / counts.sum())
-        return replace(bare, weight=weight, bias=offset)
+            layer = self._train_hidden_layer(generated)
+        layer_arrays = (layer.centre, layer.scale, layer.hidden_weight, layer.hidden_bias)
+        untrained = KernelMachine(
+            class_factors, counts, *layer_arrays, np.zeros((0, 0)), np.zeros(0)
+        )
+        present = np.flatnonzero(counts)
+        present_weight, bias = _fit_ridge(
+            untrained.transform(generated.x), np.searchsorted(present, generated.y), len(present)
+        )
+        weight, offset = (
+            np.zeros((generated.k, present_weight.shape[1])),
+            np.full(generated.k, -np.inf),
+        )
+        weight[present], offset[present] = (
+            present_weight,
+            bias + np.log(counts[present] / counts.sum()),
+        )
+        return replace(untrained, weight=weight, bias=offset)
 
-    def _layer(self, made: Data) -> Perceptron:
-        """A hidden layer that tells the generated classes apart."""
+    def _train_hidden_layer(self, generated: Data) -> MLP:
+        """Return a hidden layer trained to classify the generated rows."""
         from ilk.training.heads import cross_entropy
 
         def objective(net: Any, batch: Any, generator: Any) -> Any:
             loss = cross_entropy(net, batch, generator)
-            if self.contrast:
-                loss = loss + self.contrast * _contrast(net.hidden(batch.x), batch.y)
+            if self.contrastive_weight:
+                loss = loss + self.contrastive_weight * _contrastive_loss(
+                    net.compute_hidden(batch.x), batch.y
+                )
             return loss
 
-        return taught(arrival(made, None, self.hidden, self.seed), objective, STEPS, self.seed)
+        return train_incremental(
+            make_incremental_head(generated, None, self.hidden, self.seed),
+            objective,
+            STEPS,
+            self.seed,
+        )
 
 
-def _contrast(hidden: Any, y: Any) -> Any:
-    """Rows of one class near each other and far from the rest (Khosla et al., arXiv 2004.11362)."""
+def _contrastive_loss(hidden: Any, y: Any) -> Any:
+    """Return the supervised contrastive loss (Khosla et al., 2020, arXiv 2004.11362)."""
     import torch
     from torch.nn import functional
 
     u = functional.normalize(hidden)
-    self_ = torch.eye(len(y), dtype=torch.bool)
-    near = (u @ u.T / SOFT).masked_fill(self_, -torch.inf).log_softmax(1)
-    mates = (y[:, None] == y) & ~self_
-    mean = near.masked_fill(~mates, 0).sum(1) / mates.sum(1).clamp(min=1)
-    return -mean[mates.any(1)].sum() / max(1, int(mates.any(1).sum()))
+    is_self = torch.eye(len(y), dtype=torch.bool)
+    log_similarity = (
+        (u @ u.T / CONTRASTIVE_TEMPERATURE).masked_fill(is_self, -torch.inf).log_softmax(1)
+    )
+    is_positive = (y[:, None] == y) & ~is_self
+    mean = log_similarity.masked_fill(~is_positive, 0).sum(1) / is_positive.sum(1).clamp(min=1)
+    return -mean[is_positive.any(1)].sum() / max(1, int(is_positive.any(1).sum()))
 
 
-def _ridge(z: Matrix, y: Labels, k: int) -> tuple[Matrix, Matrix]:
-    """Weight `[k, m]` and bias `[k]` of the regression of classes on `z`, as log likelihoods.
+def _fit_ridge(z: Matrix, y: Labels, k: int) -> tuple[Matrix, Matrix]:
+    """Return weight `[k, m]` and bias `[k]` of ridge regression on `z [n, m]`, as log likelihoods.
 
-    Every other row of a class settles the penalty and the sharpness on the rest.
+    Every other row of a class is held out to choose the penalty and the inverse temperature.
     """
-    told, part = one_hot(y, k), np.zeros(len(y), bool)
+    targets, is_held_out = one_hot(y, k), np.zeros(len(y), bool)
     for c in range(k):
-        part[np.flatnonzero(y == c)[1::2]] = True
-    level, t = 1.0, 1.0
-    if k > 1 and part.any():
-        asked = [z[part] @ w.T + b for w, b in _path(z[~part], told[~part], PATH)]
-        at = int(np.argmin([np.sum((told[part] - s) ** 2) for s in asked]))
-        level, t = float(PATH[at]), sharpness(asked[at], y[part])
-    weight, bias = next(_path(z, told, np.array([level])))
-    return t * weight, t * bias
+        is_held_out[np.flatnonzero(y == c)[1::2]] = True
+    penalty, inverse_temperature = 1.0, 1.0
+    if k > 1 and is_held_out.any():
+        candidate_scores = [
+            z[is_held_out] @ w.T + b
+            for w, b in _iterate_ridge_path(z[~is_held_out], targets[~is_held_out], PENALTIES)
+        ]
+        best = int(np.argmin([np.sum((targets[is_held_out] - s) ** 2) for s in candidate_scores]))
+        penalty, inverse_temperature = (
+            float(PENALTIES[best]),
+            fit_inverse_temperature(candidate_scores[best], y[is_held_out]),
+        )
+    weight, bias = next(_iterate_ridge_path(z, targets, np.array([penalty])))
+    return inverse_temperature * weight, inverse_temperature * bias
 
 
-def _path(z: Matrix, told: Matrix, levels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
-    """The ridge regression of `told [n, k]` on `z` at each penalty."""
-    axes, share = principal(z), told.mean(0)
-    moment = axes.scores.T @ (told - share)
-    mean = float(axes.squares.mean()) if len(axes.squares) else 1.0
-    for level in levels:
-        weight = (moment.T / (axes.squares + level * mean)) @ axes.basis.T
-        yield weight, share - weight @ axes.centre
+def _iterate_ridge_path(
+    z: Matrix, targets: Matrix, penalties: Matrix
+) -> Iterator[tuple[Matrix, Matrix]]:
+    """Yield the ridge regression of `targets [n, k]` on `z [n, m]` for each penalty."""
+    pca, target_mean = fit_pca(z), targets.mean(0)
+    moment = pca.scores.T @ (targets - target_mean)
+    mean = float(pca.eigenvalues.mean()) if len(pca.eigenvalues) else 1.0
+    for penalty in penalties:
+        weight = (moment.T / (pca.eigenvalues + penalty * mean)) @ pca.basis.T
+        yield weight, target_mean - weight @ pca.centre

@@ -1,99 +1,143 @@
-"""The vote of the k nearest training rows, k chosen by leaving each row out.
+"""k nearest neighbours with k chosen by leave-one-out.
 
 Thomas M. Cover, Peter E. Hart, 1967, Nearest Neighbor Pattern Classification,
 doi:10.1109/TIT.1967.1053964.
 
-    score_c(x) = log((votes_c + 1 / m) / (k + 1))  with m classes seen, distances Euclidean
+    score_c(x) = log((votes_c + 1 / m) / (k + 1))  with m classes with rows, Euclidean distances
 
-Votes fade by a hundredth from the nearest neighbour to the last, so that a tie goes to the nearer.
+Votes fade by a hundredth from the nearest neighbour to the last, so that ties go to the nearer. A
+row of weight w casts w votes, and the last of the k votes may be part of a row's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Data, Features, Labels, Logits
-from ilk.models import Facts, learnable
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.statistics import Statistics
+from ilk.maths.leave_one_out import left_out_weight
+from ilk.maths.pca import weighted_mean
 
-PATH = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
-JUDGED = 2000  # rows left out, at most, to choose k
-SPARE = 16  # candidates beyond k that are measured exactly
-FLOATS = 2**23  # the largest block of distances or differences: 32 MB or 64 MB
+CANDIDATE_KS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
+MAX_VALIDATION_ROWS = 2000  # rows left out, at most, to choose k
+EXTRA_CANDIDATES = 16  # candidates beyond k whose distance is computed exactly
+MAX_BLOCK_SIZE = 2**23  # the largest block of distances or differences: 32 MB or 64 MB
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The training rows themselves.
+    """The training rows.
 
     Attributes:
-        rows: `[n, d]` float32, less `centre`.
+        rows: `[n, d]` float32, minus `centre`.
         y: Class of each row, `[n]` int64.
         centre: `[d]` float32.
-        k: Neighbours that vote.
-        classes: Number of classes.
+        k: Number of votes.
+        n_classes: Number of classes.
+        weight: Votes of each row, `[n]` float64; None is one each.
     """
+
+    kind: ClassVar[str] = "neighbours"
 
     rows: Features
     y: Labels
     centre: Features
     k: int
-    classes: int
+    n_classes: int
+    weight: NDArray[np.float64] | None = None
 
     def logits(self, x: Features) -> Logits:
-        """Log of the smoothed share of votes, `[n, classes]` float64; `-inf` where never seen."""
-        return self.scores(self.y[self.nearest(np.asarray(x, np.float64), self.k)], self.k)
+        """Return the log of the smoothed proportion of votes, `[n, n_classes]` float64.
 
-    def scores(self, near: Labels, k: int) -> Logits:
-        """What the first `k` of the neighbours' classes `near [n, m]` say."""
-        seen = np.bincount(self.y, minlength=self.classes) > 0
-        votes = np.zeros((len(near), self.classes))
-        weights = 1 + 0.01 * (0.5 - (np.arange(k) + 0.5) / k)
-        for rank, weight in enumerate(weights):
-            votes[np.arange(len(near)), near[:, rank]] += weight
-        share = np.where(seen, (votes + 1 / seen.sum()) / (k + 1), 0.0)
-        return np.log(share, where=share > 0, out=np.full_like(share, -np.inf))
+        It is `-inf` for a class without rows.
+        """
+        nearest = self.find_nearest(np.asarray(x, np.float64), self.count_neighbours(self.k))
+        weight = None if self.weight is None else self.weight[nearest]
+        return self.vote(self.y[nearest], self.k, weight)
 
-    def nearest(self, x: NDArray[np.float64], k: int, own: Labels | None = None) -> Labels:
-        """Positions of the `k` nearest rows, nearest first, `[n, k]`; a tie goes to the earlier.
+    def count_neighbours(self, k: int) -> int:
+        """Return how many neighbours always hold `k` votes between them, at most all rows."""
+        if self.weight is None:
+            return k
+        return min(len(self.rows), 1 + int(np.searchsorted(np.sort(self.weight).cumsum(), k)))
 
-        A product in float32 proposes, differences in float64 decide, so that an answer does not
-        hang on the size of the batch. `own` tells which row each `x` is, and is passed over.
+    def vote(
+        self, neighbour_labels: Labels, k: int, weight: NDArray[np.float64] | None = None
+    ) -> Logits:
+        """Return the log of the smoothed proportion of the first `k` votes, `[n, n_classes]`.
+
+        Args:
+            neighbour_labels: Classes of the neighbours, nearest first, `[n, m]`.
+            k: Number of votes.
+            weight: Votes of each neighbour, `[n, m]`; None is one each.
+        """
+        present = np.bincount(self.y, minlength=self.n_classes) > 0
+        votes = np.zeros((len(neighbour_labels), self.n_classes))
+        if weight is None:
+            for rank, value in enumerate(1 + 0.01 * (0.5 - (np.arange(k) + 0.5) / k)):
+                votes[np.arange(len(votes)), neighbour_labels[:, rank]] += value
+        else:  # the sum above as an integral over the votes that a row casts, [first, last)
+            last = np.minimum(weight.cumsum(1), k)
+            first = np.concatenate([np.zeros((len(last), 1)), last[:, :-1]], axis=1)
+            values = (last - first) * (1 + 0.01 * (0.5 - 0.5 * (last + first) / k))
+            for rank in range(weight.shape[1]):
+                votes[np.arange(len(votes)), neighbour_labels[:, rank]] += values[:, rank]
+        proportion = np.where(present, (votes + 1 / present.sum()) / (k + 1), 0.0)
+        return np.log(proportion, where=proportion > 0, out=np.full_like(proportion, -np.inf))
+
+    def find_nearest(
+        self, x: NDArray[np.float64], k: int, excluded_rows: Labels | None = None
+    ) -> Labels:
+        """Return positions of the `k` nearest rows, nearest first, `[n, k]`.
+
+        Ties go to the earlier row. A float32 product selects candidates and float64 differences
+        rank them, so that the result does not depend on the batch size.
+
+        Args:
+            x: Rows, `[n, d]`.
+            k: Number of neighbours, at most the number of training rows.
+            excluded_rows: A training row to leave out for each `x`, `[n]`.
         """
         n, d = self.rows.shape
-        m = min(n, k + SPARE)
-        step = max(1, min(FLOATS // n, FLOATS // (m * d)))
-        length = np.einsum("ij,ij->i", self.rows, self.rows)
+        m = min(n, k + EXTRA_CANDIDATES)
+        step = max(1, min(MAX_BLOCK_SIZE // n, MAX_BLOCK_SIZE // (m * d)))
+        squared_norms = np.einsum("ij,ij->i", self.rows, self.rows)
         out = np.empty((len(x), k), np.int64)
-        for at in range(0, len(x), step):
-            part = slice(at, at + step)
+        for start in range(0, len(x), step):
+            part = slice(start, start + step)
             z = (x[part] - self.centre).astype(np.float32)
-            far = length - 2 * z @ self.rows.T
-            if own is not None:
-                far[np.arange(len(z)), own[part]] = np.inf
-            near = np.sort(np.argpartition(far, m - 1, axis=1)[:, :m], axis=1)
-            apart = z[:, None].astype(np.float64) - self.rows[near]
-            exact = np.einsum("nmd,nmd->nm", apart, apart)
-            if own is not None:
-                exact[near == own[part][:, None]] = np.inf
+            approximate = squared_norms - 2 * z @ self.rows.T
+            if excluded_rows is not None:
+                approximate[np.arange(len(z)), excluded_rows[part]] = np.inf
+            candidates = np.sort(np.argpartition(approximate, m - 1, axis=1)[:, :m], axis=1)
+            differences = z[:, None].astype(np.float64) - self.rows[candidates]
+            exact = np.einsum("nmd,nmd->nm", differences, differences)
+            if excluded_rows is not None:
+                exact[candidates == excluded_rows[part][:, None]] = np.inf
             order = np.argsort(exact, axis=1, kind="stable")[:, :k]
-            out[part] = np.take_along_axis(near, order, axis=1)
+            out[part] = np.take_along_axis(candidates, order, axis=1)
         return out
 
 
 @dataclass(frozen=True)
-class KNearest(Facts):
+class KNearest(MethodTags):
     """k nearest neighbours.
 
     Attributes:
-        k: Neighbours that vote, >= 1; all rows where there are fewer. None takes, of 1 to 50, what
-            answers most training rows rightly when each is left out, the larger where even.
-        seed: Draws the rows that are left out where there are more than 2,000.
+        k: Number of votes, >= 1; all rows where there are fewer. None takes, of 1 to 50, the most
+            accurate by leave-one-out, the larger in a tie.
+        seed: Seed of the subsample that chooses k where there are more than 2,000 rows.
     """
 
-    board = True
+    default_candidate = True
+    supports_weights = True
+    exact_extension = True
 
     k: int | None = None
     seed: int = 0
@@ -103,22 +147,69 @@ class KNearest(Facts):
             raise ValueError(f"k is {self.k}; it must be a whole number, at least 1, or None")
 
     def fit(self, data: Data) -> Neighbours:
-        known = learnable(data, self)
-        centre = known.x.mean(0, dtype=np.float64).astype(np.float32)
-        rows = (known.x - centre).astype(np.float32)
-        first = min(self.k or 1, len(rows))
-        model = Neighbours(rows, known.y, centre, first, data.k)
-        if self.k is not None:
-            return model
-        return Neighbours(rows, known.y, centre, self._chosen(model, known), data.k)
+        labelled = labelled_features(data, self)
+        centre = weighted_mean(labelled.x, labelled.sample_weight).astype(np.float32)
+        rows = (labelled.x - centre).astype(np.float32)
+        k = min(self.k or 1, ceil(labelled.weight.sum() - 1e-9))
+        model = Neighbours(rows, labelled.y, centre, k, data.k, labelled.sample_weight)
+        return model if self.k is not None else replace(model, k=self._choose_k(model, labelled))
 
-    def _chosen(self, model: Neighbours, known: Data) -> int:
-        judged = np.flatnonzero(known.counts()[known.y] > 1)
-        if not len(judged):
+    def extend(self, model: Neighbours, added: Data, statistics: Statistics) -> Neighbours:
+        """Return `model` with the labelled rows of `added`; k stays as it is."""
+        labelled = labelled_features(added, self)
+        weight = None
+        if model.weight is not None or labelled.sample_weight is not None:
+            old_weight = np.ones(len(model.y)) if model.weight is None else model.weight
+            weight = np.append(old_weight, labelled.weight)
+        rows = np.concatenate([model.rows, np.asarray(labelled.x - model.centre, np.float32)])
+        return Neighbours(
+            rows, np.append(model.y, labelled.y), model.centre, model.k, added.k, weight
+        )
+
+    def leave_one_out_logits(
+        self, model: Neighbours, x: Features, y: Labels, statistics: Statistics
+    ) -> Logits:
+        """Return logits `[m, k]` of rows `x [m, d]`, each without its own vote."""
+        x64 = np.asarray(x, np.float64)
+        if model.weight is None:
+            k = min(model.k, len(model.rows) - 1)
+            nearest = model.find_nearest(x64, k + 1)[:, 1:]  # the first is the row itself
+            return model.vote(model.y[nearest], k)
+        k = max(1, min(model.k, ceil(model.weight.sum() - 1 - 1e-9)))
+        nearest = model.find_nearest(x64, model.count_neighbours(k + 1))
+        weight = model.weight[nearest]
+        weight[:, 0] -= np.minimum(weight[:, 0], 1.0)
+        return model.vote(model.y[nearest], k, weight)
+
+    def _choose_k(self, model: Neighbours, labelled: Data) -> int:
+        left_out = left_out_weight(labelled.sample_weight, len(labelled))
+        rows = np.flatnonzero(labelled.sum_label_weights()[labelled.y] > left_out + 1e-9)
+        if not len(rows):
             return 1
-        if len(judged) > JUDGED:
-            judged = np.random.default_rng(self.seed).choice(judged, JUDGED, replace=False)
-        path = [k for k in PATH if k < len(known)]
-        near = known.y[model.nearest(known.x[judged].astype(np.float64), path[-1], judged)]
-        right = [np.sum(model.scores(near, k).argmax(1) == known.y[judged]) for k in path]
-        return max(zip(right, path, strict=True))[1]
+        if len(rows) > MAX_VALIDATION_ROWS:
+            rng = np.random.default_rng(self.seed)
+            rows = rng.choice(rows, MAX_VALIDATION_ROWS, replace=False)
+        n = labelled.weight.sum()
+        candidates = [k for k in CANDIDATE_KS if k < n]
+        nearest, weight = _find_others(model, labelled, rows, candidates[-1])
+        n_correct = [
+            np.sum(
+                labelled.weight[rows]
+                * (model.vote(labelled.y[nearest], k, weight).argmax(1) == labelled.y[rows])
+            )
+            for k in candidates
+        ]
+        return max(zip(n_correct, candidates, strict=True))[1]
+
+
+def _find_others(
+    model: Neighbours, labelled: Data, rows: Labels, k: int
+) -> tuple[Labels, NDArray[np.float64] | None]:
+    """Return neighbours of `rows` and their votes, `[m, j]`, with one copy of the row left out."""
+    x = labelled.x[rows].astype(np.float64)
+    if model.weight is None:
+        return model.find_nearest(x, k, rows), None
+    nearest = model.find_nearest(x, model.count_neighbours(k + 1))
+    weight = model.weight[nearest]
+    left_out = left_out_weight(model.weight, len(model.rows))[nearest]
+    return nearest, weight - np.where(nearest == rows[:, None], left_out, 0.0)

@@ -1,163 +1,184 @@
-"""Answers at the Fréchet mean of the class probabilities, under the distances between classes.
+"""Predicts the Fréchet mean of the class probabilities under a metric between classes.
 
 Nicholas Roberts, Xintong Li, Dyah Adila, Sonia Cromp, Tzu-Heng Huang, Jitian Zhao, Frederic Sala,
 2023, Geometry-Aware Adaptation for Pretrained Models, arXiv 2307.12226, equation 1.
 
     score_y(x) = - sum_c P(c | x) D(y, c)^2      c over classes with labelled rows, y over all
 
-P is logistic regression on the labelled rows, its strength chosen on held-out ones, and D the
-Euclidean distance between the hints of two classes: text embeddings, attributes, or places of any
-width in which classes near each other lie near each other (ancestors in a tree, angles on a
-circle). A class without a single labelled row is answered where the probabilities are spread over
-the classes around it, and how far they spread is a matter of temperature. Where all classes have
-rows it is 1, which held-out rows call honest. Where some have none, honest is too sharp, because
-the rule was never asked of what it does not know: there the temperature is what gives the least
-distance on classes with rows that are hidden in turn, as large a share of them as has no row in
-truth. Hints that say nothing of the classes only cost accuracy; a permuted metric shows it. Not
-every class can be answered: `reachable` says which (the paper's locus of the Fréchet mean). In
-`ilk bench structure` angles never seen are named between those that were, at no cost elsewhere; a
-kind never seen is the mean of no probabilities in a tree of ancestors, and there Loki answers as
-its own likeliest class does.
+P is logistic regression on the labelled rows, its penalty chosen by cross-validation, and D the
+Euclidean distance between the embeddings of two classes: text embeddings, attributes, or
+coordinates of any width in which similar classes are close (ancestors in a tree, angles on a
+circle). A class without a single labelled row is predicted where the probabilities are spread over
+the classes around it; how far they spread depends on a temperature. Where all classes have rows it
+is 1, at which the probabilities are calibrated. Where some have none, it is the temperature with
+the least distance between predicted and true class when classes with rows are hidden in turn, the
+same fraction of them as has no rows. Not every class can be predicted: `is_reachable` says which
+(the paper's locus of the Fréchet mean).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from ilk.data import Data, Features, Labels, Logits
-from ilk.errors import InputError
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.errors import InputError
+from ilk.core.linear_models import Linear, apply_affine
 from ilk.maths import folds
-from ilk.maths.regression import Regression, regression
-from ilk.models import Facts, Linear, affine, learnable
+from ilk.maths.logistic_regression import RegressionResult, check_regression, fit_regression
+from ilk.maths.pca import weighted_mean
 
 Matrix = NDArray[np.float64]
-BLUNT = 2.0 ** -np.arange(0, 9, 0.5)  # factors of the scores that are tried
-TESTED = 2000  # rows that try them
+INVERSE_TEMPERATURES = 2.0 ** -np.arange(0, 9, 0.5)  # candidates
+MAX_TEST_ROWS = 2000  # rows that evaluate the candidates
 
 
 @dataclass(frozen=True, eq=False)
-class Barycentre:
-    """A linear rule for the classes with labelled rows, and how far each class lies from those.
+class FrechetMeanClassifier:
+    """A linear classifier of the classes with labelled rows, and the distances of all to those.
 
     Attributes:
-        weight: `[m, d]` float32, of the m classes that were seen, temperature and all.
-        bias: `[m]` float32.
-        squares: Squared distance of each class to each that was seen, `[k, m]` float32, divided by
-            their mean between two different classes.
+        weight: `[m, d]` float32, of the m classes with rows, divided by the temperature.
+        bias: `[m]` float32, likewise.
+        squared_distances: Squared distance of each class to each class with rows, `[k, m]` float32,
+            divided by the mean over pairs of classes.
     """
+
+    kind: ClassVar[str] = "frechet_mean_classifier"
 
     weight: Features
     bias: Features
-    squares: Features
+    squared_distances: Features
 
-    def probabilities(self, x: Features) -> Logits:
-        """Of the classes that were seen, `[n, m]` float64."""
-        return np.asarray(softmax(affine(x, self.weight, self.bias), axis=1))
+    def predict_proba(self, x: Features) -> Logits:
+        """Return probabilities of the classes with rows, `[n, m]` float64."""
+        return np.asarray(softmax(apply_affine(x, self.weight, self.bias), axis=1))
 
     def logits(self, x: Features) -> Logits:
-        """Minus the expected squared distance to each class, `[n, k]` float64, at most 0."""
-        return -self.probabilities(x) @ self.squares.T.astype(np.float64)
+        """Return minus the expected squared distance to each class, `[n, k]` float64, at most 0."""
+        return -self.predict_proba(x) @ self.squared_distances.T.astype(np.float64)
 
 
 @dataclass(frozen=True)
-class Loki(Facts):
-    """Logistic regression that answers at the Fréchet mean.
+class Loki(MethodTags):
+    """Logistic regression whose prediction is the Fréchet mean of the class probabilities.
 
     Attributes:
-        temperature: What the scores are divided by before they become probabilities, > 0: towards 0
-            the answer is that of the likeliest class. None chooses it as the module says.
-        folds: Parts of the labelled rows (or of their classes) that choose it, >= 2.
+        temperature: Divisor of the scores before the softmax, > 0; towards 0 the prediction is the
+            most likely class. None chooses it as described in the module.
+        folds: Folds that choose `C`, and draws of hidden classes that choose the temperature, >= 2.
+        C: Inverse of the penalty of the regression, > 0; None chooses it by cross-validation.
     """
 
-    needs_hints: ClassVar[bool] = True
-    any_hints: ClassVar[bool] = True
+    supports_weights = True
+
+    needs_class_embeddings: ClassVar[bool] = True
+    any_embedding_width: ClassVar[bool] = True
 
     temperature: float | None = None
     folds: int = 5
+    C: float | None = None
 
     def __post_init__(self) -> None:
         if self.temperature is not None and not 0 < self.temperature < np.inf:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0 and finite")
-        if self.folds < 2:
-            raise ValueError(f"folds is {self.folds}; at least 2 are needed")
+        check_regression(self.C, self.folds)
 
-    def fit(self, data: Data) -> Barycentre:
-        known = learnable(data, self)
-        squares = squared_distances(data)
-        seen, y = np.unique(known.y, return_inverse=True)
-        found = regression(known.x, y, len(seen), parts=self.folds)
-        sharp = 1 / self.temperature if self.temperature else 1.0
-        if self.temperature is None and len(seen) < data.k and len(seen) > 3:
-            share = 1 - len(seen) / data.k
-            sharp = self._blunter(known.x, y, squares[np.ix_(seen, seen)], found.C, share)
-        rule = Linear.about(found.centre, sharp * found.weight, sharp * found.bias)
-        return Barycentre(rule.weight, rule.bias, squares[:, seen].astype(np.float32))
+    def fit(self, data: Data) -> FrechetMeanClassifier:
+        labelled = labelled_features(data, self)
+        distances = compute_class_distances(data)
+        present, y = np.unique(labelled.y, return_inverse=True)
+        labelled = _relabel(labelled, y, present)
+        result = fit_regression(labelled, self.C, n_folds=self.folds)
+        inverse_temperature = 1 / self.temperature if self.temperature else 1.0
+        if self.temperature is None and len(present) < data.k and len(present) > 3:
+            hidden_fraction = 1 - len(present) / data.k
+            inverse_temperature = self._choose_inverse_temperature(
+                labelled, distances[np.ix_(present, present)], result.C, hidden_fraction
+            )
+        rule = Linear.from_centred(
+            result.centre, inverse_temperature * result.weight, inverse_temperature * result.bias
+        )
+        return FrechetMeanClassifier(
+            rule.weight, rule.bias, distances[:, present].astype(np.float32)
+        )
 
-    def _blunter(self, x: Features, y: Labels, squares: Matrix, C: float, share: float) -> float:
-        """The factor of scores with the least mean distance where a share of classes is hidden."""
-        m, part = len(squares), folds.stratified(y, 2)
-        hidden = min(max(1, round(share * m)), m - 2)
-        lost = np.zeros(len(BLUNT))
+    def _choose_inverse_temperature(
+        self, labelled: Data, squared_distances: Matrix, C: float, hidden_fraction: float
+    ) -> float:
+        """Return the candidate with the least mean distance when some classes are hidden."""
+        m, fold = len(squared_distances), folds.assign_folds(labelled.y, 2, groups=labelled.group)
+        n_hidden = min(max(1, round(hidden_fraction * m)), m - 2)
+        losses = np.zeros(len(INVERSE_TEMPERATURES))
         for f in range(self.folds):
-            out = np.random.default_rng(f).permutation(m)[:hidden]
-            rest = np.setdiff1d(np.arange(m), out)
-            learn = ~np.isin(y, out) & (part == f % 2)
-            found = regression(x[learn], np.searchsorted(rest, y[learn]), len(rest), C)
-            test = np.flatnonzero(~learn)[:: -(-int((~learn).sum()) // TESTED)]
-            scores = _scores(found, x[test])
-            for i, factor in enumerate(BLUNT):
-                far = softmax(factor * scores, axis=1) @ squares[rest]
-                lost[i] += squares[y[test], far.argmin(1)].mean()
-        return float(BLUNT[int(lost.argmin())])
+            hidden = np.random.default_rng(f).permutation(m)[:n_hidden]
+            visible = np.setdiff1d(np.arange(m), hidden)
+            is_train = ~np.isin(labelled.y, hidden) & (fold == f % 2)
+            train = labelled.take(is_train)
+            train = _relabel(train, np.searchsorted(visible, train.y), visible)
+            test = labelled.take(~is_train)
+            test = test.take(np.arange(0, len(test), -(-len(test) // MAX_TEST_ROWS)))
+            scores = _compute_scores(fit_regression(train, C), test.x)
+            for i, factor in enumerate(INVERSE_TEMPERATURES):
+                expected = softmax(factor * scores, axis=1) @ squared_distances[visible]
+                distance = squared_distances[test.y, expected.argmin(1)]
+                losses[i] += weighted_mean(distance, test.sample_weight)
+        return float(INVERSE_TEMPERATURES[int(losses.argmin())])
 
 
-def _scores(found: Regression, x: Features) -> Matrix:
-    return np.asarray((np.asarray(x, np.float64) - found.centre) @ found.weight.T + found.bias)
+def _relabel(data: Data, y: Labels, class_ids: Labels) -> Data:
+    """Return `data` with labels `y [n]` into the classes `class_ids [m]` alone."""
+    names = tuple(data.classes[c] for c in class_ids)
+    return replace(data, y=y, classes=names, class_embeddings=None)
 
 
-def reachable(squares: Matrix) -> NDArray[np.bool_]:
-    """Which classes are the Fréchet mean of some probabilities of the classes seen, `[k]`.
+def _compute_scores(result: RegressionResult, x: Features) -> Matrix:
+    return np.asarray((np.asarray(x, np.float64) - result.centre) @ result.weight.T + result.bias)
+
+
+def is_reachable(distances: Matrix) -> NDArray[np.bool_]:
+    """Return which classes are the Fréchet mean for some class probabilities, `[k]`.
 
     Args:
-        squares: Squared distance of each class to each that was seen, `[k, m]`.
+        distances: Squared distance of each class to each class with rows, `[k, m]`.
     """
     from scipy.optimize import linprog
 
-    def reached(y: int) -> bool:
-        found = linprog(
-            np.zeros(squares.shape[1]),
-            A_ub=squares[y] - np.delete(squares, y, axis=0),
-            b_ub=np.zeros(len(squares) - 1),
-            A_eq=np.ones((1, squares.shape[1])),
+    def has_solution(y: int) -> bool:
+        solution = linprog(
+            np.zeros(distances.shape[1]),
+            A_ub=distances[y] - np.delete(distances, y, axis=0),
+            b_ub=np.zeros(len(distances) - 1),
+            A_eq=np.ones((1, distances.shape[1])),
             b_eq=[1.0],
         )
-        return bool(found.success)
+        return bool(solution.success)
 
-    return np.array([reached(y) for y in range(len(squares))])
+    return np.array([has_solution(y) for y in range(len(distances))])
 
 
-def squared_distances(data: Data) -> Matrix:
-    """Squared distances between the hints of classes, `[k, k]`, 1 on average between two.
+def compute_class_distances(data: Data) -> Matrix:
+    """Return squared distances between class embeddings, `[k, k]`, with mean 1 over pairs.
 
     Raises:
-        InputError: There are no hints, or all lie in one place.
+        InputError: If there are no class embeddings, or all are equal.
     """
-    if data.hints is None:
+    if data.class_embeddings is None:
         raise InputError(
-            "Loki needs a text embedding of each class, or another place for it among the others, "
-            "and there is none; take an encoder that reads text, or give Data.hints"
+            "Loki needs a text embedding of each class, or other coordinates of the classes, and "
+            "there is none; use an encoder that reads text, or give Data.class_embeddings"
         )
-    h = np.asarray(data.hints, np.float64)
-    off = h - h.mean(0)
-    own = np.sum(off**2, axis=1)
-    squares = np.maximum(own[:, None] + own - 2 * off @ off.T, 0.0)
-    np.fill_diagonal(squares, 0.0)
-    level = squares.sum() / max(1, data.k * (data.k - 1))
-    if data.k > 1 and level <= 0:
-        raise InputError("Loki needs classes that lie apart, and all hints are the same")
-    return np.asarray(squares / level if level > 0 else squares)
+    h = np.asarray(data.class_embeddings, np.float64)
+    centred = h - h.mean(0)
+    squared_norms = np.sum(centred**2, axis=1)
+    distances = np.maximum(squared_norms[:, None] + squared_norms - 2 * centred @ centred.T, 0.0)
+    np.fill_diagonal(distances, 0.0)
+    mean_distance = distances.sum() / max(1, data.k * (data.k - 1))
+    if data.k > 1 and mean_distance <= 0:
+        raise InputError("Loki needs distinct class embeddings, and all are equal; give others")
+    return np.asarray(distances / mean_distance if mean_distance > 0 else distances)

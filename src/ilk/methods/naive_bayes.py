@@ -1,4 +1,4 @@
-"""Gaussian naive Bayes whose features have one variance for all classes: linear in the features.
+"""Gaussian naive Bayes with variances shared by all classes, a linear classifier.
 
 Chenyu Zheng, Guoqiang Wu, Fan Bao, Yue Cao, Chongxuan Li, Jun Zhu, 2023, Revisiting Discriminative
 vs. Generative Classifiers: Theory and Implications, arXiv 2302.02334.
@@ -13,38 +13,48 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilk.data import Data
-from ilk.maths.gaussian import class_statistics, log_prior
-from ilk.models import Facts, Linear, learnable
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data
+from ilk.core.linear_models import Linear
+from ilk.maths.gaussian import compute_log_prior, compute_statistics
+from ilk.maths.pca import weighted_variance
 
-ADDED = 1e-9  # the paper's; it leaves a feature that never varies all the say
+VARIANCE_EPSILON = 1e-9  # the paper's; a constant feature then dominates the scores
 
 
 @dataclass(frozen=True)
-class NaiveBayes(Facts):
-    """Naive Bayes with shared variances.
+class NaiveBayes(MethodTags):
+    """Gaussian naive Bayes with shared variances.
 
     Attributes:
-        floor: Least variance of a feature, as a share of the mean one, >= 0. It keeps a feature
-            that was dead in training from outvoting all others when it stirs; 0.0 is the paper's
-            estimate, which for any feature above the floor is what this gives too.
+        variance_floor: Lower bound on the variance of a feature, as a fraction of the mean
+            variance, >= 0. It keeps a feature that is constant in training from dominating when it
+            varies in testing; 0.0 is the paper's estimate, which features above the floor have
+            anyway.
     """
 
-    board = True
+    default_candidate = True
+    supports_weights = True
 
-    floor: float = 1e-3
+    variance_floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0 <= self.floor < np.inf:
-            raise ValueError(f"floor is {self.floor}; it must be at least 0 and finite")
+        if not 0 <= self.variance_floor < np.inf:
+            raise ValueError(
+                f"variance_floor is {self.variance_floor}; it must be at least 0 and finite"
+            )
 
     def fit(self, data: Data) -> Linear:
-        known = learnable(data, self)
-        stats = class_statistics(known.x, known.y, data.k, diagonal=True)
-        pooled = stats.scatter / stats.n
-        if not pooled.any():  # one row a class: only the distance between classes tells a scale
-            pooled = np.var(known.x, axis=0, dtype=np.float64)
-        variance = np.maximum(pooled + ADDED, self.floor * pooled.mean())
-        off = np.where(stats.seen[:, None], stats.means - stats.centre, 0.0)
-        bias = log_prior(stats) - 0.5 * np.sum(off**2 / variance, axis=1)
-        return Linear.about(stats.centre, off / variance, bias)
+        labelled = labelled_features(data, self)
+        stats = compute_statistics(
+            labelled.x, labelled.y, data.k, weight=labelled.sample_weight, diagonal=True
+        )
+        pooled_variance = stats.scatter / stats.n
+        if not pooled_variance.any():  # one row per class: only distances between classes remain
+            pooled_variance = weighted_variance(labelled.x, labelled.sample_weight)
+        variance = np.maximum(
+            pooled_variance + VARIANCE_EPSILON, self.variance_floor * pooled_variance.mean()
+        )
+        centred_means = np.where(stats.present[:, None], stats.means - stats.centre, 0.0)
+        bias = compute_log_prior(stats) - 0.5 * np.sum(centred_means**2 / variance, axis=1)
+        return Linear.from_centred(stats.centre, centred_means / variance, bias)

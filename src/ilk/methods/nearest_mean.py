@@ -1,130 +1,176 @@
-"""Nearest class mean, of rows that were centred and scaled to length 1.
+"""Nearest class mean of rows centred and scaled to unit length.
 
 Yan Wang, Wei-Lun Chao, Kilian Q. Weinberger, Laurens van der Maaten, 2019, SimpleShot: Revisiting
 Nearest-Neighbor Classification for Few-Shot Learning, arXiv 1911.04623, equations 2 to 4.
 
     u = (x - centre) / |x - centre|,  score_c(x) = -t |u - mean_c(u)|^2 / 2
 
-The sharpness t is no part of the paper and changes no answer: it is the one under which rows scored
-without themselves are likeliest.
+Departure: the inverse temperature t is not part of the paper and changes no prediction; it has the
+least log loss on rows scored by leave-one-out.
 
-Classes that come later are averaged about the same centre, so that no old row is needed; `update`
-then does not give what fitting all rows together would, whose centre would be another.
+`update` averages new rows about the centre of the first fit, so that no old row is needed; its
+result therefore differs from that of fitting all rows together, whose centre would be another.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Data, Features, Labels, Logits
-from ilk.errors import InputError
-from ilk.maths.gaussian import class_means
-from ilk.maths.sharpness import sharpness
-from ilk.models import Facts, affine, learnable, unit_rows
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.errors import InputError
+from ilk.core.linear_models import apply_affine, normalize_rows
+from ilk.core.statistics import Statistics
+from ilk.maths.gaussian import compute_class_means
+from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.leave_one_out import compute_nearest_mean_logits, leave_one_out_means
+from ilk.maths.pca import weighted_mean, weighted_variance
 
-LEAST = (
-    0.1  # of the mean deviation, the least that a feature is divided by: dead ones must not shout
-)
+MIN_SCALE_RATIO = 0.1  # lower bound on a feature's scale, as a fraction of the mean scale
+DEFAULT_INVERSE_TEMPERATURE = 10.0  # where no class has two rows
 
 
 @dataclass(frozen=True, eq=False)
-class UnitMeans:
+class NormalizedMeans:
     """`u @ weight.T + bias` with `u` the direction of `(x - centre) / scale`.
 
     Attributes:
         centre: `[d]` float32.
         scale: `[d]` float32, above 0.
         weight: `[k, d]` float32.
-        bias: `[k]` float32, `-inf` for a class never seen.
-        counts: Rows behind each mean, `[k]` int64; None in a model that cannot go on.
-        sharp: The factor t in `weight`, which is t times the means.
+        bias: `[k]` float32, `-inf` for a class without rows.
+        counts: Rows behind each mean, or their total weight, `[k]`; None in a model that cannot be
+            updated.
+        inverse_temperature: The factor t; `weight` is t times the class means.
     """
+
+    kind: ClassVar[str] = "normalized_means"
 
     centre: Features
     scale: Features
     weight: Features
     bias: Features
-    counts: Labels | None = None
-    sharp: float = 1.0
+    counts: NDArray[Any] | None = None
+    inverse_temperature: float = 1.0
 
     def logits(self, x: Features) -> Logits:
         """Scores `[n, k]`, float64."""
-        u = unit_rows((np.asarray(x, np.float64) - self.centre) / self.scale)
-        return affine(u, self.weight, self.bias)
+        return apply_affine(self.normalize(x), self.weight, self.bias)
+
+    def normalize(self, x: Features) -> NDArray[np.float64]:
+        """Return the directions `u [n, d]` of features `x [n, d]`."""
+        return np.asarray(normalize_rows((np.asarray(x, np.float64) - self.centre) / self.scale))
 
 
 @dataclass(frozen=True)
-class NearestClassMean(Facts):
-    """Nearest class mean; nothing to choose.
+class NearestClassMean(MethodTags):
+    """Nearest class mean on the unit sphere.
 
     Attributes:
-        scaled: Divide each feature by its standard deviation before rows get length 1; that cost
-            few-shot accuracy on pixels and gained none on a network's features.
+        standardize: Divide each feature by its standard deviation before rows are scaled to unit
+            length.
     """
 
-    board = True
+    default_candidate = True
+    supports_weights = True
 
-    scaled: bool = False
+    standardize: bool = False
 
-    def fit(self, data: Data) -> UnitMeans:
-        known = learnable(data, self)
-        centre = known.x.mean(0, dtype=np.float64).astype(np.float32)
-        scale = np.ones(known.x.shape[1], np.float32)
-        if self.scaled:
-            deviation = known.x.std(0, dtype=np.float64)
-            scale = np.maximum(deviation, LEAST * deviation.mean()).astype(np.float32)
+    def fit(self, data: Data) -> NormalizedMeans:
+        labelled = labelled_features(data, self)
+        weight = labelled.sample_weight
+        centre = weighted_mean(labelled.x, weight).astype(np.float32)
+        scale = np.ones(labelled.x.shape[1], np.float32)
+        if self.standardize:
+            deviation = np.sqrt(weighted_variance(labelled.x, weight))
+            scale = np.maximum(deviation, MIN_SCALE_RATIO * deviation.mean()).astype(np.float32)
             scale = np.where(scale > 0, scale, np.float32(1))
-        u = unit_rows((known.x.astype(np.float64) - centre) / scale)
-        counts = data.counts()
-        means = class_means(u, known.y, counts)
-        t = _sharpness(u, known.y, means, counts)
-        return _model(centre, scale, means, counts, t)
+        u = normalize_rows((labelled.x.astype(np.float64) - centre) / scale)
+        counts = labelled.sum_label_weights()
+        means = compute_class_means(u, labelled.y, counts, weight=weight)
+        inverse_temperature = _estimate_inverse_temperature(u, labelled, means, counts)
+        return _make_model(centre, scale, means, counts, inverse_temperature)
 
-    def update(self, model: UnitMeans, data: Data) -> UnitMeans:
-        """The model with the labelled rows of `data`, about the centre of the rows it began with.
+    def update(self, model: NormalizedMeans, data: Data) -> NormalizedMeans:
+        """Return the model with the labelled rows of `data` added, about the centre of `model`.
 
         Raises:
-            ValueError: The two do not have the same number of classes.
-            InputError: The model was stored by an ilk that did not count its rows.
+            ValueError: If the two have different numbers of classes.
+            InputError: If the model was saved by a version of ilk that did not count its rows.
         """
         if data.k != len(model.bias):
             raise ValueError(f"the model knows {len(model.bias)} classes, the data {data.k}")
         if model.counts is None:
-            raise InputError("this model does not say how many rows it learnt from; fit it again")
-        known = data.labelled()
-        if not len(known):
+            raise InputError("this model does not record its number of training rows; fit it again")
+        if not ((data.y >= 0) & (data.weight > 0)).any():
             return model
-        known = learnable(known, self)
-        u = unit_rows((known.x.astype(np.float64) - model.centre) / model.scale)
-        fresh = known.counts()
-        counts = model.counts + fresh
-        share = (fresh / np.maximum(1, counts))[:, None]
-        before = model.weight / model.sharp
-        means = (1 - share) * before + share * class_means(u, known.y, fresh)
-        return _model(model.centre, model.scale, means, counts, model.sharp)
+        labelled = labelled_features(data, self)
+        u = model.normalize(labelled.x)
+        new_counts = labelled.sum_label_weights()
+        counts = model.counts + new_counts
+        new_fraction = (new_counts / np.where(counts > 0, counts, 1))[:, None]
+        old_means = model.weight / model.inverse_temperature
+        new_means = compute_class_means(u, labelled.y, new_counts, weight=labelled.sample_weight)
+        means = (1 - new_fraction) * old_means + new_fraction * new_means
+        return _make_model(model.centre, model.scale, means, counts, model.inverse_temperature)
+
+    def extend(
+        self, model: NormalizedMeans, added: Data, statistics: Statistics
+    ) -> NormalizedMeans:
+        """Return `model` updated with `added`; classes without added rows stay as they are."""
+        n_new, added_counts = added.k - len(model.bias), added.sum_label_weights()
+        padded = replace(
+            model,
+            weight=np.pad(model.weight, ((0, n_new), (0, 0))),
+            bias=np.pad(model.bias, (0, n_new), constant_values=-np.inf),
+            counts=statistics.counts - added_counts,
+        )
+        updated, is_unchanged = self.update(padded, added), added_counts == 0
+        return replace(
+            updated,
+            weight=np.where(is_unchanged[:, None], padded.weight, updated.weight),
+            bias=np.where(is_unchanged, padded.bias, updated.bias),
+        )
+
+    def leave_one_out_logits(
+        self, model: NormalizedMeans, x: Features, y: Labels, statistics: Statistics
+    ) -> Logits:
+        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each left out."""
+        t = model.inverse_temperature
+        means = model.weight.astype(np.float64) / t
+        return compute_nearest_mean_logits(model.normalize(x), y, means, statistics.counts, t)
 
 
-def _model(
-    centre: Features, scale: Features, means: NDArray[np.float64], counts: Labels, t: float
-) -> UnitMeans:
-    bias = np.where(counts > 0, -0.5 * t * np.sum(means**2, axis=1), -np.inf)
-    weight = (t * means).astype(np.float32)
-    return UnitMeans(centre, scale, weight, bias.astype(np.float32), counts, t)
+def _make_model(
+    centre: Features,
+    scale: Features,
+    means: NDArray[np.float64],
+    counts: NDArray[Any],
+    inverse_temperature: float,
+) -> NormalizedMeans:
+    bias = np.where(counts > 0, -0.5 * inverse_temperature * np.sum(means**2, axis=1), -np.inf)
+    weight = (inverse_temperature * means).astype(np.float32)
+    return NormalizedMeans(
+        centre, scale, weight, bias.astype(np.float32), counts, inverse_temperature
+    )
 
 
-def _sharpness(
-    u: NDArray[np.float64], y: Labels, means: NDArray[np.float64], counts: Labels
+def _estimate_inverse_temperature(
+    u: NDArray[np.float64], labelled: Data, means: NDArray[np.float64], counts: NDArray[Any]
 ) -> float:
-    """From every row whose class has another, scored with its own class mean made without it."""
-    rows = np.flatnonzero(counts[y] > 1)
+    """Fit t to the leave-one-out scores of the rows whose class has other rows."""
+    rows, own_means = leave_one_out_means(u, labelled.y, means, counts, labelled.sample_weight)
     if not len(rows) or np.sum(counts > 0) < 2:
-        return 10.0
-    u, y = u[rows], y[rows]
-    n, at = counts[y, None], np.arange(len(rows))
-    own = (n * means[y] - u) / (n - 1)
+        return DEFAULT_INVERSE_TEMPERATURE
+    u, y = u[rows], labelled.y[rows]
     scores = u @ means.T - 0.5 * np.sum(means**2, axis=1)
-    scores[at, y] = np.sum(u * own, axis=1) - 0.5 * np.sum(own**2, axis=1)
-    return sharpness(scores[:, counts > 0], np.searchsorted(np.flatnonzero(counts), y))
+    scores[np.arange(len(rows)), y] = np.sum(u * own_means, axis=1) - 0.5 * np.sum(
+        own_means**2, axis=1
+    )
+    weight = None if labelled.sample_weight is None else labelled.weight[rows]
+    labels = np.searchsorted(np.flatnonzero(counts), y)
+    return fit_inverse_temperature(scores[:, counts > 0], labels, weight=weight)

@@ -1,8 +1,8 @@
-"""Few labels and many rows without: soft k-means about the labelled rows that prefers few classes.
+"""Transductive soft k-means about the labelled rows with a preference for few classes.
 
 Ségolène Martin, Malik Boudiaf, Emilie Chouzenoux, Jean-Christophe Pesquet, Ismail Ben Ayed, 2022,
 Towards Practical Few-shot Query Sets: Transductive Minimum Description Length Inference (PADDLE),
-arXiv 2210.14545. Over memberships u of rows x without a label, and class means w,
+arXiv 2210.14545. Over memberships u of unlabelled rows x, and class means w,
 
     minimise  sum_nk u_nk t |x_n - w_k|^2 / 2 + sum_nk u_nk log u_nk - lambda sum_k p_k log p_k
 
@@ -11,59 +11,58 @@ with p = mean_n u_n; labelled rows keep their class. In turn
     u_nk = softmax_k(t (x_n . w_k - |w_k|^2 / 2) + lambda / |Q| log p_k)
     w_k  = (sum of labelled rows + sum_n u_nk x_n) / (their count + sum_n u_nk)
 
-With lambda = |Q|, as in the paper, this is EM for a mixture whose shares are learnt: no number of
-classes that turn up has to be known. We depart in three things: rows are directions about the
-labelled mean, which serve nearest means better than features scaled to [0, 1]; t is estimated from
-labelled rows scored without themselves, where the paper has 1; and a guard answers without the
-unlabelled rows where they look harmful, for with even shares, or with features in which rows do not
-gather about class means, soft k-means is worse than the means of the labelled rows.
+With lambda = |Q|, as in the paper, this is EM for a mixture with estimated class priors: the number
+of classes that occur need not be known. Departures: rows are unit vectors about the labelled mean,
+which suit nearest means better than features scaled to [0, 1]; t is estimated from labelled rows by
+leave-one-out, where the paper has 1; and a guard drops the unlabelled rows where they look harmful,
+since with uniform priors, or features that do not cluster about class means, soft k-means is worse
+than the means of the labelled rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-
-from ilk.data import Data
-from ilk.models import Facts
-from ilk.unlabelled.guarded import guarded
-from ilk.unlabelled.transduction import Directions, Sphere, gaussian_em
+from ilk.core.contracts import MethodTags
+from ilk.core.data import Data
+from ilk.transduction.gaussian_em import CentredCosine, UnitRows, check_em, run_gaussian_em
+from ilk.transduction.guard import fit_guarded
 
 
 @dataclass(frozen=True, eq=False)
-class Prototypes(Directions):
-    """Means of labelled and unlabelled rows, and the weighted log shares of the latter."""
+class SoftKMeansPrototypes(CentredCosine):
+    """Means of labelled and unlabelled rows, with the log class priors of the latter."""
+
+    kind: ClassVar[str] = "soft_k_means_prototypes"
 
 
 @dataclass(frozen=True)
-class Paddle(Facts):
-    """Transductive soft k-means; the nearest class mean where all rows have a label.
+class PADDLE(MethodTags):
+    """Transductive soft k-means; the nearest class mean where all rows are labelled.
 
     Attributes:
-        balance: lambda / |Q|, the weight of the log shares, >= 0: 1 is maximum likelihood, more
-            prefers fewer classes, 0 takes all as equally likely.
-        rounds: Of memberships and means, >= 1.
-        guard: Answer without the unlabelled rows unless hidden labelled rows speak for them.
+        balance: lambda / |Q|, the weight of the log class priors, >= 0: 1 is maximum likelihood,
+            more prefers fewer classes, 0 assumes uniform priors.
+        n_iter: Number of iterations, >= 1.
+        guard: Use the unlabelled rows only if they improve accuracy on hidden labelled rows.
     """
 
     uses_unlabelled = True
+    supports_weights = True
 
     balance: float = 1.0
-    rounds: int = 30
+    n_iter: int = 30
     guard: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.balance < np.inf:
-            raise ValueError(f"balance is {self.balance}; it must be at least 0")
-        if self.rounds < 1:
-            raise ValueError(f"rounds is {self.rounds}; at least 1 is needed")
+        check_em(self.balance, self.n_iter)
 
-    def fit(self, data: Data) -> Prototypes:
-        return guarded(data, self._fit) if self.guard else self._fit(data)
+    def fit(self, data: Data) -> SoftKMeansPrototypes:
+        return fit_guarded(data, self._fit, self.guard)
 
-    def _fit(self, data: Data) -> Prototypes:
-        sphere = Sphere.of(data, self)
-        t = sphere.sharpness()
-        means, v = gaussian_em(sphere, t, (self.balance,) * self.rounds, (1.0,) * self.rounds)
-        return Prototypes(*sphere.rule(t, means, self.balance * v))
+    def _fit(self, data: Data) -> SoftKMeansPrototypes:
+        rows = UnitRows.from_data(data, self)
+        t = rows.fit_inverse_temperature()
+        means, v = run_gaussian_em(rows, t, (self.balance,) * self.n_iter, (1.0,) * self.n_iter)
+        return SoftKMeansPrototypes(*rows.make_parameters(t, means, self.balance * v))

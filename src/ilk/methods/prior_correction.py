@@ -1,4 +1,4 @@
-"""Logistic regression with the training shares of the classes taken off its logits.
+"""Logistic regression with post-hoc logit adjustment for the training class priors.
 
 Aditya Krishna Menon, Sadeep Jayasumana, Ankit Singh Rawat, Himanshu Jain, Andreas Veit, Sanjiv
 Kumar, 2021, Long-tail learning via logit adjustment, arXiv 2007.07314, equation 9 (post hoc); the
@@ -6,10 +6,9 @@ rule for new priors is that of Saerens, Latinne and Decaestecker, 2002.
 
     score_c(x) = w_c' x + b_c - tau log(n_c / n)
 
-With tau = 1 the scores are those of Bayes' rule where all classes are equally likely, which is what
-accuracy averaged over classes asks for; tau = 0 is plain logistic regression. The paper trains a
-network and tunes tau; here the regression is convex, its strength comes from held-out folds, and
-tau stays at the value that the rule gives.
+With tau = 1 the scores follow Bayes' rule under equal class priors, which maximizes balanced
+accuracy; tau = 0 is plain logistic regression. Departures: the paper trains a network and tunes
+tau; here the regression is convex, its penalty is chosen by cross-validation, and tau is 1.
 """
 
 from __future__ import annotations
@@ -18,23 +17,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilk.data import Data
-from ilk.maths.regression import log_shares, regression
-from ilk.models import Facts, Linear, learnable
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data
+from ilk.core.linear_models import Linear
+from ilk.maths.logistic_regression import (
+    check_regression,
+    compute_label_log_prior,
+    fit_regression,
+)
 
 
 @dataclass(frozen=True)
-class PriorCorrection(Facts):
-    """Softmax regression with an L2 penalty, judged as if classes were equally likely.
+class PriorCorrection(MethodTags):
+    """L2-penalized softmax regression, adjusted to equal class priors.
 
     Attributes:
-        tau: How much of the log share of a class is taken off its logit, finite; 1 is Bayes' rule
-            for equal shares.
-        C: Inverse strength of the penalty, > 0. None takes the best held-out log loss between
-            1e-4 and 1e4 over the mean variance of a feature.
-        folds: Parts of the training rows that choose `C`, >= 2.
-        seed: Draws the folds.
+        tau: Multiple of the log class prior that is subtracted from the logit, finite; 1 is Bayes'
+            rule under equal priors.
+        C: Inverse of the penalty, > 0. None takes the best held-out log loss between 1e-4 and 1e4
+            over the mean variance of a feature.
+        folds: Cross-validation folds that choose `C`, >= 2.
+        seed: Seed of the folds.
     """
+
+    supports_weights = True
 
     tau: float = 1.0
     C: float | None = None
@@ -43,14 +49,11 @@ class PriorCorrection(Facts):
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.tau):
-            raise ValueError(f"tau is {self.tau}; it must be finite, and 1 for equal shares")
-        if self.C is not None and not 0 < self.C < np.inf:
-            raise ValueError(f"C is {self.C}; it must be above 0 and finite, or None to choose it")
-        if self.folds < 2:
-            raise ValueError(f"folds is {self.folds}; at least 2 are needed")
+            raise ValueError(f"tau is {self.tau}; it must be finite, and 1 for equal priors")
+        check_regression(self.C, self.folds)
 
     def fit(self, data: Data) -> Linear:
-        known = learnable(data, self)
-        made = regression(known.x, known.y, data.k, self.C, self.folds, self.seed)
-        bias = made.bias - self.tau * log_shares(known.y, data.k)
-        return Linear.about(made.centre, made.weight, bias)
+        labelled = labelled_features(data, self)
+        result = fit_regression(labelled, self.C, self.folds, self.seed)
+        bias = result.bias - self.tau * compute_label_log_prior(labelled)
+        return Linear.from_centred(result.centre, result.weight, bias)

@@ -1,4 +1,4 @@
-"""Ridge regression of class membership, its penalty chosen by exact leave-one-out.
+"""Ridge regression of one-hot labels with the penalty chosen by exact leave-one-out.
 
 Arthur E. Hoerl, Robert W. Kennard, 1970, Ridge Regression: Biased Estimation for Nonorthogonal
 Problems, doi:10.1080/00401706.1970.10488634; leave-one-out in closed form: David M. Allen, 1974,
@@ -6,11 +6,11 @@ The Relationship between Variable Selection and Data Augmentation and a Method f
 doi:10.1080/00401706.1974.10489157.
 
     W = Y'X (X'X + alpha I)^-1 on centred X and one-hot Y
-    row i without itself misses by (y_i - f(x_i)) / (1 - h_i)
+    leave-one-out residual of row i: (y_i - f(x_i)) / (1 - h_i)
     h_i = 1 / n + x_i' (X'X + alpha I)^-1 x_i
 
-One eigendecomposition, of X'X or of XX' whichever is smaller, serves the whole path. Scores are
-multiplied by the one factor that makes rows scored without themselves likeliest.
+One eigendecomposition, of X'X or of XX', whichever is smaller, serves all penalties. Scores are
+multiplied by the inverse temperature with the least leave-one-out log loss.
 """
 
 from __future__ import annotations
@@ -20,26 +20,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Data, one_hot
-from ilk.maths.axes import Axes, principal
-from ilk.maths.sharpness import sharpness
-from ilk.models import Facts, Linear, learnable
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, one_hot
+from ilk.core.linear_models import Linear
+from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.leave_one_out import left_out_weight
+from ilk.maths.pca import PrincipalAxes, fit_pca
 
-PATH = np.logspace(-6, 3, 19)  # of alpha over the mean of the r sums of squares
-CHUNK = 4096
+ALPHAS = np.logspace(-6, 3, 19)  # multiples of the mean eigenvalue
+CHUNK_SIZE = 4096
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Ridge(Facts):
-    """One-hot ridge regression.
+class Ridge(MethodTags):
+    """Ridge regression of one-hot labels.
 
     Attributes:
-        alpha: The penalty, > 0, as in scikit-learn. None takes the least squared error of rows
-            predicted without themselves, on 19 penalties.
+        alpha: The penalty, > 0, as in scikit-learn. None takes the least squared leave-one-out
+            error among 19 penalties.
     """
 
-    board = True
+    default_candidate = True
+    supports_weights = True
 
     alpha: float | None = None
 
@@ -48,44 +51,76 @@ class Ridge(Facts):
             raise ValueError(f"alpha is {self.alpha}; it must be above 0, or None to choose it")
 
     def fit(self, data: Data) -> Linear:
-        known = learnable(data, self)
-        axes = principal(known.x)
-        members = one_hot(known.y, data.k)
-        counts = data.counts()
-        share = counts / len(known)
-        moment = axes.scores.T @ (members - share)
-        judged = np.flatnonzero(counts[known.y] > 1)  # a class's only row cannot be predicted
-        level = float(axes.squares.mean()) if len(axes.squares) else 1.0
-        path = level * PATH if self.alpha is None else np.array([self.alpha])
-        if self.alpha is None and not len(judged):
-            path = np.array([level])
-        alpha = path[0]
-        if len(path) > 1:
-            alpha = path[np.argmin(_errors(axes, members, moment, path, judged))]
-        seen = counts > 0
-        t = 1.0
-        if len(judged) and seen.sum() > 1:
-            alone = members[judged] - _missed(axes, members, moment, alpha, judged)
-            t = sharpness(alone[:, seen], members[judged][:, seen].argmax(1))
-        weight = t * (moment.T / (axes.squares + alpha)) @ axes.basis.T
-        return Linear.about(axes.centre, weight, np.where(seen, t * share, -np.inf))
+        labelled = labelled_features(data, self)
+        problem = _Problem.from_data(labelled)
+        mean_square = float(problem.pca.eigenvalues.mean()) if problem.pca.scores.size else 1.0
+        alpha = mean_square if self.alpha is None else self.alpha
+        if self.alpha is None and len(problem.validation_rows):
+            alphas = mean_square * ALPHAS
+            alpha = alphas[np.argmin([problem.compute_error(a) for a in alphas])]
+        present, inverse_temperature = problem.prior > 0, 1.0
+        if len(rows := problem.validation_rows) and present.sum() > 1:
+            targets = problem.targets[rows]
+            predictions = targets - problem.compute_residuals(alpha, rows)
+            inverse_temperature = fit_inverse_temperature(
+                predictions[:, present],
+                targets[:, present].argmax(1),
+                weight=None if labelled.sample_weight is None else labelled.weight[rows],
+            )
+        pca = problem.pca
+        weight = inverse_temperature * (problem.moment.T / (pca.eigenvalues + alpha)) @ pca.basis.T
+        bias = np.where(present, inverse_temperature * problem.prior, -np.inf)
+        return Linear.from_centred(pca.centre, weight, bias)
 
 
-def _errors(
-    axes: Axes, members: Matrix, moment: Matrix, path: Matrix, judged: NDArray[np.int64]
-) -> Matrix:
-    """Summed squared leave-one-out error of each penalty, `[len(path)]`."""
-    parts = [judged[at : at + CHUNK] for at in range(0, len(judged), CHUNK)]
-    return np.array(
-        [sum(np.sum(_missed(axes, members, moment, a, p) ** 2) for p in parts) for a in path]
-    )
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Labelled rows in principal axes.
 
+    Attributes:
+        pca: Axes and scores of the rows.
+        targets: One-hot labels, `[n, k]`.
+        prior: (Weighted) class frequencies, `[k]`.
+        moment: `scores' (targets - prior)`, weighted, `[r, k]`.
+        weight: How many times each row counts, `[n]`.
+        left_out: Weight removed when a row is left out, `[n]`.
+        validation_rows: Rows whose class has other rows, `[m]`.
+    """
 
-def _missed(
-    axes: Axes, members: Matrix, moment: Matrix, alpha: float, rows: NDArray[np.int64]
-) -> Matrix:
-    """What `rows` are missed by when each is predicted from all other rows, `[len(rows), k]`."""
-    n, z = len(members), axes.scores[rows]
-    residual = members[rows] - members.mean(0) - z @ (moment / (axes.squares + alpha)[:, None])
-    leverage = 1 / n + (z * z) @ (1 / (axes.squares + alpha))
-    return np.asarray(residual / np.maximum(1 - leverage, 1e-12)[:, None])
+    pca: PrincipalAxes
+    targets: Matrix
+    prior: Matrix
+    moment: Matrix
+    weight: Matrix
+    left_out: Matrix
+    validation_rows: NDArray[np.int64]
+
+    @classmethod
+    def from_data(cls, labelled: Data) -> _Problem:
+        weight = labelled.sample_weight
+        pca = fit_pca(labelled.x, weight=weight)
+        targets = one_hot(labelled.y, labelled.k)
+        counts = labelled.sum_label_weights()
+        prior = counts / labelled.weight.sum()
+        residual = targets - prior
+        moment = pca.scores.T @ (residual if weight is None else residual * weight[:, None])
+        left_out = left_out_weight(weight, len(labelled))
+        rows = np.flatnonzero(counts[labelled.y] > left_out + 1e-9)
+        return cls(pca, targets, prior, moment, labelled.weight, left_out, rows)
+
+    def compute_error(self, alpha: float) -> float:
+        """Return the summed squared leave-one-out error of a penalty."""
+        rows = self.validation_rows
+        parts = [rows[at : at + CHUNK_SIZE] for at in range(0, len(rows), CHUNK_SIZE)]
+        errors = (
+            np.sum(self.weight[part, None] * self.compute_residuals(alpha, part) ** 2)
+            for part in parts
+        )
+        return float(sum(errors))
+
+    def compute_residuals(self, alpha: float, rows: NDArray[np.int64]) -> Matrix:
+        """Return the leave-one-out residuals of `rows`, `[len(rows), k]`."""
+        z, shrunk = self.pca.scores[rows], self.pca.eigenvalues + alpha
+        residual = self.targets[rows] - self.prior - z @ (self.moment / shrunk[:, None])
+        leverage = self.left_out[rows] * (1 / self.weight.sum() + (z * z) @ (1 / shrunk))
+        return np.asarray(residual / np.maximum(1 - leverage, 1e-12)[:, None])

@@ -1,176 +1,196 @@
-"""Few labels and many rows without: ten rounds of EM whose weights are learnt, each round its own.
+"""Transductive EM unrolled into layers whose hyperparameters are learned, one set per layer.
 
 Long Zhou, Fereshteh Shakeri, Aymen Sadraoui, Mounir Kaaniche, Jean-Christophe Pesquet, Ismail Ben
 Ayed, 2025, UNEM: UNrolled Generalized EM for Transductive Few-Shot Learning, arXiv 2412.16739, with
 Gaussians of one spherical covariance 1 / t (their model for networks without text).
 
-    layer l   u_nk = softmax_k(temper_l t (x_n . w_k - |w_k|^2 / 2) + balance_l v_k)
+    layer l   u_nk = softmax_k(s_l t (x_n . w_k - |w_k|^2 / 2) + balance_l v_k)
               w_k  = (sum of labelled rows + sum_n u_nk x_n) / (their count + sum_n u_nk)
               v_k  = log mean_n u_nk
 
-`learned` unrolls the layers over tasks of other classes and moves balance and temper, each kept
-positive as softplus of a free number, down the cross-entropy of the last layer's u. We depart in
-three things: rows are directions about the labelled mean, which serve nearest means better than
-features scaled to [0, 1]; t is estimated from the labelled rows of each task, so that what is
-learnt carries over from one encoder to another; and a guard answers without the unlabelled rows
-where they look harmful. Where classes are as likely as each other, or features so poor that rows
-do not gather about class means, EM of any weights may lose to the nearest class mean; and what is
-learnt on the tasks of a handful of classes need not carry over to others.
+`fit_unem` unrolls the layers over tasks of other classes and minimizes the cross-entropy of the
+last layer's u over s and balance, each kept positive as softplus of a free parameter. Departures:
+rows are unit vectors about the labelled mean, which suit nearest means better than features scaled
+to [0, 1]; t is estimated from the labelled rows of each task, so that the learned weights transfer
+between encoders; and a guard drops the unlabelled rows where they look harmful. With uniform class
+priors, or features that do not cluster about class means, EM with any weights may be worse than the
+nearest class mean; and weights learned on tasks of a few classes need not transfer to others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ilk.data import Data
-from ilk.errors import InputError
-from ilk.models import Facts
+from ilk.core.contracts import MethodTags
+from ilk.core.data import Data
+from ilk.core.errors import InputError
 from ilk.protocols.step import Step
-from ilk.unlabelled.guarded import guarded
-from ilk.unlabelled.transduction import RARE, Directions, Sphere, gaussian_em
+from ilk.transduction.gaussian_em import MIN_PRIOR, CentredCosine, UnitRows, run_gaussian_em
+from ilk.transduction.guard import fit_guarded
 
-LAYERS = 10
+N_LAYERS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Unrolled(Directions):
-    """Class means after the last layer, with the log shares of rows without a label."""
+class UnrolledEM(CentredCosine):
+    """Class means after the last layer, with the log class priors of unlabelled rows."""
+
+    kind: ClassVar[str] = "unrolled_em"
 
 
 @dataclass(frozen=True)
-class UNEM(Facts):
-    """Unrolled generalised EM. The defaults are maximum likelihood; `learned` finds better.
+class UNEM(MethodTags):
+    """Unrolled generalized EM. The defaults are maximum likelihood; `fit_unem` learns others.
 
     Attributes:
-        balance: Weight of the log shares in each layer, >= 0: 1 is a mixture's own, more prefers
-            fewer classes.
-        temper: Sharpness of memberships in each layer, as a multiple of the estimated one, > 0; as
-            many as `balance`.
-        guard: Answer without the unlabelled rows where hidden labelled rows say they do harm.
+        balance: Weight of the log class priors in each layer, >= 0: 1 is maximum likelihood, more
+            prefers fewer classes.
+        inverse_temperature: Inverse temperature of the memberships in each layer, as a multiple s
+            of the estimated one, > 0; as many as `balance`.
+        guard: Use the unlabelled rows only if they improve accuracy on hidden labelled rows.
     """
 
     uses_unlabelled = True
+    supports_weights = True
 
-    balance: tuple[float, ...] = (1.0,) * LAYERS
-    temper: tuple[float, ...] = (1.0,) * LAYERS
+    balance: tuple[float, ...] = (1.0,) * N_LAYERS
+    inverse_temperature: tuple[float, ...] = (1.0,) * N_LAYERS
     guard: bool = True
 
     def __post_init__(self) -> None:
-        if len(self.balance) != len(self.temper) or not self.balance:
+        if len(self.balance) != len(self.inverse_temperature) or not self.balance:
             raise ValueError(
-                f"{len(self.balance)} balances and {len(self.temper)} tempers; "
-                "each layer has one of both, and there is at least one"
+                f"balance has {len(self.balance)} entries and inverse_temperature "
+                f"{len(self.inverse_temperature)}; give one of each per layer, at least one"
             )
         if not all(0 <= b < np.inf for b in self.balance):
             raise ValueError(f"balance is {self.balance}; each must be at least 0")
-        if not all(0 < s < np.inf for s in self.temper):
-            raise ValueError(f"temper is {self.temper}; each must be above 0")
+        if not all(0 < s < np.inf for s in self.inverse_temperature):
+            raise ValueError(
+                f"inverse_temperature is {self.inverse_temperature}; each must be above 0"
+            )
 
-    def fit(self, data: Data) -> Unrolled:
-        return guarded(data, self._fit) if self.guard else self._fit(data)
+    def fit(self, data: Data) -> UnrolledEM:
+        return fit_guarded(data, self._fit, self.guard)
 
-    def _fit(self, data: Data) -> Unrolled:
-        sphere = Sphere.of(data, self)
-        t = sphere.sharpness()
-        means, v = gaussian_em(sphere, t, self.balance[:-1], self.temper[:-1])
-        if len(sphere.free):
-            t, v = t * self.temper[-1], v * self.balance[-1]
-        return Unrolled(*sphere.rule(t, means, v))
+    def _fit(self, data: Data) -> UnrolledEM:
+        sphere = UnitRows.from_data(data, self)
+        t = sphere.fit_inverse_temperature()
+        means, v = run_gaussian_em(sphere, t, self.balance[:-1], self.inverse_temperature[:-1])
+        if len(sphere.unlabelled):
+            t, v = t * self.inverse_temperature[-1], v * self.balance[-1]
+        return UnrolledEM(*sphere.make_parameters(t, means, v))
 
 
-def learned(
+def fit_unem(
     tasks: Sequence[Step], start: UNEM | None = None, *, epochs: int = 40, seed: int = 0
 ) -> UNEM:
-    """`start` with the weights that answer `tasks` best, by cross-entropy.
+    """Learn the hyperparameters of each layer by minimizing cross-entropy on `tasks`.
 
-    Adam at 0.1, halved after half the epochs, 15 tasks an update. The one training loop is for
-    networks that read batches of rows; here an example is a whole task and what is learnt are a few
-    scalars, so the loop is the dozen lines below.
+    Adam with learning rate 0.1, halved after half the epochs, and 15 tasks per batch. The shared
+    training loop is for networks that read batches of rows; here an example is a whole task and the
+    parameters are a few scalars, so this function has its own loop.
 
     Args:
-        tasks: Each with its test rows in `train` without their labels, last and in the same order,
-            as `protocols.episodes` cuts them; of classes other than those to be answered for. All
+        tasks: Each has its test rows, without labels, at the end of `train` and in the same order,
+            as `protocols.episodes` makes them, with classes other than those of later use. All
             have the same number of classes.
-        start: Where to start, and the number of layers.
-        epochs: How often each task is seen, >= 1.
-        seed: Draws the order of tasks.
+        start: Initial hyperparameters and number of layers.
+        epochs: Passes over the tasks, >= 1.
+        seed: Seed of the order of tasks.
 
     Raises:
-        InputError: There is no task, or one has no rows without a label that answer to its test.
+        InputError: If there is no task, or the unlabelled rows of one are not its test rows.
     """
     import torch
     from torch.nn.functional import cross_entropy, softplus
 
-    first = UNEM() if start is None else start
-    parts = _stacked(tasks, first)
-    raw = torch.tensor([first.balance, first.temper]).clamp(min=1e-3)
-    raw = (raw + torch.log(-torch.expm1(-raw))).requires_grad_()  # softplus undone
+    initial = UNEM() if start is None else start
+    stacked = _stack_tasks(tasks, initial)
+    raw = torch.tensor([initial.balance, initial.inverse_temperature]).clamp(min=1e-3)
+    raw = (raw + torch.log(-torch.expm1(-raw))).requires_grad_()  # inverse of softplus
     adam = torch.optim.Adam([raw], lr=0.1)
     rng = np.random.default_rng(seed)
     for epoch in range(epochs):
         adam.param_groups[0]["lr"] = 0.1 if 2 * epoch < epochs else 0.05
         order = rng.permutation(len(tasks))
-        for at in range(0, len(tasks), 15):
-            part = {name: value[order[at : at + 15]] for name, value in parts.items()}
-            scores = unrolled(part, *softplus(raw))
-            asked = part["y"] >= 0
-            loss = cross_entropy(scores[asked], part["y"][asked])
+        for start_index in range(0, len(tasks), 15):
+            task_batch = {
+                name: value[order[start_index : start_index + 15]]
+                for name, value in stacked.items()
+            }
+            scores = run_unrolled_em(task_batch, *softplus(raw))
+            is_query = task_batch["y"] >= 0
+            loss = cross_entropy(scores[is_query], task_batch["y"][is_query])
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
-    balance, temper = softplus(raw.detach()).tolist()
-    return replace(first, balance=tuple(balance), temper=tuple(temper))
+    balance, inverse_temperature = softplus(raw.detach()).tolist()
+    return replace(initial, balance=tuple(balance), inverse_temperature=tuple(inverse_temperature))
 
 
-def unrolled(part: dict[str, Any], balance: Any, temper: Any) -> Any:
-    """Scores `[b, m, k]` of the last layer for tasks side by side, to be differentiated."""
+def run_unrolled_em(task_batch: dict[str, Any], balance: Any, inverse_temperature: Any) -> Any:
+    """Return differentiable scores `[b, m, k]` of the last layer for a batch of tasks.
+
+    Args:
+        task_batch: Tensors of `b` tasks, as `_stack_tasks` makes them.
+        balance: Weight of the log class priors in each layer, `[layers]`.
+        inverse_temperature: Factor of the estimated inverse temperature in each layer, `[layers]`.
+    """
     import torch
 
-    x, t, counts = part["x"], part["t"][:, None, None], part["counts"]
-    there = (part["y"] >= 0)[..., None]  # tasks shorter than the longest are filled up
-    rows = there.sum(1)
-    means, v = part["sums"] / counts[..., None], torch.zeros_like(counts)
+    x, t, counts = task_batch["x"], task_batch["t"][:, None, None], task_batch["counts"]
+    weight = task_batch["weight"][..., None]  # 0 for the padding of shorter tasks
+    rows = weight.sum(1)
+    means, v = task_batch["sums"] / counts[..., None], torch.zeros_like(counts)
     for layer in range(len(balance)):
-        near = x @ means.mT - 0.5 * (means**2).sum(-1)[:, None]
-        scores = temper[layer] * t * near + balance[layer] * v[:, None]
-        u = torch.softmax(scores, -1) * there
-        v = torch.log((u.sum(1) / rows).clamp(min=RARE))
-        means = (part["sums"] + u.mT @ x) / (counts + u.sum(1))[..., None]
+        similarity = x @ means.mT - 0.5 * (means**2).sum(-1)[:, None]
+        scores = inverse_temperature[layer] * t * similarity + balance[layer] * v[:, None]
+        u = torch.softmax(scores, -1) * weight
+        v = torch.log((u.sum(1) / rows).clamp(min=MIN_PRIOR))
+        means = (task_batch["sums"] + u.mT @ x) / (counts + u.sum(1))[..., None]
     return scores
 
 
-def _stacked(tasks: Sequence[Step], who: UNEM) -> dict[str, Any]:
-    """Rows without a label, their classes, and sums and counts of the labelled, task by task."""
+def _stack_tasks(tasks: Sequence[Step], method: UNEM) -> dict[str, Any]:
+    """Return unlabelled rows with their classes, and labelled sums and counts, of each task."""
     import torch
 
     if not tasks:
-        raise InputError("there is no task to learn from; protocols.episodes makes some")
-    spheres = [Sphere.of(task.train, who) for task in tasks]
+        raise InputError("there is no task to learn from; make some with protocols.episodes")
+    spheres = [UnitRows.from_data(task.train, method) for task in tasks]
     if len(ways := {task.train.k for task in tasks}) > 1:
         raise InputError(f"tasks have {sorted(ways)} classes; give all the same number")
-    for at, (task, sphere) in enumerate(zip(tasks, spheres, strict=True)):
-        if not 0 < len(sphere.free) == len(task.test) or not sphere.seen.all():
+    for index, (task, sphere) in enumerate(zip(tasks, spheres, strict=True)):
+        if not 0 < len(sphere.unlabelled) == len(task.test) or not sphere.present.all():
             raise InputError(
-                f"task {at} has {len(sphere.free)} rows without a label, {len(task.test)} to "
-                f"answer for and {sphere.seen.sum()} of {task.train.k} classes with a label; "
-                "the first two must be the same rows, and every class needs one"
+                f"task {index} has {len(sphere.unlabelled)} unlabelled rows, {len(task.test)} test "
+                f"rows and labels for {sphere.present.sum()} of {task.train.k} classes; the first "
+                "two must be the same rows, and every class needs a label"
             )
-    small = [sphere.reduced()[0] for sphere in spheres]
-    shape = len(tasks), max(len(s.free) for s in small), max(s.free.shape[1] for s in small)
-    made = {
+    reduced = [sphere.project_to_span()[0] for sphere in spheres]
+    shape = (
+        len(tasks),
+        max(len(s.unlabelled) for s in reduced),
+        max(s.unlabelled.shape[1] for s in reduced),
+    )
+    tensors = {
         "x": torch.zeros(shape),
         "y": torch.full(shape[:2], -1),
-        "t": torch.tensor([sphere.sharpness() for sphere in spheres]),
+        "weight": torch.zeros(shape[:2]),
+        "t": torch.tensor([sphere.fit_inverse_temperature() for sphere in spheres]),
         "sums": torch.zeros(len(tasks), tasks[0].train.k, shape[2]),
-        "counts": torch.tensor(np.stack([s.counts for s in small]), dtype=torch.float32),
+        "counts": torch.tensor(np.stack([s.counts for s in reduced]), dtype=torch.float32),
     }
-    for i, s in enumerate(small):
-        n, r = s.free.shape
-        made["x"][i, :n, :r] = torch.from_numpy(s.free)
-        made["sums"][i, :, :r] = torch.from_numpy(s.sums)
-        made["y"][i, :n] = torch.from_numpy(np.array(tasks[i].test.y))
-    return made
+    for i, s in enumerate(reduced):
+        n, r = s.unlabelled.shape
+        tensors["x"][i, :n, :r] = torch.from_numpy(s.unlabelled)
+        tensors["sums"][i, :, :r] = torch.from_numpy(s.class_sums)
+        weight = np.ones(n) if s.unlabelled_weight is None else s.unlabelled_weight
+        tensors["weight"][i, :n] = torch.from_numpy(weight)
+        tensors["y"][i, :n] = torch.from_numpy(np.array(tasks[i].test.y))
+    return tensors

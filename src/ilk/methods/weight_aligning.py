@@ -1,49 +1,56 @@
-"""Weight aligning: after each increment the new classes' weights are brought to the old ones' size.
+"""Weight aligning: after each task, new classes' weights are scaled to the norm of old ones.
 
 Bowen Zhao, Xi Xiao, Guojun Gan, Bin Zhang, Shu-Tao Xia, 2020, Maintaining Discrimination and
 Fairness in Class Incremental Learning, arXiv 1911.07053.
 
-    rows        the new ones and herded exemplars of the old
-    minimise    (1 - l) CE(f(x), y) + l KD(f_old(x), f(x)),  l = old classes / all classes, T = 2
-    then        W_new <- gamma W_new,  gamma = mean |w| of the old rows / mean |w| of the new
+    rows        the new ones and herded exemplars of the old classes
+    minimize    (1 - l) CE(f(x), y) + l KD(f_old(x), f(x)),  l = old classes / all classes, T = 2
+    then        W_new <- gamma W_new,  gamma = mean |w| of the old rows / mean |w| of the new rows
 
-Biases stay as they are; the last weights are kept at 0 or above while training, as are the hidden
-units, so that a row's length speaks for its class. That is no detail: without it new rows are the
-shorter ones under an adaptive optimiser (they have had fewer updates), though the head leans to new
-classes all the same, and aligning makes it lean more. With many small tasks new rows are the
-shorter ones even so, and distillation alone is better (`ilk bench growing`).
+Biases are not scaled. As in the paper, output weights are kept at 0 or above during training, like
+the hidden units, so that the norm of a row reflects the logits of its class.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Data, Features
-from ilk.models import Facts, Perceptron, learnable
-from ilk.training.arriving import Arrival, arrival, checked, distilling, over_all, taught
-from ilk.training.continual import Remembering, recalled, remembered, remembering, to_learn
+from ilk.core.contracts import MethodTags, labelled_features
+from ilk.core.data import Data, Features
+from ilk.core.exemplar_mlp import ExemplarMLP
+from ilk.core.linear_models import MLP
+from ilk.training.class_incremental_head import (
+    IncrementalHead,
+    check_sizes,
+    make_incremental_head,
+    train_incremental,
+)
+from ilk.training.continual import (
+    append_exemplars,
+    attach_exemplars,
+    select_update_rows,
+    update_exemplars,
+)
 
 if TYPE_CHECKING:
-    import torch
-
-    from ilk.training.loop import Batch, Objective
+    from ilk.training.objective import Objective
 
 
 @dataclass(frozen=True)
-class WeightAligning(Facts):
-    """A head that goes on with exemplars and distillation.
+class WeightAligning(MethodTags):
+    """An incremental head with exemplars and distillation.
 
     Attributes:
-        exemplars: Rows kept in all, >= 0.
-        align: Bring the new weights to the old ones' size; without, distillation is alone.
-        clip: Keep the last weights at 0 or above.
-        hidden: Units of the hidden layer, >= 1.
-        steps: Updates each time that classes come, >= 1.
-        seed: Draws weights and batches.
+        exemplars: Total number of exemplars, >= 0.
+        align: Scale the new weights; otherwise there is only distillation.
+        clip: Keep the output weights at 0 or above.
+        hidden: Number of hidden units, >= 1.
+        steps: Number of updates per task, >= 1.
+        seed: Seed of weights and batches.
     """
 
     exemplars: int = 200
@@ -54,51 +61,53 @@ class WeightAligning(Facts):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checked(self.hidden, self.steps, self.exemplars)
+        check_sizes(self.hidden, self.steps, self.exemplars)
 
-    def fit(self, data: Data) -> Remembering:
-        from ilk.training.heads import cross_entropy
+    def fit(self, data: Data) -> ExemplarMLP:
+        from ilk.training.objectives.cross_entropy import CrossEntropy
 
-        rows = learnable(data, self)
-        head = self._taught(arrival(rows, None, self.hidden, self.seed), cross_entropy)
-        return remembered(head, *remembering(head, rows, self.exemplars))
+        rows = labelled_features(data, self)
+        increment = make_incremental_head(rows, None, self.hidden, self.seed)
+        head = self._train(increment, CrossEntropy())
+        return attach_exemplars(head, *update_exemplars(head, rows, self.exemplars))
 
-    def update(self, model: Remembering, data: Data) -> Remembering:
-        """The head after learning the labelled rows of `data`, if there are any.
+    def update(self, model: ExemplarMLP, data: Data) -> ExemplarMLP:
+        """Return the model updated with the labelled rows of `data`, or `model` if there are none.
 
         Raises:
-            ValueError: The two do not have the same number of classes.
+            ValueError: `data` has another number of classes than `model`.
         """
-        rows = to_learn(len(model.bias), data, self)
+        from ilk.training.objectives.distillation import make_distillation
+
+        rows = select_update_rows(len(model.bias), data, self)
         if rows is None:
             return model
-        grown = arrival(recalled(rows, model), model, self.hidden, self.seed)
-        share = float(np.mean(grown.old)) if not grown.old.all() else 0.5  # labels count too
-        blend = distilling(grown, lambda new, old: (1 - share) * new + share * old, over_all)
-        head = self._taught(grown, blend)
-        old, new = grown.seen[grown.old], grown.seen[~grown.old]
+        increment = make_incremental_head(
+            append_exemplars(rows, model), model, self.hidden, self.seed
+        )
+        old_fraction = float(np.mean(increment.is_old)) if not increment.is_old.all() else 0.5
+        weights = (1 - old_fraction, old_fraction)
+        head = self._train(increment, make_distillation(increment, weights))
+        old, new = increment.class_ids[increment.is_old], increment.class_ids[~increment.is_old]
         if self.align and len(new):
             weight = head.weight.copy()
-            weight[new] /= np.float32(norm_ratio(weight[new], weight[old]))
+            weight[new] /= np.float32(compute_norm_ratio(weight[new], weight[old]))
             head = replace(head, weight=weight)
-        return remembered(head, *remembering(head, rows, self.exemplars, model))
+        return attach_exemplars(head, *update_exemplars(head, rows, self.exemplars, model))
 
-    def _taught(self, grown: Arrival, objective: Objective) -> Perceptron:
-        """The head after `objective`; where clipped, each update starts from weights of 0 up."""
-        from torch import no_grad
-
-        def clipped(net: Any, batch: Batch, generator: torch.Generator) -> torch.Tensor:
-            with no_grad():
-                net.outer.weight.clamp_(min=0)
-            return objective(net, batch, generator)
+    def _train(self, increment: IncrementalHead, objective: Objective) -> MLP:
+        """The head after training; its output weights at 0 or above if they are clipped."""
+        from ilk.training.objectives.nonnegative_output import NonNegativeOutput
 
         if not self.clip:
-            return taught(grown, objective, self.steps, self.seed)
-        head = taught(grown, clipped, self.steps, self.seed)
+            return train_incremental(increment, objective, self.steps, self.seed)
+        head = train_incremental(increment, NonNegativeOutput(objective), self.steps, self.seed)
         return replace(head, weight=np.maximum(head.weight, np.float32(0)))
 
 
-def norm_ratio(new: Features | NDArray[np.float64], old: Features | NDArray[np.float64]) -> float:
-    """Mean length of the rows of `new` over that of the rows of `old`; 1 where either has none."""
-    ours, theirs = (float(np.linalg.norm(w, axis=1).mean()) for w in (new, old))
-    return ours / theirs if ours > 0 and theirs > 0 else 1.0
+def compute_norm_ratio(
+    new: Features | NDArray[np.float64], old: Features | NDArray[np.float64]
+) -> float:
+    """Return the mean norm of the rows of `new [m, h]` over that of `old [n, h]`; 1 if one is 0."""
+    new_norm, old_norm = (float(np.linalg.norm(w, axis=1).mean()) for w in (new, old))
+    return new_norm / old_norm if new_norm > 0 and old_norm > 0 else 1.0

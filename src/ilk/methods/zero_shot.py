@@ -1,4 +1,4 @@
-"""Zero-shot: the class whose name, read by the encoder's text side, lies nearest in angle.
+"""Zero-shot classification by cosine similarity to the text embedding of the class name.
 
 Alec Radford et al., 2021, Learning Transferable Visual Models From Natural Language Supervision,
 arXiv 2103.00020, section 3.1.
@@ -13,21 +13,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilk.data import Data
-from ilk.models import Facts, UnitLinear, hinted, unit_rows
+from ilk.core.contracts import MethodTags, class_embeddings_of
+from ilk.core.data import Data
+from ilk.core.linear_models import NormalizedLinear, normalize_rows
 
 
 @dataclass(frozen=True)
-class ZeroShot(Facts):
-    """Cosine to the class hints; labels are not looked at.
+class ZeroShot(MethodTags):
+    """Cosine similarity to the class embeddings; labels are ignored.
 
     Attributes:
-        scale: Factor of the cosines, > 0; CLIP learnt 100, the inverse of its temperature.
+        scale: Inverse temperature of the cosines, > 0; 100 is CLIP's.
     """
 
-    board = True
+    default_candidate = True
+    supports_weights = True
 
-    needs_hints: ClassVar[bool] = True
+    needs_class_embeddings: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = False
 
     scale: float = 100.0
@@ -36,6 +38,6 @@ class ZeroShot(Facts):
         if not 0 < self.scale < np.inf:
             raise ValueError(f"scale is {self.scale}; it must be above 0 and finite")
 
-    def fit(self, data: Data) -> UnitLinear:
-        weight = self.scale * unit_rows(hinted(data, self))
-        return UnitLinear(weight.astype(np.float32), np.zeros(data.k, np.float32))
+    def fit(self, data: Data) -> NormalizedLinear:
+        weight = self.scale * normalize_rows(class_embeddings_of(data, self))
+        return NormalizedLinear(weight.astype(np.float32), np.zeros(data.k, np.float32))

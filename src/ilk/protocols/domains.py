@@ -1,4 +1,4 @@
-"""Another world: a domain that nothing was learnt from, and a stream that wanders through some."""
+"""Domain shift: leave one domain out, and streams that pass through several domains."""
 
 from __future__ import annotations
 
@@ -7,49 +7,59 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilk.data import UNKNOWN, Data
-from ilk.errors import InputError
+from ilk.core.data import UNLABELLED, Data
+from ilk.core.errors import InputError
 from ilk.protocols.step import Step
 
 
-def leave_one_domain_out(data: Data, *, unlabelled: bool = False) -> Iterator[Step]:
-    """For each domain: train on the others, answer for it.
+def leave_one_domain_out(data: Data, *, include_unlabelled: bool = False) -> Iterator[Step]:
+    """Yield, for each domain, a step that trains on the others and tests on it.
 
-    With `unlabelled` its rows go along in training without their labels, for methods that adapt.
-    A domain without a labelled row is learnt from and never left out.
+    A domain without labelled rows is trained on and never tested.
+
+    Args:
+        data: Rows of at least two domains.
+        include_unlabelled: Keep the rows of the tested domain in training without their labels, for
+            methods that adapt.
 
     Raises:
-        InputError: There is only one domain.
+        InputError: If there is only one domain.
     """
     domains = np.unique(data.domain)
     if len(domains) < 2:
-        raise InputError(
-            "all rows are of one domain; leaving one out needs two (tell them in Data.domain)"
-        )
+        raise InputError("all rows are of one domain; leaving one out needs two (set Data.domain)")
     for domain in domains:
-        out = data.domain == domain
-        rows = np.flatnonzero(out & (data.y >= 0))
+        is_target = data.domain == domain
+        rows = np.flatnonzero(is_target & (data.y >= 0))
         if not len(rows):
             continue
-        train = replace(data, y=np.where(out, UNKNOWN, data.y)) if unlabelled else data.rows(~out)
-        yield Step(train, data.rows(rows), rows)
+        train = (
+            replace(data, y=np.where(is_target, UNLABELLED, data.y))
+            if include_unlabelled
+            else data.take(~is_target)
+        )
+        yield Step(train, data.take(rows), rows)
 
 
-def stream(data: Data, domains: Sequence[int], batch: int = 32, seed: int = 0) -> Iterator[Step]:
-    """Batches of the domains named, one domain after the other, in an order drawn by `seed`.
+def domain_stream(
+    data: Data, domains: Sequence[int], batch_size: int = 32, seed: int = 0
+) -> Iterator[Step]:
+    """Yield test batches of the given domains, one domain after the other, shuffled by `seed`.
 
-    Nothing is learnt from: `train` is empty, and `carry` is true throughout.
+    `train` is empty and `warm_start` is true in every step.
 
     Raises:
-        InputError: A domain has no row, or a batch would be empty.
+        InputError: If a domain has no labelled row, or `batch_size` is below 1.
     """
-    if batch < 1:
-        raise InputError(f"batches of {batch} rows hold nothing; ask for at least 1")
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give at least 1")
     rng = np.random.default_rng(seed)
     for domain in domains:
         rows = rng.permutation(np.flatnonzero((data.domain == domain) & (data.y >= 0)))
         if not len(rows):
-            raise InputError(f"no labelled row is of domain {domain}, so no stream comes from it")
-        for at in range(0, len(rows), batch):
-            part = rows[at : at + batch]
-            yield Step(data.rows(part[:0]), data.rows(part), part, carry=True)
+            raise InputError(f"domain {domain} has no labelled row to stream; choose others")
+        for start in range(0, len(rows), batch_size):
+            batch_rows = rows[start : start + batch_size]
+            yield Step(
+                data.take(batch_rows[:0]), data.take(batch_rows), batch_rows, warm_start=True
+            )

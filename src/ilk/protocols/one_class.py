@@ -1,4 +1,4 @@
-"""One class is normal, the rest is not: learn from normal rows alone."""
+"""One-class classification: train on the rows of a normal class alone."""
 
 from __future__ import annotations
 
@@ -6,30 +6,40 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilk.data import Data
-from ilk.errors import InputError, UnknownName
+from ilk.core.data import Data
+from ilk.core.errors import InputError, UnknownName
 from ilk.protocols.step import Step
 
-NAMES = ("normal", "anomalous")
+CLASS_NAMES = ("normal", "anomalous")
 
 
-def one_normal(data: Data, normal: str, held: float = 0.3, seed: int = 0) -> Step:
-    """Train on rows of class `normal`; answer for those held out (0) and all other rows (1).
+def one_class_split(
+    data: Data, normal_class: str, test_fraction: float = 0.3, seed: int = 0
+) -> Step:
+    """Train on rows of `normal_class`; test on held-out ones (class 0) and all others (class 1).
+
+    Args:
+        data: Labelled rows; unlabelled ones are dropped.
+        normal_class: Name of the normal class.
+        test_fraction: Fraction of its rows that is held out, in (0, 1).
+        seed: Seed of the split.
 
     Raises:
-        UnknownName: There is no such class.
-        InputError: Fewer than two rows are normal, or the share held out is not in (0, 1).
+        UnknownName: If there is no such class.
+        InputError: If fewer than two rows are normal, or `test_fraction` is outside (0, 1).
     """
-    if normal not in data.classes:
-        raise UnknownName("class", normal, data.classes)
-    if not 0 < held < 1:
-        raise InputError(f"a share of {held} cannot be held out; give one in (0, 1)")
-    is_normal = data.y == data.classes.index(normal)
+    if normal_class not in data.classes:
+        raise UnknownName("class", normal_class, data.classes)
+    if not 0 < test_fraction < 1:
+        raise InputError(f"test_fraction is {test_fraction}; give a fraction in (0, 1)")
+    is_normal = data.y == data.classes.index(normal_class)
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(is_normal))
     if len(rows) < 2:
-        raise InputError(f"{normal!r} has {len(rows)} rows; normal needs two at the least")
-    kept = max(1, min(len(rows) - 1, round(held * len(rows))))
-    tested = np.sort(np.append(rows[:kept], np.flatnonzero(~is_normal & (data.y >= 0))))
+        raise InputError(
+            f"{normal_class!r} has {len(rows)} rows; the normal class needs at least two"
+        )
+    n_held_out = max(1, min(len(rows) - 1, round(test_fraction * len(rows))))
+    test_rows = np.sort(np.append(rows[:n_held_out], np.flatnonzero(~is_normal & (data.y >= 0))))
     y = np.where(data.y < 0, -1, np.where(is_normal, 0, 1))
-    told = replace(data, y=y, classes=NAMES, hints=None)
-    return Step(told.rows(np.sort(rows[kept:])), told.rows(tested), tested)
+    relabelled = replace(data, y=y, classes=CLASS_NAMES, class_embeddings=None)
+    return Step(relabelled.take(np.sort(rows[n_held_out:])), relabelled.take(test_rows), test_rows)

@@ -1,4 +1,4 @@
-"""Few labels: a handful of labelled rows a class, and episodes of a few classes."""
+"""Few-shot learning: a few labelled rows per class, and episodes of a few classes."""
 
 from __future__ import annotations
 
@@ -7,59 +7,59 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilk.data import UNKNOWN, Data, Labels
-from ilk.errors import InputError
+from ilk.core.data import UNLABELLED, Data, Labels
+from ilk.core.errors import InputError
 from ilk.protocols.step import Step
 
 
 def few_shot(data: Data, shots: int, seed: int = 0) -> Step:
-    """Train on `shots` labelled rows of each class drawn at random, test on the other labelled.
+    """Train on `shots` random labelled rows per class; test on the other labelled rows.
 
-    A class of just so many rows is not tested, and one without any stays unknown.
+    A class with exactly `shots` rows is not tested. Unlabelled rows stay in the training part.
 
     Raises:
-        InputError: `shots` is below 1, a class has fewer rows, or nothing is left to test.
+        InputError: If `shots` is below 1, a class has fewer rows, or no row is left to test.
     """
-    shown = _shown(data, shots, seed)
-    rows = np.flatnonzero(~shown & (data.y >= 0))
-    return Step(data.rows(shown | (data.y < 0)), data.rows(rows), rows)
+    is_labelled = _draw_labelled(data, shots, seed)
+    rows = np.flatnonzero(~is_labelled & (data.y >= 0))
+    return Step(data.take(is_labelled | (data.y < 0)), data.take(rows), rows)
 
 
 def few_labels(data: Data, shots: int, seed: int = 0) -> Step:
-    """As `few_shot`, but all other rows are trained on without their labels: transductive.
+    """Split as `few_shot`, with the test rows also in training without labels (transductive).
 
     Raises:
-        InputError: As `few_shot` says.
+        InputError: As `few_shot`.
     """
-    shown = _shown(data, shots, seed)
-    rows = np.flatnonzero(~shown & (data.y >= 0))
-    hidden = replace(data, y=np.where(shown, data.y, UNKNOWN))
-    return Step(hidden, data.rows(rows), rows)
+    is_labelled = _draw_labelled(data, shots, seed)
+    rows = np.flatnonzero(~is_labelled & (data.y >= 0))
+    hidden = replace(data, y=np.where(is_labelled, data.y, UNLABELLED))
+    return Step(hidden, data.take(rows), rows)
 
 
-def _shown(data: Data, shots: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which rows keep their label, `[n]`."""
+def _draw_labelled(data: Data, shots: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return which rows keep their label, `[n]`."""
     if shots < 1:
-        raise InputError(f"{shots} shots leave nothing to learn from; ask for at least 1")
-    counts = data.counts()
-    short = {
+        raise InputError(f"shots is {shots}; give at least 1")
+    counts = data.count_labels()
+    short_classes = {
         data.classes[c]: int(counts[c]) for c in np.flatnonzero((counts > 0) & (counts < shots))
     }
-    if short:
-        told = ", ".join(f"{name}: {n}" for name, n in list(short.items())[:3])
+    if short_classes:
+        examples = ", ".join(f"{name}: {n}" for name, n in list(short_classes.items())[:3])
         raise InputError(
-            f"{len(short)} classes have fewer than {shots} rows ({told}); ask for fewer shots, or "
-            "leave them out"
+            f"{len(short_classes)} classes have fewer than {shots} rows ({examples}); use fewer "
+            "shots, or remove these classes"
         )
     if not (counts > shots).any():
         raise InputError(
-            f"no class has more than {shots} rows, so nothing is left to test; ask for fewer shots"
+            f"no class has more than {shots} rows, so no row is left to test; use fewer shots"
         )
     order = np.random.default_rng(seed).permutation(len(data))
-    shown = np.zeros(len(data), bool)
+    is_labelled = np.zeros(len(data), bool)
     for c in range(data.k):
-        shown[order[data.y[order] == c][:shots]] = True
-    return shown
+        is_labelled[order[data.y[order] == c][:shots]] = True
+    return is_labelled
 
 
 def episodes(
@@ -68,61 +68,81 @@ def episodes(
     queries: int = 75,
     *,
     ways: int | None = None,
-    among: int | None = None,
-    count: int = 1,
+    n_classes: int | None = None,
+    n_episodes: int = 1,
     seed: int = 0,
 ) -> Iterator[Step]:
-    """Tasks of a few classes: `shots` labelled rows a class, and `queries` rows to answer for.
+    """Yield few-shot tasks: `shots` labelled rows per class, and `queries` test rows.
 
-    Queries come from `ways` of the `among` classes that have labelled rows (all where not told):
-    the learner knows `among` classes and is not told which of them turn up. Queries are drawn with
-    the same chance a class, then a row, and a class gives no more than it has. They go along in
-    `train` without labels, last and in the order of `test`, for transductive methods; `Step.rows`
-    says where they stand in `data`.
+    Queries come from `ways` of the `n_classes` classes of an episode; the learner does not know
+    which. Their class is uniform, and a class gives no more rows than it has. They are also in
+    `train` without labels, last and in the order of `test`, for transductive methods.
+
+    Args:
+        data: Labelled rows.
+        shots: Labelled rows per class, >= 1.
+        queries: Test rows per episode, >= 1.
+        ways: Classes among the queries; all `n_classes` by default.
+        n_classes: Classes with labelled rows; all with more than `shots` rows by default.
+        n_episodes: Number of episodes.
+        seed: Seed of classes and rows.
 
     Raises:
-        InputError: Fewer classes or rows than are asked for, naming the shortest class.
+        InputError: If there are too few classes or rows; the message names the smallest class.
     """
-    counts = data.counts()
-    able = np.flatnonzero(counts > shots)
-    among = len(able) if among is None else among
-    ways = among if ways is None else ways
-    if shots < 1 or queries < 1 or count < 0:
-        raise InputError(f"{shots} shots and {queries} queries make no episode; ask for 1 or more")
-    if len(able) and not 1 <= ways <= among:
+    counts = data.count_labels()
+    eligible = np.flatnonzero(counts > shots)
+    n_classes = len(eligible) if n_classes is None else n_classes
+    ways = n_classes if ways is None else ways
+    if shots < 1 or queries < 1 or n_episodes < 0:
         raise InputError(
-            f"{ways} ways among {among} classes make no episode; ask for 1 to {max(among, 1)} ways"
+            f"{shots} shots and {queries} queries make no episode; give at least 1 of each"
         )
-    if not among <= len(able) or not len(able):
-        least = int(counts.argmin()) if data.k else 0
-        shortest = f" (shortest: {data.classes[least]}, {counts[least]} rows)" if data.k else ""
+    if len(eligible) and not 1 <= ways <= n_classes:
         raise InputError(
-            f"{len(able)} of {data.k} classes have more than {shots} rows{shortest}, too few for "
-            f"episodes of {shots} shots among {max(among, 1)} classes; ask for fewer"
+            f"{ways} ways among {n_classes} classes make no episode; give 1 to "
+            f"{max(n_classes, 1)} ways"
+        )
+    if not n_classes <= len(eligible) or not len(eligible):
+        smallest = int(counts.argmin()) if data.k else 0
+        shortest = (
+            f" (shortest: {data.classes[smallest]}, {counts[smallest]} rows)" if data.k else ""
+        )
+        raise InputError(
+            f"{len(eligible)} of {data.k} classes have more than {shots} rows{shortest}, too few "
+            f"for episodes of {shots} shots among {max(n_classes, 1)} classes; use fewer"
         )
     rng = np.random.default_rng(seed)
-    for _ in range(count):
-        yield _episode(data, rng.permutation(able)[:among], (shots, queries, ways), rng)
+    for _ in range(n_episodes):
+        yield _make_episode(
+            data, rng.permutation(eligible)[:n_classes], (shots, queries, ways), rng
+        )
 
 
-def _episode(data: Data, chosen: Labels, asked: Sequence[int], rng: np.random.Generator) -> Step:
-    shots, queries, ways = asked
-    names = tuple(data.classes[c] for c in chosen)
-    support, rest = [], []
-    for c in chosen:
+def _make_episode(
+    data: Data, class_ids: Labels, sizes: Sequence[int], rng: np.random.Generator
+) -> Step:
+    shots, queries, ways = sizes
+    names = tuple(data.classes[c] for c in class_ids)
+    support, remaining = [], []
+    for c in class_ids:
         rows = rng.permutation(np.flatnonzero(data.y == c))
         support.append(rows[:shots])
-        rest.append(rows[shots:])
-    share = np.zeros(len(chosen), np.int64)
-    share[rng.permutation(len(chosen))[:ways]] = rng.multinomial(queries, np.full(ways, 1 / ways))
-    drawn = [part[:n] for part, n in zip(rest, share, strict=True)]
-    rows = rng.permutation(np.concatenate(drawn))
-    y = {c: i for i, c in enumerate(chosen)}
-    hints = None if data.hints is None else data.hints[chosen]
+        remaining.append(rows[shots:])
+    query_counts = np.zeros(len(class_ids), np.int64)
+    query_counts[rng.permutation(len(class_ids))[:ways]] = rng.multinomial(
+        queries, np.full(ways, 1 / ways)
+    )
+    query_rows = [part[:n] for part, n in zip(remaining, query_counts, strict=True)]
+    rows = rng.permutation(np.concatenate(query_rows))
+    y = {c: i for i, c in enumerate(class_ids)}
+    class_embeddings = None if data.class_embeddings is None else data.class_embeddings[class_ids]
 
-    def part(at: Labels, labels: Labels) -> Data:
-        return Data(data.x[at], labels, names, data.domain[at], data.bag[at], hints)
+    def take_episode(at: Labels, labels: Labels) -> Data:
+        return replace(data.take(at), y=labels, classes=names, class_embeddings=class_embeddings)
 
-    known = np.array([y[c] for c in data.y[np.concatenate(support)]])
-    train = part(np.concatenate([*support, rows]), np.append(known, np.full(len(rows), UNKNOWN)))
-    return Step(train, part(rows, np.array([y[c] for c in data.y[rows]])), rows)
+    support_labels = np.array([y[c] for c in data.y[np.concatenate(support)]])
+    train = take_episode(
+        np.concatenate([*support, rows]), np.append(support_labels, np.full(len(rows), UNLABELLED))
+    )
+    return Step(train, take_episode(rows, np.array([y[c] for c in data.y[rows]])), rows)

@@ -1,22 +1,24 @@
-"""`Step`: learn from one part, answer for the other."""
+"""`Step`: a training part and a test part."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilk.data import Data, Labels
+from ilk.core.data import Data, Labels
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Learn from `train`, answer for `test`.
+    """Train on `train`, test on `test`.
 
     Attributes:
-        rows: Where the test items stand in the data that was cut, `[len(test)]` int64.
-        carry: Go on from the model of the step before, rather than afresh.
+        train: Training rows.
+        test: Test rows with their true labels.
+        test_rows: Positions of the test rows in the data that was split, `[len(test)]` int64.
+        warm_start: Update the model of the previous step instead of fitting a new one.
     """
 
     train: Data
     test: Data
-    rows: Labels
-    carry: bool = False
+    test_rows: Labels
+    warm_start: bool = False

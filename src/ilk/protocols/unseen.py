@@ -1,4 +1,4 @@
-"""Classes without a label: the rows without one hold known classes and others."""
+"""Generalized category discovery: unlabelled rows of known and of unknown classes."""
 
 from __future__ import annotations
 
@@ -6,50 +6,55 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilk.data import UNKNOWN, Data
-from ilk.errors import InputError
+from ilk.core.data import UNLABELLED, Data
+from ilk.core.errors import InputError
 from ilk.protocols.step import Step
 
 
-def unseen_classes(data: Data, hidden: int, labelled: float = 0.5, seed: int = 0) -> Step:
-    """Train on rows of which `hidden` classes, drawn by `seed`, have no label at all.
+def unseen_classes(
+    data: Data, n_hidden: int, labelled_fraction: float = 0.5, seed: int = 0
+) -> Step:
+    """Hide the labels of `n_hidden` random classes and of part of the rows of the others.
 
-    Of the other classes a share `labelled` keeps its label; everything without one is to be grouped
-    (Vaze et al. 2022, arXiv 2201.02609, generalised category discovery). In `train` the known
-    classes come first and the hidden ones are not named: `train.classes` are the known alone.
-    In `test` the rows without a label stand with their true class; its list of classes is
-    the known, in the same order, then the hidden.
+    All unlabelled rows are to be grouped (Vaze et al. 2022, arXiv 2201.02609). `train.classes` are
+    the known classes alone. `test` holds the unlabelled rows with their true class, and its classes
+    are the known ones, in the same order, followed by the hidden ones.
+
+    Args:
+        data: Labelled rows.
+        n_hidden: Number of classes without any label.
+        labelled_fraction: Fraction of the rows of each known class that keeps its label, in (0, 1].
+        seed: Seed of classes and rows.
 
     Raises:
-        InputError: No class, or every class, would be hidden; or the share leaves nothing labelled
-            or nothing without a label.
+        InputError: If no class or every class would be hidden, or no row would be unlabelled.
     """
-    if not 1 <= hidden < data.k:
-        raise InputError(f"{hidden} of {data.k} classes cannot be hidden; hide 1 to {data.k - 1}")
-    if not 0 < labelled <= 1:
-        raise InputError(f"a labelled share of {labelled} leaves nothing known; give one in (0, 1]")
+    if not 1 <= n_hidden < data.k:
+        raise InputError(f"{n_hidden} of {data.k} classes cannot be hidden; hide 1 to {data.k - 1}")
+    if not 0 < labelled_fraction <= 1:
+        raise InputError(f"labelled_fraction is {labelled_fraction}; give a fraction in (0, 1]")
     rng = np.random.default_rng(seed)
-    drawn = rng.permutation(data.k)
-    order = np.concatenate([np.sort(drawn[hidden:]), np.sort(drawn[:hidden])])
-    known = data.k - hidden
-    y = np.where(data.y >= 0, np.argsort(order)[data.y], UNKNOWN)
-    shown = np.zeros(len(data), bool)
-    for c in range(known):
+    permutation = rng.permutation(data.k)
+    order = np.concatenate([np.sort(permutation[n_hidden:]), np.sort(permutation[:n_hidden])])
+    n_known = data.k - n_hidden
+    y = np.where(data.y >= 0, np.argsort(order)[data.y], UNLABELLED)
+    is_labelled = np.zeros(len(data), bool)
+    for c in range(n_known):
         rows = rng.permutation(np.flatnonzero(y == c))
-        shown[rows[: max(1, round(labelled * len(rows)))]] = True
+        is_labelled[rows[: max(1, round(labelled_fraction * len(rows)))]] = True
     names = tuple(data.classes[c] for c in order)
-    hints = None if data.hints is None else data.hints[order]
-    whole = replace(data, y=y, classes=names, hints=hints)
-    rows = np.flatnonzero(~shown & (y >= 0))
+    class_embeddings = None if data.class_embeddings is None else data.class_embeddings[order]
+    reordered = replace(data, y=y, classes=names, class_embeddings=class_embeddings)
+    rows = np.flatnonzero(~is_labelled & (y >= 0))
     if not len(rows):
         raise InputError(
-            f"a labelled share of {labelled}, and {hidden} hidden classes without a row, leave "
-            "nothing without a label; give a smaller share"
+            f"labelled_fraction {labelled_fraction} and {n_hidden} hidden classes without rows "
+            "leave no row unlabelled; give a smaller fraction"
         )
     train = replace(
-        whole,
-        y=np.where(shown, y, UNKNOWN),
-        classes=names[:known],
-        hints=None if hints is None else hints[:known],
+        reordered,
+        y=np.where(is_labelled, y, UNLABELLED),
+        classes=names[:n_known],
+        class_embeddings=None if class_embeddings is None else class_embeddings[:n_known],
     )
-    return Step(train, whole.rows(rows), rows)
+    return Step(train, reordered.take(rows), rows)

@@ -1,20 +1,25 @@
-"""Which encoder suits these labels? Scores that need no classifier; one paper, one file.
+"""Transferability scores: rank encoders without fitting a classifier. One file per paper.
 
-A score is a file of this package with `NAME`, `READS` and `score(x, y) -> float`, the higher the
-better; it is found by its file, there is nothing to register.
+A ranker is a file of this package with `NAME`, `INPUT_KIND` and `score(x, y) -> float` (higher is
+better). Files are discovered; there is nothing to register.
 """
 
 from __future__ import annotations
 
-from ilk.ranking.contract import Transferability, available, equalised, labelled
-from ilk.ranking.standing import Standing, agreement, standing
+from ilk.ranking.rank import EncoderScores, rank_correlation, score_encoder
+from ilk.ranking.transferability import (
+    Transferability,
+    check_labelled,
+    list_scores,
+    reduce_and_scale,
+)
 
 __all__ = [
-    "Standing",
+    "EncoderScores",
     "Transferability",
-    "agreement",
-    "available",
-    "equalised",
-    "labelled",
-    "standing",
+    "check_labelled",
+    "list_scores",
+    "rank_correlation",
+    "reduce_and_scale",
+    "score_encoder",
 ]

@@ -1,4 +1,4 @@
-"""H-score: how much of the features' variance lies between the classes.
+"""H-score: the fraction of the features' variance that lies between classes.
 
 Yajie Bao, Yang Li, Shao-Lun Huang, Lin Zhang, Lizhong Zheng, Amir Zamir, Leonidas Guibas, 2019, An
 Information-Theoretic Approach to Transferability in Task Transfer Learning, ICIP,
@@ -7,9 +7,9 @@ Newer is not always better, arXiv 2110.06893.
 
     H = tr( cov(f)^+ cov(E[f | y]) ),   shrunk   (1 - s) tr( cov_s(f)^-1 cov(E[f | y]) )
 
-with cov_s the covariance of which a share s, by Ledoit and Wolf, became a sphere. Without
-shrinkage, features as many as rows tell any labels apart: H is then the number of classes less one
-whatever they show, so shrinkage is what is done unless told otherwise.
+with cov_s the covariance shrunk towards a multiple of the identity by the Ledoit-Wolf intensity s.
+Without shrinkage, n features separate any labels of n rows: H then equals the number of classes
+minus one regardless of the features, so shrinkage is the default.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Labels
-from ilk.maths.gaussian import solve
-from ilk.ranking.contract import labelled
+from ilk.core.data import Labels
+from ilk.maths.covariance import solve
+from ilk.ranking.transferability import check_labelled
 
 NAME = "H-score"
-READS: Literal["features"] = "features"
+INPUT_KIND: Literal["features"] = "features"
 
 
 def score(x: NDArray[Any], y: Labels, shrink: bool = True) -> float:
-    """Of features `x [n, d]` and labels `y [n]`: in [0, k - 1] for k classes.
+    """Return the H-score of features `x [n, d]` and labels `y [n]`, in [0, k - 1] for k classes.
 
     Raises:
-        NoLabels, InputError: As `labelled` says.
+        NoLabels, InputError: As `check_labelled`.
     """
-    z, y = labelled(x, y)
+    z, y = check_labelled(x, y)
     z = z - z.mean(0)
     counts = np.bincount(y)
     means = np.stack([z[y == c].mean(0) for c in range(len(counts))])
@@ -43,5 +43,5 @@ def score(x: NDArray[Any], y: Labels, shrink: bool = True) -> float:
         return float(np.vdot(between, means @ np.linalg.pinv(cov, hermitian=True)))
     from sklearn.covariance import ledoit_wolf
 
-    cov, share = ledoit_wolf(z, assume_centered=True)
-    return float((1 - share) * np.vdot(between, solve(cov, means.T).T))
+    cov, shrinkage = ledoit_wolf(z, assume_centered=True)
+    return float((1 - shrinkage) * np.vdot(between, solve(cov, means.T).T))

@@ -1,4 +1,4 @@
-"""LEEP: how well the labels can be told from what the network's own classifier says.
+"""LEEP: how well labels can be predicted from the network's own classifier.
 
 Cuong V. Nguyen, Tal Hassner, Matthias Seeger, Cedric Archambeau, 2020, LEEP: A New Measure to
 Evaluate Transferability of Learned Representations, arXiv 2002.12462, equations 1 and 2.
@@ -15,20 +15,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Labels, one_hot
-from ilk.ranking.contract import probabilities
+from ilk.core.data import Labels, one_hot
+from ilk.ranking.transferability import check_probabilities
 
 NAME = "LEEP"
-READS: Literal["source"] = "source"
+INPUT_KIND: Literal["source"] = "source"
 
 
 def score(p: NDArray[Any], y: Labels) -> float:
-    """Mean log probability, <= 0, of labels `y [n]` by source probabilities `p [n, z]`.
+    """Return the mean log probability, <= 0, of labels `y [n]` by source probabilities `p [n, z]`.
 
     Raises:
-        NoLabels, InputError: As `probabilities` says.
+        NoLabels, InputError: As `check_probabilities`.
     """
-    p, y = probabilities(p, y)
+    p, y = check_probabilities(p, y)
     joint = one_hot(y, int(y.max()) + 1).T @ p  # [k, z]
-    given = joint / np.maximum(joint.sum(0), np.finfo(float).tiny)
-    return float(np.mean(np.log(np.sum(given[y] * p, axis=1))))
+    conditional = joint / np.maximum(joint.sum(0), np.finfo(float).tiny)
+    return float(np.mean(np.log(np.sum(conditional[y] * p, axis=1))))

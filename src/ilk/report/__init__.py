@@ -1,9 +1,9 @@
-"""The page of evidence: one self-contained HTML file that can be shown to a colleague."""
+"""Render the report of a fit: one self-contained HTML file."""
 
 from __future__ import annotations
 
-from ilk.report.board import leaderboard_json
-from ilk.report.evidence import Evidence
-from ilk.report.render import render, write
+from ilk.report.leaderboard import leaderboard_to_json
+from ilk.report.render import render_report, write_report
+from ilk.report.report_data import ReportData
 
-__all__ = ["Evidence", "leaderboard_json", "render", "write"]
+__all__ = ["ReportData", "leaderboard_to_json", "render_report", "write_report"]

@@ -1,4 +1,4 @@
-"""Evidence in, one HTML file out: nothing it shows lies outside it."""
+"""Render the report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ilk.errors import OutputError
-from ilk.metrics import Interval
-from ilk.report import charts, tables
-from ilk.report.board import board
-from ilk.report.evidence import Evidence, Suspect
-from ilk.report.figures import BINS, Figures
-from ilk.report.pictures import Picture, drawn, picture
-from ilk.report.story import headline, story
-from ilk.report.templates import filled
-from ilk.report.words import (
-    between,
-    brief,
-    count,
-    level,
-    name_of,
-    percent,
+from ilk.core.errors import OutputError
+from ilk.core.metrics import Interval
+from ilk.report import charts, confusion_tables, tables
+from ilk.report.formatting import (
+    abbreviate,
+    format_count,
+    format_file_name,
+    format_interval,
+    format_level,
+    format_percent,
 )
+from ilk.report.intake_table import build_intake_rows
+from ilk.report.leaderboard import build_leaderboard
+from ilk.report.metrics import N_BINS, EvaluationMetrics
+from ilk.report.report_data import ReportData, SuspectedLabel
+from ilk.report.summary import build_summary, format_headline
+from ilk.report.templates import render_template
+from ilk.report.thumbnails import Thumbnail, embed_image, make_thumbnail
 
-PICTURES = 24  # of each kind
-TOLD = 200  # suspects listed by name beyond those shown as pictures
+MAX_THUMBNAILS = 24  # per gallery
+MAX_LISTED_LABELS = 200  # label errors listed by name in addition to those shown as thumbnails
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of one kind, and how many more there are."""
+    """Thumbnails, and the number of images that are not shown."""
 
-    pictures: list[Picture]
-    left_out: int
+    thumbnails: list[Thumbnail]
+    n_hidden: int
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure at the head of the page."""
+    """A key figure at the top of the page."""
 
     label: str
     value: str
@@ -50,111 +51,138 @@ class Tile:
     bar: Markup
 
 
-def render(evidence: Evidence) -> str:
-    """The page as text that UTF-8 can hold, under 5 MB whatever the number of images."""
-    judged = Figures(evidence)
-    return filled(
+def render_report(report: ReportData) -> str:
+    """Return the report as HTML that can be encoded as UTF-8.
+
+    The page stays under 5 MB whatever the number of images and classes.
+    """
+    metrics = EvaluationMetrics(report)
+    return render_template(
         "page.html",
-        e=evidence,
-        title=headline(evidence, judged),
-        notes=[note for note in dict.fromkeys(evidence.notes) if note != evidence.folds_note],
-        tiles=_tiles(evidence, judged),
-        story=story(evidence, judged),
-        board=board(evidence),
-        classes=tables.class_table(evidence, judged),
-        matrix=tables.matrix(evidence, judged),
-        names=[brief(name) for name in evidence.classes[: tables.MATRIX]],
-        pairs=tables.pair_rows(evidence, judged),
-        judged=judged,
-        bins=judged.bins(),
-        curve=charts.reliability_chart(judged.bins(), BINS),
-        sizes=tables.size_rows(judged),
-        mistakes=_mistakes(evidence, judged),
-        suspects=_suspects(evidence),
-        listed=_listed(evidence),
-        unknowns=_unknowns(evidence),
-        maps=_maps(evidence),
-        intake=tables.intake_rows(evidence),
+        report=report,
+        version=report.version,
+        metrics=metrics,
+        title=format_headline(report, metrics),
+        tiles=_build_tiles(report, metrics),
+        summary=build_summary(report, metrics),
+        notes=[note for note in dict.fromkeys(report.notes) if note != report.folds_note],
+        leaderboard=build_leaderboard(report),
+        class_table=tables.build_class_table(report, metrics),
+        confusion_matrix=confusion_tables.build_confusion_matrix(report, metrics),
+        class_names=[
+            abbreviate(name) for name in report.classes[: confusion_tables.MAX_MATRIX_CLASSES]
+        ],
+        pair_rows=confusion_tables.build_pair_rows(report, metrics),
+        bins=metrics.compute_bins(),
+        reliability_chart=charts.draw_reliability_chart(metrics.compute_bins(), N_BINS),
+        size_rows=tables.build_size_rows(metrics),
+        mistakes=_build_mistakes(report, metrics),
+        label_errors=_build_label_errors(report),
+        more_label_errors=_list_label_errors(report),
+        unknown_images=_build_unknowns(report),
+        difference_maps=_build_maps(report),
+        intake_rows=build_intake_rows(report),
     )
 
 
-def write(evidence: Evidence, path: str | os.PathLike[str]) -> Path:
-    """Write the page to `path`.
+def write_report(report: ReportData, path: str | os.PathLike[str]) -> Path:
+    """Render the report, write it to `path`, and return the path.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    home = Path(path)
+    path_out = Path(path)
     try:
-        home.write_bytes(render(evidence).encode("utf-8"))
+        path_out.write_bytes(render_report(report).encode("utf-8"))
     except OSError as error:
         raise OutputError(
-            f"the report {home} cannot be written: {error.strerror or error}; "
-            "name a folder that can be written and has room"
+            f"the report {path_out} cannot be written: {error.strerror or error}; "
+            "choose a writable folder with enough space"
         ) from error
-    return home
+    return path_out
 
 
-def _tiles(e: Evidence, judged: Figures) -> list[Tile]:
-    files_found = len(e.images.rows)
-    used = len(e.images.used)
-    refused = len(e.images.refused)
+def _build_tiles(report: ReportData, metrics: EvaluationMetrics) -> list[Tile]:
     tiles = []
-    if e.scores is not None and len(judged):
-        error = 100 * e.scores.calibration_error
+    if report.scores is not None and len(metrics):
+        error = 100 * report.scores.calibration_error
+        target = format_level(report.target_coverage)
         tiles = [
-            _share_tile("Named rightly", e.scores.accuracy),
-            _share_tile(f"Sets that hold the truth, asked {level(e.set_level)}", e.coverage),
-            Tile("Stated certainty is off by", f"{error:.1f}", "points on average", Markup("")),
+            _build_rate_tile("Accuracy", report.scores.accuracy),
+            _build_rate_tile(f"Coverage of prediction sets, target {target}", report.coverage),
+            Tile("Expected calibration error", f"{error:.1f}", "points", Markup("")),
         ]
-    files_told = f"of {count(files_found, 'file')}, {refused:,} refused"
-    return [*tiles, Tile("Images used", f"{used:,}", files_told, Markup(""))]
+    detail = (
+        f"of {format_count(len(report.images.rows), 'file')}, "
+        f"{len(report.images.refused):,} refused"
+    )
+    return [*tiles, Tile("Images used", f"{len(report.images.used):,}", detail, Markup(""))]
 
 
-def _share_tile(label: str, share: Interval) -> Tile:
-    return Tile(label, percent(share.value), between(share), charts.interval_bar(share))
-
-
-def _gallery(
-    items: Sequence[Any], e: Evidence, says: Callable[[Any], tuple[Path, tuple[str, ...]]]
-) -> Gallery:
-    shown = [says(item) for item in items[:PICTURES]]
-    root = e.images.root
-    return Gallery(
-        [picture(file, root, *text) for file, text in shown], max(0, len(items) - PICTURES)
+def _build_rate_tile(label: str, rate: Interval) -> Tile:
+    return Tile(
+        label, format_percent(rate.value), format_interval(rate), charts.draw_interval_bar(rate)
     )
 
 
-def _mistakes(e: Evidence, judged: Figures) -> Gallery:
-    def says(i: int) -> tuple[Path, tuple[str, ...]]:
-        truth, answer = e.classes[judged.y[i]], e.classes[judged.answer[i]]
-        lines = [f"{brief(truth)}, called {brief(answer)}", f"{percent(judged.confidence[i])} sure"]
-        return e.paths[i], (*lines, "also called unknown") if e.unknown[i] else tuple(lines)
-
-    return _gallery([int(i) for i in judged.mistakes], e, says)
-
-
-def _suspects(e: Evidence) -> Gallery:
-    def says(suspect: Suspect) -> tuple[Path, tuple[str, ...]]:
-        file, given, looks, score = suspect
-        return file, (f"labelled {brief(given)}, looks like {brief(looks)}", f"score {score:.2f}")
-
-    return _gallery(e.suspects, e, says)
+def _build_gallery(
+    items: Sequence[Any],
+    report: ReportData,
+    make_caption: Callable[[Any], tuple[Path, tuple[str, ...]]],
+) -> Gallery:
+    captioned = [make_caption(item) for item in items[:MAX_THUMBNAILS]]
+    root = report.images.root
+    return Gallery(
+        [make_thumbnail(file, root, *lines) for file, lines in captioned],
+        max(0, len(items) - MAX_THUMBNAILS),
+    )
 
 
-def _listed(e: Evidence) -> list[tuple[str, str, str, str]]:
-    """Suspects beyond the pictures, by name."""
+def _build_mistakes(report: ReportData, metrics: EvaluationMetrics) -> Gallery:
+    def make_caption(i: int) -> tuple[Path, tuple[str, ...]]:
+        true_class = report.classes[metrics.y[i]]
+        predicted_class = report.classes[metrics.predicted[i]]
+        lines = (
+            f"{abbreviate(true_class)}, classified as {abbreviate(predicted_class)}",
+            f"confidence {format_percent(metrics.confidence[i])}",
+        )
+        return report.paths[i], (*lines, "flagged as unknown") if report.is_unknown[i] else lines
+
+    return _build_gallery([int(i) for i in metrics.mistakes], report, make_caption)
+
+
+def _build_label_errors(report: ReportData) -> Gallery:
+    def make_caption(label_error: SuspectedLabel) -> tuple[Path, tuple[str, ...]]:
+        file, given, suggested, score = label_error
+        text = f"labelled {abbreviate(given)}, suggested {abbreviate(suggested)}"
+        return file, (text, f"score {score:.2f}")
+
+    return _build_gallery(report.label_errors, report, make_caption)
+
+
+def _list_label_errors(report: ReportData) -> list[tuple[str, str, str, str]]:
+    """Return file, given label, suggested label and score of errors without a thumbnail."""
+    listed = report.label_errors[MAX_THUMBNAILS : MAX_THUMBNAILS + MAX_LISTED_LABELS]
     return [
-        (name_of(file, e.images.root), brief(given), brief(looks), f"{score:.2f}")
-        for file, given, looks, score in e.suspects[PICTURES : PICTURES + TOLD]
+        (
+            format_file_name(file, report.images.root),
+            abbreviate(given),
+            abbreviate(suggested),
+            f"{score:.2f}",
+        )
+        for file, given, suggested, score in listed
     ]
 
 
-def _unknowns(e: Evidence) -> Gallery:
-    return _gallery(e.unknowns, e, lambda u: (u[0], (f"score {u[1]:.3g}",)))
+def _build_unknowns(report: ReportData) -> Gallery:
+    return _build_gallery(
+        report.unknown_examples, report, lambda pair: (pair[0], (f"score {pair[1]:.3g}",))
+    )
 
 
-def _maps(e: Evidence) -> Gallery:
-    shown = e.maps[:PICTURES]
-    found = [drawn(image, file, e.images.root, *says) for file, says, image in shown]
-    return Gallery(found, len(e.maps) - len(shown))
+def _build_maps(report: ReportData) -> Gallery:
+    maps = report.difference_maps[:MAX_THUMBNAILS]
+    thumbnails = [
+        embed_image(image, file, report.images.root, *lines) for file, lines, image in maps
+    ]
+    return Gallery(thumbnails, len(report.difference_maps) - len(maps))

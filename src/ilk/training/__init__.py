@@ -1,1 +1,1 @@
-"""The one training loop, what it stands on, and the small heads and losses that it trains."""
+"""The trainer and what is passed to it: objectives, optimizers, schedules, sources, samplers."""

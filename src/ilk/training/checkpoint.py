@@ -1,11 +1,9 @@
-"""The state of a training run in one safetensors file, replaced whole or not at all."""
+"""Checkpoints of a training run: one safetensors file, replaced atomically."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,139 +13,162 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ilk.errors import ArtefactError, IlkError, InputError, OutputError
-from ilk.training import ranks
+from ilk.core.atomic_write import replace_atomically
+from ilk.core.errors import ArtifactError, IlkError, InputError, OutputError
+from ilk.training import distributed as ranks
 
-MAY_CHANGE = ("lr", "clip")  # what rescues a run that diverged, so it may differ when taken up
+MUTABLE_FIELDS = (
+    "lr",
+    "max_grad_norm",
+)  # what rescues a run that diverged, so it may differ when taken up
 
 
-class Diverged(IlkError):
-    """Training left the finite numbers."""
+class DivergenceError(IlkError):
+    """A gradient is not finite."""
 
 
 @dataclass(eq=False)
-class State:
-    """All that a run needs to go on: two networks, an optimiser, and how it was set up."""
+class TrainState:
+    """The state of a training run.
+
+    Attributes:
+        network: The network being trained.
+        ema: Its average.
+        objective: The objective; its parameters and buffers are saved.
+        optimizer: The optimizer; its state per parameter is saved.
+        recipe: Settings of the run, as JSON.
+    """
 
     network: nn.Module
-    average: nn.Module
-    optimiser: torch.optim.Optimizer
+    ema: nn.Module
+    objective: nn.Module
+    optimizer: torch.optim.Optimizer
     recipe: dict[str, Any]
 
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every array by its name in the file."""
-        for name, module in (("network", self.network), ("average", self.average)):
+    def iter_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the name in the file and the value `[...]` of each saved tensor."""
+        for name, module in self._modules():
             for key, value in module.state_dict().items():
                 yield f"{name}/{key}", value
-        for i, kept in self.optimiser.state_dict()["state"].items():
-            for key, value in kept.items():
-                yield f"optimiser/{i}/{key}", value
+        for i, buffers in self.optimizer.state_dict()["state"].items():
+            for key, value in buffers.items():
+                yield f"optimizer/{i}/{key}", value
 
-    def keep(self, path: Path | None, step: int) -> None:
-        """Write the state after `step` updates; the first process does, for all.
+    def _modules(self) -> tuple[tuple[str, nn.Module], ...]:
+        return ("network", self.network), ("average", self.ema), ("objective", self.objective)
+
+    def save(self, path: Path | None, step: int) -> None:
+        """Write the state after `step` updates, in the main process.
 
         Raises:
-            OutputError: It cannot be written. What was kept before is still there.
+            OutputError: The file cannot be written; the previous checkpoint is intact.
         """
-        if path is None or not ranks.first():
+        if path is None or not ranks.is_main_process():
             return
-        told = {"step": str(step), "recipe": json.dumps(self.recipe, sort_keys=True)}
-        save(dict(self.tensors()), path, told)
+        metadata = {"step": str(step), "recipe": json.dumps(self.recipe, sort_keys=True)}
+        save(dict(self.iter_tensors()), path, metadata)
 
-    def take_up(self, path: Path | None) -> int:
-        """Load what `path` holds, and say how many updates were made; 0 when nothing is there.
+    def resume(self, path: Path | None) -> int:
+        """Load the checkpoint at `path`, if there is one; return the number of updates made.
 
         Raises:
-            InputError: It is of a run that was set up otherwise.
-            ArtefactError: It is no state of a run.
+            InputError: The checkpoint is of a run with other settings.
+            ArtifactError: The file is not a checkpoint.
         """
         if path is None:
             return 0
         if not path.exists():
-            self.keep(path, 0)  # a folder that cannot be written is known now, not in an hour
+            self.save(path, 0)  # so that a folder that cannot be written fails now, not later
             return 0
-        tensors, told = load(path)
+        tensors, metadata = load(path)
         try:
-            step, recipe = int(told["step"]), json.loads(told["recipe"])
+            step, recipe = int(metadata["step"]), json.loads(metadata["recipe"])
         except (KeyError, ValueError):
-            raise ArtefactError(f"{path} is not the state of a training run of ilk") from None
-        self._same(recipe, path)
-        self._fill(tensors, path)
+            raise ArtifactError(f"{path} is not a checkpoint of an ilk training run") from None
+        self._check_recipe(recipe, path)
+        self._load_tensors(tensors, path)
         return step
 
-    def _same(self, recipe: dict[str, Any], path: Path) -> None:
-        other = [
+    def _check_recipe(self, recipe: dict[str, Any], path: Path) -> None:
+        differences = [
             f"{key} was {recipe.get(key)}, now {self.recipe.get(key)}"
             for key in sorted(recipe.keys() | self.recipe.keys())
-            if recipe.get(key) != self.recipe.get(key) and key not in MAY_CHANGE
+            if recipe.get(key) != self.recipe.get(key) and key not in MUTABLE_FIELDS
         ]
-        if other:
+        if differences:
             raise InputError(
-                f"{path} holds a run that was set up otherwise ({'; '.join(other)}); "
-                "give the same settings to go on, or another folder to begin anew"
+                f"{path} holds a run with other settings ({'; '.join(differences)}); "
+                "use the same settings to resume it, or another folder to start a new run"
             )
 
-    def _fill(self, tensors: dict[str, Tensor], path: Path) -> None:
-        for name, module in (("network", self.network), ("average", self.average)):
-            held = module.state_dict()
-            for key, value in held.items():
-                found = tensors.get(f"{name}/{key}")
-                if found is None or found.shape != value.shape:
+    def _load_tensors(self, tensors: dict[str, Tensor], path: Path) -> None:
+        for name, module in self._modules():
+            state_dict = module.state_dict()
+            for key, value in state_dict.items():
+                saved = tensors.get(f"{name}/{key}")
+                if saved is None or saved.shape != value.shape:
                     raise InputError(
-                        f"{path} holds a network of another build ({key} differs); "
-                        "give the same settings to go on, or another folder to begin anew"
+                        f"{path} holds another network ({key} differs); "
+                        "use the same settings to resume it, or another folder to start a new run"
                     )
-                value.copy_(found)
-        groups = self.optimiser.state_dict()["param_groups"]
+                value.copy_(saved)
+        groups = self.optimizer.state_dict()["param_groups"]
         moments: dict[int, dict[str, Tensor]] = {}
-        for full, value in tensors.items():
-            if full.startswith("optimiser/"):
-                _, i, key = full.split("/")
+        for full_key, value in tensors.items():
+            if full_key.startswith("optimizer/"):
+                _, i, key = full_key.split("/")
                 moments.setdefault(int(i), {})[key] = value
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
-    def diverged(self, step: int, loss: float, path: Path | None) -> Diverged:
-        """What to say when update `step` cannot be made."""
+    def make_divergence_error(self, step: int, loss: float, path: Path | None) -> DivergenceError:
+        """Return the error for update `step` (from 0), whose gradient is not finite."""
         lr = self.recipe["lr"]
-        kept = "nothing was kept"
+        hint = "nothing was saved"
         if path is not None and path.exists():
-            at = load(path)[1]["step"]
-            kept = f"the state after update {at} is kept in {path}, and running again goes on there"
-        return Diverged(
+            saved_step = load(path)[1]["step"]
+            hint = (
+                f"the state after update {saved_step} is saved in {path}, "
+                "and running again resumes there"
+            )
+        return DivergenceError(
             f"training stopped at update {step + 1}: a gradient is not finite (loss {loss:.4g}); "
-            f"{kept}; lower the learning rate, such as {lr / 3:.2g} for {lr:.2g}, "
-            "or take precision float32, and look for images that are not finite"
+            f"{hint}; lower the learning rate, such as {lr / 3:.2g} for {lr:.2g}, "
+            "or use precision float32, and check that all images are finite"
         )
 
 
-def save(tensors: dict[str, Tensor], path: Path, told: dict[str, str]) -> None:
-    """Write a safetensors file, in place of the one before only when all of it is on disk.
+def save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file of arrays `[...]`, atomically.
 
     Raises:
-        OutputError: The disk is full, or the folder cannot be written.
+        OutputError: The disk is full, or the folder cannot be written (OSError).
     """
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, told)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            part.unlink()
+    except OSError as error:
         raise OutputError(
-            f"{path} cannot be written: {error}; free some space or name another folder"
+            f"cannot write {path}: {error.strerror}; choose another folder"
         ) from error
+    arrays = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(arrays, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+    replace_atomically(path, write)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The arrays of a safetensors file, and what is told beside them.
+    """Return the arrays `[...]` and the metadata of a safetensors file.
 
     Raises:
-        ArtefactError: It is missing, cut short or of another kind.
+        ArtifactError: The file is missing, truncated or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            told = dict(file.metadata() or {})
-            return {key: file.get_tensor(key) for key in file.keys()}, told  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise ArtefactError(f"{path} cannot be read: {error}") from error
+        raise ArtifactError(f"{path} cannot be read: {error}") from error

@@ -1,8 +1,9 @@
-"""Classes that keep arriving: the loop, what a model keeps to go on, and what that costs in bytes.
+"""Class-incremental learning: the loop over steps, exemplars, and memory in bytes.
 
-A method that goes on has `update(model, data) -> Model` beside `fit`. `data.classes` is always the
-whole list, the rows are of what is new, and all that may be remembered is in the model: its arrays
-are what it is charged for (Zhou et al., 2024, arXiv 2302.03648, on comparing at equal memory).
+An incremental method has `update(model, data) -> Model` beside `fit`. `data.classes` is always the
+full list of classes and the rows are the new ones. Everything remembered is in the model, and its
+memory is the size of its arrays (Zhou et al., 2024, arXiv 2302.03648, compare methods at equal
+memory).
 """
 
 from __future__ import annotations
@@ -14,146 +15,158 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.data import Data, Features, Labels
-from ilk.errors import InputError
-from ilk.models import Method, Model, Perceptron, learnable, unit_rows
+from ilk.core.contracts import Method, Model, labelled_features
+from ilk.core.data import Data, Features, Labels
+from ilk.core.errors import InputError
+from ilk.core.exemplar_mlp import ExemplarMLP
+from ilk.core.linear_models import MLP, normalize_rows
 from ilk.protocols.step import Step
 
 
 @dataclass(frozen=True, eq=False)
-class Remembering(Perceptron):
-    """A head with some of the rows that it learnt from.
+class StepResult:
+    """Scores of a method after one step.
 
     Attributes:
-        exemplars: The rows, `[m, d]` float32, class after class, the most telling of each first.
-        owners: Their classes, `[m]` int64.
+        n_classes: Number of classes tested so far.
+        accuracy: Accuracy on all test rows so far, in [0, 1].
+        old_accuracy: Accuracy on the classes of earlier steps; nan at the first step.
+        new_accuracy: Accuracy on the classes of this step.
+        memory_bytes: Bytes remembered from one step to the next.
+        model: The model.
     """
 
-    exemplars: Features
-    owners: Labels
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """How a method stood after one step.
-
-    Attributes:
-        classes: Classes that had come, of those tested.
-        accuracy: Share of right answers on all test rows so far.
-        old: The same on classes of earlier steps; nan at the first.
-        new: The same on the classes of this step.
-        charged: Bytes that are kept to go on.
-        model: The model itself.
-    """
-
-    classes: int
+    n_classes: int
     accuracy: float
-    old: float
-    new: float
-    charged: int
+    old_accuracy: float
+    new_accuracy: float
+    memory_bytes: int
     model: Model
 
 
-def learn(method: Method, steps: Iterable[Step], *, joint: bool = False) -> list[Stage]:
-    """Learn step after step, each from the model before; a stage for each.
+def run_steps(method: Method, steps: Iterable[Step], *, joint: bool = False) -> list[StepResult]:
+    """Fit the first step, update the model with each later one, and score each model.
 
-    With `joint` every step fits afresh on all rows so far, which are then charged too: what going
-    on is measured against.
+    Args:
+        method: The method.
+        steps: Training and test rows of each step.
+        joint: Fit each step from scratch on all rows so far, which then count as memory. This is
+            the upper bound of incremental learning.
 
     Raises:
-        InputError: The method cannot go on, or a step has no row to answer for.
+        InputError: The method has no `update`, or a step has no test rows.
     """
     if not (joint or hasattr(method, "update")):
         raise InputError(
-            f"{type(method).__name__} has no update and cannot go on from a model; "
-            "take a method that has, or joint=True to keep all rows"
+            f"{type(method).__name__} has no update and cannot continue from a model; "
+            "use a method that has one, or joint=True to keep all rows"
         )
-    stages: list[Stage] = []
+    results: list[StepResult] = []
     rows: Data | None = None
     for step in steps:
         if not len(step.test):
-            raise InputError(f"step {len(stages) + 1} has no row to answer for; give test rows")
-        rows = rows.concat(step.train) if step.carry and rows is not None else step.train
+            raise InputError(f"step {len(results) + 1} has no test rows; give some")
+        rows = rows.concat(step.train) if step.warm_start and rows is not None else step.train
         if joint:
-            model, extra = method.fit(rows), rows.x.nbytes + rows.y.nbytes
-        elif step.carry and stages:
-            model, extra = method.update(stages[-1].model, step.train), 0  # type: ignore[attr-defined]
+            model, extra_bytes = method.fit(rows), rows.x.nbytes + rows.y.nbytes
+        elif step.warm_start and results:
+            model, extra_bytes = method.update(results[-1].model, step.train), 0  # type: ignore[attr-defined]
         else:
-            model, extra = method.fit(step.train), 0
-        stages.append(_stage(model, step, charged(model) + extra))
-    return stages
+            model, extra_bytes = method.fit(step.train), 0
+        results.append(_evaluate_step(model, step, count_bytes(model) + extra_bytes))
+    return results
 
 
-def _stage(model: Model, step: Step, cost: int) -> Stage:
+def _evaluate_step(model: Model, step: Step, memory_bytes: int) -> StepResult:
     y = step.test.y
-    right = model.logits(step.test.x).argmax(1) == y
-    fresh = np.isin(y, step.train.y) | (not step.carry)
-    old, new = (float(right[part].mean()) if part.any() else np.nan for part in (~fresh, fresh))
-    return Stage(len(np.unique(y)), float(right.mean()), old, new, cost, model)
+    is_correct = model.logits(step.test.x).argmax(1) == y
+    is_new = np.isin(y, step.train.y) | (not step.warm_start)
+    old, new = (
+        float(is_correct[selected].mean()) if selected.any() else np.nan
+        for selected in (~is_new, is_new)
+    )
+    return StepResult(len(np.unique(y)), float(is_correct.mean()), old, new, memory_bytes, model)
 
 
-def charged(model: Any) -> int:
-    """Bytes of a model's arrays: what must be kept to go on from it."""
+def count_bytes(model: Any) -> int:
+    """Return the number of bytes of a model's arrays."""
     arrays = (getattr(model, f.name) for f in fields(model))
     return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
 
 
-def to_learn(known: int, data: Data, who: object) -> Data | None:
-    """The labelled rows that a model of `known` classes goes on from; None where there is none.
+def select_update_rows(n_classes: int, data: Data, method: object) -> Data | None:
+    """Return the labelled rows of an update, or None if there are none.
+
+    Args:
+        n_classes: Number of classes of the model.
+        data: Data of the update.
+        method: Method that is updated; messages name it.
 
     Raises:
         ValueError: `data` has another number of classes.
     """
-    if data.k != known:
-        raise ValueError(f"the model knows {known} classes, the data {data.k}")
-    return learnable(data, who) if (data.y >= 0).any() else None
+    if data.k != n_classes:
+        raise ValueError(f"the model knows {n_classes} classes, the data {data.k}")
+    return labelled_features(data, method) if (data.y >= 0).any() else None
 
 
-def herded(u: NDArray[Any], n: int) -> Labels:
-    """Rows of `u [m, d]`, at most `n`, picked so that their mean stays nearest that of all.
+def herd_exemplars(u: NDArray[Any], n_exemplars: int) -> Labels:
+    """Return rows of `u [m, d]` whose mean is near the mean of all, at most `n_exemplars`.
 
-    Greedy, the most telling first (Rebuffi et al., 2017, arXiv 1611.07725, algorithm 4).
+    They are chosen greedily (Rebuffi et al., 2017, arXiv 1611.07725, algorithm 4).
     """
-    wanted, total = u.mean(0), np.zeros(u.shape[1])
-    left, picked = np.ones(len(u), bool), list[int]()
-    for _ in range(min(n, len(u))):
-        ahead = (total + u) / (len(picked) + 1)
-        far = np.where(left, np.sum((ahead - wanted) ** 2, axis=1), np.inf)
-        picked.append(int(far.argmin()))
-        left[picked[-1]] = False
-        total += u[picked[-1]]
-    return np.array(picked, np.int64)
+    mean, running_sum = u.mean(0), np.zeros(u.shape[1])
+    is_available, selected = np.ones(len(u), bool), list[int]()
+    for _ in range(min(n_exemplars, len(u))):
+        candidate_means = (running_sum + u) / (len(selected) + 1)
+        distances = np.where(is_available, np.sum((candidate_means - mean) ** 2, axis=1), np.inf)
+        selected.append(int(distances.argmin()))
+        is_available[selected[-1]] = False
+        running_sum += u[selected[-1]]
+    return np.array(selected, np.int64)
 
 
-def remembering(
-    head: Perceptron, rows: Data, total: int, before: Remembering | None = None
+def update_exemplars(
+    head: MLP, rows: Data, budget: int, previous: ExemplarMLP | None = None
 ) -> tuple[Features, Labels]:
-    """Exemplars `[m, d]` and their classes: `total` shared evenly by the classes `head` has seen.
+    """Return exemplars `[m, d]` and their classes `[m]`, equally many of each class seen.
 
-    A class without a row in `rows` keeps the first of those it has; the others are herded in unit
-    hidden units from their rows and what was kept of them.
+    A class without rows in `rows` keeps its first exemplars. The exemplars of other classes are
+    herded, in normalized hidden units, from their rows and their previous exemplars.
+
+    Args:
+        head: The head that was just trained.
+        rows: Labelled features of the update.
+        budget: Number of exemplars over all classes.
+        previous: The model before the update.
     """
-    seen = np.flatnonzero(np.isfinite(head.bias))
-    share, parts = total // max(1, len(seen)), list[Features]()
-    for c in seen:
-        held = rows.x[:0] if before is None else before.exemplars[before.owners == c]
-        fresh = rows.x[rows.y == c]
-        if len(fresh) and share:
-            pool = np.concatenate([held, fresh])
-            parts.append(pool[herded(unit_rows(head.hidden(pool)), share)])
+    class_ids = np.flatnonzero(np.isfinite(head.bias))
+    per_class, parts = budget // max(1, len(class_ids)), list[Features]()
+    for c in class_ids:
+        old_exemplars = (
+            rows.x[:0] if previous is None else previous.exemplars[previous.exemplar_labels == c]
+        )
+        new_rows = rows.x[rows.y == c]
+        if len(new_rows) and per_class:
+            candidates = np.concatenate([old_exemplars, new_rows])
+            parts.append(
+                candidates[
+                    herd_exemplars(normalize_rows(head.compute_hidden(candidates)), per_class)
+                ]
+            )
         else:
-            parts.append(held[:share])
-    owners = np.repeat(seen, [len(part) for part in parts]).astype(np.int64)
-    return np.concatenate(parts).astype(np.float32), owners
+            parts.append(old_exemplars[:per_class])
+    labels = np.repeat(class_ids, [len(part) for part in parts]).astype(np.int64)
+    return np.concatenate(parts).astype(np.float32), labels
 
 
-def remembered(head: Perceptron, exemplars: Features, owners: Labels) -> Remembering:
-    """`head` with what it remembers."""
-    parts = {f.name: getattr(head, f.name) for f in fields(Perceptron)}
-    return Remembering(**parts, exemplars=exemplars, owners=owners)
+def attach_exemplars(head: MLP, exemplars: Features, labels: Labels) -> ExemplarMLP:
+    """Return `head` with `exemplars [m, d]` of the classes `labels [m]`."""
+    parts = {f.name: getattr(head, f.name) for f in fields(MLP)}
+    return ExemplarMLP(**parts, exemplars=exemplars, exemplar_labels=labels)
 
 
-def recalled(data: Data, before: Remembering) -> Data:
-    """Labelled rows of `data`, and the exemplars behind them."""
-    kept = Data(before.exemplars, before.owners, data.classes)
-    return Data(data.x, data.y, data.classes).concat(kept)
+def append_exemplars(data: Data, previous: ExemplarMLP) -> Data:
+    """Return the rows of `data` followed by the exemplars of `previous`."""
+    exemplars = Data(previous.exemplars, previous.exemplar_labels, data.classes)
+    return Data(data.x, data.y, data.classes, weight=data.weight).concat(exemplars)

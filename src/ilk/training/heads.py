@@ -1,123 +1,87 @@
-"""Small heads on frozen features, trained by the one training loop: an objective goes in.
+"""Heads on frozen features, trained by the trainer under any objective.
 
-A method that trains a head writes its loss and nothing else:
+    net = Head.from_data(known, hidden=256, seed=self.seed)
+    model = fit_head(net, known, objective, Recipe(...)).to_model()
 
-    net = Head.of(known, hidden=256, seed=self.seed)
-    model = fitted(net, known, objective, Recipe(...))
-
-`objective(net, batch, generator)` sees standardised features; `batch.at` says which rows they are.
+An objective gets standardized features; `batch.indices` are the positions of the rows.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
-from ilk.data import Data
-from ilk.models import Perceptron
-from ilk.training.loop import Batch, Objective, Recipe, train
+from ilk.architectures.head import Head
+from ilk.core.data import Data
+from ilk.training.batch import Batch
+from ilk.training.losses import cross_entropy
+from ilk.training.objective import LossFunction, Objective
+from ilk.training.trainer import Recipe, train
 
-BATCH = 256
+__all__ = [
+    "BATCH_SIZE",
+    "Head",
+    "count_steps",
+    "cross_entropy",
+    "fit_head",
+    "make_batch",
+    "train_embedding",
+]
 
+BATCH_SIZE = 256
 
-class Head(nn.Module):
-    """Features to logits over one hidden layer.
-
-    Attributes:
-        centre, scale: How features are standardised, `[d]`; `standard` does it.
-        inner, outer: The two layers. `inner` gives `hidden` units before they are rectified.
-        seen: Which classes have a labelled row, `[k]`; the others get no logit but `-inf` in the
-            model that is made of it, and `forward` gives them -1e4.
-    """
-
-    centre: Tensor
-    scale: Tensor
-    seen: Tensor
-
-    def __init__(self, d: int, hidden: int, k: int) -> None:
-        super().__init__()
-        self.inner, self.outer = nn.Linear(d, hidden), nn.Linear(hidden, k)
-        self.register_buffer("centre", torch.zeros(d))
-        self.register_buffer("scale", torch.ones(d))
-        self.register_buffer("seen", torch.ones(k, dtype=torch.bool))
-
-    @classmethod
-    def of(cls, data: Data, hidden: int = 256, seed: int = 0) -> Head:
-        """A head for `data` (rows without a label count for standardising), weights by `seed`."""
-        seen = data.counts() > 0
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            made = cls(data.x.shape[1], hidden, data.k)
-            torch.manual_seed(seed)  # a class without rows then changes nothing for the others
-            few = nn.Linear(hidden, int(seen.sum()))
-        with torch.no_grad():
-            made.outer.weight.zero_()[seen] = few.weight
-            made.outer.bias.zero_()[seen] = few.bias
-        x = np.asarray(data.x, np.float64)
-        spread = x.std(0)
-        made.centre.copy_(torch.from_numpy(x.mean(0)))
-        made.scale.copy_(torch.from_numpy(np.where(spread > 1e-6 * spread.max(), spread, 1.0)))
-        made.seen.copy_(torch.from_numpy(seen))
-        return made
-
-    def standard(self, x: Tensor) -> Tensor:
-        """Features `[n, d]` with mean 0 and spread 1 over what the head was made for."""
-        return (x - self.centre) / self.scale
-
-    def hidden(self, x: Tensor) -> Tensor:
-        """Rectified hidden units `[n, h]` of standardised features."""
-        return functional.relu(self.inner(x))
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores `[n, k]` of hidden units; -1e4 for a class without a labelled row."""
-        return self.outer(hidden).masked_fill(~self.seen, -1e4)  # type: ignore[no-any-return]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores `[n, k]` of standardised features `[n, d]`."""
-        return self.logits(self.hidden(x))
-
-    def model(self) -> Perceptron:
-        """The head as plain arrays that can be saved."""
-
-        def array(t: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-            return t.detach().cpu().numpy().astype(np.float32)
-
-        seen = self.seen.cpu().numpy()
-        return Perceptron(
-            array(self.centre),
-            array(self.scale),
-            array(self.inner.weight),
-            array(self.inner.bias),
-            np.where(seen[:, None], array(self.outer.weight), np.float32(0)),
-            np.where(seen, array(self.outer.bias), np.float32(-np.inf)),
-        )
+H = TypeVar("H", bound=Head)
 
 
-def batch(net: Head, data: Data) -> Batch:
-    """All rows of `data` as the training loop wants them, standardised for `net`."""
-    x = net.standard(torch.from_numpy(np.array(data.x, np.float32)))
-    return Batch(x, torch.from_numpy(np.array(data.y)))
+def make_batch(head: Head, data: Data) -> Batch:
+    """Return all rows of `data` as one batch, `x [n, d]` standardized for `head`."""
+    x = head.standardize(torch.from_numpy(np.array(data.x, np.float32)))
+    weight = data.sample_weight
+    return Batch(
+        x,
+        torch.from_numpy(np.array(data.y)),
+        weight=None if weight is None else torch.from_numpy(weight.astype(np.float32)),
+    )
 
 
-def fitted(net: Head, data: Data, objective: Objective, recipe: Recipe) -> Head:
-    """`net` trained on the rows of `data` (those without a label too): its average over the run.
+def fit_head(head: H, data: Data, objective: Objective | LossFunction, recipe: Recipe) -> H:
+    """Train `head` in place on all rows of `data`, unlabelled ones too.
+
+    Returns:
+        The average of the head over the run; see `Recipe.ema_width`.
 
     Raises:
-        Diverged, InputError: As `ilk.training.loop.train` says.
+        DivergenceError, InputError: See `ilk.training.trainer.train`.
     """
-    trained = train(net, batch(net, data), objective, recipe)
-    assert isinstance(trained, Head)
-    return trained
+    return train(head, make_batch(head, data), objective, recipe)
 
 
-def steps(n: int, passes: float, least: int = 200) -> int:
-    """Updates of `BATCH` rows that go over `n` rows so many times, at least `least`."""
-    return max(least, round(n * passes / BATCH))
+def count_steps(n: int, epochs: float, min_steps: int = 200) -> int:
+    """Return the number of updates of `BATCH_SIZE` rows in `epochs` passes over `n` rows."""
+    return max(min_steps, round(n * epochs / BATCH_SIZE))
 
 
-def cross_entropy(net: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
-    """The plain objective: mean cross-entropy of the rows that have a label."""
-    known = batch.y >= 0
-    return functional.cross_entropy(net(batch.x[known]), batch.y[known])
+def train_embedding(
+    data: Data, objective: Objective, hidden: int, epochs: float, seed: int
+) -> Head:
+    """Return a head whose hidden units are trained by an episodic objective.
+
+    Where no class has two labelled rows, or there is only one class, no episode can be drawn and
+    the weights stay as initialized.
+
+    Args:
+        data: Labelled features.
+        objective: The loss, such as `Prototypical()`.
+        hidden: Width of the embedding.
+        epochs: Passes over the rows.
+        seed: Seed of weights, batches and episodes.
+    """
+    head = Head.from_data(data, hidden, seed)
+    counts = data.count_labels()
+    if counts.max() < 2 or (counts > 0).sum() < 2:
+        return head
+    n = len(data)
+    recipe = Recipe(count_steps(n, epochs, 100), min(BATCH_SIZE, n), lr=4e-3, warmup=20, seed=seed)
+    return fit_head(head, data, objective, recipe)

@@ -1,1 +1,1 @@
-"""How far to trust an answer: probabilities, sets, unknowns and suspected labels."""
+"""Calibration, prediction sets, out-of-distribution detection, label errors and class priors."""

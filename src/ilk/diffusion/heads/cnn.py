@@ -1,7 +1,7 @@
-"""Convolutional probe of arXiv 2307.08702, on the map itself.
+"""Convolutional head of arXiv 2307.08702.
 
-The paper's widths are not public; here it is two 3 x 3 convolutions (group norm, ReLU), the second
-of which halves maps of 8 and more, then the mean over places and a linear layer.
+The widths of the paper are not published; here there are two 3 x 3 convolutions (group norm, ReLU),
+the second with stride 2 for maps of 8 and more, followed by global averaging and a linear layer.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ilk.diffusion.heads.head import Head, Shape
 
 
 class CNNHead(Head):
-    """See the module.
+    """Convolutional head; see the module.
 
     Args:
-        shape: Of the map.
-        classes: k.
+        shape: Shape of the map.
+        classes: Number of classes k.
         width: Channels of the convolutions.
     """
 
@@ -36,5 +36,5 @@ class CNNHead(Head):
         )
         self.out = nn.Linear(width, classes)
 
-    def forward(self, seen: Tensor) -> Tensor:
-        return cast(Tensor, self.out(self.layers(seen).mean((2, 3))))
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.out(self.layers(x).mean((2, 3))))

@@ -1,7 +1,7 @@
-"""Heads are trained by the one training loop.
+"""Train heads with the common training loop.
 
-The papers take plain SGD with steps in the learning rate; here it is the loop's optimiser (Muon
-for matrices, AdamW for the rest) with a linear fall, and the weights' average over the run.
+Departure from the papers, which use SGD with a step schedule: the optimiser of the loop (Muon for
+matrices, AdamW for the rest) with linear decay, and weight averaging over the run.
 """
 
 from __future__ import annotations
@@ -14,93 +14,102 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ilk.diffusion.heads.head import Head, Packed, flat
-from ilk.errors import InputError, NoLabels
-from ilk.progress import Progress, silent
-from ilk.training.loop import Batch, Machine, Recipe, Watch, train
+from ilk.core.errors import InputError, NoLabels
+from ilk.core.progress import Progress, silent_progress
+from ilk.diffusion.heads.head import FlatHead, Head, flatten_maps
+from ilk.training.trainer import Batch, CheckpointConfig, DeviceConfig, Recipe, train
 
-PLAIN = Recipe(steps=600, batch=128, lr=5e-3, warmup=20)
-HERE = Machine()
-ROWS = 256  # images at once where nothing is learned
+DEFAULT_RECIPE = Recipe(steps=600, batch_size=128, lr=5e-3, warmup=20)
+DEFAULT_MACHINE = DeviceConfig()
+BATCH_SIZE = 256  # for inference
 
 
 @dataclass(frozen=True)
-class Telling:
-    """The objective: cross-entropy, and what the head itself adds."""
+class HeadLoss:
+    """Cross-entropy plus the penalty of the head."""
 
     head: Head
 
     def __call__(self, network: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
         logits = network(batch.x).float()
-        return functional.cross_entropy(logits, batch.y) + self.head.penalty()
+        return functional.cross_entropy(logits, batch.y) + self.head.compute_penalty()
 
 
 def fit_head(
-    build: Callable[[], Head],
+    make_head: Callable[[], Head],
     maps: Sequence[Tensor],
     y: Tensor,
-    recipe: Recipe = PLAIN,
-    machine: Machine = HERE,
-    progress: Progress = silent,
+    recipe: Recipe = DEFAULT_RECIPE,
+    machine: DeviceConfig = DEFAULT_MACHINE,
+    progress: Progress = silent_progress,
 ) -> Head:
-    """A head trained on maps; `logits` reads it.
+    """Train a head on maps; `predict_logits` applies it.
 
     Args:
-        build: Makes the head, such as `lambda: LinearHead((48, 2, 2), 10)`; its weights are drawn
-            from the recipe's seed.
-        maps: What it reads, each `[n, c, h, w]`, as `ilk.diffusion.features.streams` gives them.
-        y: Class indices `[n]`; -1 (unknown) is left out.
-        recipe: Steps, batch, learning rate, seed.
+        make_head: Creates the head, such as `lambda: LinearHead((48, 2, 2), 10)`; its weights are
+            drawn from the seed of the recipe.
+        maps: Its inputs, each `[n, c, h, w]`, as returned by
+            `ilk.diffusion.features.extract.extract_feature_maps`.
+        y: Class indices `[n]`; rows of -1 (unknown) are ignored.
+        recipe: Steps, batch size, learning rate, seed.
         machine: Device and precision.
-        progress: Told of every update.
+        progress: Reports updates.
 
     Raises:
-        NoLabels, InputError: There is no label, or maps and labels differ in number.
-        Diverged: Training left the finite numbers.
+        NoLabels: There is no label.
+        InputError: Maps and labels differ in number.
+        DivergenceError: Training diverged.
     """
-    known = labelled(y, [len(part) for part in maps])
-    x, shapes = flat(maps)[known], [(p.shape[1], p.shape[2], p.shape[3]) for p in maps]
-    return fit(lambda: Packed(build(), shapes, x), x, y[known], recipe, machine, progress)
+    is_labelled = find_labelled(y, [len(part) for part in maps])
+    x, shapes = (
+        flatten_maps(maps)[is_labelled],
+        [(p.shape[1], p.shape[2], p.shape[3]) for p in maps],
+    )
+    return fit(
+        lambda: FlatHead(make_head(), shapes, x), x, y[is_labelled], recipe, machine, progress
+    )
 
 
 def fit(
-    build: Callable[[], Head],
+    make_head: Callable[[], Head],
     x: Tensor,
     y: Tensor,
-    recipe: Recipe = PLAIN,
-    machine: Machine = HERE,
-    progress: Progress = silent,
+    recipe: Recipe = DEFAULT_RECIPE,
+    machine: DeviceConfig = DEFAULT_MACHINE,
+    progress: Progress = silent_progress,
 ) -> Head:
-    """A head trained on `x` `[n, ...]` as its `forward` takes it; arguments as `fit_head`."""
-    known = labelled(y, [len(x)])
+    """Train a head on `x` `[n, ...]`, the input of its `forward`; arguments as in `fit_head`."""
+    is_labelled = find_labelled(y, [len(x)])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        head = build()
-    data = Batch(x[known], y[known])
-    made = train(head, data, Telling(head), recipe, machine, Watch(progress=progress))
-    assert isinstance(made, Head)
-    settle(made, data.x, machine.device)
-    return made
+        head = make_head()
+    data = Batch(x[is_labelled], y[is_labelled])
+    trained = train(
+        head, data, HeadLoss(head), recipe, machine, CheckpointConfig(progress=progress)
+    )
+    assert isinstance(trained, Head)
+    update_bn(trained, data.x, machine.device)
+    return trained
 
 
-def labelled(y: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Which rows have a label, `[n]` bool.
+def find_labelled(y: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return which rows of `y` `[n]` have a label, `[n]` bool.
 
     Raises:
-        InputError: There are more or fewer labels than rows.
+        InputError: The number of labels is not that of the rows.
         NoLabels: There is none.
     """
     if any(length != len(y) for length in lengths):
         raise InputError(f"{len(y)} labels for maps of {lengths} images; give one label each")
-    known = y >= 0
-    if not bool(known.any()):
-        raise NoLabels("a head learns from labels and there are none; label a few images")
-    return known
+    is_labelled = y >= 0
+    if not bool(is_labelled.any()):
+        raise NoLabels("a head needs labels and there are none; label a few images")
+    return is_labelled
 
 
 @torch.no_grad()
-def settle(head: nn.Module, x: Tensor, device: str) -> None:
-    """Give batch normalisations the statistics of averaged weights, which none of them has seen.
+def update_bn(head: nn.Module, x: Tensor, device: str) -> None:
+    """Recompute the statistics of batch normalisation for averaged weights, on inputs `[n, ...]`.
 
     Pavel Izmailov and others, 2018, Averaging Weights Leads to Wider Optima and Better
     Generalization, arXiv 1803.05407, section 3.2.
@@ -113,7 +122,7 @@ def settle(head: nn.Module, x: Tensor, device: str) -> None:
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean over batches
         layer.train()
-    for part in torch.split(x, ROWS):
+    for part in torch.split(x, BATCH_SIZE):
         head(part.to(device))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
@@ -121,7 +130,11 @@ def settle(head: nn.Module, x: Tensor, device: str) -> None:
 
 
 @torch.no_grad()
-def logits(head: Head, x: Tensor | Sequence[Tensor], device: str = "cpu") -> Tensor:
-    """Logits `[n, k]` float32 on the CPU: of maps for a head of `fit_head`, of images for `fit`."""
-    rows = x if isinstance(x, Tensor) else flat(x)
-    return torch.cat([head(part.to(device)).float().cpu() for part in torch.split(rows, ROWS)])
+def predict_logits(head: Head, x: Tensor | Sequence[Tensor], device: str = "cpu") -> Tensor:
+    """Return logits `[n, k]` float32 on the CPU: of maps (`fit_head`) or of images `[n, ...]`
+    (`fit`).
+    """
+    rows = x if isinstance(x, Tensor) else flatten_maps(x)
+    return torch.cat(
+        [head(part.to(device)).float().cpu() for part in torch.split(rows, BATCH_SIZE)]
+    )

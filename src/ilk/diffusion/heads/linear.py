@@ -11,12 +11,12 @@ from ilk.diffusion.heads.head import Head, Shape
 
 
 class LinearHead(Head):
-    """See the module. The paper's tables take p = 2 (and 1, 4, … in its ablation).
+    """Linear probe; see the module. The tables of the paper use p = 2.
 
     Args:
-        shape: Of the map.
-        classes: k.
-        pool: p; no finer than the map.
+        shape: Shape of the map.
+        classes: Number of classes k.
+        pool: p, limited to the size of the map.
     """
 
     def __init__(self, shape: Shape, classes: int, pool: int = 2) -> None:
@@ -25,6 +25,6 @@ class LinearHead(Head):
         self.out = nn.Linear(shape[0] * self.pool**2, classes)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, seen: Tensor) -> Tensor:
-        rows = functional.adaptive_avg_pool2d(seen, self.pool).flatten(1)
+    def forward(self, x: Tensor) -> Tensor:
+        rows = functional.adaptive_avg_pool2d(x, self.pool).flatten(1)
         return cast(Tensor, self.out(rows))

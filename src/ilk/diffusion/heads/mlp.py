@@ -1,4 +1,4 @@
-"""Multilayer probe of arXiv 2307.08702: pooled and flattened, then hidden layers with ReLU."""
+"""Multilayer perceptron of arXiv 2307.08702 on a pooled, flattened map."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ilk.diffusion.heads.head import Head, Shape
 
 
 class MLPHead(Head):
-    """See the module.
+    """Multilayer perceptron; see the module.
 
     Args:
-        shape: Of the map.
-        classes: k.
-        pool: Side of the pooled map; no finer than the map.
+        shape: Shape of the map.
+        classes: Number of classes k.
+        pool: Size of the pooled map, limited to that of the map.
         hidden: Width of each hidden layer.
     """
 
@@ -31,6 +31,6 @@ class MLPHead(Head):
         layers = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
 
-    def forward(self, seen: Tensor) -> Tensor:
-        rows = functional.adaptive_avg_pool2d(seen, self.pool).flatten(1)
+    def forward(self, x: Tensor) -> Tensor:
+        rows = functional.adaptive_avg_pool2d(x, self.pool).flatten(1)
         return cast(Tensor, self.layers(rows))

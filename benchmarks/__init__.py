@@ -1,0 +1,1 @@
+"""Benchmarks: one folder per question. `ilk bench NAME` runs one from a checkout."""

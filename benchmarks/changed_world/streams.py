@@ -1,0 +1,129 @@
+"""AdaNPC's memory on streams: its gain, and whether it ever ends below its start."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks import datasets
+from benchmarks.changed_world.shifted_digits import (
+    Scores,
+    Tent,
+    accuracy,
+    compute_hog,
+    load_digit_set,
+    make_angle_domains,
+    make_rng,
+    rotate_images,
+    sample_rows,
+)
+from benchmarks.claims import Claim, make_table
+from ilk.core.data import Data
+from ilk.methods.adanpc import AdaNPC
+from ilk.methods.logistic_regression import LogisticRegression
+from ilk.protocols import domain_stream
+
+ANGLES = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0)
+GUARDED, FROZEN, UNGUARDED = "AdaNPC", "frozen memory", "AdaNPC, unguarded"
+BASELINE, TENT = "logistic regression", "entropy minimisation"
+
+
+def tabulate_streams(tables: list[Any], drops: dict[str, Any], seeds: range, small: bool) -> None:
+    """Add the tables of streams, and the worst change of any seed from the frozen memory."""
+    online: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
+    final: dict[str, Scores] = defaultdict(lambda: defaultdict(list))
+    for seed in seeds:
+        rng = make_rng(seed)
+        runs = _load_small_streams(rng) if small else _load_full_streams(rng)
+        for name, source, target, order in runs:
+            run_stream_methods(source, target, order, seed, online[name], final[name])
+    for name, scores in online.items():
+        tables.append(
+            make_table(
+                f"stream: {name}", "online accuracy", scores, _make_claims(FROZEN, BASELINE, TENT)
+            )
+        )
+        tables.append(
+            make_table(f"stream: {name}", "accuracy at the end", final[name], _make_claims(FROZEN))
+        )
+        drops[name] = {
+            f"{method} {moment}, minimum over seeds": float(
+                np.min(np.subtract(s[method], s[FROZEN]))
+            )
+            for moment, s in (("online", scores), ("at the end", final[name]))
+            for method in (GUARDED, UNGUARDED)
+        }
+
+
+def _compute_worst_change(scores: Sequence[float], reference: Sequence[float]) -> float:
+    return float(np.min(np.subtract(scores, reference)))
+
+
+def _make_claims(*baselines: str) -> list[Claim]:
+    return [
+        Claim("adanpc-test-time", "methods/adanpc.py", GUARDED, baseline) for baseline in baselines
+    ]
+
+
+def run_stream_methods(
+    source: Data, target: Data, order: Sequence[int], seed: int, online: Scores, final: Scores
+) -> None:
+    """Run all methods on one stream and append their accuracies to the scores."""
+    guarded, unguarded = AdaNPC(seed=seed), AdaNPC(seed=seed, max_accuracy_drop=None)
+    fitted, head = guarded.fit(source), LogisticRegression().fit(source)
+    guarded_model, unguarded_model, tent = fitted, fitted, Tent(head, source.x)
+    is_correct: Scores = defaultdict(list)
+    for step in domain_stream(target, order, seed=seed):
+        x, y = step.test.x, step.test.y
+        answers = {FROZEN: fitted.logits(x).argmax(1), BASELINE: head.logits(x).argmax(1)}
+        logits, guarded_model = guarded.adapt(guarded_model, x)
+        answers[GUARDED] = logits.argmax(1)
+        logits, unguarded_model = unguarded.adapt(unguarded_model, x)
+        answers[UNGUARDED], answers[TENT] = logits.argmax(1), tent.predict_and_adapt(x)
+        for name, answer in answers.items():
+            is_correct[name].extend(answer == y)
+    for name, hits in is_correct.items():
+        online[name].append(float(np.mean(hits)))
+    target_rows = target.take(np.isin(target.domain, order))
+    for name, memory in ((FROZEN, fitted), (GUARDED, guarded_model), (UNGUARDED, unguarded_model)):
+        final[name].append(accuracy(memory, target_rows))
+
+
+Streams = Iterator[tuple[str, Data, Data, Sequence[int]]]
+
+
+def _load_small_streams(rng: np.random.Generator) -> Streams:
+    digits = sample_rows(datasets.read_digits(), 1100, rng)
+    yield (
+        "digits, angles rising",
+        digits.take(np.arange(500)),
+        make_angle_domains(digits.take(np.arange(500, 1100)), ANGLES, use_hog=False),
+        range(6),
+    )
+
+
+def _load_full_streams(rng: np.random.Generator) -> Streams:
+    rows = sample_rows(datasets.read_mnist(), 1500, rng)
+    source = replace(rows, x=compute_hog(rows.x))
+    test = sample_rows(datasets.read_mnist("test"), 1500, rng)
+    angles = make_angle_domains(test.take(np.arange(900)), ANGLES)
+    yield "MNIST, angles rising", source, angles, range(6)
+    yield "MNIST, angles falling", source, angles, range(6)[::-1]
+    yield "MNIST, angles in random order", source, angles, list(rng.permutation(6))
+    yield "MNIST to USPS", source, sample_rows(load_digit_set("usps", "test"), 800, rng), (0,)
+    yield "MNIST to MNIST-M", source, sample_rows(load_digit_set("mnist_m"), 800, rng), (0,)
+    rotated = replace(test, x=compute_hog(rotate_images(test.x, 30.0))).take(np.arange(900, 1500))
+    yield "MNIST at 30 degrees, one class", source, rotated.take(rotated.y == 3), (0,)
+    yield (
+        "MNIST at 30 degrees, sorted by class",
+        source,
+        replace(rotated, domain=rotated.y),
+        range(10),
+    )
+    pacs = datasets.read_pacs()
+    photos = pacs.take(pacs.domain == 2)
+    yield "PACS, photographs to sketches", photos, sample_rows(pacs, len(pacs), rng), (0, 1, 3)

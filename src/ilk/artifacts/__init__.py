@@ -1,0 +1,1 @@
+"""Save, load and use trained classifiers and anomaly detectors."""

@@ -1,0 +1,160 @@
+"""A saved anomaly detector: an encoder and a model of normal images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ilk.artifacts import model_folder
+from ilk.artifacts.overwrite_guard import check_writable
+from ilk.artifacts.pack import pack, unpack
+from ilk.core.capabilities import Embeds
+from ilk.core.data import UNLABELLED, Data
+from ilk.core.errors import InputError, NoImages
+from ilk.core.progress import Progress, silent_progress
+from ilk.detectors.gaussian_anomaly import GaussianAnomaly, GaussianDetector
+from ilk.encode import encode_images
+from ilk.encoders import restore_encoder
+from ilk.images import Images, Row, escape_path, inspect_file, list_files
+from ilk.store import Store
+
+MIN_IMAGES = 3  # two images are always equally far from their mean
+
+
+@dataclass(frozen=True)
+class AnomalyResult:
+    """Result for one image.
+
+    Attributes:
+        row: The image; `row.status` is not "used" if it could not be read.
+        score: Anomaly score; nan if the image could not be read.
+        is_anomaly: Whether the score exceeds the threshold.
+    """
+
+    row: Row
+    score: float
+    is_anomaly: bool
+
+
+@dataclass(frozen=True, eq=False)
+class AnomalyDetector:
+    """An encoder, a detector fitted to its features, and a false-alarm rate.
+
+    Attributes:
+        encoder: The encoder.
+        model: Detector fitted to the features of normal images.
+        false_alarm: Probability that a normal image is flagged, in (0, 1).
+    """
+
+    encoder: Embeds
+    model: GaussianDetector
+    false_alarm: float = 0.01
+
+    @classmethod
+    def fit(
+        cls, images: Images, encoder: Embeds, store: Store, false_alarm: float = 0.01
+    ) -> AnomalyDetector:
+        """Fit a detector to images that are already encoded, all of which count as normal.
+
+        Args:
+            images: The images; see `ilk.encode.encode_images`.
+            encoder: The encoder.
+            store: Store with its features.
+            false_alarm: Probability that a normal image is flagged, in (0, 1).
+
+        Raises:
+            NoImages: If there is no image.
+            InputError: If there are fewer than three, or `false_alarm` is not between 0 and 1.
+        """
+        images.check_not_empty()
+        if len(images.used) < MIN_IMAGES:
+            raise InputError(
+                f"{len(images.used)} normal images are too few; at least {MIN_IMAGES} are needed, "
+                "and about a hundred for a reliable threshold"
+            )
+        x = store.get(encoder.space, [row.digest for row in images.used])
+        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), ()))
+        model.compute_threshold(false_alarm)  # raises for an invalid rate
+        return cls(encoder, model, false_alarm)
+
+    def detect(
+        self,
+        inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        store: Store,
+        threshold: float | None = None,
+        progress: Progress = silent_progress,
+    ) -> list[AnomalyResult]:
+        """Score images and compare the scores with a threshold.
+
+        Args:
+            inputs: Path of an image or a folder, or several.
+            store: Feature store.
+            threshold: Images with greater scores are anomalies; None takes the threshold of
+                `false_alarm`.
+            progress: Receives the progress of encoding.
+
+        Returns:
+            One result per file, in the order of `inputs`.
+
+        Raises:
+            NoImages: If there is no file.
+        """
+        threshold_value = (
+            self.model.compute_threshold(self.false_alarm) if threshold is None else threshold
+        )
+        paths = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+        files = [path for path_or_folder in paths for path in list_files(path_or_folder)]
+        if not files:
+            shown_paths = ", ".join(escape_path(given) for given in paths)
+            raise NoImages(
+                f"there is no file in {shown_paths}; pass images or a folder with images"
+            )
+        images = Images(None, tuple(inspect_file(path) for path in files))
+        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
+        used = [row for row in images.rows if row.status == "used"]
+        x = store.get(self.encoder.space, [row.digest for row in used])
+        scores = iter(self.model.score(x).tolist())
+        results = []
+        for row in images.rows:
+            score = next(scores) if row.status == "used" else float("nan")
+            results.append(AnomalyResult(row, score, score > threshold_value))
+        return results
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the detector to a model folder.
+
+        Raises:
+            OutputError: If the folder cannot be written or contains something else.
+        """
+        output = check_writable(Path(folder), model_folder.DETECTOR)
+        weights, parts = pack({"detector": self.model})
+        metadata = {
+            "encoder": self.encoder.describe(),
+            "false_alarm": self.false_alarm,
+            "parts": parts,
+        }
+        model_folder.write(output, weights, metadata, model_folder.DETECTOR)
+
+
+def load(
+    folder: str | os.PathLike[str], *, device: str = "auto", runtime: str = "torch"
+) -> AnomalyDetector:
+    """Load a detector from its model folder.
+
+    Args:
+        folder: The model folder.
+        device: Device of the encoder, such as "cpu" or "cuda"; "auto" chooses one.
+        runtime: Runtime of the encoder, such as "torch".
+
+    Raises:
+        ArtifactError: If the folder contains something else, or was altered.
+        Unavailable: If the encoder is not available.
+    """
+    weights, metadata = model_folder.read(Path(folder), model_folder.DETECTOR)
+    model = unpack(weights, metadata["parts"])["detector"]
+    encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+    return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))

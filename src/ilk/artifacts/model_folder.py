@@ -1,0 +1,164 @@
+"""Read and write the folder of a saved model.
+
+The arrays are stored in safetensors, everything else in JSON; `ilk.artifacts.pack` defines the
+parts. Digests detect altered or mixed-up files. They are no signature: whoever can write to the
+folder can also write the digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import ArtifactError
+
+VERSION = 3  # of the format
+WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
+WEIGHTS_PATTERN = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")  # file names of weights
+PARTIAL_MARKER = ".ilk.part"  # present while the folder is being written
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """Type of model in a folder: its name in the description, and a command that creates one."""
+
+    format: str
+    command: str
+
+
+CLASSIFIER = FolderKind("ilk classifier", "ilk fit DIR --out NEW")
+DETECTOR = FolderKind("ilk detector", "ilk detect fit DIR --out NEW")
+
+
+def compute_digest(description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a description without its `digest` entry."""
+    undigested = {key: value for key, value in description.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(undigested, sort_keys=True).encode()).hexdigest()
+
+
+def write(
+    folder: Path, weights: bytes, metadata: Mapping[str, Any], kind: FolderKind = CLASSIFIER
+) -> None:
+    """Write the weights and the description, each atomically.
+
+    The description is written last. Until then the folder contains the previous model: the new
+    weights get a file name of their own, and the old ones are deleted at the end.
+
+    Args:
+        folder: Folder to write to; created if missing.
+        weights: Content of the safetensors file.
+        metadata: Further entries of the description.
+        kind: Type of model.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = _choose_weights_name(folder, sha256 := hashlib.sha256(weights).hexdigest())
+    description: dict[str, Any] = {"format": kind.format, "version": VERSION, **metadata}
+    description["weights"] = {"file": name, "sha256": sha256}
+    description = json.loads(json.dumps(description))
+    description["digest"] = compute_digest(description)
+    write_atomically(folder / name, weights)
+    write_atomically(folder / DESCRIPTION_FILE, (json.dumps(description, indent=1) + "\n").encode())
+    for old_file in folder.iterdir():
+        if WEIGHTS_PATTERN.fullmatch(old_file.name) and old_file.name != name:
+            old_file.unlink(missing_ok=True)
+
+
+def _choose_weights_name(folder: Path, sha: str) -> str:
+    """Return a file name for weights that does not overwrite those of the current description."""
+    try:
+        stored = json.loads((folder / DESCRIPTION_FILE).read_bytes())["weights"]
+        return (
+            WEIGHTS_FILE
+            if stored["file"] != WEIGHTS_FILE or stored["sha256"] == sha
+            else f"model-{sha[:8]}.safetensors"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return WEIGHTS_FILE
+
+
+def read(folder: Path, kind: FolderKind = CLASSIFIER) -> tuple[bytes, dict[str, Any]]:
+    """Read the weights and the description of a model folder, and check their digests.
+
+    Raises:
+        ArtifactError: The folder contains no model of this type, was written in another version of
+            the format, or was altered.
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
+        stored_format, version = description["format"], int(description["version"])
+    except OSError as error:
+        raise _make_missing_error(folder, kind, error) from None
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError(
+            f"{folder / DESCRIPTION_FILE} is not a description written by ilk; "
+            f"create a model with: {kind.command}"
+        ) from None
+    if stored_format != kind.format:
+        raise ArtifactError(
+            f"{folder / DESCRIPTION_FILE} describes an {stored_format!r}, not an {kind.format!r}; "
+            f"create one with: {kind.command}"
+        )
+    _check_version(folder, version, kind)
+    if description.get("digest") != compute_digest(description):
+        raise ArtifactError(
+            f"{folder / DESCRIPTION_FILE} was altered after it was saved; "
+            f"create the model again with: {kind.command}"
+        )
+    return _read_weights(folder, description["weights"], kind), description
+
+
+def _check_version(folder: Path, version: int, kind: FolderKind) -> None:
+    if version > VERSION:
+        raise ArtifactError(
+            f"{folder} was saved by a newer ilk (format {version}; this one reads {VERSION}); "
+            "update ilk to open it"
+        )
+    if version < VERSION:
+        raise ArtifactError(
+            f"{folder} was saved by an older ilk (format {version}; this one reads {VERSION}); "
+            f"create the model again with: {kind.command}"
+        )
+
+
+def _read_weights(folder: Path, entry: Mapping[str, Any], kind: FolderKind) -> bytes:
+    name = str(entry["file"])
+    path = folder / (name if WEIGHTS_PATTERN.fullmatch(name) else WEIGHTS_FILE)
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise _make_missing_error(folder, kind, error) from None
+    if entry["sha256"] != hashlib.sha256(weights).hexdigest():
+        raise ArtifactError(
+            f"{path} is not the file that {DESCRIPTION_FILE} refers to; "
+            f"create the model again with: {kind.command}"
+        )
+    return weights
+
+
+def _make_missing_error(folder: Path, kind: FolderKind, error: OSError) -> ArtifactError:
+    return ArtifactError(
+        f"{folder} contains no {kind.format} ({Path(str(error.filename)).name}: "
+        f"{error.strerror}); create one with: {kind.command}"
+    )
+
+
+def read_digest(folder: Path) -> str:
+    """Return the digest of the model in `folder`, or "" if there is none."""
+    try:
+        return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def encode_json(value: Any) -> bytes:
+    """Encode a value as JSON in ASCII, so that any file name is preserved."""
+    return (json.dumps(value, indent=1) + "\n").encode()

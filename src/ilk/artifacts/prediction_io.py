@@ -1,0 +1,134 @@
+"""Write predictions as CSV, TSV, JSON, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ilk.artifacts.prediction import Prediction
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import InputError, OutputError, Unavailable
+
+COLUMNS = ("path", "name", "probability", "set", "unknown", "unknown_score", "error")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
+
+def to_row(prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction as plain values; missing values are None."""
+    failed = bool(prediction.error)
+    return {
+        "path": prediction.path,
+        "name": prediction.name or None,
+        "probability": None if failed else round(prediction.probability, 6),
+        "set": None if failed else list(prediction.prediction_set),
+        "unknown": None if failed else prediction.is_unknown,
+        "unknown_score": _round_finite(prediction.unknown_score),
+        "error": prediction.error or None,
+    }
+
+
+def _round_finite(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def check_suffix(path: Path) -> str:
+    """Return the suffix of an output file.
+
+    Raises:
+        InputError: The suffix is not supported.
+    """
+    if (suffix := path.suffix.lower()) not in SUFFIXES:
+        raise InputError(f"the suffix of {path} must be one of {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def write_predictions(predictions: Iterable[Prediction], path: Path) -> None:
+    """Write predictions in the given order, in the format that the suffix of `path` indicates.
+
+    File names that are not valid UTF-8 keep their bytes in CSV and are escaped in JSON and Parquet.
+
+    Raises:
+        InputError: The suffix is not supported.
+        OutputError: The file cannot be written.
+        Unavailable: The format is Parquet, and pyarrow is not installed.
+    """
+    suffix = check_suffix(path)
+    if suffix == ".parquet":
+        return write_atomically(path, _encode_parquet(predictions))
+    text = io.StringIO()
+    if suffix == ".json":
+        json.dump([to_row(p) for p in predictions], text, indent=1)
+        text.write("\n")
+    elif suffix == ".jsonl":
+        text.writelines(json.dumps(to_row(p)) + "\n" for p in predictions)
+    else:
+        for line in iter_csv_lines(predictions, "\t" if suffix == ".tsv" else ","):
+            text.write(line)
+    return write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def iter_csv_lines(predictions: Iterable[Prediction], delimiter: str = ",") -> Iterator[str]:
+    """Yield a header line and one line per prediction; classes of a set are joined by `|`."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
+
+    def format_line(cells: Iterable[Any]) -> str:
+        buffer.seek(0)
+        buffer.truncate()
+        writer.writerow(cells)
+        return buffer.getvalue()
+
+    yield format_line(COLUMNS)
+    for prediction in predictions:
+        row = to_row(prediction)
+        if row["set"] is not None:
+            row["set"] = "|".join(row["set"])
+        if row["unknown"] is not None:
+            row["unknown"] = str(row["unknown"]).lower()
+        yield format_line("" if row[c] is None else row[c] for c in COLUMNS)
+
+
+def write_csv_stream(predictions: Iterable[Prediction], out: IO[str]) -> None:
+    """Write predictions as CSV lines to an open stream, as they arrive."""
+    for line in iter_csv_lines(predictions):
+        out.write(line)
+    out.flush()
+
+
+def _escape(value: Any) -> Any:
+    """Escape bytes that are not valid UTF-8, such as `\\udce9`."""
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _encode_parquet(predictions: Iterable[Prediction]) -> bytes:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise Unavailable(
+            "writing Parquet requires pyarrow; run: pip install 'ilk[parquet]', "
+            "or write .csv or .jsonl"
+        ) from None
+    rows = [{key: _escape(value) for key, value in to_row(p).items()} for p in predictions]
+    schema_fields = [
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("probability", pa.float64()),
+        ("set", pa.list_(pa.string())),
+        ("unknown", pa.bool_()),
+        ("unknown_score", pa.float64()),
+        ("error", pa.string()),
+    ]
+    sink = io.BytesIO()
+    try:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(schema_fields)), sink)
+    except pa.ArrowException as error:
+        raise OutputError(f"cannot write the predictions as Parquet: {error}") from error
+    return sink.getvalue()

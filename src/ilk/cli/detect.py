@@ -1,0 +1,185 @@
+"""`ilk detect`: train an anomaly detector on normal images, and score other images with it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilk.cli.options import add_network_options
+from ilk.cli.output import Result, add_json_option
+
+if TYPE_CHECKING:
+    from ilk.artifacts.detector import AnomalyDetector, AnomalyResult
+    from ilk.core.capabilities import Embeds
+    from ilk.images import Images
+
+CSV_HEADER = ("path", "score", "threshold", "anomaly", "error")
+
+
+@click.group()
+def command() -> None:
+    """Train an anomaly detector on normal images, or score images with it."""
+
+
+@command.command(short_help="Train a detector on normal images.")
+@click.argument("source")
+@click.option("--out", required=True, help="Folder for the detector.")
+@click.option(
+    "--encoder",
+    default="",
+    help="Encoder to use [default: a pretrained network if one is available, else hog].",
+)
+@click.option(
+    "--false-alarm",
+    default=0.01,
+    show_default=True,
+    help="Fraction of ordinary images that may be flagged.",
+)
+@add_network_options
+@add_json_option
+def fit(
+    source: str, out: str, encoder: str, false_alarm: float, device: str, runtime: str
+) -> Result:
+    """Train a detector on the images of SOURCE, all of which count as normal.
+
+    Names of sub-folders are ignored.
+    """
+    from ilk.artifacts.detector import AnomalyDetector
+    from ilk.artifacts.model_folder import DETECTOR, read_digest
+    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.core.errors import InputError
+    from ilk.core.progress import terminal_progress
+    from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
+    from ilk.encode import encode_images
+    from ilk.images import read_images
+    from ilk.store import Store
+
+    check_false_alarm_rate(false_alarm)
+    if read_digest(Path(source)):
+        raise InputError(
+            f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
+        )
+    home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
+    images = read_images(source, verify=False, store=store, progress=progress)
+    network = _choose_encoder(encoder, images, device, runtime)
+    images = images.refuse(encode_images(images, [network], store, progress=progress))
+    detector = replace(AnomalyDetector.fit(images, network, store), false_alarm=false_alarm)
+    refused = f"; {len(images.refused):,} files were refused" if images.refused else ""
+    click.echo(f"fitted on {len(images.used):,} images with {network.name}{refused}", err=True)
+    threshold = _compute_threshold(detector)
+    detector.save(home)
+    click.echo(f"detector {home}", err=True)
+    counts = {"images": len(images.used), "refused": len(images.refused)}
+    return Result({"detector": home, "encoder": network.name, "threshold": threshold, **counts})
+
+
+@command.command(short_help="Score images and flag anomalies.")
+@click.argument("detector")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option(
+    "--out", default="-", show_default=True, help="CSV file for the scores; - is standard output."
+)
+@click.option(
+    "--false-alarm",
+    type=float,
+    help="Fraction of ordinary images that may be flagged [default: as given to fit].",
+)
+@add_network_options
+@add_json_option
+def score(
+    detector: str,
+    inputs: tuple[str, ...],
+    out: str,
+    false_alarm: float | None,
+    device: str,
+    runtime: str,
+) -> Result:
+    """Score images with the detector in the folder DETECTOR and flag anomalies.
+
+    INPUTS are images or folders; a folder stands for all files in it. The exit code is 0 if every
+    input could be read and 1 otherwise.
+    """
+    from ilk.artifacts.detector import load
+    from ilk.core.atomic_write import write_atomically
+    from ilk.core.progress import terminal_progress
+    from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
+    from ilk.store import Store
+
+    if false_alarm is not None:
+        check_false_alarm_rate(false_alarm)
+    loaded = load(Path(detector), device=device, runtime=runtime)
+    if false_alarm is not None:
+        loaded = replace(loaded, false_alarm=false_alarm)
+    threshold = _compute_threshold(loaded)
+    results = loaded.detect(inputs, Store(), threshold, terminal_progress())
+    rows = [_to_row(result, threshold) for result in results]
+    if out == "-":
+        click.echo(_format_csv(rows), nl=False)
+    else:
+        write_atomically(Path(out), _format_csv(rows).encode("utf-8", "surrogateescape"))
+    if n_failed := sum(row["error"] is not None for row in rows):
+        click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be read", err=True)
+    return Result(rows, exit_code=1 if n_failed else 0)
+
+
+def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Embeds:
+    """Return the named encoder, or the last default: a pretrained network if one is available."""
+    from ilk.encoders import choose_encoders, resolve_encoder
+
+    if name:
+        return resolve_encoder(name, images=images, device=device, runtime=runtime)
+    return choose_encoders(images, device=device, runtime=runtime)[0][-1]
+
+
+def _compute_threshold(detector: AnomalyDetector) -> float | None:
+    """Return the score above which an image is an anomaly; None, with a warning, if undefined."""
+    from ilk.detectors.gaussian_anomaly import MAX_SCORE
+
+    rate = detector.false_alarm
+    threshold = detector.model.compute_threshold(rate)
+    if threshold != MAX_SCORE:
+        return threshold
+    needed, n_normal = ceil(round(1 / rate - 1, 9)), len(detector.model.calibration_scores)
+    click.echo(
+        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} normal images and there were "
+        f"{n_normal:,}: no image can be flagged, and the column `anomaly` stays empty; use the "
+        f"scores, or pass --false-alarm {ceil(1e3 / (n_normal + 1)) / 1e3:.3f} or more",
+        err=True,
+    )
+    return None
+
+
+def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
+    """Return a result under the names of `CSV_HEADER`; None stands for an unknown value."""
+    from ilk.artifacts.classifier import format_refusal
+
+    is_read = result.row.status == "used"
+    return {
+        "path": result.row.path,
+        "score": result.score if is_read else None,
+        "threshold": threshold,
+        "anomaly": result.is_anomaly if is_read and threshold is not None else None,
+        "error": None if is_read else format_refusal(result.row),
+    }
+
+
+def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Format rows as CSV with a header; None becomes an empty cell."""
+
+    def format_cell(value: object) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return f"{value:.6f}" if isinstance(value, float) else str(value or "")
+
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(CSV_HEADER)
+    lines.writerows([format_cell(row[name]) for name in CSV_HEADER] for row in rows)
+    return text.getvalue()

@@ -1,0 +1,121 @@
+"""What commands print: tables for people, and with `--json` one JSON value for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import wraps
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ilk.images import Images
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of a command.
+
+    Attributes:
+        value: What `--json` prints: mappings, sequences, dataclasses, arrays and plain values.
+        exit_code: The exit code of the command.
+    """
+
+    value: Any
+    exit_code: int = 0
+
+
+def add_json_option(f: Callable[..., Result]) -> Callable[..., None]:
+    """Add `--json` to a command: its result as JSON, and nothing else, on standard output.
+
+    Text and tables that the command would print to standard output are dropped; warnings and
+    errors still go to standard error.
+    """
+
+    @wraps(f)
+    def command(*args: Any, as_json: bool, **options: Any) -> None:
+        if as_json:
+            with redirect_stdout(io.StringIO()):
+                result = f(*args, **options)
+            click.echo(format_json(result.value))
+        else:
+            result = f(*args, **options)
+        if result.exit_code:
+            raise click.exceptions.Exit(result.exit_code)
+
+    option = click.option(
+        "--json", "as_json", is_flag=True, help="Print the result as JSON instead of text."
+    )
+    return option(command)
+
+
+def format_json(value: Any) -> str:
+    """Format a value as indented ASCII JSON; nan and infinity become null."""
+    return json.dumps(to_plain(value), indent=1, allow_nan=False)
+
+
+def to_plain(value: Any) -> Any:
+    """Convert dataclasses, mappings, sequences, arrays and paths to what JSON can express."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):  # a NumPy array or scalar
+        return to_plain(value.tolist())
+    if isinstance(value, PathLike):
+        return fspath(value)
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [to_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool = False) -> None:
+    """Print a table that fits the terminal, with columns of numbers aligned to the right.
+
+    Args:
+        head: Column titles.
+        rows: Cells, one sequence per row, as long as `head`.
+        err: Print to standard error instead of standard output.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    out = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    body = [[escape_unprintable(cell) for cell in row] for row in rows]
+    for i, name in enumerate(head):
+        cells = [row[i].lstrip("+-") for row in body if row[i] not in ("", "–")]
+        numeric = bool(body) and all(cell[:1].isdigit() for cell in cells)
+        out.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        out.add_row(*row)
+    stream = sys.stderr if err else sys.stdout
+    width = None if stream.isatty() else 120
+    Console(file=stream, markup=False, highlight=False, width=width).print(out)
+
+
+def print_note(text: str) -> None:
+    """Print a remark below a table."""
+    click.echo(f"· {text}")
+
+
+def show_intake(images: Images, *, err: bool = False) -> None:
+    """Print the number of used and refused files per reason, with one example each."""
+    print_table(
+        ("files", "count", "example"),
+        [(what, f"{count:,}", example) for what, count, example in images.summarize()],
+        err=err,
+    )
+
+
+def escape_unprintable(text: str) -> str:
+    """Return `text` with undecodable bytes and control characters escaped."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)

@@ -1,0 +1,1 @@
+"""What everything stands on: data, contracts, metrics and errors. Imports no torch."""

@@ -1,0 +1,81 @@
+"""What a network can do, as structural protocols; nothing inherits from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ilk.core.data import Features
+from ilk.core.space import FeatureSpace
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """Maps images to feature vectors."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as after `--encoder`."""
+        ...
+
+    @property
+    def space(self) -> FeatureSpace:
+        """Key of its rows in the feature store; known without loading a network."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Best batch size for `embed`."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, key, digests, preprocessing and precision, for `restore_encoder`."""
+        ...
+
+    def load(self) -> None:
+        """Load the weights; takes seconds for a network and no time for others."""
+        ...
+
+    def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Preprocess an RGB image to `[c, h, w]` uint8. Thread-safe; needs no torch."""
+        ...
+
+    def embed(self, batch: NDArray[np.uint8]) -> Features:
+        """Return features `[b, d]` of prepared images `[b, c, h, w]`. Thread-safe."""
+        ...
+
+
+@runtime_checkable
+class EmbedsText(Protocol):
+    """Maps texts to the feature space of the images."""
+
+    def embed_text(self, prompts: Sequence[str]) -> Features:
+        """Return features `[k, d]` of length 1."""
+        ...
+
+
+@runtime_checkable
+class ScoresClasses(Protocol):
+    """An encoder that is itself a classifier: its features are one score per class."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the scores."""
+        ...
+
+    def is_held_out(self, digests: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether each file can be scored by a network that was not trained on it, `[n]`."""
+        ...
+
+
+@runtime_checkable
+class Explains(Embeds, ScoresClasses, Protocol):
+    """Can show which regions of an image distinguish two classes."""
+
+    def explain(self, prepared: NDArray[np.uint8], first: int, second: int) -> Image.Image:
+        """Draw which regions of a prepared image `[c, h, w]` support which of two classes."""
+        ...

@@ -1,0 +1,166 @@
+"""Classification metrics with confidence intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, ndtri, softmax
+
+from ilk.core.data import Labels, Logits
+
+__all__ = [
+    "Interval",
+    "Scores",
+    "accuracy",
+    "calibration_error",
+    "log_loss",
+    "log_softmax",
+    "macro_accuracy",
+    "reliability_curve",
+    "score",
+    "softmax",
+    "wilson_interval",
+]
+
+Probabilities = NDArray[np.float64]  # [n, k], rows sum to 1
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval.
+
+    Attributes:
+        value: The estimate.
+        low: Lower bound.
+        high: Upper bound.
+        level: Confidence level, in (0, 1).
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of predicted probabilities on `n` labelled rows."""
+
+    n: int
+    accuracy: Interval
+    macro_accuracy: float
+    log_loss: float
+    calibration_error: float
+
+
+def wilson_interval(successes: float, n: int, level: float = 0.95) -> Interval:
+    """Return the score interval of a proportion (Wilson 1927), valid for small n and near 0 or 1.
+
+    Args:
+        successes: Number of successes, 0 to n.
+        n: Number of trials; 0 gives the interval [0, 1] around nan.
+        level: Confidence level, in (0, 1).
+    """
+    if n < 1:
+        return Interval(float("nan"), 0.0, 1.0, level)
+    z, p = float(ndtri(0.5 + level / 2)), successes / n
+    midpoint = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half_width = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Interval(
+        p, max(0.0, min(p, midpoint - half_width)), min(1.0, max(p, midpoint + half_width)), level
+    )
+
+
+def accuracy(y: Labels, predictions: Labels) -> Interval:
+    """Return the accuracy of `predictions [n]` for labels `y [n]`, with its Wilson interval."""
+    return wilson_interval(float(np.sum(y == predictions)), len(y))
+
+
+def macro_accuracy(y: Labels, predictions: Labels) -> float:
+    """Return the balanced accuracy of `predictions [n]`: mean recall of the classes in `y [n]`."""
+    return float(np.mean([np.mean(predictions[y == c] == c) for c in np.unique(y)]))
+
+
+def log_loss(y: Labels, probabilities: Probabilities) -> float:
+    """Return the mean of `-log p[true class]` in nats, with probabilities clipped at 1e-15.
+
+    Args:
+        y: Labels, `[n]`.
+        probabilities: `[n, k]`.
+    """
+    return float(-np.mean(np.log(np.clip(probabilities[np.arange(len(y)), y], 1e-15, 1.0))))
+
+
+def reliability_curve(
+    y: Labels, probabilities: Probabilities, bins: int = 15
+) -> list[tuple[float, float, int]]:
+    """Return mean confidence, accuracy and number of rows in each non-empty bin.
+
+    Args:
+        y: Labels, `[n]`.
+        probabilities: `[n, k]`.
+        bins: Number of bins of equal width over [0, 1].
+    """
+    confidence = probabilities.max(1)
+    is_correct = probabilities.argmax(1) == y
+    bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        (
+            float(confidence[bin_index == b].mean()),
+            float(is_correct[bin_index == b].mean()),
+            int(np.sum(bin_index == b)),
+        )
+        for b in range(bins)
+        if np.any(bin_index == b)
+    ]
+
+
+def calibration_error(y: Labels, probabilities: Probabilities, bins: int = 15) -> float:
+    """Return the expected calibration error of the top class (Guo et al. 2017, equation 3).
+
+    Args:
+        y: Labels, `[n]`.
+        probabilities: `[n, k]`.
+        bins: Number of bins of equal width over [0, 1].
+    """
+    bin_rows = reliability_curve(y, probabilities, bins)
+    return sum(n * abs(confidence - accurate) for confidence, accurate, n in bin_rows) / max(
+        1, len(y)
+    )
+
+
+def score(y: Labels, probabilities: Probabilities) -> Scores:
+    """Return all metrics of `probabilities [n, k]` for labels `y [n]`, all known.
+
+    Raises:
+        ValueError: If there is no row.
+    """
+    if not len(y):
+        raise ValueError("there is no labelled row to score")
+    predictions = probabilities.argmax(1)
+    return Scores(
+        len(y),
+        accuracy(y, predictions),
+        macro_accuracy(y, predictions),
+        log_loss(y, probabilities),
+        calibration_error(y, probabilities),
+    )
+
+
+def check_finite(logits: Logits) -> NDArray[Any]:
+    """Return logits `[n, k]` in float64; `-inf` (a class without rows) is allowed.
+
+    Raises:
+        FloatingPointError: If any is nan.
+    """
+    out = np.asarray(logits, np.float64)
+    if np.isnan(out).any():
+        raise FloatingPointError(f"{int(np.isnan(out).any(1).sum())} rows of logits are nan")
+    return out

@@ -1,0 +1,121 @@
+"""Save and load a denoiser: `diffusion.json` (configuration) and `diffusion.safetensors`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import ArtifactError, InputError, UnknownName
+from ilk.diffusion.denoiser.karras import Denoiser
+from ilk.diffusion.networks.dit import DiT
+from ilk.diffusion.networks.unet import UNet
+from ilk.training import checkpoint
+
+VERSION = 2
+NETWORKS = {"unet": UNet, "dit": DiT}
+JSON, ARRAYS = "diffusion.json", "diffusion.safetensors"
+
+
+@dataclass(frozen=True)
+class DenoiserSpec:
+    """Everything needed to build a denoiser, except its weights.
+
+    Attributes:
+        shape: `(channels, size, size)`.
+        classes: Names; may be empty.
+        sigma_data: Standard deviation of the data in [-1, 1].
+        sigmas: Lowest and highest noise level.
+        network: `unet` or `dit`.
+        options: Arguments of the network other than channels, size and classes.
+        metadata: Training configuration and data; not used to build.
+    """
+
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    sigma_data: float
+    sigmas: tuple[float, float]
+    network: str = "unet"
+    options: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Denoiser:
+        """Build the denoiser with random weights (from torch's global generator).
+
+        Raises:
+            UnknownName: The network is unknown.
+            InputError: It has no such option, or does not support this size.
+        """
+        if self.network not in NETWORKS:
+            raise UnknownName("network", self.network, NETWORKS)
+        channels, height, width = self.shape
+        if height != width:
+            raise InputError(f"images of {height} x {width} are not square; crop or pad them first")
+        try:
+            network: nn.Module = NETWORKS[self.network](
+                channels, height, len(self.classes), **self.options
+            )
+        except TypeError as error:
+            raise InputError(f"network {self.network!r} cannot be built: {error}") from None
+        return Denoiser(network, self.shape, self.classes, self.sigma_data, self.sigmas)
+
+
+def save(denoiser: Denoiser, spec: DenoiserSpec, folder: Path) -> None:
+    """Write both files, the JSON last, so that a folder that has one is complete.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    checkpoint.save(denoiser.state_dict(), folder / ARRAYS, {"format": "ilk diffusion"})
+    text = json.dumps({"version": VERSION, **asdict(spec)}, indent=1, ensure_ascii=False)
+    write_atomically(folder / JSON, (text + "\n").encode())
+
+
+def read_spec(folder: Path) -> DenoiserSpec:
+    """Read how the denoiser in `folder` is built.
+
+    Raises:
+        ArtifactError: There is none, it has another format version, or its JSON is damaged.
+    """
+    try:
+        fields = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        version = fields.pop("version")
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{folder} holds no diffusion model of ilk: there is no {JSON} in it; "
+            "create one with `ilk pretrain`, or give the folder of a diffusers checkpoint"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{folder / JSON} cannot be read: {error}") from error
+    if version != VERSION:
+        raise ArtifactError(
+            f"{folder} has format {version}, but this version of ilk reads format {VERSION}; "
+            "pretrain again or use the other version"
+        )
+    try:
+        for name in ("shape", "classes", "sigmas"):
+            fields[name] = tuple(fields[name])
+        return DenoiserSpec(**fields)
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder / JSON} was not written by ilk: {error}") from None
+
+
+def load(folder: Path) -> Denoiser:
+    """Load the denoiser in `folder`, in evaluation mode.
+
+    Raises:
+        ArtifactError: There is none, or its weights do not match its JSON.
+    """
+    spec = read_spec(folder)
+    try:
+        denoiser = spec.build()
+        arrays, _ = checkpoint.load(folder / ARRAYS)
+        denoiser.load_state_dict(arrays)
+    except (InputError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise ArtifactError(f"{folder / ARRAYS} does not fit {JSON}: {first}") from error
+    return denoiser.eval()

@@ -1,0 +1,1 @@
+"""Strategies that turn denoising errors into a class."""

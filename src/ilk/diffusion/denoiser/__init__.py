@@ -1,0 +1,1 @@
+"""The denoiser protocol and the networks wrapped to satisfy it."""

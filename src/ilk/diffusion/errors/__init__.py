@@ -1,0 +1,1 @@
+"""Denoising errors per image, class and noise level."""

@@ -1,0 +1,167 @@
+"""Denoising errors of images, computed in batches that fit in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ilk.core.errors import InputError
+from ilk.diffusion.denoiser.protocol import Denoises
+
+DISTANCE_POWERS = {
+    "l2": 2,
+    "l1": 1,
+    "huber": 2,
+}  # power of sigma that a small error is proportional to
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How denoising errors are computed.
+
+    Attributes:
+        distance: `l2` (squared), `l1` (absolute) or `huber`, averaged over channels and pixels.
+        batch_size: Maximum images per network call.
+        precision: `float32` or `bfloat16`, of the network. Errors are always float32, because the
+            differences between classes are below the resolution of bfloat16.
+        device: Device of the network.
+
+    Raises:
+        InputError: A value is unknown or out of range.
+    """
+
+    distance: str = "l2"
+    batch_size: int = 256
+    precision: str = "float32"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.distance not in DISTANCE_POWERS:
+            raise InputError(
+                f"unknown distance {self.distance!r}; choose {', '.join(DISTANCE_POWERS)}"
+            )
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size} must be at least 1")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"unknown precision {self.precision!r}; choose float32 or bfloat16")
+
+
+@dataclass(eq=False)
+class DenoisingErrors:
+    """Computes the denoising errors of images under given classes and noise levels.
+
+    Memory is that of one batch, whatever the number of images and classes; conditions are looked up
+    per batch as well, since those of a thousand prompts may not fit together.
+
+    Attributes:
+        network: A denoiser of k classes.
+        x: Images `[n, c, h, w]` in [-1, 1].
+        sigmas: Noise levels `[levels]`.
+        noise: Standard normal, with shapes as in `compute_class_errors`.
+        measure: Distance, batch size, precision, device.
+        batch_size: Current batch size; halved whenever memory runs out.
+
+    Raises:
+        InputError: The network has no classes, or shapes do not match.
+    """
+
+    network: Denoises
+    x: Tensor
+    sigmas: Tensor
+    noise: Tensor
+    measure: Measure = Measure()
+    batch_size: int = 0
+
+    def __post_init__(self) -> None:
+        n, k, m = len(self.x), len(self.network.classes), len(self.sigmas)
+        if not k:
+            raise InputError(
+                "this network was trained without classes, so it cannot compare them; "
+                "pretrain on labelled images, or use its features"
+            )
+        if tuple(self.x.shape[1:]) != self.network.shape:
+            actual, expected = (
+                " x ".join(map(str, s)) for s in (self.x.shape[1:], self.network.shape)
+            )
+            raise InputError(
+                f"images of {actual} cannot be processed: the network takes {expected}"
+            )
+        if self.noise.dim() == 6:
+            self.noise = self.noise.expand(n, k, m, *self.network.shape)
+        else:
+            self.noise = expand_noise(self.noise, n, k)
+        self.sigmas, self.batch_size = (
+            self.sigmas.float(),
+            self.batch_size or self.measure.batch_size,
+        )
+
+    @torch.no_grad()
+    def compute(self, image: Tensor, label: Tensor, level: Tensor) -> Tensor:
+        """Return the error of each (image, class, level) triple, `[q]` float32.
+
+        Args:
+            image: Rows of `x`, `[q]`; processed `batch_size` at a time.
+            label: Class indices `[q]`.
+            level: Positions in `sigmas`, `[q]`.
+
+        Raises:
+            InputError: A batch of one does not fit in memory.
+        """
+        out, start = torch.empty(len(image)), 0
+        while start < len(image):
+            rows = slice(start, start + self.batch_size)
+            try:
+                out[rows] = self._compute_batch(image[rows], label[rows], level[rows])
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._reduce_batch_size(len(image[rows]))
+            else:
+                start += self.batch_size
+        return out
+
+    def _compute_batch(self, image: Tensor, label: Tensor, level: Tensor) -> Tensor:
+        """Return the errors of one batch, `[q]` float32."""
+        clean, sigma, device = self.x[image], self.sigmas[level], self.measure.device
+        noisy = clean + sigma.view(-1, 1, 1, 1) * self.noise[image, label, level]
+        classes, inverse = torch.unique(label, return_inverse=True)
+        condition = self.network.condition(classes).to(device)[inverse.to(device)]
+        use_bfloat16 = self.measure.precision == "bfloat16"
+        with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=use_bfloat16):
+            predicted = self.network.denoise(noisy.to(device), sigma.to(device), condition)
+        return reconstruction_error(predicted.float().cpu(), clean, self.measure.distance)
+
+    def _reduce_batch_size(self, failed_size: int) -> None:
+        if failed_size == 1:
+            raise InputError(
+                f"not one call of this network fits in the memory of {self.measure.device}; "
+                "free some, choose another device, or use a smaller network or smaller images"
+            )
+        self.batch_size = max(1, failed_size // 2)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether `error` reports exhausted memory; on a CPU only the message says so."""
+    is_memory_error = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return is_memory_error or "allocate memory" in str(error)
+
+
+def reconstruction_error(predicted: Tensor, clean: Tensor, metric: str) -> Tensor:
+    """Return the distance `[b]` of images `[b, c, h, w]`, averaged over channels and pixels."""
+    residuals = (predicted - clean).flatten(1)
+    if metric == "l2":
+        return residuals.square().mean(1)
+    if metric == "l1":
+        return residuals.abs().mean(1)
+    return functional.huber_loss(residuals, torch.zeros_like(residuals), reduction="none").mean(1)
+
+
+def expand_noise(noise: Tensor, n: int, k: int) -> Tensor:
+    """Expand noise per level, or per image and level, to `[n, k, levels, c, h, w]` without
+    copying.
+    """
+    noise = noise if noise.dim() == 5 else noise.expand(n, *noise.shape)
+    return noise[:, None].expand(-1, k, *noise.shape[1:])

@@ -1,0 +1,1 @@
+"""Features of images read from the blocks of a diffusion network."""

@@ -1,0 +1,1 @@
+"""Sampling images, and evaluations that use generated images."""

@@ -1,0 +1,1 @@
+"""Denoising networks: a U-Net and a diffusion transformer."""

@@ -1,0 +1,1 @@
+"""An optimized noise in place of many random ones."""

@@ -1,0 +1,1 @@
+"""Pretraining a diffusion model on a folder of images."""

@@ -1,0 +1,221 @@
+"""Pretrain a denoiser on images, resuming after any interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ilk.core.errors import InputError, OutputError
+from ilk.core.progress import Progress, silent_progress
+from ilk.diffusion.checkpoint import checkpoint
+from ilk.diffusion.denoiser.karras import Denoiser
+from ilk.diffusion.denoiser.noise_levels import LogNormal
+from ilk.diffusion.generation.images import pixels_to_pil
+from ilk.diffusion.generation.sample import Sampler, make_grid
+from ilk.diffusion.pretraining.objective import (
+    DenoisingLoss,
+    Shift,
+    compute_pixel_std,
+    flip,
+    normalize_batch,
+)
+from ilk.training import distributed
+from ilk.training.checkpoint import MUTABLE_FIELDS
+from ilk.training.trainer import (
+    Augmentation,
+    Batch,
+    CheckpointConfig,
+    DeviceConfig,
+    Recipe,
+    augment_objective,
+    train,
+)
+
+STATE, SAMPLES, LOG = "state.safetensors", "samples.png", "log.jsonl"
+ROWS, COLUMNS = 4, 10  # of the grid of samples
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Configuration of a pretraining run.
+
+    Attributes:
+        recipe: Steps, batch size, learning rate, seed.
+        network: `unet` or `dit`.
+        options: Options of the network, such as `{"width": 48}`.
+        noise: Distribution of training noise levels.
+        label_dropout: Proportion of labels replaced by the null class.
+        random_flip: Mirror half of the images. Unsuitable for digits, letters and other classes
+            with a handedness.
+        max_shift: Translate images by up to this number of pixels.
+        checkpoint_every: Updates between checkpoints and samples; 0 is a twentieth of all updates,
+            at least 100.
+    """
+
+    recipe: Recipe
+    network: str = "unet"
+    options: dict[str, Any] = field(default_factory=dict)
+    noise: LogNormal = field(default_factory=LogNormal)
+    label_dropout: float = 0.1
+    random_flip: bool = False
+    max_shift: int = 0
+    checkpoint_every: int = 0
+
+    def make_augmentations(self) -> list[Augmentation]:
+        """Return the augmentations applied before noise is added."""
+        augmentations: list[Augmentation] = [flip] if self.random_flip else []
+        if self.max_shift:
+            augmentations.append(Shift(self.max_shift))
+        return [*augmentations, normalize_batch]
+
+
+def pretrain(
+    data: Batch,
+    classes: tuple[str, ...],
+    config: PretrainConfig,
+    folder: Path,
+    machine: DeviceConfig = DeviceConfig(),  # noqa: B008  (frozen)
+    progress: Progress = silent_progress,
+) -> Denoiser:
+    """Train a denoiser on `data`, save it to `folder` and return it.
+
+    The folder can be loaded after the first checkpoint. An unfinished run with the same
+    configuration is resumed; a finished one is returned unchanged.
+
+    Args:
+        data: 8-bit images `[n, c, h, w]` and class indices, -1 where unknown.
+        classes: Names; empty for an unconditional network.
+        config: Configuration of the run.
+        folder: Output folder.
+        machine: Device and precision.
+        progress: Reports updates.
+
+    Raises:
+        InputError: The images are unsuitable, or `folder` holds a run with another configuration.
+        DivergenceError: Training diverged.
+        OutputError: `folder` cannot be written.
+    """
+    spec = make_spec(data, classes, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.recipe.seed)
+        denoiser = spec.build()
+    check_same_spec(spec, folder)
+    objective = augment_objective(
+        DenoisingLoss(denoiser, config.noise, config.label_dropout), *config.make_augmentations()
+    )
+    every = config.checkpoint_every or max(min(100, config.recipe.steps), config.recipe.steps // 20)
+    watch = CheckpointConfig(
+        folder / STATE, every, make_checkpoint_writer(spec, folder, machine.device), progress
+    )
+    averaged = train(denoiser, data, objective, config.recipe, machine, watch)
+    assert isinstance(averaged, Denoiser)
+    return averaged.cpu()
+
+
+def make_spec(
+    data: Batch, classes: tuple[str, ...], config: PretrainConfig
+) -> checkpoint.DenoiserSpec:
+    """Return how the denoiser for these images is built.
+
+    Raises:
+        InputError: There are no images, they are not 8-bit, or a label is out of range.
+    """
+    if not len(data):
+        raise InputError("there is no image to pretrain on")
+    if data.x.dtype != torch.uint8 or data.x.dim() != 4:
+        raise InputError(
+            f"images are {data.x.dtype} {tuple(data.x.shape)}; give uint8 [n, c, h, w]"
+        )
+    if int(data.y.max()) >= len(classes):
+        raise InputError(
+            f"label {int(data.y.max())} belongs to none of the {len(classes)} classes; "
+            "name every class, or set labels to -1 to pretrain without them"
+        )
+    _, c, h, w = data.x.shape
+    content = hashlib.sha256(np.ascontiguousarray(data.x.numpy()).data)  # no copy of the images
+    content.update(data.y.numpy().tobytes())
+    metadata = {
+        "config": json.loads(json.dumps({**asdict(config), "recipe": config.recipe.describe()})),
+        "images": len(data),
+        "content": content.hexdigest(),
+    }
+    return checkpoint.DenoiserSpec(
+        (c, h, w),
+        classes,
+        compute_pixel_std(data.x),
+        config.noise.sigmas,
+        config.network,
+        config.options,
+        metadata,
+    )
+
+
+def check_same_spec(spec: checkpoint.DenoiserSpec, folder: Path) -> None:
+    """Check that `folder` holds no run with another configuration.
+
+    Raises:
+        InputError: It does.
+    """
+    if not (folder / checkpoint.JSON).exists():
+        return
+    saved_spec, new_spec = (
+        to_comparable_json(checkpoint.read_spec(folder)),
+        to_comparable_json(spec),
+    )
+    if saved_spec != new_spec:
+        raise InputError(
+            f"{folder} holds a diffusion model of another plan, or of other images or labels; "
+            "use the same settings to resume, or another folder to start again"
+        )
+
+
+def to_comparable_json(spec: checkpoint.DenoiserSpec) -> Any:
+    """Return `spec` as plain JSON without the fields that may change when resuming."""
+    plain = json.loads(json.dumps(asdict(spec)))
+    plain["metadata"].pop("updates", None)
+    for name in MUTABLE_FIELDS:
+        plain["metadata"]["config"]["recipe"].pop(name)
+    plain["metadata"]["config"].pop("checkpoint_every")
+    return plain
+
+
+def make_checkpoint_writer(
+    spec: checkpoint.DenoiserSpec, folder: Path, device: str
+) -> Callable[[int, float, nn.Module], None]:
+    """Return a callback that saves the denoiser, a log line and samples to `folder`."""
+    started = time.monotonic()
+
+    def write_checkpoint(step: int, loss: float, average: nn.Module) -> None:
+        assert isinstance(average, Denoiser)
+        metadata = {**spec.metadata, "updates": step}
+        checkpoint.save(
+            average, checkpoint.DenoiserSpec(**{**vars(spec), "metadata": metadata}), folder
+        )
+        line = {
+            "updates": step,
+            "loss": loss,
+            "seconds": round(time.monotonic() - started, 1),
+            "cpu_seconds": round(time.process_time(), 1),
+        }
+        k = len(spec.classes)
+        classes = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
+        grid = pixels_to_pil(make_grid(Sampler().draw(average, classes, device), COLUMNS))
+        try:
+            with (folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            grid.save(folder / SAMPLES)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written: {error}") from error
+
+    return (
+        write_checkpoint if distributed.is_main_process() else (lambda _step, _loss, _average: None)
+    )

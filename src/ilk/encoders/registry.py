@@ -1,0 +1,95 @@
+"""Open an encoder by its name, or by the description that a saved model holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ilk.core.capabilities import Embeds
+from ilk.core.errors import Unavailable
+from ilk.diffusion.classification.context import DEFAULT_PROMPTS, ClassificationContext
+from ilk.encoders.families import find_family, list_families
+from ilk.encoders.options import EncoderOptions
+from ilk.store import Store
+
+if TYPE_CHECKING:
+    from ilk.images import Images
+
+
+def resolve_encoder(
+    name: str,
+    *,
+    images: Images | None = None,
+    device: str = "auto",
+    runtime: str = "torch",
+    precision: str = "float32",
+    context: ClassificationContext = ClassificationContext(),  # noqa: B008  (frozen)
+) -> Embeds:
+    """Open the encoder called `name`.
+
+    Reads configurations and headers but no weights; contacts the hub only for files that are not on
+    this machine.
+
+    Args:
+        name: As after `--encoder`.
+        images: The images to encode; plain `pixels` fits its size to them.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; ignored by `pixels` and `hog`.
+        runtime: `torch`, `channels-last` or `openvino`; likewise.
+        precision: `float32` or `bfloat16`; likewise.
+        context: The candidate classes of a `diffusion-classifier`.
+
+    Raises:
+        UnknownName: No family has names of this form.
+        InputError: The name or its files are invalid.
+        Unavailable: A package, file or device is missing; the message says what to run.
+    """
+    options = EncoderOptions(images, device, runtime, precision, context)
+    return find_family(name).open(name, options)
+
+
+def restore_encoder(
+    description: Mapping[str, Any],
+    *,
+    device: str = "auto",
+    runtime: str = "torch",
+    store: Store | None = None,
+) -> Embeds:
+    """Open the encoder whose `describe` returned `description`.
+
+    If the folder in its name does not exist, the recorded absolute folder is tried.
+
+    Raises:
+        Unavailable: The files are missing, or have other weights or preprocessing.
+    """
+    name, precision = str(description["name"]), str(description.get("precision", "float32"))
+    name = _relocate(name, str(description.get("folder", "")))
+    classes, prompts = description.get("classes"), description.get("prompts", DEFAULT_PROMPTS)
+    context = ClassificationContext(classes and tuple(classes), tuple(prompts), store)
+    try:
+        encoder = resolve_encoder(
+            name, device=device, runtime=runtime, precision=precision, context=context
+        )
+    except Unavailable as error:
+        raise Unavailable(f"the model was fitted on features of {name}, and {error}") from None
+    if encoder.space.key != description.get("key"):
+        raise Unavailable(
+            f"{name} on this machine is not the encoder that was fitted with: its weights, "
+            "preprocessing or version differ; restore the same files, or fit again"
+        )
+    return encoder
+
+
+def _relocate(name: str, folder: str) -> str:
+    """Return `name` with the recorded folder if the folder in the name does not exist."""
+    for family in list_families():
+        head, prefix, rest = name.rpartition(family.prefix)  # also inside `clip/local-dir:PATH`
+        if not (prefix and family.takes_path):
+            continue
+        path, separator, settings = rest.rpartition("@")
+        if not (family.takes_settings and "=" in settings):  # an `@` of the path itself
+            path, separator, settings = rest, "", ""
+        if not Path(path).expanduser().is_dir() and Path(folder).is_dir():
+            return f"{head}{prefix}{folder}{separator}{settings}"
+        return name
+    return name

@@ -1,0 +1,173 @@
+"""Select the methods that are compared on each encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ilk.core.capabilities import Embeds, EmbedsText, ScoresClasses
+from ilk.core.contracts import Method, describe
+from ilk.core.errors import InputError
+from ilk.core.flattened_images import FlattenedImages
+from ilk.core.leaderboard import CandidateResult, Leaderboard
+from ilk.detectors import list_detectors
+from ilk.discovery import list_discovery_methods
+from ilk.fitting.config import FitConfig
+from ilk.images.pixels import PixelEncoder
+from ilk.methods import list_methods, parse
+from ilk.methods.description_selection import DescriptionSelection
+from ilk.methods.diffusion_classifier import DiffusionClassifier
+
+
+def resolve_methods(config: FitConfig) -> list[Method]:
+    """Return the requested methods, or the default ones.
+
+    Raises:
+        UnknownName: There is no such method.
+        InputError: A method cannot be parsed, or does not classify features.
+    """
+    methods = []
+    for text in config.methods:
+        _check_classifies(text.partition("(")[0].strip())
+        method = parse(text)
+        if reason := _explain_exclusion(method):
+            raise InputError(f"{describe(method)} {reason}")
+        methods.append(method)
+    return methods or _list_default_methods(config)
+
+
+def _check_classifies(name: str) -> None:
+    """Raise InputError if `name` is a detector or a discovery method."""
+    if name in list_detectors():
+        raise InputError(
+            f"{name} detects anomalies and does not classify; "
+            "try: ilk detect fit DIR --out detector"
+        )
+    if (discovery := list_discovery_methods().get(name)) is None:
+        return
+    if discovery.needs_labels:
+        raise InputError(
+            f"{name} also predicts new classes; try: ilk discover MODEL NEW --out groups"
+        )
+    raise InputError(f"{name} finds classes without labels; use it from Python")
+
+
+def _list_default_methods(config: FitConfig) -> list[Method]:
+    defaults: list[Method] = [
+        method_class() for method_class in list_methods().values() if method_class.default_candidate
+    ]
+    return [*defaults, DescriptionSelection()] if config.descriptions else defaults
+
+
+def _explain_exclusion(method: Method) -> str:
+    """Return why a method cannot be used in a fit, or ""."""
+    if has_tag(method, "uses_domains"):
+        return "needs several domains, and a folder has only one; use it from Python"
+    return ""
+
+
+def check_text_support(
+    methods: Sequence[Method], descriptions: Sequence[str], encoders: Sequence[Embeds]
+) -> None:
+    """Check that text is only used together with an encoder that embeds text.
+
+    Raises:
+        InputError: There are descriptions, or all methods need class embeddings, and none of the
+            encoders embeds text.
+    """
+    if descriptions and not any(isinstance(e, EmbedsText) for e in encoders):
+        raise InputError("descriptions need an encoder that embeds text; add --encoder clip/NAME")
+    if any(isinstance(encoder, EmbedsText | ScoresClasses) for encoder in encoders):
+        return
+    if all(has_tag(method, "needs_class_embeddings") for method in methods):
+        raise InputError(
+            f"{describe(methods[0])} compares images with text, and none of the encoders embeds "
+            "text; add --encoder clip/ORG/NAME"
+        )
+
+
+def check_image_support(methods: Sequence[Method], encoders: Sequence[Embeds]) -> None:
+    """Check that methods of images are used with the encoder `pixels`.
+
+    Raises:
+        InputError: A method is fitted to images, and none of the encoders returns pixels.
+    """
+    if any(isinstance(encoder, PixelEncoder) for encoder in encoders):
+        return
+    for method in filter(reads_images, methods):
+        raise InputError(
+            f"{describe(method)} is fitted to images, and none of the encoders returns pixels; "
+            "add --encoder pixels"
+        )
+
+
+def select_candidates(encoder: Embeds, methods: Sequence[Method], *, labels: bool) -> list[Method]:
+    """Return the methods that can be used with `encoder`.
+
+    Args:
+        encoder: Encoder whose features the methods use.
+        methods: Requested or default methods.
+        labels: Whether there are labelled images.
+    """
+    if isinstance(encoder, ScoresClasses):
+        return [m for m in methods if has_tag(m, "needs_class_scores")] or [DiffusionClassifier()]
+    has_text = isinstance(encoder, EmbedsText)
+    return [
+        _to_flattened(m, encoder)
+        for m in methods
+        if (isinstance(encoder, PixelEncoder) or not reads_images(m))
+        and (has_text or not has_tag(m, "needs_class_embeddings"))
+        and not has_tag(m, "needs_class_scores")
+        and (labels or not has_tag(m, "needs_labels"))
+    ]
+
+
+def _to_flattened(method: Method, encoder: Embeds) -> Method:
+    """Return a method that takes the rows of `encoder`, which are flattened images."""
+    if not (reads_images(method) and isinstance(encoder, PixelEncoder)):
+        return method
+    return FlattenedImages(method, encoder.channels, encoder.height, encoder.width)
+
+
+def add_pixel_encoder(methods: Sequence[Method], config: FitConfig) -> FitConfig:
+    """Return `config` with the encoder `pixels` if methods need it and no encoder is requested."""
+    if config.encoders or not any(map(reads_images, methods)):
+        return config
+    only_images = all(map(reads_images, methods))
+    return replace(config, encoders=("pixels",) if only_images else ("default", "pixels"))
+
+
+def reads_images(method: Method) -> bool:
+    """Return whether a method is fitted to images instead of features."""
+    return method.input_kind == "images"  # type: ignore[attr-defined, no-any-return]
+
+
+def has_tag(method: Method, name: str) -> bool:
+    """Return the value of a tag of a method."""
+    return bool(getattr(method, name))
+
+
+def make_zero_shot_leaderboard(candidates: dict[str, list[Method]], n_images: int) -> Leaderboard:
+    """Return a leaderboard without scores, won by the first encoder that embeds text.
+
+    Args:
+        candidates: Candidate methods by encoder name.
+        n_images: Number of unlabelled images.
+
+    Raises:
+        InputError: No encoder can classify without labels.
+    """
+    usable = [(name, methods[0]) for name, methods in candidates.items() if methods]
+    if not usable:
+        raise InputError(
+            f"{n_images} images without a label can only be classified by an encoder that embeds "
+            "text (zero-shot); add --encoder clip/NAME"
+        )
+    results = tuple(
+        CandidateResult(name, describe(m), None, 0.0, "not evaluated: no labels")
+        for name, m in usable
+    )
+    note = "there are no labels, so nothing was evaluated"
+    return Leaderboard(results, usable[0], 0, note, None, np.full(n_images, -1))

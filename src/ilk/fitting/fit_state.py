@@ -1,0 +1,44 @@
+"""Define the state that is passed from model selection to `finalize`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ilk.core.capabilities import Embeds, Explains
+from ilk.core.contracts import Method
+from ilk.core.data import Data
+from ilk.core.leaderboard import Leaderboard
+from ilk.fitting.config import FitConfig
+from ilk.fitting.split import Split
+from ilk.images import Images
+
+
+@dataclass(frozen=True, eq=False)
+class FitState:
+    """Result of model selection.
+
+    Attributes:
+        config: Settings of the fit.
+        images: All input files and their status.
+        split: The used images by their role.
+        encoder: Selected encoder.
+        method: Selected method.
+        features: Features of the selected encoder: those of `split.train`, then those of
+            `split.unlabelled`.
+        leaderboard: Scores of all candidates.
+        explainers: Encoders that can explain their class scores.
+    """
+
+    config: FitConfig
+    images: Images
+    split: Split
+    encoder: Embeds
+    method: Method
+    features: Data
+    leaderboard: Leaderboard
+    explainers: tuple[Explains, ...] = ()
+
+    @property
+    def train(self) -> Data:
+        """The labelled rows of `features`."""
+        return self.features.take_labelled()

@@ -1,0 +1,56 @@
+"""Keep images out of the evaluation that a pretrained classifier was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.capabilities import Embeds, ScoresClasses
+from ilk.core.data import Labels
+from ilk.fitting.split import Split
+
+MIN_ROWS = 50  # with fewer images, the standard error of the accuracy can exceed 7 points
+LEAKED_NOTE = (
+    "not evaluated: it was trained on these images with their labels; pretrain it with --folds 3, "
+    "or hold out some images"
+)
+
+
+def find_leaked_rows(encoders: Sequence[Embeds], split: Split) -> dict[str, NDArray[np.bool_]]:
+    """Return the rows that each pretrained classifier was trained on, `[n]` by encoder name."""
+    digests = [row.digest for row in split.train + split.unlabelled]
+    return {e.name: ~e.is_held_out(digests) for e in encoders if isinstance(e, ScoresClasses)}
+
+
+def exclude_leaked_rows(
+    y: Labels, leaked_rows: Mapping[str, NDArray[np.bool_]]
+) -> tuple[NDArray[np.bool_], set[str]]:
+    """Return the rows to exclude from the evaluation and the encoders that cannot be evaluated.
+
+    Args:
+        y: Class indices, `[n]`, -1 for rows without a label.
+        leaked_rows: For each encoder, the rows it was trained on, `[n]`.
+
+    Returns:
+        Rows to exclude, `[n]`, and the names of the encoders for which fewer than `MIN_ROWS`
+        labelled rows would remain. The rows of such encoders are not excluded.
+    """
+    is_leaked, excluded_encoders = np.zeros(len(y), bool), set[str]()
+    for name, rows in leaked_rows.items():
+        if np.sum((y >= 0) & ~rows) < MIN_ROWS and rows.any():
+            excluded_encoders.add(name)
+        else:
+            is_leaked |= rows
+    return is_leaked, excluded_encoders
+
+
+def describe_leakage(is_leaked: NDArray[np.bool_]) -> str:
+    """Return a note on how many of the rows `[n]` were excluded, or ""."""
+    if not is_leaked.any():
+        return ""
+    return (
+        f"a diffusion model was trained on {int(is_leaked.sum())} of {len(is_leaked)} training "
+        "images with their labels, so every method was evaluated on the others only"
+    )

@@ -1,0 +1,101 @@
+"""Select the best combination of encoder and method by cross-validation.
+
+The scores are those of out-of-fold logits, calibrated on the other folds. The score of the best of
+many candidates is optimistic; `ilk.fitting.selection_statistics` corrects it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.contracts import Method
+from ilk.core.data import UNLABELLED, Data
+from ilk.core.errors import InputError, NoLabels, UnknownName
+from ilk.core.leaderboard import Leaderboard
+from ilk.core.progress import Progress, silent_progress
+from ilk.fitting.leaderboard_builder import LeaderboardBuilder, make_unmeasured_leaderboard
+from ilk.fitting.leakage import describe_leakage, exclude_leaked_rows
+from ilk.fitting.selection_statistics import CRITERIA
+from ilk.protocols import describe_fold_limits, stratified_folds
+
+Methods = Mapping[str, Sequence[Method]] | Callable[[str], Sequence[Method]]
+
+
+def rank_candidates(
+    data_by_encoder: Mapping[str, Data],
+    methods: Methods,
+    *,
+    n_folds: int = 5,
+    seed: int = 0,
+    criterion: str = "accuracy",
+    leaked_rows: Mapping[str, NDArray[np.bool_]] | None = None,
+    progress: Progress = silent_progress,
+) -> Leaderboard:
+    """Cross-validate every method on every encoder, with the same folds.
+
+    Args:
+        data_by_encoder: Features of the same rows, by encoder name.
+        methods: Candidate methods of an encoder, by its name.
+        n_folds: Number of folds; reduced if no class has as many images.
+        seed: Seed of the folds and the bootstrap.
+        criterion: accuracy, macro_accuracy or log_loss; ties are broken by log loss.
+        leaked_rows: For each pretrained classifier, the rows it was trained on, `[n]`. No
+            candidate is evaluated on these rows. If too few rows remain, the classifier is not
+            evaluated instead.
+        progress: Reports progress after each fold.
+
+    Raises:
+        NoLabels: No row has a label.
+        InputError: There is only one class, no candidate, or every candidate fails.
+        UnknownName: The criterion is unknown.
+        ValueError: The labels or classes differ between encoders.
+    """
+    data = _check_same_rows(data_by_encoder)
+    _check_trainable(data, criterion)
+    is_leaked, excluded_encoders = exclude_leaked_rows(data.y, leaked_rows or {})
+    y = np.where(is_leaked, UNLABELLED, data.y)
+    fold = stratified_folds(y, n_folds, seed, data.group)
+    notes = (describe_fold_limits(y, fold, n_folds, data.group), describe_leakage(is_leaked))
+    note = "; ".join(filter(None, notes))
+    methods_for = methods if callable(methods) else methods.__getitem__
+    candidates = [(name, method) for name in data_by_encoder for method in methods_for(name)]
+    if not candidates:
+        raise InputError("there is no method to compare; name at least one, such as GDA")
+    if not (fold >= 0).any():
+        return make_unmeasured_leaderboard(candidates, fold, note)
+    builder = LeaderboardBuilder(data.y, fold, criterion, excluded_encoders)
+    with progress("cross-validation", len(candidates) * builder.n_folds) as advance:
+        for name, method in candidates:
+            builder.evaluate_candidate(name, method, data_by_encoder[name], advance)
+    return builder.build(candidates, note, seed)
+
+
+def _check_same_rows(data_by_encoder: Mapping[str, Data]) -> Data:
+    """Return the first value, after checking that all have the same labels and classes."""
+    if not data_by_encoder:
+        raise InputError("there is no encoder to compare; name at least one, such as pixels")
+    first_name, *other_names = data_by_encoder
+    first = data_by_encoder[first_name]
+    for name in other_names:
+        data = data_by_encoder[name]
+        if data.classes != first.classes or not np.array_equal(data.y, first.y):
+            raise ValueError(f"the rows of {name} differ from the rows of {first_name}")
+    return first
+
+
+def _check_trainable(data: Data, criterion: str) -> None:
+    if criterion not in CRITERIA:
+        raise UnknownName("criterion", criterion, CRITERIA)
+    classes = [data.classes[c] for c in np.flatnonzero(data.count_labels())]
+    if not classes:
+        raise NoLabels(
+            "no image has a label, and model selection needs labels; "
+            "label a few images, or use ZeroShot with an encoder that embeds text"
+        )
+    if len(classes) == 1:
+        raise InputError(
+            f"every labelled image is {classes[0]!r}; a classifier needs at least two classes"
+        )

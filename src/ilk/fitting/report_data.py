@@ -1,0 +1,156 @@
+"""Collect the data of the report: results, label errors, unknown images and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ilk.artifacts.classifier import Classifier
+from ilk.artifacts.evaluation import Evaluation
+from ilk.core.contracts import describe
+from ilk.core.metrics import Interval
+from ilk.core.versions import format_now, get_versions
+from ilk.fitting.explanations import explain_classes
+from ilk.fitting.fit_state import FitState
+from ilk.fitting.split import Split
+from ilk.images import Row
+from ilk.report.report_data import ReportData, SuspectedLabel
+from ilk.store import Store
+from ilk.trust.label_errors import LabelErrors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def build_report_data(
+    state: FitState, classifier: Classifier, evaluation: Evaluation, store: Store
+) -> ReportData:
+    """Return the data of the report of a fit."""
+    split, leaderboard, config = state.split, state.leaderboard, state.config
+    ranked = _rank_label_errors(state)
+    counts = {"train": split.count_labels(split.train)}
+    if split.held_out:
+        counts[split.held_out_name] = split.count_labels(split.held_out)
+    return ReportData(
+        command=f"ilk.fit(ilk.read({str(state.images.root)!r}), {config!r})",
+        task=f"classify images into {len(split.classes)} classes",
+        version=", ".join(f"{name} {v}" for name, v in get_versions().items()),
+        date=format_now(),
+        seed=config.seed,
+        source=str(state.images.root or "a list of files"),
+        classes=split.classes,
+        class_counts=counts,
+        n_unlabelled=len(split.unlabelled),
+        results=leaderboard.results,
+        encoder=state.encoder.name,
+        method=describe(state.method),
+        corrected_accuracy=leaderboard.corrected_accuracy,
+        folds_note=leaderboard.note,
+        evaluated_on=describe_evaluated_rows(split),
+        y=evaluation.y,
+        probabilities=evaluation.scored.probabilities,
+        prediction_sets=evaluation.scored.prediction_sets,
+        target_coverage=config.coverage,
+        is_unknown=evaluation.scored.is_unknown,
+        paths=[state.images.path_of(row) for row in evaluation.rows],
+        scores=evaluation.scores if evaluation.rows else None,
+        coverage=evaluation.coverage if evaluation.rows else Interval(float("nan"), 0, 1),
+        false_alarm=config.false_alarm,
+        label_errors=[label_error for label_error, is_flagged in ranked if is_flagged],
+        ranked_labels=[label_error for label_error, _ in ranked],
+        unknown_examples=_find_unknown_images(state, classifier, evaluation, store),
+        difference_maps=_make_difference_maps(state, evaluation, store),
+        notes=collect_notes(state, classifier) + _note_label_errors(ranked),
+        images=state.images,
+    )
+
+
+def describe_evaluated_rows(split: Split) -> str:
+    """Return which images the classifier was evaluated on."""
+    if split.held_out:
+        return f"the {split.held_out_name} split, scored once"
+    return "the training images, out of fold"
+
+
+def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
+    """Return remarks on the limits of the results."""
+    split = state.split
+    messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
+    if split.novel:
+        names = sorted({str(row.label) for row in split.novel})
+        messages.append(
+            f"{len(split.novel)} {split.held_out_name} images belong to classes without a training "
+            f"image ({', '.join(names[:5])}) and are excluded from the scores"
+        )
+    if split.held_out and split.held_out_name == "val":
+        messages.append("there is no test split, so the val split is held out")
+    elif any(row.split == "val" for row in split.train):
+        messages.append(
+            "the train and val splits are used for training, the test split is held out"
+        )
+    digests = [row.digest for row in split.held_out]
+    for encoder in state.explainers:
+        if n_leaked := int(np.sum(~encoder.is_held_out(digests))):
+            messages.append(
+                f"{encoder.name} was trained on {n_leaked} of the {len(digests)} "
+                f"{split.held_out_name} images with their labels; its predictions for them are "
+                "optimistic"
+            )
+    return [note for note in messages if note]
+
+
+def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
+    """Return evaluated training rows and whether they are flagged, most likely errors first."""
+    if state.leaderboard.probabilities is None:
+        return []
+    errors = LabelErrors.find(state.leaderboard.probabilities, state.features.y)
+    names, rows = state.split.classes, state.split.train
+    return [
+        (
+            (
+                state.images.path_of(rows[i]),
+                str(rows[i].label),
+                names[errors.suggested_label[j]],
+                float(errors.score[j]),
+            ),
+            bool(errors.is_suspect[j]),
+        )
+        for j, i in enumerate(errors.rows)
+    ]
+
+
+def _find_unknown_images(
+    state: FitState, classifier: Classifier, evaluation: Evaluation, store: Store
+) -> list[tuple[Path, float]]:
+    """Return the evaluated, novel and unlabelled images flagged as unknown, highest score first."""
+    rows: list[Row] = list(state.split.novel + state.split.unlabelled)
+    x = store.get(state.encoder.space, [row.digest for row in rows])
+    scored_rows = list(zip(rows, classifier.ood_detector.score(x), strict=True))
+    scored_rows += list(zip(evaluation.rows, evaluation.scored.unknown_score, strict=True))
+    unknown = [(row, float(s)) for row, s in scored_rows if s > classifier.ood_detector.threshold]
+    unknown.sort(key=lambda pair: -pair[1])
+    return [(state.images.path_of(row), score) for row, score in unknown]
+
+
+def _make_difference_maps(
+    state: FitState, evaluation: Evaluation, store: Store
+) -> list[tuple[Path, tuple[str, ...], Image]]:
+    """Return difference maps of the first encoder that can explain its class scores."""
+    if not (state.explainers and evaluation.rows):
+        return []
+    return explain_classes(state.explainers[0], state.images, evaluation.rows, evaluation.y, store)
+
+
+def _note_label_errors(ranked: Sequence[tuple[SuspectedLabel, bool]]) -> list[str]:
+    """Return a note on the effect of probable label errors on the results."""
+    if not (n_flagged := sum(is_flagged for _, is_flagged in ranked)):
+        return []
+    message = (
+        f"{n_flagged} of {len(ranked)} training labels are probably wrong (suspects.csv lists "
+        "them, most likely first); the results count them as correct, so the probabilities and the "
+        "accuracy on the training images are underestimated to the extent that they are wrong"
+    )
+    return [message]

@@ -1,0 +1,129 @@
+"""Estimate the accuracy of the best of many candidates, and test which others are tied with it.
+
+Ioannis Tsamardinos, Elissavet Greasidou, Giorgos Borboudakis, 2018, Bootstrapping the Out-of-sample
+Predictions for Efficient and Accurate Cross-Validation, arXiv 1708.07180, algorithm 3 (BBC-CV):
+rows are drawn with replacement, the best candidate is selected on the drawn rows, and scored on
+the other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom, norm
+
+from ilk.core.data import Labels
+from ilk.core.metrics import Interval, Probabilities
+
+CRITERIA = ("accuracy", "macro_accuracy", "log_loss")
+N_BOOTSTRAP = 1000
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Correctness and loss of one candidate on each tested row.
+
+    Attributes:
+        is_correct: Whether the most probable class is the label, `[n]`.
+        loss: `-log p[label]` in nats, `[n]`; probabilities are clipped at 1e-15.
+    """
+
+    is_correct: NDArray[np.bool_]
+    loss: Vector
+
+
+def compute_outcomes(y: Labels, probabilities: Probabilities) -> Outcomes:
+    """Return the outcomes of probabilities `[n, k]` for labels `[n]`."""
+    own = probabilities[np.arange(len(y)), y]
+    return Outcomes(probabilities.argmax(1) == y, -np.log(np.clip(own, 1e-15, 1.0)))
+
+
+def estimate_corrected_accuracy(
+    y: Labels, candidates: Sequence[Outcomes], criterion: str = "accuracy", seed: int = 0
+) -> Interval:
+    """Estimate the accuracy of the best candidate, corrected for the selection by BBC-CV.
+
+    Args:
+        y: Class indices, `[n]`.
+        candidates: Outcomes of each candidate on the same rows.
+        criterion: accuracy, macro_accuracy or log_loss.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        Mean and 95 % percentile interval over 1,000 bootstrap draws.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(y)
+    is_correct = np.stack([c.is_correct for c in candidates]).astype(np.float32)
+    loss = np.stack([c.loss for c in candidates]).astype(np.float32)
+    accuracies = []
+    for _ in range(N_BOOTSTRAP):
+        draw_counts = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float32)
+        is_undrawn = draw_counts == 0
+        if not is_undrawn.any():
+            continue
+        best = _select_best(y, is_correct, loss, draw_counts, criterion)
+        accuracies.append(float(is_correct[best, is_undrawn].mean()))
+    low, high = np.quantile(accuracies, [0.025, 0.975])
+    return Interval(float(np.mean(accuracies)), float(low), float(high))
+
+
+def _select_best(
+    y: Labels,
+    is_correct: NDArray[np.float32],
+    loss: NDArray[np.float32],
+    draw_counts: NDArray[np.float32],
+    criterion: str,
+) -> int:
+    """Return the best candidate on a sample that contains row `i` `draw_counts[i]` times."""
+    mean_loss = (loss @ draw_counts) / draw_counts.sum()
+    weight = (
+        draw_counts / np.bincount(y, draw_counts)[y].clip(1)
+        if criterion == "macro_accuracy"
+        else draw_counts
+    )
+    cost = mean_loss if criterion == "log_loss" else -(is_correct @ weight.astype(np.float32))
+    return int(np.lexsort((mean_loss, np.round(cost, 4)))[0])
+
+
+def is_tied(y: Labels, winner: Outcomes, other: Outcomes, criterion: str = "accuracy") -> bool:
+    """Return whether a paired test at the 5 % level finds no difference; labels `y` are `[n]`.
+
+    Accuracy is compared by McNemar's mid-p test (Fagerland, Lydersen, Laake 2013,
+    doi:10.1186/1471-2288-13-91) on the rows where exactly one of the two is correct; other criteria
+    are compared by a z-test of the mean difference per row.
+    """
+    return compute_p_value(y, winner, other, criterion) > 0.05
+
+
+def compute_p_value(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accuracy") -> float:
+    """Return the two-sided p-value of no difference, in [0, 1]; labels `y` are `[n]`."""
+    if criterion == "accuracy":
+        return mcnemar_p_value(
+            int(np.sum(a.is_correct & ~b.is_correct)), int(np.sum(b.is_correct & ~a.is_correct))
+        )
+    if criterion == "macro_accuracy":
+        difference = (a.is_correct.astype(float) - b.is_correct) / np.bincount(y)[y]
+    else:
+        difference = b.loss - a.loss
+    n, std = len(y), float(np.std(difference, ddof=1)) if len(y) > 1 else 0.0
+    if std == 0:
+        return float(np.mean(difference) == 0)
+    return float(2 * norm.sf(abs(np.mean(difference)) * np.sqrt(n) / std))
+
+
+def mcnemar_p_value(only_a: int, only_b: int) -> float:
+    """Return McNemar's mid-p value.
+
+    Args:
+        only_a: Number of rows on which only the first candidate is correct.
+        only_b: Number of rows on which only the second candidate is correct.
+    """
+    n, larger = only_a + only_b, max(only_a, only_b)
+    upper = float(binom.sf(larger - 1, n, 0.5)) - 0.5 * float(binom.pmf(larger, n, 0.5))
+    return min(1.0, 2 * upper)

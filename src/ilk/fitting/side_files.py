@@ -1,0 +1,30 @@
+"""Render the files that are saved beside a fitted model."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from ilk.artifacts.model_folder import encode_json
+from ilk.report import ReportData, leaderboard_to_json, render_report
+
+
+def render_side_files(report_data: ReportData) -> dict[str, bytes]:
+    """Return the contents of leaderboard.json, intake.json, suspects.csv and report.html."""
+    return {
+        "leaderboard.json": encode_json(leaderboard_to_json(report_data)),
+        "intake.json": encode_json(report_data.images.to_json()),
+        "suspects.csv": format_label_errors(report_data).encode("utf-8", "surrogateescape"),
+        "report.html": render_report(report_data).encode("utf-8"),
+    }
+
+
+def format_label_errors(report_data: ReportData) -> str:
+    """Return all evaluated training images as CSV, most likely mislabelled first."""
+    error_paths = {path for path, *_ in report_data.label_errors}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "label", "suggested", "score", "suspect"))
+    for path, label, suggested, score in report_data.ranked_labels:
+        rows.writerow((path, label, suggested, f"{score:.6f}", str(path in error_paths).lower()))
+    return text.getvalue()

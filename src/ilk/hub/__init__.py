@@ -1,0 +1,1 @@
+"""Pretrained files: the hub client, configurations, safetensors headers and preprocessing."""

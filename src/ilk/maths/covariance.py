@@ -1,0 +1,108 @@
+"""Shrinkage estimators of a pooled covariance, and its inverse.
+
+All of it is float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from ilk.core.statistics import Statistics
+
+Matrix = NDArray[np.float64]
+Shrinkage = float | str | None
+SHRINKAGE_RULES = ("oas", "ks")
+ROUNDING = 2.0**-46  # squared float32 epsilon: a smaller variance, relative to the means', is 0
+
+
+def oas_shrinkage(stats: Statistics, n_features: int | None = None) -> float:
+    """Return the oracle approximating shrinkage intensity of the pooled covariance, in [0, 1].
+
+    Chen, Wiesel, Eldar, Hero 2010, Shrinkage Algorithms for MMSE Covariance Estimation,
+    doi:10.1109/TSP.2010.2053029, equation 23, in the large-d form that scikit-learn uses, with
+    the degrees of freedom in place of the number of rows. `n_features` as in `estimate_covariance`.
+    """
+    s = stats.scatter / stats.degrees_of_freedom
+    d = n_features or len(s)
+    mu = np.trace(s) / d
+    mean_square = float(np.vdot(s, s)) / d**2
+    excess = (stats.degrees_of_freedom + 1) * (mean_square - mu**2 / d)
+    return 1.0 if excess <= 0 else float(min(1.0, (mean_square + mu**2) / excess))
+
+
+def shrink_covariance(stats: Statistics, shrinkage: float, n_features: int | None = None) -> Matrix:
+    """Return the unbiased pooled covariance `[d, d]`, shrunk towards a multiple of the identity.
+
+    A fraction `shrinkage` in [0, 1] is replaced by the multiple of the identity with the same
+    trace. `n_features` as in `estimate_covariance`.
+    """
+    s = stats.scatter / stats.degrees_of_freedom
+    mean_variance = float(np.trace(s)) / (n_features or len(s))
+    if mean_variance <= ROUNDING * _between_class_variance(stats):
+        mean_variance = _between_class_variance(stats)
+    return (1 - shrinkage) * s + shrinkage * mean_variance * np.eye(len(s))
+
+
+def check_shrinkage(shrink: Shrinkage) -> None:
+    """Check a shrinkage hyperparameter.
+
+    Raises:
+        ValueError: If it is not a number from 0 to 1, "oas", "ks" or None.
+    """
+    is_rule = shrink is None or (isinstance(shrink, str) and shrink in SHRINKAGE_RULES)
+    if not is_rule and not (isinstance(shrink, (int, float)) and 0 <= shrink <= 1):
+        raise ValueError(f"shrink is {shrink!r}; allowed are 0 to 1, 'oas', 'ks' or None")
+
+
+def estimate_covariance(
+    stats: Statistics, shrink: Shrinkage = None, n_features: int | None = None
+) -> Matrix:
+    """Return the pooled covariance `[d, d]` after shrinkage.
+
+    Args:
+        stats: Statistics of the rows.
+        shrink: Intensity in [0, 1], "oas" or "ks"; None is "ks".
+        n_features: Number of features, where the statistics are those of coordinates in the span of
+            the rows (see `RowSpan`).
+    """
+    if isinstance(shrink, (int, float)):
+        return shrink_covariance(stats, shrink, n_features)
+    if shrink == "oas":
+        return shrink_covariance(stats, oas_shrinkage(stats, n_features), n_features)
+    # Theirs times D / (N - 1), so that scores are log-likelihoods on the scale of the priors.
+    return kubokawa_srivastava(stats, 1) / max(1, stats.n - 1)
+
+
+def kubokawa_srivastava(stats: Statistics, n_features: int | None = None) -> Matrix:
+    """Return the empirical Bayes ridge covariance `((N - 1) S + tr(S) I) / D`, `[d, d]`.
+
+    Kubokawa, Srivastava 2008, doi:10.1016/j.jmva.2008.01.016, as written in Wang et al. 2024,
+    arXiv 2402.04087: S is the unbiased covariance of the N class-centred rows, D their width.
+    """
+    trace = float(np.trace(stats.scatter)) / max(1, stats.n - 1)
+    if trace <= ROUNDING * len(stats.scatter) * _between_class_variance(stats):
+        trace = len(stats.scatter) * _between_class_variance(stats)
+    return (stats.scatter + trace * np.eye(len(stats.scatter))) / (n_features or len(stats.scatter))
+
+
+def _between_class_variance(stats: Statistics) -> float:
+    """Return the mean square of centred class means: a scale where no class has two rows."""
+    centred_means = (stats.means - stats.centre)[stats.present]
+    return float(np.mean(centred_means**2)) or 1.0
+
+
+def solve(covariance: Matrix, right: Matrix) -> Matrix:
+    """Return `covariance^-1 right`, `[d, m]`, for a covariance `[d, d]` that may be singular.
+
+    A ridge of 1e-9 of the mean variance is added, times 10 until the Cholesky factor exists.
+    """
+    ridge = 1e-9 * max(float(np.trace(covariance)) / len(covariance), 1e-30)
+    while True:
+        try:
+            factor = cho_factor(covariance + ridge * np.eye(len(covariance)), lower=True)
+        except LinAlgError:
+            ridge *= 10
+            continue
+        return np.asarray(cho_solve(factor, right))

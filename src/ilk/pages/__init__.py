@@ -1,1 +1,0 @@
-"""Figures of the benchmarks as tables and pictures for the pages under docs/."""

@@ -1,0 +1,1 @@
+"""What transductive methods share, and guards against learning wrongly from unlabelled rows."""

@@ -1,0 +1,227 @@
+"""Detect out-of-distribution rows by the Mahalanobis distance to the nearest class mean.
+
+Kimin Lee, Kibok Lee, Honglak Lee, Jinwoo Shin, 2018, A Simple Unified Framework for Detecting
+Out-of-Distribution Samples and Adversarial Attacks, arXiv 1807.03888, equation 2: the squared
+distance under one covariance for all classes,
+
+    score(x) = min_c (x - mean_c)' S^-1 (x - mean_c)
+
+At least half of S is replaced by a multiple of the identity with the same trace, or more if oracle
+approximating shrinkage asks for it, so that the score is defined with fewer rows than features,
+constant features and classes with one image; at least half also detects near classes better. The
+relative distance of Ren et al. 2021, arXiv 2106.09022, is not used: it detects near classes better
+still, but it lets inputs pass that are far from every class, such as inverted images.
+
+The threshold is a conformal quantile of out-of-fold scores: an exchangeable new image is flagged
+with at most the stated probability. In-sample scores are smaller and would flag too many. With no
+more rows than features the rate stays well below the stated one, because the Gaussian of all rows
+is closer to new rows than those of the folds are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh, svd
+
+from ilk.core.data import Data, Features, Labels
+from ilk.core.errors import InputError, NoLabels
+from ilk.maths.covariance import oas_shrinkage, shrink_covariance
+from ilk.maths.gaussian import compute_statistics
+from ilk.protocols import cross_validation_steps
+
+NO_THRESHOLD = float(np.finfo(np.float64).max)  # stands for infinity, which JSON does not have
+MIN_SHRINKAGE = 0.5
+CHUNK_SIZE = 2048  # rows scored at a time
+RANK_TOLERANCE = 1e-7  # relative singular values below this are rounding errors of float32
+MIN_VARIANCE_RATIO = 1e-9  # lower bound on a variance, as a fraction of the mean variance
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class OutOfDistributionDetector:
+    """Gaussians with one covariance, in the r directions in which training rows vary.
+
+    Attributes:
+        centre: Mean of the training rows, `[d]`.
+        axes: Orthonormal directions, `[d, r]`; r is d, or less with no more than d rows.
+        std: Within-class standard deviation along each, `[r]`.
+        means: Mean of each class with rows, in these axes and in units of `std`, `[m, r]`.
+        residual_variance: Variance in every direction orthogonal to `axes`.
+        threshold: Rows with greater scores are flagged; `NO_THRESHOLD` flags none.
+        false_alarm: Stated probability of flagging a row of a known class, in (0, 1).
+        n_rows: Number of held-out scores behind the threshold.
+    """
+
+    kind: ClassVar[str] = "out_of_distribution_detector"
+
+    centre: Features
+    axes: Features
+    std: Features
+    means: Features
+    residual_variance: float = 1.0
+    threshold: float = NO_THRESHOLD
+    false_alarm: float = 0.05
+    n_rows: int = 0
+
+    def score(self, x: Features) -> Vector:
+        """Return squared Mahalanobis distances `[n]` of features `[n, d]` to the nearest mean."""
+        chunks = [
+            self._score_chunk(x[start : start + CHUNK_SIZE])
+            for start in range(0, len(x), CHUNK_SIZE)
+        ]
+        return np.concatenate(chunks) if chunks else np.zeros(0)
+
+    def flag(self, x: Features) -> NDArray[np.bool_]:
+        """Return whether each row of features `[n, d]` is out of distribution, `[n]`."""
+        return self.score(x) > self.threshold
+
+    def _score_chunk(self, x: Features) -> Vector:
+        centred = np.asarray(x, np.float64) - self.centre
+        projected = centred @ self.axes.astype(np.float64)
+        residual = np.einsum("nd,nd->n", centred, centred) - np.einsum(
+            "nr,nr->n", projected, projected
+        )
+        if self.axes.shape[0] == self.axes.shape[1]:
+            residual = np.zeros(len(x))
+        nearest_distance = _nearest_squared_distance(
+            projected / self.std, self.means.astype(np.float64)
+        )
+        return np.asarray(nearest_distance + np.maximum(residual, 0.0) / self.residual_variance)
+
+    @classmethod
+    def fit(
+        cls, data: Data, held_out: Vector, false_alarm: float = 0.05
+    ) -> OutOfDistributionDetector:
+        """Fit the Gaussians to labelled rows and the threshold to out-of-fold scores.
+
+        With fewer finite scores than the rate needs (19 for 5 %) nothing is ever flagged.
+
+        Args:
+            data: Rows, `[n, d]`.
+            held_out: Out-of-fold scores of the same rows, `[n]`; nan for rows without.
+            false_alarm: Probability of flagging a row of a known class, in (0, 1).
+
+        Raises:
+            NoLabels: If no row has a label.
+            InputError: If `false_alarm` is not between 0 and 1.
+        """
+        if not 0 < false_alarm < 1:
+            raise InputError(f"the false-alarm rate is {false_alarm}; it must lie between 0 and 1")
+        return replace(fit_gaussian(data), false_alarm=float(false_alarm)).with_threshold(held_out)
+
+    def with_threshold(self, held_out: Vector) -> OutOfDistributionDetector:
+        """Return a copy with the threshold fitted to out-of-fold scores `[n]`."""
+        scores = np.sort(held_out[np.isfinite(held_out)])
+        n = len(scores)
+        rank = int(np.ceil(round((n + 1) * (1 - self.false_alarm), 9)))
+        threshold = float(scores[rank - 1]) if rank <= n else NO_THRESHOLD
+        return replace(self, threshold=threshold, n_rows=n)
+
+    def with_mean(self, mean: Vector, index: int) -> OutOfDistributionDetector:
+        """Return a copy with the mean of one class set; the covariance stays the same.
+
+        If the axes do not span all features, the component of the mean outside their span becomes
+        a further axis; the covariance is isotropic there, so no other distance changes.
+
+        Args:
+            mean: Class mean, `[d]`.
+            index: Row of `means` to set; m appends one.
+        """
+        centred = np.asarray(mean, np.float64) - self.centre
+        axes = self.axes.astype(np.float64)
+        std, means = self.std, self.means
+        residual = centred - axes @ (axes.T @ centred)
+        length = float(np.linalg.norm(residual))
+        if axes.shape[1] < len(centred) and length > RANK_TOLERANCE * float(
+            np.linalg.norm(centred)
+        ):
+            axes = np.column_stack([axes, residual / length])
+            std = np.append(std, np.float32(np.sqrt(self.residual_variance)))
+            means = np.pad(means, ((0, 0), (0, 1)))
+        projected = ((centred @ axes) / std).astype(np.float32)
+        means = np.vstack([means[:index], projected, means[index + 1 :]])
+        return replace(self, axes=axes.astype(np.float32), std=std, means=means)
+
+    @property
+    def note(self) -> str:
+        """Why nothing is ever flagged, as a sentence; "" where rows can be flagged."""
+        if self.threshold < NO_THRESHOLD:
+            return ""
+        needed = int(np.ceil(round(1 / self.false_alarm - 1, 9)))
+        return (
+            f"a false-alarm rate of {100 * self.false_alarm:.3g}% needs {needed} labelled images "
+            f"that can be held out and there are {self.n_rows}: nothing is ever flagged as unknown"
+        )
+
+
+def cross_validate_scores(data: Data, fold: Labels) -> Vector:
+    """Return out-of-fold scores `[n]`; nan where `fold < 0`.
+
+    Args:
+        data: Rows, `[n, d]`.
+        fold: Fold of each row, `[n]`.
+    """
+    scores = np.full(len(data), np.nan)
+    for step in cross_validation_steps(data, fold):
+        scores[step.test_rows] = fit_gaussian(step.train).score(step.test.x)
+    return scores
+
+
+def fit_gaussian(data: Data, shrink: float | None = None) -> OutOfDistributionDetector:
+    """Fit class means and the shared covariance to the labelled rows, without a threshold.
+
+    Args:
+        data: Rows, `[n, d]`.
+        shrink: Shrinkage intensity of the covariance, in [0, 1]; None is 0.5 or the oracle
+            approximating shrinkage, whichever is greater.
+
+    Raises:
+        NoLabels: If no row has a label.
+    """
+    labelled = data.take_labelled().take_weighted()
+    if not len(labelled):
+        raise NoLabels(
+            "out-of-distribution detection learns from labelled images and there are none; "
+            "label a few"
+        )
+    stats = compute_statistics(labelled.x, labelled.y, data.k, weight=labelled.sample_weight)
+    covariance = shrink_covariance(
+        stats, max(MIN_SHRINKAGE, oas_shrinkage(stats)) if shrink is None else shrink
+    )
+    centre, d = stats.centre, len(covariance)
+    min_variance = MIN_VARIANCE_RATIO * float(np.trace(covariance)) / d
+    row_space = _find_row_space(labelled.x - centre) if len(labelled) <= d else np.eye(d)
+    variance, eigenvectors = eigh(
+        row_space.T @ covariance @ row_space if row_space.shape[1] < d else covariance
+    )
+    axes = row_space @ eigenvectors
+    residual_variance = (np.trace(covariance) - variance.sum()) / max(1, d - len(variance))
+    std = np.sqrt(np.maximum(variance, min_variance))
+    means = (stats.means[stats.present] - centre) @ axes / std
+    return OutOfDistributionDetector(
+        centre.astype(np.float32),
+        axes.astype(np.float32),
+        std.astype(np.float32),
+        means.astype(np.float32),
+        residual_variance=float(max(residual_variance, min_variance)),
+    )
+
+
+def _find_row_space(centred: Matrix) -> Matrix:
+    """Return orthonormal columns `[d, r]` that span the rows of `centred [n, d]`."""
+    _, singular_values, axes = svd(centred, full_matrices=False)
+    return np.asarray(
+        axes[singular_values > RANK_TOLERANCE * max(singular_values[0], np.finfo(float).tiny)].T
+    )
+
+
+def _nearest_squared_distance(q: Matrix, means: Matrix) -> Vector:
+    """Return squared distances `[n]` of rows `q [n, r]` to the nearest of `means [m, r]`."""
+    distances = np.einsum("mr,mr->m", means, means) - 2 * q @ means.T
+    return np.asarray(np.maximum(distances.min(1) + np.einsum("nr,nr->n", q, q), 0.0))

@@ -1,1 +1,0 @@
-"""What rows without a label may teach, and what guards against their teaching wrongly."""

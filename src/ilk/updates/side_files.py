@@ -1,0 +1,188 @@
+"""Files beside a saved model, when the model is updated after the fit.
+
+The report and the leaderboard remain those of the fit; a section at the head of the report lists
+later updates. Added rows are appended to the intake, so that no image is added twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+
+from ilk.artifacts import model_folder
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import ArtifactError
+from ilk.images import Images, Row
+
+SIDE_FILES = ("leaderboard.json", "suspects.csv")
+INTAKE, REPORT = "intake.json", "report.html"
+SECTION_START = (
+    '<section id="since" aria-labelledby="since-h">\n<h2 id="since-h">Updates after the fit</h2>\n'
+)
+SECTION_NOTE = "<p>The rest of this page describes the model as it was fitted.</p>\n"
+FIRST_LINK, SECTION_LINK = (
+    '<li><a href="#summary">',
+    '<li><a href="#since">Updates after the fit</a></li>\n',
+)
+INSERTION_POINT = re.compile(r"<section id=|</main>|</body>")
+
+
+@dataclass(frozen=True)
+class SideFiles:
+    """The files beside a model, read before it is updated.
+
+    Attributes:
+        folder: The model folder.
+        digest: Digest of the model, to detect changes.
+        files: Contents of the leaderboard and the label errors.
+        report: The report; None if there is none.
+        intake: The images that the model was fitted or evaluated on; None if not recorded.
+        previous_additions: Class by digest of the images of the last extension, as recorded in the
+            model itself: the intake is written later, and a run may have stopped in between.
+    """
+
+    folder: Path
+    digest: str
+    files: dict[str, bytes]
+    report: str | None
+    intake: Images | None
+    previous_additions: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path, previous_additions: Mapping[str, str] | None = None) -> SideFiles:
+        """Read the files in `folder`.
+
+        Args:
+            folder: The model folder.
+            previous_additions: Class by digest of the images of the last extension.
+
+        Raises:
+            ArtifactError: If the intake is invalid or a file cannot be read.
+        """
+        try:
+            contents = {
+                name: (folder / name).read_bytes()
+                for name in (*SIDE_FILES, REPORT, INTAKE)
+                if (folder / name).is_file()
+            }
+            intake = contents.pop(INTAKE, None)
+            images = None if intake is None else Images.from_json(json.loads(intake))
+        except (OSError, ValueError, ArtifactError) as error:
+            raise ArtifactError(
+                f"{folder / INTAKE} or another file beside the model cannot be read ({error}); fit "
+                "the model again, or remove the damaged file"
+            ) from None
+        report = contents.pop(REPORT, None)
+        page = None if report is None else report.decode("utf-8", "surrogateescape")
+        return cls(
+            folder,
+            model_folder.read_digest(folder),
+            contents,
+            page,
+            images,
+            dict(previous_additions or {}),
+        )
+
+    @property
+    def known_rows(self) -> dict[str, Row]:
+        """The images that the model was fitted or evaluated on, by digest."""
+        rows = self.intake.used if self.intake else ()
+        intake_rows = {row.digest: row for row in rows if row.label is not None}
+        late_rows = {
+            d: Row("an image of the last extension", name, digest=d)
+            for d, name in self.previous_additions.items()
+        }
+        return late_rows | intake_rows
+
+    def merge_additions(self, rows: Sequence[Row]) -> dict[str, str]:
+        """Return class by digest of `rows` and of earlier additions missing from the intake."""
+        intake_digests = {row.digest for row in self.intake.rows} if self.intake else set[str]()
+        additions = {
+            digest: name
+            for digest, name in self.previous_additions.items()
+            if digest not in intake_digests
+        }
+        return additions | {row.digest: str(row.label) for row in rows}
+
+    def check_unchanged(self) -> None:
+        """Raise ArtefactError if another command has written the model since."""
+        if model_folder.read_digest(self.folder) != self.digest:
+            raise ArtifactError(
+                f"{self.folder} was changed by another command in the meantime; nothing was "
+                "written; run this command again"
+            )
+
+    def write(self, out: Path, message: str, new_rows: Sequence[Row] = ()) -> None:
+        """Write the files to `out`, with the update appended.
+
+        Args:
+            out: Folder of the updated model, which is already written.
+            message: Description of the update, in sentences.
+            new_rows: Rows of the added images, with absolute paths.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+        for name, content in self.files.items():
+            write_atomically(out / name, content)
+        if self.report is not None:
+            page = insert_note(self.report, message).encode("utf-8", "surrogateescape")
+            write_atomically(out / REPORT, page)
+        if self.intake is not None:
+            extended = replace(self.intake, rows=(*self.intake.rows, *new_rows))
+            write_atomically(out / INTAKE, model_folder.encode_json(extended.to_json()))
+
+
+def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -> set[str]:
+    """Return digests of the training images of a model, as far as its folder records them.
+
+    The held-out split is excluded: test, or val if there is no test split.
+
+    Args:
+        folder: The model folder.
+        previous_additions: Class by digest of the images of the last extension.
+    """
+    try:
+        rows = Images.from_json(json.loads((folder / INTAKE).read_bytes())).used
+    except (OSError, ValueError, ArtifactError):
+        return set(previous_additions)
+    splits = {row.split for row in rows}
+    held_out_split = "test" if "test" in splits else "val"
+    return {
+        row.digest for row in rows if row.label is not None and row.split != held_out_split
+    } | set(previous_additions)
+
+
+def refuse_known(images: Images, known_rows: dict[str, Row]) -> Images:
+    """Return `images` with known ones refused; each refused row states the known image."""
+    failures = {}
+    for row in images.used:
+        if (known := known_rows.get(row.digest)) is None:
+            continue
+        if known.split == "test":
+            failures[row.digest] = ("in both train and test", f"also {known.path}")
+        elif known.label != row.label:
+            detail = f"as {row.label}, but {known.path} as {known.label}"
+            failures[row.digest] = ("same content under two labels", detail)
+        else:
+            failures[row.digest] = ("duplicate", f"of {known.path}")
+    return images.refuse(failures)
+
+
+def insert_note(page: str, message: str) -> str:
+    """Return a report with `message` as a further paragraph in the section of updates."""
+    text = re.sub(r"(?<=\d)%", "\u202f%", message)  # as on the rest of the page
+    paragraph = f"<p>{escape(text)}</p>\n"
+    if SECTION_LINK not in page:
+        page = page.replace(FIRST_LINK, SECTION_LINK + FIRST_LINK, 1)
+    if SECTION_START in page:
+        head, tail = page.split(SECTION_START, 1)
+        inner, rest = tail.split("</section>", 1)
+        return f"{head}{SECTION_START}{inner}{paragraph}</section>{rest}"
+    match = INSERTION_POINT.search(page)
+    position = match.start() if match else len(page)
+    return f"{page[:position]}{SECTION_START}{SECTION_NOTE}{paragraph}</section>\n{page[position:]}"

@@ -1,0 +1,97 @@
+"""The page of suggested groups, with the command that adds each as a class."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ilk.report.formatting import abbreviate, format_count, format_percent
+from ilk.report.templates import render_template
+from ilk.report.thumbnails import Thumbnail, make_thumbnail
+
+if TYPE_CHECKING:
+    from ilk.updates.discover import Discovery, GroupedImage
+
+MAX_GROUP_THUMBNAILS = 18  # per group
+MAX_THUMBNAILS = 720  # per page: about 4 MB
+MIN_NEAREST_FRACTION = 0.2  # of a group's images nearest to a class, for it to be mentioned
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group on the page."""
+
+    name: str
+    size: int
+    summary: str
+    thumbnails: list[Thumbnail]
+    n_hidden: int
+    command: str
+
+
+def render_groups(discovery: Discovery, known: str, out: str) -> str:
+    """Return the page as HTML that can be encoded as UTF-8.
+
+    Args:
+        discovery: The groups.
+        known: Path of the model, for the commands.
+        out: Path of the output folder, for the commands.
+    """
+    grouped = sum(f.group > 0 for f in discovery.grouped)
+    images = format_count(len(discovery.images.used), "image")
+    title = (
+        f"{format_count(discovery.n_groups, 'new group')} suggested" if grouped else "Nothing new"
+    )
+    lede = (
+        f"{grouped:,} of {images} belong to no known class. Look at each group, rename its "
+        "folder, and add it to the classifier."
+        if grouped
+        else f"No group among {images} differs from the known classes."
+    )
+    return render_template(
+        "groups.html",
+        title=title,
+        lede=lede,
+        notes=discovery.notes,
+        groups=[_build_group(discovery, n, known, out) for n in range(1, discovery.n_groups + 1)],
+    )
+
+
+def _build_group(discovery: Discovery, number: int, known: str, out: str) -> Group:
+    members = discovery.list_group(number)
+    shown = members[: max(1, min(MAX_GROUP_THUMBNAILS, MAX_THUMBNAILS // discovery.n_groups))]
+    pictures = [
+        make_thumbnail(discovery.images.path_of(f.row), discovery.images.root, *_make_caption(f))
+        for f in shown
+    ]
+    name = f"group-{number}"
+    command = shlex.join(
+        ["ilk", "add", known, "--class-images", "NAME", f"{out.rstrip('/')}/{name}"]
+    )
+    return Group(
+        name, len(members), _summarize_group(members), pictures, len(members) - len(shown), command
+    )
+
+
+def _make_caption(f: GroupedImage) -> tuple[str, ...]:
+    return ("flagged as unknown" if f.is_unknown else f"predicted: {abbreviate(f.nearest_class)}",)
+
+
+def _summarize_group(members: list[GroupedImage]) -> str:
+    """Return the number of images, the fraction flagged as unknown, and the nearest class."""
+    n = len(members)
+    if n == 1:
+        return "One image that resembles no other: only a suggestion."
+    unknown = format_percent(_compute_unknown_fraction(members))
+    summary = f"{format_count(n, 'image')}, the most typical first; the classifier flags "
+    summary += f"{unknown} of them as unknown."
+    name, n_nearest = Counter(f.nearest_class for f in members).most_common(1)[0]
+    if n_nearest >= MIN_NEAREST_FRACTION * n:
+        summary += f" The most similar known class is “{abbreviate(name)}”."
+    return summary
+
+
+def _compute_unknown_fraction(members: list[GroupedImage]) -> float:
+    return sum(f.is_unknown for f in members) / len(members)

@@ -1,0 +1,268 @@
+"""`ilk detect`: a detector trained on normal images, and scores of others."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click import UsageError
+
+from helpers.digit_folders import write_digits
+from ilk.artifacts import detector as anomaly
+from ilk.cli.detect import command
+from ilk.core.errors import ArtifactError, IlkError
+from ilk.store import Store
+
+
+def detect(*args: object) -> int:
+    """Run `ilk detect` and return the exit code."""
+    return int(command.main([str(a) for a in args], standalone_mode=False, obj=()) or 0)
+
+
+def fit(*args: object) -> int:
+    return detect("fit", *args)
+
+
+def score(*args: object) -> int:
+    return detect("score", *args)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("digits")
+    write_digits(home / "normal", {"zero 0": 120})
+    write_digits(home / "new" / "fine", {"0": 170}, seed=0)
+    for file in (home / "normal" / "zero 0").iterdir():
+        (home / "new" / "fine" / "0" / file.name).unlink()
+    write_digits(home / "new" / "odd", {"4": 40})
+    return home
+
+
+@pytest.fixture(scope="module")
+def detector(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("detector") / "zeros"
+    args = ("--encoder", "pixels/8x8x1", "--false-alarm", "0.05")
+    assert fit(digits / "normal", "--out", out, *args) == 0
+    return out
+
+
+def read_rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_other_digits_are_anomalies_and_new_zeros_are_not(
+    digits: Path, detector: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.csv"
+    assert score(detector, digits / "new", "--out", out) == 0
+    rows = read_rows(out.read_text())
+    flags = {
+        name: [r["anomaly"] for r in rows if f"/{name}/" in r["path"]] for name in ("fine", "odd")
+    }
+    assert len(flags["fine"]) > 20
+    assert flags["odd"].count("true") >= 0.95 * len(flags["odd"])
+    assert flags["fine"].count("true") <= 0.2 * len(flags["fine"])
+    for row in rows:
+        assert (float(row["score"]) > float(row["threshold"])) == (row["anomaly"] == "true")
+
+
+def test_the_same_command_gives_the_same_detector(
+    digits: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score(detector, digits / "new") == 0
+    first = capsys.readouterr().out
+    args = ("--encoder", "pixels/8x8x1", "--false-alarm", "0.05", "--out", tmp_path / "again")
+    assert fit(digits / "normal", *args) == 0
+    assert score(tmp_path / "again", digits / "new") == 0
+    assert capsys.readouterr().out == first
+    description = json.loads((detector / "model.json").read_text())
+    assert description["format"] == "ilk detector"
+    assert description["parts"]["detector"]["kind"] == "gaussian_detector"
+
+
+def test_json_is_the_only_text_on_standard_output(
+    digits: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("--encoder", "pixels/8x8x1", "--out", tmp_path / "again", "--json")
+    assert fit(digits / "normal", *args) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["images"] == 120
+    assert report["encoder"] == "pixels/8x8x1"
+    assert score(detector, digits / "new" / "odd", tmp_path / "gone.png", "--json") == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 41
+    assert rows[0]["anomaly"] is True
+    assert rows[-1]["anomaly"] is rows[-1]["score"] is None
+    assert "missing" in rows[-1]["error"]
+
+
+def test_another_rate_moves_the_threshold(
+    digits: Path, detector: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = next((digits / "new" / "odd" / "4").iterdir())
+    limits = []
+    for rate in ("0.5", "0.1", "0.02"):
+        assert score(detector, one, "--false-alarm", rate) == 0
+        limits.append(float(read_rows(capsys.readouterr().out)[0]["threshold"]))
+    assert limits == sorted(limits)
+    assert limits[0] < limits[-1]
+    assert score(detector, one, "--false-alarm", "0.001") == 0
+    captured = capsys.readouterr()
+    assert "needs 999 normal images and there were 120" in captured.err
+    assert read_rows(captured.out)[0]["threshold"] == ""
+
+
+def test_what_cannot_be_read_says_so_in_its_row(
+    digits: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = sorted((digits / "new" / "odd" / "4").iterdir())[:2]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(good[0].read_bytes()[:60])
+    assert score(detector, good[1], broken, good[0]) == 1
+    rows = read_rows(capsys.readouterr().out)
+    assert [row["path"] for row in rows] == [str(good[1]), str(broken), str(good[0])]
+    assert rows[1]["anomaly"] == rows[1]["score"] == ""
+    assert "truncated" in rows[1]["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--encoder", "pixls"], "the nearest"),
+        (["--encoder", "pixels", "--false-alarm", "2"], "false-alarm rate"),
+        (["--encoder", "pixels", "--false-alarm", "0"], "false-alarm rate"),
+    ],
+)
+def test_bad_options_are_an_error_of_one_sentence(
+    options: list[str], message: str, digits: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(IlkError, match=message):
+        fit(digits / "normal", "--out", tmp_path / "k", *options)
+    assert not (tmp_path / "k").exists()
+
+
+def test_a_rate_is_checked_before_the_detector_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(IlkError, match="false-alarm rate"):
+        score(tmp_path / "gone", "x.png", "--false-alarm", "2")
+
+
+@pytest.mark.parametrize("args", [("fit", "images"), ("score", "detector")])
+def test_missing_arguments_are_usage_errors(args: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match="Missing"):
+        detect(*args)
+
+
+def test_a_detector_is_not_taken_for_a_folder_of_images(detector: Path, tmp_path: Path) -> None:
+    with pytest.raises(IlkError, match=r"is a model folder already; .* ilk detect score"):
+        fit(detector, "--out", tmp_path / "k")
+
+
+def test_a_folder_that_is_not_a_detector_or_was_altered_is_refused(
+    digits: Path, detector: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(detector, tmp_path / "w")
+    with (tmp_path / "w" / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    with pytest.raises(ArtifactError, match="is not the file that"):
+        score(tmp_path / "w", digits / "new")
+    (tmp_path / "w" / "model.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="contains no ilk detector"):
+        score(tmp_path / "w", digits / "new")
+    shutil.copytree(detector, tmp_path / "k")
+    about = json.loads((tmp_path / "k" / "model.json").read_text())
+    about["false_alarm"] = 0.5
+    (tmp_path / "k" / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ArtifactError, match="altered"):
+        score(tmp_path / "k", digits / "new")
+    about["format"] = "ilk classifier"
+    (tmp_path / "k" / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ArtifactError, match="'ilk classifier'"):
+        score(tmp_path / "k", digits / "new")
+    (tmp_path / "k" / "model.json").write_text("{")
+    with pytest.raises(ArtifactError, match="is not a description"):
+        score(tmp_path / "k", digits / "new")
+
+
+def test_a_classifier_is_not_overwritten_by_a_detector(digits: Path, tmp_path: Path) -> None:
+    kept = b'{"format": "ilk classifier"}'
+    (tmp_path / "model.json").write_bytes(kept)
+    with pytest.raises(IlkError, match="contains an 'ilk classifier' and no ilk detector"):
+        fit(digits / "normal", "--out", tmp_path, "--encoder", "pixels/8x8x1")
+    assert (tmp_path / "model.json").read_bytes() == kept
+
+
+def test_a_classifier_command_refuses_a_detector(detector: Path) -> None:
+    from ilk.artifacts.classifier import load
+
+    with pytest.raises(ArtifactError, match="'ilk detector'"):
+        load(detector)
+
+
+def test_scores_are_mahalanobis_distances(
+    digits: Path, detector: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+    from sklearn.covariance import LedoitWolf
+
+    from ilk.encoders import resolve_encoder
+
+    encoder = resolve_encoder("pixels/8x8x1")
+
+    def features(folder: Path) -> np.ndarray:
+        files = sorted(folder.rglob("*.png"))
+        return encoder.embed(
+            np.stack([encoder.prepare(Image.open(f).convert("RGB")) for f in files])
+        )
+
+    theirs = (
+        LedoitWolf().fit(features(digits / "normal")).mahalanobis(features(digits / "new" / "odd"))
+    )
+    assert score(detector, digits / "new" / "odd") == 0
+    ours = [float(row["score"]) for row in read_rows(capsys.readouterr().out)]
+    np.testing.assert_allclose(np.square(ours), theirs, rtol=1e-4)
+
+
+def test_two_images_do_not_tell_what_is_normal(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    for file in sorted((digits / "normal" / "zero 0").iterdir())[:2]:
+        shutil.copy(file, tmp_path / "two")
+    with pytest.raises(IlkError, match="2 normal images are too few"):
+        fit(tmp_path / "two", "--out", tmp_path / "k", "--encoder", "pixels")
+    assert not (tmp_path / "k").exists()
+
+
+def test_without_a_threshold_no_image_is_flagged_and_a_warning_says_so(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "few").mkdir()
+    for file in sorted((digits / "normal" / "zero 0").iterdir())[:40]:
+        shutil.copy(file, tmp_path / "few")
+    assert fit(tmp_path / "few", "--out", tmp_path / "k", "--encoder", "pixels") == 0
+    assert "pass --false-alarm 0.025 or more" in capsys.readouterr().err
+    assert score(tmp_path / "k", digits / "new" / "odd") == 0
+    assert {row["anomaly"] for row in read_rows(capsys.readouterr().out)} == {""}
+    args = (digits / "new" / "odd", "--false-alarm", "0.025")
+    assert score(tmp_path / "k", *args) == 0
+    assert "true" in {row["anomaly"] for row in read_rows(capsys.readouterr().out)}
+
+
+def test_the_detector_from_python(digits: Path, detector: Path, tmp_path: Path) -> None:
+    held, store = anomaly.load(str(detector)), Store(tmp_path / "own.sqlite")
+    held.save(str(tmp_path / "again"))
+    assert anomaly.load(tmp_path / "again").false_alarm == held.false_alarm == 0.05
+    file = next((digits / "new" / "odd").rglob("*.png"))
+    (one,) = held.detect(str(file), store)
+    assert one == held.detect([file], store)[0]
+    assert one.is_anomaly == (one.score > held.model.compute_threshold(0.05))
+    (gone,) = held.detect(file.with_name("gone.png"), store)
+    assert np.isnan(gone.score)
+    assert not gone.is_anomaly
+    assert gone.row.status == "refused"

@@ -1,0 +1,387 @@
+"""The vote against a loop and scikit-learn; what enters a memory, and what the guard keeps out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+
+from ilk.core.data import Data
+from ilk.core.errors import InputError
+from ilk.core.metrics import softmax
+from ilk.methods import adanpc
+from ilk.methods.adanpc import AdaNPC
+from ilk.transduction import stream_checks as drift
+
+NAMES = ("a", "b", "c")
+
+
+def blobs(n=90, d=5, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.choice(3, n, p=[0.5, 0.3, 0.2])
+    x = 1.5 * np.random.default_rng(9).standard_normal((3, d))[y] + rng.standard_normal((n, d))
+    return Data(x.astype(np.float32), y, NAMES)
+
+
+def loop(data, x, k, temperature):
+    """s, one query and one neighbour at a time."""
+    centre = data.x.mean(0, dtype=np.float64)
+    unit = lambda v: (v - centre) / np.linalg.norm(v - centre)  # noqa: E731
+    out = np.zeros((len(x), data.k))
+    for i, query in enumerate(x.astype(np.float64)):
+        cosine = np.array([unit(query) @ unit(row.astype(np.float64)) for row in data.x])
+        near = np.argsort(-cosine)[:k]
+        weight = np.exp(cosine[near] / temperature)
+        for j, w in zip(near, weight / weight.sum(), strict=True):
+            out[i, data.y[j]] += w
+    return out
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.05), (7, 0.05), (30, 0.5)])
+def test_votes_are_those_of_a_loop_and_logits_spread_one_vote(k, temperature):
+    data, new = blobs(), blobs(20, seed=1).x
+    model = AdaNPC(k=k, temperature=temperature).fit(data)
+    s = loop(data, new, k, temperature)
+    np.testing.assert_allclose(model.compute_votes(model.compute_cosines(new)), s, atol=1e-5)
+    np.testing.assert_allclose(np.exp(model.logits(new)), (k * s + 1 / 3) / (k + 1), atol=1e-5)
+
+
+def test_hot_votes_are_scikit_learns_under_the_cosine():
+    data, new = blobs(), blobs(40, seed=1).x
+    centre = data.x.mean(0)
+    theirs = KNeighborsClassifier(9, metric="cosine", algorithm="brute")
+    theirs.fit(data.x - centre, data.y)
+    model = AdaNPC(k=9, temperature=1e6).fit(data)
+    share = theirs.predict_proba(new - centre)
+    np.testing.assert_allclose(model.compute_votes(model.compute_cosines(new)), share, atol=1e-4)
+
+
+def test_sure_rows_enter_under_their_answers_and_the_memory_given_stays():
+    data, new = blobs(), blobs(40, seed=1).x
+    method = AdaNPC(k=5, min_confidence=0.7, max_accuracy_drop=None)
+    model = method.fit(data)
+    logits, after = method.adapt(model, new)
+    np.testing.assert_array_equal(logits, model.logits(new))
+    s = loop(data, new, 5, 0.05)
+    sure = s.max(1) >= 0.7
+    assert 0 < sure.sum() < 40
+    assert len(model.rows) == len(data)
+    assert len(after.rows) == len(data) + sure.sum()
+    np.testing.assert_array_equal(after.y[len(data) :], s.argmax(1)[sure])
+    np.testing.assert_allclose(after.rows[len(data) :], model.normalize(new)[sure], atol=1e-6)
+
+
+def test_answers_to_come_are_those_of_a_memory_of_all_rows():
+    data, new = blobs(), blobs(60, seed=1).x
+    method = AdaNPC(k=5, min_confidence=0.0, max_accuracy_drop=None)
+    _, after = method.adapt(method.fit(data), new[:40])
+    whole = Data(np.concatenate([data.x, new[:40]]), after.y, NAMES)
+    model = replace(after, rows=after.rows)
+    fresh = loop_with(data, whole, new[40:])
+    np.testing.assert_allclose(
+        model.compute_votes(model.compute_cosines(new[40:])), fresh, atol=1e-5
+    )
+
+
+def loop_with(data, whole, x):
+    """The loop over `whole`, directions from the centre of `data`."""
+    centre = data.x.mean(0, dtype=np.float64)
+    unit = lambda v: (v - centre) / np.linalg.norm(v - centre)  # noqa: E731
+    out = np.zeros((len(x), 3))
+    for i, query in enumerate(x):
+        cosine = np.array([unit(query) @ unit(row) for row in whole.x])
+        near = np.argsort(-cosine)[:5]
+        weight = np.exp(cosine[near] / 0.05)
+        np.add.at(out[i], whole.y[near], weight / weight.sum())
+    return out
+
+
+def test_no_more_than_asked_are_kept_and_the_oldest_leaves():
+    data = blobs()
+    method = AdaNPC(min_confidence=0.0, max_added=10, max_accuracy_drop=None)
+    model = method.fit(data)
+    for at in range(3):
+        batch = blobs(7, seed=2 + at).x
+        _, model = method.adapt(model, batch)
+    assert len(model.rows) == len(model.y) == len(model.initial_predictions) == len(data) + 10
+    np.testing.assert_allclose(model.rows[-7:], model.normalize(batch), atol=1e-6)
+    np.testing.assert_array_equal(model.rows[: len(data)], method.fit(data).rows)
+
+
+def test_none_enters_where_none_can_be_sure():
+    data = blobs()
+    method = AdaNPC(min_confidence=1.01, max_accuracy_drop=None)
+    assert len(method.adapt(method.fit(data), data.x)[1].rows) == len(data)
+
+
+def circle(degrees, n=60, seed=0):
+    """Two arcs opposite each other, turned."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    angle = np.radians(degrees) + np.pi * y + 0.25 * rng.standard_normal(n)
+    return Data(np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32), y, ("a", "b"))
+
+
+def wander(method, model, angles):
+    right = []
+    for i, angle in enumerate(angles):
+        part = circle(angle, 100, seed=10 + i)
+        logits, model = method.adapt(model, part.x)
+        right.append(np.mean(logits.argmax(1) == part.y))
+    return np.array(right), model
+
+
+def test_a_gradual_turn_is_followed_to_where_the_first_memory_is_wrong():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    right, model = wander(method, start, range(0, 103, 3))
+    assert right.min() > 0.95
+    assert np.mean(start.logits(circle(102).x).argmax(1) == circle(102).y) < 0.4
+    assert len(model.rows) > len(start.rows)
+
+
+def test_a_leap_is_not_followed():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    _, model = method.adapt(start, circle(80, seed=1).x)
+    assert len(model.rows) == len(start.rows)
+    assert "are far from all known rows" in model.message
+    for seed in (2, 3):  # back again, but the leap is still among the last rows at first
+        assert model.message
+        _, model = method.adapt(model, circle(0, seed=seed).x)
+    assert model.message == ""
+    assert len(model.rows) > len(start.rows)
+
+
+def test_a_stream_of_one_class_enters_nothing_and_says_why():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    part = circle(0, 300, seed=1)
+    lone = part.x[part.y == 1]
+    logits, model = method.adapt(start, lone)
+    assert np.mean(logits.argmax(1) == 1) == 1
+    assert len(model.rows) == len(start.rows)
+    assert "have the same prediction, which may be a collapse" in model.message
+
+
+def test_rows_one_by_one_are_judged_together():
+    method = AdaNPC(k=5)
+    start = model = method.fit(circle(0, 200))
+    part, told = circle(0, 40, seed=1), []
+    for row in part.x:
+        _, model = method.adapt(model, row[None])
+        told.append(model.message)
+    assert all("rows so far; 16 are needed" in why for why in told[:15])
+    assert set(told[15:]) == {""}
+    assert len(model.rows) == len(start.rows) + 25
+    _, model = method.adapt(model, circle(80, 1, seed=2).x)
+    assert model.message == ""  # one odd row among the last 32 is no leap
+
+
+def test_a_memory_that_unlearns_what_it_was_taught_is_rolled_back():
+    data = circle(0, 200)
+    method = AdaNPC(k=5, max_accuracy_drop=0.02)
+    before = method.adapt(method.fit(data), circle(0, seed=1).x)[1]
+    wrong = before.rows[:60] + 1e-4
+    after = method._add_rows(before, wrong, 1 - before.y[:60], 1 - before.y[:60])
+    kept = method._apply_guard(before, after, 60)
+    assert "the accuracy on training rows would drop by" in kept.message
+    np.testing.assert_array_equal(kept.rows, before.rows)
+    assert AdaNPC(k=5, max_accuracy_drop=0.9)._apply_guard(before, after, 60) is after
+
+
+def test_what_entered_is_forgotten_where_one_class_swallows_it():
+    method = AdaNPC(k=5)
+    before = method.adapt(method.fit(circle(0, 200)), circle(0, seed=1).x)[1]
+    part = circle(0, 200, seed=2)
+    after = method._add_rows(before, before.normalize(part.x), np.ones(200, np.int64), part.y)
+    kept = method._apply_guard(before, after, 60)
+    assert "all admitted rows were removed" in kept.message
+    assert len(kept.rows) == kept.n_train == 200
+    assert len(before.rows) > 200
+
+
+def test_likeness_of_rows_learnt_from_leaves_the_row_itself_out():
+    data = blobs()
+    model = AdaNPC().fit(data)
+    u = model.normalize(data.x)
+    told = [np.sort(np.delete(u @ row, i))[-5:].mean() for i, row in enumerate(u)]
+    assert model.min_similarity == pytest.approx(np.quantile(told, 0.05), abs=1e-5)
+    answers = [softmax(loop_without(data, i), axis=0).argmax() for i in range(len(data))]
+    assert model.initial_accuracy == pytest.approx(np.mean(answers == data.y), abs=1e-9)
+
+
+def loop_without(data, i):
+    centre = data.x.mean(0, dtype=np.float64)
+    u = (data.x - centre) / np.linalg.norm(data.x - centre, axis=1, keepdims=True)
+    cosine = u @ u[i]
+    cosine[i] = -2
+    near = np.argsort(-cosine)[:20]
+    votes = np.zeros(3)
+    np.add.at(votes, data.y[near], np.exp((cosine[near] - 1) / 0.05))
+    return votes / votes.sum()
+
+
+def test_adapting_never_costs_more_than_a_point_on_streams_of_turned_or_spoilt_digits():
+    bunch = load_digits()
+    x, y = (bunch.images / 16).astype(np.float32), bunch.target
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(x))
+    names = tuple(map(str, range(10)))
+    flat = lambda images: images.reshape(len(images), -1).astype(np.float32)  # noqa: E731
+    source = Data(flat(x[order[:600]]), y[order[:600]], names)
+    rest, truth = x[order[600:1200]], y[order[600:1200]]
+    turn = lambda a: ndimage.rotate(rest, a, axes=(1, 2), reshape=False, order=1)  # noqa: E731
+    worlds = {
+        "turned by 90": turn(90),
+        "turned by 40": turn(40),
+        "negative": 1 - rest,
+        "noisy": rest + 0.6 * rng.standard_normal(rest.shape),
+        "faint": 0.2 * rest,
+        "shifted": np.roll(rest, 2, axis=2),
+        "as it was": rest,
+    }
+    method = AdaNPC()
+    start = method.fit(source)
+    for name, images in worlds.items():
+        model, stream, hits = start, flat(images), 0
+        for at in range(0, len(stream), 32):
+            logits, model = method.adapt(model, stream[at : at + 32])
+            hits += np.sum(logits.argmax(1) == truth[at : at + 32])
+        was = np.mean(start.logits(stream).argmax(1) == truth)
+        assert hits / len(truth) > was - 0.01, name
+        assert np.mean(model.logits(stream).argmax(1) == truth) > was - 0.01, name
+
+
+def test_other_features_and_bad_fields_are_refused_in_words():
+    method = AdaNPC()
+    model = method.fit(blobs())
+    with pytest.raises(InputError, match=r"has rows of 5 features; encode them with the same"):
+        method.adapt(model, np.zeros((4, 6), np.float32))
+    with pytest.raises(ValueError, match="at least 1, at least 1 and above 0"):
+        AdaNPC(k=0)
+    with pytest.raises(ValueError, match="max_accuracy_drop is -1"):
+        AdaNPC(max_accuracy_drop=-1)
+
+
+def test_many_rows_are_scored_in_parts(monkeypatch):
+    model, x = AdaNPC().fit(blobs()), blobs(40, seed=1).x
+    whole = model.logits(x)
+    monkeypatch.setattr(adanpc, "CHUNK_SIZE", 7)
+    np.testing.assert_allclose(model.logits(x), whole, atol=1e-12)
+
+
+def test_one_vote_is_spread_over_the_classes_seen_alone_and_all_rows_may_vote():
+    data, x = blobs(), blobs(20, seed=1).x
+    wide = replace(data, y=data.y * 2, classes=tuple("abcde"))
+    logits = AdaNPC(k=90, temperature=0.5).fit(wide).logits(x)
+    share = (90 * loop(data, x, 90, 0.5) + 1 / 3) / 91
+    np.testing.assert_allclose(np.exp(logits[:, ::2]), share, atol=1e-6)
+    assert np.isneginf(logits[:, 1::2]).all()
+
+
+def test_the_guard_asks_300_rows_at_most():
+    assert len(set(AdaNPC().fit(circle(0, 400)).validation_rows)) == 300
+
+
+def test_the_last_answers_and_what_the_first_memory_said_are_kept():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    model = start
+    for seed in (1, 2):
+        logits, model = method.adapt(model, circle(0, 90, seed=seed).x)
+    np.testing.assert_array_equal(model.recent_predictions[-90:], logits.argmax(1))
+    assert len(model.recent_predictions) == len(model.recent_similarity) == 96
+    model = wander(method, start, range(0, 103, 3))[1]
+    late = model.rows[200:].astype(np.float64)
+    first = start.compute_votes(late @ start.rows.T).argmax(1)
+    assert np.mean(model.initial_predictions[200:] == first) > 0.99
+    assert np.mean(model.initial_predictions[200:] == model.y[200:]) < 0.9
+
+
+def test_a_batch_wider_than_the_window_is_judged_whole():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    x = np.concatenate([circle(80, 150, seed=1).x, circle(0, 150, seed=2).x])
+    assert "50% of the last rows are far" in method.adapt(start, x)[1].message
+
+
+def test_shares_are_held_against_those_learnt_from_and_not_those_that_entered():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    part = circle(0, 600, seed=1)
+    ones, zeros = part.x[part.y == 1], part.x[part.y == 0]
+    many = np.ones(150, np.int64)
+    swollen = method._add_rows(start, start.normalize(ones[100:250]), many, many)
+    uneven = np.concatenate([ones[:82], zeros[:18]])
+    for model in (start, swollen):
+        told = method.adapt(model, uneven)[1].message
+        assert "82% of the last 100 rows have the same prediction" in told
+
+
+def test_the_rows_learnt_from_must_be_answered_as_well_as_at_first():
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    worn = replace(
+        start, initial_accuracy=start.initial_accuracy + 0.05
+    )  # it has slipped since, batch after batch
+    told = method.adapt(worn, circle(0, seed=1).x)[1].message
+    assert told.startswith("no row was admitted: the accuracy on training rows would drop by 5.0%")
+
+
+@pytest.mark.parametrize(
+    ("far", "new", "fit"),
+    [
+        (slice(0, 26), 1, False),  # 27 % of all
+        (slice(0, 22), 1, True),
+        (slice(64, 74), 1, False),  # 31 % of the last 32
+        (slice(32, 52), 64, False),  # 31 % of a batch of 64
+        (slice(32, 52), 32, True),
+    ],
+)
+def test_neither_all_the_last_rows_nor_the_batch_may_lie_far(far, new, fit):
+    like = np.ones(96)
+    like[far] = 0
+    told = drift.explain_rejection(like, np.arange(96) % 2, (0.5, 0.5), new)
+    assert (told == "") is fit
+
+
+@pytest.mark.parametrize(
+    ("ones", "largest", "fit"),
+    [(75, 0.5, True), (76, 0.5, False), (90, 0.8, True), (91, 0.8, False), (100, 1.0, False)],
+)
+def test_an_answer_may_have_half_of_what_its_share_leaves_and_never_all(ones, largest, fit):
+    said = (np.arange(100) < ones).astype(np.int64)
+    assert (drift.explain_rejection(np.ones(100), said, (0.5, largest), 32) == "") is fit
+
+
+def test_the_tilt_is_the_largest_gain_as_a_share_of_all():
+    first = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+    now = np.array([0, 1, 1, 2, 1, 1, 2, 2, 2, 2])  # class 0 loses three, 1 gains two
+    assert drift.max_class_gain(now, first) == pytest.approx(0.2)
+    assert drift.max_class_gain(first, first) == 0
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_rows_that_are_not_finite_do_not_disarm_the_guard(odd):
+    method = AdaNPC(k=5)
+    start = method.fit(circle(0, 200))
+    x = circle(80, 100, seed=1).x.copy()
+    x[0, 0] = odd
+    with pytest.raises(InputError, match="not finite"):
+        method.adapt(start, x)
+
+
+def test_unanimous_votes_are_sure_in_full():
+    rng = np.random.default_rng(0)
+    means = 6 * rng.standard_normal((3, 5))
+    y = rng.integers(0, 3, 400)
+    x = (means[y] + rng.standard_normal((400, 5))).astype(np.float32)
+    method = AdaNPC(k=50, min_confidence=1.0, max_accuracy_drop=None)
+    start = method.fit(Data(x[:200], y[:200], ("a", "b", "c")))
+    near = np.argsort(-start.compute_cosines(x[200:]), axis=1)[:, :50]
+    same = (start.y[near] == start.y[near][:, :1]).all(1)
+    assert same.sum() > 150
+    assert len(method.adapt(start, x[200:])[1].rows) == 200 + same.sum()

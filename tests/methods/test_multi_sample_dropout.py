@@ -1,0 +1,105 @@
+"""Several masks at once are the mean of one mask at a time, and drop what they say they drop."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.nn import functional
+
+from helpers.small_training import make_step
+from ilk.core.data import Data
+from ilk.core.linear_models import MLP
+from ilk.methods.multi_sample_dropout import MultiSampleDropout
+from ilk.training.heads import Head, cross_entropy, make_batch
+
+
+def seeded_step(seed=0):
+    return make_step(generator=torch.Generator().manual_seed(seed))
+
+
+def digits(n=400):
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    data = Data((x[order] / 16).astype(np.float32), y[order], tuple("0123456789"))
+    return data.take(np.arange(n)), data.take(np.arange(n, 1797))
+
+
+def test_the_loss_is_the_mean_over_masks_of_the_loss_under_each():
+    train, _ = digits(40)
+    net = Head.from_data(train, 16)
+    part = make_batch(net, train)
+    told = MultiSampleDropout(n_masks=5, dropout=0.3)
+    got = told.make_objective()(net, part, seeded_step(1)).item()
+    kept = torch.rand((5, 40, 16), generator=torch.Generator().manual_seed(1)) >= 0.3
+    losses = [
+        functional.cross_entropy(
+            net.output_layer(net.compute_hidden(part.x) * mask / 0.7), part.y
+        ).item()
+        for mask in kept
+    ]
+    np.testing.assert_allclose(got, np.mean(losses), rtol=1e-6)
+    assert len({round(loss, 4) for loss in losses}) == 5  # the masks differ
+
+
+def test_nothing_dropped_is_plain_cross_entropy():
+    train, _ = digits(60)
+    net = Head.from_data(train, 16)
+    part = make_batch(net, train)
+    got = (
+        MultiSampleDropout(n_masks=3, dropout=0.0).make_objective()(net, part, seeded_step()).item()
+    )
+    np.testing.assert_allclose(got, cross_entropy(net, part, torch.Generator()).item(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.7])
+def test_masks_leave_the_mean_of_the_logits_as_it_is(rate):
+    """Over many masks the logits average to those without any: what is kept is scaled up."""
+    train, _ = digits(3)
+    net = Head.from_data(train, 16)
+    part = make_batch(net, train)
+    seen = []
+    logits = net.compute_logits
+    net.compute_logits = lambda hidden: seen.append(logits(hidden)) or seen[-1]
+    MultiSampleDropout(n_masks=20_000, dropout=rate).make_objective()(net, part, seeded_step())
+    mean = seen[0].detach().unflatten(0, (20_000, 3)).mean(0)
+    wanted = logits(net.compute_hidden(part.x)).detach()
+    np.testing.assert_allclose(mean.numpy(), wanted.numpy(), atol=0.03)
+
+
+def test_more_masks_make_the_gradient_steadier_and_do_not_move_it():
+    train, _ = digits(50)
+    net = Head.from_data(train, 32)
+    part = make_batch(net, train)
+
+    def gradients(samples, draws):
+        made = []
+        for seed in range(draws):
+            net.zero_grad()
+            objective = MultiSampleDropout(samples).make_objective()
+            objective(net, part, seeded_step(seed)).backward()
+            made.append(net.output_layer.weight.grad.flatten().numpy().copy())
+        return np.array(made)
+
+    one, eight = gradients(1, 120), gradients(8, 120)
+    ratio = one.var(0).sum() / eight.var(0).sum()
+    assert 6 < ratio < 10.5  # eight masks: an eighth of the variance
+    off = np.linalg.norm(one.mean(0) - eight.mean(0))
+    assert off < 3 * np.sqrt(one.var(0).sum() / 120)
+
+
+def test_it_learns_and_answers_without_dropping():
+    train, test = digits()
+    model = MultiSampleDropout(n_masks=4, hidden=64).fit(train)
+    assert isinstance(model, MLP)
+    logits = model.logits(test.x)
+    assert np.mean(logits.argmax(1) == test.y) > 0.9
+    np.testing.assert_array_equal(logits, model.logits(test.x))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"n_masks": 0}, "0 masks"), ({"hidden": 0}, "0 units"), ({"dropout": 1.0}, "dropout is 1.0")],
+)
+def test_what_makes_no_sense_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        MultiSampleDropout(**given)

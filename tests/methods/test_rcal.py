@@ -1,0 +1,157 @@
+"""RCAL beside loops, scikit-learn and the moments that its draws must have."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import LocalOutlierFactor
+
+from ilk.core.data import Data
+from ilk.core.metrics import macro_accuracy, softmax
+from ilk.methods import rcal
+from ilk.methods.rcal import RCAL, _ClassGaussian, _drop_outliers, _transfer_from_heads
+from ilk.protocols import symmetric_noise
+
+NAMES = ("a", "b", "c", "d")
+
+
+def blobs(counts=(120, 90, 60, 30), d=5, seed=0, apart=3.0):
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(counts)), counts)
+    means = apart * rng.standard_normal((len(counts), d))
+    mix = rng.standard_normal((d, d)) / np.sqrt(d)
+    x = means[y] + rng.standard_normal((len(y), d)) @ mix
+    return Data(x.astype(np.float32), y, NAMES[: len(counts)]), means
+
+
+def test_draws_have_the_mixed_mean_and_covariance():
+    rng = np.random.default_rng(1)
+    one, two = rng.standard_normal((7, 3)), 2 * rng.standard_normal((40, 3)) + 5
+    world = _ClassGaussian(one, np.array([1.0, -2.0, 3.0]), ((one, 0.3), (two, 0.7)), 0.25)
+    drawn = world.sample(200_000, rng)
+    expected = 0.3 * np.cov(one.T) + 0.7 * np.cov(two.T) + 0.25 * np.eye(3)
+    np.testing.assert_allclose(drawn.mean(0), world.mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(drawn.T), expected, atol=0.06)
+    assert world.sample(-3, rng).shape == (0, 3)
+
+
+def test_a_tail_class_borrows_by_nearness_and_by_how_few_rows_it_has():
+    rng = np.random.default_rng(2)
+    worlds = []
+    for i, n in enumerate((6, 50, 60, 70, 80)):
+        rows = rng.standard_normal((n, 3)) + 2 * i
+        worlds.append(_ClassGaussian(rows, rows.mean(0), ((rows, 1.0),), 0.1))
+    tail, heads = worlds[0], worlds[1:]
+    got = _transfer_from_heads(tail, heads, 2.0)
+    away = sorted((float(np.sum((tail.mean - h.mean) ** 2)), j) for j, h in enumerate(heads))[:3]
+    typical = sum(a for a, _ in away) / 3
+    raw = [np.exp(-(a - away[0][0]) / typical) for a, _ in away]
+    weight = [r / sum(raw) for r in raw]
+    lent = sum(w * heads[j].mean for w, (_, j) in zip(weight, away, strict=True))
+    np.testing.assert_allclose(got.mean, (6 * tail.mean + 2 * lent) / 8)
+    b = 3  # as many rows as features
+    expected = 5 / (5 + b) * np.cov(tail.rows.T)
+    for w, (_, j) in zip(weight, away, strict=True):
+        expected += b / (5 + b) * w * np.cov(heads[j].rows.T)
+    mixed = sum(share * np.cov(rows.T) for rows, share in got.covariance_terms)
+    np.testing.assert_allclose(mixed, expected)
+    assert weight[0] > weight[1] > weight[2]
+
+
+def test_what_is_left_out_is_what_scikit_learns_factor_finds():
+    rows = np.vstack([np.random.default_rng(3).standard_normal((60, 4)), 9 * np.eye(4)])
+    judge = LocalOutlierFactor(20, contamination=0.25).fit(rows)
+    kept = _drop_outliers(rows, 0.25)
+    cut = np.sort(judge.negative_outlier_factor_)[16]
+    np.testing.assert_array_equal(kept, rows[judge.negative_outlier_factor_ >= cut])
+    assert not (np.abs(kept) > 8).any()
+    np.testing.assert_array_equal(_drop_outliers(rows[:2], 0.9), rows[:2])
+    assert len(_drop_outliers(rows[:5], 0.95)) == 1
+
+
+def test_with_nothing_left_out_borrowed_or_drawn_it_is_scikit_learns_regression():
+    data, _ = blobs(apart=1.0)
+    got = RCAL(contamination=0.0, borrowed_rows=0.0, target_size_ratio=0.0, C=0.5).fit(data)
+    z = data.x.astype(np.float64)
+    z = (z - z.mean(0)) / np.sqrt(z.var(0).mean())
+    theirs = LogisticRegression(C=0.5, tol=1e-8, max_iter=2000).fit(z, data.y)
+    mine = softmax(got.logits(data.x), axis=1)
+    np.testing.assert_allclose(mine, theirs.predict_proba(z), atol=2e-3)
+
+
+def test_every_class_is_filled_to_one_size(monkeypatch):
+    seen = []
+    real = rcal.SoftmaxRegressions.from_masks
+    monkeypatch.setattr(
+        rcal.SoftmaxRegressions, "from_masks", lambda s, y, t: seen.append(y) or real(s, y, t)
+    )
+    data, _ = blobs()
+    RCAL(contamination=0.25, target_size_ratio=1.5).fit(data)
+    assert np.bincount(seen[-1]).tolist() == [135] * 4  # 1.5 times the 90 that are kept of 120
+    RCAL(contamination=0.25, target_size_ratio=0.0).fit(data)
+    assert np.bincount(seen[-1]).tolist() == [90, 68, 45, 22]
+
+
+def test_recovered_means_lie_nearer_the_true_ones():
+    data, means = blobs((200, 200, 200, 200), apart=4.0)
+    noisy = symmetric_noise(data, 0.2, seed=1)
+    raw = np.stack([noisy.x[noisy.y == c].mean(0) for c in range(4)])
+    got = RCAL(contamination=0.25).estimate_means(noisy)
+    away = [np.linalg.norm(m - means, axis=1).mean() for m in (got, raw)]
+    assert away[0] < 0.6 * away[1]
+
+
+def test_an_unbalanced_set_is_answered_more_evenly():
+    data, _ = blobs((400, 60, 20, 8), apart=0.8)
+    even, _ = blobs((200, 200, 200, 200), apart=0.8)
+    scaled = RCAL(contamination=0.0).fit(data).logits(even.x).argmax(1)
+    plain = (
+        RCAL(contamination=0.0, borrowed_rows=0.0, target_size_ratio=0.0)
+        .fit(data)
+        .logits(even.x)
+        .argmax(1)
+    )
+    assert macro_accuracy(even.y, scaled) > macro_accuracy(even.y, plain) + 0.05
+
+
+def test_units_and_origin_of_the_features_do_not_matter():
+    data, _ = blobs()
+    moved = Data(data.x * 8 + 100, data.y, data.classes)
+    one, two = (RCAL().fit(d).logits(d.x) for d in (data, moved))
+    np.testing.assert_allclose(softmax(one, axis=1), softmax(two, axis=1), atol=2e-3)
+    np.testing.assert_allclose(
+        RCAL().estimate_means(moved), 8 * RCAL().estimate_means(data) + 100, rtol=1e-4
+    )
+
+
+def test_a_class_without_rows_has_no_mean():
+    data, _ = blobs()
+    part = data.take(data.y != 2)
+    got = RCAL().estimate_means(part)
+    assert np.isnan(got[2]).all()
+    assert np.isfinite(np.delete(got, 2, axis=0)).all()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"contamination": 1.0},
+        {"borrowed_rows": -1.0},
+        {"target_size_ratio": float("nan")},
+        {"C": 0.0},
+    ],
+)
+def test_fields_out_of_range_are_refused_by_name(fields):
+    with pytest.raises(ValueError, match=f"{next(iter(fields))} "):
+        RCAL(**fields)
+
+
+def test_copies_do_not_make_the_other_rows_odd():
+    """30 equal rows, 40 around them and 6 far away: the far ones go, and no other."""
+    rng = np.random.default_rng(0)
+    near = 0.3 * rng.standard_normal((40, 3))
+    far = 6 + 0.1 * rng.standard_normal((6, 3))
+    kept = _drop_outliers(np.concatenate([np.zeros((30, 3)), near, far]), 6 / 76)
+    assert len(kept) == 70
+    assert np.abs(kept).max() < 3
+    same = np.ones((5, 3))
+    np.testing.assert_array_equal(_drop_outliers(same, 0.4), same)

@@ -1,0 +1,1 @@
+"""Generators of the documentation: pages, plots and the picture of the architecture."""
