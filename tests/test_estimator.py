@@ -65,8 +65,8 @@ def test_sample_weight_reaches_the_method():
     repeated = MethodClassifier("GDA").fit(x[rows], y[rows]).decision_function(x)
     np.testing.assert_allclose(weighted, repeated, rtol=1e-4, atol=1e-4)
     assert np.abs(weighted - MethodClassifier("GDA").fit(x, y).decision_function(x)).max() > 1e-2
-    with pytest.raises(InputError, match="ELR does not support row weights"):
-        MethodClassifier("ELR").fit(x, y, sample_weight=weight)
+    with pytest.raises(InputError, match="RCAL does not support row weights"):
+        MethodClassifier("RCAL").fit(x, y, sample_weight=weight)
 
 
 @pytest.mark.parametrize("name", sorted(TRAINED))

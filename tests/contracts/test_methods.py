@@ -324,6 +324,8 @@ def probabilities(method, data, x):
 def test_a_weight_is_so_many_copies_of_the_row_or_refused(kind):
     weighted, repeated, test = weighted_toy()
     method = kind(**FIXED.get(kind.__name__, {}))
+    if kind.weighted_loss:
+        return  # the next test
     if not kind.supports_weights:
         with pytest.raises(InputError, match=rf"{kind.__name__} does not support row weights"):
             method.fit(weighted)
@@ -334,6 +336,19 @@ def test_a_weight_is_so_many_copies_of_the_row_or_refused(kind):
     if kind.__name__ != "ZeroShot":  # it looks at no row
         with pytest.raises(AssertionError):
             same(method.fit(weighted), method.fit(plain))
+
+
+@pytest.mark.parametrize("kind", [k for k in READERS.values() if k.weighted_loss])
+def test_a_weighted_loss_follows_the_rows_that_weigh_most(kind):
+    """Six labels in ten are wrong; with little weight on those, they hardly matter."""
+    train, test = toy()
+    rng = np.random.default_rng(0)
+    is_wrong = rng.random(len(train)) < 0.6
+    wrong = (train.y + 1 + rng.integers(0, train.k - 1, len(train))) % train.k
+    noisy = replace(train, y=np.where(is_wrong, wrong, train.y))
+    weighted = replace(noisy, weight=np.where(is_wrong, 0.02, 1.0))
+    assert accuracy(kind().fit(noisy), test) < 0.75
+    assert accuracy(kind().fit(weighted), test) > 0.8
 
 
 @every

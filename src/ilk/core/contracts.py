@@ -89,7 +89,11 @@ class Tags:
     input_kind: ClassVar[Literal["features", "images"]] = "features"
     needs_labels: ClassVar[bool] = True
     supports_weights: ClassVar[bool] = False
-    """Weight w of a row has the effect of w copies of it; others refuse weights that differ."""
+    """Weight w of a row has the effect of w copies of it."""
+    weighted_loss: ClassVar[bool] = False
+    """Weights multiply the loss of each row in training, which equals copies in expectation only.
+
+    Methods with neither tag refuse weights that differ."""
     uses_unlabelled: ClassVar[bool] = False
     """Also learns from unlabelled rows; without any it equals its supervised counterpart."""
     uses_domains: ClassVar[bool] = False
@@ -182,7 +186,7 @@ def check_weights(data: Data, method: object) -> None:
     Raises:
         InputError: If `method` does not support weights and the weights of its rows differ.
     """
-    if getattr(method, "supports_weights", False):
+    if getattr(method, "supports_weights", False) or getattr(method, "weighted_loss", False):
         return
     uses_unlabelled = getattr(method, "uses_unlabelled", False)
     is_used = np.where(data.y >= 0, data.weight > 0, uses_unlabelled)

@@ -40,6 +40,7 @@ class DANN(MethodTags):
         seed: Seed of weights and order.
     """
 
+    weighted_loss = True
     uses_unlabelled = True
 
     strength: float = 1.0

@@ -112,6 +112,7 @@ class DRM(MethodTags):
         seed: Seed of weights and order.
     """
 
+    weighted_loss = True
     uses_domains = True
 
     gamma: float = 1.0

@@ -48,6 +48,8 @@ class ELR(MethodTags):
         seed: Seed of weights and order.
     """
 
+    weighted_loss = True
+
     beta: float = 0.7
     weight: float = 1.0
     hidden: int = 256

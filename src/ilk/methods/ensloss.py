@@ -52,6 +52,8 @@ class EnsLoss(MethodTags):
         seed: Seed of weights, order and losses.
     """
 
+    weighted_loss = True
+
     power: float = 0.0
     ordered: bool = True
     hidden: int = 256

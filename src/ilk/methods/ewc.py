@@ -69,6 +69,8 @@ class EWC(MethodTags):
         seed: Seed of weights and batches.
     """
 
+    weighted_loss = True
+
     strength: float = 10.0
     hidden: int = 64
     steps: int = 200

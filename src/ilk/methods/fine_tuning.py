@@ -30,6 +30,8 @@ class FineTuning(MethodTags):
         seed: Seed of weights and batches.
     """
 
+    weighted_loss = True
+
     hidden: int = 64
     steps: int = 200
     seed: int = 0

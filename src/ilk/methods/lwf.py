@@ -38,6 +38,8 @@ class LwF(MethodTags):
         seed: Seed of weights and batches.
     """
 
+    weighted_loss = True
+
     strength: float = 3.0
     hidden: int = 64
     steps: int = 200

@@ -37,6 +37,8 @@ class MultiSampleDropout(MethodTags):
         seed: Seed of weights, order and masks.
     """
 
+    weighted_loss = True
+
     n_masks: int = 8
     dropout: float = 0.5
     hidden: int = 256

@@ -76,6 +76,8 @@ class Replay(MethodTags):
         seed: Seed of weights and batches.
     """
 
+    weighted_loss = True
+
     exemplars: int = 200
     distillation_weight: float = 0.0
     nearest_mean: bool = False

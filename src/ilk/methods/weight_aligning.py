@@ -53,6 +53,8 @@ class WeightAligning(MethodTags):
         seed: Seed of weights and batches.
     """
 
+    weighted_loss = True
+
     exemplars: int = 200
     align: bool = True
     clip: bool = True
