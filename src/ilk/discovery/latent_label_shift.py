@@ -134,7 +134,9 @@ class LatentLabelShift(DiscoveryTags):
                 f"domain {domains[rows.argmin()]} has one row; each domain needs at least two"
             )
         bins = self._count_bins(data, len(domains))
-        rule, held_out_proba = fit_discriminator(np.asarray(data.x, np.float64), domain, self.seed)
+        rule, held_out_proba = fit_discriminator(
+            np.asarray(data.x, np.float64), domain, self.seed, data.group
+        )
         class_priors = self._factorize(held_out_proba, domain, (bins, data.k))
         domain_given_class = class_priors.T / np.maximum(class_priors.sum(1), MIN_PROBABILITY)
         order = match_columns(unmix_probabilities(held_out_proba, domain_given_class), data)
@@ -179,7 +181,9 @@ class LatentLabelShift(DiscoveryTags):
         return np.asarray(w / np.maximum(w.sum(0), MIN_PROBABILITY))
 
 
-def fit_discriminator(x: Matrix, domain: Labels, seed: int) -> tuple[Linear, Matrix]:
+def fit_discriminator(
+    x: Matrix, domain: Labels, seed: int, groups: Labels | None = None
+) -> tuple[Linear, Matrix]:
     """Fit a logistic regression of the domain and its out-of-fold probabilities.
 
     All domains have equal weight; the regularization strength is the one with the least
@@ -189,6 +193,7 @@ def fit_discriminator(x: Matrix, domain: Labels, seed: int) -> tuple[Linear, Mat
         x: Features, `[n, d]`.
         domain: Domain index of each row, `[n]`.
         seed: Seed of the folds.
+        groups: Group of each row, `[n]`; a group lies in one fold.
 
     Returns:
         The classifier of m domains, and out-of-fold p(d | x), `[n, m]`.
@@ -197,7 +202,7 @@ def fit_discriminator(x: Matrix, domain: Labels, seed: int) -> tuple[Linear, Mat
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    fold, candidates = assign_folds(domain, 2, seed), []
+    fold, candidates = assign_folds(domain, 2, seed, groups), []
     for strength in CANDIDATE_CS:
         pipeline = make_pipeline(
             StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)

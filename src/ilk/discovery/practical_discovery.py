@@ -101,7 +101,7 @@ class PracticalDiscovery(DiscoveryTags):
         groups = fit_kmeans(z, y, new, fix_known=True, seed=self.seed)
         cluster_weight, bias = _make_linear_rule(
             groups,
-            self.calibrate(x, y, trial)
+            self.calibrate(x, y, trial, data.group)
             or estimate_inverse_temperature(z, y, groups, fix_known=True),
         )
         columns = np.append(present, data.k + np.arange(new))
@@ -212,7 +212,9 @@ class PracticalDiscovery(DiscoveryTags):
         ]
         return arrays[0], arrays[1], arrays[2]
 
-    def calibrate(self, x: Matrix, y: Labels, trial: Hyperparameters) -> float | None:
+    def calibrate(
+        self, x: Matrix, y: Labels, trial: Hyperparameters, groups: Labels | None = None
+    ) -> float | None:
         """Return the inverse temperature t that fits held-out labelled rows best.
 
         None if no class has two labelled rows or there is only one class.
@@ -221,10 +223,13 @@ class PracticalDiscovery(DiscoveryTags):
             x: Standardized rows, `[n, d]`.
             y: Their classes, `[n]`, -1 where unknown.
             trial: Latent width and weight.
+            groups: Group of each row, `[n]`; no group is held out in part.
         """
         labelled_rows = np.flatnonzero(y >= 0)
+        labelled_groups = None if groups is None else groups[labelled_rows]
         visible_y, k = y.copy(), int(y.max()) + 1
-        held_out_rows = labelled_rows[assign_folds(y[labelled_rows], FOLDS, self.seed) == 0]
+        fold = assign_folds(y[labelled_rows], FOLDS, self.seed, labelled_groups)
+        held_out_rows = labelled_rows[fold == 0]
         visible_y[held_out_rows] = -1
         if (
             k < 2

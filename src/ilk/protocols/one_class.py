@@ -8,6 +8,7 @@ import numpy as np
 
 from ilk.core.data import Data
 from ilk.core.errors import InputError, UnknownName
+from ilk.maths.folds import share_group
 from ilk.protocols.step import Step
 
 CLASS_NAMES = ("normal", "anomalous")
@@ -26,7 +27,8 @@ def one_class_split(
 
     Raises:
         UnknownName: If there is no such class.
-        InputError: If fewer than two rows are normal, or `test_fraction` is outside (0, 1).
+        InputError: If fewer than two rows are normal, no training row is outside the groups of the
+            test rows, or `test_fraction` is outside (0, 1).
     """
     if normal_class not in data.classes:
         raise UnknownName("class", normal_class, data.classes)
@@ -42,4 +44,11 @@ def one_class_split(
     test_rows = np.sort(np.append(rows[:n_held_out], np.flatnonzero(~is_normal & (data.y >= 0))))
     y = np.where(data.y < 0, -1, np.where(is_normal, 0, 1))
     relabelled = replace(data, y=y, classes=CLASS_NAMES, class_embeddings=None)
-    return Step(relabelled.take(np.sort(rows[n_held_out:])), relabelled.take(test_rows), test_rows)
+    train_rows = np.sort(rows[n_held_out:])
+    train_rows = train_rows[~share_group(data.group, test_rows)[train_rows]]
+    if not len(train_rows):
+        raise InputError(
+            f"every training row of {normal_class!r} shares a group with a test row; "
+            "hold out a smaller fraction"
+        )
+    return Step(relabelled.take(train_rows), relabelled.take(test_rows), test_rows)

@@ -6,22 +6,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.core.data import UNLABELLED, Data, Labels
 from ilk.core.errors import InputError
+from ilk.maths.folds import share_group
 from ilk.protocols.step import Step
 
 
 def few_shot(data: Data, shots: int, seed: int = 0) -> Step:
     """Train on `shots` random labelled rows per class; test on the other labelled rows.
 
-    A class with exactly `shots` rows is not tested. Unlabelled rows stay in the training part.
+    A class with exactly `shots` rows is not tested, nor are rows of a training row's group.
+    Unlabelled rows stay in the training part.
 
     Raises:
         InputError: If `shots` is below 1, a class has fewer rows, or no row is left to test.
     """
     is_labelled = _draw_labelled(data, shots, seed)
-    rows = np.flatnonzero(~is_labelled & (data.y >= 0))
+    rows = _find_test_rows(data, is_labelled)
     return Step(data.take(is_labelled | (data.y < 0)), data.take(rows), rows)
 
 
@@ -32,9 +35,20 @@ def few_labels(data: Data, shots: int, seed: int = 0) -> Step:
         InputError: As `few_shot`.
     """
     is_labelled = _draw_labelled(data, shots, seed)
-    rows = np.flatnonzero(~is_labelled & (data.y >= 0))
+    rows = _find_test_rows(data, is_labelled)
     hidden = replace(data, y=np.where(is_labelled, data.y, UNLABELLED))
     return Step(hidden, data.take(rows), rows)
+
+
+def _find_test_rows(data: Data, is_labelled: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return labelled rows that share no group with the shots, as positions `[m]`."""
+    is_excluded = share_group(data.group, np.flatnonzero(is_labelled))
+    rows = np.flatnonzero(~is_excluded & (data.y >= 0))
+    if not len(rows):
+        raise InputError(
+            "every row left to test shares a group with a training row; use fewer shots"
+        )
+    return rows
 
 
 def _draw_labelled(data: Data, shots: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
