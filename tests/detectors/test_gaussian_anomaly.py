@@ -82,7 +82,7 @@ def test_with_few_rows_the_law_is_off_and_held_out_rows_are_not():
     assert 0.07 < np.mean(held) < 0.115
 
 
-def test_the_calibrated_threshold_is_the_conformal_quantile_of_rows_not_seen():
+def test_the_calibrated_threshold_is_the_conformal_quantile_of_held_out_rows():
     x = rows(59, 5)
     model = GaussianAnomaly().fit(normal(x))
     assert len(model.calibration_scores) == 59
@@ -106,7 +106,7 @@ def test_normal_is_the_first_class_or_every_row_where_none_has_a_label():
     np.testing.assert_array_equal(bare.score(x), GaussianAnomaly().fit(normal(x)).score(x))
 
 
-def test_what_cannot_be_learnt_from_is_refused_in_words():
+def test_unlearnable_data_raises_input_error():
     x = rows(6, 4)
     with pytest.raises(NoLabels, match="'fine', as normal, and no row"):
         GaussianAnomaly().fit(Data(x, np.ones(6, int), ("fine", "broken")))
@@ -125,19 +125,19 @@ def test_what_cannot_be_learnt_from_is_refused_in_words():
 @pytest.mark.parametrize(
     ("field", "value"), [("components", "middle"), ("explained_variance", 1.0), ("folds", 1)]
 )
-def test_a_setting_that_cannot_be_is_refused(field, value):
+def test_invalid_settings_are_rejected(field, value):
     with pytest.raises(ValueError, match=field):
         GaussianAnomaly(**{field: value})
 
 
-def test_two_rows_make_a_sphere_and_tell_no_odd_row_apart_by_a_rounding():
+def test_two_rows_give_a_sphere_without_rounding_artifacts():
     x = rows(2, 6)
     model = GaussianAnomaly().fit(normal(x))
     off = rows(9, 6, seed=1)
     lengths = np.linalg.norm(off - x.mean(0), axis=1)
     np.testing.assert_allclose(model.score(off) / lengths, model.score(off)[0] / lengths[0])
-    with_none_held = GaussianAnomaly().fit(normal(rows(1, 6)))
-    assert len(with_none_held.calibration_scores) == 0
+    without_held_out = GaussianAnomaly().fit(normal(rows(1, 6)))
+    assert len(without_held_out.calibration_scores) == 0
 
 
 @pytest.mark.parametrize("end", [None, "leading", "trailing"])
@@ -158,17 +158,17 @@ def test_a_constant_feature_and_an_offset_change_no_ranking():
     add = lambda a: np.column_stack([a, np.full(len(a), 3.0)])  # noqa: E731
     same = GaussianAnomaly().fit(normal(add(x))).score(add(new))
     assert np.corrcoef(same, plain)[0, 1] > 0.99
-    odd = add(new[:1])
-    odd[0, -1] = 9
+    outliers = add(new[:1])
+    outliers[0, -1] = 9
     model = GaussianAnomaly().fit(normal(add(x)))
-    assert model.score(odd) > 3 * model.score(add(new[:1]))
+    assert model.score(outliers) > 3 * model.score(add(new[:1]))
 
 
-def test_a_row_is_judged_alone_and_the_input_stays_as_it_was():
+def test_rows_are_scored_independently_and_the_input_is_not_modified():
     x, new = rows(40, 60), rows(9, 60, seed=1).astype(np.float32)
-    kept = x.copy()
+    original = x.copy()
     model = GaussianAnomaly().fit(normal(x))
-    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_array_equal(x, original)
     one = np.concatenate([model.score(new[i : i + 1]) for i in range(9)])
     np.testing.assert_allclose(one, model.score(new), rtol=1e-9)
     assert model.score(new[:0]).shape == (0,)

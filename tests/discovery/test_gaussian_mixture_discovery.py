@@ -28,8 +28,8 @@ def world(new=3, known=3, rows=40, apart=6.0, dim=5, seed=0):
 def search(new=3, power=None, **options):
     data, truth = world(new, **options)
     z = (data.x - data.x.mean(0)).astype(np.float64)
-    made = SplitMergeSearch.from_labels(z, data.y, data.k, 0)
-    return (made if power is None else replace(made, power=power)), truth
+    state = SplitMergeSearch.from_labels(z, data.y, data.k, 0)
+    return (state if power is None else replace(state, power=power)), truth
 
 
 @pytest.mark.parametrize("start", [0, 3, 9])
@@ -51,7 +51,7 @@ def test_nothing_new_is_found_where_there_is_none():
 
 
 @pytest.mark.parametrize("new", [0, 1, 5])
-def test_a_number_that_is_told_is_kept(new):
+def test_a_given_number_of_classes_is_used(new):
     data, _ = world()
     assert GaussianMixtureDiscovery(n_new=new).fit(data).logits(data.x).shape[1] == 3 + new
 
@@ -70,9 +70,9 @@ def test_scores_are_log_shares_and_students():
     data = replace(data, y=truth)
     model = GaussianMixtureDiscovery(n_components=3).fit(data)
     z = (data.x - data.x.mean(0, dtype=np.float64)) @ model.basis
-    made = SplitMergeSearch.from_labels(z, truth, 3, 0)
+    state = SplitMergeSearch.from_labels(z, truth, 3, 0)
     for c in range(3):
-        part, p = z[truth == c], made.prior
+        part, p = z[truth == c], state.prior
         n, kappa, nu = 12, p.kappa + 12, p.nu + 12
         mean = part.mean(0)
         psi = p.psi + n * np.cov(part.T, bias=True) + p.kappa * n / kappa * np.outer(mean, mean)
@@ -81,7 +81,7 @@ def test_scores_are_log_shares_and_students():
         np.testing.assert_allclose(model.logits(data.x)[:, c], twin, rtol=1e-4)
 
 
-def test_a_class_never_seen_keeps_its_place_before_the_new():
+def test_an_unseen_class_keeps_its_column_before_the_new_classes():
     data, truth = world()
     bare = Data(data.x, data.y, (*data.classes, "never"))
     logits = GaussianMixtureDiscovery().fit(bare).logits(data.x)
@@ -91,42 +91,42 @@ def test_a_class_never_seen_keeps_its_place_before_the_new():
 
 
 def test_a_move_is_weighed_by_gamma_functions_and_evidence():
-    made, truth = search(power=1.7)
-    one = GroupStatistics.from_rows(made.z[truth > 4], np.zeros(40, int), 1)
-    twin = 1.7 * gammaln(40) + made.prior.compute_log_evidence(one)
-    np.testing.assert_allclose(made.score_groups(one), twin)
+    state, truth = search(power=1.7)
+    one = GroupStatistics.from_rows(state.z[truth > 4], np.zeros(40, int), 1)
+    twin = 1.7 * gammaln(40) + state.prior.compute_log_evidence(one)
+    np.testing.assert_allclose(state.score_groups(one), twin)
 
 
 def test_moves_against_the_evidence_are_not_made():
-    made, truth = search()
+    state, truth = search()
     for _ in range(50):  # a constant chance of a tenth would make some
-        np.testing.assert_array_equal(made.split(truth), truth)
-        np.testing.assert_array_equal(made.merge(truth), truth)
+        np.testing.assert_array_equal(state.split(truth), truth)
+        np.testing.assert_array_equal(state.merge(truth), truth)
 
 
 def test_moves_for_the_evidence_are_made():
-    made, truth = search()
+    state, truth = search()
     drowned = np.where(truth == 5, 4, truth)
-    assert clustering_accuracy(truth, made.split(drowned), 3).overall > 0.97
+    assert clustering_accuracy(truth, state.split(drowned), 3).overall > 0.97
     torn = np.where((truth == 4) & (np.arange(len(truth)) % 2 == 0), 6, truth)
-    np.testing.assert_array_equal(made.merge(torn), truth)
+    np.testing.assert_array_equal(state.merge(torn), truth)
 
 
 def test_known_classes_are_never_merged_and_labels_never_move():
-    made, truth = search(new=1, apart=0.1)  # all in one place
-    answer, _ = made.search(2)
-    told = made.y >= 0
-    np.testing.assert_array_equal(answer[told], made.y[told])
-    np.testing.assert_array_equal(made.merge(truth)[told], made.y[told])
+    state, truth = search(new=1, apart=0.1)  # all in one place
+    answer, _ = state.search(2)
+    is_labeled = state.y >= 0
+    np.testing.assert_array_equal(answer[is_labeled], state.y[is_labeled])
+    np.testing.assert_array_equal(state.merge(truth)[is_labeled], state.y[is_labeled])
 
 
-def test_the_best_grouping_on_the_way_is_kept():
-    made, _ = search(apart=2.0)
-    answer, path = made.search(6)
-    worth = made.score_groups(made.compute_statistics(answer)).sum()
+def test_the_best_clustering_found_is_returned():
+    state, _ = search(apart=2.0)
+    answer, path = state.search(6)
+    worth = state.score_groups(state.compute_statistics(answer)).sum()
     for start in (0, 3):
-        first = made.reassign_rows(made.run_kmeans(made.z, made.y, start), made.y, made.z)
-        assert worth >= made.score_groups(made.compute_statistics(first)).sum()
+        first = state.reassign_rows(state.run_kmeans(state.z, state.y, start), state.y, state.z)
+        assert worth >= state.score_groups(state.compute_statistics(first)).sum()
     assert len(path) % 2 == 0
 
 
@@ -139,18 +139,18 @@ def test_the_power_keeps_known_classes_whole_and_new_ones_with_them():
     z += 0.4 * rng.standard_normal(z.shape)
     z -= z.mean(0)
     y = np.where((truth < 3) & (np.arange(240) % 4 < 2), truth, -1)
-    made = SplitMergeSearch.from_labels(z, y, 3, 0)
-    plain = replace(made, power=1.0)
-    assert plain.search(3)[0].max() + 1 > 4 == made.search(3)[0].max() + 1
+    state = SplitMergeSearch.from_labels(z, y, 3, 0)
+    plain = replace(state, power=1.0)
+    assert plain.search(3)[0].max() + 1 > 4 == state.search(3)[0].max() + 1
     needed = [plain.compute_required_power(np.flatnonzero(y == c)) for c in range(3)]
-    assert made.power == pytest.approx(1 + np.mean(needed), rel=0.2)
+    assert state.power == pytest.approx(1 + np.mean(needed), rel=0.2)
     for c in range(3):  # at what it needs, no split of it gains
         rows = np.flatnonzero(y == c)
-        whole = replace(made, power=1.0 + needed[c])
+        whole = replace(state, power=1.0 + needed[c])
         assert whole.compute_required_power(rows) <= 1e-6
 
 
-def test_less_than_nothing_is_refused():
+def test_negative_values_are_rejected():
     for wrong in ({"n_new": -1}, {"n_start": -1}, {"n_components": 0}):
         with pytest.raises(ValueError, match="they must be at least 0, 0 and 1"):
             GaussianMixtureDiscovery(**wrong)

@@ -36,7 +36,7 @@ def blind(data):
     return replace(data, y=np.full(len(data), -1))
 
 
-def matched(answer, data):
+def matched_accuracy(answer, data):
     order = match_columns(np.eye(3)[answer], data)
     return float(np.mean(order[data.y] == answer))
 
@@ -45,9 +45,9 @@ def test_mixtures_are_undone_as_least_squares_on_the_simplex_would():
     rng = np.random.default_rng(0)
     spread = rng.dirichlet(np.ones(5), 3).T
     p = rng.dirichlet(np.ones(5), 8)
-    told = unmix_probabilities(p, spread)
-    np.testing.assert_allclose(told.sum(1), 1)
-    for row, ours in zip(p, told, strict=True):
+    result = unmix_probabilities(p, spread)
+    np.testing.assert_allclose(result.sum(1), 1)
+    for row, ours in zip(p, result, strict=True):
         constraint = {"type": "eq", "fun": lambda w: w.sum() - 1}
         best = minimize(
             lambda w, row=row: np.sum((row - spread @ w) ** 2),
@@ -65,19 +65,19 @@ def test_the_discriminator_is_the_same_rule_on_raw_features():
     data = world()
     rule, p = fit_discriminator(data.x.astype(np.float64), data.domain, 0)
     np.testing.assert_allclose(p.sum(1), 1)
-    told = apply_affine(data.x, rule.weight, rule.bias)
-    assert np.mean(told.argmax(1) == p.argmax(1)) > 0.9  # one saw the row, the other did not
+    result = apply_affine(data.x, rule.weight, rule.bias)
+    assert np.mean(result.argmax(1) == p.argmax(1)) > 0.9  # one saw the row, the other did not
     two = data.take(data.domain < 2)
     rule, p = fit_discriminator(two.x.astype(np.float64), two.domain, 0)
-    told = apply_affine(two.x, rule.weight, rule.bias)
-    assert told.shape == (len(two), 2)
-    assert np.mean(told.argmax(1) == p.argmax(1)) > 0.9
+    result = apply_affine(two.x, rule.weight, rule.bias)
+    assert result.shape == (len(two), 2)
+    assert np.mean(result.argmax(1) == p.argmax(1)) > 0.9
 
 
 def test_it_finds_classes_and_shares_without_a_label():
     data = world()
     model = LatentLabelShift().fit(blind(data))
-    assert matched(model.predict_proba(data.x, data.domain).argmax(1), data) > 0.9
+    assert matched_accuracy(model.predict_proba(data.x, data.domain).argmax(1), data) > 0.9
     order = match_columns(model.predict_proba(data.x), data)
     assert np.abs(model.class_priors[order] - SHARES).max() < 0.15
     np.testing.assert_allclose(model.class_priors.sum(0), 1)
@@ -87,8 +87,8 @@ def test_it_finds_classes_and_shares_without_a_label():
 def test_it_is_not_misled_by_what_is_alike():
     data = world(misled=True)
     model = LatentLabelShift().fit(blind(data))
-    ours = matched(model.predict_proba(data.x, data.domain).argmax(1), data)
-    theirs = matched(KMeans(3, n_init=5, random_state=0).fit_predict(data.x), data)
+    ours = matched_accuracy(model.predict_proba(data.x, data.domain).argmax(1), data)
+    theirs = matched_accuracy(KMeans(3, n_init=5, random_state=0).fit_predict(data.x), data)
     assert ours > 0.85 > 0.5 > theirs
 
 
@@ -100,13 +100,13 @@ def test_a_few_labels_name_the_columns():
     assert np.mean(model.logits(data.x).argmax(1) == data.y) > 0.85
 
 
-def test_to_be_told_the_domain_is_bayes_rule():
+def test_predicting_with_the_domain_applies_bayes_rule():
     data = world()
     model = LatentLabelShift().fit(blind(data))
-    p, told = model.predict_proba(data.x[:5]), model.predict_proba(data.x[:5], data.domain[:5])
+    p, result = model.predict_proba(data.x[:5]), model.predict_proba(data.x[:5], data.domain[:5])
     for i in range(5):
         joint = p[i] * model.domain_given_class[data.domain[i]]
-        np.testing.assert_allclose(told[i], joint / joint.sum(), rtol=1e-9)
+        np.testing.assert_allclose(result[i], joint / joint.sum(), rtol=1e-9)
 
 
 def test_the_same_seed_gives_the_same_model():
@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_model():
     np.testing.assert_array_equal(one.weight, two.weight)
 
 
-def test_what_cannot_be_told_apart_is_refused():
+def test_indistinguishable_input_is_rejected():
     one = replace(blind(world()), domain=np.zeros(2400, np.int64))
     with pytest.raises(InputError, match="as many domains as classes"):
         LatentLabelShift().fit(one)
@@ -127,11 +127,11 @@ def test_what_cannot_be_told_apart_is_refused():
 
 def test_domains_keep_the_names_that_the_data_give_them():
     data = world()
-    named_so = replace(data, domain=10 * data.domain + 7)
-    one, other = (LatentLabelShift().fit(blind(d)) for d in (data, named_so))
+    renamed = replace(data, domain=10 * data.domain + 7)
+    one, other = (LatentLabelShift().fit(blind(d)) for d in (data, renamed))
     np.testing.assert_array_equal(other.domains, [7, 17, 27, 37])
     some = np.flatnonzero(data.domain > 1)[::7]
-    got = other.predict_proba(data.x[some], named_so.domain[some])
+    got = other.predict_proba(data.x[some], renamed.domain[some])
     np.testing.assert_array_equal(got, one.predict_proba(data.x[some], data.domain[some]))
     with pytest.raises(InputError, match="domain 3 is not one of the training domains"):
         other.predict_proba(data.x[:2], np.array([3, 7]))

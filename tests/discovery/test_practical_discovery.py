@@ -34,26 +34,26 @@ def test_new_classes_are_found():
 
 def test_each_class_is_hidden_once_and_half_of_the_others():
     y = np.array([0] * 8 + [1] * 6 + [2] * 4 + [3] * 2 + [-1] * 5)
-    gone = []
-    for shown in _hide_classes(y, 0):
-        assert (shown[y < 0] == -1).all()
-        assert set(shown) == set(range(-1, int(shown.max()) + 1))
+    hidden = []
+    for visible in _hide_classes(y, 0):
+        assert (visible[y < 0] == -1).all()
+        assert set(visible) == set(range(-1, int(visible.max()) + 1))
         for c in range(4):
-            left = np.sum(shown[y == c] >= 0)
-            assert left in (0, np.sum(y == c) // 2)
-            gone += [c] if not left else []
-            assert len(set(shown[(y == c) & (shown >= 0)])) <= 1
-    assert sorted(gone) == [0, 1, 2, 3]
+            n_left = np.sum(visible[y == c] >= 0)
+            assert n_left in (0, np.sum(y == c) // 2)
+            hidden += [c] if not n_left else []
+            assert len(set(visible[(y == c) & (visible >= 0)])) <= 1
+    assert sorted(hidden) == [0, 1, 2, 3]
     assert not list(_hide_classes(np.zeros(5, int), 0))
 
 
 def test_what_does_best_on_hidden_classes_is_chosen(monkeypatch):
-    told = {(latent, weight): latent * weight for latent in LATENT_DIMS for weight in WEIGHTS}
-    asked = []
+    scores = {(latent, weight): latent * weight for latent in LATENT_DIMS for weight in WEIGHTS}
+    calls = []
 
-    def score(self, x, y, shown, trial):
-        asked.append(trial)
-        return told[trial]
+    def score(self, x, y, visible, trial):
+        calls.append(trial)
+        return scores[trial]
 
     monkeypatch.setattr(PracticalDiscovery, "score_hidden_classes", score)
     data, _ = world()
@@ -61,7 +61,7 @@ def test_what_does_best_on_hidden_classes_is_chosen(monkeypatch):
         max(LATENT_DIMS),
         max(WEIGHTS),
     )
-    assert len(asked) == 3 * len(told)
+    assert len(calls) == 3 * len(scores)
     assert PracticalDiscovery(latent_dim=8).choose_hyperparameters(data.x, data.y) == (
         8,
         max(WEIGHTS),
@@ -78,11 +78,11 @@ def test_what_does_best_on_hidden_classes_is_chosen(monkeypatch):
 
 def test_hidden_classes_are_scored_by_their_labels_and_grouped_without():
     data, _ = world()
-    method, shown = PracticalDiscovery(**QUICK), next(_hide_classes(data.y, 0))
-    assert method.score_hidden_classes(data.x, data.y, shown, (4, 0.3)) > 0.9
-    mixed, lost = data.y.copy(), (data.y >= 0) & (shown < 0)
+    method, visible = PracticalDiscovery(**QUICK), next(_hide_classes(data.y, 0))
+    assert method.score_hidden_classes(data.x, data.y, visible, (4, 0.3)) > 0.9
+    mixed, lost = data.y.copy(), (data.y >= 0) & (visible < 0)
     mixed[lost] = np.random.default_rng(0).permutation(mixed[lost])  # the same groups, other truth
-    assert method.score_hidden_classes(data.x, mixed, shown, (4, 0.3)) < 0.7
+    assert method.score_hidden_classes(data.x, mixed, visible, (4, 0.3)) < 0.7
 
 
 def test_scores_are_squared_distances_in_the_latent_space():
@@ -104,20 +104,20 @@ def test_scores_are_squared_distances_in_the_latent_space():
 def test_the_weight_trades_telling_classes_apart_for_rebuilding_rows():
     data, truth = world(apart=1.0)
     x = (data.x - data.x.mean(0)) / data.x.std(0)
-    told, apart, kept = truth < 3, {}, {}
+    is_known, separation, explained = truth < 3, {}, {}
     for weight in (0.0, 1.0):
         inner, threshold, outer = PracticalDiscovery(steps=150).fit_encoder(x, data.y, (3, weight))
         z = np.maximum(x @ inner.T + threshold, 0) @ outer.T
         within = np.mean([z[truth == c].var(0).sum() for c in range(3)])
-        apart[weight] = z[told].var(0).sum() / within
-        design = np.column_stack([z, np.ones(len(z))])[~told]
-        rest = x[~told] - design @ np.linalg.lstsq(design, x[~told], rcond=None)[0]
-        kept[weight] = 1 - rest.var(0).sum() / x[~told].var(0).sum()
-    assert apart[1.0] > 1.5 * apart[0.0]
-    assert kept[0.0] > kept[1.0] + 0.05
+        separation[weight] = z[is_known].var(0).sum() / within
+        design = np.column_stack([z, np.ones(len(z))])[~is_known]
+        rest = x[~is_known] - design @ np.linalg.lstsq(design, x[~is_known], rcond=None)[0]
+        explained[weight] = 1 - rest.var(0).sum() / x[~is_known].var(0).sum()
+    assert separation[1.0] > 1.5 * separation[0.0]
+    assert explained[0.0] > explained[1.0] + 0.05
 
 
-def test_what_cannot_be_is_refused_in_words():
+def test_invalid_input_raises_input_error():
     data, _ = world()
     few = data.take(np.append(np.flatnonzero(data.y >= 0), [1]))
     with pytest.raises(InputError, match="2 new classes need as many unlabelled rows"):

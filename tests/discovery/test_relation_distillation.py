@@ -38,14 +38,14 @@ def test_the_distillation_is_the_cross_entropy_of_softened_probabilities():
     rng = torch.Generator().manual_seed(1)
     teacher, student = torch.randn(7, 3, generator=rng), torch.randn(7, 5, generator=rng)
     t = 4.0
-    told = RelationDistillation(n_new=2)._compute_relation_loss(teacher, student, 3)
+    expected = RelationDistillation(n_new=2)._compute_relation_loss(teacher, student, 3)
     p = np.exp(teacher.double().numpy() / t)
     p /= p.sum(1, keepdims=True)
     s = np.exp(student.double().numpy() / t)
     mass = s[:, :3].sum(1) / s.sum(1)
     q = s[:, :3] / s[:, :3].sum(1, keepdims=True)
     brute = t**2 * np.mean(mass / mass.mean() * -(p * np.log(q)).sum(1))
-    assert float(told) == pytest.approx(brute, rel=1e-5)
+    assert float(expected) == pytest.approx(brute, rel=1e-5)
     even = RelationDistillation(n_new=2, weight_by_similarity=False)._compute_relation_loss(
         teacher, student, 3
     )
@@ -66,7 +66,7 @@ def test_it_groups_digits_of_classes_without_labels_and_still_knows_the_others()
     assert np.mean(logits[new].argmax(1) >= 3) > 0.9
 
 
-def test_the_arrays_say_what_the_network_says():
+def test_the_exported_arrays_match_the_network():
     from ilk.training.heads import Head, make_batch
 
     step = digits()
@@ -74,8 +74,8 @@ def test_the_arrays_say_what_the_network_says():
     from ilk.discovery.relation_distillation import _to_joint_head
 
     with torch.no_grad():
-        told = _compute_scores(net, make_batch(net, step.test).x)
-    np.testing.assert_allclose(_to_joint_head(net).logits(step.test.x), told.numpy(), atol=1e-3)
+        expected = _compute_scores(net, make_batch(net, step.test).x)
+    np.testing.assert_allclose(_to_joint_head(net).logits(step.test.x), expected.numpy(), atol=1e-3)
 
 
 def test_without_groups_or_without_rows_it_is_a_plain_classifier():
@@ -84,7 +84,7 @@ def test_without_groups_or_without_rows_it_is_a_plain_classifier():
         assert method.fit(data).logits(step.test.x).shape == (len(step.test), 3)
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_arguments_are_rejected():
     with pytest.raises(ValueError, match="n_new is -1"):
         RelationDistillation(n_new=-1)
     with pytest.raises(ValueError, match="temperature 0"):

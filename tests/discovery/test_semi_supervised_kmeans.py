@@ -17,10 +17,10 @@ def world(new=2, known=2, rows=30, apart=10.0, seed=0):
     return Data(x.astype(np.float32), y, tuple(f"kind {c}" for c in range(known))), truth
 
 
-@pytest.mark.parametrize("told", [None, 2])
-def test_new_classes_are_found_and_known_ones_keep_their_place(told):
+@pytest.mark.parametrize("n_new", [None, 2])
+def test_new_classes_are_found_and_known_ones_keep_their_place(n_new):
     data, truth = world()
-    answer = SemiSupervisedKMeans(n_new=told).fit(data).logits(data.x).argmax(1)
+    answer = SemiSupervisedKMeans(n_new=n_new).fit(data).logits(data.x).argmax(1)
     assert answer.max() == 3
     assert clustering_accuracy(truth, answer, 2).overall == 1
     np.testing.assert_array_equal(answer[truth < 2], truth[truth < 2])
@@ -46,7 +46,7 @@ def test_without_unlabelled_rows_it_is_the_nearest_class_mean():
     np.testing.assert_array_equal(logits.argmax(1), nearest)
 
 
-def test_a_class_never_seen_keeps_its_place_before_the_new():
+def test_an_unseen_class_keeps_its_column_before_the_new_classes():
     data, truth = world()
     bare = Data(data.x, data.y, (*data.classes, "never"))
     logits = SemiSupervisedKMeans().fit(bare).logits(data.x)
@@ -55,7 +55,7 @@ def test_a_class_never_seen_keeps_its_place_before_the_new():
     assert clustering_accuracy(truth, logits.argmax(1), 2).overall == 1
 
 
-def test_what_cannot_be_is_refused_in_words():
+def test_invalid_input_raises_input_error():
     data, _ = world()
     few = data.take(np.append(np.flatnonzero(data.y >= 0), [1]))
     with pytest.raises(InputError, match="2 new classes need as many unlabelled rows"):

@@ -1,4 +1,4 @@
-"""The vote against a loop and scikit-learn; what enters a memory, and what the guard keeps out."""
+"""The vote against a loop and scikit-learn; which rows are admitted and which are rejected."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_hot_votes_are_scikit_learns_under_the_cosine():
     np.testing.assert_allclose(model.compute_votes(model.compute_cosines(new)), share, atol=1e-4)
 
 
-def test_sure_rows_enter_under_their_answers_and_the_memory_given_stays():
+def test_confident_rows_are_admitted_with_predicted_labels_and_the_initial_memory_is_unchanged():
     data, new = blobs(), blobs(40, seed=1).x
     method = AdaNPC(k=5, min_confidence=0.7, max_accuracy_drop=None)
     model = method.fit(data)
@@ -73,7 +73,7 @@ def test_sure_rows_enter_under_their_answers_and_the_memory_given_stays():
     np.testing.assert_allclose(after.rows[len(data) :], model.normalize(new)[sure], atol=1e-6)
 
 
-def test_answers_to_come_are_those_of_a_memory_of_all_rows():
+def test_later_predictions_match_a_memory_of_all_rows():
     data, new = blobs(), blobs(60, seed=1).x
     method = AdaNPC(k=5, min_confidence=0.0, max_accuracy_drop=None)
     _, after = method.adapt(method.fit(data), new[:40])
@@ -98,7 +98,7 @@ def loop_with(data, whole, x):
     return out
 
 
-def test_no_more_than_asked_are_kept_and_the_oldest_leaves():
+def test_memory_is_capped_and_the_oldest_row_is_evicted():
     data = blobs()
     method = AdaNPC(min_confidence=0.0, max_added=10, max_accuracy_drop=None)
     model = method.fit(data)
@@ -110,14 +110,14 @@ def test_no_more_than_asked_are_kept_and_the_oldest_leaves():
     np.testing.assert_array_equal(model.rows[: len(data)], method.fit(data).rows)
 
 
-def test_none_enters_where_none_can_be_sure():
+def test_no_row_is_admitted_when_none_is_confident():
     data = blobs()
     method = AdaNPC(min_confidence=1.01, max_accuracy_drop=None)
     assert len(method.adapt(method.fit(data), data.x)[1].rows) == len(data)
 
 
 def circle(degrees, n=60, seed=0):
-    """Two arcs opposite each other, turned."""
+    """Two arcs opposite each other, rotated."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 2, n)
     angle = np.radians(degrees) + np.pi * y + 0.25 * rng.standard_normal(n)
@@ -133,7 +133,7 @@ def wander(method, model, angles):
     return np.array(right), model
 
 
-def test_a_gradual_turn_is_followed_to_where_the_first_memory_is_wrong():
+def test_gradual_rotation_is_tracked_where_the_initial_memory_fails():
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     right, model = wander(method, start, range(0, 103, 3))
@@ -142,20 +142,20 @@ def test_a_gradual_turn_is_followed_to_where_the_first_memory_is_wrong():
     assert len(model.rows) > len(start.rows)
 
 
-def test_a_leap_is_not_followed():
+def test_an_abrupt_shift_is_not_tracked():
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     _, model = method.adapt(start, circle(80, seed=1).x)
     assert len(model.rows) == len(start.rows)
     assert "are far from all known rows" in model.message
-    for seed in (2, 3):  # back again, but the leap is still among the last rows at first
+    for seed in (2, 3):  # back again, but recent rows still include the jump at first
         assert model.message
         _, model = method.adapt(model, circle(0, seed=seed).x)
     assert model.message == ""
     assert len(model.rows) > len(start.rows)
 
 
-def test_a_stream_of_one_class_enters_nothing_and_says_why():
+def test_a_single_class_stream_admits_nothing_and_gives_the_reason():
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     part = circle(0, 300, seed=1)
@@ -166,49 +166,49 @@ def test_a_stream_of_one_class_enters_nothing_and_says_why():
     assert "have the same prediction, which may be a collapse" in model.message
 
 
-def test_rows_one_by_one_are_judged_together():
+def test_single_row_batches_are_checked_together():
     method = AdaNPC(k=5)
     start = model = method.fit(circle(0, 200))
-    part, told = circle(0, 40, seed=1), []
+    part, messages = circle(0, 40, seed=1), []
     for row in part.x:
         _, model = method.adapt(model, row[None])
-        told.append(model.message)
-    assert all("rows so far; 16 are needed" in why for why in told[:15])
-    assert set(told[15:]) == {""}
+        messages.append(model.message)
+    assert all("rows so far; 16 are needed" in message for message in messages[:15])
+    assert set(messages[15:]) == {""}
     assert len(model.rows) == len(start.rows) + 25
     _, model = method.adapt(model, circle(80, 1, seed=2).x)
-    assert model.message == ""  # one odd row among the last 32 is no leap
+    assert model.message == ""  # one outlier among the last 32 rows is not a jump
 
 
-def test_a_memory_that_unlearns_what_it_was_taught_is_rolled_back():
+def test_a_memory_that_forgets_its_training_rows_is_rolled_back():
     data = circle(0, 200)
     method = AdaNPC(k=5, max_accuracy_drop=0.02)
     before = method.adapt(method.fit(data), circle(0, seed=1).x)[1]
     wrong = before.rows[:60] + 1e-4
     after = method._add_rows(before, wrong, 1 - before.y[:60], 1 - before.y[:60])
-    kept = method._apply_guard(before, after, 60)
-    assert "the accuracy on training rows would drop by" in kept.message
-    np.testing.assert_array_equal(kept.rows, before.rows)
+    result = method._apply_guard(before, after, 60)
+    assert "the accuracy on training rows would drop by" in result.message
+    np.testing.assert_array_equal(result.rows, before.rows)
     assert AdaNPC(k=5, max_accuracy_drop=0.9)._apply_guard(before, after, 60) is after
 
 
-def test_what_entered_is_forgotten_where_one_class_swallows_it():
+def test_admitted_rows_are_removed_when_one_class_dominates():
     method = AdaNPC(k=5)
     before = method.adapt(method.fit(circle(0, 200)), circle(0, seed=1).x)[1]
     part = circle(0, 200, seed=2)
     after = method._add_rows(before, before.normalize(part.x), np.ones(200, np.int64), part.y)
-    kept = method._apply_guard(before, after, 60)
-    assert "all admitted rows were removed" in kept.message
-    assert len(kept.rows) == kept.n_train == 200
+    result = method._apply_guard(before, after, 60)
+    assert "all admitted rows were removed" in result.message
+    assert len(result.rows) == result.n_train == 200
     assert len(before.rows) > 200
 
 
-def test_likeness_of_rows_learnt_from_leaves_the_row_itself_out():
+def test_similarity_of_training_rows_excludes_the_row_itself():
     data = blobs()
     model = AdaNPC().fit(data)
     u = model.normalize(data.x)
-    told = [np.sort(np.delete(u @ row, i))[-5:].mean() for i, row in enumerate(u)]
-    assert model.min_similarity == pytest.approx(np.quantile(told, 0.05), abs=1e-5)
+    expected = [np.sort(np.delete(u @ row, i))[-5:].mean() for i, row in enumerate(u)]
+    assert model.min_similarity == pytest.approx(np.quantile(expected, 0.05), abs=1e-5)
     answers = [softmax(loop_without(data, i), axis=0).argmax() for i in range(len(data))]
     assert model.initial_accuracy == pytest.approx(np.mean(answers == data.y), abs=1e-9)
 
@@ -224,7 +224,7 @@ def loop_without(data, i):
     return votes / votes.sum()
 
 
-def test_adapting_never_costs_more_than_a_point_on_streams_of_turned_or_spoilt_digits():
+def test_adapting_costs_at_most_one_point_on_rotated_or_corrupted_digits():
     bunch = load_digits()
     x, y = (bunch.images / 16).astype(np.float32), bunch.target
     rng = np.random.default_rng(0)
@@ -255,7 +255,7 @@ def test_adapting_never_costs_more_than_a_point_on_streams_of_turned_or_spoilt_d
         assert np.mean(model.logits(stream).argmax(1) == truth) > was - 0.01, name
 
 
-def test_other_features_and_bad_fields_are_refused_in_words():
+def test_other_features_and_invalid_fields_raise():
     method = AdaNPC()
     model = method.fit(blobs())
     with pytest.raises(InputError, match=r"has rows of 5 features; encode them with the same"):
@@ -266,14 +266,14 @@ def test_other_features_and_bad_fields_are_refused_in_words():
         AdaNPC(max_accuracy_drop=-1)
 
 
-def test_many_rows_are_scored_in_parts(monkeypatch):
+def test_many_rows_are_scored_in_chunks(monkeypatch):
     model, x = AdaNPC().fit(blobs()), blobs(40, seed=1).x
     whole = model.logits(x)
     monkeypatch.setattr(adanpc, "CHUNK_SIZE", 7)
     np.testing.assert_allclose(model.logits(x), whole, atol=1e-12)
 
 
-def test_one_vote_is_spread_over_the_classes_seen_alone_and_all_rows_may_vote():
+def test_one_vote_is_spread_over_seen_classes_only_and_all_rows_may_vote():
     data, x = blobs(), blobs(20, seed=1).x
     wide = replace(data, y=data.y * 2, classes=tuple("abcde"))
     logits = AdaNPC(k=90, temperature=0.5).fit(wide).logits(x)
@@ -282,11 +282,11 @@ def test_one_vote_is_spread_over_the_classes_seen_alone_and_all_rows_may_vote():
     assert np.isneginf(logits[:, 1::2]).all()
 
 
-def test_the_guard_asks_300_rows_at_most():
+def test_the_guard_uses_at_most_300_rows():
     assert len(set(AdaNPC().fit(circle(0, 400)).validation_rows)) == 300
 
 
-def test_the_last_answers_and_what_the_first_memory_said_are_kept():
+def test_recent_predictions_and_those_of_the_initial_memory_are_stored():
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     model = start
@@ -301,14 +301,14 @@ def test_the_last_answers_and_what_the_first_memory_said_are_kept():
     assert np.mean(model.initial_predictions[200:] == model.y[200:]) < 0.9
 
 
-def test_a_batch_wider_than_the_window_is_judged_whole():
+def test_a_batch_larger_than_the_window_is_checked_as_a_whole():
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     x = np.concatenate([circle(80, 150, seed=1).x, circle(0, 150, seed=2).x])
     assert "50% of the last rows are far" in method.adapt(start, x)[1].message
 
 
-def test_shares_are_held_against_those_learnt_from_and_not_those_that_entered():
+def test_class_shares_are_compared_with_training_rows_and_not_admitted_rows():
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     part = circle(0, 600, seed=1)
@@ -317,18 +317,20 @@ def test_shares_are_held_against_those_learnt_from_and_not_those_that_entered():
     swollen = method._add_rows(start, start.normalize(ones[100:250]), many, many)
     uneven = np.concatenate([ones[:82], zeros[:18]])
     for model in (start, swollen):
-        told = method.adapt(model, uneven)[1].message
-        assert "82% of the last 100 rows have the same prediction" in told
+        message = method.adapt(model, uneven)[1].message
+        assert "82% of the last 100 rows have the same prediction" in message
 
 
-def test_the_rows_learnt_from_must_be_answered_as_well_as_at_first():
+def test_accuracy_on_training_rows_must_not_drop():
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     worn = replace(
         start, initial_accuracy=start.initial_accuracy + 0.05
-    )  # it has slipped since, batch after batch
-    told = method.adapt(worn, circle(0, seed=1).x)[1].message
-    assert told.startswith("no row was admitted: the accuracy on training rows would drop by 5.0%")
+    )  # it has degraded since, batch by batch
+    message = method.adapt(worn, circle(0, seed=1).x)[1].message
+    assert message.startswith(
+        "no row was admitted: the accuracy on training rows would drop by 5.0%"
+    )
 
 
 @pytest.mark.parametrize(
@@ -344,8 +346,8 @@ def test_the_rows_learnt_from_must_be_answered_as_well_as_at_first():
 def test_neither_all_the_last_rows_nor_the_batch_may_lie_far(far, new, fit):
     like = np.ones(96)
     like[far] = 0
-    told = drift.explain_rejection(like, np.arange(96) % 2, (0.5, 0.5), new)
-    assert (told == "") is fit
+    message = drift.explain_rejection(like, np.arange(96) % 2, (0.5, 0.5), new)
+    assert (message == "") is fit
 
 
 @pytest.mark.parametrize(
@@ -353,8 +355,8 @@ def test_neither_all_the_last_rows_nor_the_batch_may_lie_far(far, new, fit):
     [(75, 0.5, True), (76, 0.5, False), (90, 0.8, True), (91, 0.8, False), (100, 1.0, False)],
 )
 def test_an_answer_may_have_half_of_what_its_share_leaves_and_never_all(ones, largest, fit):
-    said = (np.arange(100) < ones).astype(np.int64)
-    assert (drift.explain_rejection(np.ones(100), said, (0.5, largest), 32) == "") is fit
+    predictions = (np.arange(100) < ones).astype(np.int64)
+    assert (drift.explain_rejection(np.ones(100), predictions, (0.5, largest), 32) == "") is fit
 
 
 def test_the_tilt_is_the_largest_gain_as_a_share_of_all():
@@ -364,17 +366,17 @@ def test_the_tilt_is_the_largest_gain_as_a_share_of_all():
     assert drift.max_class_gain(first, first) == 0
 
 
-@pytest.mark.parametrize("odd", [np.nan, np.inf])
-def test_rows_that_are_not_finite_do_not_disarm_the_guard(odd):
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_rows_do_not_disable_the_guard(value):
     method = AdaNPC(k=5)
     start = method.fit(circle(0, 200))
     x = circle(80, 100, seed=1).x.copy()
-    x[0, 0] = odd
+    x[0, 0] = value
     with pytest.raises(InputError, match="not finite"):
         method.adapt(start, x)
 
 
-def test_unanimous_votes_are_sure_in_full():
+def test_unanimous_votes_have_full_confidence():
     rng = np.random.default_rng(0)
     means = 6 * rng.standard_normal((3, 5))
     y = rng.integers(0, 3, 400)

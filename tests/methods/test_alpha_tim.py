@@ -1,4 +1,4 @@
-"""alpha-TIM: its slope against torch, its entropies against scipy, and what it comes to."""
+"""alpha-TIM: its gradient against torch, its entropies against scipy, and special cases."""
 
 import numpy as np
 import pytest
@@ -21,16 +21,16 @@ def in_torch(sphere, t, w, orders):
     def tsallis(q, a):
         return (1 - (q**a).sum(-1)) / (a - 1)
 
-    told = p(sphere.labelled)[torch.arange(len(sphere.y)), torch.tensor(np.array(sphere.y))]
+    label_probs = p(sphere.labelled)[torch.arange(len(sphere.y)), torch.tensor(np.array(sphere.y))]
     free = p(sphere.unlabelled)
-    loss = -torch.log(told).mean() - tsallis(free.mean(0), orders[0])
+    loss = -torch.log(label_probs).mean() - tsallis(free.mean(0), orders[0])
     loss = loss + tsallis(free, orders[1]).mean()
     loss.backward()
     return loss.item(), w.grad.numpy()
 
 
 @pytest.mark.parametrize("orders", [(7.0, 5.0), (0.5, 2.0), (2.0, 1.3)])
-def test_the_slope_is_that_of_autograd(orders):
+def test_the_gradient_matches_autograd(orders):
     data, _ = task()
     sphere = UnitRows.from_data(data, None)
     w = sphere.means + 0.1 * np.random.default_rng(0).standard_normal(sphere.means.shape)
@@ -72,7 +72,7 @@ def test_without_unlabelled_rows_it_is_the_nearest_class_mean():
     np.testing.assert_allclose(got / got[0, 1], want / want[0, 1], rtol=1e-3, atol=1e-4)
 
 
-def test_queries_of_few_classes_are_answered_better():
+def test_accuracy_improves_on_queries_of_few_classes():
     gain = []
     for seed in range(10):
         data, truth = task(seed)
@@ -86,6 +86,6 @@ def test_queries_of_few_classes_are_answered_better():
 
 
 @pytest.mark.parametrize("fields", [{"marginal": 0.0}, {"conditional": -1.0}, {"max_iter": 0}])
-def test_hyperparameters_out_of_range_are_refused(fields):
+def test_out_of_range_hyperparameters_raise(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         AlphaTIM(**fields)

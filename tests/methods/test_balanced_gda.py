@@ -30,19 +30,19 @@ def test_its_covariance_is_the_mean_of_the_classes_own():
     x = train.x.astype(float)
     own = [np.cov(x[train.y == c], rowvar=False) for c in range(3)]
     means = np.stack([x[train.y == c].mean(0) for c in range(3)])
-    wanted = scores(test.x, means, np.mean(own, axis=0))
+    want = scores(test.x, means, np.mean(own, axis=0))
     got = BalancedGDA(shrink=0.0).fit(train).logits(test.x)
-    np.testing.assert_allclose(centred(got), centred(wanted), rtol=1e-3, atol=2e-2)
+    np.testing.assert_allclose(centred(got), centred(want), rtol=1e-3, atol=2e-2)
 
 
-def test_a_class_of_one_row_has_no_say_in_the_covariance():
+def test_a_single_row_class_does_not_affect_the_covariance():
     train, test = iris((50, 20, 1))
     x = train.x.astype(float)
     own = [np.cov(x[train.y == c], rowvar=False) for c in range(2)]
     means = np.stack([x[train.y == c].mean(0) for c in range(3)])
     got = BalancedGDA(shrink=0.0).fit(train).logits(test.x)
-    wanted = scores(test.x, means, np.mean(own, axis=0))
-    np.testing.assert_allclose(centred(got), centred(wanted), rtol=1e-3, atol=2e-2)
+    want = scores(test.x, means, np.mean(own, axis=0))
+    np.testing.assert_allclose(centred(got), centred(want), rtol=1e-3, atol=2e-2)
 
 
 @pytest.mark.parametrize("shrink", [None, "oas", 0.3])
@@ -50,16 +50,16 @@ def test_a_class_of_one_row_has_no_say_in_the_covariance():
 def test_rows_as_they_come_are_gda_under_equal_shares(shrink, sizes):
     train, test = iris(sizes)
     got = BalancedGDA(shrink=shrink, balance=0.0).fit(train).logits(test.x)
-    wanted = GDA(shrink=shrink, uniform=True).fit(train).logits(test.x)
-    np.testing.assert_allclose(centred(got), centred(wanted), rtol=1e-4, atol=1e-3)
+    want = GDA(shrink=shrink, uniform=True).fit(train).logits(test.x)
+    np.testing.assert_allclose(centred(got), centred(want), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("shrink", [None, "oas", 0.0])
 def test_balanced_rows_are_plain_gda(shrink):
     train, test = iris((20, 20, 20))
     got = BalancedGDA(shrink=shrink).fit(train).logits(test.x)
-    wanted = GDA(shrink=shrink).fit(train).logits(test.x)
-    np.testing.assert_allclose(centred(got), centred(wanted), rtol=1e-4, atol=1e-3)
+    want = GDA(shrink=shrink).fit(train).logits(test.x)
+    np.testing.assert_allclose(centred(got), centred(want), rtol=1e-4, atol=1e-3)
 
 
 def test_a_class_many_times_over_changes_the_scores_of_gda_but_not_of_it():
@@ -72,7 +72,7 @@ def test_a_class_many_times_over_changes_the_scores_of_gda_but_not_of_it():
         assert (np.abs(one - other).max() < 0.03 * np.abs(one).max()) == steady
 
 
-@pytest.mark.parametrize("given", [{"balance": 1.5}, {"balance": -0.1}, {"shrink": 2.0}])
-def test_what_makes_no_sense_is_refused(given):
-    with pytest.raises(ValueError, match=f"{next(iter(given))} is"):
-        BalancedGDA(**given)
+@pytest.mark.parametrize("params", [{"balance": 1.5}, {"balance": -0.1}, {"shrink": 2.0}])
+def test_invalid_params_raise(params):
+    with pytest.raises(ValueError, match=f"{next(iter(params))} is"):
+        BalancedGDA(**params)

@@ -33,27 +33,30 @@ def steps(seed=0):
     return list(class_tasks(draw(), draw(seed=1), [2, 2, 1], seed))
 
 
-def test_the_fisher_information_is_what_autograd_gives_row_by_row():
+def test_fisher_information_matches_autograd_per_row():
     data = draw(25)
     head = FineTuning(hidden=7, steps=20).fit(data.take_classes("abd"))
-    seen = [0, 1, 3]
-    made = [
+    seen_classes = [0, 1, 3]
+    inner = [
         torch.tensor(w.astype(float), requires_grad=True)
         for w in (head.hidden_weight, head.hidden_bias)
     ]
     outer = [
-        torch.tensor(w[seen].astype(float), requires_grad=True) for w in (head.weight, head.bias)
+        torch.tensor(w[seen_classes].astype(float), requires_grad=True)
+        for w in (head.weight, head.bias)
     ]
-    weights = [*made, *outer]
+    weights = [*inner, *outer]
     total = [torch.zeros_like(w) for w in weights]
     for row in data.x:
         z = torch.tensor((row.astype(float) - head.centre) / head.scale)
-        scores = outer[0] @ torch.relu(made[0] @ z + made[1]) + outer[1]
+        scores = outer[0] @ torch.relu(inner[0] @ z + inner[1]) + outer[1]
         for c, p in enumerate(scores.softmax(0).detach()):
             slopes = torch.autograd.grad(scores.log_softmax(0)[c], weights, retain_graph=True)
             total = [t + p * g**2 for t, g in zip(total, slopes, strict=True)]
     got = compute_fisher(head, data.x)
-    for ours, theirs, rows in zip(got, total, (slice(None), slice(None), seen, seen), strict=True):
+    for ours, theirs, rows in zip(
+        got, total, (slice(None), slice(None), seen_classes, seen_classes), strict=True
+    ):
         np.testing.assert_allclose(ours[rows], theirs.numpy(), rtol=1e-8, atol=1e-10)
     assert not got[2][[2, 4]].any()
     assert not got[3][[2, 4]].any()
@@ -140,8 +143,10 @@ def test_lwf_without_strength_is_its_first_loss_alone_and_with_it_keeps_old_answ
 
     def drift(strength):
         model = LwF(strength=strength, **SMALL).update(first, new)
-        said, told = (m.logits(new.x)[:, :3] for m in (model, first))
-        return np.abs((said - said.mean(1)[:, None]) - (told - told.mean(1)[:, None])).mean()
+        new_logits, old_logits = (m.logits(new.x)[:, :3] for m in (model, first))
+        return np.abs(
+            (new_logits - new_logits.mean(1)[:, None]) - (old_logits - old_logits.mean(1)[:, None])
+        ).mean()
 
     assert drift(30.0) < 0.5 * drift(0.0)
 
@@ -152,8 +157,8 @@ def test_the_nearest_mean_of_exemplars_answers(distil):
     model = run_steps(method, steps())[-1].model
     x = draw(seed=3).x
     unit = lambda h: h / np.linalg.norm(h, axis=1, keepdims=True)  # noqa: E731
-    u, kept = unit(model.compute_hidden(x)), unit(model.compute_hidden(model.exemplars))
-    means = np.stack([kept[model.exemplar_labels == c].mean(0) for c in range(5)])
+    u, exemplars_unit = unit(model.compute_hidden(x)), unit(model.compute_hidden(model.exemplars))
+    means = np.stack([exemplars_unit[model.exemplar_labels == c].mean(0) for c in range(5)])
     far = np.sum((u[:, None] - means) ** 2, axis=2)
     got, want = model.logits(x), -0.5 * model.inverse_temperature * far
     np.testing.assert_allclose(got - got[:, :1], want - want[:, :1], rtol=1e-4, atol=1e-4)
@@ -171,7 +176,7 @@ def test_what_is_distilled_is_the_heads_own_score_and_not_the_nearest_means():
     np.testing.assert_array_equal(after[0].weight, after[1].weight)
 
 
-def test_a_class_not_yet_seen_is_never_answered_by_any():
+def test_an_unseen_class_is_never_predicted():
     data = draw()
     for method in (
         FineTuning(**SMALL),
@@ -185,13 +190,13 @@ def test_a_class_not_yet_seen_is_never_answered_by_any():
         second = method.update(first, data.take_classes("a"))
         assert np.isneginf(second.logits(data.x)[:, [2, 4]]).all()
         assert np.isfinite(second.logits(data.x)[:, [0, 1, 3]]).all()
-        assert np.isfinite(first.logits(data.x)[:, [1, 3]]).all()  # the model before is as it was
+        assert np.isfinite(first.logits(data.x)[:, [1, 3]]).all()  # the previous model is unchanged
         assert method.update(first, replace(data, y=np.full(len(data), -1))) is first
         with pytest.raises(ValueError, match="the model knows 5 classes, the data 6"):
             method.update(first, Data(data.x, data.y, (*NAMES, "f")))
 
 
-def test_one_seed_goes_one_way_whatever_the_global_seed():
+def test_results_depend_on_the_seed_and_not_the_global_seed():
     for method in (EWC(**SMALL), Replay(distillation_weight=1.0, **SMALL)):
         torch.manual_seed(0)
         one = run_steps(method, steps())[-1].model
@@ -203,17 +208,17 @@ def test_one_seed_goes_one_way_whatever_the_global_seed():
         assert not np.array_equal(one.hidden_weight, other.hidden_weight)
 
 
-def test_what_goes_on_can_be_stored_and_taken_up():
+def test_a_model_can_be_saved_and_then_updated():
     data = draw()
     for method in (Replay(**SMALL), Replay(nearest_mean=True, **SMALL), EWC(**SMALL)):
         model = method.fit(data.take_classes("abc"))
-        held = packed.unpack(*packed.pack({"model": model}))["model"]
-        assert count_bytes(held) == count_bytes(model)
-        one, two = (method.update(m, data.take_classes("de")) for m in (model, held))
+        restored = packed.unpack(*packed.pack({"model": model}))["model"]
+        assert count_bytes(restored) == count_bytes(model)
+        one, two = (method.update(m, data.take_classes("de")) for m in (model, restored))
         np.testing.assert_array_equal(one.logits(data.x), two.logits(data.x))
 
 
-def test_bad_values_are_refused():
+def test_invalid_values_raise():
     for kind in (FineTuning, EWC, LwF, Replay):
         for bad in ({"hidden": 0}, {"steps": 0}):
             with pytest.raises(ValueError, match="must be at least 1"):

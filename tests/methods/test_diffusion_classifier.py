@@ -45,7 +45,7 @@ def test_scores_that_do_not_differ_and_none_at_all_are_no_division_by_zero():
         assert np.isfinite(model.weight).all()
 
 
-def test_other_features_are_refused():
+def test_other_features_raise():
     with pytest.raises(InputError, match="one score a class, 3 of them"):
         DiffusionClassifier().fit(Data(np.zeros((5, 4), np.float32), np.zeros(5), NAMES))
     with pytest.raises(ValueError, match="above 0"):

@@ -27,7 +27,7 @@ def worlds(n=240, seed=0):
 
 
 def some(gamma=1.0, distance=False):
-    """Heads of random weights; class b was never seen."""
+    """Heads of random weights; class b is unseen."""
     rng = np.random.default_rng(0)
     arr = lambda *s: rng.standard_normal(s).astype(np.float32)  # noqa: E731
     weight, bias = arr(4, 3, 6), arr(4, 3)
@@ -39,7 +39,7 @@ def some(gamma=1.0, distance=False):
 
 
 def by_hand(model, row):
-    """Hidden units, and each head's probabilities of the classes seen, of one row."""
+    """Hidden units, and each head's probabilities of the seen classes, of one row."""
     h = np.maximum(
         model.hidden_weight @ ((row - model.centre) / model.scale) + model.hidden_bias, 0
     )
@@ -53,8 +53,8 @@ def by_hand(model, row):
 @pytest.mark.parametrize("distance", [False, True])
 def test_heads_are_mixed_by_the_inverse_of_their_gap(gamma, distance):
     model, x = some(gamma, distance), np.random.default_rng(1).standard_normal((12, 5))
-    told = model.logits(x)
-    for row, logits in zip(x, told, strict=True):
+    result = model.logits(x)
+    for row, logits in zip(x, result, strict=True):
         h, (_, *own) = by_hand(model, row)
         if distance:
             gaps = [1 - h @ m / np.linalg.norm(h) / np.linalg.norm(m) for m in model.means]
@@ -127,7 +127,7 @@ def test_each_head_learns_its_own_domain_where_domains_contradict_each_other():
     assert abs(right[0].mean() - 0.5) < 0.15
 
 
-def test_what_domains_are_called_changes_nothing():
+def test_domain_names_do_not_change_the_scores():
     data = worlds()
     renamed = replace(data, domain=data.domain * 7 + 2)
     x = worlds(seed=1).x
@@ -151,7 +151,7 @@ def test_it_learns_what_the_domains_share():
         assert np.mean(form.logits(new.x).argmax(1) == new.y) > 0.85
 
 
-def test_bad_fields_are_refused_in_words():
+def test_invalid_fields_raise():
     with pytest.raises(ValueError, match="gamma is -1"):
         DRM(gamma=-1)
     with pytest.raises(ValueError, match="hidden is 0"):
@@ -168,7 +168,7 @@ def test_means_are_the_hidden_units_of_each_domain():
         np.testing.assert_allclose(model.means[d], z[data.domain == name].mean(0), atol=1e-4)
 
 
-def test_a_class_never_seen_has_no_part_in_the_loss():
+def test_an_unseen_class_does_not_contribute_to_the_loss():
     data = worlds(40)
     wide = replace(data, y=2 * data.y, classes=tuple("abcde"))
     domain = np.unique(data.domain, return_inverse=True)[1]

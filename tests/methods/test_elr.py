@@ -1,4 +1,4 @@
-"""Early-learning regularisation beside a float64 twin, and wrong digits that it does not learn."""
+"""Early-learning regularisation against a float64 twin; wrong labels it does not memorize."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ N, K = 12, 4
 
 
 def visits(seed=0, times=4, of=5):
-    """Logits and places of the rows that batches visit, in ever new order."""
+    """Logits and indices of the rows in each batch, in random order."""
     rng = np.random.default_rng(seed)
     for _ in range(times):
         yield 3 * rng.standard_normal((of, K)), rng.choice(N, of, replace=False)
 
 
 def twin(method, y):
-    """The paper row by row in float64: loss and its slope in the logits, targets kept by row."""
+    """The paper row by row in float64: loss and its gradient in the logits, one target per row."""
     target = {}
 
     def loss(z, at, frozen=None):
@@ -65,7 +65,7 @@ def ours(objective, z, at, y):
 
 
 @pytest.mark.parametrize("method", [ELR(0.7, 3.0), ELR(0.0, 1.0)])
-def test_loss_and_slope_are_the_papers_row_by_row_whatever_the_order(method):
+def test_loss_and_gradient_match_the_paper_per_row_in_any_order(method):
     y = np.random.default_rng(9).integers(K, size=N)
     objective, slow = objective_of(method, N), twin(method, y)
     for z, at in visits():
@@ -75,7 +75,7 @@ def test_loss_and_slope_are_the_papers_row_by_row_whatever_the_order(method):
         np.testing.assert_allclose(grad, slope, rtol=2e-3, atol=2e-5)
 
 
-def test_the_slope_is_the_finite_difference_with_targets_held():
+def test_the_gradient_is_the_finite_difference_with_fixed_targets():
     y = np.random.default_rng(9).integers(K, size=N)
     slow = twin(ELR(0.7, 3.0), y)
     for z, at in visits(times=3):
@@ -87,13 +87,13 @@ def test_the_slope_is_the_finite_difference_with_targets_held():
 
 
 def test_a_contradicted_label_pulls_less_than_under_cross_entropy():
-    """The point of the paper: the slope against an early belief is taken back."""
+    """The point of the paper: the gradient against an early prediction is cancelled."""
     y, at = np.array([1]), np.array([0])
     early, plain = objective_of(ELR(0.7, 3.0), 1), objective_of(ELR(0.7, 0.0), 1)
     z = np.array([[3.0, 0.0, 0.0, 0.0]])
     for _ in range(6):
         with_term, without = ours(early, z, at, y)[1], ours(plain, z, at, y)[1]
-    assert without[0, 0] > 0.5  # cross-entropy pushes the belief down
+    assert without[0, 0] > 0.5  # cross-entropy lowers the early prediction
     assert with_term[0, 0] < 0.2
 
 
@@ -105,18 +105,18 @@ def noisy_digits(seed=0, n=700):
     return clean, symmetric_noise(clean, 0.4, seed), test
 
 
-def test_cross_entropy_learns_wrong_digits_by_heart_and_this_does_not():
+def test_cross_entropy_memorizes_wrong_labels_and_elr_does_not():
     clean, noisy, test = noisy_digits()
     wrong = clean.y != noisy.y
-    told = {}
+    results = {}
     for weight in (0.0, 3.0):
         model = ELR(0.7, weight, hidden=128, epochs=120).fit(noisy)
         answer = model.logits(clean.x).argmax(1)
-        learnt = np.mean(answer[wrong] == noisy.y[wrong])
-        told[weight] = learnt, np.mean(model.logits(test.x).argmax(1) == test.y)
-    assert told[0.0][0] > 0.6
-    assert told[3.0][0] < 0.15
-    assert told[3.0][1] > told[0.0][1] + 0.1
+        memorized = np.mean(answer[wrong] == noisy.y[wrong])
+        results[weight] = memorized, np.mean(model.logits(test.x).argmax(1) == test.y)
+    assert results[0.0][0] > 0.6
+    assert results[3.0][0] < 0.15
+    assert results[3.0][1] > results[0.0][1] + 0.1
 
 
 def test_without_weight_it_is_the_plain_head_at_another_temperature():
@@ -129,7 +129,7 @@ def test_without_weight_it_is_the_plain_head_at_another_temperature():
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-3)
 
 
-def test_the_temperature_fits_the_given_labels_best():
+def test_the_temperature_minimizes_the_loss_on_the_training_labels():
     _, noisy, _ = noisy_digits(n=300)
     z = ELR(0.7, 3.0, hidden=64, epochs=30).fit(noisy).logits(noisy.x)
     best = log_loss(noisy.y, softmax(z, axis=1))
@@ -142,6 +142,6 @@ def test_the_temperature_fits_the_given_labels_best():
     "fields",
     [{"beta": 1.0}, {"beta": -0.1}, {"weight": -1.0}, {"hidden": 0}, {"epochs": 0.0}],
 )
-def test_fields_out_of_range_are_refused_by_name(fields):
+def test_out_of_range_fields_raise(fields):
     with pytest.raises(ValueError, match=f"{next(iter(fields))} (is )?"):
         ELR(**fields)

@@ -1,4 +1,4 @@
-"""Dirichlet laws on the simplex: their likelihood, their densities, and answers by text."""
+"""Dirichlet distributions: their likelihood, their densities, and text-based predictions."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ def mean_logs(n, seed=0):
     return np.stack([np.log(rng.dirichlet(a, n)).mean(0) for a in TRUE])
 
 
-def test_likeliest_parameters_leave_no_slope(monkeypatch):
+def test_maximum_likelihood_parameters_have_zero_gradient(monkeypatch):
     monkeypatch.setattr(em_dirichlet, "MAX_STEPS", 5000)
     monkeypatch.setattr(em_dirichlet, "TOLERANCE", 1e-12)
     s = mean_logs(500)
@@ -29,13 +29,13 @@ def test_likeliest_parameters_leave_no_slope(monkeypatch):
     np.testing.assert_allclose(psi(a) - psi(a.sum(1, keepdims=True)), s, atol=1e-6)
 
 
-def test_the_law_that_rows_came_from_is_found(monkeypatch):
+def test_the_true_distribution_is_recovered(monkeypatch):
     monkeypatch.setattr(em_dirichlet, "MAX_STEPS", 5000)
     a = fit_dirichlet(mean_logs(50_000), np.ones((2, 3)))
     np.testing.assert_allclose(a, TRUE, rtol=0.05)
 
 
-def test_each_step_makes_the_rows_likelier(monkeypatch):
+def test_each_step_increases_the_likelihood(monkeypatch):
     monkeypatch.setattr(em_dirichlet, "MAX_STEPS", 1)
     s, a, last = mean_logs(500), np.ones((2, 3)), -np.inf
     rows = [np.random.default_rng(0).dirichlet(b, 500) for b in TRUE]
@@ -113,13 +113,13 @@ def test_text_needs_no_label_and_gains_by_queries():
     assert np.mean(gain) > 0.005
 
 
-def test_text_that_is_not_there_is_asked_for():
+def test_missing_text_raises():
     data, _ = by_text()
     with pytest.raises(InputError, match="EMDirichlet needs a text embedding"):
         EMDirichlet(use_class_embeddings=True).fit(replace(data, class_embeddings=None))
 
 
 @pytest.mark.parametrize("fields", [{"balance": -1.0}, {"n_iter": 0}])
-def test_hyperparameters_out_of_range_are_refused(fields):
+def test_out_of_range_hyperparameters_raise(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         EMDirichlet(**fields)

@@ -1,4 +1,4 @@
-"""Every derivative that is drawn is that of a convex calibrated loss, bounded below."""
+"""Every sampled derivative is that of a convex calibrated loss, bounded below."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from ilk.training.objectives.convex_ensemble import compute_margins, sample_deri
 DRAWS = [(seed, power) for seed in range(40) for power in (0.0, 0.3, 1.0)]
 
 
-def told(seed, power, ordered=True, m=200, spread=3.0):
+def draw_losses(seed, power, ordered=True, m=200, spread=3.0):
     generator = torch.Generator().manual_seed(seed)
     z = spread * torch.randn(m, generator=generator, dtype=torch.float64)
     return z.numpy(), sample_derivatives(z, generator, power, ordered).numpy()
@@ -23,7 +23,7 @@ def told(seed, power, ordered=True, m=200, spread=3.0):
 
 @pytest.mark.parametrize(("seed", "power"), DRAWS)
 def test_the_derivative_never_falls_as_the_margin_grows_and_is_below_0(seed, power):
-    z, g = told(seed, power)
+    z, g = draw_losses(seed, power)
     order = np.argsort(z)
     assert (np.diff(g[order]) >= 0).all()  # convex
     assert (g < 0).all()  # with convexity, calibrated: the derivative at 0 lies between two of them
@@ -35,7 +35,7 @@ def test_the_derivative_never_falls_as_the_margin_grows_and_is_below_0(seed, pow
 @pytest.mark.parametrize(("seed", "power"), DRAWS[:12])
 def test_the_loss_of_a_large_margin_is_bounded(seed, power):
     """Beyond 1, `-g z^2` never grows, so the loss falls by less than `-g(1) z` for ever after."""
-    z, g = told(seed, power, spread=30.0)
+    z, g = draw_losses(seed, power, spread=30.0)
     beyond = np.sort(z[z > 1])
     pull = -g[z > 1][np.argsort(z[z > 1])] * beyond**2
     assert (np.diff(pull) <= 1e-9 * pull[:-1]).all()
@@ -45,7 +45,7 @@ def test_the_loss_of_a_large_margin_is_bounded(seed, power):
 
 @pytest.mark.parametrize("power", [0.0, 1.0])
 def test_the_control_has_weights_of_the_same_law_in_no_order(power):
-    z, g = told(0, power, ordered=False)
+    z, g = draw_losses(0, power, ordered=False)
     assert (g < 0).all()
     assert (np.diff(g[np.argsort(z)]) < 0).mean() > 0.3
     small = torch.full((50,), 0.5, dtype=torch.float64)
@@ -56,10 +56,12 @@ def test_the_control_has_weights_of_the_same_law_in_no_order(power):
     np.testing.assert_allclose(one.sort().values, other.sort().values)
 
 
-def test_draws_differ_and_tell_large_powers_from_small():
-    _, g = told(0, 0.0)
-    assert not np.array_equal(g, told(1, 0.0)[1])
-    low = {power: np.mean([told(s, power)[1].min() for s in range(20)]) for power in (0.0, 1.0)}
+def test_draws_differ_and_depend_on_the_power():
+    _, g = draw_losses(0, 0.0)
+    assert not np.array_equal(g, draw_losses(1, 0.0)[1])
+    low = {
+        power: np.mean([draw_losses(s, power)[1].min() for s in range(20)]) for power in (0.0, 1.0)
+    }
     assert low[0.0] < 2 * low[1.0]  # exponentials of normals have the longer tail
 
 
@@ -70,7 +72,7 @@ def test_margins_are_how_far_the_true_class_is_ahead_of_each_other():
     assert sorted(got[2:].tolist()) == [-3.0, 1.0]
 
 
-def test_the_gradient_of_the_objective_is_the_drawn_derivative():
+def test_the_gradient_of_the_objective_is_the_sampled_derivative():
     """For two classes: d loss / d margin of a row is its derivative over the rows."""
     rng = np.random.default_rng(0)
     data = Data(rng.standard_normal((30, 4)).astype(np.float32), np.arange(30) % 2, ("a", "b"))
@@ -88,7 +90,7 @@ def test_the_gradient_of_the_objective_is_the_drawn_derivative():
     np.testing.assert_allclose(net.output_layer.bias.grad.sum().item(), 0, atol=1e-6)
 
 
-def test_it_learns_a_real_table_and_its_probabilities_are_worth_having():
+def test_it_learns_a_real_table_with_useful_probabilities():
     x, y = load_breast_cancer(return_X_y=True)
     data = Data(x.astype(np.float32), y, ("malignant", "benign"))
     order = np.random.default_rng(0).permutation(len(data))
@@ -99,7 +101,7 @@ def test_it_learns_a_real_table_and_its_probabilities_are_worth_having():
     assert log_loss(test.y, softmax(logits, axis=1)) < best + 0.03
 
 
-def test_a_head_that_learnt_noise_by_heart_does_not_boast():
+def test_a_head_that_memorized_noise_is_not_overconfident():
     rng = np.random.default_rng(2)
     y = np.arange(900) % 2
     x = rng.standard_normal((900, 10)).astype(np.float32)
@@ -112,8 +114,8 @@ def test_a_head_that_learnt_noise_by_heart_does_not_boast():
 
 
 @pytest.mark.parametrize(
-    ("given", "words"), [({"power": -0.1}, "power is -0.1"), ({"hidden": 0}, "hidden is 0")]
+    ("params", "message"), [({"power": -0.1}, "power is -0.1"), ({"hidden": 0}, "hidden is 0")]
 )
-def test_what_makes_no_sense_is_refused(given, words):
-    with pytest.raises(ValueError, match=words):
-        EnsLoss(**given)
+def test_invalid_params_raise(params, message):
+    with pytest.raises(ValueError, match=message):
+        EnsLoss(**params)

@@ -58,8 +58,8 @@ def test_a_rare_class_needs_better_evidence_than_a_common_one():
     x = (np.where(y == 0, -1.0, 1.0)[:, None] + rng.standard_normal((200, 1))).astype(np.float32)
     data = Data(x, y, ("common", "rare"))
     middle = np.zeros((1, 1), np.float32) + x[y == 0].mean() / 2 + x[y == 1].mean() / 2
-    told = softmax(GDA(shrink=0.0).fit(data).logits(middle), axis=1)
-    np.testing.assert_allclose(told, [[0.95, 0.05]], atol=1e-5)
+    probs = softmax(GDA(shrink=0.0).fit(data).logits(middle), axis=1)
+    np.testing.assert_allclose(probs, [[0.95, 0.05]], atol=1e-5)
     np.testing.assert_allclose(
         softmax(GDA(shrink=0.0, uniform=True).fit(data).logits(middle), axis=1), 0.5, atol=1e-5
     )
@@ -98,10 +98,10 @@ def test_an_update_leaves_the_model_before_it_alone_and_takes_unlabelled_rows():
     data = draw()
     method = StreamingGDA()
     first = method.fit(data.take(np.arange(100)))
-    kept = first.scatter.copy(), first.means.copy()
+    saved = first.scatter.copy(), first.means.copy()
     method.update(first, data.take(np.arange(100, 300)))
-    np.testing.assert_array_equal(first.scatter, kept[0])
-    np.testing.assert_array_equal(first.means, kept[1])
+    np.testing.assert_array_equal(first.scatter, saved[0])
+    np.testing.assert_array_equal(first.means, saved[1])
     bare = Data(data.x[:5], np.full(5, -1), data.classes)
     assert method.update(first, bare) is first
     with pytest.raises(ValueError, match="the model knows 3 classes, the data 4"):

@@ -80,8 +80,8 @@ def test_alpha_is_the_smallest_of_the_most_accurate_on_folds_of_the_training_row
         hits = 0
         for f in range(5):
             model = GDAZeroShot(alpha=alpha).fit(train.take(part != f))
-            held = train.take(part == f)
-            hits += np.sum(model.logits(held.x).argmax(1) == held.y)
+            held_out = train.take(part == f)
+            hits += np.sum(model.logits(held_out.x).argmax(1) == held_out.y)
         right.append(hits)
     want = ALPHAS[int(np.argmax(right))]
     assert len(set(right)) > 2
@@ -104,7 +104,7 @@ def test_both_together_are_more_often_right_than_either():
     assert np.mean(both) > max(np.mean(one), np.mean(other)) + 0.01
 
 
-def test_a_class_without_a_row_is_known_by_its_text():
+def test_a_class_without_rows_is_predicted_from_its_text():
     train, test = pictures(n=300), pictures(n=1000, seed=1)
     base = train.take(train.y != 2)
     model = GDAZeroShot(alpha=0.1).fit(base)
@@ -122,7 +122,7 @@ def test_a_class_without_a_row_is_known_by_its_text():
     np.testing.assert_allclose(centred(model.logits(new.x)), centred(want), atol=0.02)
 
 
-def test_the_length_of_a_row_says_nothing():
+def test_the_norm_of_a_row_does_not_matter():
     data = pictures()
     for method in (ZeroShot(), GDAZeroShot()):
         model = method.fit(data)
@@ -133,7 +133,7 @@ def test_the_length_of_a_row_says_nothing():
         )
 
 
-def test_bad_fields_are_refused():
+def test_invalid_fields_raise():
     with pytest.raises(ValueError, match="scale is 0"):
         ZeroShot(scale=0)
     with pytest.raises(ValueError, match="alpha is -1"):

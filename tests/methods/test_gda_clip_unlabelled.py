@@ -1,4 +1,4 @@
-"""EM from zero-shot answers, against the paper's sums written as loops."""
+"""EM from zero-shot predictions, against the paper's sums written as loops."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_scores_are_those_of_the_loops(labelled, rounds):
     )
 
 
-def test_rows_without_labels_make_zero_shot_better_on_rows_never_seen():
+def test_unlabelled_rows_improve_zero_shot_on_held_out_rows():
     (train, _), (test, truth) = pictures(n=400), pictures(n=2000, seed=1)
     hits = lambda m: np.mean(m.fit(train).logits(test.x).argmax(1) == truth)  # noqa: E731
     assert hits(ZeroShotEM()) > hits(ZeroShot()) + 0.03
@@ -75,7 +75,7 @@ def test_without_weight_it_is_zero_shot():
     )
 
 
-def test_nothing_to_learn_from_and_bad_fields_are_refused():
+def test_no_rows_and_invalid_fields_raise():
     data, _ = pictures()
     with pytest.raises(InputError, match="there are none; try ZeroShot"):
         ZeroShotEM().fit(data.take([]))

@@ -29,15 +29,15 @@ def draw(n=200, d=8, seed=0, apart=1.5):
 @pytest.mark.parametrize("level", [1e-3, 1.0])
 def test_the_regression_is_ridge_and_kernel_ridge(level):
     data = draw(60)
-    z, told = data.x.astype(float), one_hot(data.y, 4)
-    weight, bias = next(_iterate_ridge_path(z, told, np.array([level])))
+    z, targets = data.x.astype(float), one_hot(data.y, 4)
+    weight, bias = next(_iterate_ridge_path(z, targets, np.array([level])))
     centred = z - z.mean(0)
     alpha = level * np.mean(np.linalg.svd(centred, compute_uv=False) ** 2)
-    want = Ridge(alpha).fit(z, told)
+    want = Ridge(alpha).fit(z, targets)
     np.testing.assert_allclose(z @ weight.T + bias, want.predict(z), atol=1e-6)
     kernel = linear_kernel(centred)
-    dual = np.linalg.solve(kernel + alpha * np.eye(60), told - told.mean(0))
-    np.testing.assert_allclose(z @ weight.T + bias, kernel @ dual + told.mean(0), atol=1e-6)
+    dual = np.linalg.solve(kernel + alpha * np.eye(60), targets - targets.mean(0))
+    np.testing.assert_allclose(z @ weight.T + bias, kernel @ dual + targets.mean(0), atol=1e-6)
 
 
 def test_tasks_in_every_order_give_the_machine_of_the_whole():
@@ -57,12 +57,12 @@ def test_what_is_generated_has_the_mean_and_variance_of_its_class(latents):
     model = method.fit(data)
     x, y = method._generate_rows(model.class_factors, model.counts, NAMES)
     for c in range(4):
-        rows, made = data.x[data.y == c].astype(float), x[y == c]
-        np.testing.assert_allclose(made.mean(0), rows.mean(0), atol=0.06)
-        np.testing.assert_allclose(made.var(0), rows.var(0), rtol=0.1, atol=0.05)
+        rows, generated = data.x[data.y == c].astype(float), x[y == c]
+        np.testing.assert_allclose(generated.mean(0), rows.mean(0), atol=0.06)
+        np.testing.assert_allclose(generated.var(0), rows.var(0), rtol=0.1, atol=0.05)
         if latents >= 8:
             want = np.cov(rows.T, bias=True)
-            np.testing.assert_allclose(np.cov(made.T), want, atol=0.1)
+            np.testing.assert_allclose(np.cov(generated.T), want, atol=0.1)
     assert [int(np.sum(y == c)) for c in range(4)] == [20_000] * 4
 
 
@@ -76,10 +76,12 @@ def test_two_classes_do_not_share_their_draws():
 
 def test_stored_rows_cost_what_the_generator_costs_and_are_rows():
     data = draw()
-    made, kept = (GenerativeKernel(n_factors=3, store_rows=s).fit(data) for s in (False, True))
-    assert count_bytes(made) == count_bytes(kept)
+    generated, stored = (
+        GenerativeKernel(n_factors=3, store_rows=s).fit(data) for s in (False, True)
+    )
+    assert count_bytes(generated) == count_bytes(stored)
     for c in range(4):
-        for row in kept.class_factors[c]:
+        for row in stored.class_factors[c]:
             assert (data.x[data.y == c] == row).all(1).any()
     few = GenerativeKernel(n_factors=3, store_rows=True)
     three = data.take(np.concatenate([np.flatnonzero(data.y == c)[:3] for c in range(4)]))
@@ -93,7 +95,7 @@ def test_generated_rows_keep_more_than_as_many_bytes_of_rows_and_nothing_is_forg
     for seed in range(6):
         train, test = draw(seed=seed, apart=0.8), draw(400, seed=50 + seed, apart=0.8)
         steps = list(class_tasks(train, test, [2, 2], seed))
-        made, kept, tuned = (
+        generated, stored, tuned = (
             run_steps(method, steps)[-1]
             for method in (
                 GenerativeKernel(n_factors=0),
@@ -101,8 +103,8 @@ def test_generated_rows_keep_more_than_as_many_bytes_of_rows_and_nothing_is_forg
                 FineTuning(hidden=8, steps=40),
             )
         )
-        gaps.append(made.accuracy - kept.accuracy)
-        data.append(made.old_accuracy - tuned.old_accuracy)
+        gaps.append(generated.accuracy - stored.accuracy)
+        data.append(generated.old_accuracy - tuned.old_accuracy)
     assert np.mean(gaps) > 0.05
     assert min(data) > 0.3
 
@@ -123,14 +125,14 @@ def test_more_rows_of_a_class_go_on_from_generated_ones():
 def test_classes_weigh_by_their_rows():
     data = draw()
     more = np.concatenate([np.flatnonzero(data.y == c)[: 10 if c == 3 else 50] for c in range(4)])
-    even, odd = GenerativeKernel().fit(data), GenerativeKernel().fit(data.take(more))
-    prior = odd.bias - np.log(odd.counts / odd.counts.sum())
-    assert np.ptp(prior - even.bias) < np.ptp(odd.bias - even.bias)
-    assert odd.counts[3] == 10
+    even, uneven = GenerativeKernel().fit(data), GenerativeKernel().fit(data.take(more))
+    prior = uneven.bias - np.log(uneven.counts / uneven.counts.sum())
+    assert np.ptp(prior - even.bias) < np.ptp(uneven.bias - even.bias)
+    assert uneven.counts[3] == 10
 
 
 @pytest.mark.parametrize("contrast", [0.0, 1.0])
-def test_a_learnt_kernel_answers_and_goes_on(contrast):
+def test_a_learned_kernel_predicts_and_can_be_updated(contrast):
     train, test = draw(), draw(seed=1)
     method = GenerativeKernel(hidden=16, contrastive_weight=contrast)
     last = run_steps(method, class_tasks(train, test, [2, 2], 0))[-1]
@@ -171,7 +173,7 @@ def test_the_contrastive_term_draws_classes_together():
     assert apart(pulled) < apart(plain)
 
 
-def test_bad_values_and_other_classes_are_refused():
+def test_invalid_values_and_other_classes_raise():
     data, method = draw(), GenerativeKernel(samples_per_class=20)
     model = method.fit(data)
     assert method.update(model, replace(data, y=np.full(len(data), -1))) is model

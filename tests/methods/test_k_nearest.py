@@ -33,7 +33,7 @@ def test_a_tie_goes_to_the_nearer():
 
 
 @pytest.mark.parametrize("n", [45, 150])  # fewer rows than are proposed, and more
-def test_k_answers_most_rows_rightly_when_each_is_left_out(n):
+def test_k_maximizes_leave_one_out_accuracy(n):
     data = blobs(n)
     right = {}
     for k in (k for k in k_nearest.CANDIDATE_KS if k < n):
@@ -48,7 +48,7 @@ def test_k_answers_most_rows_rightly_when_each_is_left_out(n):
     assert best > right[1]
 
 
-def test_answers_do_not_hang_on_how_the_work_is_cut(monkeypatch):
+def test_predictions_do_not_depend_on_the_chunk_size(monkeypatch):
     x, y = load_digits(return_X_y=True)  # whole numbers: distances tie often
     data = Data(x[:500].astype(np.float32), y[:500], tuple("0123456789"))
     model = KNearest(k=3).fit(data)
@@ -65,7 +65,7 @@ def test_a_training_row_is_its_own_nearest_far_from_zero_too():
     np.testing.assert_array_equal(near, np.arange(300))
 
 
-def test_more_neighbours_than_rows_are_all_rows_and_none_is_refused():
+def test_more_neighbours_than_rows_use_all_rows_and_zero_raises():
     data = blobs(9)
     assert KNearest(k=50).fit(data).k == 9
     for bad in (0, -2, 1.5):

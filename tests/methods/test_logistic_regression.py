@@ -14,7 +14,7 @@ from ilk.methods.logistic_regression import LogisticRegression
 
 def digits(n=500, scale=1.0):
     x, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(4).permutation(len(y))  # writers come one after the other
+    order = np.random.default_rng(4).permutation(len(y))  # rows are ordered by writer
     x, y = x[order], y[order]
     data = Data((scale * x).astype(np.float32), y, tuple("0123456789"))
     return data.take(np.arange(n)), data.take(np.arange(n, 1797))
@@ -52,7 +52,7 @@ def test_the_gradient_of_the_objective_is_zero_at_the_answer():
     assert np.abs(slope).max() < 1e-3 * np.abs(train.x).sum(0).max()
 
 
-def test_the_chosen_strength_is_as_good_as_any_on_rows_never_seen():
+def test_the_selected_strength_is_as_good_as_any_on_held_out_rows():
     train, test = digits(900)
     loss = lambda m: log_loss(test.y, softmax(m.fit(train).logits(test.x), axis=1))  # noqa: E731
     grid = [loss(LogisticRegression(C=float(c))) for c in np.logspace(-4, 1, 11)]
@@ -69,12 +69,12 @@ def test_the_unit_of_the_features_does_not_matter():
     )
 
 
-def test_labels_that_say_nothing_are_answered_with_the_class_shares():
+def test_uninformative_labels_give_the_class_shares():
     rng = np.random.default_rng(0)
     y = rng.choice(3, 400, p=[0.6, 0.3, 0.1])
     data = Data(rng.standard_normal((400, 20)).astype(np.float32), y, ("a", "b", "c"))
-    told = softmax(LogisticRegression().fit(data).logits(data.x), axis=1)
-    np.testing.assert_allclose(told, np.tile(data.count_labels() / 400, (400, 1)), atol=0.1)
+    probs = softmax(LogisticRegression().fit(data).logits(data.x), axis=1)
+    np.testing.assert_allclose(probs, np.tile(data.count_labels() / 400, (400, 1)), atol=0.1)
 
 
 def test_separable_rows_get_a_finite_answer():
@@ -95,30 +95,30 @@ def test_a_fold_without_a_class_does_not_count_that_class():
     assert logits[-1].argmax() == 2
 
 
-def test_the_path_is_walked_from_strong_to_weak_and_left_when_it_has_turned(monkeypatch):
-    tried = []
+def test_the_path_goes_from_strong_to_weak_and_stops_after_the_minimum(monkeypatch):
+    calls = []
     solve = module.SoftmaxRegressions.solve
 
     def watched(self, thetas, penalty, tolerance):
-        tried.append((len(thetas), penalty))
+        calls.append((len(thetas), penalty))
         return solve(self, thetas, penalty, tolerance)
 
     monkeypatch.setattr(module.SoftmaxRegressions, "solve", watched)
     LogisticRegression().fit(digits()[0])
-    path = [penalty for fits, penalty in tried if fits == 5]
+    path = [penalty for fits, penalty in calls if fits == 5]
     assert path == sorted(path, reverse=True)
     assert 5 < len(path) < len(module.PENALTY_PATH)
-    assert tried[-1][0] == 1
-    assert path[-1] < tried[-1][1] < path[0]
+    assert calls[-1][0] == 1
+    assert path[-1] < calls[-1][1] < path[0]
 
 
-def test_bad_fields_are_refused():
+def test_invalid_fields_raise():
     for bad in ({"C": 0}, {"C": -1.0}, {"C": float("inf")}, {"folds": 1}):
         with pytest.raises(ValueError, match=r"it must be above 0|at least 2"):
             LogisticRegression(**bad)
 
 
-def test_lbfgs_reaches_the_bottom_of_a_bent_valley_and_of_a_quadratic():
+def test_lbfgs_minimizes_a_curved_valley_and_a_quadratic():
     rng = np.random.default_rng(0)
     root = rng.standard_normal((12, 12))
     h, low = root @ root.T + 0.1 * np.eye(12), rng.standard_normal(12)
@@ -132,12 +132,12 @@ def test_lbfgs_reaches_the_bottom_of_a_bent_valley_and_of_a_quadratic():
 
     for f in (quadratic, valley):
         walk = minimize_lbfgs(np.zeros(12), np.diag(h) + 0.0, 1e-13)
-        point, asked = next(walk), 0
+        point, n_calls = next(walk), 0
         while True:
             try:
-                point, asked = walk.send(f(point)), asked + 1
+                point, n_calls = walk.send(f(point)), n_calls + 1
             except StopIteration as done:
                 point = done.value
                 break
         np.testing.assert_allclose(point, low, atol=2e-3)
-        assert asked < 500
+        assert n_calls < 500

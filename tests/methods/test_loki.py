@@ -32,11 +32,11 @@ def test_the_answer_is_where_the_expected_squared_distance_is_least():
         rng.random((3, 2)).astype(np.float32), np.zeros(3, np.float32), squares
     )
     x = rng.standard_normal((20, 2)).astype(np.float32)
-    for row, told in zip(x, model.logits(x), strict=True):
+    for row, result in zip(x, model.logits(x), strict=True):
         z = np.exp(row.astype(np.float64) @ model.weight.T + model.bias)
         p = z / z.sum()
         brute = [-sum(p[c] * squares[y, c] for c in range(3)) for y in range(5)]
-        np.testing.assert_allclose(told, brute, rtol=1e-6)
+        np.testing.assert_allclose(result, brute, rtol=1e-6)
 
 
 def test_distances_are_those_between_hints_and_one_on_average():
@@ -50,25 +50,25 @@ def test_distances_are_those_between_hints_and_one_on_average():
     assert not squares.diagonal().any()
 
 
-def test_a_class_between_two_others_is_answered_though_it_was_never_seen():
+def test_an_unseen_class_between_two_others_is_predicted():
     train, test = without(line(spread=1.2), 2), line(seed=1, spread=1.2)
     model = Loki().fit(train)
-    told = model.logits(test.x).argmax(1)
-    assert np.mean(told[test.y == 2] == 2) > 2 * np.mean(told[test.y != 2] == 2)
-    assert np.mean(told[test.y == 2] == 2) > 0.2
-    likeliest = np.array([0, 1, 3, 4])[model.predict_proba(test.x).argmax(1)]
+    predicted = model.logits(test.x).argmax(1)
+    assert np.mean(predicted[test.y == 2] == 2) > 2 * np.mean(predicted[test.y != 2] == 2)
+    assert np.mean(predicted[test.y == 2] == 2) > 0.2
+    most_likely = np.array([0, 1, 3, 4])[model.predict_proba(test.x).argmax(1)]
     squares = compute_class_distances(test)
-    assert squares[test.y, told].mean() < squares[test.y, likeliest].mean()
+    assert squares[test.y, predicted].mean() < squares[test.y, most_likely].mean()
 
 
-def test_as_the_temperature_falls_the_answer_is_that_of_the_likeliest_class():
+def test_low_temperature_predicts_the_most_likely_class():
     train, test = without(line(), 2), line(seed=1)
     model = Loki(temperature=1e-4).fit(train)
-    likeliest = np.array([0, 1, 3, 4])[model.predict_proba(test.x).argmax(1)]
-    assert np.mean(model.logits(test.x).argmax(1) == likeliest) > 0.99
+    most_likely = np.array([0, 1, 3, 4])[model.predict_proba(test.x).argmax(1)]
+    assert np.mean(model.logits(test.x).argmax(1) == most_likely) > 0.99
 
 
-def test_the_temperature_makes_probabilities_of_rows_that_were_not_learnt_from_honest():
+def test_the_temperature_calibrates_probabilities_of_held_out_rows():
     heavy = line(spread=0.9)
     heavy = replace(heavy, x=np.sign(heavy.x) * np.abs(heavy.x) ** 1.5)
     test = replace(line(seed=2, spread=0.9))
@@ -78,13 +78,15 @@ def test_the_temperature_makes_probabilities_of_rows_that_were_not_learnt_from_h
         p = Loki(temperature=temperature).fit(heavy).predict_proba(test.x)
         return -np.log(p[np.arange(len(test)), test.y]).mean()
 
-    chosen = -np.log(Loki().fit(heavy).predict_proba(test.x)[np.arange(len(test)), test.y]).mean()
-    assert chosen < min(loss(0.25), loss(4.0))
-    assert chosen < loss(1.0) + 0.01
+    fitted_loss = -np.log(
+        Loki().fit(heavy).predict_proba(test.x)[np.arange(len(test)), test.y]
+    ).mean()
+    assert fitted_loss < min(loss(0.25), loss(4.0))
+    assert fitted_loss < loss(1.0) + 0.01
 
 
-def test_the_classes_that_probabilities_can_lead_to_are_those_between_the_seen():
-    """On a line, what lies between the first and the last seen; against a walk over a grid."""
+def test_reachable_classes_lie_between_the_seen_ones():
+    """On a line, the classes between the first and last seen ones; checked against a grid."""
     places = np.array([0.0, 1.0, 2.0, 3.5, 6.0, 7.0])
     squares = (places[:, None] - places[[1, 4]]) ** 2
     np.testing.assert_array_equal(is_reachable(squares), [False, True, True, True, True, False])
@@ -100,7 +102,7 @@ def test_the_classes_that_probabilities_can_lead_to_are_those_between_the_seen()
         assert (is_reachable(squares) & ~walked).sum() <= 1  # a cell too small to be walked into
 
 
-def test_hints_that_say_nothing_are_refused():
+def test_uninformative_hints_raise():
     with pytest.raises(InputError, match="all are equal"):
         Loki().fit(replace(line(), class_embeddings=np.ones((5, 2), np.float32)))
     with pytest.raises(ValueError, match="temperature is -1"):
@@ -110,8 +112,8 @@ def test_hints_that_say_nothing_are_refused():
 
 
 @pytest.mark.parametrize("spread", [0.3, 0.5])
-def test_the_temperature_is_chosen_for_classes_that_were_never_seen(spread):
-    """Twelve classes on a line, three of them hidden: honest probabilities are far too sharp."""
+def test_the_temperature_is_selected_for_unseen_classes(spread):
+    """Twelve classes on a line, three held out: calibrated probabilities are far too sharp."""
 
     def twelve(seed):
         rng = np.random.default_rng(seed)
@@ -124,8 +126,8 @@ def test_the_temperature_is_chosen_for_classes_that_were_never_seen(spread):
     squares = compute_class_distances(test)
 
     def distance(temperature):
-        told = Loki(temperature=temperature).fit(train).logits(test.x).argmax(1)
-        return squares[test.y, told].mean()
+        predicted = Loki(temperature=temperature).fit(train).logits(test.x).argmax(1)
+        return squares[test.y, predicted].mean()
 
     assert distance(None) < 0.6 * distance(1.0)
     assert distance(None) < 1.1 * min(distance(2.0), distance(4.0), distance(8.0))

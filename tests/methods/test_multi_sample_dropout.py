@@ -28,14 +28,14 @@ def test_the_loss_is_the_mean_over_masks_of_the_loss_under_each():
     train, _ = digits(40)
     net = Head.from_data(train, 16)
     part = make_batch(net, train)
-    told = MultiSampleDropout(n_masks=5, dropout=0.3)
-    got = told.make_objective()(net, part, seeded_step(1)).item()
-    kept = torch.rand((5, 40, 16), generator=torch.Generator().manual_seed(1)) >= 0.3
+    method = MultiSampleDropout(n_masks=5, dropout=0.3)
+    got = method.make_objective()(net, part, seeded_step(1)).item()
+    keep_masks = torch.rand((5, 40, 16), generator=torch.Generator().manual_seed(1)) >= 0.3
     losses = [
         functional.cross_entropy(
             net.output_layer(net.compute_hidden(part.x) * mask / 0.7), part.y
         ).item()
-        for mask in kept
+        for mask in keep_masks
     ]
     np.testing.assert_allclose(got, np.mean(losses), rtol=1e-6)
     assert len({round(loss, 4) for loss in losses}) == 5  # the masks differ
@@ -57,11 +57,11 @@ def test_masks_leave_the_mean_of_the_logits_as_it_is(rate):
     train, _ = digits(3)
     net = Head.from_data(train, 16)
     part = make_batch(net, train)
-    seen = []
+    outputs = []
     logits = net.compute_logits
-    net.compute_logits = lambda hidden: seen.append(logits(hidden)) or seen[-1]
+    net.compute_logits = lambda hidden: outputs.append(logits(hidden)) or outputs[-1]
     MultiSampleDropout(n_masks=20_000, dropout=rate).make_objective()(net, part, seeded_step())
-    mean = seen[0].detach().unflatten(0, (20_000, 3)).mean(0)
+    mean = outputs[0].detach().unflatten(0, (20_000, 3)).mean(0)
     wanted = logits(net.compute_hidden(part.x)).detach()
     np.testing.assert_allclose(mean.numpy(), wanted.numpy(), atol=0.03)
 
@@ -72,13 +72,13 @@ def test_more_masks_make_the_gradient_steadier_and_do_not_move_it():
     part = make_batch(net, train)
 
     def gradients(samples, draws):
-        made = []
+        grads = []
         for seed in range(draws):
             net.zero_grad()
             objective = MultiSampleDropout(samples).make_objective()
             objective(net, part, seeded_step(seed)).backward()
-            made.append(net.output_layer.weight.grad.flatten().numpy().copy())
-        return np.array(made)
+            grads.append(net.output_layer.weight.grad.flatten().numpy().copy())
+        return np.array(grads)
 
     one, eight = gradients(1, 120), gradients(8, 120)
     ratio = one.var(0).sum() / eight.var(0).sum()
@@ -100,6 +100,6 @@ def test_it_learns_and_answers_without_dropping():
     ("given", "words"),
     [({"n_masks": 0}, "0 masks"), ({"hidden": 0}, "0 units"), ({"dropout": 1.0}, "dropout is 1.0")],
 )
-def test_what_makes_no_sense_is_refused(given, words):
+def test_invalid_settings_are_rejected(given, words):
     with pytest.raises(ValueError, match=words):
         MultiSampleDropout(**given)

@@ -57,6 +57,6 @@ def test_a_dead_feature_that_stirs_does_not_outvote_the_rest_unless_asked_to():
     assert NaiveBayes(variance_floor=0.0).fit(data).logits(new).argmax() == 0
 
 
-def test_a_floor_below_zero_is_refused():
+def test_negative_floors_are_rejected():
     with pytest.raises(ValueError, match=r"floor is -1; it must be at least 0"):
         NaiveBayes(variance_floor=-1)

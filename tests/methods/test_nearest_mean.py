@@ -56,7 +56,7 @@ def test_the_length_of_a_row_about_the_centre_says_nothing():
     )
 
 
-def test_its_sharpness_makes_rows_scored_without_themselves_likeliest():
+def test_the_chosen_sharpness_maximizes_the_leave_one_out_likelihood():
     train, _ = digits()
     train = train.take(
         np.concatenate([np.flatnonzero(train.y == c)[: 2 + c % 3] for c in range(10)])

@@ -16,7 +16,7 @@ from ilk.transduction.gaussian_em import (
 )
 
 
-def looped(data, t, balance, rounds):
+def paddle_with_loops(data, t, balance, rounds):
     """The equations, one number at a time."""
     known = data.y >= 0
     centre = data.x[known].astype(float).mean(0)
@@ -44,7 +44,7 @@ def test_scores_are_those_of_loops(d, balance):
     data, _ = task(d=d, apart=1.6 if d == 6 else 0.5)
     t = UnitRows.from_data(data, None).fit_inverse_temperature()
     got = PADDLE(balance, n_iter=3, guard=False).fit(data).logits(data.x)
-    want = looped(data, t, balance, 3)
+    want = paddle_with_loops(data, t, balance, 3)
     np.testing.assert_allclose(got - got[:, :1], want - want[:, :1], rtol=1e-4, atol=1e-4)
 
 
@@ -142,6 +142,6 @@ def test_one_class_is_answered_with_that_class():
 
 
 @pytest.mark.parametrize("fields", [{"balance": -1.0}, {"balance": np.inf}, {"n_iter": 0}])
-def test_hyperparameters_out_of_range_are_refused(fields):
+def test_out_of_range_hyperparameters_are_rejected(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         PADDLE(**fields)

@@ -38,8 +38,8 @@ def test_it_is_logistic_regression_less_tau_log_shares(C, tau):
 def test_the_regression_is_scikit_learns():
     train, test = digits()
     theirs = Theirs(C=0.7, tol=1e-10, max_iter=5000).fit(train.x, train.y)
-    made = fit_regression(train, C=0.7)
-    got = (test.x - made.centre) @ made.weight.T + made.bias
+    regression = fit_regression(train, C=0.7)
+    got = (test.x - regression.centre) @ regression.weight.T + regression.bias
     np.testing.assert_allclose(softmax(got, axis=1), theirs.predict_proba(test.x), atol=3e-3)
 
 
@@ -68,14 +68,14 @@ def test_rare_classes_gain_what_plain_regression_withholds():
 
 
 def test_shares_of_classes_without_a_row_are_left_out():
-    told = compute_label_log_prior(Data(np.zeros((4, 1)), [0, 0, 0, 2], tuple("abcde")))
-    np.testing.assert_allclose(told, [np.log(0.75), 0, np.log(0.25), 0, 0])
+    log_prior = compute_label_log_prior(Data(np.zeros((4, 1)), [0, 0, 0, 2], tuple("abcde")))
+    np.testing.assert_allclose(log_prior, [np.log(0.75), 0, np.log(0.25), 0, 0])
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [({"tau": np.nan}, "tau is nan"), ({"C": 0.0}, "C is 0"), ({"folds": 1}, "folds is 1")],
 )
-def test_what_makes_no_sense_is_refused(given, words):
+def test_invalid_settings_are_rejected(given, words):
     with pytest.raises(ValueError, match=words):
         PriorCorrection(**given)

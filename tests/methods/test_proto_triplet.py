@@ -18,7 +18,7 @@ from ilk.training.objectives.prototypical import prototypical_loss
 from ilk.training.objectives.triplet import triplet_loss
 
 
-def played(seed=0, n=24, h=5, k=4):
+def make_task(seed=0, n=24, h=5, k=4):
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(n, h, generator=generator, dtype=torch.float64)
     y = torch.randint(0, k, (n,), generator=generator)
@@ -30,7 +30,7 @@ def far(a, b):
 
 
 def test_half_of_each_class_asks_and_the_others_are_averaged():
-    rows, y, task = played()
+    rows, y, task = make_task()
     y = torch.cat([y, torch.tensor([9])])  # alone: no task for it
     rows = torch.cat([rows, torch.ones(1, 5, dtype=torch.float64)])
     task = Episode.sample(rows, y, torch.Generator().manual_seed(1))
@@ -52,11 +52,11 @@ def test_half_of_each_class_asks_and_the_others_are_averaged():
 
 
 def test_proto_triplet_is_a_sum_over_prototypes_positives_and_negatives():
-    _, _, task = played()
-    asked, y = task.embeddings[task.is_query], task.y[task.is_query]
+    _, _, task = make_task()
+    query, y = task.embeddings[task.is_query], task.y[task.is_query]
     for margin in (0.3, 2.0):
         costs = [
-            max(0.0, far(task.prototypes[k], asked[i]) - far(task.prototypes[k], asked[j]) + margin)
+            max(0.0, far(task.prototypes[k], query[i]) - far(task.prototypes[k], query[j]) + margin)
             for k in range(4)
             for i in range(len(y))
             for j in range(len(y))
@@ -67,7 +67,7 @@ def test_proto_triplet_is_a_sum_over_prototypes_positives_and_negatives():
 
 
 def test_prototypical_is_the_cross_entropy_of_distances():
-    _, _, task = played()
+    _, _, task = make_task()
     total = []
     for row, c in zip(task.embeddings[task.is_query], task.y[task.is_query], strict=True):
         near = np.exp([-far(row, p) for p in task.prototypes])
@@ -76,7 +76,7 @@ def test_prototypical_is_the_cross_entropy_of_distances():
 
 
 def test_ordinary_triplets_have_the_farthest_partner():
-    _, _, task = played()
+    _, _, task = make_task()
     rows, y, costs = task.embeddings, task.y, []
     for a in range(len(y)):
         own = max(far(rows[a], rows[p]) for p in range(len(y)) if p != a and y[p] == y[a])
@@ -86,7 +86,7 @@ def test_ordinary_triplets_have_the_farthest_partner():
 
 
 def test_icnn_is_its_three_factors():
-    _, _, task = played()
+    _, _, task = make_task()
     rows, y, n, scores = task.embeddings, task.y, len(task.y), []
     d = np.array([[np.sqrt(far(a, b) + EPSILON) for b in rows] for a in rows])
     for i in range(n):
@@ -120,7 +120,7 @@ def test_every_loss_is_lower_where_classes_are_apart_and_has_a_finite_slope(loss
     assert torch.isfinite(same.grad).all()
 
 
-def parted(seed=0, k=30, each=12, d=40):
+def make_base_and_new(seed=0, k=30, each=12, d=40):
     """Classes that differ in 4 of the features; the others are louder and say nothing."""
     rng = np.random.default_rng(seed)
     y = np.repeat(np.arange(k), each)
@@ -136,7 +136,7 @@ def parted(seed=0, k=30, each=12, d=40):
     "method", [ProtoTriplet(icnn=0.0), ProtoTriplet(triplet=0.0), ProtoTriplet()]
 )
 def test_an_embedding_of_some_classes_serves_others(method):
-    base, new = parted()
+    base, new = make_base_and_new()
     hidden = method.fit(base).compute_hidden
     embedded = replace(new, x=hidden(new.x).astype(np.float32))
 
@@ -152,7 +152,7 @@ def test_an_embedding_of_some_classes_serves_others(method):
 
 
 def test_answers_are_those_of_the_nearest_mean_in_the_embedding():
-    base, _ = parted()
+    base, _ = make_base_and_new()
     model = ProtoTriplet(epochs=2.0).fit(base)
     rows = model.compute_hidden(base.x)
     means = np.stack([rows[base.y == c].mean(0) for c in range(base.k)])
@@ -166,10 +166,10 @@ def test_answers_are_those_of_the_nearest_mean_in_the_embedding():
 
 
 def test_rows_that_make_no_task_leave_the_units_as_drawn():
-    base, _ = parted()
+    base, _ = make_base_and_new()
     single = base.take([int(np.flatnonzero(base.y == c)[0]) for c in range(base.k)])
-    drawn = Head.from_data(single, 128, 0).to_model()
-    np.testing.assert_array_equal(ProtoTriplet().fit(single).hidden_weight, drawn.hidden_weight)
+    untrained = Head.from_data(single, 128, 0).to_model()
+    np.testing.assert_array_equal(ProtoTriplet().fit(single).hidden_weight, untrained.hidden_weight)
     one = base.take_classes(["0"])
     np.testing.assert_array_equal(
         ProtoTriplet().fit(one).hidden_weight,
@@ -187,6 +187,6 @@ def test_rows_that_make_no_task_leave_the_units_as_drawn():
         ({"epochs": 0.0}, "epochs 0.0"),
     ],
 )
-def test_hyperparameters_out_of_range_are_refused(fields, match):
+def test_out_of_range_hyperparameters_are_rejected(fields, match):
     with pytest.raises(ValueError, match=match):
         ProtoTriplet(**fields)

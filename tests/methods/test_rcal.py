@@ -27,10 +27,10 @@ def test_draws_have_the_mixed_mean_and_covariance():
     rng = np.random.default_rng(1)
     one, two = rng.standard_normal((7, 3)), 2 * rng.standard_normal((40, 3)) + 5
     world = _ClassGaussian(one, np.array([1.0, -2.0, 3.0]), ((one, 0.3), (two, 0.7)), 0.25)
-    drawn = world.sample(200_000, rng)
+    samples = world.sample(200_000, rng)
     expected = 0.3 * np.cov(one.T) + 0.7 * np.cov(two.T) + 0.25 * np.eye(3)
-    np.testing.assert_allclose(drawn.mean(0), world.mean, atol=0.03)
-    np.testing.assert_allclose(np.cov(drawn.T), expected, atol=0.06)
+    np.testing.assert_allclose(samples.mean(0), world.mean, atol=0.03)
+    np.testing.assert_allclose(np.cov(samples.T), expected, atol=0.06)
     assert world.sample(-3, rng).shape == (0, 3)
 
 
@@ -60,10 +60,10 @@ def test_a_tail_class_borrows_by_nearness_and_by_how_few_rows_it_has():
 def test_what_is_left_out_is_what_scikit_learns_factor_finds():
     rows = np.vstack([np.random.default_rng(3).standard_normal((60, 4)), 9 * np.eye(4)])
     judge = LocalOutlierFactor(20, contamination=0.25).fit(rows)
-    kept = _drop_outliers(rows, 0.25)
+    inliers = _drop_outliers(rows, 0.25)
     cut = np.sort(judge.negative_outlier_factor_)[16]
-    np.testing.assert_array_equal(kept, rows[judge.negative_outlier_factor_ >= cut])
-    assert not (np.abs(kept) > 8).any()
+    np.testing.assert_array_equal(inliers, rows[judge.negative_outlier_factor_ >= cut])
+    assert not (np.abs(inliers) > 8).any()
     np.testing.assert_array_equal(_drop_outliers(rows[:2], 0.9), rows[:2])
     assert len(_drop_outliers(rows[:5], 0.95)) == 1
 
@@ -79,16 +79,16 @@ def test_with_nothing_left_out_borrowed_or_drawn_it_is_scikit_learns_regression(
 
 
 def test_every_class_is_filled_to_one_size(monkeypatch):
-    seen = []
+    calls = []
     real = rcal.SoftmaxRegressions.from_masks
     monkeypatch.setattr(
-        rcal.SoftmaxRegressions, "from_masks", lambda s, y, t: seen.append(y) or real(s, y, t)
+        rcal.SoftmaxRegressions, "from_masks", lambda s, y, t: calls.append(y) or real(s, y, t)
     )
     data, _ = blobs()
     RCAL(contamination=0.25, target_size_ratio=1.5).fit(data)
-    assert np.bincount(seen[-1]).tolist() == [135] * 4  # 1.5 times the 90 that are kept of 120
+    assert np.bincount(calls[-1]).tolist() == [135] * 4  # 1.5 times the 90 that are kept of 120
     RCAL(contamination=0.25, target_size_ratio=0.0).fit(data)
-    assert np.bincount(seen[-1]).tolist() == [90, 68, 45, 22]
+    assert np.bincount(calls[-1]).tolist() == [90, 68, 45, 22]
 
 
 def test_recovered_means_lie_nearer_the_true_ones():
@@ -115,11 +115,11 @@ def test_an_unbalanced_set_is_answered_more_evenly():
 
 def test_units_and_origin_of_the_features_do_not_matter():
     data, _ = blobs()
-    moved = Data(data.x * 8 + 100, data.y, data.classes)
-    one, two = (RCAL().fit(d).logits(d.x) for d in (data, moved))
+    shifted = Data(data.x * 8 + 100, data.y, data.classes)
+    one, two = (RCAL().fit(d).logits(d.x) for d in (data, shifted))
     np.testing.assert_allclose(softmax(one, axis=1), softmax(two, axis=1), atol=2e-3)
     np.testing.assert_allclose(
-        RCAL().estimate_means(moved), 8 * RCAL().estimate_means(data) + 100, rtol=1e-4
+        RCAL().estimate_means(shifted), 8 * RCAL().estimate_means(data) + 100, rtol=1e-4
     )
 
 
@@ -145,13 +145,13 @@ def test_fields_out_of_range_are_refused_by_name(fields):
         RCAL(**fields)
 
 
-def test_copies_do_not_make_the_other_rows_odd():
+def test_duplicates_do_not_make_other_rows_outliers():
     """30 equal rows, 40 around them and 6 far away: the far ones go, and no other."""
     rng = np.random.default_rng(0)
     near = 0.3 * rng.standard_normal((40, 3))
     far = 6 + 0.1 * rng.standard_normal((6, 3))
-    kept = _drop_outliers(np.concatenate([np.zeros((30, 3)), near, far]), 6 / 76)
-    assert len(kept) == 70
-    assert np.abs(kept).max() < 3
+    inliers = _drop_outliers(np.concatenate([np.zeros((30, 3)), near, far]), 6 / 76)
+    assert len(inliers) == 70
+    assert np.abs(inliers).max() < 3
     same = np.ones((5, 3))
     np.testing.assert_array_equal(_drop_outliers(same, 0.4), same)

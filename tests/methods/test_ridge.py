@@ -64,6 +64,6 @@ def test_the_penalty_is_that_of_the_least_left_out_error():
     )
 
 
-def test_a_penalty_that_is_none_is_refused():
+def test_invalid_penalties_are_rejected():
     with pytest.raises(ValueError, match="alpha is 0; it must be above 0"):
         Ridge(alpha=0)

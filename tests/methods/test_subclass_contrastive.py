@@ -25,7 +25,7 @@ def unit(n, h, seed=0):
     return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
-def looped(z, y, subclass, near, far):
+def loss_with_loops(z, y, subclass, near, far):
     """The loss, pair by pair."""
     total, n = 0.0, len(z)
     for i in range(n):
@@ -46,7 +46,7 @@ def test_the_loss_is_the_sum_over_pairs():
     far = np.array([0.3, 0.5, 0.4, 0.2])[y]
     tensors = (torch.from_numpy(a) for a in (z, y, subclass))
     got = two_level_loss(*tensors, 0.25, torch.from_numpy(far)).item()
-    np.testing.assert_allclose(got, looped(z, y, subclass, 0.25, far), rtol=1e-10)
+    np.testing.assert_allclose(got, loss_with_loops(z, y, subclass, 0.25, far), rtol=1e-10)
 
 
 def test_whole_classes_give_supervised_contrastive_learning():
@@ -123,12 +123,12 @@ def long_digits():
     return long_tail(data.take(np.arange(1000)), 50, seed=1), data.take(np.arange(1000, 1797))
 
 
-def test_the_objective_makes_subclasses_anew_as_often_as_told(monkeypatch):
+def test_the_objective_recomputes_subclasses_at_the_given_interval(monkeypatch):
     train, _ = long_digits()
     net = Head.from_data(train, 32)
     calls = []
-    made = tlc.split_subclasses
-    monkeypatch.setattr(tlc, "split_subclasses", lambda *a: calls.append(len(a[3])) or made(*a))
+    split = tlc.split_subclasses
+    monkeypatch.setattr(tlc, "split_subclasses", lambda *a: calls.append(len(a[3])) or split(*a))
     objective = TwoLevelContrastive(cluster_every=3)
     objective.setup(net, make_batch(net, train))
     part = make_batch(net, train).take(torch.arange(32), "cpu")
@@ -167,10 +167,10 @@ def test_the_last_layer_is_a_regression_on_hidden_units_with_the_prior_taken_off
 
 def test_training_draws_rows_of_a_class_together():
     train, test = long_digits()
-    learnt = SubclassContrastive(hidden=64, steps=80).fit(train)
-    assert macro_accuracy(test.y, learnt.logits(test.x).argmax(1)) > 0.75
+    learned = SubclassContrastive(hidden=64, steps=80).fit(train)
+    assert macro_accuracy(test.y, learned.logits(test.x).argmax(1)) > 0.75
     near = []
-    for model in (Head.from_data(train, 64).to_model(), learnt):
+    for model in (Head.from_data(train, 64).to_model(), learned):
         z = model.compute_hidden(test.x)
         z /= np.linalg.norm(z, axis=1, keepdims=True)
         cosine, same = z @ z.T, test.y[:, None] == test.y
@@ -181,6 +181,6 @@ def test_training_draws_rows_of_a_class_together():
 @pytest.mark.parametrize(
     "name", ["min_subclass_size", "cluster_every", "hidden", "steps", "temperature"]
 )
-def test_what_makes_no_sense_is_refused(name):
+def test_invalid_settings_are_rejected(name):
     with pytest.raises(ValueError, match=f"{name} is 0"):
         SubclassContrastive(**{name: 0})

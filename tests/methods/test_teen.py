@@ -24,7 +24,7 @@ def draw(n=320, d=10, seed=0, noise=1.0, share=0.0):
     return Data((means[y] + noise * rng.standard_normal((n, d))).astype(np.float32), y, NAMES)
 
 
-def told(model):
+def get_prototypes(model):
     return model.compute_prototypes()
 
 
@@ -62,8 +62,8 @@ def test_base_prototypes_stay_and_only_base_classes_calibrate():
     one_by_one = first
     for name in "hgfe":
         one_by_one = method.update(one_by_one, data.take_classes(name))
-    np.testing.assert_allclose(told(one_by_one), told(whole), atol=1e-6)
-    np.testing.assert_array_equal(told(whole)[:4], told(first)[:4])
+    np.testing.assert_allclose(get_prototypes(one_by_one), get_prototypes(whole), atol=1e-6)
+    np.testing.assert_array_equal(get_prototypes(whole)[:4], get_prototypes(first)[:4])
 
 
 def test_without_alpha_it_is_the_plain_prototype_and_with_all_of_it_the_mix():
@@ -101,12 +101,12 @@ def test_new_classes_near_the_base_gain_and_a_shuffled_mix_does_not():
         model = TEEN().update(model, new)
         plain = harmonic(replace(model, alpha=0.0), test)
         gain.append(harmonic(model, test) - plain)
-        unit = told(replace(model, alpha=0.0))
+        unit = get_prototypes(replace(model, alpha=0.0))
         share = softmax(8.0 * unit[4:] @ unit[:4].T, axis=1)
         wrong = np.random.default_rng(seed).permuted(share, axis=1) @ unit[:4]
-        moved = unit.copy()
-        moved[4:] = normalize_rows(0.5 * unit[4:] + 0.5 * normalize_rows(wrong))
-        right = (normalize_rows(test.x - model.centre) @ moved.T).argmax(1) == test.y
+        calibrated = unit.copy()
+        calibrated[4:] = normalize_rows(0.5 * unit[4:] + 0.5 * normalize_rows(wrong))
+        right = (normalize_rows(test.x - model.centre) @ calibrated.T).argmax(1) == test.y
         old = right[test.y < 4].mean()
         fresh = right[test.y >= 4].mean()
         control.append(2 * old * fresh / (old + fresh) - plain)

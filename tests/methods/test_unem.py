@@ -19,11 +19,11 @@ from ilk.protocols import Step, episodes
 NONE = UNEM(guard=False)
 
 
-def tasks(count=12, seed=0, queries=40, **asked):
+def tasks(count=12, seed=0, queries=40, **options):
     x, y = load_digits(return_X_y=True)
     data = Data((x / 16).astype(np.float32), y, tuple("0123456789"))
-    asked = {"ways": 2, "n_classes": 6} | asked
-    return list(episodes(data, 3, queries, n_episodes=count, seed=seed, **asked))
+    options = {"ways": 2, "n_classes": 6} | options
+    return list(episodes(data, 3, queries, n_episodes=count, seed=seed, **options))
 
 
 def loss(method, steps):
@@ -71,24 +71,24 @@ def test_each_layer_has_its_own_weights():
 def test_without_unlabelled_rows_no_weight_matters():
     data, _ = task()
     known = data.take_labelled()
-    odd = UNEM((3.0,) * 4, (5.0,) * 4)
-    got, want = (m.fit(known).logits(data.x) for m in (odd, PADDLE()))
+    mismatched = UNEM((3.0,) * 4, (5.0,) * 4)
+    got, want = (m.fit(known).logits(data.x) for m in (mismatched, PADDLE()))
     np.testing.assert_array_equal(got, want)
 
 
 def test_learning_pays_on_its_tasks_and_on_others_like_them():
     seen, unseen = tasks(15), tasks(15, seed=1)
-    found = fit_unem(seen, NONE, epochs=10)
-    assert loss(found, seen) < loss(NONE, seen) - 0.05
-    assert loss(found, unseen) < loss(NONE, unseen)
-    assert found != NONE
-    assert not found.guard
-    assert all(w > 0 for w in (*found.balance, *found.inverse_temperature))
-    assert found == fit_unem(seen, NONE, epochs=10)
-    assert parse(describe(found)) == found
+    fitted = fit_unem(seen, NONE, epochs=10)
+    assert loss(fitted, seen) < loss(NONE, seen) - 0.05
+    assert loss(fitted, unseen) < loss(NONE, unseen)
+    assert fitted != NONE
+    assert not fitted.guard
+    assert all(w > 0 for w in (*fitted.balance, *fitted.inverse_temperature))
+    assert fitted == fit_unem(seen, NONE, epochs=10)
+    assert parse(describe(fitted)) == fitted
 
 
-def test_what_cannot_be_learnt_from_is_refused_in_words():
+def test_unlearnable_data_raises_input_error():
     good = tasks(2)
     with pytest.raises(InputError, match="there is no task to learn from"):
         fit_unem([])
@@ -111,11 +111,11 @@ def test_what_cannot_be_learnt_from_is_refused_in_words():
         ((1.0,), (0.0,), "inverse_temperature is"),
     ],
 )
-def test_hyperparameters_out_of_range_are_refused(balance, temper, match):
+def test_out_of_range_hyperparameters_are_rejected(balance, temper, match):
     with pytest.raises(ValueError, match=match):
         UNEM(balance, temper)
 
 
 def test_layers_with_large_weights_can_be_started_from():
-    found = fit_unem(tasks(3), UNEM((100.0,) * 2, (100.0,) * 2, guard=False), epochs=1)
-    assert np.isfinite([*found.balance, *found.inverse_temperature]).all()
+    fitted = fit_unem(tasks(3), UNEM((100.0,) * 2, (100.0,) * 2, guard=False), epochs=1)
+    assert np.isfinite([*fitted.balance, *fitted.inverse_temperature]).all()

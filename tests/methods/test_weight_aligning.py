@@ -61,27 +61,27 @@ def test_old_and_new_are_weighed_by_their_numbers(monkeypatch):
 
     make_distillation = distillation.make_distillation
 
-    seen = {}
+    captured = {}
 
-    def watched(increment, weights):
-        seen["weights"] = weights
+    def capture(increment, weights):
+        captured["weights"] = weights
         return make_distillation(increment, weights)
 
-    monkeypatch.setattr(distillation, "make_distillation", watched)
+    monkeypatch.setattr(distillation, "make_distillation", capture)
     data = draw()
     quick().update(quick().fit(data.take_classes("abc")), data.take_classes("d"))
-    assert seen["weights"] == pytest.approx((0.25, 0.75))
+    assert captured["weights"] == pytest.approx((0.25, 0.75))
 
 
-def test_distillation_keeps_what_the_old_head_said_of_new_rows():
+def test_distillation_preserves_the_old_head_outputs_on_new_rows():
     data = draw(apart=1.0)
     before = quick(steps=80).fit(data.take_classes("abcd"))
     new = data.take_classes("e")
-    told = log_softmax(before.logits(new.x)[:, :4], axis=1)
+    old_logp = log_softmax(before.logits(new.x)[:, :4], axis=1)
 
     def drift(model):
-        said = log_softmax(model.logits(new.x)[:, :4], axis=1)
-        return float(np.mean(np.sum(np.exp(told) * (told - said), axis=1)))
+        new_logp = log_softmax(model.logits(new.x)[:, :4], axis=1)
+        return float(np.mean(np.sum(np.exp(old_logp) * (old_logp - new_logp), axis=1)))
 
     ours = quick(steps=80, align=False, clip=False, exemplars=0)
     from ilk.methods.replay import Replay
@@ -90,7 +90,7 @@ def test_distillation_keeps_what_the_old_head_said_of_new_rows():
     assert drift(ours.update(before, new)) < 0.5 * drift(plain.update(before, new))
 
 
-def test_one_exemplar_a_class_is_enough_to_forget_less_than_without():
+def test_one_exemplar_per_class_reduces_forgetting():
     data, test = draw(), draw(seed=1)
     steps = list(class_tasks(data, test, [2, 2, 1], seed=0))
     bare, some = (run_steps(quick(exemplars=m), steps)[-1] for m in (0, 50))
@@ -110,11 +110,11 @@ def test_rows_of_known_classes_alone_align_nothing_and_no_row_changes_nothing():
         WeightAligning(exemplars=-1)
 
 
-def test_known_classes_that_come_again_are_learnt_from_their_labels():
+def test_repeated_known_classes_are_learned_from_their_labels():
     """All labels exchanged: what was right before is wrong now, and nothing else tells it so."""
     data = draw()
-    turned = replace(data, y=(data.y + 1) % 5)
+    relabeled = replace(data, y=(data.y + 1) % 5)
     method = quick(exemplars=0, steps=200)
-    model = method.update(method.fit(data), turned)
-    before, after = (np.mean(model.logits(data.x).argmax(1) == d.y) for d in (data, turned))
+    model = method.update(method.fit(data), relabeled)
+    before, after = (np.mean(model.logits(data.x).argmax(1) == d.y) for d in (data, relabeled))
     assert after > 0.8 > 0.2 > before

@@ -20,7 +20,7 @@ NAMES = tuple("abcde")
 
 
 @dataclass(frozen=True)
-class Told:
+class ShiftedAnswers:
     """Answers row i with the class in its feature (and the sharpness asked for), moved by some."""
 
     moved: int
@@ -41,7 +41,7 @@ UNEVEN, EVEN = np.repeat([1, 3], 30), np.repeat(np.arange(5), 12)
 
 def fit(without, with_):
     """A method that answers so from labelled rows alone, and so with others beside."""
-    return lambda data: Told(with_ if (data.y < 0).any() else without)
+    return lambda data: ShiftedAnswers(with_ if (data.y < 0).any() else without)
 
 
 def test_shares_are_found_where_posteriors_are_right():
@@ -75,10 +75,12 @@ def test_even_queries_are_answered_from_labels_alone():
 
 def test_no_gain_is_not_enough():
     data = rows(UNEVEN)
-    assert fit_guarded(data, lambda d: Told(0, 8.0 if (d.y < 0).any() else 9.0)).sharp == 9.0
+    assert (
+        fit_guarded(data, lambda d: ShiftedAnswers(0, 8.0 if (d.y < 0).any() else 9.0)).sharp == 9.0
+    )
 
 
-def test_no_unlabelled_rows_and_single_labels_give_the_plain_answer():
+def test_without_unlabelled_rows_or_with_single_labels_predictions_are_unchanged():
     assert fit_guarded(rows(UNEVEN).take_labelled(), fit(2, 0)).moved == 2
     assert fit_guarded(rows(UNEVEN, shots=1), fit(2, 0)).moved == 2
 
@@ -102,14 +104,14 @@ def test_hidden_rows_count_as_often_as_their_class_occurs():
 
 
 def test_hidden_labels_stay_hidden():
-    data, seen = rows(UNEVEN), []
+    data, calls = rows(UNEVEN), []
 
     def spy(given):
-        seen.append(given)
-        return Told(0)
+        calls.append(given)
+        return ShiftedAnswers(0)
 
     held_out_gain(data, spy, np.full(5, 0.2))
-    for with_, without in zip(seen[::2], seen[1::2], strict=True):
+    for with_, without in zip(calls[::2], calls[1::2], strict=True):
         assert len(with_) == len(data)
         assert len(without) == len(with_.take_labelled()) < 20
         assert (with_.y >= 0).sum() == len(without)

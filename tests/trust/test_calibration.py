@@ -12,7 +12,7 @@ from ilk.protocols import stratified_folds
 from ilk.trust.calibration import Calibration, cross_calibrate
 
 
-def drawn(n=20_000, k=4, seed=0):
+def sample_logits(n=20_000, k=4, seed=0):
     """Logits whose softmax is the truth, and labels drawn from it."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(n, k)) * 2
@@ -22,7 +22,7 @@ def drawn(n=20_000, k=4, seed=0):
 
 @pytest.mark.parametrize("factor", [0.01, 0.3, 1, 7, 1000])
 def test_the_factor_on_true_logits_is_found(factor):
-    z, y = drawn()
+    z, y = sample_logits()
     fitted = Calibration.fit(z * factor, y)
     assert fitted.temperature == pytest.approx(factor, rel=0.05)
     assert fitted.uniform_weight < 0.02
@@ -30,7 +30,7 @@ def test_the_factor_on_true_logits_is_found(factor):
 
 
 def test_temperature_minimises_the_log_loss_of_held_out_rows():
-    z, y = drawn(3000)
+    z, y = sample_logits(3000)
     fitted = Calibration.fit(z, y)
 
     def loss(log_t):
@@ -42,7 +42,7 @@ def test_temperature_minimises_the_log_loss_of_held_out_rows():
 
 
 def test_a_share_of_labels_drawn_blindly_becomes_the_spread():
-    z, y = drawn()
+    z, y = sample_logits()
     rng = np.random.default_rng(1)
     blind = rng.random(len(y)) < 0.2
     y = np.where(blind, rng.integers(4, size=len(y)), y)
@@ -52,7 +52,7 @@ def test_a_share_of_labels_drawn_blindly_becomes_the_spread():
 
 
 def test_probabilities_are_float64_sum_to_one_and_keep_the_answer():
-    z, y = drawn(500)
+    z, y = sample_logits(500)
     p = Calibration.fit(z, y).to_probabilities(z.astype(np.float32))
     assert p.dtype == np.float64
     np.testing.assert_allclose(p.sum(1), 1, atol=1e-12)
@@ -60,7 +60,7 @@ def test_probabilities_are_float64_sum_to_one_and_keep_the_answer():
 
 
 def test_units_and_offsets_of_the_logits_do_not_matter():
-    z, y = drawn(500)
+    z, y = sample_logits(500)
     offset = np.random.default_rng(2).normal(size=(500, 1)) * 100
     one = Calibration.fit(z, y).to_probabilities(z)
     two = Calibration.fit(z * 50 + offset, y).to_probabilities(z * 50 + offset)
@@ -80,8 +80,8 @@ def test_n_right_out_of_n_claim_no_more_than_laplace(n):
     assert metrics.log_loss(y, fitted.to_probabilities(z)) < 3 / n
 
 
-def test_a_class_never_seen_gets_nothing_and_a_label_it_had_costs_confidence():
-    z, y = drawn(400)
+def test_an_unseen_class_gets_zero_probability_and_labels_reduce_confidence():
+    z, y = sample_logits(400)
     z, y = np.where(np.arange(4) == 3, -np.inf, z)[y < 3][:200], y[y < 3][:200]
     clean = Calibration.fit(z, y)
     assert (clean.to_probabilities(z)[:, 3] == 0).all()
@@ -101,19 +101,19 @@ def test_logits_that_tell_nothing_still_give_probabilities(z):
 
 
 def test_logits_worse_than_chance_become_even_odds():
-    z, y = drawn(2000, k=2)
+    z, y = sample_logits(2000, k=2)
     p = Calibration.fit(-z, y).to_probabilities(-z)
     np.testing.assert_allclose(p, 0.5, atol=0.01)
 
 
 def test_no_rows_leave_the_softmax():
-    z, _ = drawn(5)
+    z, _ = sample_logits(5)
     fitted = Calibration.fit(np.zeros((0, 4)), np.zeros(0, int))
     np.testing.assert_allclose(fitted.to_probabilities(z), metrics.softmax(z, 1))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_logits_that_are_no_numbers_are_refused(bad):
+def test_non_finite_logits_are_rejected(bad):
     with pytest.raises(FloatingPointError, match="1 rows of logits"):
         Calibration().to_probabilities(np.array([[0.0, bad], [0, 1]]))
     with pytest.raises(FloatingPointError, match="allow no class"):
@@ -121,7 +121,7 @@ def test_logits_that_are_no_numbers_are_refused(bad):
 
 
 def test_a_row_has_no_say_in_its_own_calibration():
-    z, y = drawn(60)
+    z, y = sample_logits(60)
     fold = stratified_folds(y, 3, 0)
     before = cross_calibrate(z, y, fold)
     flipped = y.copy()
@@ -133,7 +133,7 @@ def test_a_row_has_no_say_in_its_own_calibration():
 
 
 def test_rows_never_tested_stay_nan():
-    z, y = drawn(30)
+    z, y = sample_logits(30)
     fold = np.r_[-1, np.arange(29) % 3]
     p = cross_calibrate(z, y, fold)
     assert np.isnan(p[0]).all()
@@ -141,7 +141,7 @@ def test_rows_never_tested_stay_nan():
 
 
 def test_an_even_choice_of_many_rows_gives_the_temperature_of_all(monkeypatch):
-    z, y = drawn(60_000)
+    z, y = sample_logits(60_000)
     whole = Calibration.fit(z, y)
     monkeypatch.setattr("ilk.trust.calibration.MAX_LOGITS", 0)
     some = Calibration.fit(z, y)

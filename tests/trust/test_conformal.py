@@ -11,7 +11,7 @@ from ilk.trust.conformal import ConformalPredictor, CoverageReport, cross_confor
 K = 4
 
 
-def drawn(rng, n, sharp=2.0):
+def sample_probabilities(rng, n, sharp=2.0):
     """Probabilities that are off (twice too sharp) and labels: only exchangeability holds."""
     z = rng.normal(size=(n, K)) * sharp
     p = metrics.softmax(z, 1)
@@ -23,8 +23,8 @@ def mean_coverage(n, level, draws, sharp=2.0, seed=0):
     rng = np.random.default_rng(seed)
     got = []
     for _ in range(draws):
-        sets = ConformalPredictor.fit(*drawn(rng, n, sharp), level)
-        p, y = drawn(rng, 100, sharp)
+        sets = ConformalPredictor.fit(*sample_probabilities(rng, n, sharp), level)
+        p, y = sample_probabilities(rng, 100, sharp)
         got.append(CoverageReport.from_sets(sets.contains(p), y).coverage.value)
     return float(np.mean(got)), float(np.std(got) / np.sqrt(draws))
 
@@ -46,8 +46,8 @@ def test_sets_go_empty_rather_than_cover_more_than_asked():
     mean, _ = mean_coverage(400, 0.9, draws=300, sharp=12.0)
     assert mean == pytest.approx(0.9, abs=0.01)
     rng = np.random.default_rng(0)
-    sets = ConformalPredictor.fit(*drawn(rng, 4000, 12.0), 0.9)
-    p, y = drawn(rng, 4000, 12.0)
+    sets = ConformalPredictor.fit(*sample_probabilities(rng, 4000, 12.0), 0.9)
+    p, y = sample_probabilities(rng, 4000, 12.0)
     got = CoverageReport.from_sets(sets.contains(p), y)
     assert metrics.accuracy(y, p.argmax(1)).value > 0.92
     assert got.empty_fraction > 0.02
@@ -68,7 +68,7 @@ def test_threshold_is_the_rank_from_the_definition():
 @pytest.mark.parametrize(("level", "needed"), [(0.9, 9), (0.95, 19), (0.99, 99), (0.5, 1)])
 def test_too_few_rows_take_every_class_and_say_so(level, needed):
     rng = np.random.default_rng(0)
-    p, y = drawn(rng, needed)
+    p, y = sample_probabilities(rng, needed)
     few = ConformalPredictor.fit(p[:-1], y[:-1], level)
     assert few.contains(p).all()
     assert f"needs {needed} labelled images" in few.note
@@ -81,13 +81,13 @@ def test_ties_overshoot_and_a_tie_breaker_cures_it():
     """Votes of neighbours: 97 rows in 100 have the same probability."""
     rng = np.random.default_rng(0)
 
-    def voted(n):
+    def sample_votes(n):
         sure = rng.random(n) < 0.97
         p = np.where(sure[:, None], [0.98, 0.02], [0.6, 0.4])
         return p, (rng.random(n) > p[:, 0]).astype(int), rng.random(n)
 
-    p, y, distance = voted(5000)
-    new, truth, new_distance = voted(5000)
+    p, y, distance = sample_votes(5000)
+    new, truth, new_distance = sample_votes(5000)
     blunt, fine = ConformalPredictor.fit(p, y, 0.9), ConformalPredictor.fit(p, y, 0.9, distance)
     assert CoverageReport.from_sets(blunt.contains(new, new_distance), truth).coverage.value > 0.94
     cut = fine.contains(new, new_distance)
@@ -106,13 +106,13 @@ def test_folds_that_are_sure_in_their_own_way_do_not_move_the_coverage(level):
     """
     rng = np.random.default_rng(0)
 
-    def voted(n, sure):
+    def sample_votes(n, sure):
         certain = rng.random(n) < 0.97
         p = np.where(certain[:, None], np.stack([sure, 1 - sure], 1), [0.6, 0.4])
         return p, (rng.random(n) > np.where(certain, 0.99, 0.6)).astype(int), rng.random(n)
 
-    p, y, distance = voted(5000, rng.choice([0.97, 0.98, 0.99], 5000))
-    new, truth, new_distance = voted(5000, np.full(5000, 0.97))
+    p, y, distance = sample_votes(5000, rng.choice([0.97, 0.98, 0.99], 5000))
+    new, truth, new_distance = sample_votes(5000, np.full(5000, 0.97))
     apart = CoverageReport.from_sets(
         ConformalPredictor.fit(p, y, level).contains(new), truth
     ).coverage.value
@@ -123,7 +123,7 @@ def test_folds_that_are_sure_in_their_own_way_do_not_move_the_coverage(level):
 
 def test_cross_fitted_sets_cover_and_do_not_see_their_own_rows():
     rng = np.random.default_rng(3)
-    p, y = drawn(rng, 2000)
+    p, y = sample_probabilities(rng, 2000)
     fold = stratified_folds(y, 5, 0)
     fold[:10] = -1
     sets = cross_conformal_sets(p, y, fold, 0.9)
@@ -157,7 +157,7 @@ def test_calibrating_in_sample_covers_too_little():
 
 
 @pytest.mark.parametrize("level", [0, 1, 90, -0.1])
-def test_a_level_that_is_no_share_is_refused(level):
+def test_levels_outside_the_unit_interval_are_rejected(level):
     with pytest.raises(InputError, match=f"the coverage is {level}"):
         ConformalPredictor.fit(np.ones((3, 1)), np.zeros(3, int), level)
 

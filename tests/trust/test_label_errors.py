@@ -55,7 +55,7 @@ def test_fast_and_slow_agree(seed):
     assert 0 < got.noise_rate < 0.3
 
 
-def test_rows_without_label_or_answer_are_left_out_and_positions_kept():
+def test_rows_without_label_or_prediction_are_skipped_and_positions_preserved():
     p, y = answers()
     whole = LabelErrors.find(p, y)
     gaps = np.sort(np.random.default_rng(0).choice(190, 150, replace=False))
@@ -67,7 +67,7 @@ def test_rows_without_label_or_answer_are_left_out_and_positions_kept():
     np.testing.assert_array_equal(LabelErrors.find(wide_p, wide_y).rows, gaps[whole.rows])
 
 
-def test_the_suggestion_is_the_likeliest_other_class():
+def test_the_suggestion_is_the_most_likely_other_class():
     p = np.array([[0.1, 0.7, 0.2], [0.6, 0.3, 0.1]])
     got = LabelErrors.find(p, np.array([0, 0]), "margin")
     assert got.rows.tolist() == [0, 1]
@@ -92,7 +92,7 @@ def test_a_class_always_called_confidently_otherwise_is_not_blamed_on_a_fixed_cu
     assert got.rows[got.is_suspect].tolist() == [0]
 
 
-def test_nothing_given_nothing_suspected():
+def test_empty_input_gives_no_suspects():
     got = LabelErrors.find(np.zeros((0, 3)), np.zeros(0, int))
     assert len(got.rows) == len(got.score) == 0
     assert got.noise_rate == 0

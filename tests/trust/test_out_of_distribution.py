@@ -75,8 +75,8 @@ def test_unshrunk_distances_do_not_change_with_units_or_axes():
     rng = np.random.default_rng(5)
     turn, shift = rng.normal(size=(6, 6)) * [1, 10, 1, 0.1, 1, 1], rng.normal(size=6)
     plain = fit_gaussian(data_of(x, y), 0.0).score(new)
-    moved = fit_gaussian(data_of(x @ turn + shift, y), 0.0).score(new @ turn + shift)
-    np.testing.assert_allclose(plain, moved, rtol=0.01)
+    transformed = fit_gaussian(data_of(x @ turn + shift, y), 0.0).score(new @ turn + shift)
+    np.testing.assert_allclose(plain, transformed, rtol=0.01)
 
 
 def test_rotation_and_scale_never_matter():
@@ -84,8 +84,8 @@ def test_rotation_and_scale_never_matter():
     (x, y), (new, _) = draw(60), draw(50)
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0] * 7
     plain = fit_gaussian(data_of(x, y)).score(new)
-    moved = fit_gaussian(data_of(x @ turn, y)).score(new @ turn)
-    np.testing.assert_allclose(plain, moved, rtol=1e-3)
+    transformed = fit_gaussian(data_of(x @ turn, y)).score(new @ turn)
+    np.testing.assert_allclose(plain, transformed, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_a_point_off_the_training_span_is_far():
     x, y = draw(20)
     x[:, -1] = 0
     model = fit_gaussian(data_of(x, y))
-    moved = x.copy()
-    moved[:, -1] = 50
+    transformed = x.copy()
+    transformed[:, -1] = 50
     np.testing.assert_allclose(
-        model.score(moved) - model.score(x), 2500 / model.residual_variance, rtol=1e-3
+        model.score(transformed) - model.score(x), 2500 / model.residual_variance, rtol=1e-3
     )
-    assert model.score(moved).min() > 3 * model.score(x).max()
+    assert model.score(transformed).min() > 3 * model.score(x).max()
 
 
 @pytest.mark.parametrize("constant", [1, 5, 6])
@@ -161,7 +161,7 @@ def test_constant_features_are_survived(constant):
     assert all(np.isfinite(getattr(model, f.name)).all() for f in fields(model))
 
 
-def test_one_image_a_class_gives_scores_but_no_threshold():
+def test_one_image_per_class_gives_scores_but_no_threshold():
     x, _ = world(k=1)(8)
     data = data_of(x, np.arange(8))
     model = fitted(data)
@@ -201,7 +201,7 @@ def test_rows_without_a_label_and_classes_without_a_row_change_nothing():
     np.testing.assert_allclose(fit_gaussian(more).score(new), plain, rtol=1e-4)
 
 
-def test_a_row_is_judged_alone_and_no_row_gives_no_score():
+def test_rows_are_scored_independently_and_empty_input_gives_no_scores():
     draw = world()
     model = fit_gaussian(data_of(*draw(60)))
     x, _ = draw(5000)
@@ -220,7 +220,7 @@ def test_what_is_stored_is_arrays_and_plain_values():
 
 
 @pytest.mark.parametrize("rate", [0, 1, 5, -0.1])
-def test_a_rate_that_is_no_share_is_refused(rate):
+def test_rates_outside_the_unit_interval_are_rejected(rate):
     data = data_of(*world()(30))
     with pytest.raises(InputError, match=f"the false-alarm rate is {rate}"):
         OutOfDistributionDetector.fit(data, np.zeros(30), rate)
