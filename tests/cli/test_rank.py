@@ -89,7 +89,7 @@ def test_without_names_the_defaults_of_fit_are_scored(
 ) -> None:
     rank(digits, "--max-images", "40")
     output = capsys.readouterr().out
-    assert "encoders: pixels/8x8x1, hog/32" in output
+    assert "encoders: pixels/8x8x1, hog/32, efficientnet-lite0" in output
     assert "on 40 labelled images" in output
 
 

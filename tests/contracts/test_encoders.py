@@ -87,10 +87,8 @@ def test_a_name_of_no_family_is_refused_with_all_forms():
     assert "pixels" in str(caught.value)
 
 
-def test_defaults_without_a_package_need_no_pretrained_weights():
+def test_a_family_that_needs_a_package_says_how_to_get_it():
     for family in FAMILIES.values():
-        if family.default and not family.package:
-            assert not families.is_pretrained(family.default)
         if family.package:
             assert family.pretrained
             assert family.repo

@@ -181,15 +181,17 @@ def test_another_network_under_the_old_name_is_refused():
         restore_encoder(told)
 
 
-def test_defaults_offline_are_what_needs_no_weights(monkeypatch, tmp_path):
+def test_defaults_offline_are_what_needs_no_download(monkeypatch, tmp_path):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(hub, "is_reachable", lambda *_: pytest.fail("the hub was asked"))
     found, line = choose_encoders(GREY)
-    assert [e.name for e in found] == ["pixels/8x8x1", "hog/32"]
-    assert line.startswith("encoders: pixels/8x8x1, hog/32; continuing without ")
+    assert [e.name for e in found] == ["pixels/8x8x1", "hog/32", "efficientnet-lite0"]
+    assert line.startswith(
+        "encoders: pixels/8x8x1, hog/32, efficientnet-lite0; continuing without "
+    )
     assert "timm/convnext_nano.in12k" in line
     assert "clip/laion/CLIP-ViT-B-32-laion2B-s34B-b79K" in line
     assert "HF_HUB_OFFLINE" in line
@@ -214,14 +216,14 @@ def test_defaults_ask_the_hub_once_and_give_up(monkeypatch, tmp_path):
     found, line = choose_encoders(GREY)
     hang.set()
     assert len(asked) == 1
-    assert len(found) == 2
+    assert len(found) == 3
     assert "gave no answer" in line
 
 
 def test_defaults_say_which_package_is_missing(monkeypatch):
     monkeypatch.setattr(choice, "find_spec", lambda _name: None)
     found, line = choose_encoders(GREY)
-    assert len(found) == 2
+    assert len(found) == 3
     assert "timm is not installed: pip install 'ilk[timm]'" in line
     assert "transformers is not installed: pip install 'ilk[clip]'" in line
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ilk.core.data import Features
 from ilk.core.errors import InputError, Unavailable
-from ilk.encoders.network import NetworkEncoder
+from ilk.encoders.network import NetworkEncoder, digest_folder
 from ilk.encoders.options import EncoderOptions
 from ilk.hub import client as hub
 from ilk.hub.configs import parse_transformers_config, read_json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FORM = "clip/ORG/NAME"
 DEFAULT = "clip/laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # MIT; trained on captions
-COST = 3
+COST = 4
 PACKAGE = "transformers"
 EXTRA = "clip"
 REPO = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
@@ -100,6 +100,10 @@ class ClipCheckpoint:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"cannot build the network in {self.folder}: {why}") from error
         return model.eval().requires_grad_(False)
+
+    def digest_files(self) -> dict[str, str]:
+        """Return the digests of configuration and weights."""
+        return digest_folder(self.folder)
 
     def build_network(self) -> Module:
         from torch import nn

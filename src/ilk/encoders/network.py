@@ -40,10 +40,26 @@ class Checkpoint(Protocol):
         """Number of features, read from the files."""
         ...
 
+    def digest_files(self) -> dict[str, str]:
+        """Return the digests of its files, by role: part of the key of its features."""
+        ...
+
     @abstractmethod
     def build_network(self) -> Module:
         """Build the network in float32 on the CPU: normalized `[b, 3, h, w]` to `[b, d]`."""
         ...
+
+
+def digest_folder(folder: Path) -> dict[str, str]:
+    """Return the digests of a checkpoint's configuration and weights in the hub's format.
+
+    Raises:
+        Unavailable: A file cannot be read.
+    """
+    return {
+        "config": hash_file(folder / "config.json"),
+        "weights": hash_file(folder / "model.safetensors"),
+    }
 
 
 class NetworkEncoder:
@@ -82,8 +98,7 @@ class NetworkEncoder:
     def _key_parts(self) -> dict[str, Any]:
         return {
             "family": self.checkpoint.family,
-            "config": hash_file(self.checkpoint.folder / "config.json"),
-            "weights": hash_file(self.checkpoint.folder / "model.safetensors"),
+            **self.checkpoint.digest_files(),
             "preprocess": self.preprocess.to_json(),
             "precision": self.precision,
         }

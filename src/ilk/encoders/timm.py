@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ilk.core.errors import InputError, UnknownName
-from ilk.encoders.network import NetworkEncoder
+from ilk.encoders.network import NetworkEncoder, digest_folder
 from ilk.encoders.options import EncoderOptions
 from ilk.hub import client as hub
 from ilk.hub.configs import parse_timm_config, read_json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FORM = "timm/NAME"
 DEFAULT = "timm/convnext_nano.in12k"  # Apache-2.0; trained on 12,000 classes of ImageNet
-COST = 2
+COST = 3
 PACKAGE = "timm"
 EXTRA = "timm"
 REPO = "timm/convnext_nano.in12k"
@@ -69,6 +69,10 @@ class TimmCheckpoint:
 
         with torch.inference_mode():
             return int(self.build_network()(torch.zeros(1, 3, *self.preprocess.size)).shape[1])
+
+    def digest_files(self) -> dict[str, str]:
+        """Return the digests of configuration and weights."""
+        return digest_folder(self.folder)
 
     def build_network(self) -> Module:
         declare_missing_ops()
