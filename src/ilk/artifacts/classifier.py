@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, TYPE_CHECKING, Any, overload
 
 import numpy as np
 from PIL import Image
 
-from ilk.artifacts import classifier_summary, model_folder, pack
+from ilk.artifacts import model_folder, pack
 from ilk.artifacts.overwrite_guard import check_writable
+from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch
 from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
@@ -32,13 +34,15 @@ from ilk.images import (
     iter_blocks,
     iter_inputs,
 )
-from ilk.report.notebook import LeaderboardView
 from ilk.store import Store
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors
 from ilk.trust.conformal import ConformalPredictor
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import SummaryStatistics, check_feature_width
+
+if TYPE_CHECKING:
+    from ilk.report.notebook import LeaderboardView
 
 BLOCK_SIZE = 2_000  # inputs per block, so that memory does not grow with their number
 BLOCK_BYTES = 2**29  # of images in memory, which a generator may have made only for this block
@@ -90,13 +94,30 @@ class Classifier:
     @property
     def leaderboard(self) -> LeaderboardView | None:
         """The candidates that the fit compared; None for a classifier saved without them."""
+        from ilk.artifacts import classifier_summary
+
         return classifier_summary.parse_leaderboard(self.metadata)
 
     def __repr__(self) -> str:
+        from ilk.artifacts import classifier_summary
+
         return classifier_summary.format_classifier(self.classes, self.encoder.name, self.metadata)
 
     def _repr_html_(self) -> str:
+        from ilk.artifacts import classifier_summary
+
         return classifier_summary.render_classifier(self.classes, self.encoder.name, self.metadata)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return replace_encoders(self.__dict__)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(restore_encoders(state))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Classifier:
+        memo[id(self.encoder)] = self.encoder  # shared: it holds no state of this classifier
+        copies = {f.name: deepcopy(getattr(self, f.name), memo) for f in fields(self)}
+        return type(self)(**copies)
 
     def to_probabilities(self, logits: Logits) -> Probabilities:
         """Convert logits `[n, k]` of the model to calibrated probabilities `[n, k]`."""

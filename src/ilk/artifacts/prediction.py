@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.images import Content
-from ilk.report.formatting import escape_text, format_percent
-from ilk.report.notebook import render_prediction
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,18 @@ class Prediction:
     image: Content | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
+        from ilk.report.formatting import escape_text, format_percent
+
         if self.error:
             return escape_text(f"{self.path}: {self.error}")
         others = [name for name in self.prediction_set if name != self.name]
         text = f"{self.name} {format_percent(self.probability)}"
-        text += f", or {', '.join(others)}" if others and self.prediction_set else ""
+        text += f", or {', '.join(others)}" if others else ""
         return escape_text(f"{text} (unknown)" if self.is_unknown else text)
 
     def _repr_html_(self) -> str:
+        from ilk.report.notebook import render_prediction
+
         return render_prediction(
             self.path,
             self.name,
