@@ -208,7 +208,7 @@ def _check_pixels(array: NDArray[Any], name: str, dims: tuple[int, ...]) -> NDAr
     if array.ndim > 2 and array.shape[-3] in CHANNEL_MODES:
         axes = "1, 2, 0" if array.ndim == 3 else "0, 2, 3, 1"
         remedy = f"channels come last: x.transpose({axes})"
-    elif array.ndim == 3:
+    elif array.ndim == 3 and array.shape[-1] > max(CHANNEL_MODES):
         remedy = "for several grey images, add an axis for the channel: x[..., None]"
     raise InputError(f"{name} is an array of shape {array.shape}; {remedy}")
 
