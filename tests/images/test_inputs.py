@@ -145,7 +145,8 @@ def test_an_image_that_pillow_has_not_loaded_is_read_as_its_file_and_stays_unloa
     [(reason, _)] = refusals(open_image(cut))
     embedded = inspect_inputs(iter_inputs(open_image(cut)))
     failures = encode_images(embedded, [HogEncoder(32)], Store(tmp_path / "store.sqlite"))
-    assert reason == "" and [r for r, _ in failures.values()] == ["truncated"]
+    assert reason == ""
+    assert [r for r, _ in failures.values()] == ["truncated"]
 
 
 def test_a_frame_that_was_chosen_or_a_draft_is_the_image_meant(tmp_path, open_image):
@@ -192,7 +193,8 @@ def test_a_closed_or_cut_image_is_a_refused_row_not_a_traceback(tmp_path, open_i
     closed = open_image(file)
     closed.close()
     [(reason, detail)] = refusals(closed)
-    assert reason == "unreadable" and "closed" in detail
+    assert reason == "unreadable"
+    assert "closed" in detail
 
 
 def test_what_stands_for_one_image_and_what_for_several(tmp_path):
@@ -215,7 +217,8 @@ def test_arrays_of_paths_are_paths(tmp_path):
     file = str(save(MODES["RGB"](), tmp_path / "a.png"))
     for paths in (np.array([file] * 2), np.array([file] * 2, object), np.array([[file]] * 2)):
         named = list(iter_inputs(paths))
-        assert named == [(file, file)] * 2 and type(named[0][0]) is str
+        assert named == [(file, file)] * 2
+        assert type(named[0][0]) is str
     with pytest.raises(InputError, match=r"shape \(2, 2\) .* one column of paths"):
         list(iter_inputs(np.array([[file, "cat"]] * 2)))
 
@@ -289,7 +292,7 @@ def test_files_opened_as_text_or_closed_get_one_sentence(tmp_path):
         list(iter_inputs(text))
     with file.open("rb") as closed:
         pass
-    with pytest.raises(InputError, match="cannot be read: .*closed"):
+    with pytest.raises(InputError, match=r"cannot be read: .*closed"):
         list(iter_inputs(closed))
 
 
@@ -359,7 +362,8 @@ def test_read_lists_images_in_memory_with_labels(tmp_path):
     first = images.select_split("train").source_of(images.rows[0])
     assert isinstance(first, Image.Image | np.ndarray)
     assert images.source_of(images.rows[1]) == file
-    assert images == Images(None, images.rows) and "contents" not in repr(images)
+    assert images == Images(None, images.rows)
+    assert "contents" not in repr(images)
     assert images.find_content(Path("image 4")) is not None
     assert images.find_content(file) is None
 
@@ -403,7 +407,8 @@ def test_a_generator_of_images_is_not_held_in_memory():
         del block, images
         gc.collect()
         most = max(most, sum(ref() is not None for ref in alive))
-    assert len(alive) == 40 and most <= 6
+    assert len(alive) == 40
+    assert most <= 6
 
 
 def test_rows_of_images_stand_for_their_files_or_contents(tmp_path):
