@@ -106,9 +106,21 @@ def test_an_endless_stream_is_predicted_block_by_block(
     assert taken == 8
 
 
-def test_a_single_path_is_accepted(fitted: ilk.Classifier, home: Path) -> None:
+def test_a_single_path_gives_a_single_prediction(fitted: ilk.Classifier, home: Path) -> None:
     file = next(home.rglob("*.png"))
-    assert fitted.predict(str(file)) == fitted.predict([str(file)]) == fitted.predict(file)
+    assert [fitted.predict(str(file))] == fitted.predict([str(file)]) == [fitted.predict(file)]
+
+
+def test_one_line_fits_a_folder_as_reading_it_first_does(
+    fitted: ilk.Classifier, home: Path, tmp_path: Path
+) -> None:
+    one_line = ilk.fit(home, encoders="pixels", methods=("GDA", "KNearest(k=3)"))
+    as_text = ilk.fit(str(home), CONFIG, folds=5)
+    weights = {
+        (classifier.save(tmp_path / name) / "model.safetensors").read_bytes()
+        for name, classifier in (("a", fitted), ("b", one_line), ("c", as_text))
+    }
+    assert len(weights) == 1
 
 
 def test_features_of_another_encoder_are_refused(fitted: ilk.Classifier) -> None:

@@ -1,9 +1,8 @@
 """Train an image classifier from a folder of images and report how reliable it is.
 
 >>> import ilk
->>> images = ilk.read("photos/")                       # doctest: +SKIP
->>> classifier = ilk.fit(images)                       # doctest: +SKIP
->>> classifier.predict(["new.jpg"])[0].name            # doctest: +SKIP
+>>> classifier = ilk.fit("photos/")                    # doctest: +SKIP
+>>> classifier.predict("new.jpg").name                 # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -13,20 +12,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier, load
+    from ilk.artifacts.prediction import Prediction
     from ilk.core.data import Data
     from ilk.core.errors import IlkError
+    from ilk.estimator import ImageClassifier
     from ilk.fitting.fit import fit
     from ilk.images import Images
     from ilk.images import read_images as read
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Data", "IlkError", "Images", "fit", "load", "read"]
+__all__ = [
+    "Classifier",
+    "Data",
+    "IlkError",
+    "ImageClassifier",
+    "Images",
+    "Prediction",
+    "fit",
+    "load",
+    "read",
+]
 
 _PUBLIC = {  # name here: module, name there
     "Classifier": ("ilk.artifacts.classifier", "Classifier"),
     "Data": ("ilk.core.data", "Data"),
     "IlkError": ("ilk.core.errors", "IlkError"),
+    "ImageClassifier": ("ilk.estimator", "ImageClassifier"),
     "Images": ("ilk.images", "Images"),
+    "Prediction": ("ilk.artifacts.prediction", "Prediction"),
     "fit": ("ilk.fitting.fit", "fit"),
     "load": ("ilk.artifacts.classifier", "load"),
     "read": ("ilk.images", "read_images"),

@@ -28,6 +28,7 @@ from ilk.core.errors import InputError, OutputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
+from ilk.images.contents import decode_content
 from ilk.images.files import open_file
 from ilk.store import Store
 
@@ -218,7 +219,9 @@ def _encode_task(task: EncodeTask) -> EncodedBatch:
 
 
 def _decode_row(task: EncodeTask, row: Row) -> Image.Image:
-    """Return the image of a row, if its file is unchanged since intake."""
+    """Return the image of a row, if its content is unchanged since intake."""
+    if (in_memory := task.images.contents.get(row.digest)) is not None:
+        return decode_content(in_memory, row.digest, task.max_pixels)
     with open_file(task.images.path_of(row)) as (source, _):
         content = source.read()
     if hashlib.sha256(content).hexdigest() != row.digest:

@@ -1,20 +1,32 @@
-"""Methods as scikit-learn classifiers; the only module that depends on its estimator API."""
+"""Methods and `ilk.fit` as scikit-learn classifiers; the only module that knows its estimators."""
 
 from __future__ import annotations
 
+import inspect
+import os
+import warnings
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ilk.core.contracts import DetectorTags, DiscoveryTags, Method, describe
 from ilk.core.data import Data
-from ilk.core.errors import InputError
+from ilk.core.errors import InputError, UnknownName
 from ilk.core.metrics import softmax
+from ilk.fitting.fit import FitConfig, fit_with_report
+from ilk.fitting.settings import FIT_SETTINGS
+from ilk.images import Images, escape_path, is_single, normalize_class_name, read_images
+from ilk.images.frames import is_frame, list_paths
 from ilk.methods import parse
+
+COPY_REASONS = ("duplicate", "same content under two labels")
+IMAGE_SETTINGS = {name: d for name, d in FIT_SETTINGS.items() if name != "classes"}
 
 
 class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -97,3 +109,132 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the most likely label of each row, `[n]`."""
         predicted = self._logits(X).argmax(1)
         return np.asarray(self.classes_[predicted])
+
+
+class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """`ilk.fit` as a scikit-learn classifier over images: paths, files, Pillow images or arrays.
+
+    It encodes the images, chooses the best encoder and method by cross-validation inside the images
+    it is fitted to, and calibrates: nothing is learned from other images. Features are cached by
+    content, so further folds and candidates of a search encode nothing again.
+
+    `X` is a list, an array of paths `[n]` or `[n, 1]`, a uint8 array `[n, h, w, c]` or a DataFrame
+    with a column of paths, of which nothing else is used. Labels may have any type that
+    scikit-learn sorts; they come back as they were given.
+
+    scikit-learn's own estimator checks fit random matrices of floats, which are no images; they run
+    on `MethodClassifier`, which the features go through.
+
+    Args:
+        settings: Any field of `FitConfig` but `classes`, such as `encoders`, `methods`, `folds` and
+            `seed`; one name may stand for a list of one.
+
+    Attributes:
+        classes_: The labels, sorted, `[k]`.
+        classifier_: The fitted `Classifier`, with its report, leaderboard and prediction sets.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        if unknown := sorted(set(settings) - set(IMAGE_SETTINGS)):
+            raise UnknownName("setting", unknown[0], IMAGE_SETTINGS)
+        for name, default in IMAGE_SETTINGS.items():
+            setattr(self, name, settings.get(name, default))
+
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+        + [Parameter(n, Parameter.KEYWORD_ONLY, default=d) for n, d in IMAGE_SETTINGS.items()]
+    )
+
+    def fit(self, X: Any, y: Any) -> ImageClassifier:
+        """Fit to images `X`, `n` of them, and labels `y [n]`.
+
+        Args:
+            X: Images.
+            y: Labels. Of images with the same bytes, one is used, and none if their labels differ;
+                a warning says how many.
+
+        Raises:
+            InputError: An image cannot be read, `X` holds no images, or there is only one class.
+            ValueError: The labels are none, continuous numbers, or of another number than `X`.
+        """
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        self.classes_, index = np.unique(y, return_inverse=True)
+        names = _name_classes(self.classes_)
+        images = read_images(_check_several(X), labels=[names[i] for i in index], verify=False)
+        _check_readable(images)
+        config = FitConfig(**{name: getattr(self, name) for name in IMAGE_SETTINGS})
+        self.classifier_, report_data = fit_with_report(images, config)
+        _check_readable(report_data.images)
+        _warn_of_copies(images)
+        position = {name: i for i, name in enumerate(self.classifier_.classes)}
+        self._columns = [position.get(name, -1) for name in names]
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return calibrated probabilities of images `X`, `[n, k]`, in the order of `classes_`.
+
+        Raises:
+            InputError: An image cannot be read.
+        """
+        check_is_fitted(self)
+        p = self.classifier_.predict_proba(_check_several(X))
+        return np.asarray(np.pad(p, ((0, 0), (0, 1)))[:, self._columns])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most likely label of each image of `X`, `[n]`.
+
+        Raises:
+            InputError: An image cannot be read.
+        """
+        best = self.predict_proba(X).argmax(1)
+        return np.asarray(self.classes_[best])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.no_validation = True
+        return tags
+
+
+def _check_several(X: Any) -> Any:
+    """Return `X` if it is several images; of a DataFrame its paths.
+
+    Raises:
+        InputError: `X` is one image or a folder.
+    """
+    if isinstance(X, str | os.PathLike) or is_single(X):
+        raise InputError(
+            "X is a single path or image; scikit-learn needs a list of images, with one label for "
+            "each; ilk.fit(folder) fits a folder"
+        )
+    return list_paths(X) if is_frame(X) else X
+
+
+def _name_classes(labels: NDArray[Any]) -> list[str]:
+    """Return one class name per label: its text, or its number where texts are empty or equal."""
+    names = [str(label) for label in labels]
+    if len({normalize_class_name(name) for name in names} - {""}) == len(names):
+        return names
+    return [f"class {i}" for i in range(len(names))]
+
+
+def _check_readable(images: Images) -> None:
+    """Raise InputError for the first image that cannot be read."""
+    for row in images.refused:
+        if row.reason not in COPY_REASONS:
+            raise InputError(
+                f"{escape_path(row.path)} cannot be read ({row.reason}: "
+                f"{escape_path(row.detail)}); leave it and its label out"
+            )
+
+
+def _warn_of_copies(images: Images) -> None:
+    """Warn of images that are given twice."""
+    if copies := images.refused:
+        warnings.warn(
+            f"{len(copies)} of {len(images.rows)} images are not used, for example "
+            f"{escape_path(copies[0].path)}: {copies[0].reason}, {escape_path(copies[0].detail)}",
+            stacklevel=3,
+        )

@@ -254,7 +254,7 @@ def test_names_that_are_no_utf8_or_hold_unusual_breaks_are_listed(tmp_path, name
 
 
 def test_a_sequence_of_paths_keeps_its_order(folder):
-    files = [folder / "sub" / "b.png", str(folder / "a.png"), bytes(folder / "c d.png")]
+    files = [folder / "sub" / "b.png", str(folder / "a.png"), str(folder / "c d.png")]
     images = read_images(files, labels=[1, "cat", None])
     assert [r.label for r in images.rows] == ["1", "cat", None]
     assert images.root is None
@@ -264,14 +264,14 @@ def test_a_sequence_of_paths_keeps_its_order(folder):
 @pytest.mark.parametrize("labels", [["cat"], ["cat"] * 4, []])
 def test_labels_of_another_length(folder, labels):
     files = [folder / "a.png", folder / "sub" / "b.png", folder / "c d.png"]
-    with pytest.raises(InputError, match=rf"{len(labels)} labels for 3 paths"):
+    with pytest.raises(InputError, match=rf"{len(labels)} labels for 3 images"):
         read_images(files, labels=labels)
 
 
 def test_an_empty_sequence_and_one_of_no_paths(folder):
-    with pytest.raises(NoImages, match="the list of paths is empty"):
+    with pytest.raises(NoImages, match="the list of images is empty"):
         read_images([])
-    with pytest.raises(InputError, match="3 is a int"):
+    with pytest.raises(InputError, match="image 1 is 3, an int; an image is a path"):
         read_images([folder / "a.png", 3])
 
 
@@ -287,7 +287,7 @@ def test_one_image_is_a_source(folder):
 
 
 def test_labels_do_not_go_with_a_table(folder):
-    with pytest.raises(InputError, match="labels= is for a list of paths"):
+    with pytest.raises(InputError, match="labels= is for a list of images"):
         read_images(write(folder / "list.csv"), labels=["a", "b", "c"])
 
 

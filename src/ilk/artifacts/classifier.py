@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, overload
 
 import numpy as np
+from PIL import Image
 
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.overwrite_guard import check_writable
+from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch
 from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
+from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
-from ilk.images import Images, Row, inspect_file
+from ilk.images import (
+    Images,
+    Row,
+    escape_path,
+    inspect_inputs,
+    is_single,
+    iter_blocks,
+    iter_inputs,
+)
 from ilk.store import Store
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors
@@ -30,7 +41,11 @@ from ilk.trust.conformal import ConformalPredictor
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import SummaryStatistics, check_feature_width
 
+if TYPE_CHECKING:
+    from ilk.report.notebook import LeaderboardView
+
 BLOCK_SIZE = 2_000  # inputs per block, so that memory does not grow with their number
+BLOCK_BYTES = 2**29  # of images in memory, which a generator may have made only for this block
 PART_NAMES = (
     "model",
     "calibration",
@@ -42,9 +57,11 @@ PART_NAMES = (
 RESERVED_KEYS = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
 
 PathLike = str | os.PathLike[str]
+OneImage = bytes | Image.Image | IO[bytes]  # for type checkers; a path may be that of a folder
+ManyImages = list[Any] | tuple[Any, ...] | Images
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A trained classifier: encoder, model, calibration, conformal sets and outlier detection.
 
@@ -74,6 +91,34 @@ class Classifier:
     summary_statistics: SummaryStatistics | None = None
     class_priors: ClassPriors | None = None
 
+    @property
+    def leaderboard(self) -> LeaderboardView | None:
+        """The candidates that the fit compared; None for a classifier saved without them."""
+        from ilk.artifacts import classifier_summary
+
+        return classifier_summary.parse_leaderboard(self.metadata)
+
+    def __repr__(self) -> str:
+        from ilk.artifacts import classifier_summary
+
+        return classifier_summary.format_classifier(self.classes, self.encoder.name, self.metadata)
+
+    def _repr_html_(self) -> str:
+        from ilk.artifacts import classifier_summary
+
+        return classifier_summary.render_classifier(self.classes, self.encoder.name, self.metadata)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return replace_encoders(self.__dict__)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(restore_encoders(state))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Classifier:
+        memo[id(self.encoder)] = self.encoder  # shared: it holds no state of this classifier
+        copies = {f.name: deepcopy(getattr(self, f.name), memo) for f in fields(self)}
+        return type(self)(**copies)
+
     def to_probabilities(self, logits: Logits) -> Probabilities:
         """Convert logits `[n, k]` of the model to calibrated probabilities `[n, k]`."""
         p = self.calibration.to_probabilities(logits)
@@ -92,53 +137,122 @@ class Classifier:
             p, self.conformal.contains(p, score), score > self.ood_detector.threshold, score
         )
 
+    @overload
+    def predict(
+        self, inputs: OneImage, *, store: Store | None = None, progress: Progress = ...
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, inputs: ManyImages, *, store: Store | None = None, progress: Progress = ...
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict(
+        self, inputs: Any, *, store: Store | None = None, progress: Progress = ...
+    ) -> Any: ...
+
     def predict(
         self,
-        inputs: PathLike | Iterable[PathLike],
+        inputs: Any,
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
-    ) -> list[Prediction]:
-        """Return one prediction per input, in the given order.
+    ) -> Prediction | list[Prediction]:
+        """Return the prediction of one image, or a list with one prediction per image, in order.
 
         Args:
-            inputs: Image paths, or a single path.
+            inputs: One image: a path, the bytes of an image file, an open binary file, a Pillow
+                image of any mode, or a uint8 array `[h, w]` or `[h, w, c]` with 1, 3 or 4 channels.
+                Or several: an iterable of these, an array `[n, h, w, c]`, a DataFrame with a column
+                of paths, what `ilk.read` returns (one prediction per row, refused ones included),
+                or a folder, which stands for the files in it, sorted.
             store: Cache of encoded images; the user's own by default.
             progress: Reports the progress of encoding.
+
+        Returns:
+            A prediction for one image, a list for several. An image that cannot be read has a
+            prediction too; its `error` says why.
+
+        Raises:
+            InputError: Something in `inputs` is no image, such as an array of floats.
+            NoImages: A folder without files.
         """
-        return list(self.stream(inputs, store=store, progress=progress))
+        if not is_single(inputs):
+            return list(self.stream(inputs, store=store, progress=progress))
+        [(name, content)] = iter_inputs(inputs)
+        images = inspect_inputs([(name, content)])
+        feature_store = store if store is not None else Store()
+        [prediction] = self._predict_block(images, feature_store, progress)
+        return prediction if isinstance(content, str) else replace(prediction, image=content)
+
+    def predict_proba(
+        self,
+        inputs: Any,
+        *,
+        store: Store | None = None,
+        progress: Progress = silent_progress,
+    ) -> Probabilities:
+        """Return calibrated probabilities `[n, k]` of images, in the order of `self.classes`.
+
+        Args:
+            inputs: Images, as for `predict`; a single one gives one row.
+            store: Cache of encoded images; the user's own by default.
+            progress: Reports the progress of encoding.
+
+        Raises:
+            InputError: An image cannot be read; `predict` would give a row with the reason.
+            NoImages: A folder without files.
+        """
+        feature_store = store if store is not None else Store()
+        blocks = [np.zeros((0, len(self.classes)))]
+        for block in self._iter_blocks(inputs):
+            images, scored = self._score_images(block, feature_store, progress)
+            if images.refused:
+                row = images.refused[0]
+                raise InputError(
+                    f"{escape_path(row.path)} cannot be read ({escape_path(format_refusal(row))}); "
+                    "leave it out, or use predict, which returns the reason instead of a name"
+                )
+            blocks.append(scored.probabilities)
+        return np.concatenate(blocks)
 
     def stream(
         self,
-        inputs: PathLike | Iterable[PathLike],
+        inputs: Any,
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
     ) -> Iterator[Prediction]:
         """Yield the predictions of `predict` block by block, for inputs of any number."""
         feature_store = store if store is not None else Store()
-        input_list = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-        paths = (os.fspath(p) for p in input_list)
-        while block := list(islice(paths, BLOCK_SIZE)):
-            yield from self._predict_block(block, feature_store, progress)
+        for images in self._iter_blocks(inputs):
+            yield from self._predict_block(images, feature_store, progress)
+
+    def _iter_blocks(self, inputs: Any) -> Iterator[Images]:
+        for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
+            yield inspect_inputs(block)
 
     def _predict_block(
-        self, paths: Sequence[str], store: Store, progress: Progress
-    ) -> list[Prediction]:
-        images = Images(None, tuple(inspect_file(path) for path in paths))
-        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
-        used = [i for i, row in enumerate(images.rows) if row.status == "used"]
-        x = store.get(self.encoder.space, [images.rows[i].digest for i in used])
-        predictions = dict(zip(used, self._iter_predictions(x), strict=True))
-        return [
-            replace(predictions[i], path=row.path)
-            if i in predictions
-            else Prediction.from_error(row.path, format_refusal(row))
-            for i, row in enumerate(images.rows)
-        ]
+        self, images: Images, store: Store, progress: Progress
+    ) -> Iterator[Prediction]:
+        images, scored = self._score_images(images, store, progress)
+        predictions = self._iter_predictions(scored)
+        for row in images.rows:
+            if row.status == "used":
+                yield replace(next(predictions), path=row.path)
+            else:
+                yield Prediction.from_error(row.path, format_refusal(row))
 
-    def _iter_predictions(self, x: Features) -> Iterator[Prediction]:
-        scored = self.score_batch(x)
+    def _score_images(
+        self, images: Images, store: Store, progress: Progress
+    ) -> tuple[Images, ScoredBatch]:
+        """Return the images with their final status, and the scores of the used ones."""
+        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
+        x = store.get(self.encoder.space, [row.digest for row in images.used])
+        return images, self.score_batch(x)
+
+    def _iter_predictions(self, scored: ScoredBatch) -> Iterator[Prediction]:
         for p, in_set, is_unknown, score in zip(
             scored.probabilities,
             scored.prediction_sets,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ilk.images import Content
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,8 @@ class Prediction:
     """Prediction for one input.
 
     Attributes:
-        path: The input as it was given.
+        path: The path as it was given; for images in memory `image`, or in a list `image 0`,
+            `image 1`, ….
         name: Most probable class; "" if the input could not be read.
         probability: Calibrated probability of `name`, in [0, 1]; nan if it could not be read.
         prediction_set: Conformal set, most probable class first. It contains the true class at the
@@ -21,6 +24,7 @@ class Prediction:
         is_unknown: Whether the image is out-of-distribution.
         unknown_score: Out-of-distribution score; `is_unknown` compares it with a threshold.
         error: Why the input could not be read, or "".
+        image: The image if it was in memory and predicted on its own, for display.
     """
 
     path: str
@@ -30,6 +34,30 @@ class Prediction:
     is_unknown: bool
     unknown_score: float
     error: str = ""
+    image: Content | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        from ilk.report.formatting import escape_text, format_percent
+
+        if self.error:
+            return escape_text(f"{self.path}: {self.error}")
+        others = [name for name in self.prediction_set if name != self.name]
+        text = f"{self.name} {format_percent(self.probability)}"
+        text += f", or {', '.join(others)}" if others else ""
+        return escape_text(f"{text} (unknown)" if self.is_unknown else text)
+
+    def _repr_html_(self) -> str:
+        from ilk.report.notebook import render_prediction
+
+        return render_prediction(
+            self.path,
+            self.name,
+            self.probability,
+            self.prediction_set,
+            is_unknown=self.is_unknown,
+            error=self.error,
+            content=self.image,
+        )
 
     @classmethod
     def from_error(cls, path: str, error: str) -> Prediction:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, fields, is_dataclass
+from numbers import Integral, Real
+from typing import Any
 
+from ilk.core.contracts import describe
 from ilk.core.errors import InputError
 from ilk.diffusion.classification.context import DEFAULT_PROMPTS
 from ilk.fitting.selection_statistics import CRITERIA
@@ -15,11 +19,14 @@ __all__ = ["CRITERIA", "DEFAULT_PROMPTS", "FitConfig"]
 class FitConfig:
     """Settings of a fit.
 
+    Where several names are possible, one may be given as plain text: `encoders="hog"`.
+
     Attributes:
         encoders: Encoder names as given to `--encoder`. `default`, or an empty tuple, selects the
             default encoders that are available.
         classifiers: Diffusion classifiers to compare, `diffusion:PATH`.
-        methods: Methods as text, such as `GDA(shrink=0.2)`; empty selects all suitable methods.
+        methods: Methods as text, such as `GDA(shrink=0.2)`, or as objects; empty selects all
+            suitable methods.
         folds: Number of cross-validation folds, at least 2.
         seed: Seed of the folds, the bootstrap and all methods.
         coverage: Target coverage of the conformal sets, in (0, 1).
@@ -34,7 +41,7 @@ class FitConfig:
         precision: float32 or bfloat16.
 
     Raises:
-        InputError: A value is out of range.
+        InputError: A value is out of range or of the wrong type.
     """
 
     encoders: tuple[str, ...] = ()
@@ -53,11 +60,18 @@ class FitConfig:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            if f.type == "tuple[str, ...]":
+                object.__setattr__(self, f.name, _to_names(f.name, getattr(self, f.name)))
+            elif f.type in ("int", "float", "str"):
+                _check_type(f.name, getattr(self, f.name), f.type)
         for name in ("coverage", "false_alarm"):
             if not 0 < (value := getattr(self, name)) < 1:
                 raise InputError(f"{name} is {value}; it must lie between 0 and 1")
         if self.folds < 2:
             raise InputError(f"folds is {self.folds}; cross-validation needs at least 2")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; it must be at least 0")
         if self.criterion not in CRITERIA:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"
@@ -65,3 +79,33 @@ class FitConfig:
         for prompt in self.prompts:
             if "{}" not in prompt:
                 raise InputError(f"the prompt {prompt!r} has no {{}} in place of the class name")
+
+
+def _to_names(name: str, value: Any) -> tuple[str, ...]:
+    """Return a setting of several names as a tuple; one name, or one method, stands for itself."""
+    if isinstance(value, str) or is_dataclass(value):
+        value = (value,)
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise InputError(f"{name} is {value!r}; give a name, or a list of names")
+    items = sorted(value) if isinstance(value, Set) else list(value)
+    return tuple(_to_name(name, item) for item in items)
+
+
+def _to_name(name: str, item: Any) -> str:
+    if isinstance(item, str):
+        return str(item)
+    if name == "methods" and is_dataclass(item) and not isinstance(item, type):
+        return describe(item)
+    if name == "methods" and is_dataclass(item):
+        return item.__name__
+    raise InputError(f"{name} contains {item!r}, a {type(item).__name__}; give names as text")
+
+
+def _check_type(name: str, value: Any, expected: str) -> None:
+    kind, text = {
+        "int": (Integral, "a whole number"),
+        "float": (Real, "a number"),
+        "str": (str, "text"),
+    }[expected]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; it must be {text}")

@@ -11,7 +11,6 @@ import numpy as np
 from ilk.core.capabilities import Explains
 from ilk.core.data import Labels
 from ilk.images import Images, Row, decode
-from ilk.images.files import open_file
 from ilk.store import Store
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def explain_classes(
         i = int(np.argsort(margin, kind="stable")[len(class_rows) // 2])
         row_index, runner_up = int(class_rows[i]), int(other_scores[i].argmax())
         path = images.path_of(rows[row_index])
-        with open_file(path) as (source, _):
-            pixels = encoder.prepare(decode(source.read()))
+        pixels = encoder.prepare(decode(images.source_of(rows[row_index])))
         picture = encoder.explain(pixels, int(c), runner_up)
         caption = (f"{encoder.classes[c]}, not {encoder.classes[runner_up]}",)
         explanations.append((path, caption, picture))

@@ -150,6 +150,7 @@ def _make_metadata(
             "evaluated_on": describe_evaluated_rows(state.split) if evaluation.rows else None,
             "evaluation": evaluation.to_json() if evaluation.rows else None,
         },
+        "leaderboard": leaderboard.to_json(),
         "notes": collect_notes(state, classifier),
         "seed": state.config.seed,
         "data": {

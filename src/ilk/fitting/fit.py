@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ilk.artifacts.classifier import Classifier
 from ilk.core.capabilities import Explains
@@ -35,7 +36,14 @@ from ilk.fitting.fit_state import FitState
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.report_data import build_report_data
-from ilk.fitting.side_files import render_side_files
+from ilk.fitting.settings import (
+    FIT_SETTINGS,
+    READ_SETTINGS,
+    add_settings,
+    configure,
+    read_source,
+)
+from ilk.fitting.side_files import drop_unused_contents, render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
 from ilk.images import Images
 from ilk.report import ReportData
@@ -44,33 +52,46 @@ from ilk.store import Store
 __all__ = ["DEFAULT_PROMPTS", "FitConfig", "fit", "fit_with_report"]
 
 
+@add_settings(READ_SETTINGS, FIT_SETTINGS)
 def fit(
-    images: Images,
+    images: Any,
     config: FitConfig | None = None,
     *,
     store: Store | None = None,
     progress: Progress = silent_progress,
     log: LogCallback = lambda _line: None,
+    **settings: Any,
 ) -> Classifier:
     """Select the best encoder and method for the images, and fit and calibrate a classifier.
 
+    >>> ilk.fit("photos/", encoders="hog", methods=("GDA", "Ridge"), folds=3)  # doctest: +SKIP
+
     Args:
-        images: Images as returned by `ilk.read`.
+        images: What `ilk.read` returns or reads: a folder, a table or DataFrame of paths and
+            labels, or several images with `labels`. Files are decoded only once, while they are
+            encoded.
         config: Settings; the defaults work.
         store: Cache of encoded images; the user's own by default.
         progress: Reports the progress of long operations.
         log: Called with a message about each choice.
+        settings: Any field of `FitConfig`, which replaces that of `config`, and unless `images`
+            are read already any of `labels`, `path_column`, `label_column` and the other settings
+            of `ilk.read`.
 
     Returns:
         The classifier. `Classifier.save` also writes its report and leaderboard.
 
     Raises:
         NoImages: No file can be used.
-        NoLabels: There are no labels and no `config.classes`.
-        InputError: There is only one class, or the settings contradict each other.
+        NoLabels: There are no labels and no `classes`.
+        InputError: The images cannot be read, there is only one class, or the settings contradict
+            each other.
         Unavailable: A requested encoder or device is not available on this machine.
     """
-    return fit_with_report(images, config, store=store, progress=progress, log=log)[0]
+    config = configure(config, settings)
+    feature_store = store if store is not None else Store()
+    source = read_source(images, settings, feature_store, progress)
+    return fit_with_report(source, config, store=feature_store, progress=progress, log=log)[0]
 
 
 def fit_with_report(
@@ -86,7 +107,7 @@ def fit_with_report(
     state = _select_model(images, config, feature_store, progress, log)
     classifier, evaluation = finalize(state, feature_store)
     report_data = build_report_data(state, classifier, evaluation, feature_store)
-    side_files = partial(render_side_files, report_data)
+    side_files = partial(render_side_files, drop_unused_contents(report_data))
     return replace(classifier, side_files=side_files), report_data
 
 

@@ -35,12 +35,12 @@ def build_report_data(
     if split.held_out:
         counts[split.held_out_name] = split.count_labels(split.held_out)
     return ReportData(
-        command=f"ilk.fit(ilk.read({str(state.images.root)!r}), {config!r})",
+        command=_format_command(state),
         task=f"classify images into {len(split.classes)} classes",
         version=", ".join(f"{name} {v}" for name, v in get_versions().items()),
         date=format_now(),
         seed=config.seed,
-        source=str(state.images.root or "a list of files"),
+        source=str(state.images.root or "a list of images"),
         classes=split.classes,
         class_counts=counts,
         n_unlabelled=len(split.unlabelled),
@@ -66,6 +66,13 @@ def build_report_data(
         notes=collect_notes(state, classifier) + _note_label_errors(ranked),
         images=state.images,
     )
+
+
+def _format_command(state: FitState) -> str:
+    """Return the call that repeats the fit."""
+    root = state.images.root
+    source = "images" if root is None else f"ilk.read({str(root)!r})"
+    return f"ilk.fit({source}, {state.config!r})"
 
 
 def describe_evaluated_rows(split: Split) -> str:

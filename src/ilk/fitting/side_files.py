@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 from ilk.artifacts.model_folder import encode_json
-from ilk.report import ReportData, leaderboard_to_json, render_report
+from ilk.report import ReportData, leaderboard_to_json, list_pictured_files, render_report
 
 
 def render_side_files(report_data: ReportData) -> dict[str, bytes]:
@@ -17,6 +18,17 @@ def render_side_files(report_data: ReportData) -> dict[str, bytes]:
         "suspects.csv": format_label_errors(report_data).encode("utf-8", "surrogateescape"),
         "report.html": render_report(report_data).encode("utf-8"),
     }
+
+
+def drop_unused_contents(report_data: ReportData) -> ReportData:
+    """Return the data without images in memory that the report does not show."""
+    images = report_data.images
+    if not images.contents:
+        return report_data
+    shown = {path.as_posix() for path in list_pictured_files(report_data)}
+    digests = {row.digest for row in images.rows if row.path in shown}
+    contents = {digest: c for digest, c in images.contents.items() if digest in digests}
+    return replace(report_data, images=replace(images, contents=contents))
 
 
 def format_label_errors(report_data: ReportData) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from ilk.images.decode import MAX_PIXELS, decode, decode_thumbnail
 from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
+from ilk.images.inputs import inspect_inputs, is_single, iter_blocks, iter_inputs
 from ilk.images.intake import read_images, verify_images
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
-from ilk.images.rows import REASONS, Images, Row, escape_path
+from ilk.images.rows import REASONS, Content, Images, Row, escape_path
 
 __all__ = [
     "MAX_PIXELS",
     "REASONS",
+    "Content",
     "ImageError",
     "Images",
     "Row",
@@ -25,6 +27,10 @@ __all__ = [
     "escape_path",
     "find_empty_folders",
     "inspect_file",
+    "inspect_inputs",
+    "is_single",
+    "iter_blocks",
+    "iter_inputs",
     "list_files",
     "normalize_class_name",
     "read_images",

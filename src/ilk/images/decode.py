@@ -14,18 +14,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from ilk.images.files import open_file
-from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header, to_image_error
+from ilk.images.formats import (
+    MAX_PIXELS,
+    check_size,
+    mute_pillow_warnings,
+    read_header,
+    to_image_error,
+)
 from ilk.images.refused import ImageError
+from ilk.images.rows import Content
 from ilk.images.truncation import check_png, is_truncated
 
 __all__ = ["MAX_PIXELS", "ImageError", "decode", "decode_thumbnail"]
@@ -45,14 +49,21 @@ UNDO_ORIENTATION = {  # EXIF 2.3, table 6: what undoes each orientation
 }
 
 
-def decode(file: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Return the image in `file` (a path or bytes) in mode RGB, 8 bits, upright.
+def decode(file: str | os.PathLike[str] | Content, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the image in `file` in mode RGB, 8 bits, upright.
+
+    Args:
+        file: A path, the bytes of a file, or pixels: a Pillow image of any mode, or an array
+            `[h, w]` (grey) or `[h, w, c]` (`c` is 1, 3 or 4) of type uint8.
+        max_pixels: Width × height above which an image is refused without decoding.
 
     Raises:
         ImageError: It cannot be decoded in full; the reason says why. Partial or blank images are
             never returned.
     """
-    with _open_source(file) as source, mute_pillow_warnings():
+    if isinstance(file, Image.Image | np.ndarray):
+        return _convert_pixels(file, max_pixels)
+    with open_file(file) as (source, _size), mute_pillow_warnings():
         image = read_header(source, max_pixels)
         try:
             if image.format == "PNG":
@@ -67,24 +78,36 @@ def decode(file: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -
 
 
 def decode_thumbnail(
-    file: str | os.PathLike[str] | bytes, side: int, max_pixels: int = MAX_PIXELS
+    file: str | os.PathLike[str] | Content, side: int, max_pixels: int = MAX_PIXELS
 ) -> Image.Image:
-    """Decode and shrink to fit a square of `side` pixels; smaller images are not enlarged."""
+    """Decode and shrink to fit a square of `side` pixels; smaller images are not enlarged.
+
+    Args:
+        file: A path, the bytes of a file, or pixels `[h, w]` or `[h, w, c]`, as for `decode`.
+        side: Side of the square in pixels.
+        max_pixels: As for `decode`.
+    """
     image = decode(file, max_pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return image
 
 
-@contextmanager
-def _open_source(file: str | os.PathLike[str] | bytes) -> Iterator[BinaryIO]:
-    if isinstance(file, bytes):
-        yield BytesIO(file)
-    else:
-        with open_file(file) as (source, _size):
-            yield source
+def _convert_pixels(pixels: Image.Image | NDArray[np.uint8], max_pixels: int) -> Image.Image:
+    """Return a new image in mode RGB, upright, of an image that is in memory."""
+    height, width = pixels.shape[:2] if isinstance(pixels, np.ndarray) else pixels.size[::-1]
+    check_size(width, height, max_pixels)
+    if isinstance(pixels, np.ndarray):
+        pixels = Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+    try:
+        with mute_pillow_warnings():
+            pixels.load()
+            rgb = _apply_orientation(pixels, _to_rgb(pixels))
+            return rgb.copy() if rgb is pixels else rgb
+    except Exception as error:
+        raise to_image_error(None, error) from error
 
 
-def _apply_orientation(image: ImageFile.ImageFile, pixels: Image.Image) -> Image.Image:
+def _apply_orientation(image: Image.Image, pixels: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; one that is unreadable or not 1 to 8 is ignored."""
     try:
         transpose = UNDO_ORIENTATION.get(image.getexif().get(ORIENTATION, 1))
@@ -93,7 +116,7 @@ def _apply_orientation(image: ImageFile.ImageFile, pixels: Image.Image) -> Image
     return pixels if transpose is None else pixels.transpose(transpose)
 
 
-def _to_rgb(image: ImageFile.ImageFile) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_to_grey(image)).convert("RGB")
     if image.has_transparency_data:
@@ -103,7 +126,7 @@ def _to_rgb(image: ImageFile.ImageFile) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _to_grey(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
+def _to_grey(image: Image.Image) -> NDArray[np.uint8]:
     """Scale pixels `[h, w]` of more than 8 bits to 0-255, as described above."""
     tags: Any = getattr(image, "tag_v2", {})
     stored = np.asarray(image)

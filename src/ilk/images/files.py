@@ -19,12 +19,18 @@ MAX_IN_MEMORY = 64 * 2**20  # bytes; larger files are read piecewise
 
 
 @contextmanager
-def open_file(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, int]]:
-    """Open the file at `path` for random access; return it with its size in bytes.
+def open_file(path: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a file for random access; return it with its size in bytes.
+
+    Args:
+        path: Path of the file, or its bytes.
 
     Raises:
         ImageError: The file is missing or unreadable.
     """
+    if isinstance(path, bytes):
+        yield BytesIO(path), len(path)
+        return
     with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         try:
@@ -55,15 +61,16 @@ def _to_image_error(path: str | os.PathLike[str], error: OSError | ValueError) -
 
 
 def inspect_file(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | bytes,
     row: Row | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Row:
-    """Return the row of the file at `path`: digest, size and header, or why it is refused.
+    """Return the row of a file: digest, size and header, or why it is refused.
 
-    Nothing is decoded. `row` carries the path, label and split that are already known.
+    Nothing is decoded. `path` may also be the bytes of the file. `row` carries the path, label and
+    split that are already known.
     """
-    row = row or Row(os.fspath(path))
+    row = row or Row("" if isinstance(path, bytes) else os.fspath(path))
     try:
         with open_file(path) as (source, size):
             row = replace(row, size=size)

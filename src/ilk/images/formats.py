@@ -66,12 +66,16 @@ def read_header(source: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile:
         image = opener(source)
     except Exception as error:
         raise to_image_error(source, error) from error
-    width, height = image.size
+    check_size(*image.size, max_pixels)
+    return image
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise ImageError if an image has no pixel, or more than `max_pixels`."""
     if width * height > max_pixels:
         raise ImageError("too large", f"{width} × {height} pixels; {max_pixels:,} are allowed")
     if width * height == 0:
         raise ImageError("unreadable", f"{width} × {height} pixels")
-    return image
 
 
 def _find_reader(head: bytes) -> Callable[[BinaryIO], ImageFile]:
@@ -92,8 +96,8 @@ def _find_reader(head: bytes) -> Callable[[BinaryIO], ImageFile]:
     raise ImageError("not an image", f"begins with {head[:8]!r}")
 
 
-def to_image_error(source: BinaryIO, error: Exception) -> ImageError:
-    """Translate an error of Pillow into an `ImageError`."""
+def to_image_error(source: BinaryIO | None, error: Exception) -> ImageError:
+    """Translate an error of Pillow into an `ImageError`; `source` is None for pixels in memory."""
     if isinstance(error, ImageError):
         return error
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
@@ -103,7 +107,7 @@ def to_image_error(source: BinaryIO, error: Exception) -> ImageError:
     if isinstance(error, OSError) and error.errno is not None:
         return ImageError("unreadable", error.strerror or str(error), is_permanent=False)
     message = " ".join(str(error).split()) or type(error).__name__
-    if "truncat" in message.casefold() or is_truncated(source):
+    if source is not None and ("truncat" in message.casefold() or is_truncated(source)):
         return ImageError("truncated", f"it ends after {get_size(source)} bytes")
     return ImageError("unreadable", f"corrupt, or of an unsupported kind ({message})")
 

@@ -10,14 +10,17 @@ from typing import Any, Protocol
 
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
-from ilk.images import threads
+from ilk.images import frames, threads
+from ilk.images.contents import inspect_content
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
+from ilk.images.frames import is_frame
+from ilk.images.inputs import iter_inputs
 from ilk.images.layout import read_folder
 from ilk.images.refused import ImageError
-from ilk.images.rows import Images, Row, escape_path
+from ilk.images.rows import Content, Images, Row, escape_path
 from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
@@ -27,7 +30,6 @@ from ilk.images.tables import (
     read_table,
 )
 
-PathLike = str | os.PathLike[str]
 DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
 
@@ -39,7 +41,7 @@ class DecodeCache(Protocol):
 
 
 def read_images(
-    source: PathLike | Iterable[PathLike],
+    source: Any,
     *,
     labels: Sequence[Any] | None = None,
     path_column: str | None = None,
@@ -54,10 +56,13 @@ def read_images(
     """Read every file of `source`; each becomes one row, used or refused with a reason.
 
     Args:
-        source: A folder (see `ilk.images.layout`); a table (.csv, .tsv, .jsonl, .parquet) with a
-            column of paths, one of labels and optionally `split`; a .txt list of paths; an image;
-            or a sequence of paths. Paths in a table or list are relative to its folder.
-        labels: For a list of paths: one class name per path, None where unknown.
+        source: A folder (see `ilk.images.layout`); a table (.csv, .tsv, .jsonl, .parquet, or a
+            DataFrame) with a column of paths, one of labels and optionally `split`; a .txt list of
+            paths; an image; or several images, each a path, the bytes of a file, an open binary
+            file, a Pillow image or a uint8 array `[h, w]` or `[h, w, c]`; or an array `[n, h, w,
+            c]`. Paths in a table or list are relative to its folder; images in memory stay there,
+            and their rows are called `image 0`, `image 1`, ….
+        labels: For several images: one class name per image, None where unknown.
         path_column: The table's column of paths, if it has none of the usual names.
         label_column: The table's column of labels, if it has none of the usual names.
         merge_spellings: Merge class names that differ only in spelling.
@@ -72,22 +77,26 @@ def read_images(
         NoImages: No file can be used; the message gives the reasons.
         Unavailable: The source is a Parquet table and pyarrow is not installed.
     """
-    root, rows = _list_rows(source, labels, Columns(path_column, label_column))
-    name = source_name or "the list of paths"
+    root, rows, contents = _list_rows(source, labels, Columns(path_column, label_column))
+    name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
     if not rows:
         raise NoImages(f"{name} is empty; it must hold images, preferably in one folder per class")
     rows = unify_spellings(rows, merge_spellings)
 
-    def inspect_row(row: Row) -> Row:
+    def inspect_row(numbered: tuple[int, Row]) -> Row:
+        i, row = numbered
+        if i in contents:
+            return inspect_content(contents[i], row, max_pixels)
         path = root / row.path if root is not None else row.path
         return inspect_file(path, row, max_pixels) if row.status == "used" else row
 
     with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
-        images = Images(
-            root, tuple(refuse_duplicates(list(threads.map_threaded(inspect_row, rows, advance))))
-        )
+        inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
+    in_memory = {inspected[i].digest: content for i, content in contents.items()}
+    in_memory.pop("", None)  # refused, unread
+    images = Images(root, tuple(refuse_duplicates(inspected)), in_memory)
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
     if not images.used:
@@ -114,12 +123,12 @@ def verify_images(
 
 
 def _list_rows(
-    source: PathLike | Iterable[PathLike], labels: Sequence[Any] | None, columns: Columns
-) -> tuple[Path | None, list[Row]]:
-    """Return the root of the paths, and one uninspected row per file."""
+    source: Any, labels: Sequence[Any] | None, columns: Columns
+) -> tuple[Path | None, list[Row], dict[int, Content]]:
+    """Return the root of the paths, one uninspected row per image, and the images in memory."""
     if not isinstance(source, str | os.PathLike):
-        return None, _attach_labels([Row(_to_path(path)) for path in source], labels)
-    path = Path(source)
+        return None, *_list_inputs(source, labels, columns)
+    path = Path(os.fsdecode(source))
     kind = path.suffix.casefold()
     if not os.path.exists(path):
         raise InputError(
@@ -128,28 +137,41 @@ def _list_rows(
         )
     if labels is not None and (path.is_dir() or kind in TABLE_SUFFIXES):
         raise InputError(
-            f"labels= is for a list of paths; {escape_path(path)} has labels of its own"
+            f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
     if path.is_dir():
-        return path, read_folder(path, columns)
+        return path, read_folder(path, columns), {}
     if kind in TABLE_SUFFIXES:
-        return path.parent, read_table(path, columns)
+        return path.parent, read_table(path, columns), {}
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return path.parent, _attach_labels(rows, labels)
+    return path.parent, _attach_labels(rows, labels), {}
 
 
-def _to_path(path: object) -> str:
-    if isinstance(path, str | bytes | os.PathLike):
-        return os.fsdecode(path)
-    raise InputError(f"a list of images must contain paths; {path!r} is a {type(path).__name__}")
+def _list_inputs(
+    source: Any, labels: Sequence[Any] | None, columns: Columns
+) -> tuple[list[Row], dict[int, Content]]:
+    """Return one row per image of a list, array or DataFrame, and the images in memory."""
+    if isinstance(source, Images):
+        raise InputError("these images are already read; use them as they are")
+    if is_frame(source):
+        if labels is not None:
+            raise InputError(f"labels= is for a list of images; {frames.NAME} has its own")
+        return frames.read_frame(source, columns), {}
+    inputs = list(iter_inputs(source))
+    contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
+    return _attach_labels([Row(name) for name, _ in inputs], labels), contents
 
 
 def _attach_labels(rows: list[Row], labels: Sequence[Any] | None) -> list[Row]:
     if labels is None:
         return rows
+    if isinstance(labels, str | bytes):
+        raise InputError(f"labels= is the text {labels!r}; give a list with one label per image")
+    if not hasattr(labels, "__len__"):
+        labels = list(labels)
     if len(labels) != len(rows):
         raise InputError(
-            f"{len(labels)} labels for {len(rows)} paths; give one label per path, "
+            f"{len(labels)} labels for {len(rows)} images; give one label per image, "
             "None where unknown"
         )
     return [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
@@ -164,7 +186,7 @@ def _find_failures(
 
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
         try:
-            decode(images.path_of(row), max_pixels)
+            decode(images.source_of(row), max_pixels)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")

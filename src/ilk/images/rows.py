@@ -6,12 +6,19 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from ilk.core.errors import ArtifactError, NoImages, OutputError
+
+Content = bytes | Image.Image | NDArray[np.uint8]
+"""An image in memory: the bytes of a file, a Pillow image, or an array `[h, w]` or `[h, w, c]`."""
 
 SplitName = Literal["train", "val", "test"]
 Status = Literal["used", "refused", "ignored"]
@@ -73,10 +80,13 @@ class Images:
     Attributes:
         root: The folder that paths are relative to; None if they are used as given.
         rows: One per file, sorted by path; for a table or list, one per line, in its order.
+        contents: Images that are in memory, by the digest of their row. The path of such a row is
+            no file but its place in the list, such as `image 3` for the fourth.
     """
 
     root: Path | None
     rows: tuple[Row, ...]
+    contents: Mapping[str, Content] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def used(self) -> tuple[Row, ...]:
@@ -97,9 +107,22 @@ class Images:
         """Return the path of the file of `row`."""
         return self.root / row.path if self.root is not None else Path(row.path)
 
+    def source_of(self, row: Row) -> Path | Content:
+        """Return the image of `row` if it is in memory, else the path of its file."""
+        content = self.contents.get(row.digest)
+        return self.path_of(row) if content is None else content
+
+    def find_content(self, path: Path) -> Content | None:
+        """Return the image in memory whose row has this path, or None."""
+        return self.contents.get(self._digests_in_memory.get(path.as_posix(), ""))
+
+    @cached_property
+    def _digests_in_memory(self) -> dict[str, str]:
+        return {row.path: row.digest for row in self.rows if row.digest in self.contents}
+
     def select_split(self, split: str) -> Images:
         """Return the rows of one split: "train", "val" or "test"."""
-        return Images(self.root, tuple(row for row in self.rows if row.split == split))
+        return replace(self, rows=tuple(row for row in self.rows if row.split == split))
 
     def check_not_empty(self) -> None:
         """Raise NoImages if no file can be used; the message gives the reasons."""

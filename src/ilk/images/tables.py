@@ -7,9 +7,13 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from io import StringIO
+from numbers import Number
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ilk.core.errors import InputError, Unavailable
 from ilk.images.rows import Row, escape_path
@@ -23,6 +27,8 @@ SPLIT_NAMES = {
 }
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 LIST_SUFFIXES = (".txt",)
+
+LABEL_TYPES = (str, Number, np.bool_, date)
 
 Record = tuple[int, Sequence[Any]]  # number of the line, cells
 
@@ -52,14 +58,7 @@ def read_table(file: Path, columns: Columns) -> list[Row]:
     """
     try:
         table = _read_any_table(file)
-        path = _find_column(file, table.names, "path", PATH_COLUMNS, columns.path)
-        label = _find_column(file, table.names, "label", LABEL_COLUMNS, columns.label)
-        split = next((i for i, n in enumerate(table.names) if _normalize(n) == "split"), None)
-        indices = (path, label, split)
-        return [
-            _parse_row(file, number, _select_cells(cells, indices))
-            for number, cells in table.records
-        ]
+        return read_records(file, table.names, table.records, columns)
     except OSError as error:
         raise InputError(
             f"the table {escape_path(file)} cannot be read: {error.strerror or error}"
@@ -68,6 +67,27 @@ def read_table(file: Path, columns: Columns) -> list[Row]:
         raise InputError(
             f"{escape_path(file)} is not the table that its name says: {error}"
         ) from error
+
+
+def read_records(
+    file: Path, names: list[str], records: Iterable[Record], columns: Columns
+) -> list[Row]:
+    """Return one row per record of a table, in order; an empty label means none.
+
+    Args:
+        file: The table; paths are relative to its folder, and messages name it.
+        names: Names of the columns.
+        records: Number and cells of each line.
+        columns: Column names given by the user.
+
+    Raises:
+        InputError: There is no column of paths or labels, or a cell is invalid.
+    """
+    path = _find_column(file, names, "path", PATH_COLUMNS, columns.path)
+    label = _find_column(file, names, "label", LABEL_COLUMNS, columns.label)
+    split = next((i for i, n in enumerate(names) if _normalize(n) == "split"), None)
+    indices = (path, label, split)
+    return [_parse_row(file, number, _select_cells(cells, indices)) for number, cells in records]
 
 
 def read_list(file: Path) -> list[Row]:
@@ -85,12 +105,37 @@ def read_list(file: Path) -> list[Row]:
 
 
 def parse_label(value: Any) -> str | None:
-    """Convert a cell or an item of `labels` to a class name; None if it is empty."""
-    if value is None or value != value:  # a missing number in a Parquet column is nan
+    """Convert a cell or an item of `labels` to a class name; None if it is empty.
+
+    Raises:
+        InputError: It is neither text nor a number, truth value or date.
+    """
+    if is_missing(value):
         return None
+    if not isinstance(value, LABEL_TYPES):
+        kind = type(value).__name__
+        raise InputError(
+            f"the label {_abbreviate(value)} is of type {kind}; labels are text or numbers, one "
+            "per image"
+        )
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # whole numbers with gaps come as floats
     return str(value) if str(value).strip() else None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds no value: None, nan, or what pandas calls NA and NaT."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # NA is neither equal to itself nor different; arrays are both
+        return type(value).__name__ == "NAType"
+
+
+def _abbreviate(value: Any) -> str:
+    text = escape_path(repr(value))
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _find_column(

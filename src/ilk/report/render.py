@@ -102,6 +102,16 @@ def write_report(report: ReportData, path: str | os.PathLike[str]) -> Path:
     return path_out
 
 
+def list_pictured_files(report: ReportData) -> list[Path]:
+    """Return the files whose pictures the report shows, apart from difference maps."""
+    mistakes = EvaluationMetrics(report).mistakes[:MAX_THUMBNAILS]
+    return [
+        *(report.paths[i] for i in mistakes),
+        *(label_error[0] for label_error in report.label_errors[:MAX_THUMBNAILS]),
+        *(file for file, _ in report.unknown_examples[:MAX_THUMBNAILS]),
+    ]
+
+
 def _build_tiles(report: ReportData, metrics: EvaluationMetrics) -> list[Tile]:
     tiles = []
     if report.scores is not None and len(metrics):
@@ -133,7 +143,10 @@ def _build_gallery(
     captioned = [make_caption(item) for item in items[:MAX_THUMBNAILS]]
     root = report.images.root
     return Gallery(
-        [make_thumbnail(file, root, *lines) for file, lines in captioned],
+        [
+            make_thumbnail(file, root, *lines, content=report.images.find_content(file))
+            for file, lines in captioned
+        ],
         max(0, len(items) - MAX_THUMBNAILS),
     )
 

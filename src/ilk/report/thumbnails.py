@@ -13,6 +13,8 @@ from ilk.report.formatting import format_file_name
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ilk.images import Content
+
 THUMBNAIL_SIDE = 128  # px; about 5 kB as JPEG, at most 15 kB
 MAX_PIXELATED_SIDE = 48  # px; smaller images are stored as PNG and enlarged without smoothing
 JPEG_QUALITY = 82
@@ -42,13 +44,23 @@ class Thumbnail:
         return f"{self.name}: {', '.join(self.captions)}"
 
 
-def make_thumbnail(file: Path, root: Path | None, *captions: str) -> Thumbnail:
-    """Return a thumbnail of `file`, or the reason why it cannot be read."""
+def make_thumbnail(
+    file: Path, root: Path | None, *captions: str, content: Content | None = None
+) -> Thumbnail:
+    """Return a thumbnail of `file`, or the reason why it cannot be read.
+
+    Args:
+        file: The file; for an image in memory, the path of its row.
+        root: Folder of the images, which is left out of the name.
+        captions: Lines of the caption.
+        content: The image if it is in memory: bytes, a Pillow image, or an array `[h, w]` or `[h,
+            w, c]`.
+    """
     from ilk.images import ImageError, decode_thumbnail
 
     name = format_file_name(file, root)
     try:
-        image = decode_thumbnail(file, THUMBNAIL_SIDE)
+        image = decode_thumbnail(file if content is None else content, THUMBNAIL_SIDE)
         data_uri = _encode_data_uri(image)
     except ImageError as error:
         return Thumbnail(name, captions, "", False, error.reason)
