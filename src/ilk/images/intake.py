@@ -15,6 +15,7 @@ from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
+from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
 from ilk.images.layout import read_folder
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
@@ -22,7 +23,6 @@ from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
     Columns,
-    parse_label,
     read_list,
     read_table,
 )
@@ -44,6 +44,8 @@ def read_images(
     labels: Sequence[Any] | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
     merge_spellings: bool = False,
     verify: bool = True,
     max_pixels: int = MAX_PIXELS,
@@ -60,6 +62,9 @@ def read_images(
         labels: For a list of paths: one class name per path, None where unknown.
         path_column: The table's column of paths, if it has none of the usual names.
         label_column: The table's column of labels, if it has none of the usual names.
+        multi_label: Whether an image has a set of labels: names in one cell, one column of 0 and 1
+            per label, or one line per image and label. None refuses tables that look like it.
+        label_separator: Separator of several labels in one cell; None finds `;`, `|` or `,`.
         merge_spellings: Merge class names that differ only in spelling.
         verify: Decode every image, to find damaged files now.
         max_pixels: Width × height above which an image is refused without decoding.
@@ -72,7 +77,10 @@ def read_images(
         NoImages: No file can be used; the message gives the reasons.
         Unavailable: The source is a Parquet table and pyarrow is not installed.
     """
-    root, rows = _list_rows(source, labels, Columns(path_column, label_column))
+    if label_separator is not None:
+        multi_label = _check_separator(label_separator, multi_label)
+    columns = Columns(path_column, label_column, multi_label, label_separator)
+    root, rows = _list_rows(source, labels, columns)
     name = source_name or "the list of paths"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
@@ -118,7 +126,7 @@ def _list_rows(
 ) -> tuple[Path | None, list[Row]]:
     """Return the root of the paths, and one uninspected row per file."""
     if not isinstance(source, str | os.PathLike):
-        return None, _attach_labels([Row(_to_path(path)) for path in source], labels)
+        return None, _attach_labels([Row(_to_path(path)) for path in source], labels, columns)
     path = Path(source)
     kind = path.suffix.casefold()
     if not os.path.exists(path):
@@ -135,7 +143,17 @@ def _list_rows(
     if kind in TABLE_SUFFIXES:
         return path.parent, read_table(path, columns)
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return path.parent, _attach_labels(rows, labels)
+    return path.parent, _attach_labels(rows, labels, columns)
+
+
+def _check_separator(separator: str, multi_label: bool | None) -> bool:
+    """Return that the source is multi-label, which a separator implies."""
+    if not separator or multi_label is False:
+        raise InputError(
+            "label_separator is the text between several labels, such as ';'; "
+            "leave it out for one label per image"
+        )
+    return True
 
 
 def _to_path(path: object) -> str:
@@ -144,15 +162,23 @@ def _to_path(path: object) -> str:
     raise InputError(f"a list of images must contain paths; {path!r} is a {type(path).__name__}")
 
 
-def _attach_labels(rows: list[Row], labels: Sequence[Any] | None) -> list[Row]:
+def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Columns) -> list[Row]:
     if labels is None:
+        if columns.multi_label:
+            raise InputError("multi_label needs labels: a table, or a list of paths with labels=")
         return rows
     if len(labels) != len(rows):
         raise InputError(
             f"{len(labels)} labels for {len(rows)} paths; give one label per path, "
             "None where unknown"
         )
-    return [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
+    if columns.multi_label:
+        sets = parse_sets("labels", range(1, len(rows) + 1), labels, columns.separator)
+        return [with_labels(row, one) for row, one in zip(rows, sets, strict=True)]
+    single = [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
+    if columns.multi_label is None:
+        check_single_labels("the list of labels", labels, single)
+    return single
 
 
 def _find_failures(
