@@ -12,7 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ilk.artifacts.classifier import Classifier, load
+    from ilk.artifacts.classifier import Classifier
+    from ilk.artifacts.loading import load
+    from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.core.data import Data
     from ilk.core.errors import IlkError
     from ilk.fitting.fit import fit
@@ -20,15 +22,25 @@ if TYPE_CHECKING:
     from ilk.images import read_images as read
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Data", "IlkError", "Images", "fit", "load", "read"]
+__all__ = [
+    "Classifier",
+    "Data",
+    "IlkError",
+    "Images",
+    "MultiLabelClassifier",
+    "fit",
+    "load",
+    "read",
+]
 
 _PUBLIC = {  # name here: module, name there
     "Classifier": ("ilk.artifacts.classifier", "Classifier"),
     "Data": ("ilk.core.data", "Data"),
     "IlkError": ("ilk.core.errors", "IlkError"),
     "Images": ("ilk.images", "Images"),
+    "MultiLabelClassifier": ("ilk.artifacts.multi_label_classifier", "MultiLabelClassifier"),
     "fit": ("ilk.fitting.fit", "fit"),
-    "load": ("ilk.artifacts.classifier", "load"),
+    "load": ("ilk.artifacts.loading", "load"),
     "read": ("ilk.images", "read_images"),
 }
 

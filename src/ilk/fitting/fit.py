@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from ilk.artifacts.classifier import Classifier
+from ilk.artifacts.loading import AnyClassifier
 from ilk.core.capabilities import Explains
 from ilk.core.contracts import Method, describe
 from ilk.core.device import check_device
@@ -34,6 +35,7 @@ from ilk.fitting.finalize import finalize
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
+from ilk.fitting.multi_label import fit_multi_label_with_report
 from ilk.fitting.report_data import build_report_data
 from ilk.fitting.side_files import render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
@@ -51,7 +53,7 @@ def fit(
     store: Store | None = None,
     progress: Progress = silent_progress,
     log: LogCallback = lambda _line: None,
-) -> Classifier:
+) -> AnyClassifier:
     """Select the best encoder and method for the images, and fit and calibrate a classifier.
 
     Args:
@@ -62,7 +64,8 @@ def fit(
         log: Called with a message about each choice.
 
     Returns:
-        The classifier. `Classifier.save` also writes its report and leaderboard.
+        The classifier, a `MultiLabelClassifier` for images that were read with `multi_label=True`.
+        Its `save` also writes its report and leaderboard.
 
     Raises:
         NoImages: No file can be used.
@@ -70,6 +73,10 @@ def fit(
         InputError: There is only one class, or the settings contradict each other.
         Unavailable: A requested encoder or device is not available on this machine.
     """
+    if images.is_multi_label or (config is not None and config.multi_label):
+        return fit_multi_label_with_report(images, config, store=store, progress=progress, log=log)[
+            0
+        ]
     return fit_with_report(images, config, store=store, progress=progress, log=log)[0]
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.data import Labels
 from ilk.core.metrics import Interval, wilson_interval
-from ilk.multilabel.average_precision import average_precision, draw_counts, estimate_interval
 from ilk.maths.iterative_stratification import Targets
+from ilk.multilabel.average_precision import Counts, average_precision, estimate_interval
 
 N_BINS = 15
 
@@ -67,8 +66,7 @@ def score_labels(
     targets: Targets,
     probabilities: NDArray[np.float64],
     predicted: Targets,
-    seed: int = 0,
-    groups: Labels | None = None,
+    counts: Counts,
 ) -> MultiLabelScores:
     """Return all metrics; pairs whose probability is nan are left out, exact matches excepted.
 
@@ -77,8 +75,7 @@ def score_labels(
         targets: Whether each label applies, `[n, k]`.
         probabilities: Probability that it does, `[n, k]`.
         predicted: Whether it is predicted, `[n, k]`.
-        seed: Seed of the bootstrap.
-        groups: Group of each row, `[n]`, whose rows are drawn together.
+        counts: Bootstrap draws of the rows, `[draws, n]`.
 
     Raises:
         ValueError: There is no row.
@@ -93,14 +90,11 @@ def score_labels(
     is_known = np.isfinite(probabilities)
     y, p, guess = targets[is_known], probabilities[is_known], predicted[is_known]
     own = np.where(y, p, 1 - p)
-    counts = draw_counts(len(targets), seed=seed, groups=groups)
     is_match = (predicted == targets).all(1)
     f1 = [label.f1 for label in labels if label.support]
     return MultiLabelScores(
         len(targets),
-        estimate_interval(
-            targets, probabilities, draw_counts(len(targets), seed=seed, groups=groups)
-        ),
+        estimate_interval(targets, probabilities, counts),
         float(np.mean(f1)) if f1 else float("nan"),
         _compute_f1(y, guess),
         wilson_interval(float(is_match.sum()), len(targets)),

@@ -20,9 +20,9 @@ from ilk.core.errors import InputError
 from ilk.core.metrics import check_finite
 from ilk.core.progress import Advance
 from ilk.maths.folds import share_group
+from ilk.maths.iterative_stratification import Targets
 from ilk.methods import list_methods
 from ilk.multilabel.calibration import Margins
-from ilk.maths.iterative_stratification import Targets
 
 CLASSES = ("rest", "label")
 PART_PREFIX = "label"  # of the saved parts of the models

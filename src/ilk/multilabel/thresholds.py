@@ -5,6 +5,9 @@ F1 = 2 TP / (2 TP + FP + FN) = 2 TP / (predicted + positive)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +17,19 @@ from ilk.maths.iterative_stratification import Targets
 DEFAULT_THRESHOLD = 0.5  # of a label without positive rows
 
 Probabilities = NDArray[np.float64]  # [n, k], nan where there is none
+
+
+@dataclass(frozen=True, eq=False)
+class LabelThresholds:
+    """The probability from which each label applies, `[k]`, each in [0, 1]."""
+
+    kind: ClassVar[str] = "label_thresholds"
+
+    values: NDArray[np.float64]
+
+    def predict(self, probabilities: Probabilities) -> Targets:
+        """Return which labels apply, `[n, k]`, for probabilities `[n, k]`."""
+        return np.asarray(probabilities >= self.values)
 
 
 def fit_thresholds(targets: Targets, probabilities: Probabilities) -> NDArray[np.float64]:

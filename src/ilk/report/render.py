@@ -81,7 +81,7 @@ def render_report(report: ReportData) -> str:
         more_label_errors=_list_label_errors(report),
         unknown_images=_build_unknowns(report),
         difference_maps=_build_maps(report),
-        intake_rows=build_intake_rows(report),
+        intake_rows=build_intake_rows(report.images),
     )
 
 
