@@ -57,8 +57,7 @@ def command(
     from ilk.updates.side_files import read_training_digests
 
     classifier, store = load(model, device=device, runtime=runtime), Store()
-    if isinstance(classifier, MultiLabelClassifier):
-        intake = replace(intake, multi_label=True)
+    intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
     images, split_note = _select_split(intake.read_images(source, store), source, split)
     progress = terminal_progress()
     evaluation: Evaluation | MultiLabelEvaluation

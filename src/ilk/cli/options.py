@@ -52,6 +52,14 @@ add_label_separator_option = click.option(
     "--label-separator",
     help="Separator of several labels in one cell [default: ; | or , as found].",
 )
+add_single_label_option = click.option(
+    "--no-multi-label",
+    "multi_label",
+    is_flag=True,
+    flag_value=False,
+    default=None,
+    help="Take labels with separators, such as 'cat; dog', as names of classes.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )
