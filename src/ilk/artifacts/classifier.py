@@ -13,12 +13,13 @@ import numpy as np
 
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.overwrite_guard import check_writable
-from ilk.artifacts.prediction import Prediction, ScoredBatch
+from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
 from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
 from ilk.core.metrics import Probabilities
+from ilk.core.ordered_classes import Values, compute_class_values
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
@@ -73,6 +74,11 @@ class Classifier:
     side_files: Callable[[], Mapping[str, bytes]] | None = None
     summary_statistics: SummaryStatistics | None = None
     class_priors: ClassPriors | None = None
+
+    @property
+    def class_values(self) -> Values | None:
+        """Values of ordered classes, `[k]`; None if the classes have no order."""
+        return compute_class_values(self.classes) if self.metadata.get("ordered") else None
 
     def to_probabilities(self, logits: Logits) -> Probabilities:
         """Convert logits `[n, k]` of the model to calibrated probabilities `[n, k]`."""
@@ -139,6 +145,7 @@ class Classifier:
 
     def _iter_predictions(self, x: Features) -> Iterator[Prediction]:
         scored = self.score_batch(x)
+        values = self.class_values
         for p, in_set, is_unknown, score in zip(
             scored.probabilities,
             scored.prediction_sets,
@@ -156,6 +163,7 @@ class Classifier:
                 names,
                 bool(is_unknown),
                 float(score),
+                **({} if values is None else summarize_order(p, self.classes, values)),
             )
 
     def save(self, folder: PathLike) -> Path:

@@ -125,6 +125,7 @@ def _select_model(
             n_folds=config.folds,
             seed=config.seed,
             criterion=config.criterion,
+            ordered=config.ordered,
             leaked_rows=find_leaked_rows(encoders, split),
             progress=progress,
         )
