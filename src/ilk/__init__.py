@@ -11,7 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ilk.artifacts.classifier import Classifier, load
+    from ilk.artifacts.classifier import Classifier
+    from ilk.artifacts.loading import load
+    from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.artifacts.prediction import Prediction
     from ilk.core.data import Data
     from ilk.core.errors import IlkError
@@ -27,6 +29,7 @@ __all__ = [
     "IlkError",
     "ImageClassifier",
     "Images",
+    "MultiLabelClassifier",
     "Prediction",
     "fit",
     "load",
@@ -39,9 +42,10 @@ _PUBLIC = {  # name here: module, name there
     "IlkError": ("ilk.core.errors", "IlkError"),
     "ImageClassifier": ("ilk.estimator", "ImageClassifier"),
     "Images": ("ilk.images", "Images"),
+    "MultiLabelClassifier": ("ilk.artifacts.multi_label_classifier", "MultiLabelClassifier"),
     "Prediction": ("ilk.artifacts.prediction", "Prediction"),
     "fit": ("ilk.fitting.fit", "fit"),
-    "load": ("ilk.artifacts.classifier", "load"),
+    "load": ("ilk.artifacts.loading", "load"),
     "read": ("ilk.images", "read_images"),
 }
 

@@ -15,13 +15,14 @@ from PIL import Image
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
-from ilk.artifacts.prediction import Prediction, ScoredBatch
+from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
 from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
 from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities
+from ilk.core.ordered_classes import Values, compute_class_values
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
@@ -97,6 +98,11 @@ class Classifier:
         from ilk.artifacts import classifier_summary
 
         return classifier_summary.parse_leaderboard(self.metadata)
+
+    @property
+    def class_values(self) -> Values | None:
+        """Values of ordered classes, `[k]`; None if the classes have no order."""
+        return compute_class_values(self.classes) if self.metadata.get("ordered") else None
 
     def __repr__(self) -> str:
         from ilk.artifacts import classifier_summary
@@ -253,6 +259,7 @@ class Classifier:
         return images, self.score_batch(x)
 
     def _iter_predictions(self, scored: ScoredBatch) -> Iterator[Prediction]:
+        values = self.class_values
         for p, in_set, is_unknown, score in zip(
             scored.probabilities,
             scored.prediction_sets,
@@ -270,6 +277,7 @@ class Classifier:
                 names,
                 bool(is_unknown),
                 float(score),
+                **({} if values is None else summarize_order(p, self.classes, values)),
             )
 
     def save(self, folder: PathLike) -> Path:

@@ -12,7 +12,8 @@ from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.prediction import ScoredBatch
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
-from ilk.core.metrics import Interval, Scores, score, wilson_interval
+from ilk.core.metrics import Interval, Scores, wilson_interval
+from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.images import Images, Row
@@ -29,17 +30,19 @@ class Evaluation:
         y: Class indices, `[n]`.
         scored: Probabilities, conformal sets and out-of-distribution scores of the `n` images.
         target_coverage: Target coverage of the conformal sets, in (0, 1).
+        class_values: Values of ordered classes, `[k]`; None without.
     """
 
     rows: tuple[Row, ...]
     y: Labels
     scored: ScoredBatch
     target_coverage: float
+    class_values: Values | None = None
 
     @property
     def scores(self) -> Scores:
-        """Accuracy, macro accuracy, log loss and calibration error."""
-        return score(self.y, self.scored.probabilities)
+        """Accuracy, macro accuracy, log loss, calibration and, if ordered, absolute error."""
+        return score_ordered(self.y, self.scored.probabilities, self.class_values)
 
     @property
     def coverage(self) -> Interval:
@@ -108,4 +111,5 @@ def evaluate_rows(classifier: Classifier, rows: Sequence[Row], store: Store) -> 
     """Evaluate a classifier on encoded images whose labels are all among its classes."""
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     y = np.array([classifier.classes.index(str(row.label)) for row in rows], np.int64)
-    return Evaluation(tuple(rows), y, classifier.score_batch(x), classifier.conformal.level)
+    scored, level = classifier.score_batch(x), classifier.conformal.level
+    return Evaluation(tuple(rows), y, scored, level, classifier.class_values)

@@ -33,6 +33,7 @@ class FolderKind:
 
 
 CLASSIFIER = FolderKind("ilk classifier", "ilk fit DIR --out NEW")
+MULTI_LABEL = FolderKind("ilk multi-label classifier", "ilk fit TABLE --multi-label --out NEW")
 DETECTOR = FolderKind("ilk detector", "ilk detect fit DIR --out NEW")
 
 
@@ -149,6 +150,14 @@ def _make_missing_error(folder: Path, kind: FolderKind, error: OSError) -> Artif
         f"{folder} contains no {kind.format} ({Path(str(error.filename)).name}: "
         f"{error.strerror}); create one with: {kind.command}"
     )
+
+
+def read_format(folder: Path) -> str:
+    """Return the type of model that the description of `folder` names, or "" without one."""
+    try:
+        return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def read_digest(folder: Path) -> str:

@@ -28,6 +28,7 @@ PACKAGES = (  # in this order: most models need only the first two
     "ilk.core",
     "ilk.trust",
     "ilk.methods",
+    "ilk.multilabel",
     "ilk.detectors",
     "ilk.discovery",
     "ilk.updates",

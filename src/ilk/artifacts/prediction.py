@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ilk.core.ordered_classes import Values, predict_median
 from ilk.images import Content
 
 
@@ -24,6 +27,9 @@ class Prediction:
         is_unknown: Whether the image is out-of-distribution.
         unknown_score: Out-of-distribution score; `is_unknown` compares it with a threshold.
         error: Why the input could not be read, or "".
+        median: Of ordered classes, the one with the least expected absolute error; else "".
+        expected_absolute_error: Expected absolute error of `median`, in units of the classes; nan
+            without order.
         image: The image if it was in memory and predicted on its own, for display.
     """
 
@@ -34,6 +40,8 @@ class Prediction:
     is_unknown: bool
     unknown_score: float
     error: str = ""
+    median: str = ""
+    expected_absolute_error: float = float("nan")
     image: Content | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -63,6 +71,21 @@ class Prediction:
     def from_error(cls, path: str, error: str) -> Prediction:
         """Return the prediction of an input that could not be read."""
         return cls(path, "", float("nan"), (), False, float("nan"), error)
+
+
+def summarize_order(
+    probabilities: NDArray[np.float64], classes: Sequence[str], values: Values
+) -> dict[str, Any]:
+    """Return `median` and `expected_absolute_error` of the prediction of one row.
+
+    Args:
+        probabilities: `[k]`.
+        classes: Class names.
+        values: Their values, `[k]`.
+    """
+    median = int(predict_median(probabilities[None], values)[0])
+    error = float(probabilities @ np.abs(values - values[median]))
+    return {"median": classes[median], "expected_absolute_error": error}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from ilk.artifacts.prediction import Prediction
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import InputError, OutputError, Unavailable
 
+ORDER_COLUMNS = ("median", "expected_absolute_error")  # of ordered classes
 COLUMNS = ("path", "name", "probability", "set", "unknown", "unknown_score", "error")
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -29,6 +31,14 @@ def to_row(prediction: Prediction) -> dict[str, Any]:
         "unknown": None if failed else prediction.is_unknown,
         "unknown_score": _round_finite(prediction.unknown_score),
         "error": prediction.error or None,
+        **(
+            {
+                "median": prediction.median,
+                "expected_absolute_error": _round_finite(prediction.expected_absolute_error),
+            }
+            if prediction.median
+            else {}
+        ),
     }
 
 
@@ -83,14 +93,30 @@ def iter_csv_lines(predictions: Iterable[Prediction], delimiter: str = ",") -> I
         writer.writerow(cells)
         return buffer.getvalue()
 
-    yield format_line(COLUMNS)
+    columns = COLUMNS
+    first, predictions = _peek_readable(predictions)
+    if first is not None and first.median:
+        columns = (*COLUMNS[:3], *ORDER_COLUMNS, *COLUMNS[3:])
+    yield format_line(columns)
     for prediction in predictions:
         row = to_row(prediction)
         if row["set"] is not None:
             row["set"] = "|".join(row["set"])
         if row["unknown"] is not None:
             row["unknown"] = str(row["unknown"]).lower()
-        yield format_line("" if row[c] is None else row[c] for c in COLUMNS)
+        yield format_line("" if (cell := row.get(c)) is None else cell for c in columns)
+
+
+def _peek_readable(
+    predictions: Iterable[Prediction],
+) -> tuple[Prediction | None, Iterator[Prediction]]:
+    """Return the first prediction of a readable input, and all predictions from the start."""
+    iterator, passed = iter(predictions), []
+    for prediction in iterator:
+        passed.append(prediction)
+        if not prediction.error:
+            return prediction, chain(passed, iterator)
+    return None, iter(passed)
 
 
 def write_csv_stream(predictions: Iterable[Prediction], out: IO[str]) -> None:
@@ -126,6 +152,8 @@ def _encode_parquet(predictions: Iterable[Prediction]) -> bytes:
         ("unknown_score", pa.float64()),
         ("error", pa.string()),
     ]
+    if any("median" in row for row in rows):
+        schema_fields += [("median", pa.string()), ("expected_absolute_error", pa.float64())]
     sink = io.BytesIO()
     try:
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(schema_fields)), sink)

@@ -23,6 +23,7 @@ from ilk.cli.options import (
     add_intake_options,
     add_network_options,
     add_seed_option,
+    add_single_label_option,
 )
 from ilk.cli.output import Result, add_json_option, show_intake
 
@@ -62,6 +63,7 @@ DEFAULT_FRACTIONS = (0.01, 0.05)
 )
 @add_folds_option
 @add_seed_option
+@add_single_label_option
 @add_intake_options
 @add_network_options
 @add_json_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import IntakeOptions, add_intake_options
+from ilk.cli.options import IntakeOptions, add_intake_options, add_multi_label_options
 from ilk.cli.output import Result, add_json_option, print_table, show_intake
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ MAX_CLASSES = 50  # classes in the printed table
 @click.command()
 @click.argument("source")
 @click.option("--out", help="Write the intake report to this JSON file.")
+@add_multi_label_options
 @add_intake_options
 @add_json_option
 def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
@@ -45,15 +46,20 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
 
 
 def _show_classes(images: Images) -> None:
-    """Print the number of used images per class and split."""
-    splits, labels = sorted({row.split for row in images.used}), {row.label for row in images.used}
-    counts = Counter((row.label, row.split) for row in images.used)
+    """Print the number of used images per class, or label, and split."""
+    splits = sorted({row.split for row in images.used})
+    counts = Counter((name, row.split) for row in images.used for name in row.names)
+    names = list(images.classes[:MAX_CLASSES])
+    for row in images.used:
+        if not row.names:
+            counts["(no label)" if row.labels is None else "(none applies)", row.split] += 1
+    names += [
+        name for name in ("(none applies)", "(no label)") if any(counts[name, s] for s in splits)
+    ]
     print_table(
-        ("class", *splits),
-        [
-            (name or "(no label)", *(f"{counts[name, split]:,}" for split in splits))
-            for name in (*images.classes[:MAX_CLASSES], *([None] if None in labels else []))
-        ],
+        ("label" if images.is_multi_label else "class", *splits),
+        [(name, *(f"{counts[name, split]:,}" for split in splits)) for name in names],
     )
     if len(images.classes) > MAX_CLASSES:
-        click.echo(f"… and {len(images.classes) - MAX_CLASSES} more classes")
+        what = "labels" if images.is_multi_label else "classes"
+        click.echo(f"… and {len(images.classes) - MAX_CLASSES} more {what}")

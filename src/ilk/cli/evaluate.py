@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import IntakeOptions, add_intake_options, add_network_options
+from ilk.cli.options import (
+    IntakeOptions,
+    add_intake_options,
+    add_label_separator_option,
+    add_network_options,
+)
 from ilk.cli.output import Result, add_json_option, print_note, show_intake
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--split", help="Split to score: train, val or test [default: test if there is one, else all]."
 )
+@add_label_separator_option
 @add_intake_options
 @add_network_options
 @add_json_option
@@ -34,9 +41,15 @@ def command(
     runtime: str,
 ) -> Result:
     """Score the model folder MODEL on the labelled images of SOURCE."""
-    from ilk.artifacts.classifier import load
-    from ilk.artifacts.evaluation import evaluate_images
+    from ilk.artifacts.evaluation import Evaluation, evaluate_images
+    from ilk.artifacts.loading import load
     from ilk.artifacts.model_folder import encode_json
+    from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
+    from ilk.artifacts.multi_label_evaluation import (
+        MultiLabelEvaluation,
+        evaluate_multi_label_images,
+    )
+    from ilk.cli.multi_label import show_label_evaluation
     from ilk.cli.tables import show_evaluation
     from ilk.core.atomic_write import write_atomically
     from ilk.core.progress import terminal_progress
@@ -44,10 +57,18 @@ def command(
     from ilk.updates.side_files import read_training_digests
 
     classifier, store = load(model, device=device, runtime=runtime), Store()
+    intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
     images, split_note = _select_split(intake.read_images(source, store), source, split)
-    evaluation, images, notes = evaluate_images(
-        classifier, images, store=store, progress=terminal_progress()
-    )
+    progress = terminal_progress()
+    evaluation: Evaluation | MultiLabelEvaluation
+    if isinstance(classifier, MultiLabelClassifier):
+        evaluation, images, notes = evaluate_multi_label_images(
+            classifier, images, store=store, progress=progress
+        )
+    else:
+        evaluation, images, notes = evaluate_images(
+            classifier, images, store=store, progress=progress
+        )
     if images.refused:
         show_intake(images)
     training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))
@@ -57,7 +78,10 @@ def command(
             "so expect lower scores on new ones"
         )
     notes += split_note
-    show_evaluation(evaluation)
+    if isinstance(evaluation, MultiLabelEvaluation):
+        show_label_evaluation(evaluation)
+    else:
+        show_evaluation(evaluation)
     for note in notes:
         print_note(note)
     report = {"notes": notes, **evaluation.to_json()}

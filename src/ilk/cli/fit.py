@@ -15,6 +15,7 @@ from ilk.cli.options import (
     add_encoders_option,
     add_folds_option,
     add_intake_options,
+    add_multi_label_options,
     add_network_options,
     add_precision_option,
     add_seed_option,
@@ -47,7 +48,13 @@ if TYPE_CHECKING:
     "--criterion",
     default="accuracy",
     show_default=True,
-    help="What selects the winner: accuracy, macro_accuracy or log_loss.",
+    help="What selects the winner: accuracy, macro_accuracy, log_loss or, with --ordered, "
+    "mean_absolute_error.",
+)
+@click.option(
+    "--ordered",
+    is_flag=True,
+    help="The classes are numbers or ranges, such as 1 to 5 stars: the size of an error counts.",
 )
 @click.option(
     "--coverage",
@@ -81,6 +88,7 @@ if TYPE_CHECKING:
 )
 @add_seed_option
 @add_precision_option
+@add_multi_label_options
 @add_intake_options
 @add_network_options
 @add_json_option
@@ -92,6 +100,7 @@ def command(
     methods: tuple[str, ...],
     folds: int,
     criterion: str,
+    ordered: bool,
     coverage: float,
     false_alarm: float,
     classes: tuple[str, ...],
@@ -108,8 +117,9 @@ def command(
     SOURCE is a folder with a sub-folder per class (optionally inside train/, val/ and test/), a
     CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
     """
-    from ilk.artifacts.model_folder import read_digest
+    from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_digest
     from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.cli.multi_label import fit_multi_label
     from ilk.cli.options import read_sentences
     from ilk.cli.tables import show_leaderboard
     from ilk.core.progress import terminal_progress
@@ -132,12 +142,17 @@ def command(
         device=device,
         runtime=runtime,
         precision=precision,
+        multi_label=bool(intake.multi_label or intake.label_separator),
+        ordered=ordered,
     )
-    home = check_writable(Path(out))
+    kind = MULTI_LABEL if config.multi_label else CLASSIFIER
+    home = check_writable(Path(out), kind)
     if read_digest(home):
         print_note(f"{home} contains a classifier, which will be replaced by the new one")
     store = Store()
     images = intake.read_images(source, store)
+    if config.multi_label:
+        return fit_multi_label(images, config, store, home, source)
     classifier, report_data = fit_with_report(
         images, config, store=store, progress=terminal_progress(), log=lambda line: click.echo(line)
     )

@@ -48,6 +48,18 @@ add_merge_option = click.option(
     is_flag=True,
     help="Merge class names that differ only in spelling, such as Cat and cat.",
 )
+add_label_separator_option = click.option(
+    "--label-separator",
+    help="Separator of several labels in one cell [default: ; | or , as found].",
+)
+add_single_label_option = click.option(
+    "--no-multi-label",
+    "multi_label",
+    is_flag=True,
+    flag_value=False,
+    default=None,
+    help="Take labels with separators, such as 'cat; dog', as names of classes.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )
@@ -62,12 +74,16 @@ class IntakeOptions:
         path_column: Column of image paths in a table; None uses the conventional names.
         label_column: Column of labels in a table; None uses the conventional names.
         merge_spellings: Merge class names that differ only in spelling.
+        multi_label: Whether an image has a set of labels; None refuses tables that look like it.
+        label_separator: Separator of labels in one cell; None finds it.
     """
 
     strict: bool = False
     path_column: str | None = None
     label_column: str | None = None
     merge_spellings: bool = False
+    multi_label: bool | None = None
+    label_separator: str | None = None
 
     def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
         """Read the images of `source`; print the refused files and exit if `strict`.
@@ -76,12 +92,19 @@ class IntakeOptions:
             InputError: `source` cannot be read, or holds no usable image.
         """
         from ilk.core.progress import terminal_progress
-        from ilk.images import escape_path, find_empty_folders, read_images
+        from ilk.images import (
+            describe_separator,
+            escape_path,
+            find_empty_folders,
+            read_images,
+        )
 
         images = read_images(
             source,
             path_column=self.path_column,
             label_column=self.label_column,
+            multi_label=self.multi_label,
+            label_separator=self.label_separator,
             merge_spellings=self.merge_spellings,
             verify=verify or self.strict,
             store=store,
@@ -90,6 +113,10 @@ class IntakeOptions:
         if Path(source).is_dir() and (empty := find_empty_folders(Path(source))):
             names = ", ".join(map(escape_path, empty[:5]))
             click.echo(f"· empty folders, which add no class: {names}", err=True)
+        if self.multi_label is None and not Path(source).is_dir():
+            labels = [row.label for row in images.rows if row.label is not None]
+            if note := describe_separator(labels):
+                click.echo(f"· {note}", err=True)
         if self.strict and images.refused:
             exit_refused(images)
         return images
@@ -101,7 +128,7 @@ def add_intake_options(f: F) -> F:
     @wraps(f)
     def command(*args: Any, **options: Any) -> Any:
         intake = IntakeOptions(
-            **{field.name: options.pop(field.name) for field in fields(IntakeOptions)}
+            **{f.name: options.pop(f.name) for f in fields(IntakeOptions) if f.name in options}
         )
         return f(*args, intake=intake, **options)
 
@@ -113,6 +140,17 @@ def add_intake_options(f: F) -> F:
     ):
         command = option(command)
     return cast(F, command)
+
+
+def add_multi_label_options(f: F) -> F:
+    """Add the options for images with several labels, to a command with `add_intake_options`."""
+    multi_label = click.option(
+        "--multi-label/--no-multi-label",
+        default=None,
+        help="Whether an image of a table has several labels: names in one cell, a column of 0 and "
+        "1 per label, or a line per label.",
+    )
+    return cast(F, multi_label(add_label_separator_option(f)))
 
 
 def add_network_options(f: F) -> F:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 @add_network_options
 @add_json_option
 def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime: str) -> Result:
-    """Predict the class of each image with the model folder MODEL.
+    """Predict the class, or the labels, of each image with the model folder MODEL.
 
     INPUTS are images or folders; a folder stands for all files in it, sorted. The exit code is 0 if
     every input could be read and 1 otherwise; the rows of unreadable inputs state the reason.
     """
-    from ilk.artifacts.classifier import load
+    from ilk.artifacts.loading import load
+    from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.artifacts.prediction_io import check_suffix, to_row
+    from ilk.cli.multi_label import predict_labels
     from ilk.core.errors import NoImages
     from ilk.images import escape_path, list_files
 
@@ -48,13 +50,21 @@ def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime:
         names = ", ".join(escape_path(source) for source in inputs)
         raise NoImages(f"there is no file in {names}; name images, or a folder that contains some")
     as_json = bool(click.get_current_context().params.get("as_json"))
+    if isinstance(classifier, MultiLabelClassifier):
+        rows, n_failed = predict_labels(classifier, files, path)
+        return _report(rows, len(files), n_failed, path)
     predictions: list[Prediction] = []
     n_failed = _write(classifier, files, path, predictions if as_json else None)
+    return _report([to_row(p) for p in predictions], len(files), n_failed, path)
+
+
+def _report(rows: list[dict[str, Any]], n: int, n_failed: int, path: Path | None) -> Result:
+    """Return the rows, and print how many of `n` inputs were written or could not be read."""
     if path is not None:
-        click.echo(f"{len(files):,} rows in {path}", err=True)
+        click.echo(f"{n:,} rows in {path}", err=True)
     if n_failed:
-        click.echo(f"ilk: {n_failed:,} of {len(files):,} inputs could not be read", err=True)
-    return Result([to_row(p) for p in predictions], exit_code=1 if n_failed else 0)
+        click.echo(f"ilk: {n_failed:,} of {n:,} inputs could not be read", err=True)
+    return Result(rows, exit_code=1 if n_failed else 0)
 
 
 def _write(

@@ -12,6 +12,7 @@ from ilk.cli.options import (
     add_intake_options,
     add_precision_option,
     add_seed_option,
+    add_single_label_option,
 )
 from ilk.cli.output import Result, add_json_option, show_intake
 
@@ -76,6 +77,7 @@ NON_NEGATIVE, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 @add_device_option
 @add_precision_option
 @click.option("--compile", "compiled", is_flag=True, help="Compile the network first (GPU only).")
+@add_single_label_option
 @add_intake_options
 @add_json_option
 def command(

@@ -15,6 +15,7 @@ from ilk.cli.options import (
     add_intake_options,
     add_network_options,
     add_seed_option,
+    add_single_label_option,
 )
 from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
 from ilk.cli.rank_scores import (
@@ -50,6 +51,7 @@ MIN_ENCODERS = 10  # encoders below which Kendall's tau is unreliable
 )
 @click.option("--out", help="Write the scores to this JSON file.")
 @add_seed_option
+@add_single_label_option
 @add_intake_options
 @add_network_options
 @add_json_option

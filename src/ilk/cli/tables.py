@@ -31,13 +31,22 @@ def format_rows(results: Sequence[CandidateResult]) -> list[tuple[str, ...]]:
                 f"{scores.log_loss:.3f}",
                 f"{scores.calibration_error:.3f}",
             )
+        if is_ordered(results):
+            error = None if scores is None else scores.mean_absolute_error
+            cells = (cells[0], "" if error is None else f"{error:.3f}", *cells[1:])
         rows.append((result.encoder, f"{mark} {result.method}", *cells, f"{result.seconds:.1f}"))
     return rows
 
 
+def is_ordered(results: Sequence[CandidateResult]) -> bool:
+    """Return whether the classes are ordered, so that results have a mean absolute error."""
+    return any(r.scores and r.scores.mean_absolute_error is not None for r in results)
+
+
 def show_leaderboard(results: Sequence[CandidateResult]) -> None:
     """Print the leaderboard of encoders and methods, with a legend."""
-    print_table(HEADER, format_rows(results))
+    head = (*HEADER[:3], "MAE", *HEADER[3:]) if is_ordered(results) else HEADER
+    print_table(head, format_rows(results))
     click.echo("* winner   = not significantly different from the winner on these images")
 
 
@@ -49,6 +58,11 @@ def show_evaluation(evaluation: Evaluation) -> None:
         [
             ("images", f"{scores.n:,}"),
             ("accuracy", f"{scores.accuracy}"),
+            *(
+                []
+                if scores.mean_absolute_error is None
+                else [("mean absolute error of the median", f"{scores.mean_absolute_error:.3f}")]
+            ),
             ("macro accuracy", f"{scores.macro_accuracy:.3f}"),
             ("log loss", f"{scores.log_loss:.3f}"),
             ("calibration error", f"{scores.calibration_error:.3f}"),

@@ -13,6 +13,7 @@ from ilk.cli.options import (
     add_intake_options,
     add_precision_option,
     add_seed_option,
+    add_single_label_option,
 )
 from ilk.cli.output import Result, add_json_option
 
@@ -36,6 +37,7 @@ N_LEVELS = 24  # noise levels among which the level of the optimised noise is se
 @add_seed_option
 @add_device_option
 @add_precision_option
+@add_single_label_option
 @add_intake_options
 @add_json_option
 def command(

@@ -83,6 +83,20 @@ class LeavesOneOut(Protocol):
         ...
 
 
+@runtime_checkable
+class FitsLabels(Protocol):
+    """A method that fits every label against the rest at once, faster than one after the other."""
+
+    def fit_labels(self, data: Data, targets: NDArray[np.bool_], /) -> tuple[Model, ...]:
+        """Return a model of two classes, the rest and the label, per label.
+
+        Args:
+            data: Features of n rows that all count once; their labels are ignored.
+            targets: Whether each label applies, `[n, k]`; both values occur for every label.
+        """
+        ...
+
+
 class Tags:
     """Properties of a method class; a class states only those that differ from the defaults."""
 
@@ -113,6 +127,8 @@ class MethodTags(Tags):
     """The input is one score per class, such as a diffusion classifier gives, not features."""
     exact_extension: ClassVar[bool] = False
     """`extend` gives the model that a fit of all rows gives, at the same hyperparameters."""
+    one_vs_rest: ClassVar[bool] = False
+    """Fitted per label against the rest where images have several labels: a linear classifier."""
     default_candidate: ClassVar[bool] = False
     """Tried by `ilk fit` when no method is named."""
 

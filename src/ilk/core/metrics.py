@@ -51,13 +51,17 @@ class Interval:
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of predicted probabilities on `n` labelled rows."""
+    """Metrics of predicted probabilities on `n` labelled rows.
+
+    `mean_absolute_error` is that of the median class, in units of ordered classes; None for others.
+    """
 
     n: int
     accuracy: Interval
     macro_accuracy: float
     log_loss: float
     calibration_error: float
+    mean_absolute_error: float | None = None
 
 
 def wilson_interval(successes: float, n: int, level: float = 0.95) -> Interval:

@@ -31,7 +31,8 @@ class FitConfig:
         seed: Seed of the folds, the bootstrap and all methods.
         coverage: Target coverage of the conformal sets, in (0, 1).
         false_alarm: Rate at which images of known classes may be flagged as unknown, in (0, 1).
-        criterion: Criterion of model selection: accuracy, macro_accuracy or log_loss.
+        criterion: Criterion of model selection: accuracy, macro_accuracy, log_loss or, for ordered
+            classes, mean_absolute_error.
         classes: Class names for zero-shot classification without labels.
         prompts: Prompts for text encoders, with `{}` in place of the class name.
         descriptions: Sentences for text encoders that describe appearance without naming a class;
@@ -39,6 +40,8 @@ class FitConfig:
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: torch, channels-last or openvino.
         precision: float32 or bfloat16.
+        multi_label: Whether images have sets of labels; they must be read so, too.
+        ordered: Whether the classes are numbers, so that errors have a size.
 
     Raises:
         InputError: A value is out of range or of the wrong type.
@@ -58,6 +61,8 @@ class FitConfig:
     device: str = "auto"
     runtime: str = "torch"
     precision: str = "float32"
+    multi_label: bool = False
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -75,6 +80,13 @@ class FitConfig:
         if self.criterion not in CRITERIA:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"
+            )
+        if self.multi_label and self.ordered:
+            raise InputError("multi_label and ordered exclude each other; choose one of them")
+        if self.criterion == "mean_absolute_error" and not self.ordered:
+            raise InputError(
+                "the criterion mean_absolute_error needs classes that are numbers; "
+                "add ordered=True (--ordered)"
             )
         for prompt in self.prompts:
             if "{}" not in prompt:

@@ -85,6 +85,7 @@ def _calibrate(state: FitState, unknown_scores: NDArray[np.float64]) -> Classifi
         OutOfDistributionDetector.fit(
             _select_detector_data(state), unknown_scores, config.false_alarm
         ),
+        metadata={"ordered": config.ordered},
     )
 
 
@@ -115,7 +116,7 @@ def _evaluate_out_of_fold(
     if leaderboard.probabilities is None:
         no_rows = np.zeros((0, state.features.k))
         no_scores = ScoredBatch(no_rows, no_rows > 0, np.zeros(0, bool), np.zeros(0))
-        return Evaluation((), np.zeros(0, np.int64), no_scores, level)
+        return Evaluation((), np.zeros(0, np.int64), no_scores, level, classifier.class_values)
     tested_rows = np.flatnonzero(leaderboard.fold >= 0)
     p, y, fold, tested_scores = (
         leaderboard.probabilities[tested_rows],
@@ -125,7 +126,8 @@ def _evaluate_out_of_fold(
     )
     sets = cross_conformal_sets(p, y, fold, level, tested_scores)
     scored = ScoredBatch(p, sets, tested_scores > classifier.ood_detector.threshold, tested_scores)
-    return Evaluation(tuple(state.split.train[i] for i in tested_rows), y, scored, level)
+    rows = tuple(state.split.train[i] for i in tested_rows)
+    return Evaluation(rows, y, scored, level, classifier.class_values)
 
 
 def _make_metadata(
@@ -153,6 +155,7 @@ def _make_metadata(
         "leaderboard": leaderboard.to_json(),
         "notes": collect_notes(state, classifier),
         "seed": state.config.seed,
+        "ordered": state.config.ordered,
         "data": {
             "fingerprint": fingerprint_images(state.images),
             "train": len(state.split.train),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ilk.artifacts.classifier import Classifier
+from ilk.artifacts.loading import AnyClassifier
 from ilk.core.capabilities import Explains
 from ilk.core.contracts import Method, describe
 from ilk.core.device import check_device
@@ -35,6 +36,7 @@ from ilk.fitting.finalize import finalize
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
+from ilk.fitting.multi_label import fit_multi_label_with_report
 from ilk.fitting.report_data import build_report_data
 from ilk.fitting.settings import (
     FIT_SETTINGS,
@@ -61,7 +63,7 @@ def fit(
     progress: Progress = silent_progress,
     log: LogCallback = lambda _line: None,
     **settings: Any,
-) -> Classifier:
+) -> AnyClassifier:
     """Select the best encoder and method for the images, and fit and calibrate a classifier.
 
     >>> ilk.fit("photos/", encoders="hog", methods=("GDA", "Ridge"), folds=3)  # doctest: +SKIP
@@ -79,7 +81,8 @@ def fit(
             of `ilk.read`.
 
     Returns:
-        The classifier. `Classifier.save` also writes its report and leaderboard.
+        The classifier, a `MultiLabelClassifier` for images that were read with `multi_label=True`.
+        Its `save` also writes its report and leaderboard.
 
     Raises:
         NoImages: No file can be used.
@@ -91,6 +94,10 @@ def fit(
     config = configure(config, settings)
     feature_store = store if store is not None else Store()
     source = read_source(images, settings, feature_store, progress)
+    if source.is_multi_label or config.multi_label:
+        return fit_multi_label_with_report(
+            source, config, store=feature_store, progress=progress, log=log
+        )[0]
     return fit_with_report(source, config, store=feature_store, progress=progress, log=log)[0]
 
 
@@ -139,6 +146,7 @@ def _select_model(
             n_folds=config.folds,
             seed=config.seed,
             criterion=config.criterion,
+            ordered=config.ordered,
             leaked_rows=find_leaked_rows(encoders, split),
             progress=progress,
         )

@@ -13,7 +13,8 @@ from ilk.core.contracts import Method, describe
 from ilk.core.data import Data, Labels
 from ilk.core.errors import IlkError, InputError
 from ilk.core.leaderboard import CandidateResult, Leaderboard, OutOfFold
-from ilk.core.metrics import Probabilities, score
+from ilk.core.metrics import Probabilities
+from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Advance
 from ilk.encoders.families import is_pretrained
 from ilk.fitting.cross_validation import cross_validate
@@ -38,13 +39,20 @@ class LeaderboardBuilder:
     Args:
         y: Class indices, `[n]`.
         fold: Fold that tests each row, `[n]`, -1 for none.
-        criterion: accuracy, macro_accuracy or log_loss.
+        criterion: accuracy, macro_accuracy, log_loss or mean_absolute_error.
         excluded_encoders: Names of encoders that are not evaluated.
+        values: Values of ordered classes, `[k]`; None without.
     """
 
     def __init__(
-        self, y: Labels, fold: Labels, criterion: str, excluded_encoders: Set[str]
+        self,
+        y: Labels,
+        fold: Labels,
+        criterion: str,
+        excluded_encoders: Set[str],
+        values: Values | None = None,
     ) -> None:
+        self.values = values
         self.y, self.fold, self.criterion = y, fold, criterion
         self.excluded_encoders = excluded_encoders
         self.n_folds, self.is_tested = int(fold.max(initial=-1)) + 1, fold >= 0
@@ -83,8 +91,9 @@ class LeaderboardBuilder:
     def _add_result(self, result: CandidateResult, oof: OutOfFold, p: Probabilities) -> None:
         y, p_tested = self.y[self.is_tested], p[self.is_tested]
         index = len(self.results)
-        self.results.append(replace(result, scores=score(y, p_tested)))
-        self.outcomes[index] = compute_outcomes(y, p_tested)
+        outcomes = compute_outcomes(y, p_tested, self.values)
+        self.results.append(replace(result, scores=score_ordered(y, p_tested, self.values)))
+        self.outcomes[index] = outcomes
         if self.best_index is None or self._sort_key(index) < self._sort_key(self.best_index):
             self.best_index, self.best_predictions = index, (oof, p)
 
@@ -93,6 +102,8 @@ class LeaderboardBuilder:
         if s is None:
             return (np.inf, np.inf)
         criterion_values = {"accuracy": -s.accuracy.value, "macro_accuracy": -s.macro_accuracy}
+        if s.mean_absolute_error is not None:
+            criterion_values["mean_absolute_error"] = s.mean_absolute_error
         return (round(criterion_values.get(self.criterion, s.log_loss), 12), s.log_loss)
 
     def build(self, candidates: Sequence[Candidate], note: str, seed: int) -> Leaderboard:

@@ -15,6 +15,7 @@ from ilk.core.contracts import Method
 from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoLabels, UnknownName
 from ilk.core.leaderboard import Leaderboard
+from ilk.core.ordered_classes import compute_class_values
 from ilk.core.progress import Progress, silent_progress
 from ilk.fitting.leaderboard_builder import LeaderboardBuilder, make_unmeasured_leaderboard
 from ilk.fitting.leakage import describe_leakage, exclude_leaked_rows
@@ -31,6 +32,7 @@ def rank_candidates(
     n_folds: int = 5,
     seed: int = 0,
     criterion: str = "accuracy",
+    ordered: bool = False,
     leaked_rows: Mapping[str, NDArray[np.bool_]] | None = None,
     progress: Progress = silent_progress,
 ) -> Leaderboard:
@@ -41,7 +43,9 @@ def rank_candidates(
         methods: Candidate methods of an encoder, by its name.
         n_folds: Number of folds; reduced if no class has as many images.
         seed: Seed of the folds and the bootstrap.
-        criterion: accuracy, macro_accuracy or log_loss; ties are broken by log loss.
+        criterion: accuracy, macro_accuracy, log_loss or, for ordered classes, mean_absolute_error;
+            ties are broken by log loss.
+        ordered: Whether the classes are numbers, so that the size of an error counts.
         leaked_rows: For each pretrained classifier, the rows it was trained on, `[n]`. No
             candidate is evaluated on these rows. If too few rows remain, the classifier is not
             evaluated instead.
@@ -66,7 +70,13 @@ def rank_candidates(
         raise InputError("there is no method to compare; name at least one, such as GDA")
     if not (fold >= 0).any():
         return make_unmeasured_leaderboard(candidates, fold, note)
-    builder = LeaderboardBuilder(data.y, fold, criterion, excluded_encoders)
+    builder = LeaderboardBuilder(
+        data.y,
+        fold,
+        criterion,
+        excluded_encoders,
+        compute_class_values(data.classes) if ordered else None,
+    )
     with progress("cross-validation", len(candidates) * builder.n_folds) as advance:
         for name, method in candidates:
             builder.evaluate_candidate(name, method, data_by_encoder[name], advance)

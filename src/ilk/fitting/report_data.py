@@ -12,6 +12,7 @@ from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.evaluation import Evaluation
 from ilk.core.contracts import describe
 from ilk.core.metrics import Interval
+from ilk.core.ordered_classes import describe_order
 from ilk.core.versions import format_now, get_versions
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
@@ -86,6 +87,8 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     """Return remarks on the limits of the results."""
     split = state.split
     messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
+    if not state.config.ordered:
+        messages.append(describe_order(split.classes))
     if split.novel:
         names = sorted({str(row.label) for row in split.novel})
         messages.append(

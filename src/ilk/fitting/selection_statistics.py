@@ -17,8 +17,10 @@ from scipy.stats import binom, norm
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval, Probabilities
+from ilk.core.ordered_classes import compute_absolute_errors
 
-CRITERIA = ("accuracy", "macro_accuracy", "log_loss")
+CRITERIA = ("accuracy", "macro_accuracy", "log_loss", "mean_absolute_error")
+COST_CRITERIA = ("log_loss", "mean_absolute_error")  # lower is better
 N_BOOTSTRAP = 1000
 
 Vector = NDArray[np.float64]
@@ -31,16 +33,32 @@ class Outcomes:
     Attributes:
         is_correct: Whether the most probable class is the label, `[n]`.
         loss: `-log p[label]` in nats, `[n]`; probabilities are clipped at 1e-15.
+        absolute_error: Absolute error of the median class, `[n]`; None without ordered classes.
     """
 
     is_correct: NDArray[np.bool_]
     loss: Vector
+    absolute_error: Vector | None = None
+
+    @property
+    def cost(self) -> Vector:
+        """The absolute error where there is one, else the loss, `[n]`."""
+        return self.loss if self.absolute_error is None else self.absolute_error
 
 
-def compute_outcomes(y: Labels, probabilities: Probabilities) -> Outcomes:
-    """Return the outcomes of probabilities `[n, k]` for labels `[n]`."""
+def compute_outcomes(
+    y: Labels, probabilities: Probabilities, values: Vector | None = None
+) -> Outcomes:
+    """Return the outcomes of probabilities `[n, k]` for labels `[n]`.
+
+    Args:
+        y: Class indices, `[n]`.
+        probabilities: `[n, k]`.
+        values: Values of ordered classes, `[k]`; None without.
+    """
     own = probabilities[np.arange(len(y)), y]
-    return Outcomes(probabilities.argmax(1) == y, -np.log(np.clip(own, 1e-15, 1.0)))
+    error = None if values is None else compute_absolute_errors(y, probabilities, values)
+    return Outcomes(probabilities.argmax(1) == y, -np.log(np.clip(own, 1e-15, 1.0)), error)
 
 
 def estimate_corrected_accuracy(
@@ -51,7 +69,7 @@ def estimate_corrected_accuracy(
     Args:
         y: Class indices, `[n]`.
         candidates: Outcomes of each candidate on the same rows.
-        criterion: accuracy, macro_accuracy or log_loss.
+        criterion: One of `CRITERIA`.
         seed: Seed of the bootstrap.
 
     Returns:
@@ -60,7 +78,8 @@ def estimate_corrected_accuracy(
     rng = np.random.default_rng(seed)
     n = len(y)
     is_correct = np.stack([c.is_correct for c in candidates]).astype(np.float32)
-    loss = np.stack([c.loss for c in candidates]).astype(np.float32)
+    is_ordered = criterion == "mean_absolute_error"
+    loss = np.stack([c.cost if is_ordered else c.loss for c in candidates]).astype(np.float32)
     accuracies = []
     for _ in range(N_BOOTSTRAP):
         draw_counts = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float32)
@@ -87,7 +106,7 @@ def _select_best(
         if criterion == "macro_accuracy"
         else draw_counts
     )
-    cost = mean_loss if criterion == "log_loss" else -(is_correct @ weight.astype(np.float32))
+    cost = mean_loss if criterion in COST_CRITERIA else -(is_correct @ weight.astype(np.float32))
     return int(np.lexsort((mean_loss, np.round(cost, 4)))[0])
 
 
@@ -110,7 +129,7 @@ def compute_p_value(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accur
     if criterion == "macro_accuracy":
         difference = (a.is_correct.astype(float) - b.is_correct) / np.bincount(y)[y]
     else:
-        difference = b.loss - a.loss
+        difference = b.loss - a.loss if criterion == "log_loss" else b.cost - a.cost
     n, std = len(y), float(np.std(difference, ddof=1)) if len(y) > 1 else 0.0
     if std == 0:
         return float(np.mean(difference) == 0)

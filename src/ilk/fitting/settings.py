@@ -65,15 +65,18 @@ def read_source(
 
 
 def add_settings(*settings: Mapping[str, Any]) -> Callable[[F], F]:
-    """Show keywords and their defaults in the signature of a function that takes `**settings`."""
+    """Show keywords and their defaults in the signature of a function that takes `**settings`.
+
+    Where two of `settings` share a name, the default of the first is shown.
+    """
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
         own = [p for p in signature.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+        defaults = {name: value for part in reversed(settings) for name, value in part.items()}
         more = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=default)
-            for part in settings
-            for name, default in part.items()
+            for name, default in defaults.items()
         ]
         shown = signature.replace(parameters=[*own, *more])
         function.__signature__ = shown  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ilk.core.data import Labels
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.ordered_classes import sort_classes
 from ilk.fitting.config import FitConfig
 from ilk.images import Images, Row
 
@@ -73,15 +74,19 @@ def split_images(images: Images, config: FitConfig) -> Split:
 def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
     """Return the names of all classes with a training image, and those of `config`, sorted.
 
+    Ordered classes are sorted by their numbers.
+
     Raises:
         NoImages: No file can be used.
         NoLabels: There are no labels and no class names.
-        InputError: There is only one class.
+        InputError: There is only one class, or an ordered one is no number.
     """
     images.check_not_empty()
     held_out_name = _choose_held_out(images)
     labels = [r.label for r in images.used if r.label is not None and r.split != held_out_name]
     classes = tuple(sorted({*labels, *config.classes}))
+    if config.ordered:
+        classes = sort_classes(classes)
     if not classes:
         raise NoLabels(
             f"{len(images.used)} images and no labels to learn from; use one folder per class, or "

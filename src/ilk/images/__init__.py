@@ -11,6 +11,7 @@ from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
 from ilk.images.inputs import inspect_inputs, is_single, iter_blocks, iter_inputs
 from ilk.images.intake import read_images, verify_images
+from ilk.images.label_columns import describe_separator
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
@@ -24,6 +25,7 @@ __all__ = [
     "Row",
     "decode",
     "decode_thumbnail",
+    "describe_separator",
     "escape_path",
     "find_empty_folders",
     "inspect_file",

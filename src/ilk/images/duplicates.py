@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ilk.core.errors import InputError
+from ilk.images.label_columns import with_labels
 from ilk.images.rows import Row, escape_path
 
 SPLIT_PRIORITY = {
@@ -26,6 +27,8 @@ def unify_spellings(rows: Sequence[Row], merge: bool) -> list[Row]:
     Raises:
         InputError: Such names exist and `merge` is false.
     """
+    if any(row.labels for row in rows):
+        return _unify_label_spellings(rows, merge)
     counts = Counter(row.label for row in rows if row.label is not None and row.status == "used")
     groups: dict[str, list[str]] = {}
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
@@ -37,6 +40,18 @@ def unify_spellings(rows: Sequence[Row], merge: bool) -> list[Row]:
         raise InputError(_format_spelling_conflict(conflicts, counts))
     canonical = {name: names[0] for names in conflicts for name in names}
     return [replace(row, label=canonical.get(row.label or "", row.label)) for row in rows]
+
+
+def _unify_label_spellings(rows: Sequence[Row], merge: bool) -> list[Row]:
+    """Return multi-label rows with one spelling per label."""
+    single = [replace(row, label=name, labels=None) for row in rows for name in row.labels or ()]
+    unified = iter(unify_spellings(single, merge))
+    return [
+        row
+        if not row.labels
+        else with_labels(row, tuple(sorted({str(next(unified).label) for _ in row.labels})))
+        for row in rows
+    ]
 
 
 def normalize_class_name(name: str) -> str:

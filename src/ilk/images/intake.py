@@ -18,6 +18,7 @@ from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
 from ilk.images.inputs import iter_inputs
+from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
 from ilk.images.layout import read_folder
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Images, Row, escape_path
@@ -25,7 +26,6 @@ from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
     Columns,
-    parse_label,
     read_list,
     read_table,
 )
@@ -46,6 +46,8 @@ def read_images(
     labels: Sequence[Any] | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
+    multi_label: bool | None = None,
+    label_separator: str | None = None,
     merge_spellings: bool = False,
     verify: bool = True,
     max_pixels: int = MAX_PIXELS,
@@ -65,6 +67,9 @@ def read_images(
         labels: For several images: one class name per image, None where unknown.
         path_column: The table's column of paths, if it has none of the usual names.
         label_column: The table's column of labels, if it has none of the usual names.
+        multi_label: Whether an image has a set of labels: names in one cell, one column of 0 and 1
+            per label, or one line per image and label. None refuses tables that look like it.
+        label_separator: Separator of several labels in one cell; None finds `;`, `|` or `,`.
         merge_spellings: Merge class names that differ only in spelling.
         verify: Decode every image, to find damaged files now.
         max_pixels: Width × height above which an image is refused without decoding.
@@ -77,7 +82,10 @@ def read_images(
         NoImages: No file can be used; the message gives the reasons.
         Unavailable: The source is a Parquet table and pyarrow is not installed.
     """
-    root, rows, contents = _list_rows(source, labels, Columns(path_column, label_column))
+    if label_separator is not None:
+        multi_label = _check_separator(label_separator, multi_label)
+    columns = Columns(path_column, label_column, multi_label, label_separator)
+    root, rows, contents = _list_rows(source, labels, columns)
     name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
@@ -144,7 +152,17 @@ def _list_rows(
     if kind in TABLE_SUFFIXES:
         return path.parent, read_table(path, columns), {}
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return path.parent, _attach_labels(rows, labels), {}
+    return path.parent, _attach_labels(rows, labels, columns), {}
+
+
+def _check_separator(separator: str, multi_label: bool | None) -> bool:
+    """Return that the source is multi-label, which a separator implies."""
+    if not separator or multi_label is False:
+        raise InputError(
+            "label_separator is the text between several labels, such as ';'; "
+            "leave it out for one label per image"
+        )
+    return True
 
 
 def _list_inputs(
@@ -159,11 +177,13 @@ def _list_inputs(
         return frames.read_frame(source, columns), {}
     inputs = list(iter_inputs(source))
     contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
-    return _attach_labels([Row(name) for name, _ in inputs], labels), contents
+    return _attach_labels([Row(name) for name, _ in inputs], labels, columns), contents
 
 
-def _attach_labels(rows: list[Row], labels: Sequence[Any] | None) -> list[Row]:
+def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Columns) -> list[Row]:
     if labels is None:
+        if columns.multi_label:
+            raise InputError("multi_label needs labels: a table, or a list of paths with labels=")
         return rows
     if isinstance(labels, str | bytes):
         raise InputError(f"labels= is the text {labels!r}; give a list with one label per image")
@@ -174,7 +194,13 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None) -> list[Row]:
             f"{len(labels)} labels for {len(rows)} images; give one label per image, "
             "None where unknown"
         )
-    return [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
+    if columns.multi_label:
+        sets = parse_sets("labels", range(1, len(rows) + 1), labels, columns.separator)
+        return [with_labels(row, one) for row, one in zip(rows, sets, strict=True)]
+    single = [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
+    if columns.multi_label is None:
+        check_single_labels("the list of labels", labels, single)
+    return single
 
 
 def _find_failures(

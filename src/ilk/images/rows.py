@@ -46,7 +46,7 @@ class Row:
     Attributes:
         path: As found, with `/` as separator, relative to `Images.root` if there is one; bytes that
             are not UTF-8 become lone surrogates (PEP 383).
-        label: Class name, None if unknown.
+        label: Class name, None if unknown; of several labels, their names joined by "; ".
         split: "train", "val" or "test"; "train" if there are no splits.
         status: "used"; "refused"; "ignored" for system files (`.DS_Store`).
         reason: One of `REASONS`, "" if used.
@@ -57,6 +57,8 @@ class Row:
         mode: Pillow's mode, such as "RGB" or "I;16".
         format: "JPEG", "PNG", …
         size: Bytes.
+        labels: Names of the labels of a multi-label source, sorted, () if none applies; None if
+            unknown or the source has one label per image.
     """
 
     path: str
@@ -71,6 +73,14 @@ class Row:
     mode: str = ""
     format: str = ""
     size: int = 0
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The class, or the labels of a multi-label source; empty without any."""
+        if self.labels is not None:
+            return self.labels
+        return () if self.label is None else (self.label,)
 
 
 @dataclass(frozen=True)
@@ -100,8 +110,13 @@ class Images:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes with at least one used image, sorted."""
-        return tuple(sorted({row.label for row in self.used if row.label is not None}))
+        """Names of the classes or labels with at least one used image, sorted."""
+        return tuple(sorted({name for row in self.used for name in row.names}))
+
+    @cached_property
+    def is_multi_label(self) -> bool:
+        """Whether the source gives a set of labels per image."""
+        return any(row.labels is not None for row in self.rows)
 
     def path_of(self, row: Row) -> Path:
         """Return the path of the file of `row`."""
@@ -143,7 +158,7 @@ class Images:
             **{name: status[name] for name in ("used", "refused", "ignored")},
             "labelled": sum(row.label is not None for row in self.used),
             "reasons": dict(Counter(row.reason for row in self.rows if row.reason)),
-            "classes": dict(sorted(Counter(r.label for r in self.used if r.label).items())),
+            "classes": dict(sorted(Counter(name for r in self.used for name in r.names).items())),
             "splits": dict(Counter(row.split for row in self.used)),
         }
 
@@ -224,11 +239,17 @@ _FIELD_NAMES = tuple(f.name for f in fields(Row))
 
 
 def _row_to_json(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in asdict(row).items() if name in _REQUIRED_FIELDS or value}
+    return {
+        name: value
+        for name, value in asdict(row).items()
+        if name in _REQUIRED_FIELDS or value or value == ()
+    }
 
 
 def _row_from_json(record: Mapping[str, Any]) -> Row:
     row = Row(**{name: record[name] for name in _FIELD_NAMES if name in record})
+    if row.labels is not None:
+        row = replace(row, labels=tuple(row.labels))
     if row.status not in ("used", "refused", "ignored") or row.split not in (
         "train",
         "val",

@@ -7,15 +7,22 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from dataclasses import replace
 from io import StringIO
-from numbers import Number
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ilk.core.errors import InputError, Unavailable
+from ilk.images.indicator_columns import find_indicator_columns
+from ilk.images.label_columns import (
+    OFFER,
+    check_single_labels,
+    merge_lines,
+    parse_indicator_sets,
+    parse_label,
+    parse_sets,
+    with_labels,
+)
 from ilk.images.rows import Row, escape_path
 
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image", "filepath", "image_path")
@@ -28,20 +35,27 @@ SPLIT_NAMES = {
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 LIST_SUFFIXES = (".txt",)
 
-LABEL_TYPES = (str, Number, np.bool_, date)
-
 Record = tuple[int, Sequence[Any]]  # number of the line, cells
 
 
 class Columns(NamedTuple):
-    """Column names given by the user; None selects one of the usual names."""
+    """How the user wants a table to be read.
+
+    Attributes:
+        path: Column of paths; None selects one of the usual names.
+        label: Column of labels; None selects one of the usual names.
+        multi_label: Whether an image has a set of labels; None refuses tables that look like it.
+        separator: Separator of labels in one cell; None finds it.
+    """
 
     path: str | None = None
     label: str | None = None
+    multi_label: bool | None = None
+    separator: str | None = None
 
     @property
     def is_given(self) -> bool:
-        return self != Columns()
+        return self.multi_label is True or not (self.path is self.label is self.separator is None)
 
 
 class _Table(NamedTuple):
@@ -83,11 +97,14 @@ def read_records(
     Raises:
         InputError: There is no column of paths or labels, or a cell is invalid.
     """
+    records = list(records)
     path = _find_column(file, names, "path", PATH_COLUMNS, columns.path)
-    label = _find_column(file, names, "label", LABEL_COLUMNS, columns.label)
     split = next((i for i, n in enumerate(names) if _normalize(n) == "split"), None)
-    indices = (path, label, split)
-    return [_parse_row(file, number, _select_cells(cells, indices)) for number, cells in records]
+    rows = [
+        _parse_row(file, number, _select_cells(cells, (path, None, split)))
+        for number, cells in records
+    ]
+    return _add_labels(file, names, records, rows, columns, (path, split))
 
 
 def read_list(file: Path) -> list[Row]:
@@ -104,38 +121,59 @@ def read_list(file: Path) -> list[Row]:
     return [Row(_to_native_path(line, file.parent)) for line in lines if line.strip()]
 
 
-def parse_label(value: Any) -> str | None:
-    """Convert a cell or an item of `labels` to a class name; None if it is empty.
-
-    Raises:
-        InputError: It is neither text nor a number, truth value or date.
-    """
-    if is_missing(value):
-        return None
-    if not isinstance(value, LABEL_TYPES):
-        kind = type(value).__name__
-        raise InputError(
-            f"the label {_abbreviate(value)} is of type {kind}; labels are text or numbers, one "
-            "per image"
+def _add_labels(
+    file: Path,
+    names: list[str],
+    records: list[Record],
+    rows: list[Row],
+    columns: Columns,
+    others: tuple[int, int | None],
+) -> list[Row]:
+    """Return the rows with the label, or the set of labels, of their lines."""
+    source, label = escape_path(file), None
+    indicators: list[int] = []
+    if columns.label is None:
+        label = _find_usual(names, LABEL_COLUMNS)
+        if label is None or columns.multi_label:
+            indicators = find_indicator_columns(names, [cells for _, cells in records], others)
+    if label is None and not indicators:
+        label = _find_column(file, names, "label", LABEL_COLUMNS, columns.label)
+    cells = [_select_label(cells, label, len(names)) for _, cells in records]
+    if columns.multi_label:
+        numbers = [number for number, _ in records]
+        sets = (
+            parse_indicator_sets(source, names, records, indicators)
+            if indicators
+            else parse_sets(source, numbers, cells, columns.separator)
         )
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # whole numbers with gaps come as floats
-    return str(value) if str(value).strip() else None
+        labelled = [with_labels(row, one) for row, one in zip(rows, sets, strict=True)]
+        return merge_lines(labelled)
+    if indicators:
+        shown = ", ".join(escape_path(names[i]) for i in indicators[:3])
+        raise InputError(
+            f"{source} looks like multi-label: it has no column of labels "
+            f"({', '.join(LABEL_COLUMNS)}) and {len(indicators)} columns of 0 and 1 ({shown}, …); "
+            f"{OFFER.partition(',')[0]}, or name the column of classes with label_column= "
+            "(--label-column)"
+        )
+    single = [replace(row, label=parse_label(c)) for row, c in zip(rows, cells, strict=True)]
+    if columns.multi_label is None:
+        check_single_labels(source, cells, single)
+    return single
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a cell holds no value: None, nan, or what pandas calls NA and NaT."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)
-    except (TypeError, ValueError):  # NA is neither equal to itself nor different; arrays are both
-        return type(value).__name__ == "NAType"
+def _find_usual(names: list[str], default_names: Sequence[str]) -> int | None:
+    """Return the position of the first of `default_names` that is a column."""
+    normalized = [_normalize(name) for name in names]
+    return next((normalized.index(name) for name in default_names if name in normalized), None)
 
 
-def _abbreviate(value: Any) -> str:
-    text = escape_path(repr(value))
-    return text if len(text) <= 40 else f"{text[:39]}…"
+def _select_label(cells: Sequence[Any], label: int | None, n_columns: int) -> Any:
+    """Return the cell of the labels; names after unquoted commas become a list."""
+    if label is None or label >= len(cells):
+        return None
+    surplus = [cell for cell in cells[n_columns:] if str(cell).strip()]
+    return [cells[label], *surplus] if surplus and label == n_columns - 1 else cells[label]
 
 
 def _find_column(
@@ -144,10 +182,8 @@ def _find_column(
     """Return the position of column `requested`, or of the first of `default_names` present."""
     if requested is not None and requested in names:
         return names.index(requested)
-    normalized = [_normalize(name) for name in names]
-    for name in default_names if requested is None else ():
-        if name in normalized:
-            return normalized.index(name)
+    if requested is None and (usual := _find_usual(names, default_names)) is not None:
+        return usual
     available = ", ".join(escape_path(name) for name in names) or "none"
     problem = (
         f"no column {requested!r}"
@@ -169,7 +205,7 @@ def _select_cells(cells: Sequence[Any], indices: Sequence[int | None]) -> list[A
 
 
 def _parse_row(file: Path, number: int, cells: list[Any]) -> Row:
-    path, label, split = cells
+    path, _, split = cells
     if not isinstance(path, str) or not path.strip():
         content = "an image itself" if isinstance(path, dict) else repr(path)
         raise InputError(
@@ -182,7 +218,7 @@ def _parse_row(file: Path, number: int, cells: list[Any]) -> Row:
             f"{escape_path(file)}, line {number}: split {split!r} is not known; "
             "write train, val or test"
         )
-    return Row(_to_native_path(path, file.parent), parse_label(label), part)
+    return Row(_to_native_path(path, file.parent), split=part)
 
 
 def _to_native_path(path: str, folder: Path) -> str:

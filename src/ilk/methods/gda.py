@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.linear_models import Linear
@@ -25,6 +28,7 @@ from ilk.maths.gaussian import (
     fit_discriminant,
     fit_linear_discriminant,
 )
+from ilk.maths.label_rules import fit_label_discriminants
 from ilk.maths.leave_one_out import compute_gaussian_logits
 
 
@@ -40,6 +44,7 @@ class GDA(MethodTags):
     """
 
     default_candidate = True
+    one_vs_rest = True
     exact_extension = True
     supports_weights = True
 
@@ -56,6 +61,10 @@ class GDA(MethodTags):
         covariance = estimate_covariance(stats, self.shrink, labelled.x.shape[1])
         rule = fit_discriminant(stats, covariance, compute_log_prior(stats, self.uniform))
         return Linear.from_centred(*span.to_features(stats.centre, *rule))
+
+    def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:
+        """Return the classifier of each label against the rest; `targets` are `[n, k]`."""
+        return fit_label_discriminants(data.x, targets, self.shrink, self.uniform).to_models()
 
     def extend(self, model: Linear, added: Data, statistics: Statistics) -> Linear:
         """Return the classifier of all rows, from their statistics."""

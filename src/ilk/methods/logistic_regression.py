@@ -16,9 +16,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data
 from ilk.core.linear_models import Linear
+from ilk.maths.label_regressions import fit_label_regressions
 from ilk.maths.logistic_regression import check_regression, fit_regression
 
 
@@ -36,6 +40,7 @@ class LogisticRegression(MethodTags):
     """
 
     default_candidate = True
+    one_vs_rest = True
     supports_weights = True
 
     C: float | None = None
@@ -49,3 +54,7 @@ class LogisticRegression(MethodTags):
         labelled = labelled_features(data, self)
         result = fit_regression(labelled, self.C, self.folds, self.seed)
         return Linear.from_centred(result.centre, result.weight, result.bias)
+
+    def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:
+        """Return the regression of each label against the rest; `targets` are `[n, k]`."""
+        return fit_label_regressions(data, targets, self.C, self.folds, self.seed).to_models()

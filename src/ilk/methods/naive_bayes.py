@@ -34,6 +34,7 @@ class NaiveBayes(MethodTags):
     """
 
     default_candidate = True
+    one_vs_rest = True
     supports_weights = True
 
     variance_floor: float = 1e-3

@@ -76,6 +76,7 @@ class NearestClassMean(MethodTags):
     """
 
     default_candidate = True
+    one_vs_rest = True
     supports_weights = True
 
     standardize: bool = False

@@ -24,6 +24,7 @@ from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, one_hot
 from ilk.core.linear_models import Linear
 from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.label_rules import fit_label_ridge
 from ilk.maths.leave_one_out import left_out_weight
 from ilk.maths.pca import PrincipalAxes, fit_pca
 
@@ -42,6 +43,7 @@ class Ridge(MethodTags):
     """
 
     default_candidate = True
+    one_vs_rest = True
     supports_weights = True
 
     alpha: float | None = None
@@ -71,6 +73,14 @@ class Ridge(MethodTags):
         weight = inverse_temperature * (problem.moment.T / (pca.eigenvalues + alpha)) @ pca.basis.T
         bias = np.where(present, inverse_temperature * problem.prior, -np.inf)
         return Linear.from_centred(pca.centre, weight, bias)
+
+    def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:
+        """Return the regression of each label against the rest; `targets` are `[n, k]`.
+
+        The scores have no inverse temperature: they are 1 for the label and -1 for the rest.
+        """
+        alphas = ALPHAS if self.alpha is None else float(self.alpha)
+        return fit_label_ridge(data.x, targets, alphas).to_models()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ilk.report.formatting import abbreviate, escape_text, format_file_name
-from ilk.report.report_data import ReportData
 
 if TYPE_CHECKING:
-    from ilk.images import Row
+    from ilk.images import Images, Row
 
 MAX_EXAMPLES = 3  # files listed per status and reason
 
@@ -29,21 +28,21 @@ class IntakeRow:
     n_hidden: int
 
 
-def build_intake_rows(report: ReportData) -> list[IntakeRow]:
+def build_intake_rows(images: Images) -> list[IntakeRow]:
     """Return one row per status and reason: refused files first, then by frequency."""
     order = {"refused": 0, "ignored": 1, "used": 2}
-    counts = Counter((row.status, row.reason) for row in report.images.rows)
+    counts = Counter((row.status, row.reason) for row in images.rows)
     keys = sorted(counts, key=lambda key: (order.get(key[0], 3), -counts[key], key))
-    return [_build_intake_row(report, key, counts[key]) for key in keys]
+    return [_build_intake_row(images, key, counts[key]) for key in keys]
 
 
-def _build_intake_row(report: ReportData, key: tuple[str, str], n: int) -> IntakeRow:
+def _build_intake_row(images: Images, key: tuple[str, str], n: int) -> IntakeRow:
     from ilk.images import REASONS
 
     status, reason = key
     max_examples = 0 if status == "used" else MAX_EXAMPLES
     matching: Sequence[Row] = list(
-        islice((r for r in report.images.rows if (r.status, r.reason) == key), max_examples)
+        islice((r for r in images.rows if (r.status, r.reason) == key), max_examples)
     )
     examples = [(format_file_name(row.path), abbreviate(row.detail)) for row in matching]
     meaning = REASONS.get(reason, "")

@@ -33,12 +33,13 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class LeaderboardTable:
-    """Rows of the leaderboard, limits of the bars in percent, and number of hidden rows."""
+    """Rows, limits of the bars in percent, number of hidden rows, whether classes are ordered."""
 
     rows: list[LeaderboardRow]
     low: str
     high: str
     n_hidden: int
+    is_ordered: bool
 
 
 def build_leaderboard(report: ReportData) -> LeaderboardTable:
@@ -48,8 +49,11 @@ def build_leaderboard(report: ReportData) -> LeaderboardTable:
     shown = rows[: MAX_ROWS - len(hidden_winner)] + hidden_winner
     lows = [r.scores.accuracy.low for r in shown if r.scores is not None]
     low = floor(20 * min(lows, default=0.0)) / 20
+    is_ordered = any(r.scores and r.scores.mean_absolute_error is not None for r in shown)
     table_rows = [_build_row(report, r, low) for r in shown]
-    return LeaderboardTable(table_rows, f"{100 * low:.0f}", "100", len(rows) - len(shown))
+    return LeaderboardTable(
+        table_rows, f"{100 * low:.0f}", "100", len(rows) - len(shown), is_ordered
+    )
 
 
 def _is_winner(report: ReportData, r: CandidateResult) -> bool:
@@ -72,6 +76,7 @@ def _build_row(report: ReportData, r: CandidateResult, low: float) -> Leaderboar
         )
     metrics = (
         format_percent_value(s.accuracy.value),
+        *([] if s.mean_absolute_error is None else [f"{s.mean_absolute_error:.3f}"]),
         format_percent_value(s.macro_accuracy),
         f"{s.log_loss:.3f}",
         format_percent_value(s.calibration_error),

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ilk.core.errors import OutputError
-from ilk.core.metrics import Interval
+from ilk.core.metrics import Interval, Scores
 from ilk.report import charts, confusion_tables, tables
 from ilk.report.formatting import (
     abbreviate,
@@ -56,7 +56,7 @@ def render_report(report: ReportData) -> str:
 
     The page stays under 5 MB whatever the number of images and classes.
     """
-    metrics = EvaluationMetrics(report)
+    metrics, leaderboard = EvaluationMetrics(report), build_leaderboard(report)
     return render_template(
         "page.html",
         report=report,
@@ -66,7 +66,10 @@ def render_report(report: ReportData) -> str:
         tiles=_build_tiles(report, metrics),
         summary=build_summary(report, metrics),
         notes=[note for note in dict.fromkeys(report.notes) if note != report.folds_note],
-        leaderboard=build_leaderboard(report),
+        leaderboard=leaderboard,
+        is_ordered=any(
+            r.scores and r.scores.mean_absolute_error is not None for r in report.results
+        ),
         class_table=tables.build_class_table(report, metrics),
         confusion_matrix=confusion_tables.build_confusion_matrix(report, metrics),
         class_names=[
@@ -81,7 +84,7 @@ def render_report(report: ReportData) -> str:
         more_label_errors=_list_label_errors(report),
         unknown_images=_build_unknowns(report),
         difference_maps=_build_maps(report),
-        intake_rows=build_intake_rows(report),
+        intake_rows=build_intake_rows(report.images),
     )
 
 
@@ -119,6 +122,7 @@ def _build_tiles(report: ReportData, metrics: EvaluationMetrics) -> list[Tile]:
         target = format_level(report.target_coverage)
         tiles = [
             _build_rate_tile("Accuracy", report.scores.accuracy),
+            *_build_error_tiles(report.scores),
             _build_rate_tile(f"Coverage of prediction sets, target {target}", report.coverage),
             Tile("Expected calibration error", f"{error:.1f}", "points", Markup("")),
         ]
@@ -127,6 +131,14 @@ def _build_tiles(report: ReportData, metrics: EvaluationMetrics) -> list[Tile]:
         f"{len(report.images.refused):,} refused"
     )
     return [*tiles, Tile("Images used", f"{len(report.images.used):,}", detail, Markup(""))]
+
+
+def _build_error_tiles(scores: Scores) -> list[Tile]:
+    """Return the mean absolute error of ordered classes."""
+    if scores.mean_absolute_error is None:
+        return []
+    error = f"{scores.mean_absolute_error:.2f}"
+    return [Tile("Mean absolute error", error, "of the median class", Markup(""))]
 
 
 def _build_rate_tile(label: str, rate: Interval) -> Tile:

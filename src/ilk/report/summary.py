@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from ilk.core.metrics import Scores
 from ilk.report.formatting import (
     abbreviate,
     escape_text,
@@ -91,7 +92,16 @@ def _describe_accuracy(report: ReportData, metrics: EvaluationMetrics) -> str:
         f"Evaluated on {escape_text(report.evaluated_on)}, {n_correct:,} of "
         f"{format_count(n, 'image')} {'was' if n_correct == 1 else 'were'} classified correctly: "
         f"accuracy {format_with_interval(report.scores.accuracy)}. Always predicting the most "
-        f"frequent class would reach {format_percent(majority)}."
+        f"frequent class would reach {format_percent(majority)}.{_describe_order(report.scores)}"
+    )
+
+
+def _describe_order(scores: Scores) -> str:
+    if scores.mean_absolute_error is None:
+        return ""
+    return (
+        f" The mean absolute error is {scores.mean_absolute_error:.3f}, in units of the classes, "
+        "if the median of the probabilities is predicted, which minimizes it."
     )
 
 

@@ -1,0 +1,31 @@
+"""Load any trained classifier, whatever its type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ilk.artifacts import model_folder
+from ilk.artifacts.classifier import Classifier, PathLike
+from ilk.artifacts.classifier import load as load_classifier
+from ilk.artifacts.multi_label_classifier import MultiLabelClassifier, load_multi_label
+
+AnyClassifier = Classifier | MultiLabelClassifier
+
+
+def load(folder: PathLike, *, device: str = "auto", runtime: str = "torch") -> AnyClassifier:
+    """Load a classifier, of one label per image or of several, from a model folder.
+
+    Args:
+        folder: Folder written by `Classifier.save` or `MultiLabelClassifier.save`.
+        device: auto, cpu, cuda, cuda:N or mps.
+        runtime: torch, channels-last or openvino.
+
+    Raises:
+        ArtifactError: The folder is not a classifier, was written by another version of ilk, or
+            was altered.
+        Unavailable: The encoder is not available on this machine, or differs from the one that the
+            classifier was fitted with.
+    """
+    if model_folder.read_format(Path(folder)) == model_folder.MULTI_LABEL.format:
+        return load_multi_label(folder, device=device, runtime=runtime)
+    return load_classifier(folder, device=device, runtime=runtime)

@@ -1,0 +1,195 @@
+"""Define `MultiLabelClassifier`, which predicts the labels that apply to an image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.artifacts import model_folder, pack
+from ilk.artifacts.classifier import BLOCK_SIZE, RESERVED_KEYS, PathLike, format_refusal
+from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+from ilk.artifacts.overwrite_guard import check_writable
+from ilk.core.atomic_write import write_atomically
+from ilk.core.capabilities import Embeds
+from ilk.core.data import Features
+from ilk.core.progress import Progress, silent_progress
+from ilk.encode import encode_images
+from ilk.encoders import restore_encoder
+from ilk.images import Images, inspect_file
+from ilk.multilabel.calibration import LabelCalibration
+from ilk.multilabel.one_vs_rest import OneVsRest
+from ilk.multilabel.thresholds import LabelThresholds
+from ilk.store import Store
+from ilk.trust.out_of_distribution import OutOfDistributionDetector
+from ilk.trust.summary_statistics import check_feature_width
+
+
+@dataclass(frozen=True, eq=False)
+class LabelBatch:
+    """Predictions for `n` rows of features.
+
+    Attributes:
+        probabilities: Probability of each label, `[n, k]` float64.
+        predicted: Whether each label reaches its threshold, `[n, k]`.
+        is_unknown: Whether each row is out-of-distribution, `[n]`.
+        unknown_score: Out-of-distribution scores, `[n]` float64.
+    """
+
+    probabilities: NDArray[np.float64]
+    predicted: NDArray[np.bool_]
+    is_unknown: NDArray[np.bool_]
+    unknown_score: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MultiLabelClassifier:
+    """A trained classifier of images that may have several labels.
+
+    Attributes:
+        classes: The labels, `k` of them.
+        encoder: Encoder of the images.
+        model: A model per label, against the rest.
+        calibration: Maps margins to probabilities.
+        thresholds: The probability from which each label applies.
+        ood_detector: Computes out-of-distribution scores.
+        metadata: Further entries of `model.json`: metrics, versions, seed.
+        side_files: Returns the contents of further files to save beside the model, by file name.
+    """
+
+    classes: tuple[str, ...]
+    encoder: Embeds
+    model: OneVsRest
+    calibration: LabelCalibration
+    thresholds: LabelThresholds
+    ood_detector: OutOfDistributionDetector
+    metadata: dict[str, Any] = field(default_factory=dict)
+    side_files: Callable[[], Mapping[str, bytes]] | None = None
+
+    def score_batch(self, x: Features) -> LabelBatch:
+        """Predict from features `[n, d]` of the encoder of this classifier.
+
+        Raises:
+            InputError: The features come from another encoder.
+        """
+        check_feature_width(x, len(self.ood_detector.centre))
+        p = self.calibration.to_probabilities(self.model.margins(x))
+        score = self.ood_detector.score(x)
+        return LabelBatch(p, self.thresholds.predict(p), score > self.ood_detector.threshold, score)
+
+    def predict(
+        self,
+        inputs: PathLike | Iterable[PathLike],
+        *,
+        store: Store | None = None,
+        progress: Progress = silent_progress,
+    ) -> list[MultiLabelPrediction]:
+        """Return one prediction per input, in the given order.
+
+        Args:
+            inputs: Image paths, or a single path.
+            store: Cache of encoded images; the user's own by default.
+            progress: Reports the progress of encoding.
+        """
+        return list(self.stream(inputs, store=store, progress=progress))
+
+    def stream(
+        self,
+        inputs: PathLike | Iterable[PathLike],
+        *,
+        store: Store | None = None,
+        progress: Progress = silent_progress,
+    ) -> Iterator[MultiLabelPrediction]:
+        """Yield the predictions of `predict` block by block, for inputs of any number."""
+        feature_store = store if store is not None else Store()
+        input_list = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+        paths = (os.fspath(p) for p in input_list)
+        while block := list(islice(paths, BLOCK_SIZE)):
+            yield from self._predict_block(block, feature_store, progress)
+
+    def _predict_block(
+        self, paths: Sequence[str], store: Store, progress: Progress
+    ) -> list[MultiLabelPrediction]:
+        images = Images(None, tuple(inspect_file(path) for path in paths))
+        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
+        used = [i for i, row in enumerate(images.rows) if row.status == "used"]
+        x = store.get(self.encoder.space, [images.rows[i].digest for i in used])
+        predictions = dict(zip(used, self._iter_predictions(x), strict=True))
+        return [
+            replace(predictions[i], path=row.path)
+            if i in predictions
+            else MultiLabelPrediction.from_error(row.path, format_refusal(row))
+            for i, row in enumerate(images.rows)
+        ]
+
+    def _iter_predictions(self, x: Features) -> Iterator[MultiLabelPrediction]:
+        scored = self.score_batch(x)
+        for p, applies, is_unknown, score in zip(
+            scored.probabilities,
+            scored.predicted,
+            scored.is_unknown,
+            scored.unknown_score,
+            strict=True,
+        ):
+            names = tuple(self.classes[c] for c in np.argsort(-p, kind="stable") if applies[c])
+            probabilities = dict(zip(self.classes, p.tolist(), strict=True))
+            yield MultiLabelPrediction("", names, probabilities, bool(is_unknown), float(score))
+
+    def save(self, folder: PathLike) -> Path:
+        """Write the classifier and its side files to a model folder, and return the folder.
+
+        Raises:
+            OutputError: The folder cannot be written, or contains other files.
+        """
+        home = check_writable(Path(folder), model_folder.MULTI_LABEL)
+        weights, description = pack.pack(
+            {
+                **self.model.to_parts(),
+                "calibration": self.calibration,
+                "thresholds": self.thresholds,
+                "ood_detector": self.ood_detector,
+            }
+        )
+        home.mkdir(parents=True, exist_ok=True)
+        write_atomically(home / model_folder.PARTIAL_MARKER, b"")
+        for name, content in (self.side_files() if self.side_files else {}).items():
+            write_atomically(home / name, content)
+        metadata = {
+            "classes": list(self.classes),
+            "encoder": self.encoder.describe(),
+            **self.metadata,
+            "parts": description,
+        }
+        model_folder.write(home, weights, metadata, model_folder.MULTI_LABEL)
+        (home / model_folder.PARTIAL_MARKER).unlink()
+        return home
+
+
+def load_multi_label(
+    folder: PathLike, *, device: str = "auto", runtime: str = "torch"
+) -> MultiLabelClassifier:
+    """Load a multi-label classifier from a model folder; see `ilk.load`.
+
+    Raises:
+        ArtifactError: The folder is no multi-label classifier, was written by another version of
+            ilk, or was altered.
+        Unavailable: The encoder is not available on this machine, or differs.
+    """
+    weights, metadata = model_folder.read(Path(folder), model_folder.MULTI_LABEL)
+    parts = pack.unpack(weights, metadata["parts"])
+    encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+    return MultiLabelClassifier(
+        tuple(metadata["classes"]),
+        encoder,
+        OneVsRest.from_parts(parts),
+        parts["calibration"],
+        parts["thresholds"],
+        parts["ood_detector"],
+        {key: value for key, value in metadata.items() if key not in RESERVED_KEYS},
+    )

@@ -1,0 +1,231 @@
+"""The labels in a table: one name per line, or a set of names where images have several labels.
+
+Without a decision of the user, a table whose labels are clearly sets of names is refused with the
+evidence, because classes such as `cat;dog` would be neither of the two.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from math import isfinite
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from ilk.core.errors import InputError
+from ilk.images.indicator_columns import check_signs, parse_indicators
+from ilk.images.label_sets import (
+    LabelSet,
+    find_separator,
+    format_label_set,
+    parse_label_set,
+    parse_list,
+)
+from ilk.images.rows import Row, escape_path
+
+OFFER = (
+    "train with --multi-label (multi_label=True), so that an image has several labels, or with "
+    "--no-multi-label (multi_label=False) if these are names of classes"
+)
+MIN_REPEATED = 10  # images with several lines and labels, and
+MIN_REPEATED_SHARE = 0.1  # their share, from which a table looks like one line per label
+LABEL_TYPES = (str, Number, np.bool_, date)
+MAX_NUMBERS = 20  # different numbers that can be classes, however many images there are
+
+
+def parse_label(value: Any) -> str | None:
+    """Convert a cell or an item of `labels` to a class name; None if it is empty.
+
+    Raises:
+        InputError: It is neither text nor a number, truth value, date or list of names.
+    """
+    items = parse_list(value) if not isinstance(value, str) else None
+    if items is not None:
+        return format_label_set([str(item) for item in items]) if items else None
+    if is_missing(value):
+        return None
+    if not isinstance(value, LABEL_TYPES):
+        kind = type(value).__name__
+        raise InputError(
+            f"the label {_abbreviate(value)} is of type {kind}; labels are text or numbers, one "
+            "per image"
+        )
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # whole numbers with gaps come as floats
+    return str(value) if str(value).strip() else None
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds no value: None, nan, or what pandas calls NA and NaT."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):  # NA is neither equal to itself nor different; arrays are both
+        return type(value).__name__ == "NAType"
+
+
+def _abbreviate(value: Any) -> str:
+    text = escape_path(repr(value))
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def check_single_labels(name: str, cells: Sequence[Any], rows: Sequence[Row]) -> None:
+    """Refuse labels that are sets of names, or measurements instead of classes.
+
+    Args:
+        name: Name of the source in the message.
+        cells: Cells of the label column, one per line.
+        rows: The lines as single-label rows.
+
+    Raises:
+        InputError: The labels are clearly sets of names, or real numbers.
+    """
+    if evidence := _find_label_sets(cells) or _find_repeated_images(rows):
+        raise InputError(f"{name} looks like multi-label: {evidence}; {OFFER}")
+    _check_no_regression(name, [row.label for row in rows if row.label is not None])
+
+
+def _find_label_sets(cells: Sequence[Any]) -> str:
+    """Return the evidence that cells hold several labels, or ""."""
+    filled = [cell for cell in cells if parse_label(cell) is not None]
+    lists = [items for cell in filled if (items := parse_list(cell)) is not None]
+    if longer := [items for items in lists if len(items) > 1]:
+        return (
+            f"{len(longer):,} of {len(filled):,} label cells list several names "
+            f"(such as {escape_path(', '.join(map(str, longer[0])))})"
+        )
+    separator = find_separator(cell for cell in filled if isinstance(cell, str))
+    if separator is None or not separator.is_clear:
+        return ""
+    return (
+        f"{separator.n_separated:,} of {separator.n_cells:,} label cells contain "
+        f"{separator.separator!r} (such as {escape_path(separator.example)!r}), and the parts "
+        "also occur alone or in other combinations"
+    )
+
+
+def _find_repeated_images(rows: Sequence[Row]) -> str:
+    labels = defaultdict(set)
+    for row in rows:
+        if row.label is not None:
+            labels[row.path].add(row.label)
+    n = sum(len(names) > 1 for names in labels.values())
+    if n < max(MIN_REPEATED, MIN_REPEATED_SHARE * len(labels)):
+        return ""
+    return f"{n:,} of {len(labels):,} images stand in several lines with different labels"
+
+
+def describe_separator(labels: Sequence[str]) -> str:
+    """Return a note on class names that contain a separator but do not look like sets, or ""."""
+    separator = find_separator(labels)
+    if separator is None or separator.is_clear:
+        return ""
+    return (
+        f"{separator.n_separated:,} of {separator.n_cells:,} labels contain "
+        f"{separator.separator!r} (such as {escape_path(separator.example)!r}) and are taken as "
+        "names of classes; if they are several labels, use --multi-label"
+    )
+
+
+def parse_number(text: str) -> float | None:
+    """Return the finite number that `text` is, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def _check_no_regression(name: str, labels: Sequence[str]) -> None:
+    """Raise InputError if the labels are many different real numbers."""
+    distinct = Counter(labels)
+    numbers = [parse_number(label) for label in distinct]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers) or len(distinct) <= MAX_NUMBERS:
+        return
+    is_real = 2 * sum(not number.is_integer() for number in known) > len(known)
+    if len(distinct) <= len(labels) * (0.2 if is_real else 0.8):
+        return
+    raise InputError(
+        f"the label column of {name} holds {len(distinct):,} different numbers in {len(labels):,} "
+        "lines (regression), and ilk classifies; group the numbers into classes such as 0-9, "
+        "10-19 and train with --ordered"
+    )
+
+
+def parse_sets(
+    file: str, numbers: Sequence[int], cells: Sequence[Any], separator: str | None
+) -> list[LabelSet | None]:
+    """Return the labels in each cell; None where they are unknown.
+
+    Args:
+        file: Name of the source in messages.
+        numbers: Number of each line.
+        cells: Cells of the label column.
+        separator: Separator of names; None finds it.
+
+    Raises:
+        InputError: A cell contradicts itself, or `separator` occurs in none.
+    """
+    texts = [cell for cell in cells if isinstance(cell, str) and parse_list(cell) is None]
+    if separator is not None and texts and not any(separator in text for text in texts):
+        raise InputError(
+            f"no label cell of {file} contains the separator {separator!r}; give the one that "
+            "stands between the names with label_separator= (--label-separator)"
+        )
+    found = find_separator(texts) if separator is None else None
+    if found is not None:
+        separator = found.separator
+    sets = []
+    for number, cell in zip(numbers, cells, strict=True):
+        try:
+            sets.append(parse_label_set(cell, separator))
+        except ValueError as error:
+            raise InputError(f"{file}, line {number}: {error}; correct the line") from None
+    return sets
+
+
+def parse_indicator_sets(
+    file: str,
+    names: Sequence[str],
+    records: Sequence[tuple[int, Sequence[Any]]],
+    columns: Sequence[int],
+) -> list[LabelSet | None]:
+    """Return the labels of each line from one column per label; None where all are empty.
+
+    Raises:
+        InputError: A line is empty in some label columns only, or -1 has no clear meaning.
+    """
+    sets, line = [], ""
+    try:
+        check_signs([cells for _, cells in records], columns)
+        for number, cells in records:
+            line = f", line {number}"
+            sets.append(parse_indicators(names, cells, columns))
+    except ValueError as error:
+        raise InputError(f"{file}{line}: {error}") from None
+    return sets
+
+
+def with_labels(row: Row, names: LabelSet | None) -> Row:
+    """Return the row with a set of labels; None marks it as unlabelled."""
+    return replace(row, labels=names, label=None if names is None else format_label_set(names))
+
+
+def merge_lines(rows: Sequence[Row]) -> list[Row]:
+    """Join the labels of lines with the same path and split; the first line keeps its place.
+
+    A line without labels adds nothing to one with labels.
+    """
+    merged: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        key = (row.path, row.split)
+        first = merged.setdefault(key, row)
+        if first is not row and row.labels is not None:
+            merged[key] = with_labels(first, tuple(sorted({*(first.labels or ()), *row.labels})))
+    return list(merged.values())

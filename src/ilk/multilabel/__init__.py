@@ -1,0 +1,1 @@
+"""Images with several labels: folds, one-against-rest models, calibration, thresholds, metrics."""
