@@ -83,9 +83,7 @@ class SharedCovariance:
         means = self.stats.means[self.stats.present] - centre
         white_means = self._whiten(means.T).T
         parts = [
-            self._nearest(
-                np.asarray(x[at : at + CHUNK_SIZE], np.float64) - centre, means, white_means
-            )
+            self._nearest(x[at : at + CHUNK_SIZE] - centre, means, white_means)
             for at in range(0, len(x), CHUNK_SIZE)
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
