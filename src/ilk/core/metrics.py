@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, ndtri, softmax
 
 from ilk.core.data import Labels, Logits
 
@@ -27,6 +27,20 @@ __all__ = [
 ]
 
 Probabilities = NDArray[np.float64]  # [n, k], rows sum to 1
+
+
+def log_softmax(logits: Any, axis: int = -1) -> NDArray[Any]:
+    """Return `log(exp(logits) / sum(exp(logits)))` along an axis of logits of any shape."""
+    z = np.asarray(logits)
+    shifted = z - z.max(axis, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)))
+
+
+def softmax(logits: Any, axis: int = -1) -> NDArray[Any]:
+    """Return `exp(logits) / sum(exp(logits))` along an axis of logits of any shape."""
+    z = np.asarray(logits)
+    exponentials = np.exp(z - z.max(axis, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ def wilson_interval(successes: float, n: int, level: float = 0.95) -> Interval:
     """
     if n < 1:
         return Interval(float("nan"), 0.0, 1.0, level)
-    z, p = float(ndtri(0.5 + level / 2)), successes / n
+    z, p = NormalDist().inv_cdf(0.5 + level / 2), successes / n
     midpoint = (p + z * z / (2 * n)) / (1 + z * z / n)
     half_width = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return Interval(

@@ -28,7 +28,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainccinv
 
 from ilk.core.contracts import DetectorTags, check_weights
 from ilk.core.data import Data, Features
@@ -111,6 +110,8 @@ class GaussianDetector:
         Raises:
             InputError: If `false_alarm_rate` is not between 0 and 1.
         """
+        from scipy.special import gammainccinv
+
         check_false_alarm_rate(false_alarm_rate)
         return float(np.sqrt(2 * gammainccinv(self.degrees_of_freedom / 2, false_alarm_rate)))
 

@@ -28,14 +28,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.special import softmax
 
 from ilk.core.contracts import DiscoveryTags, check_weights
 from ilk.core.data import Data, Features, Labels, Logits, one_hot
 from ilk.core.errors import InputError
 from ilk.core.linear_models import Linear, apply_affine
-from ilk.core.metrics import log_loss
+from ilk.core.metrics import log_loss, softmax
 from ilk.maths.folds import assign_folds
 from ilk.maths.gaussian import Matrix
 
@@ -250,6 +248,8 @@ def match_columns(p: Matrix, data: Data) -> Labels:
         p: Probabilities of unnamed classes, `[n, k]`.
         data: The rows, with or without labels.
     """
+    from scipy.optimize import linear_sum_assignment
+
     is_labelled = data.y >= 0
     if not is_labelled.any():
         return np.arange(data.k)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import erfc, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, norm
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval, Probabilities
@@ -133,7 +133,7 @@ def compute_p_value(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accur
     n, std = len(y), float(np.std(difference, ddof=1)) if len(y) > 1 else 0.0
     if std == 0:
         return float(np.mean(difference) == 0)
-    return float(2 * norm.sf(abs(np.mean(difference)) * np.sqrt(n) / std))
+    return erfc(abs(float(np.mean(difference))) * sqrt(n / 2) / std)
 
 
 def mcnemar_p_value(only_a: int, only_b: int) -> float:
@@ -144,5 +144,7 @@ def mcnemar_p_value(only_a: int, only_b: int) -> float:
         only_b: Number of rows on which only the second candidate is correct.
     """
     n, larger = only_a + only_b, max(only_a, only_b)
-    upper = float(binom.sf(larger - 1, n, 0.5)) - 0.5 * float(binom.pmf(larger, n, 0.5))
-    return min(1.0, 2 * upper)
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    i = np.arange(larger, n + 1)  # a fair coin shows i heads in n throws with probability p
+    p = np.exp(log_factorial[n] - log_factorial[i] - log_factorial[n - i] - n * log(2))
+    return min(1.0, 2 * float(p.sum()) - float(p[0]))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ilk.core.statistics import Statistics
 
@@ -38,11 +37,7 @@ def shrink_covariance(stats: Statistics, shrinkage: float, n_features: int | Non
     A fraction `shrinkage` in [0, 1] is replaced by the multiple of the identity with the same
     trace. `n_features` as in `estimate_covariance`.
     """
-    s = stats.scatter / stats.degrees_of_freedom
-    mean_variance = float(np.trace(s)) / (n_features or len(s))
-    if mean_variance <= ROUNDING * _between_class_variance(stats):
-        mean_variance = _between_class_variance(stats)
-    return (1 - shrinkage) * s + shrinkage * mean_variance * np.eye(len(s))
+    return _combine_terms(stats, *_shrinkage_terms(stats, shrinkage, n_features))
 
 
 def check_shrinkage(shrink: Shrinkage) -> None:
@@ -67,12 +62,37 @@ def estimate_covariance(
         n_features: Number of features, where the statistics are those of coordinates in the span of
             the rows (see `RowSpan`).
     """
+    return _combine_terms(stats, *compute_covariance_terms(stats, shrink, n_features))
+
+
+def compute_covariance_terms(
+    stats: Statistics, shrink: Shrinkage = None, n_features: int | None = None
+) -> tuple[float, float]:
+    """Return a and b of the covariance `a scatter + b I`; arguments as in `estimate_covariance`."""
     if isinstance(shrink, (int, float)):
-        return shrink_covariance(stats, shrink, n_features)
+        return _shrinkage_terms(stats, shrink, n_features)
     if shrink == "oas":
-        return shrink_covariance(stats, oas_shrinkage(stats, n_features), n_features)
+        return _shrinkage_terms(stats, oas_shrinkage(stats, n_features), n_features)
     # Theirs times D / (N - 1), so that scores are log-likelihoods on the scale of the priors.
-    return kubokawa_srivastava(stats, 1) / max(1, stats.n - 1)
+    return 1 / max(1, stats.n - 1), _kubokawa_srivastava_trace(stats) / max(1, stats.n - 1)
+
+
+def _shrinkage_terms(
+    stats: Statistics, shrinkage: float, n_features: int | None
+) -> tuple[float, float]:
+    """Return a and b of the covariance shrunk towards a multiple of the identity."""
+    total_variance = float(np.trace(stats.scatter)) / stats.degrees_of_freedom
+    mean_variance = total_variance / (n_features or len(stats.scatter))
+    if mean_variance <= ROUNDING * _between_class_variance(stats):
+        mean_variance = _between_class_variance(stats)
+    return (1 - shrinkage) / stats.degrees_of_freedom, shrinkage * mean_variance
+
+
+def _combine_terms(stats: Statistics, scatter_factor: float, identity_factor: float) -> Matrix:
+    """Return `scatter_factor * scatter + identity_factor * I`, `[d, d]`."""
+    covariance = scatter_factor * stats.scatter
+    covariance[np.diag_indices_from(covariance)] += identity_factor
+    return np.asarray(covariance)
 
 
 def kubokawa_srivastava(stats: Statistics, n_features: int | None = None) -> Matrix:
@@ -81,10 +101,21 @@ def kubokawa_srivastava(stats: Statistics, n_features: int | None = None) -> Mat
     Kubokawa, Srivastava 2008, doi:10.1016/j.jmva.2008.01.016, as written in Wang et al. 2024,
     arXiv 2402.04087: S is the unbiased covariance of the N class-centred rows, D their width.
     """
+    divisor = n_features or len(stats.scatter)
+    return _combine_terms(stats, 1 / divisor, _kubokawa_srivastava_trace(stats) / divisor)
+
+
+def _kubokawa_srivastava_trace(stats: Statistics) -> float:
+    """Return the trace of S, or that of the class means where no class has two rows."""
     trace = float(np.trace(stats.scatter)) / max(1, stats.n - 1)
-    if trace <= ROUNDING * len(stats.scatter) * _between_class_variance(stats):
-        trace = len(stats.scatter) * _between_class_variance(stats)
-    return (stats.scatter + trace * np.eye(len(stats.scatter))) / (n_features or len(stats.scatter))
+    between = stats.means.shape[1] * _between_class_variance(stats)
+    return between if trace <= ROUNDING * between else trace
+
+
+def has_scatter(stats: Statistics) -> bool:
+    """Return whether rows of one class differ by more than rounding errors."""
+    between = stats.means.shape[1] * _between_class_variance(stats)
+    return float(np.trace(stats.scatter)) / stats.degrees_of_freedom > ROUNDING * between
 
 
 def _between_class_variance(stats: Statistics) -> float:
@@ -100,9 +131,27 @@ def solve(covariance: Matrix, right: Matrix) -> Matrix:
     """
     ridge = 1e-9 * max(float(np.trace(covariance)) / len(covariance), 1e-30)
     while True:
+        ridged = covariance.copy()
+        ridged[np.diag_indices_from(ridged)] += ridge
         try:
-            factor = cho_factor(covariance + ridge * np.eye(len(covariance)), lower=True)
-        except LinAlgError:
+            root = np.linalg.cholesky(ridged)
+        except np.linalg.LinAlgError:
             ridge *= 10
             continue
-        return np.asarray(cho_solve(factor, right))
+        return solve_triangular(root, solve_triangular(root, right), transposed=True)
+
+
+def solve_triangular(root: Matrix, right: Matrix, *, transposed: bool = False) -> Matrix:
+    """Return `root^-1 right`, or with `transposed` the inverse of `root'` times it, `[d, m]`.
+
+    Args:
+        root: Lower triangular, `[d, d]`.
+        right: `[d, m]`.
+        transposed: Use the transpose of `root`.
+    """
+    from scipy import linalg  # slow to import, and a saved classifier does without
+
+    solution = linalg.solve_triangular(
+        root, right, trans=int(transposed), lower=True, check_finite=False
+    )
+    return np.asarray(solution)

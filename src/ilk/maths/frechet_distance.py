@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import svdvals
 
 from ilk.core.errors import InputError
 
@@ -55,6 +54,8 @@ class FittedGaussian:
         Raises:
             InputError: If the numbers of features differ.
         """
+        from scipy.linalg import svdvals
+
         if len(self.mean) != len(other.mean):
             raise InputError(
                 f"features of width {len(self.mean)} and {len(other.mean)} cannot be compared; "

@@ -6,13 +6,12 @@ multiplied in float32 on centred rows and summed in float64 (see `compute_statis
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from ilk.core.data import Labels
 from ilk.core.linear_models import Linear
@@ -75,6 +74,7 @@ def compute_class_means(
     chunk: int = CHUNK_SIZE,
     *,
     weight: Matrix | None = None,
+    transform: Callable[[NDArray[Any]], NDArray[Any]] = np.asarray,
 ) -> Matrix:
     """Return class means, `[k, d]` float64, accurate to float32; zeros for a class without rows.
 
@@ -86,12 +86,13 @@ def compute_class_means(
         counts: Rows of each class, or their total weight, `[k]`.
         chunk: Rows per matrix product.
         weight: How many times each row counts, `[n]`; None counts each once.
+        transform: Applied to the rows chunk by chunk; the means are those of its values.
     """
-    shift = np.asarray(x[:chunk]).mean(0, dtype=np.float64).astype(np.float32)
+    shift = transform(x[:chunk]).mean(0, dtype=np.float64).astype(np.float32)
     sums = np.zeros((len(counts), x.shape[1]))
     for rows in _iterate_chunks(len(x), chunk):
         part = None if weight is None else weight[rows]
-        z = np.asarray(x[rows], np.float32) - shift
+        z = np.asarray(transform(x[rows]), np.float32) - shift
         sums += _sum_by_class(z, y[rows], len(counts), part)
     means = shift + sums / np.where(counts > 0, counts, 1)[:, None]
     return np.where(counts[:, None] > 0, means, 0.0)
@@ -101,6 +102,8 @@ def _sum_by_class(
     z: NDArray[np.float32], y: Labels, k: int, weight: Matrix | None
 ) -> NDArray[np.float32]:
     """Return the (weighted) sum of the rows of each class, `[k, d]`."""
+    from scipy.sparse import csr_array  # slow to import, and a saved classifier does without
+
     values = np.ones(len(y), np.float32) if weight is None else weight.astype(np.float32)
     return np.asarray(csr_array((values, (y, np.arange(len(y)))), shape=(k, len(y))) @ z)
 

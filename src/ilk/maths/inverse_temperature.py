@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from ilk.core.data import Labels
 from ilk.core.metrics import log_softmax
 
 MAX_ROWS = 5000  # enough rows to estimate one number
+
+
+def select_rows(n: int) -> slice:
+    """Return which of `n` rows `fit_inverse_temperature` uses: at most `MAX_ROWS`, spread evenly.
+
+    What it is given of rows selected this way gives the same result as all of them.
+    """
+    return slice(None, None, max(1, -(-n // MAX_ROWS)))
 
 
 def fit_inverse_temperature(
@@ -33,9 +40,11 @@ def fit_inverse_temperature(
         high: Upper bound.
         weight: How many times each row counts, `[n]`; None counts each once.
     """
-    step = -(-len(y) // MAX_ROWS)
-    scores, y = np.asarray(scores[::step], np.float64), y[::step]
-    weight = None if weight is None else weight[::step]
+    from scipy.optimize import minimize_scalar  # slow to import, and only fits need it
+
+    rows = select_rows(len(y))
+    scores, y = np.asarray(scores[rows], np.float64), y[rows]
+    weight = None if weight is None else weight[rows]
     scores = scores - scores.max(1, keepdims=True)
     rows = np.arange(len(y))
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from ilk.core.data import Labels
 from ilk.maths.inverse_temperature import fit_inverse_temperature
@@ -53,6 +51,8 @@ def clustering_accuracy(
         assignment: Group of each row, `[n]`.
         n_known: Number of old classes.
     """
+    from scipy.optimize import linear_sum_assignment
+
     groups, group_index = np.unique(assignment, return_inverse=True)
     width = max(len(groups), int(true_classes.max(initial=0)) + 1)
     contingency = np.zeros((width, width))
@@ -199,6 +199,8 @@ def estimate_new_clusters(
             is at most the number of distinct unlabelled rows.
         seed: Seed of the clusterings.
     """
+    from scipy.spatial.distance import cdist
+
     n_known = int(y.max(initial=-1)) + 1
     max_new = max(2 * n_known, MIN_CANDIDATES) if max_new is None else max_new
     max_new = min(max_new, len(np.unique(x[y < 0], axis=0)))

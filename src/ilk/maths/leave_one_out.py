@@ -38,22 +38,33 @@ def left_out_weight(weight: Matrix | None, n: int) -> Matrix:
     return np.ones(n) if weight is None else np.minimum(weight, 1.0)
 
 
-def leave_one_out_means(
-    x: Matrix, y: Labels, means: Matrix, counts: NDArray[Any], weight: Matrix | None = None
-) -> tuple[NDArray[np.int64], Matrix]:
-    """Return the rows whose class has others, `[m]`, and its mean without the row, `[m, d]`.
+def find_rows_with_others(
+    y: Labels, counts: NDArray[Any], weight: Matrix | None = None
+) -> NDArray[np.int64]:
+    """Return the positions of the rows whose class has other rows, `[m]`.
 
     Args:
-        x: Rows, `[n, d]`.
+        y: Class of each row, `[n]`.
+        counts: Rows of each class, or their total weight, `[k]`.
+        weight: How many times each row counts, `[n]`; None counts each once.
+    """
+    return np.flatnonzero(counts[y] > left_out_weight(weight, len(y)) + 1e-9)
+
+
+def leave_one_out_means(
+    x: Matrix, y: Labels, means: Matrix, counts: NDArray[Any], weight: Matrix | None = None
+) -> Matrix:
+    """Return the mean of the class of each row without the row, `[n, d]`.
+
+    Args:
+        x: Rows whose class has others, `[n, d]`.
         y: Class of each row, `[n]`.
         means: Class means, `[k, d]`.
         counts: Rows of each class, or their total weight, `[k]`.
         weight: How many times each row counts, `[n]`; None counts each once.
     """
-    left_out = left_out_weight(weight, len(y))
-    rows = np.flatnonzero(counts[y] > left_out + 1e-9)
-    n, one = counts[y[rows], None], left_out[rows, None]
-    return rows, (n * means[y[rows]] - one * x[rows]) / (n - one)
+    n, one = counts[y, None], left_out_weight(weight, len(y))[:, None]
+    return np.asarray((n * means[y] - one * x) / (n - one))
 
 
 def compute_gaussian_logits(

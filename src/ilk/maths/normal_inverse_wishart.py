@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ilk.core.data import Labels
 
@@ -107,6 +106,8 @@ class NormalInverseWishart:
         They are those of `student_log_pdf`: mean `[g, r]`, whitening `[g, r, r]`, degrees of
         freedom `[g]` and log constant `[g]`.
         """
+        from scipy.special import gammaln
+
         r = len(self.psi)
         kappa, nu, mean, psi = self._compute_posterior(groups)
         degrees = nu - r + 1
@@ -165,4 +166,6 @@ def student_log_pdf(
 
 def _log_multigamma(nu: Matrix, r: int) -> Matrix:
     """Return the log multivariate gamma function at nu / 2, without its power of pi."""
+    from scipy.special import gammaln
+
     return np.asarray(gammaln((nu[:, None] - np.arange(r)) / 2).sum(1))

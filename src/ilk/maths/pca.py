@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh, qr
 
+CHUNK_SIZE = 2048  # rows at a time
 RANK_TOLERANCE = 1e-10  # eigenvalues below this fraction of the largest are rounding errors
 
 
@@ -41,17 +41,18 @@ def fit_pca(
         weight: How many times each row counts, `[n]`, > 0; None counts each once.
     """
     n, d = x.shape
+    if n > d:
+        centre, basis, eigenvalues = find_axes(x, dtype, weight)
+        scores, narrow_basis = np.empty((n, len(eigenvalues)), dtype), basis.astype(dtype)
+        for at in range(0, n, CHUNK_SIZE):
+            part = slice(at, at + CHUNK_SIZE)
+            scores[part] = (x[part] - centre).astype(dtype, copy=False) @ narrow_basis
+        return PrincipalAxes(centre, basis, eigenvalues, scores)
     centre = weighted_mean(x, weight)
     z = (x - centre).astype(dtype, copy=False)
     root_weight = None if weight is None else np.sqrt(weight).astype(dtype)[:, None]
-    weighted = z if root_weight is None else z * root_weight
-    if n > d:
-        eigenvalues, vectors = eigh(np.asarray(weighted.T @ weighted, np.float64))
-        keep = _select_axes(eigenvalues)
-        basis = vectors[:, keep]
-        return PrincipalAxes(centre, basis, eigenvalues[keep], z @ basis.astype(dtype))
-    weighted = np.asarray(weighted, np.float64)
-    eigenvalues, vectors = eigh(weighted @ weighted.T)
+    weighted = np.asarray(z if root_weight is None else z * root_weight, np.float64)
+    eigenvalues, vectors = np.linalg.eigh(weighted @ weighted.T)
     keep = _select_axes(eigenvalues)
     root = np.sqrt(eigenvalues[keep])
     scores = vectors[:, keep] * root
@@ -61,18 +62,51 @@ def fit_pca(
     return PrincipalAxes(centre, basis, eigenvalues[keep], scores.astype(dtype, copy=False))
 
 
+def find_axes(
+    x: NDArray[Any], dtype: Any = np.float64, weight: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return centre `[d]`, basis `[d, r]` and eigenvalues `[r]`; see `PrincipalAxes`.
+
+    The scores are left to the caller: of many rows they take as much memory as the rows.
+
+    Args:
+        x: Rows, `[n, d]`.
+        dtype: Float type of the matrix products, whose sums are float64.
+        weight: How many times each row counts, `[n]`, > 0; None counts each once.
+    """
+    centre, gram = weighted_mean(x, weight), np.zeros((x.shape[1], x.shape[1]))
+    for at in range(0, len(x), CHUNK_SIZE):
+        z = (x[at : at + CHUNK_SIZE] - centre).astype(dtype, copy=False)
+        if weight is not None:
+            z = z * np.sqrt(weight[at : at + CHUNK_SIZE, None]).astype(dtype)
+        gram += z.T @ z
+    eigenvalues, vectors = np.linalg.eigh(gram)
+    keep = _select_axes(eigenvalues)
+    return centre, vectors[:, keep], eigenvalues[keep]
+
+
 def weighted_mean(x: NDArray[Any], weight: NDArray[np.float64] | None = None) -> Any:
     """Return the mean over rows of `x [n, ...]` in float64, weighted by `weight [n]` if given."""
     if weight is None:
         return x.mean(0, dtype=np.float64)
-    return np.average(np.asarray(x, np.float64), axis=0, weights=weight)
+    parts = range(0, len(x), CHUNK_SIZE)
+    sums = (weight[at : at + CHUNK_SIZE] @ _flatten(x[at : at + CHUNK_SIZE]) for at in parts)
+    return np.reshape(sum(sums) / weight.sum(), x.shape[1:])
+
+
+def _flatten(x: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(x, np.float64).reshape(len(x), -1)
 
 
 def weighted_variance(x: NDArray[Any], weight: NDArray[np.float64] | None = None) -> Any:
     """Return the variance over rows of `x [n, d]`, `[d]` float64, weighted by `weight [n]`."""
-    if weight is None:
-        return x.var(0, dtype=np.float64)
-    return weighted_mean((np.asarray(x, np.float64) - weighted_mean(x, weight)) ** 2, weight)
+    mean, total = weighted_mean(x, weight), 0.0
+    for at in range(0, len(x), CHUNK_SIZE):
+        squares = (np.asarray(x[at : at + CHUNK_SIZE], np.float64) - mean) ** 2
+        total = total + (
+            squares.sum(0) if weight is None else weight[at : at + CHUNK_SIZE] @ squares
+        )
+    return total / (len(x) if weight is None else weight.sum())
 
 
 def orthonormal_basis(rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -84,7 +118,7 @@ def orthonormal_basis(rows: NDArray[Any]) -> NDArray[np.float64]:
     n, d = rows.shape
     if n >= d:
         return np.eye(d)
-    return np.asarray(qr(np.asarray(rows, np.float64).T, mode="economic")[0])
+    return np.asarray(np.linalg.qr(np.asarray(rows, np.float64).T)[0])
 
 
 def _select_axes(eigenvalues: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import gammaln
 
 from ilk.core.data import Labels
 from ilk.maths.covariance import estimate_covariance
@@ -78,6 +77,8 @@ class SplitMergeSearch:
 
     def compute_required_power(self, rows: Labels) -> float:
         """Return the increase of the power, >= 0, that keeps `rows [m]` of one class together."""
+        from scipy.special import gammaln
+
         whole = GroupStatistics.from_rows(self.z[rows], np.zeros_like(rows), 1)
         unsplit_score, largest = self.score_groups(whole)[0], 0.0
         for _ in range(N_TRIAL_SPLITS):
@@ -91,6 +92,8 @@ class SplitMergeSearch:
 
     def score_groups(self, groups: GroupStatistics) -> Matrix:
         """Return the score `a log G(n) + log L` of each group, `[g]`."""
+        from scipy.special import gammaln
+
         return np.asarray(
             self.power * gammaln(groups.counts) + self.prior.compute_log_evidence(groups)
         )

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
 
 from ilk.core.contracts import MethodTags
 from ilk.core.data import Data, one_hot
@@ -70,6 +69,8 @@ class AlphaTIM(MethodTags):
         return fit_guarded(data, self._fit, self.guard)
 
     def _fit(self, data: Data) -> TransductivePrototypes:
+        from scipy.optimize import minimize
+
         sphere = UnitRows.from_data(data, self)
         t = sphere.fit_inverse_temperature()
         if not len(sphere.unlabelled):

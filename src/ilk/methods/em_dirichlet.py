@@ -27,7 +27,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, psi
 
 from ilk.core.contracts import MethodTags, class_embeddings_of
 from ilk.core.data import Data, Features, Logits, one_hot
@@ -126,6 +125,8 @@ class EMDirichlet(MethodTags):
         self, log_z: Matrix, targets: Matrix, row_weight: Matrix | None
     ) -> tuple[Matrix, Matrix]:
         """Return weight `[k, k]` and bias `[k]` after EM, from one-hot labels `targets [n, k]`."""
+        from scipy.special import gammaln
+
         is_unlabelled = targets.sum(axis=1) == 0
         free_weight = None if row_weight is None else row_weight[is_unlabelled]
         u = np.where(is_unlabelled[:, None], np.exp(log_z), targets)
@@ -156,6 +157,8 @@ def fit_dirichlet(mean_log: Matrix, start: Matrix) -> NDArray[np.float64]:
         mean_log: Mean of log z for each class, `[k, j]`.
         start: Starting point, `[k, j]`, > 0.
     """
+    from scipy.special import gammaln, psi
+
     a = start
     for _ in range(MAX_STEPS):
         digamma_next = psi(a + 1)

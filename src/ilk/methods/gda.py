@@ -20,16 +20,11 @@ from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.linear_models import Linear
 from ilk.core.statistics import Statistics
-from ilk.maths.covariance import Shrinkage, check_shrinkage, estimate_covariance
-from ilk.maths.gaussian import (
-    RowSpan,
-    compute_log_prior,
-    compute_statistics,
-    fit_discriminant,
-    fit_linear_discriminant,
-)
+from ilk.maths.covariance import Shrinkage, check_shrinkage
+from ilk.maths.gaussian import fit_linear_discriminant
 from ilk.maths.label_rules import fit_label_discriminants
 from ilk.maths.leave_one_out import compute_gaussian_logits
+from ilk.maths.row_discriminant import fit_rows_discriminant
 
 
 @dataclass(frozen=True)
@@ -56,11 +51,9 @@ class GDA(MethodTags):
 
     def fit(self, data: Data) -> Linear:
         labelled = labelled_features(data, self)
-        span = RowSpan.from_rows(labelled.x)
-        stats = compute_statistics(span.x, labelled.y, data.k, weight=labelled.sample_weight)
-        covariance = estimate_covariance(stats, self.shrink, labelled.x.shape[1])
-        rule = fit_discriminant(stats, covariance, compute_log_prior(stats, self.uniform))
-        return Linear.from_centred(*span.to_features(stats.centre, *rule))
+        return fit_rows_discriminant(
+            labelled.x, labelled.y, data.k, self.shrink, self.uniform, labelled.sample_weight
+        )
 
     def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:
         """Return the classifier of each label against the rest; `targets` are `[n, k]`."""

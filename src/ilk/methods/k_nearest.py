@@ -57,7 +57,7 @@ class Neighbours:
 
         It is `-inf` for a class without rows.
         """
-        nearest = self.find_nearest(np.asarray(x, np.float64), self.count_neighbours(self.k))
+        nearest = self.find_nearest(x, self.count_neighbours(self.k))
         weight = None if self.weight is None else self.weight[nearest]
         return self.vote(self.y[nearest], self.k, weight)
 
@@ -92,12 +92,13 @@ class Neighbours:
         return np.log(proportion, where=proportion > 0, out=np.full_like(proportion, -np.inf))
 
     def find_nearest(
-        self, x: NDArray[np.float64], k: int, excluded_rows: Labels | None = None
+        self, x: NDArray[np.floating], k: int, excluded_rows: Labels | None = None
     ) -> Labels:
         """Return positions of the `k` nearest rows, nearest first, `[n, k]`.
 
-        Ties go to the earlier row. A float32 product selects candidates and float64 differences
-        rank them, so that the result does not depend on the batch size.
+        Ties go to the earlier row. A float32 product selects candidates and ranks them where their
+        distances differ by more than its rounding errors, and float64 differences rank the others,
+        so that the result does not depend on the batch size.
 
         Args:
             x: Rows, `[n, d]`.
@@ -106,22 +107,57 @@ class Neighbours:
         """
         n, d = self.rows.shape
         m = min(n, k + EXTRA_CANDIDATES)
-        step = max(1, min(MAX_BLOCK_SIZE // n, MAX_BLOCK_SIZE // (m * d)))
+        step = max(1, MAX_BLOCK_SIZE // n)
         squared_norms = np.einsum("ij,ij->i", self.rows, self.rows)
         out = np.empty((len(x), k), np.int64)
         for start in range(0, len(x), step):
             part = slice(start, start + step)
-            z = (x[part] - self.centre).astype(np.float32)
+            z = (np.asarray(x[part], np.float64) - self.centre).astype(np.float32)
             approximate = squared_norms - 2 * z @ self.rows.T
             if excluded_rows is not None:
                 approximate[np.arange(len(z)), excluded_rows[part]] = np.inf
-            candidates = np.sort(np.argpartition(approximate, m - 1, axis=1)[:, :m], axis=1)
-            differences = z[:, None].astype(np.float64) - self.rows[candidates]
-            exact = np.einsum("nmd,nmd->nm", differences, differences)
-            if excluded_rows is not None:
-                exact[candidates == excluded_rows[part][:, None]] = np.inf
-            order = np.argsort(exact, axis=1, kind="stable")[:, :k]
-            out[part] = np.take_along_axis(candidates, order, axis=1)
+            candidates = np.argpartition(approximate, m - 1, axis=1)[:, :m]
+            values = np.take_along_axis(approximate, candidates, axis=1)
+            order = np.argsort(values, axis=1, kind="stable")
+            candidates = np.take_along_axis(candidates, order, axis=1)
+            values = np.take_along_axis(values, order, axis=1)
+            norms = squared_norms[candidates].max(1) + np.einsum("ij,ij->i", z, z)
+            rounding = 4 * (d + 4) * np.finfo(np.float32).eps * norms  # |2 ab| <= a^2 + b^2
+            out[part] = self._sort_close(z, candidates, values, rounding)[:, :k]
+        return out
+
+    def _sort_close(
+        self,
+        z: Features,
+        candidates: Labels,
+        values: NDArray[np.float32],
+        rounding: NDArray[np.float32],
+    ) -> Labels:
+        """Return `candidates [n, m]` sorted by exact distance, then by position.
+
+        Args:
+            z: Centred rows, `[n, d]`.
+            candidates: Positions of training rows, sorted by `values`.
+            values: Approximate squared distances minus a constant per row, `[n, m]`.
+            rounding: Twice the largest error of the approximate distances, `[n]`.
+        """
+        n, m = candidates.shape
+        is_apart = values[:, 1:] - values[:, :-1] > rounding[:, None]
+        edge = np.ones((n, 1), bool)
+        group = np.cumsum(np.concatenate([~edge, is_apart], axis=1), axis=1)
+        is_close = ~(np.hstack([edge, is_apart]) & np.hstack([is_apart, edge]))
+        is_close &= np.isfinite(values)
+        row, rank = np.nonzero(is_close)
+        exact = np.zeros((n, m))
+        step = max(1, MAX_BLOCK_SIZE // z.shape[1])
+        for at in range(0, len(row), step):
+            i, j = row[at : at + step], rank[at : at + step]
+            differences = z[i].astype(np.float64) - self.rows[candidates[i, j]]
+            exact[i, j] = np.einsum("nd,nd->n", differences, differences)
+        affected = np.flatnonzero(is_close.any(1))
+        order = np.lexsort((candidates[affected], exact[affected], group[affected]), axis=1)
+        out = candidates.copy()
+        out[affected] = np.take_along_axis(candidates[affected], order, axis=1)
         return out
 
 
@@ -149,7 +185,7 @@ class KNearest(MethodTags):
     def fit(self, data: Data) -> Neighbours:
         labelled = labelled_features(data, self)
         centre = weighted_mean(labelled.x, labelled.sample_weight).astype(np.float32)
-        rows = (labelled.x - centre).astype(np.float32)
+        rows = labelled.x - centre
         k = min(self.k or 1, ceil(labelled.weight.sum() - 1e-9))
         model = Neighbours(rows, labelled.y, centre, k, data.k, labelled.sample_weight)
         return model if self.k is not None else replace(model, k=self._choose_k(model, labelled))
@@ -170,13 +206,12 @@ class KNearest(MethodTags):
         self, model: Neighbours, x: Features, y: Labels, statistics: Statistics
     ) -> Logits:
         """Return logits `[m, k]` of rows `x [m, d]`, each without its own vote."""
-        x64 = np.asarray(x, np.float64)
         if model.weight is None:
             k = min(model.k, len(model.rows) - 1)
-            nearest = model.find_nearest(x64, k + 1)[:, 1:]  # the first is the row itself
+            nearest = model.find_nearest(x, k + 1)[:, 1:]  # the first is the row itself
             return model.vote(model.y[nearest], k)
         k = max(1, min(model.k, ceil(model.weight.sum() - 1 - 1e-9)))
-        nearest = model.find_nearest(x64, model.count_neighbours(k + 1))
+        nearest = model.find_nearest(x, model.count_neighbours(k + 1))
         weight = model.weight[nearest]
         weight[:, 0] -= np.minimum(weight[:, 0], 1.0)
         return model.vote(model.y[nearest], k, weight)
@@ -206,7 +241,7 @@ def _find_others(
     model: Neighbours, labelled: Data, rows: Labels, k: int
 ) -> tuple[Labels, NDArray[np.float64] | None]:
     """Return neighbours of `rows` and their votes, `[m, j]`, with one copy of the row left out."""
-    x = labelled.x[rows].astype(np.float64)
+    x = labelled.x[rows]
     if model.weight is None:
         return model.find_nearest(x, k, rows), None
     nearest = model.find_nearest(x, model.count_neighbours(k + 1))

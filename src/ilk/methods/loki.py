@@ -23,12 +23,12 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import InputError
 from ilk.core.linear_models import Linear, apply_affine
+from ilk.core.metrics import softmax
 from ilk.maths import folds
 from ilk.maths.logistic_regression import RegressionResult, check_regression, fit_regression
 from ilk.maths.pca import weighted_mean

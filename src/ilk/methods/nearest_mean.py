@@ -14,7 +14,9 @@ result therefore differs from that of fitting all rows together, whose centre wo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,11 +25,15 @@ from numpy.typing import NDArray
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import InputError
-from ilk.core.linear_models import apply_affine, normalize_rows
+from ilk.core.linear_models import CHUNK_SIZE, apply_affine, normalize_rows
 from ilk.core.statistics import Statistics
 from ilk.maths.gaussian import compute_class_means
-from ilk.maths.inverse_temperature import fit_inverse_temperature
-from ilk.maths.leave_one_out import compute_nearest_mean_logits, leave_one_out_means
+from ilk.maths.inverse_temperature import fit_inverse_temperature, select_rows
+from ilk.maths.leave_one_out import (
+    compute_nearest_mean_logits,
+    find_rows_with_others,
+    leave_one_out_means,
+)
 from ilk.maths.pca import weighted_mean, weighted_variance
 
 MIN_SCALE_RATIO = 0.1  # lower bound on a feature's scale, as a fraction of the mean scale
@@ -59,11 +65,15 @@ class NormalizedMeans:
 
     def logits(self, x: Features) -> Logits:
         """Scores `[n, k]`, float64."""
-        return apply_affine(self.normalize(x), self.weight, self.bias)
+        out = np.empty((len(x), len(self.bias)))
+        for at in range(0, len(x), CHUNK_SIZE):
+            part = self.normalize(x[at : at + CHUNK_SIZE])
+            out[at : at + CHUNK_SIZE] = apply_affine(part, self.weight, self.bias)
+        return out
 
     def normalize(self, x: Features) -> NDArray[np.float64]:
         """Return the directions `u [n, d]` of features `x [n, d]`."""
-        return np.asarray(normalize_rows((np.asarray(x, np.float64) - self.centre) / self.scale))
+        return _normalize(x, self.centre, self.scale)
 
 
 @dataclass(frozen=True)
@@ -90,10 +100,12 @@ class NearestClassMean(MethodTags):
             deviation = np.sqrt(weighted_variance(labelled.x, weight))
             scale = np.maximum(deviation, MIN_SCALE_RATIO * deviation.mean()).astype(np.float32)
             scale = np.where(scale > 0, scale, np.float32(1))
-        u = normalize_rows((labelled.x.astype(np.float64) - centre) / scale)
         counts = labelled.sum_label_weights()
-        means = compute_class_means(u, labelled.y, counts, weight=weight)
-        inverse_temperature = _estimate_inverse_temperature(u, labelled, means, counts)
+        normalize = partial(_normalize, centre=centre, scale=scale)
+        means = compute_class_means(
+            labelled.x, labelled.y, counts, weight=weight, transform=normalize
+        )
+        inverse_temperature = _estimate_inverse_temperature(normalize, labelled, means, counts)
         return _make_model(centre, scale, means, counts, inverse_temperature)
 
     def update(self, model: NormalizedMeans, data: Data) -> NormalizedMeans:
@@ -110,12 +122,17 @@ class NearestClassMean(MethodTags):
         if not ((data.y >= 0) & (data.weight > 0)).any():
             return model
         labelled = labelled_features(data, self)
-        u = model.normalize(labelled.x)
         new_counts = labelled.sum_label_weights()
         counts = model.counts + new_counts
         new_fraction = (new_counts / np.where(counts > 0, counts, 1))[:, None]
         old_means = model.weight / model.inverse_temperature
-        new_means = compute_class_means(u, labelled.y, new_counts, weight=labelled.sample_weight)
+        new_means = compute_class_means(
+            labelled.x,
+            labelled.y,
+            new_counts,
+            weight=labelled.sample_weight,
+            transform=model.normalize,
+        )
         means = (1 - new_fraction) * old_means + new_fraction * new_means
         return _make_model(model.centre, model.scale, means, counts, model.inverse_temperature)
 
@@ -160,18 +177,27 @@ def _make_model(
     )
 
 
+def _normalize(x: Features, centre: Features, scale: Features) -> NDArray[np.float64]:
+    return np.asarray(normalize_rows((np.asarray(x, np.float64) - centre) / scale))
+
+
 def _estimate_inverse_temperature(
-    u: NDArray[np.float64], labelled: Data, means: NDArray[np.float64], counts: NDArray[Any]
+    normalize: Callable[[Features], NDArray[np.float64]],
+    labelled: Data,
+    means: NDArray[np.float64],
+    counts: NDArray[Any],
 ) -> float:
     """Fit t to the leave-one-out scores of the rows whose class has other rows."""
-    rows, own_means = leave_one_out_means(u, labelled.y, means, counts, labelled.sample_weight)
+    rows = find_rows_with_others(labelled.y, counts, labelled.sample_weight)
+    rows = rows[select_rows(len(rows))]  # no other row is scored
     if not len(rows) or np.sum(counts > 0) < 2:
         return DEFAULT_INVERSE_TEMPERATURE
-    u, y = u[rows], labelled.y[rows]
+    u, y = normalize(labelled.x[rows]), labelled.y[rows]
+    weight = None if labelled.sample_weight is None else labelled.weight[rows]
+    own_means = leave_one_out_means(u, y, means, counts, weight)
     scores = u @ means.T - 0.5 * np.sum(means**2, axis=1)
     scores[np.arange(len(rows)), y] = np.sum(u * own_means, axis=1) - 0.5 * np.sum(
         own_means**2, axis=1
     )
-    weight = None if labelled.sample_weight is None else labelled.weight[rows]
     labels = np.searchsorted(np.flatnonzero(counts), y)
     return fit_inverse_temperature(scores[:, counts > 0], labels, weight=weight)

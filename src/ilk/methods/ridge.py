@@ -16,6 +16,7 @@ multiplied by the inverse temperature with the least leave-one-out log loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,15 @@ from numpy.typing import NDArray
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, one_hot
 from ilk.core.linear_models import Linear
-from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.inverse_temperature import fit_inverse_temperature, select_rows
 from ilk.maths.label_rules import fit_label_ridge
-from ilk.maths.leave_one_out import left_out_weight
-from ilk.maths.pca import PrincipalAxes, fit_pca
+from ilk.maths.leave_one_out import find_rows_with_others, left_out_weight
+from ilk.maths.pca import find_axes, fit_pca
 
 ALPHAS = np.logspace(-6, 3, 19)  # multiples of the mean eigenvalue
-CHUNK_SIZE = 4096
+SEARCH_STEP = 3  # penalties between those that are tried first
+CLOSE = 1.02  # errors up to this multiple of the least are searched around, and in float64
+CHUNK_SIZE = 2048  # rows at a time
 Matrix = NDArray[np.float64]
 
 
@@ -55,24 +58,23 @@ class Ridge(MethodTags):
     def fit(self, data: Data) -> Linear:
         labelled = labelled_features(data, self)
         problem = _Problem.from_data(labelled)
-        mean_square = float(problem.pca.eigenvalues.mean()) if problem.pca.scores.size else 1.0
+        mean_square = float(problem.eigenvalues.mean()) if len(problem.eigenvalues) else 1.0
         alpha = mean_square if self.alpha is None else self.alpha
         if self.alpha is None and len(problem.validation_rows):
-            alphas = mean_square * ALPHAS
-            alpha = alphas[np.argmin([problem.compute_error(a) for a in alphas])]
+            alpha = problem.find_least_error(mean_square * ALPHAS)
         present, inverse_temperature = problem.prior > 0, 1.0
-        if len(rows := problem.validation_rows) and present.sum() > 1:
-            targets = problem.targets[rows]
+        rows = problem.validation_rows[select_rows(len(problem.validation_rows))]
+        if len(rows) and present.sum() > 1:
+            targets = one_hot(labelled.y[rows], labelled.k)
             predictions = targets - problem.compute_residuals(alpha, rows)
             inverse_temperature = fit_inverse_temperature(
                 predictions[:, present],
                 targets[:, present].argmax(1),
                 weight=None if labelled.sample_weight is None else labelled.weight[rows],
             )
-        pca = problem.pca
-        weight = inverse_temperature * (problem.moment.T / (pca.eigenvalues + alpha)) @ pca.basis.T
+        weight = inverse_temperature * problem.compute_weight(alpha)
         bias = np.where(present, inverse_temperature * problem.prior, -np.inf)
-        return Linear.from_centred(pca.centre, weight, bias)
+        return Linear.from_centred(problem.centre, weight, bias)
 
     def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:
         """Return the regression of each label against the rest; `targets` are `[n, k]`.
@@ -85,52 +87,100 @@ class Ridge(MethodTags):
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """Labelled rows in principal axes.
+    """Labelled rows and their principal axes.
 
     Attributes:
-        pca: Axes and scores of the rows.
-        targets: One-hot labels, `[n, k]`.
+        labelled: The rows.
+        centre: Their (weighted) mean, `[d]`.
+        basis: Principal axes, `[d, r]`.
+        eigenvalues: (Weighted) sum of squares along each, `[r]`.
         prior: (Weighted) class frequencies, `[k]`.
         moment: `scores' (targets - prior)`, weighted, `[r, k]`.
-        weight: How many times each row counts, `[n]`.
         left_out: Weight removed when a row is left out, `[n]`.
         validation_rows: Rows whose class has other rows, `[m]`.
     """
 
-    pca: PrincipalAxes
-    targets: Matrix
+    labelled: Data
+    centre: Matrix
+    basis: Matrix
+    eigenvalues: Matrix
     prior: Matrix
     moment: Matrix
-    weight: Matrix
     left_out: Matrix
     validation_rows: NDArray[np.int64]
 
     @classmethod
     def from_data(cls, labelled: Data) -> _Problem:
         weight = labelled.sample_weight
-        pca = fit_pca(labelled.x, weight=weight)
-        targets = one_hot(labelled.y, labelled.k)
+        if len(labelled) > labelled.x.shape[1]:
+            centre, basis, eigenvalues = find_axes(labelled.x, weight=weight)
+        else:
+            pca = fit_pca(labelled.x, weight=weight)
+            centre, basis, eigenvalues = pca.centre, pca.basis, pca.eigenvalues
         counts = labelled.sum_label_weights()
         prior = counts / labelled.weight.sum()
-        residual = targets - prior
-        moment = pca.scores.T @ (residual if weight is None else residual * weight[:, None])
+        cross = np.zeros((labelled.x.shape[1], labelled.k))
+        for at in range(0, len(labelled), CHUNK_SIZE):
+            part = slice(at, at + CHUNK_SIZE)
+            residual = (one_hot(labelled.y[part], labelled.k) - prior) * labelled.weight[part, None]
+            cross += (labelled.x[part] - centre).T @ residual
+        rows = find_rows_with_others(labelled.y, counts, weight)
         left_out = left_out_weight(weight, len(labelled))
-        rows = np.flatnonzero(counts[labelled.y] > left_out + 1e-9)
-        return cls(pca, targets, prior, moment, labelled.weight, left_out, rows)
+        return cls(labelled, centre, basis, eigenvalues, prior, basis.T @ cross, left_out, rows)
 
-    def compute_error(self, alpha: float) -> float:
-        """Return the summed squared leave-one-out error of a penalty."""
-        rows = self.validation_rows
-        parts = [rows[at : at + CHUNK_SIZE] for at in range(0, len(rows), CHUNK_SIZE)]
-        errors = (
-            np.sum(self.weight[part, None] * self.compute_residuals(alpha, part) ** 2)
-            for part in parts
-        )
-        return float(sum(errors))
+    def compute_weight(self, alpha: float) -> Matrix:
+        """Return the weights of a penalty, `[k, d]`."""
+        return np.asarray((self.moment.T / (self.eigenvalues + alpha)) @ self.basis.T)
+
+    def find_least_error(self, alphas: Matrix) -> float:
+        """Return the penalty with the least squared leave-one-out error.
+
+        Every third penalty is tried first, then those around the best and around any that is
+        close to it (the error may have several minima), all in float32. If more than one penalty
+        is close to the best in the end, these are compared in float64.
+
+        Args:
+            alphas: Penalties, ascending.
+        """
+        errors = np.full(len(alphas), np.inf)
+        tried = np.arange(0, len(alphas), SEARCH_STEP)
+        errors[tried] = self.compute_errors(alphas[tried], np.float32)
+        close = np.flatnonzero(errors <= CLOSE * errors.min())
+        distance = np.abs(np.arange(len(alphas))[:, None] - close).min(1)
+        between = np.flatnonzero((distance < SEARCH_STEP) & np.isinf(errors))
+        errors[between] = self.compute_errors(alphas[between], np.float32)
+        near = np.flatnonzero(errors <= CLOSE * errors.min())
+        if len(near) > 1:
+            near = near[[np.argmin(self.compute_errors(alphas[near]))]]
+        return float(alphas[near[0]])
+
+    def compute_errors(self, alphas: Matrix, dtype: Any = np.float64) -> Matrix:
+        """Return the summed squared leave-one-out error of each penalty, `[a]`.
+
+        Args:
+            alphas: Penalties, `[a]`.
+            dtype: Float type of the matrix products.
+        """
+        errors, rows = np.zeros(len(alphas)), self.validation_rows
+        for at in range(0, len(rows), CHUNK_SIZE):
+            part = rows[at : at + CHUNK_SIZE]
+            squares = self._compute_residuals(alphas, part, dtype) ** 2
+            errors += np.einsum("n,nak->a", self.labelled.weight[part], squares)
+        return errors
 
     def compute_residuals(self, alpha: float, rows: NDArray[np.int64]) -> Matrix:
         """Return the leave-one-out residuals of `rows`, `[len(rows), k]`."""
-        z, shrunk = self.pca.scores[rows], self.pca.eigenvalues + alpha
-        residual = self.targets[rows] - self.prior - z @ (self.moment / shrunk[:, None])
-        leverage = self.left_out[rows] * (1 / self.weight.sum() + (z * z) @ (1 / shrunk))
-        return np.asarray(residual / np.maximum(1 - leverage, 1e-12)[:, None])
+        return np.asarray(self._compute_residuals(np.array([alpha]), rows, np.float64)[:, 0])
+
+    def _compute_residuals(self, alphas: Matrix, rows: NDArray[np.int64], dtype: Any) -> Any:
+        """Return the leave-one-out residuals of rows under each penalty, `[n, a, k]`."""
+        (r, k), shrunk = self.moment.shape, self.eigenvalues[:, None] + alphas
+        centred = (self.labelled.x[rows] - self.centre).astype(dtype)
+        z = centred @ self.basis.astype(dtype)
+        slopes = (self.moment[:, None] / shrunk[:, :, None]).reshape(r, -1).astype(dtype)
+        targets = one_hot(self.labelled.y[rows], k) - self.prior
+        residual = targets[:, None].astype(dtype) - (z @ slopes).reshape(-1, len(alphas), k)
+        leverage = 1 / self.labelled.weight.sum() + (z * z) @ (1 / shrunk).astype(dtype)
+        leverage = self.left_out[rows, None].astype(dtype) * leverage
+        residual /= np.maximum(1 - leverage, 1e-12)[:, :, None]
+        return residual

@@ -29,7 +29,7 @@ from ilk.core.linear_models import normalize_rows
 from ilk.core.metrics import softmax
 from ilk.maths.gaussian import compute_class_means
 from ilk.maths.inverse_temperature import fit_inverse_temperature
-from ilk.maths.leave_one_out import leave_one_out_means
+from ilk.maths.leave_one_out import find_rows_with_others, leave_one_out_means
 from ilk.maths.pca import weighted_mean
 from ilk.training.continual import select_update_rows
 
@@ -227,14 +227,13 @@ def _harmonic_mean_accuracy(
 
 def _estimate_inverse_temperature(labelled: Data, means: Matrix, counts: NDArray[Any]) -> float:
     """Fit t to the leave-one-out scores of the rows whose class has other rows."""
-    weight = labelled.sample_weight
-    rows, own_means = leave_one_out_means(labelled.x, labelled.y, means, counts, weight)
+    rows = find_rows_with_others(labelled.y, counts, labelled.sample_weight)
     if not len(rows) or np.sum(counts > 0) < 2:
         return DEFAULT_INVERSE_TEMPERATURE
-    u, y = normalize_rows(labelled.x[rows]), labelled.y[rows]
+    x, y = labelled.x[rows], labelled.y[rows]
+    weight = None if labelled.sample_weight is None else labelled.weight[rows]
+    u, own_means = normalize_rows(x), leave_one_out_means(x, y, means, counts, weight)
     scores = u @ normalize_rows(means).T
     scores[np.arange(len(y)), y] = np.sum(u * normalize_rows(own_means), axis=1)
     labels = np.searchsorted(np.flatnonzero(counts), y)
-    return fit_inverse_temperature(
-        scores[:, counts > 0], labels, weight=None if weight is None else weight[rows]
-    )
+    return fit_inverse_temperature(scores[:, counts > 0], labels, weight=weight)

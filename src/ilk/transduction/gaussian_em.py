@@ -20,7 +20,11 @@ from ilk.core.linear_models import apply_affine, normalize_rows
 from ilk.core.metrics import softmax
 from ilk.maths.gaussian import Matrix, compute_class_means
 from ilk.maths.inverse_temperature import fit_inverse_temperature
-from ilk.maths.leave_one_out import leave_one_out_means, left_out_weight
+from ilk.maths.leave_one_out import (
+    find_rows_with_others,
+    leave_one_out_means,
+    left_out_weight,
+)
 from ilk.maths.pca import orthonormal_basis, weighted_mean
 
 MIN_PRIOR = 1e-6  # lower bound on a class prior, so that its logarithm is finite
@@ -105,11 +109,11 @@ class UnitRows:
 
         For the only row of a class it is the row itself.
         """
-        rows, means = leave_one_out_means(
-            self.labelled, self.y, self.means, self.counts, self.weight
+        rows, out = find_rows_with_others(self.y, self.counts, self.weight), self.labelled.copy()
+        weight = None if self.weight is None else self.weight[rows]
+        out[rows] = leave_one_out_means(
+            self.labelled[rows], self.y[rows], self.means, self.counts, weight
         )
-        out = self.labelled.copy()
-        out[rows] = means
         return out
 
     def score_left_out(self, *, normalize: bool = False) -> Matrix:

@@ -22,7 +22,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize
 
 from ilk.core.data import Labels, Logits
 from ilk.core.metrics import Probabilities, check_finite, softmax
@@ -157,6 +156,8 @@ class _Problem:
 
     def minimize_loss(self, min_weight: float) -> tuple[float, float]:
         """Return temperature and uniform weight >= `min_weight`: first T alone, then both."""
+        from scipy.optimize import minimize  # slow to import, and only fits need it
+
         start = [self.solve_temperature(), min_weight]
         bounds = [(-LOG_RANGE, LOG_RANGE), (min_weight, 1.0)]
         result = minimize(self.compute_loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
@@ -164,6 +165,8 @@ class _Problem:
 
     def solve_temperature(self) -> float:
         """Return the best log(1 / T) at w = 0: the root of a monotone derivative."""
+        from scipy.optimize import brentq
+
         target = (1 - self.smoothing) * self.label_logit + self.smoothing * self.rival_logit
 
         def derivative(log_inverse: float) -> float:

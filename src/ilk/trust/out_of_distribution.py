@@ -25,12 +25,12 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh, svd
 
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import InputError, NoLabels
 from ilk.maths.covariance import oas_shrinkage, shrink_covariance
 from ilk.maths.gaussian import compute_statistics
+from ilk.maths.shared_covariance import SharedCovariance, compute_smaller_statistics
 from ilk.protocols import cross_validation_steps
 
 NO_THRESHOLD = float(np.finfo(np.float64).max)  # stands for infinity, which JSON does not have
@@ -163,13 +163,22 @@ class OutOfDistributionDetector:
 def cross_validate_scores(data: Data, fold: Labels) -> Vector:
     """Return out-of-fold scores `[n]`; nan where `fold < 0`.
 
+    They are those of `fit_gaussian` up to its float32 rounding. No axes are needed, so that a fold
+    costs one Cholesky factor, in as many dimensions as there are rows or features.
+
     Args:
         data: Rows, `[n, d]`.
         fold: Fold of each row, `[n]`.
     """
     scores = np.full(len(data), np.nan)
     for step in cross_validation_steps(data, fold):
-        scores[step.test_rows] = fit_gaussian(step.train).score(step.test.x)
+        labelled = _take_labelled(step.train)
+        stats, rows = compute_smaller_statistics(
+            labelled.x, labelled.y, data.k, labelled.sample_weight
+        )
+        shrink = max(MIN_SHRINKAGE, oas_shrinkage(stats, data.x.shape[1]))
+        gaussians = SharedCovariance.from_statistics(stats, shrink, rows)
+        scores[step.test_rows] = gaussians.compute_nearest_distances(step.test.x)
     return scores
 
 
@@ -184,23 +193,18 @@ def fit_gaussian(data: Data, shrink: float | None = None) -> OutOfDistributionDe
     Raises:
         NoLabels: If no row has a label.
     """
-    labelled = data.take_labelled().take_weighted()
-    if not len(labelled):
-        raise NoLabels(
-            "out-of-distribution detection learns from labelled images and there are none; "
-            "label a few"
-        )
+    labelled = _take_labelled(data)
     stats = compute_statistics(labelled.x, labelled.y, data.k, weight=labelled.sample_weight)
     covariance = shrink_covariance(
         stats, max(MIN_SHRINKAGE, oas_shrinkage(stats)) if shrink is None else shrink
     )
     centre, d = stats.centre, len(covariance)
     min_variance = MIN_VARIANCE_RATIO * float(np.trace(covariance)) / d
-    row_space = _find_row_space(labelled.x - centre) if len(labelled) <= d else np.eye(d)
-    variance, eigenvectors = eigh(
-        row_space.T @ covariance @ row_space if row_space.shape[1] < d else covariance
+    row_space = _find_row_space(labelled.x - centre) if len(labelled) <= d else None
+    variance, axes = np.linalg.eigh(
+        covariance if row_space is None else row_space.T @ covariance @ row_space
     )
-    axes = row_space @ eigenvectors
+    axes = axes if row_space is None else row_space @ axes
     residual_variance = (np.trace(covariance) - variance.sum()) / max(1, d - len(variance))
     std = np.sqrt(np.maximum(variance, min_variance))
     means = (stats.means[stats.present] - centre) @ axes / std
@@ -213,12 +217,27 @@ def fit_gaussian(data: Data, shrink: float | None = None) -> OutOfDistributionDe
     )
 
 
+def _take_labelled(data: Data) -> Data:
+    """Return the rows with a label and a positive weight.
+
+    Raises:
+        NoLabels: If there is none.
+    """
+    is_used = (data.y >= 0) & (data.weight > 0)
+    if not is_used.any():
+        raise NoLabels(
+            "out-of-distribution detection learns from labelled images and there are none; "
+            "label a few"
+        )
+    return data if is_used.all() else data.take(is_used)
+
+
 def _find_row_space(centred: Matrix) -> Matrix:
-    """Return orthonormal columns `[d, r]` that span the rows of `centred [n, d]`."""
-    _, singular_values, axes = svd(centred, full_matrices=False)
-    return np.asarray(
-        axes[singular_values > RANK_TOLERANCE * max(singular_values[0], np.finfo(float).tiny)].T
-    )
+    """Return orthonormal columns `[d, n - 1]` whose span contains the rows of `centred [n, d]`.
+
+    The (weighted) rows sum to 0, so that the last one is in the span of the others.
+    """
+    return np.asarray(np.linalg.qr(centred[:-1].T)[0])
 
 
 def _nearest_squared_distance(q: Matrix, means: Matrix) -> Vector:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from ilk.artifacts.classifier import Classifier
 from ilk.core.data import UNLABELLED, Data, Features, Labels
@@ -175,6 +174,8 @@ def keep_supported_groups(
         is_unknown: Whether each image is flagged, `[n]`.
         false_alarm: Probability that an image of a known class is flagged.
     """
+    from scipy.stats import binom
+
     out = group_ids.copy()
     for group in range(1, int(group_ids.max(initial=0)) + 1):
         rows = group_ids == group

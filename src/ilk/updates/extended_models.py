@@ -19,7 +19,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from ilk.core.contracts import Extendable, LeavesOneOut, Method, Model
 from ilk.core.data import Data, Features, Labels, Logits
@@ -63,6 +62,8 @@ class ExtendedModel:
             z: Logits of `base`, `[n, n_old]`.
             gaussian: Log posteriors of the Gaussians, `[n, k]`.
         """
+        from scipy.special import logsumexp
+
         g = gaussian / self.gaussian_temperature
         log_odds = g[:, self.n_old :] - logsumexp(g[:, : self.n_old], axis=1, keepdims=True)
         log_total = logsumexp(z / self.base_temperature, axis=1, keepdims=True)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Labels, Logits
@@ -151,6 +150,8 @@ def _find_similar_class(
     names: tuple[str, ...], rows: HeldOutRows, logits: Logits, c: int
 ) -> ClassSimilarity:
     """Return the old class that rows of `c` were predicted as most often, and the AUC."""
+    from scipy.stats import rankdata
+
     is_new = rows.y == c
     if not is_new.any():
         return ClassSimilarity(names[c], "", 0.0, 1.0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Probabilities
@@ -67,7 +67,7 @@ class PriorEstimate:
         source by more than its simultaneous 95 % interval. The latter includes the error of
         `source`, which does not fall with the number of images.
         """
-        half_width = norm.isf(0.025 / len(self.target)) * self.standard_error
+        half_width = NormalDist().inv_cdf(1 - 0.025 / len(self.target)) * self.standard_error
         differs = bool(np.any(np.abs(self.target - self.source) > half_width))
         return differs and self.likelihood_gain[0] > 2 * self.likelihood_gain[1]
 

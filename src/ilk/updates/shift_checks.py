@@ -6,7 +6,6 @@ All checks read probabilities `p [n, k]` of the images, calibrated under the pri
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import nnls
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Probabilities
@@ -122,6 +121,8 @@ def measure_unexplained(
 
 def _fit_mixture(mean_p: Vector, by_class: Matrix) -> tuple[float, Vector]:
     """Return half the absolute residual of the best mixture of classes, and the mixture `[k]`."""
+    from scipy.optimize import nnls
+
     system = np.vstack([by_class.T, np.full(len(mean_p), SUM_WEIGHT)])
     mixture = nnls(system, np.append(mean_p, SUM_WEIGHT))[0]
     mixture /= mixture.sum()
