@@ -10,7 +10,17 @@ import ilk
 
 PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
-    *("core", "maths", "images", "store", "hub", "encode", "protocols", "architectures"),
+    *(
+        "core",
+        "maths",
+        "vocabulary",
+        "images",
+        "store",
+        "hub",
+        "encode",
+        "protocols",
+        "architectures",
+    ),
     *("training", "transduction", "diffusion", "encoders", "methods", "detectors", "discovery"),
     *("ranking", "trust", "estimator", "report", "artifacts", "fitting", "updates"),
     *("demo", "doctor", "cli", "__main__"),

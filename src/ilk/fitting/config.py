@@ -25,7 +25,8 @@ class FitConfig:
         coverage: Target coverage of the conformal sets, in (0, 1).
         false_alarm: Rate at which images of known classes may be flagged as unknown, in (0, 1).
         criterion: Criterion of model selection: accuracy, macro_accuracy or log_loss.
-        classes: Class names for zero-shot classification without labels.
+        classes: Class names for zero-shot classification without labels: any names for an encoder
+            that embeds text, names of ImageNet's classes or above them for `efficientnet-lite0`.
         prompts: Prompts for text encoders, with `{}` in place of the class name.
         descriptions: Sentences for text encoders that describe appearance without naming a class;
             `DescriptionSelection` selects the discriminative ones.
@@ -62,6 +63,8 @@ class FitConfig:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"
             )
+        if not all(name.strip() for name in self.classes):
+            raise InputError("a class name is empty; name classes as in --class cat,dog")
         for prompt in self.prompts:
             if "{}" not in prompt:
                 raise InputError(f"the prompt {prompt!r} has no {{}} in place of the class name")
