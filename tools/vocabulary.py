@@ -98,9 +98,9 @@ def format_irregular(synsets: str, wordnet: Path) -> str:
     lines = []
     for line in (wordnet / "noun.exc").read_text(encoding="latin-1").splitlines():
         plural, singular, *_ = line.replace("_", " ").split(" ", 1) if " " in line else ("", "")
-        if singular in words and plural not in words:
-            if to_key(singular) not in apply_plural_rules(to_key(plural)):
-                lines.append(f"{plural}\t{singular}")
+        is_regular = to_key(singular) in apply_plural_rules(to_key(plural))
+        if singular in words and plural not in words and not is_regular:
+            lines.append(f"{plural}\t{singular}")
     return "\n".join(lines) + "\n"
 
 

@@ -10,6 +10,7 @@ import pytest
 from ilk.core.contracts import MethodTags
 from ilk.core.data import Data
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.linear_models import Linear
 from ilk.core.metrics import log_loss, macro_accuracy, softmax
 from ilk.methods import describe, list_methods, parse
 
@@ -35,8 +36,10 @@ def toy(seed=0, counts=COUNTS, dim=DIM, offset=0.0, apart=2.5):
     draw = lambda: (means[y] + rng.standard_normal((len(y), dim)) @ mix).astype(np.float32)  # noqa: E731
     hints = (means + 0.2 * rng.standard_normal(means.shape)).astype(np.float32)
     names = tuple(f"kind {c}" for c in range(k))
-    return Data(draw(), y, names, class_embeddings=hints), Data(
-        draw(), y, names, class_embeddings=hints
+    known = Linear(hints, -(hints**2).sum(1) / 2)  # knows the classes, as a pretrained one may
+    return (
+        Data(draw(), y, names, class_embeddings=hints, class_model=known),
+        Data(draw(), y, names, class_embeddings=hints, class_model=known),
     )
 
 

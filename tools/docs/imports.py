@@ -10,18 +10,9 @@ import ilk
 
 PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
-    *(
-        "core",
-        "maths",
-        "vocabulary",
-        "images",
-        "store",
-        "hub",
-        "encode",
-        "protocols",
-        "architectures",
-    ),
-    *("training", "transduction", "diffusion", "encoders", "methods", "detectors", "discovery"),
+    *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "protocols"),
+    *("architectures", "training", "transduction", "diffusion", "encoders"),
+    *("methods", "detectors", "discovery"),
     *("ranking", "trust", "estimator", "report", "artifacts", "fitting", "updates"),
     *("demo", "doctor", "cli", "__main__"),
 )

@@ -84,8 +84,8 @@ def read_class_names(names: Sequence[str]) -> ClassNames:
         if not (class_of == c).any():
             others = [names[i] for i in sorted(set(class_of[list(leaves[c])].tolist()))]
             raise InputError(
-                f"every ImageNet class that is called {name} also counts for {' or '.join(others)}; "
-                f"leave out {name}"
+                f"every ImageNet class under {name} also counts for {' or '.join(others)}; leave "
+                f"out {name}"
             )
     return ClassNames(tuple(names), synsets, class_of.astype(np.int64))
 

@@ -1,8 +1,8 @@
 """The synsets of ImageNet's 1,000 classes and all synsets above them in WordNet 3.0.
 
 Christiane Fellbaum (ed.), 1998, WordNet: An Electronic Lexical Database; Olga Russakovsky et al.,
-2015, ImageNet Large Scale Visual Recognition Challenge, arXiv 1409.0575. WordNet's licence is beside
-the data. `tools/vocabulary.py` makes the data.
+2015, ImageNet Large Scale Visual Recognition Challenge, arXiv 1409.0575. WordNet's licence is
+beside the data, which `tools/vocabulary.py` makes.
 """
 
 from __future__ import annotations
