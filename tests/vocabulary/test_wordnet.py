@@ -70,7 +70,7 @@ def test_every_synset_leads_to_the_top_and_covers_a_class():
         ("strawberries", "strawberry"),
         ("buses", "bus"),
         ("boxes", "box"),
-        ("automobile", "car"),
+        ("automobiles", "motorcar"),
         ("domestic dog", "dog"),
         ("n02084071", "dog"),
     ],
