@@ -81,6 +81,7 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             requirement or "text embeddings of the classes" * method_class.needs_class_embeddings
         )
         requirement = requirement or "one score per class" * method_class.needs_class_scores
+        requirement = requirement or "an encoder that knows names" * method_class.needs_class_model
         if isinstance(method, DetectorTags | DiscoveryTags):
             raise InputError(
                 f"{method_class.__name__} is not a classifier of named classes; use one that is"

@@ -120,7 +120,7 @@ def test_every_field_has_a_code():
     assert set(row_field_names(Dated)) == {"x", "y", *CODES}
     assert set(row_field_names(Data)) == set(row_field_names(Dated)) - {"time"}
     given = {f.name for f in fields(Data)} - set(row_field_names(Data))
-    assert given == {"classes", "class_embeddings", "description_embeddings"}
+    assert given == {"classes", "class_embeddings", "description_embeddings", "class_model"}
 
 
 @pytest.mark.parametrize("cut", [*CUTS.values(), *PROTOCOLS.values()], ids=[*CUTS, *PROTOCOLS])

@@ -10,6 +10,7 @@ import pytest
 from ilk.core.contracts import MethodTags
 from ilk.core.data import Data
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.linear_models import Linear
 from ilk.core.metrics import log_loss, macro_accuracy, softmax
 from ilk.methods import describe, list_methods, parse
 
@@ -35,8 +36,10 @@ def toy(seed=0, counts=COUNTS, dim=DIM, offset=0.0, apart=2.5):
     draw = lambda: (means[y] + rng.standard_normal((len(y), dim)) @ mix).astype(np.float32)  # noqa: E731
     hints = (means + 0.2 * rng.standard_normal(means.shape)).astype(np.float32)
     names = tuple(f"kind {c}" for c in range(k))
-    return Data(draw(), y, names, class_embeddings=hints), Data(
-        draw(), y, names, class_embeddings=hints
+    known = Linear(hints, -(hints**2).sum(1) / 2)  # knows the classes, as a pretrained one may
+    return (
+        Data(draw(), y, names, class_embeddings=hints, class_model=known),
+        Data(draw(), y, names, class_embeddings=hints, class_model=known),
     )
 
 
@@ -186,7 +189,7 @@ def test_a_class_never_seen_is_never_answered(kind):
     train, test = toy()
     part = train.take(train.y != 1)
     logits = kind().fit(part).logits(test.x)
-    if kind.needs_class_embeddings:  # a text is a way of having seen it
+    if kind.needs_class_embeddings or kind.needs_class_model:  # a name is a way of having seen it
         assert np.isfinite(logits).all()
         return
     assert np.isneginf(logits[:, 1]).all()
@@ -236,6 +239,7 @@ def test_a_constant_feature_changes_nothing_of_note(kind):
             d,
             x=np.column_stack([d.x, np.full(len(d), v, np.float32)]),
             class_embeddings=np.column_stack([d.class_embeddings, np.full(d.k, v, np.float32)]),
+            class_model=Linear(np.pad(d.class_model.weight, ((0, 0), (0, 1))), d.class_model.bias),
         )
         model = kind().fit(add(train))
         assert np.isfinite(model.logits(add(test).x)).all()
@@ -267,7 +271,13 @@ def test_two_identical_rows_under_two_labels_are_survived(kind):
     train, test = toy()
     twice = train.concat(replace(train.take([0, 1]), y=(train.y[:2] + 1) % train.k))
     assert accuracy(kind().fit(twice), test) > 0.75
-    one = Data(np.ones((4, 3), np.float32), [0, 0, 1, 1], ("a", "b"), class_embeddings=np.eye(2, 3))
+    one = Data(
+        np.ones((4, 3), np.float32),
+        [0, 0, 1, 1],
+        ("a", "b"),
+        class_embeddings=np.eye(2, 3),
+        class_model=Linear.from_arrays(np.eye(2, 3), np.zeros(2)),
+    )
     assert np.isfinite(kind().fit(one).logits(one.x)).all()
 
 
@@ -333,7 +343,7 @@ def test_a_weight_is_so_many_copies_of_the_row_or_refused(kind):
     got, want = (probabilities(method, data, test.x) for data in (weighted, repeated))
     np.testing.assert_allclose(got, want, atol=2e-4)
     plain = replace(weighted, weight=np.ones(len(weighted)))
-    if kind.__name__ != "ZeroShot":  # it looks at no row
+    if kind.__name__ not in ("ZeroShot", "PretrainedHead"):  # they look at no row
         with pytest.raises(AssertionError):
             same(method.fit(weighted), method.fit(plain))
 

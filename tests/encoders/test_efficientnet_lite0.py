@@ -1,14 +1,23 @@
 import hashlib
+import io
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers.tiny_checkpoints import noise
+from ilk.core.capabilities import NamesClasses
 from ilk.core.errors import Unavailable
 from ilk.encoders import efficientnet_lite0 as embedded
 from ilk.encoders import resolve_encoder
+from ilk.encoders.families import list_credits
 from ilk.hub.torchvision_ops import declare_missing_ops
+from ilk.vocabulary.wordnet import load_vocabulary
+
+PACS = Path("../shared/data/pacs_subset/pacs_subset.tar.gz")
 
 
 def test_the_network_is_tf_efficientnet_lite0_of_timm():
@@ -55,3 +64,42 @@ def test_a_missing_or_altered_file_is_refused(monkeypatch, tmp_path):
     digest = hashlib.sha256(b"other").hexdigest()[:12]
     with pytest.raises(Unavailable, match=rf"has the digest {digest}.*damaged or another file"):
         resolve_encoder("efficientnet-lite0")
+
+
+def test_the_classifier_is_read_without_torch_as_torch_reads_it():
+    encoder = resolve_encoder("efficientnet-lite0")
+    assert isinstance(encoder, NamesClasses)
+    head = encoder.load_name_head()
+    tensors = torch.load(encoder.checkpoint.path, weights_only=True)
+    np.testing.assert_array_equal(head.weight, tensors["_fc.weight"].numpy())
+    np.testing.assert_array_equal(head.bias, tensors["_fc.bias"].numpy())
+
+
+@pytest.mark.skipif(not PACS.is_file(), reason="needs ../shared/data/pacs_subset")
+def test_photographs_get_the_names_of_what_they_show():
+    """The order of the classes: a shift by one would turn every name into another."""
+    encoder, vocabulary = resolve_encoder("efficientnet-lite0"), load_vocabulary()
+    images, labels = [], []
+    with tarfile.open(PACS) as archive:
+        for member in archive:
+            style, _, label = str(Path(member.name).parent).partition("/")
+            is_wanted = style == "photo" and label in ("dog", "elephant", "guitar")
+            if member.isfile() and is_wanted and labels.count(label) < 4:
+                images.append(Image.open(io.BytesIO(archive.extractfile(member).read())))
+                labels.append(label)
+    batch = np.stack([encoder.prepare(image.convert("RGB")) for image in images])
+    best = encoder.load_name_head().logits(encoder.embed(batch)).argmax(1)
+    named = [
+        index in vocabulary.leaves[vocabulary.find(label)[0]]
+        for index, label in zip(best.tolist(), labels, strict=True)
+    ]
+    assert len(named) == 12
+    assert sum(named) >= 10, [vocabulary.class_ids[i] for i in best]
+
+
+def test_the_weights_are_credited():
+    (credit,) = list_credits(resolve_encoder("efficientnet-lite0"))
+    assert "ML Illustrated" in credit
+    assert "licence Apache-2.0" in credit
+    assert "ImageNet" in credit
+    assert list_credits(resolve_encoder("hog/32")) == []

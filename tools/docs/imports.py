@@ -10,8 +10,9 @@ import ilk
 
 PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
-    *("core", "maths", "images", "store", "hub", "encode", "protocols", "architectures"),
-    *("training", "transduction", "diffusion", "encoders", "methods", "detectors", "discovery"),
+    *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "protocols"),
+    *("architectures", "training", "transduction", "diffusion", "encoders"),
+    *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "artifacts", "fitting", "estimator", "updates"),
     *("demo", "doctor", "cli", "__main__"),
 )

@@ -42,7 +42,8 @@ def command(
 ) -> Result:
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
-    Labels in SOURCE are ignored. Each group becomes a folder with copies of its images. Look at
+    Labels in SOURCE are ignored. A group gets a suggested name where the encoder knows a word of
+    ImageNet for its images. Each group becomes a folder with copies of its images. Look at
     groups.html, rename a group's folder, and add it as a class with `ilk add`.
 
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
@@ -102,13 +103,15 @@ def _read_unlabelled(source: str, store: Store) -> Images:
 
 
 def _list_groups(discovery: Discovery) -> list[dict[str, Any]]:
-    """Return name, size, number of unknown images and the most typical image of each group."""
+    """Return what is printed of each group, with the most typical image as an example."""
     listing = []
     for number in range(1, discovery.n_groups + 1):
-        members = discovery.list_group(number)
+        members, name = discovery.list_group(number), discovery.names.get(number)
         listing.append(
             {
                 "group": f"group-{number}",
+                "suggested_name": name.name if name else None,
+                "name_probability": name.probability if name else None,
                 "images": len(members),
                 "unknown": sum(member.is_unknown for member in members),
                 "example": members[0].row.path,
@@ -119,11 +122,24 @@ def _list_groups(discovery: Discovery) -> list[dict[str, Any]]:
 
 def _show_groups(listing: list[dict[str, Any]]) -> None:
     print_table(
-        ("group", "images", "unknown", "example"),
+        ("group", "suggested name", "images", "unknown", "example"),
         [
-            (group["group"], f"{group['images']:,}", f"{group['unknown']:,}", group["example"])
+            (
+                group["group"],
+                _format_name(group),
+                f"{group['images']:,}",
+                f"{group['unknown']:,}",
+                group["example"],
+            )
             for group in listing[:MAX_GROUPS]
         ],
     )
     if len(listing) > MAX_GROUPS:
         click.echo(f"… and {len(listing) - MAX_GROUPS} more groups")
+
+
+def _format_name(group: dict[str, Any]) -> str:
+    """Return the suggested name and its probability, such as `guitar 83%`."""
+    if group["suggested_name"] is None:
+        return ""
+    return f"{group['suggested_name']} {group['name_probability']:.0%}"

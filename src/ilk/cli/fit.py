@@ -70,9 +70,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--class",
+    "--classes",
     "classes",
     multiple=True,
-    help="Class name for zero-shot classification without labels; may be repeated.",
+    help="Class names for a first guess without labels, such as cat,dog; may be repeated.",
 )
 @click.option(
     "--prompt",
@@ -136,7 +137,7 @@ def command(
         coverage=coverage,
         false_alarm=false_alarm,
         criterion=criterion,
-        classes=tuple(name.strip() for name in classes if name.strip()),
+        classes=tuple(name.strip() for text in classes for name in text.split(",")),
         prompts=prompts or DEFAULT_PROMPTS,
         descriptions=read_sentences(descriptions) if descriptions else (),
         device=device,

@@ -59,7 +59,7 @@ def measure_accuracy(tables: dict[str, Data], seed: int) -> dict[str, float]:
     candidates = [
         kind()
         for kind in methods.list_methods().values()
-        if kind.default_candidate and not kind.needs_class_embeddings
+        if kind.default_candidate and not (kind.needs_class_embeddings or kind.needs_class_model)
     ]
     leaderboard = rank_candidates(
         tables, dict.fromkeys(tables, candidates), seed=seed, progress=terminal_progress()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilk.core.data import Features
+from ilk.core.linear_models import Linear
 from ilk.core.space import FeatureSpace
 
 
@@ -55,6 +56,15 @@ class EmbedsText(Protocol):
 
     def embed_text(self, prompts: Sequence[str]) -> Features:
         """Return features `[k, d]` of length 1."""
+        ...
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """Knows ImageNet's 1,000 classes by name: its features are those of a classifier of them."""
+
+    def load_name_head(self) -> Linear:
+        """Return the classifier of its features: weight `[1000, d]`, in ImageNet's order."""
         ...
 
 

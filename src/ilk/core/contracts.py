@@ -121,6 +121,8 @@ class MethodTags(Tags):
     """The scores of a row depend on the other rows of the batch."""
     needs_class_embeddings: ClassVar[bool] = False
     """Requires `Data.class_embeddings`, the text embeddings of the class names."""
+    needs_class_model: ClassVar[bool] = False
+    """Requires `Data.class_model`, of an encoder that knows the classes by name."""
     any_embedding_width: ClassVar[bool] = False
     """Uses only distances between class embeddings, so that they may have any width."""
     needs_class_scores: ClassVar[bool] = False

@@ -39,6 +39,8 @@ class Data:
             its own bag.
         class_embeddings: Prior knowledge about the classes, `[k, h]` (text embeddings, attributes).
         description_embeddings: Text embeddings of descriptions not tied to any class, `[m, h]`.
+        class_model: A model that tells the classes apart before any label is seen, from the encoder
+            of the rows; None where the encoder does not know the classes.
         group: Group of each row, `[n]` int64: rows of one group (a patient, a scene, a video) never
             lie in two folds. -1, the default, makes the row a group of its own.
         weight: How many times each row counts, `[n]` float64, >= 0 and finite; 1 by default. Weight
@@ -58,6 +60,7 @@ class Data:
     bag: Labels = field(default=_FILL_IN, metadata=per_row(np.int64, np.arange))
     class_embeddings: Features | None = None
     description_embeddings: Features | None = None
+    class_model: Any = None
     group: Labels = field(
         default=_FILL_IN, metadata=per_row(np.int64, lambda n: np.full(n, UNGROUPED))
     )

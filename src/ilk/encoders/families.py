@@ -8,6 +8,8 @@ A family file defines:
 - `open_encoder(name, options) -> Embeds`: open the encoder without loading its weights.
 - `SETTINGS = True`, if `@NAME=VALUE,…` may follow the folder.
 - `PRETRAINED = False`, if its features come from no pretrained network.
+- `CREDIT`, `LICENSE` and `TRAINED_ON`, if its default has weights: who made them, under which
+  licence they are, and what they were trained on. The report and NOTICE say so.
 - `DEFAULT` and `COST`, if it is part of `--encoder default`: the name to open, and its place among
   the defaults, cheapest first. `PACKAGE`, `EXTRA`, `REPO` and `CHECKPOINT_FILES` say what a default
   that needs weights is made of.
@@ -43,6 +45,9 @@ class Family:
         package: The package that the default needs; "" for none.
         extra: The extra of ilk that installs that package.
         repo: Hub repository of the default's weights; "" for none.
+        credit: What the default's weights are and who made them; "" for none.
+        license: The licence of the default's weights; "" if unknown.
+        trained_on: What the default's weights were trained on; "" if unknown.
     """
 
     module: str
@@ -54,6 +59,9 @@ class Family:
     package: str = ""
     extra: str = ""
     repo: str = ""
+    credit: str = ""
+    license: str = ""
+    trained_on: str = ""
 
     @property
     def separator(self) -> str:
@@ -100,6 +108,9 @@ def list_families() -> tuple[Family, ...]:
             constants.get("PACKAGE", ""),
             constants.get("EXTRA", ""),
             constants.get("REPO", ""),
+            constants.get("CREDIT", ""),
+            constants.get("LICENSE", ""),
+            constants.get("TRAINED_ON", ""),
         )
         for stem, constants in read_constants(PACKAGE_NAME, "FORM").items()
     ]
@@ -116,6 +127,25 @@ def find_family(name: str) -> Family:
         if family.matches(name):
             return family
     raise UnknownName("encoder", name, tuple(family.form for family in list_families()))
+
+
+def describe_weights(name: str) -> str:
+    """Return whose weights an encoder has, under which licence and trained on what, or "".
+
+    Only weights that are a family's default are known; others are the user's.
+    """
+    for family in list_families():
+        if family.default == name and family.credit:
+            license_text = f", licence {family.license}" if family.license else ""
+            trained_on = f", trained on {family.trained_on}" if family.trained_on else ""
+            return f"{name}: {family.credit}{license_text}{trained_on}"
+    return ""
+
+
+def list_credits(encoder: Embeds) -> list[str]:
+    """Return `describe_weights` of an encoder, or of its parts if it has any."""
+    names = [part.name for part in getattr(encoder, "parts", ())] or [encoder.name]
+    return [text for name in dict.fromkeys(names) if (text := describe_weights(name))]
 
 
 def is_pretrained(name: str) -> bool:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 FORM = "timm/NAME"
-DEFAULT = "timm/convnext_nano.in12k"  # Apache-2.0; trained on 12,000 classes of ImageNet
+DEFAULT = "timm/convnext_nano.in12k"
+CREDIT = "ConvNeXt Nano by Ross Wightman, published with timm"
+LICENSE = "Apache-2.0"
+TRAINED_ON = "12,000 classes of ImageNet"
 COST = 3
 PACKAGE = "timm"
 EXTRA = "timm"

@@ -103,13 +103,16 @@ def check_image_support(methods: Sequence[Method], encoders: Sequence[Embeds]) -
         )
 
 
-def select_candidates(encoder: Embeds, methods: Sequence[Method], *, labels: bool) -> list[Method]:
+def select_candidates(
+    encoder: Embeds, methods: Sequence[Method], *, labels: bool, knows_classes: bool = False
+) -> list[Method]:
     """Return the methods that can be used with `encoder`.
 
     Args:
         encoder: Encoder whose features the methods use.
         methods: Requested or default methods.
         labels: Whether there are labelled images.
+        knows_classes: Whether the encoder knows the classes by name.
     """
     if isinstance(encoder, ScoresClasses):
         return [m for m in methods if has_tag(m, "needs_class_scores")] or [DiffusionClassifier()]
@@ -119,6 +122,7 @@ def select_candidates(encoder: Embeds, methods: Sequence[Method], *, labels: boo
         for m in methods
         if (isinstance(encoder, PixelEncoder) or not reads_images(m))
         and (has_text or not has_tag(m, "needs_class_embeddings"))
+        and (knows_classes or not has_tag(m, "needs_class_model"))
         and not has_tag(m, "needs_class_scores")
         and (labels or not has_tag(m, "needs_labels"))
     ]
@@ -150,7 +154,9 @@ def has_tag(method: Method, name: str) -> bool:
 
 
 def make_zero_shot_leaderboard(candidates: dict[str, list[Method]], n_images: int) -> Leaderboard:
-    """Return a leaderboard without scores, won by the first encoder that embeds text.
+    """Return a leaderboard without scores, won by the first encoder that classifies by names.
+
+    An encoder that embeds text reads any name, and comes before one that knows some.
 
     Args:
         candidates: Candidate methods by encoder name.
@@ -160,10 +166,12 @@ def make_zero_shot_leaderboard(candidates: dict[str, list[Method]], n_images: in
         InputError: No encoder can classify without labels.
     """
     usable = [(name, methods[0]) for name, methods in candidates.items() if methods]
+    usable.sort(key=lambda pair: has_tag(pair[1], "needs_class_model"))
     if not usable:
         raise InputError(
-            f"{n_images} images without a label can only be classified by an encoder that embeds "
-            "text (zero-shot); add --encoder clip/NAME"
+            f"{n_images} images without a label can only be classified by an encoder that knows "
+            "the names of their classes (zero-shot); add --encoder efficientnet-lite0 for names of "
+            "ImageNet, or --encoder clip/NAME for any"
         )
     results = tuple(
         CandidateResult(name, describe(m), None, 0.0, "not evaluated: no labels")

@@ -33,7 +33,8 @@ class FitConfig:
         false_alarm: Rate at which images of known classes may be flagged as unknown, in (0, 1).
         criterion: Criterion of model selection: accuracy, macro_accuracy, log_loss or, for ordered
             classes, mean_absolute_error.
-        classes: Class names for zero-shot classification without labels.
+        classes: Class names for zero-shot classification without labels: any names for an encoder
+            that embeds text, names of ImageNet's classes or above them for `efficientnet-lite0`.
         prompts: Prompts for text encoders, with `{}` in place of the class name.
         descriptions: Sentences for text encoders that describe appearance without naming a class;
             `DescriptionSelection` selects the discriminative ones.
@@ -88,6 +89,8 @@ class FitConfig:
                 "the criterion mean_absolute_error needs classes that are numbers; "
                 "add ordered=True (--ordered)"
             )
+        if not all(name.strip() for name in self.classes):
+            raise InputError("a class name is empty; name classes as in --class cat,dog")
         for prompt in self.prompts:
             if "{}" not in prompt:
                 raise InputError(f"the prompt {prompt!r} has no {{}} in place of the class name")

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilk.core.capabilities import Embeds, EmbedsText, ScoresClasses
+from ilk.core.capabilities import Embeds, EmbedsText, NamesClasses, ScoresClasses
 from ilk.core.data import Data, Features
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.progress import Progress
 from ilk.diffusion.classification.context import ClassificationContext
 from ilk.encode import encode_images
 from ilk.encoders import choose_encoders, resolve_encoder
+from ilk.fitting.class_names import make_class_model
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
 from ilk.images import Images, verify_images
@@ -98,6 +99,8 @@ def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store
         split.encode_labels(rows),
         split.classes,
     )
+    if isinstance(encoder, NamesClasses):
+        data = replace(data, class_model=make_class_model(encoder, split.classes))
     if not isinstance(encoder, EmbedsText):
         return data
     return replace(

@@ -23,6 +23,7 @@ from ilk.fitting.candidates import (
     resolve_methods,
     select_candidates,
 )
+from ilk.fitting.class_names import check_class_names
 from ilk.fitting.config import DEFAULT_PROMPTS, FitConfig
 from ilk.fitting.encoding import (
     LogCallback,
@@ -137,7 +138,16 @@ def _select_model(
     split = split_images(images, config)
     features = {e.name: load_features(e, split, config, store) for e in encoders}
 
-    candidates = {e.name: select_candidates(e, methods, labels=bool(split.train)) for e in encoders}
+    candidates = {
+        e.name: select_candidates(
+            e,
+            methods,
+            labels=bool(split.train),
+            knows_classes=features[e.name].class_model is not None,
+        )
+        for e in encoders
+    }
+    check_class_names(methods, encoders, features, candidates)
     _log_missing_unlabelled(methods, config, split, log)
     leaderboard = (
         rank_candidates(

@@ -14,6 +14,8 @@ from ilk.core.contracts import describe
 from ilk.core.metrics import Interval
 from ilk.core.ordered_classes import describe_order
 from ilk.core.versions import format_now, get_versions
+from ilk.encoders.families import list_credits
+from ilk.fitting.class_names import collect_name_notes
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.split import Split
@@ -64,6 +66,7 @@ def build_report_data(
         ranked_labels=[label_error for label_error, _ in ranked],
         unknown_examples=_find_unknown_images(state, classifier, evaluation, store),
         difference_maps=_make_difference_maps(state, evaluation, store),
+        credits=list_credits(state.encoder),
         notes=collect_notes(state, classifier) + _note_label_errors(ranked),
         images=state.images,
     )
@@ -87,6 +90,7 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     """Return remarks on the limits of the results."""
     split = state.split
     messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
+    messages[1:1] = collect_name_notes(state)
     if not state.config.ordered:
         messages.append(describe_order(split.classes))
     if split.novel:

@@ -90,8 +90,7 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
     if not classes:
         raise NoLabels(
             f"{len(images.used)} images and no labels to learn from; use one folder per class, or "
-            "zero-shot classification with class names: --class cat --class dog "
-            "--encoder clip/NAME"
+            "name the classes for a first guess without labels: --class cat,dog"
         )
     if len(classes) == 1:
         raise InputError(

@@ -153,7 +153,13 @@ def _make_episode(
     class_embeddings = None if data.class_embeddings is None else data.class_embeddings[class_ids]
 
     def take_episode(at: Labels, labels: Labels) -> Data:
-        return replace(data.take(at), y=labels, classes=names, class_embeddings=class_embeddings)
+        return replace(
+            data.take(at),
+            y=labels,
+            classes=names,
+            class_embeddings=class_embeddings,
+            class_model=None,
+        )
 
     support_labels = np.array([y[c] for c in data.y[np.concatenate(support)]])
     train = take_episode(

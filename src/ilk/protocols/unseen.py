@@ -44,7 +44,9 @@ def unseen_classes(
         is_labelled[rows[: max(1, round(labelled_fraction * len(rows)))]] = True
     names = tuple(data.classes[c] for c in order)
     class_embeddings = None if data.class_embeddings is None else data.class_embeddings[order]
-    reordered = replace(data, y=y, classes=names, class_embeddings=class_embeddings)
+    reordered = replace(
+        data, y=y, classes=names, class_embeddings=class_embeddings, class_model=None
+    )
     rows = np.flatnonzero(~is_labelled & (y >= 0))
     if not len(rows):
         raise InputError(

@@ -45,6 +45,7 @@ def build_summary(report: ReportData, metrics: EvaluationMetrics) -> list[tuple[
         "Calibration": _describe_calibration(report, metrics),
         "Prediction sets": _describe_sets(report, metrics),
         "Unknown images": _describe_unknown(report, metrics),
+        "Pretrained weights": " ".join(f"{escape_text(credit)}." for credit in report.credits),
         "Refused files": _describe_refused(report),
         "Labels": _describe_label_errors(report),
     }

@@ -8,7 +8,8 @@ detector flags more of its images than false alarms explain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from ilk.discovery.gaussian_mixture_discovery import GaussianMixtureDiscovery
 from ilk.encode import encode_images
 from ilk.images import Images, Row
 from ilk.store import Store
+from ilk.updates.group_names import suggest_group_names
+from ilk.vocabulary.group_names import NameSuggestion
 
 SIGNIFICANCE = 0.01  # of the test that the flagged images of a group are false alarms
 GROUPS_FILE = "groups.csv"
@@ -57,12 +60,14 @@ class Discovery:
         grouped: Results for the rows of `images`, in the same order.
         n_groups: Number of suggested groups.
         notes: Notes for the user, one sentence each.
+        names: Suggested name by group, for the groups that an encoder has a word for.
     """
 
     images: Images
     grouped: tuple[GroupedImage, ...]
     n_groups: int
     notes: tuple[str, ...]
+    names: Mapping[int, NameSuggestion] = field(default_factory=dict)
 
     def list_group(self, number: int) -> list[GroupedImage]:
         """Return the images of one group, by distance from its mean."""
@@ -130,7 +135,12 @@ def discover_groups(
     notes = _collect_notes(
         classifier, group_ids, scored.is_unknown, given=n_groups is not None or keep_all
     )
-    return Discovery(images, grouped, int(group_ids.max()), notes)
+    names, named_by = suggest_group_names(
+        classifier.encoder, images, group_ids, classifier.classes, store, progress
+    )
+    if names:
+        notes += (f"the names are suggestions by {named_by}, which knows only words of ImageNet",)
+    return Discovery(images, grouped, int(group_ids.max()), notes, names)
 
 
 def assign_groups(classifier: Classifier, x: Features, n_groups: int | None) -> Labels:

@@ -14,11 +14,14 @@ from ilk.artifacts.classifier import format_refusal
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError
-from ilk.updates.discover import GROUPS_FILE, Discovery, GroupedImage
+from ilk.updates.discover import GROUPS_FILE, Discovery
 from ilk.updates.suggestions_page import render_groups
 
 PAGE_FILE = "groups.html"
-COLUMNS = ("path", "group", "distance", "nearest", "probability", "unknown", "copy", "error")
+COLUMNS = (
+    *("path", "group", "suggested_name", "name_probability", "distance", "nearest", "probability"),
+    *("unknown", "copy", "error"),
+)
 
 
 def check_output_folder(out: Path) -> Path:
@@ -53,7 +56,7 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
         for f, name in zip(members, names, strict=True):
             copies[id(f)] = f"group-{number}/{name}"
             _copy_file(discovery.images.path_of(f.row), out / f"group-{number}" / name)
-    lines = _format_table(discovery.grouped, copies)
+    lines = _format_table(discovery, copies)
     write_atomically(out / GROUPS_FILE, lines.encode("utf-8", "surrogateescape"))
     write_atomically(
         out / PAGE_FILE, render_groups(discovery, model_folder, str(out)).encode("utf-8")
@@ -84,18 +87,20 @@ def _copy_file(source: Path, to: Path) -> None:
         ) from error
 
 
-def _format_table(grouped: Sequence[GroupedImage], copies: dict[int, str]) -> str:
+def _format_table(discovery: Discovery, copies: dict[int, str]) -> str:
     """Return the CSV table, one line per file; cells without a value are empty."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
-    for f in grouped:
+    for f in discovery.grouped:
         if f.row.status == "ignored":
             continue
-        is_read = f.row.status == "used"
+        is_read, name = f.row.status == "used", discovery.names.get(f.group)
         cells: tuple[Any, ...] = (
             f.row.path,
             f"group-{f.group}" if f.group else "",
+            name.name if name else "",
+            f"{name.probability:.6f}" if name else "",
             f"{f.distance:.4f}" if f.group else "",
             f.nearest_class,
             f"{f.probability:.6f}" if is_read else "",

@@ -13,6 +13,7 @@ from ilk.report.thumbnails import Thumbnail, make_thumbnail
 
 if TYPE_CHECKING:
     from ilk.updates.discover import Discovery, GroupedImage
+    from ilk.vocabulary.group_names import NameSuggestion
 
 MAX_GROUP_THUMBNAILS = 18  # per group
 MAX_THUMBNAILS = 720  # per page: about 4 MB
@@ -24,6 +25,7 @@ class Group:
     """One group on the page."""
 
     name: str
+    title: str
     size: int
     summary: str
     thumbnails: list[Thumbnail]
@@ -66,12 +68,19 @@ def _build_group(discovery: Discovery, number: int, known: str, out: str) -> Gro
         make_thumbnail(discovery.images.path_of(f.row), discovery.images.root, *_make_caption(f))
         for f in shown
     ]
-    name = f"group-{number}"
+    name, suggestion = f"group-{number}", discovery.names.get(number)
+    class_name = suggestion.name if suggestion else "NAME"
     command = shlex.join(
-        ["ilk", "add", known, "--class-images", "NAME", f"{out.rstrip('/')}/{name}"]
+        ["ilk", "add", known, "--class-images", class_name, f"{out.rstrip('/')}/{name}"]
     )
     return Group(
-        name, len(members), _summarize_group(members), pictures, len(members) - len(shown), command
+        name,
+        f"{name}: {suggestion.name}?" if suggestion else name,
+        len(members),
+        _summarize_group(members) + _describe_suggestion(suggestion),
+        pictures,
+        len(members) - len(shown),
+        command,
     )
 
 
@@ -91,6 +100,13 @@ def _summarize_group(members: list[GroupedImage]) -> str:
     if n_nearest >= MIN_NEAREST_FRACTION * n:
         summary += f" The most similar known class is “{abbreviate(name)}”."
     return summary
+
+
+def _describe_suggestion(suggestion: NameSuggestion | None) -> str:
+    if suggestion is None:
+        return ""
+    probability = format_percent(suggestion.probability)
+    return f" The suggested name is “{suggestion.name}”, with probability {probability}."
 
 
 def _compute_unknown_fraction(members: list[GroupedImage]) -> float:

@@ -1,0 +1,1 @@
+"""Names of things: ImageNet's classes, what WordNet calls them, and what lies above them."""
