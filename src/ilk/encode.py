@@ -86,11 +86,13 @@ def encode_images(
     *,
     progress: Progress = silent_progress,
     max_pixels: int = MAX_PIXELS,
+    log: Callable[[str], None] = lambda _line: None,
 ) -> Failures:
     """Encode every used image that `store` lacks, for each of `encoders`.
 
     Rows are committed about once per second: after Ctrl-C, a kill or a full disk, the next call
     resumes there. Apart from the list of images, memory does not grow with their number.
+    `log` is called with what each network runs on.
 
     Returns:
         Files that could not be decoded, by digest: a reason of `ilk.images.REASONS` and details.
@@ -107,6 +109,8 @@ def encode_images(
         return results.failures
     for encoder in active:
         encoder.load()
+        if note := getattr(encoder, "runtime_note", ""):
+            log(f"{encoder.name} runs on {note}")
     size = max(encoder.batch_size for encoder in active)
     tasks = (EncodeTask(images, rows[i : i + size], max_pixels) for i in range(0, len(rows), size))
     with progress("encoding", len(rows)) as advance, _commit_on_exit(results, store):

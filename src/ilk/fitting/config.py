@@ -30,7 +30,7 @@ class FitConfig:
         descriptions: Sentences for text encoders that describe appearance without naming a class;
             `DescriptionSelection` selects the discriminative ones.
         device: auto, cpu, cuda, cuda:N or mps.
-        runtime: torch, channels-last or openvino.
+        runtime: auto, torch, openvino or onnxruntime.
         precision: float32 or bfloat16.
 
     Raises:
@@ -49,7 +49,7 @@ class FitConfig:
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
     descriptions: tuple[str, ...] = ()
     device: str = "auto"
-    runtime: str = "torch"
+    runtime: str = "auto"
     precision: str = "float32"
 
     def __post_init__(self) -> None:
