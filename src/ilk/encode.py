@@ -166,7 +166,7 @@ def _commit_on_exit(results: EncodedBatch, store: Store) -> Iterator[None]:
 def _map_tasks(tasks: Iterator[EncodeTask]) -> Iterator[EncodedBatch]:
     """Yield results in order, from one thread per core, with few pending tasks at any time."""
     threads = count_cores()
-    with _limit_torch_threads() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
+    with limit_torch_threads() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
         pending: deque[Future[EncodedBatch]] = deque()
         try:
             for task in tasks:
@@ -187,7 +187,7 @@ def count_cores() -> int:
 
 
 @contextmanager
-def _limit_torch_threads() -> Iterator[Callable[[], None]]:
+def limit_torch_threads() -> Iterator[Callable[[], None]]:
     """Return a thread initializer that limits torch to one core per thread."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1

@@ -13,7 +13,7 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "images", "store", "hub", "encode", "protocols", "architectures"),
     *("training", "transduction", "diffusion", "encoders", "methods", "detectors", "discovery"),
     *("ranking", "trust", "estimator", "report", "artifacts", "fitting", "updates"),
-    *("demo", "doctor", "cli", "__main__"),
+    *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 
 Graph = dict[str, set[str]]
