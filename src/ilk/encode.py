@@ -87,11 +87,13 @@ def encode_images(
     *,
     progress: Progress = silent_progress,
     max_pixels: int = MAX_PIXELS,
+    log: Callable[[str], None] = lambda _line: None,
 ) -> Failures:
     """Encode every used image that `store` lacks, for each of `encoders`.
 
     Rows are committed about once per second: after Ctrl-C, a kill or a full disk, the next call
     resumes there. Apart from the list of images, memory does not grow with their number.
+    `log` is called with what each network runs on.
 
     Returns:
         Files that could not be decoded, by digest: a reason of `ilk.images.REASONS` and details.
@@ -108,6 +110,8 @@ def encode_images(
         return results.failures
     for encoder in active:
         encoder.load()
+        if note := getattr(encoder, "runtime_note", ""):
+            log(f"{encoder.name} runs on {note}")
     size = max(encoder.batch_size for encoder in active)
     tasks = (EncodeTask(images, rows[i : i + size], max_pixels) for i in range(0, len(rows), size))
     with progress("encoding", len(rows)) as advance, _commit_on_exit(results, store):
@@ -163,7 +167,7 @@ def _commit_on_exit(results: EncodedBatch, store: Store) -> Iterator[None]:
 def _map_tasks(tasks: Iterator[EncodeTask]) -> Iterator[EncodedBatch]:
     """Yield results in order, from one thread per core, with few pending tasks at any time."""
     threads = count_cores()
-    with _limit_torch_threads() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
+    with limit_torch_threads() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
         pending: deque[Future[EncodedBatch]] = deque()
         try:
             for task in tasks:
@@ -184,7 +188,7 @@ def count_cores() -> int:
 
 
 @contextmanager
-def _limit_torch_threads() -> Iterator[Callable[[], None]]:
+def limit_torch_threads() -> Iterator[Callable[[], None]]:
     """Return a thread initializer that limits torch to one core per thread."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 1

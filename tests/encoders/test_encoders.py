@@ -100,6 +100,7 @@ def test_a_device_that_is_none_is_refused(wrong):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     import torch
 
+    monkeypatch.setattr(device, "may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert device.pick_device("cuda:1") == "cuda:1"

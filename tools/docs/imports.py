@@ -14,7 +14,7 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("architectures", "training", "transduction", "diffusion", "encoders"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "artifacts", "fitting", "estimator", "updates"),
-    *("demo", "doctor", "cli", "__main__"),
+    *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 
 Graph = dict[str, set[str]]

@@ -308,13 +308,13 @@ def format_refusal(row: Row) -> str:
     return f"{row.reason}: {row.detail}" if row.detail else row.reason
 
 
-def load(folder: PathLike, *, device: str = "auto", runtime: str = "torch") -> Classifier:
+def load(folder: PathLike, *, device: str = "auto", runtime: str = "auto") -> Classifier:
     """Load a classifier from a model folder.
 
     Args:
         folder: Folder written by `Classifier.save`.
         device: auto, cpu, cuda, cuda:N or mps.
-        runtime: torch, channels-last or openvino.
+        runtime: auto, torch, openvino or onnxruntime.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or

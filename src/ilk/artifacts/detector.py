@@ -141,14 +141,14 @@ class AnomalyDetector:
 
 
 def load(
-    folder: str | os.PathLike[str], *, device: str = "auto", runtime: str = "torch"
+    folder: str | os.PathLike[str], *, device: str = "auto", runtime: str = "auto"
 ) -> AnomalyDetector:
     """Load a detector from its model folder.
 
     Args:
         folder: The model folder.
         device: Device of the encoder, such as "cpu" or "cuda"; "auto" chooses one.
-        runtime: Runtime of the encoder, such as "torch".
+        runtime: auto, torch, openvino or onnxruntime.
 
     Raises:
         ArtifactError: If the folder contains something else, or was altered.

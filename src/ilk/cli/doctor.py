@@ -10,10 +10,10 @@ from ilk.cli.output import Result, add_json_option, print_table
 @click.command()
 @add_json_option
 def command() -> Result:
-    """Show installed packages, the device in use and the encoders that are available offline."""
-    from ilk.doctor import check_installation
+    """Show installed packages, device, encoders that work offline, and the speed of encoding."""
+    from ilk.doctor import check_installation, check_speed
 
-    findings = check_installation()
+    findings = [*check_installation(), *check_speed()]
     print_table(("component", "state", "detail"), findings)
     names = ("component", "state", "detail")
     return Result([dict(zip(names, finding, strict=True)) for finding in findings])

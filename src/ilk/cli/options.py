@@ -157,9 +157,10 @@ def add_network_options(f: F) -> F:
     """Add the options for where and how a pretrained network runs."""
     runtime = click.option(
         "--runtime",
-        default="torch",
+        default="auto",
         show_default=True,
-        help="Inference runtime: torch, channels-last or openvino. The features are the same.",
+        help="Inference runtime: torch, openvino, onnxruntime, or auto for the fastest that is "
+        "installed. The features are the same.",
     )
     return add_device_option(runtime(f))
 

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib import metadata
+from pathlib import Path
 
 from ilk.core.errors import InputError, Unavailable
+
+# Files of Linux for the GPUs of torch: NVIDIA's, Jetson's, AMD's, those of Windows' subsystem.
+GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
+
+
+def may_have_gpu() -> bool:
+    """Whether torch may find a GPU; False only if it certainly finds none. Imports nothing."""
+    try:
+        if metadata.version("torch").endswith("+cpu"):
+            return False
+    except metadata.PackageNotFoundError:
+        return True
+    if sys.platform != "linux":
+        return True
+    return any(any(Path("/dev").glob(pattern)) for pattern in GPU_FILES)
 
 
 def check_device(device: str) -> None:
@@ -38,6 +56,8 @@ def pick_device(device: str) -> str:
     check_device(device)
     if device != "auto":
         return device
+    if not may_have_gpu():
+        return "cpu"
     import torch
 
     if torch.cuda.is_available():

@@ -10,7 +10,7 @@ from ilk import __version__
 
 PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "torch", "pillow"),
-    *("timm", "transformers", "diffusers", "openvino"),
+    *("timm", "transformers", "diffusers", "openvino", "onnxruntime"),
 )
 
 

@@ -28,7 +28,7 @@ __all__ = ["choose_encoders", "resolve_encoder", "restore_encoder"]
 
 
 def choose_encoders(
-    images: Images, *, device: str = "auto", runtime: str = "torch", precision: str = "float32"
+    images: Images, *, device: str = "auto", runtime: str = "auto", precision: str = "float32"
 ) -> tuple[list[Embeds], str]:
     """Open the default encoders that are available, and return one line that lists them.
 

@@ -91,6 +91,11 @@ class NetworkEncoder:
         """Best batch size for `embed`."""
         return self._runner.batch_size if self._runner else runtimes.CPU_BATCH_SIZE
 
+    @property
+    def runtime_note(self) -> str:
+        """What the loaded network runs on, such as "OpenVINO"; "" before."""
+        return self._runner.note if self._runner else ""
+
     @cached_property
     def space(self) -> FeatureSpace:
         return FeatureSpace(compute_key(self._key_parts()), self.name, self.checkpoint.dim)
@@ -127,9 +132,15 @@ class NetworkEncoder:
             return self._runner
 
     def _build_runner(self) -> runtimes.Runner:
-        network = self.checkpoint.build_network()
-        device = devices.pick_device(self.device)
-        return runtimes.Runner(network, self.preprocess, device, self.runtime, self.precision)
+        runs_on_cpu = self.device == "auto" and self.runtime in runtimes.ENGINE_NAMES
+        return runtimes.open_runner(
+            self.space.key,
+            self.preprocess,
+            self.checkpoint.build_network,
+            device="cpu" if runs_on_cpu else devices.pick_device(self.device),
+            runtime=self.runtime,
+            precision=self.precision,
+        )
 
     def prepare(self, image: Image.Image) -> PixelArray:
         """Preprocess an RGB image to `[c, h, w]` uint8."""

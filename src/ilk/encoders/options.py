@@ -18,13 +18,13 @@ class EncoderOptions:
     Attributes:
         images: The images to encode; plain `pixels` fits its size to them.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`, for encoders that run a network.
-        runtime: `torch`, `channels-last` or `openvino`, likewise.
+        runtime: `auto`, `torch`, `openvino` or `onnxruntime`, likewise.
         precision: `float32` or `bfloat16`, likewise.
         context: The candidate classes, for `diffusion-classifier`.
     """
 
     images: Images | None = None
     device: str = "auto"
-    runtime: str = "torch"
+    runtime: str = "auto"
     precision: str = "float32"
     context: ClassificationContext = ClassificationContext()  # noqa: RUF009  (frozen)

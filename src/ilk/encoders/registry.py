@@ -22,7 +22,7 @@ def resolve_encoder(
     *,
     images: Images | None = None,
     device: str = "auto",
-    runtime: str = "torch",
+    runtime: str = "auto",
     precision: str = "float32",
     context: ClassificationContext = ClassificationContext(),  # noqa: B008  (frozen)
 ) -> Embeds:
@@ -35,7 +35,7 @@ def resolve_encoder(
         name: As after `--encoder`.
         images: The images to encode; plain `pixels` fits its size to them.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; ignored by `pixels` and `hog`.
-        runtime: `torch`, `channels-last` or `openvino`; likewise.
+        runtime: `auto`, `torch`, `openvino` or `onnxruntime`; likewise.
         precision: `float32` or `bfloat16`; likewise.
         context: The candidate classes of a `diffusion-classifier`.
 
@@ -52,7 +52,7 @@ def restore_encoder(
     description: Mapping[str, Any],
     *,
     device: str = "auto",
-    runtime: str = "torch",
+    runtime: str = "auto",
     store: Store | None = None,
 ) -> Embeds:
     """Open the encoder whose `describe` returned `description`.

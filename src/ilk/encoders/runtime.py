@@ -1,32 +1,37 @@
-"""Run a torch network: eagerly, channels-last, or with OpenVINO.
+"""Run a network: on torch, or on an inference engine where one is installed.
 
-Every runtime gives the same features up to rounding (the benchmark `encode` measures it), so the
-runtime is not part of a feature space. The precision is. `torch.compile` is not offered: it
-needs a C++ compiler and a minute, and is slower than OpenVINO.
+Every runtime gives the same features up to rounding, checked when a network is converted, so the
+runtime is not part of a feature space. The precision is. `torch.compile` is not offered: it needs
+a C++ compiler and a minute, and is slower than OpenVINO.
 """
 
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ilk.core.allocator import keep_freed_memory
 from ilk.core.data import Features
 from ilk.core.errors import InputError, UnknownName
+from ilk.encoders import converted, folding, network_files
+from ilk.encoders.engines import ENGINES, Engine, Run
 from ilk.hub.client import require_package
-from ilk.hub.preprocessing import PixelArray, Preprocess
+from ilk.hub.preprocessing import FloatArray, PixelArray, Preprocess
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.nn import Module
 
-RUNTIMES = ("torch", "channels-last", "openvino")
+ENGINE_NAMES = tuple(engine.name for engine in ENGINES)
+RUNTIMES = ("auto", "torch", *ENGINE_NAMES)
 PRECISIONS = ("float32", "bfloat16")
-CPU_BATCH_SIZE = 4  # larger batches exceed a core's cache: 16 run at half the speed
+# Measured by the benchmark `encode`. Layers that free their memory to the kernel would make larger
+# batches slower: see `ilk.core.allocator`.
+CPU_BATCH_SIZE = 4
 GPU_BATCH_SIZE = 64
 
 
@@ -41,96 +46,153 @@ def check_runtime(runtime: str, precision: str, device: str) -> None:
         raise UnknownName("runtime", runtime, RUNTIMES)
     if precision not in PRECISIONS:
         raise UnknownName("precision", precision, PRECISIONS)
-    if runtime == "openvino":
+    for engine in ENGINES:
+        if runtime != engine.name:
+            continue
         if device not in ("cpu", "auto"):
-            raise InputError(f"runtime 'openvino' runs on the CPU, not on {device!r}")
+            raise InputError(
+                f"runtime {runtime!r} runs on the CPU, not on {device!r}; use --runtime torch"
+            )
         if precision != "float32":
-            raise InputError(f"runtime 'openvino' gives float32 features, not {precision}")
-        require_package("openvino", "openvino")
+            raise InputError(
+                f"runtime {runtime!r} gives float32 features, not {precision}; use --runtime torch"
+            )
+        require_package(engine.packages[0], engine.extra)
+
+
+def list_engines(runtime: str, precision: str, device: str) -> list[Engine]:
+    """Return the engines to try before torch, in order; `device` is not `auto`."""
+    if runtime != "auto":
+        return [engine for engine in ENGINES if engine.name == runtime]
+    if device != "cpu" or precision != "float32":
+        return []
+    return [engine for engine in ENGINES if find_spec(engine.packages[0])]
 
 
 class Runner:
     """A network that is ready to run: pixels in, features out. Safe to call from several threads.
 
     Args:
-        network: Maps normalized images `[b, 3, h, w]` to features `[b, d]`; float32, on the CPU.
-        preprocess: Its preprocessing.
-        device: `cpu`, `cuda`, `cuda:N` or `mps`; not `auto`.
-        runtime: One of `RUNTIMES`.
-        precision: One of `PRECISIONS`.
+        run: Maps normalized images `[b, 3, h, w]` to features `[b, d]`.
+        preprocess: The network's preprocessing.
+        batch_size: Images per call of `run`.
+        note: What it runs on, for the user: "OpenVINO", or torch and why.
+        is_shared: Whether threads must take turns, as on a GPU.
+
+    Attributes:
+        batch_size: Images per call of `run`.
+        normalize: Converts pixels to the floats that `forward` takes.
+        note: What it runs on.
     """
 
     def __init__(
-        self, network: Module, preprocess: Preprocess, device: str, runtime: str, precision: str
+        self,
+        run: Run,
+        preprocess: Preprocess,
+        batch_size: int,
+        note: str = "torch",
+        is_shared: bool = False,
     ) -> None:
-        self.batch_size = CPU_BATCH_SIZE if device == "cpu" else GPU_BATCH_SIZE
-        self.normalize = preprocess.normalize
-        network = network.eval().requires_grad_(False)
-        # Threads take turns on a GPU and run in parallel on a CPU.
-        cpu = device == "cpu"
-        self._lock: AbstractContextManager[Any] = nullcontext() if cpu else threading.Lock()
-        if runtime == "openvino":
-            self._run = _make_openvino_run(network, preprocess)
-        else:
-            self._run = _make_torch_run(network, device, runtime, precision)
+        self.batch_size, self.note, self.normalize = batch_size, note, preprocess.normalize
+        self._run = run
+        self._lock: AbstractContextManager[Any] = threading.Lock() if is_shared else nullcontext()
 
     def __call__(self, batch: PixelArray) -> Features:
         """Return features `[b, d]` of pixels `[b, 3, h, w]`."""
         parts = [batch[i : i + self.batch_size] for i in range(0, len(batch), self.batch_size)]
         return np.concatenate([self.forward(self.normalize(part)) for part in parts])
 
-    def forward(self, x: Tensor) -> Features:
-        """Return features `[b, d]` of normalized images `[b, 3, h, w]` on the CPU, as one batch."""
+    def forward(self, x: FloatArray) -> Features:
+        """Return features `[b, d]` of normalized images `[b, 3, h, w]`, as one batch."""
         with self._lock:
             return self._run(x)
 
 
+def open_runner(
+    key: str,
+    preprocess: Preprocess,
+    build_network: Callable[[], Module],
+    *,
+    device: str,
+    runtime: str,
+    precision: str,
+) -> Runner:
+    """Make a network ready to run.
+
+    Args:
+        key: Key of its feature space.
+        preprocess: Its preprocessing.
+        build_network: Builds it in float32 on the CPU, mapping normalized images `[b, 3, h, w]` to
+            features `[b, d]`; not called if a converted network is on this machine.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`; not `auto`.
+        runtime: One of `RUNTIMES`; `auto` falls back to torch.
+        precision: One of `PRECISIONS`.
+
+    Raises:
+        InputError: The requested engine cannot run this network.
+    """
+    if device == "cpu":
+        keep_freed_memory()
+    reasons: list[str] = []
+    for engine in list_engines(runtime, precision, device):
+        try:
+            run = converted.open_converted(engine, key, preprocess, build_network)
+        except converted.ConversionFailed as error:
+            if runtime != "auto":
+                raise InputError(f"{error}; use --runtime torch") from error
+            reasons.append(str(error))
+        else:
+            return Runner(run, preprocess, engine.batch_size, engine.label)
+    note = "torch" + "".join(f"; {reason}" for reason in reasons)
+    run = _make_torch_run(key, build_network, preprocess, device, precision)
+    is_cpu = device == "cpu"
+    batch_size = CPU_BATCH_SIZE if is_cpu else GPU_BATCH_SIZE
+    return Runner(run, preprocess, batch_size, note, is_shared=not is_cpu)
+
+
 def _make_torch_run(
-    network: Module, device: str, runtime: str, precision: str
-) -> Callable[[Tensor], Features]:
+    key: str,
+    build_network: Callable[[], Module],
+    preprocess: Preprocess,
+    device: str,
+    precision: str,
+) -> Run:
     import torch
 
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    channels_last = runtime == "channels-last" and device != "mps"
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    network = build_network().eval().requires_grad_(False)
+    dtype, layout = torch.float32, torch.contiguous_format
+    if precision == "bfloat16":  # folded weights would be rounded to other values
+        dtype = torch.bfloat16
+    else:
+        network, plan = _optimize(key, network, preprocess)
+        if device == "cpu" and plan.channels_last:
+            layout = torch.channels_last
     network = network.to(device=device, dtype=dtype)
     network = network.to(memory_format=layout)  # type: ignore[call-overload]
 
-    def run(x: Tensor) -> Features:
+    def run(x: FloatArray) -> Features:
         # By default cuDNN rounds the factors of float32 convolutions to 10 bits (TF32).
         no_tf32 = (
             torch.backends.cudnn.flags(allow_tf32=False) if "cuda" in device else nullcontext()
         )
         with torch.inference_mode(), no_tf32:
-            x = x.to(device=device, dtype=dtype, memory_format=layout)
-            features: Features = network(x).float().cpu().numpy()
+            y = torch.from_numpy(x).to(device=device, dtype=dtype, memory_format=layout)
+            features: Features = network(y).float().cpu().numpy()
         return features
 
     return run
 
 
-def _make_openvino_run(network: Module, preprocess: Preprocess) -> Callable[[Tensor], Features]:
-    import openvino
+def _optimize(key: str, network: Module, preprocess: Preprocess) -> tuple[Module, folding.Plan]:
+    """Apply the plan found for this network, now or by an earlier process, and return both."""
     import torch
 
-    example = torch.zeros(2, 3, *preprocess.size)
-    try:
-        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # it traces
-            model = openvino.convert_model(network, example_input=example)
-    except RuntimeError as error:
-        raise InputError("OpenVINO cannot convert this network; use --runtime torch") from error
-    # By default some CPUs round to bfloat16. THROUGHPUT gives each thread a stream.
-    compiled = openvino.compile_model(
-        model,
-        "CPU",
-        {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT"},
-    )
-    thread_local = threading.local()
-
-    def run(x: Tensor) -> Features:
-        if not hasattr(thread_local, "request"):
-            thread_local.request = compiled.create_infer_request()
-        outputs = thread_local.request.infer([x.numpy()], share_inputs=True)
-        return np.array(outputs[compiled.output(0)], np.float32)
-
-    return run
+    found = network_files.read(key, "torch", torch.__version__)
+    if found is not None:
+        plan = folding.Plan.from_bytes(found[0])
+        with suppress(AttributeError):  # another version of its library names its modules otherwise
+            return plan.apply(network), plan
+    probe = torch.from_numpy(preprocess.normalize(folding.make_probe(preprocess.size)))
+    plan = folding.find_plan(network, probe)
+    network_files.write(key, "torch", torch.__version__, plan.to_bytes())
+    return plan.apply(network), plan

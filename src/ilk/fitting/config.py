@@ -39,7 +39,7 @@ class FitConfig:
         descriptions: Sentences for text encoders that describe appearance without naming a class;
             `DescriptionSelection` selects the discriminative ones.
         device: auto, cpu, cuda, cuda:N or mps.
-        runtime: torch, channels-last or openvino.
+        runtime: auto, torch, openvino or onnxruntime.
         precision: float32 or bfloat16.
         multi_label: Whether images have sets of labels; they must be read so, too.
         ordered: Whether the classes are numbers, so that errors have a size.
@@ -60,7 +60,7 @@ class FitConfig:
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
     descriptions: tuple[str, ...] = ()
     device: str = "auto"
-    runtime: str = "torch"
+    runtime: str = "auto"
     precision: str = "float32"
     multi_label: bool = False
     ordered: bool = False

@@ -80,9 +80,11 @@ def resolve_encoders(
     return list({encoder.name: encoder for encoder in encoders}.values())
 
 
-def encode(images: Images, encoders: list[Embeds], store: Store, progress: Progress) -> Images:
+def encode(
+    images: Images, encoders: list[Embeds], store: Store, progress: Progress, log: LogCallback
+) -> Images:
     """Encode all images and refuse those that cannot be decoded."""
-    return images.refuse(encode_images(images, encoders, store, progress=progress))
+    return images.refuse(encode_images(images, encoders, store, progress=progress, log=log))
 
 
 def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store) -> Data:

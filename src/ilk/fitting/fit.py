@@ -134,7 +134,7 @@ def _select_model(
     check_text_support(methods, config.descriptions, encoders)
     check_image_support(methods, encoders)
 
-    images = encode(images, encoders, store, progress)
+    images = encode(images, encoders, store, progress, log)
     split = split_images(images, config)
     features = {e.name: load_features(e, split, config, store) for e in encoders}
 

@@ -127,7 +127,8 @@ class LatentEncoder:
 
     def embed(self, batch: NDArray[np.uint8]) -> Features:
         """Return the latents `[b, c * h * w]` of images `[b, 3, image_size, image_size]`."""
-        return self.encode(self.preprocess.normalize(batch)).flatten(1).numpy()
+        x = torch.from_numpy(self.preprocess.normalize(batch))
+        return self.encode(x).flatten(1).numpy()
 
     def unflatten(self, rows: Features) -> Tensor:
         """Reshape rows of the store `[n, c * h * w]` to latents `[n, c, h, w]`."""

@@ -1,0 +1,161 @@
+"""Inference engines that run a network without torch: OpenVINO and ONNX Runtime, on the CPU.
+
+An engine turns a torch network into bytes once (`convert`); later processes open the bytes alone
+(`open`). Both take normalized images `[b, 3, h, w]` of any b.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from ilk.core.data import Features
+from ilk.hub.preprocessing import FloatArray
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+Run = Callable[[FloatArray], Features]
+INPUT, OUTPUT = "images", "features"
+
+
+class Engine(Protocol):
+    """An inference engine.
+
+    Attributes:
+        name: Its name, as after `--runtime`.
+        label: Its name in messages.
+        packages: Packages that it needs; those after the first only to convert.
+        extra: The extra of ilk that installs them.
+        batch_size: Images per batch, chosen by measurement (benchmark `encode`).
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+    extra: ClassVar[str]
+    batch_size: ClassVar[int]
+
+    def get_stamp(self) -> str:
+        """Return what a converted network depends on: the version, and the machine if it does."""
+        ...
+
+    def convert(self, network: Module, size: tuple[int, int]) -> bytes:
+        """Convert a network in evaluation mode; raises whatever its packages raise."""
+        ...
+
+    def open(self, content: bytes) -> Run:
+        """Open what `convert` returned; the result may be called from several threads."""
+        ...
+
+
+class OpenVino:
+    """OpenVINO. The bytes are a compiled model: they depend on version and processor."""
+
+    name, label, extra = "openvino", "OpenVINO", "openvino"
+    packages = ("openvino",)
+    batch_size = 8
+    # By default some CPUs round to bfloat16. THROUGHPUT gives each thread a stream.
+    config: ClassVar[dict[str, str]] = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "THROUGHPUT",
+    }
+
+    def get_stamp(self) -> str:
+        """Return the version, and the processor with its instruction sets."""
+        import openvino
+
+        core = openvino.Core()
+        names = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
+        machine = " ".join(str(core.get_property("CPU", name)) for name in names)
+        return f"{metadata.version('openvino')} {machine}"
+
+    def convert(self, network: Module, size: tuple[int, int]) -> bytes:
+        """Trace, convert and compile."""
+        import openvino
+        import torch
+
+        example = torch.zeros(2, 3, *size)
+        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # of tracing
+            traced = torch.jit.trace(network, example, check_trace=False)
+            model = openvino.convert_model(
+                torch.jit.freeze(traced), example_input=example, input=[-1, 3, *size]
+            )
+        compiled = openvino.Core().compile_model(model, "CPU", self.config)
+        blob: io.BytesIO = compiled.export_model()
+        return blob.getvalue()
+
+    def open(self, content: bytes) -> Run:
+        """Import the compiled model; each thread has an inference request of its own."""
+        import openvino
+
+        compiled: Any = openvino.Core().import_model(content, "CPU", self.config)
+        output = compiled.output(0)
+        thread_local = threading.local()
+
+        def run(x: FloatArray) -> Features:
+            if not hasattr(thread_local, "request"):
+                thread_local.request = compiled.create_infer_request()
+            outputs = thread_local.request.infer([x], share_inputs=True)
+            return np.array(outputs[output], np.float32)
+
+        return run
+
+
+class OnnxRuntime:
+    """ONNX Runtime. The bytes are an ONNX model."""
+
+    name, label, extra = "onnxruntime", "ONNX Runtime", "onnx"
+    packages = ("onnxruntime", "onnx")
+    batch_size = 4
+
+    def get_stamp(self) -> str:
+        """Return the version."""
+        return metadata.version("onnxruntime")
+
+    def convert(self, network: Module, size: tuple[int, int]) -> bytes:
+        """Export by tracing, which takes a tenth of the time of `torch.export`."""
+        import torch
+
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            torch.inference_mode(),
+            warnings.catch_warnings(action="ignore"),  # of tracing, and of torch's plans for it
+        ):
+            path = Path(folder) / "network.onnx"
+            torch.onnx.export(
+                network,
+                (torch.zeros(2, 3, *size),),
+                str(path),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes={INPUT: {0: "b"}, OUTPUT: {0: "b"}},
+                dynamo=False,
+            )
+            return path.read_bytes()
+
+    def open(self, content: bytes) -> Run:
+        """Open a session that runs in the calling thread: `encode` starts one per core."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+        def run(x: FloatArray) -> Features:
+            return np.asarray(session.run([OUTPUT], {INPUT: x})[0], np.float32)
+
+        return run
+
+
+ENGINES: tuple[Engine, ...] = (OpenVino(), OnnxRuntime())
+"""The fastest first: the order in which `auto` tries them."""
