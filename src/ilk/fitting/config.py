@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ilk.core.errors import InputError
 from ilk.diffusion.classification.context import DEFAULT_PROMPTS
+from ilk.encoders.variants import check_variants
 from ilk.fitting.selection_statistics import CRITERIA
 
 __all__ = ["CRITERIA", "DEFAULT_PROMPTS", "FitConfig"]
@@ -32,6 +33,10 @@ class FitConfig:
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: torch, channels-last or openvino.
         precision: float32 or bfloat16.
+        resize: How images of other shapes than the input of an encoder are resized: crop, squash or
+            letterbox; auto compares crop and squash where it matters and images are few.
+        views: Number of flips and crops over which the features of pretrained encoders are
+            averaged, 1 for none; auto compares none and 6 where images are few.
 
     Raises:
         InputError: A value is out of range.
@@ -51,6 +56,8 @@ class FitConfig:
     device: str = "auto"
     runtime: str = "torch"
     precision: str = "float32"
+    resize: str = "auto"
+    views: int | str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("coverage", "false_alarm"):
@@ -62,6 +69,7 @@ class FitConfig:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"
             )
+        check_variants(self.resize, self.views)
         for prompt in self.prompts:
             if "{}" not in prompt:
                 raise InputError(f"the prompt {prompt!r} has no {{}} in place of the class name")

@@ -37,6 +37,7 @@ from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.report_data import build_report_data
 from ilk.fitting.side_files import render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
+from ilk.fitting.variants import add_variants
 from ilk.images import Images
 from ilk.report import ReportData
 from ilk.store import Store
@@ -102,6 +103,7 @@ def _select_model(
     classes = list_classes(images, config)
     context = ClassificationContext(classes, config.prompts, store)
     encoders = resolve_encoders(images, config, context, log)
+    encoders = add_variants(encoders, images, config, log)
     check_text_support(methods, config.descriptions, encoders)
     check_image_support(methods, encoders)
 

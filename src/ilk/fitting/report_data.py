@@ -16,6 +16,7 @@ from ilk.core.versions import format_now, get_versions
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.split import Split
+from ilk.fitting.variants import describe_variants
 from ilk.images import Row
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
@@ -79,6 +80,7 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     """Return remarks on the limits of the results."""
     split = state.split
     messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
+    messages += describe_variants(state.leaderboard.results)
     if split.novel:
         names = sorted({str(row.label) for row in split.novel})
         messages.append(

@@ -1,0 +1,139 @@
+"""Which variants of a pretrained encoder are compared beside the plain one, and what they gain.
+
+A variant is a candidate like any other, and cross-validation decides. It is added only where it can
+matter and where few images have to be encoded again: the whole image, squashed, where a centre crop
+would cut off a noticeable part of many images, and the mean over views where there are few images
+per class. The benchmark `whole_images` measures both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ilk.core.capabilities import Embeds, Resizes, ScoresClasses
+from ilk.core.leaderboard import CandidateResult
+from ilk.encoders.families import is_pretrained
+from ilk.encoders.variants import Variant, split_variant
+from ilk.fitting.config import FitConfig
+from ilk.fitting.split import split_images
+from ilk.images import Images, Row
+
+MAX_CUT = 0.15  # fraction of an image that may be cut off before it counts as noticeable
+MIN_CUT_IMAGES = 0.25  # fraction of images for which it must be
+MAX_RESIZED = 500  # images that are encoded again, summed over encoders: 5 to 10 s on two cores
+N_VIEWS = 6
+MAX_VIEWED = 150  # images, summed over encoders: 900 views, 10 to 15 s on two cores
+MAX_IMAGES_PER_CLASS = 20  # median over classes from which on views gain nothing
+
+LogCallback = Callable[[str], None]
+
+
+def apply_settings(
+    encoders: Sequence[Embeds], resize: str, views: int | str, log: LogCallback
+) -> list[Embeds]:
+    """Return the encoders with `resize` and `views` where these are fixed and not `auto`.
+
+    A setting in the name of an encoder takes precedence. Encoders with a fixed way to read images
+    keep it, and so do encoders without pretrained weights for views.
+    """
+    changed, unchanged = [], []
+    for encoder in encoders:
+        own = split_variant(encoder.name)[1]
+        if resize != "auto" and own.resize is None and own.views == 1:
+            if isinstance(encoder, Resizes):
+                encoder = Variant(resize=resize).open(encoder)  # type: ignore[arg-type]
+            else:
+                unchanged.append(encoder.name)
+        if views != "auto" and own.views == 1 and _has_variants(encoder):
+            encoder = Variant(views=int(views)).open(encoder)
+        changed.append(encoder)
+    if unchanged:
+        log(f"--resize does not change {', '.join(unchanged)}: it reads images in a fixed way")
+    return changed
+
+
+def add_variants(
+    encoders: Sequence[Embeds], images: Images, config: FitConfig, log: LogCallback
+) -> list[Embeds]:
+    """Return `encoders` followed by the variants that `resize` and `views` of `auto` ask for."""
+    plain = [e for e in encoders if _has_variants(e) and not str(split_variant(e.name)[1])]
+    train = split_images(images, config).train
+    counts = np.array(list(Counter(row.label for row in train).values()))
+    if not plain or not len(counts) or counts.max() < 2:  # cross-validation needs two images
+        return list(encoders)
+    n_encoded, added = len(images.used) * len(plain), list[Embeds]()
+    if config.resize == "auto" and n_encoded <= MAX_RESIZED:
+        added += add_squashed(plain, images.used, log)
+    per_class = float(np.median(counts))
+    if config.views == "auto" and n_encoded <= MAX_VIEWED and per_class < MAX_IMAGES_PER_CLASS:
+        viewed = [Variant(views=N_VIEWS).open(encoder) for encoder in plain]
+        log(
+            f"{_list_names(viewed)} compared as well: there are {per_class:g} images per class "
+            f"(median), and the mean over {N_VIEWS} views may help"
+        )
+        added += viewed
+    return [*encoders, *added]
+
+
+def add_squashed(encoders: Sequence[Embeds], rows: Sequence[Row], log: LogCallback) -> list[Embeds]:
+    """Return squashed variants of the encoders that crop, if that cuts off much of many images."""
+    if (fraction := measure_cut(rows)) <= MIN_CUT_IMAGES:
+        return []
+    crops = [e for e in encoders if isinstance(e, Resizes) and e.resize == "crop"]
+    squashed = [encoder.with_resize("squash") for encoder in crops]
+    if squashed:
+        log(
+            f"{_list_names(squashed)} compared as well: a centre crop cuts more than "
+            f"{MAX_CUT:.0%} off {fraction:.0%} of the images"
+        )
+    return squashed
+
+
+def measure_cut(rows: Sequence[Row]) -> float:
+    """Return the fraction of images of which a square crop cuts off more than `MAX_CUT`.
+
+    Args:
+        rows: Images with known sizes; others do not count.
+    """
+    sides = [(row.width, row.height) for row in rows if row.width and row.height]
+    return float(np.mean([1 - min(s) / max(s) > MAX_CUT for s in sides])) if sides else 0.0
+
+
+def describe_variants(results: Sequence[CandidateResult]) -> list[str]:
+    """Return a sentence for each variant: its best cross-validated accuracy and the plain one's."""
+    best: dict[str, float] = {}
+    for result in results:
+        if result.scores is not None:
+            value = result.scores.accuracy.value
+            best[result.encoder] = max(best.get(result.encoder, 0.0), value)
+    return [
+        f"{name}, {_explain(variant)}, reaches a cross-validated accuracy of {value:.3f}; "
+        f"{plain} alone reaches {best[plain]:.3f}"
+        for name, value in best.items()
+        for plain, variant in [split_variant(name)]
+        if str(variant) and plain in best
+    ]
+
+
+def _has_variants(encoder: Embeds) -> bool:
+    return is_pretrained(encoder.name) and not isinstance(encoder, ScoresClasses)
+
+
+def _explain(variant: Variant) -> str:
+    views = f"the mean over {variant.views} views" if variant.views > 1 else ""
+    return " of ".join(filter(None, (views, WORDS.get(variant.resize or ""))))
+
+
+WORDS = {
+    "crop": "the centre of the image",
+    "squash": "the whole image, squashed",
+    "letterbox": "the whole image between bars",
+}
+
+
+def _list_names(encoders: Sequence[Embeds]) -> str:
+    names = " and ".join(encoder.name for encoder in encoders)
+    return f"{names} {'is' if len(encoders) == 1 else 'are'}"
