@@ -17,7 +17,9 @@ from ilk.cli.options import (
     add_intake_options,
     add_network_options,
     add_precision_option,
+    add_resize_option,
     add_seed_option,
+    add_views_option,
 )
 from ilk.cli.output import Result, add_json_option, print_note, show_intake
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     multiple=True,
     help="Method to compare, such as 'GDA(shrink=0.2)'; may be repeated [default: all suitable].",
 )
+@add_resize_option
+@add_views_option
 @add_folds_option
 @click.option(
     "--criterion",
@@ -90,6 +94,8 @@ def command(
     encoders: tuple[str, ...],
     classifiers: tuple[str, ...],
     methods: tuple[str, ...],
+    resize: str,
+    views: str,
     folds: int,
     criterion: str,
     coverage: float,
@@ -132,6 +138,8 @@ def command(
         device=device,
         runtime=runtime,
         precision=precision,
+        resize=resize,
+        views=views,
     )
     home = check_writable(Path(out))
     if read_digest(home):

@@ -60,12 +60,13 @@ class Variant:
             InputError: The encoder has a fixed way to read images.
         """
         if self.resize:
-            if not isinstance(encoder, Resizes):
+            resized = apply_resize(encoder, self.resize)
+            if resized is None:
                 raise InputError(
                     f"{encoder.name} has a fixed way to read images and takes no "
                     f"resize={self.resize}; leave the setting out, or --resize auto"
                 )
-            encoder = encoder.with_resize(self.resize)
+            encoder = resized
         if self.views == 1:
             return encoder
         if isinstance(encoder, ScoresClasses):
@@ -75,6 +76,14 @@ class Variant:
             )
         make = TextViewEncoder if isinstance(encoder, EmbedsText) else ViewEncoder
         return make(encoder, self.views)
+
+
+def apply_resize(encoder: Embeds, mode: ResizeMode) -> Embeds | None:
+    """Return an encoder with images resized in another way; None if it has a fixed way."""
+    if isinstance(encoder, ViewEncoder):
+        base = apply_resize(encoder.base, mode)
+        return Variant(views=encoder.n_views).open(base) if base else None
+    return encoder.with_resize(mode) if isinstance(encoder, Resizes) else None
 
 
 def split_variant(name: str) -> tuple[str, Variant]:

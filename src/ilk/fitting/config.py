@@ -34,7 +34,7 @@ class FitConfig:
         runtime: torch, channels-last or openvino.
         precision: float32 or bfloat16.
         resize: How images of other shapes than the input of an encoder are resized: crop, squash or
-            letterbox; auto compares crop and squash where it matters and images are few.
+            letterbox; auto compares crop and letterbox where a crop would cut off much.
         views: Number of flips and crops over which the features of pretrained encoders are
             averaged, 1 for none; auto compares none and 6 where images are few.
 

@@ -1,28 +1,30 @@
 """Which variants of a pretrained encoder are compared beside the plain one, and what they gain.
 
 A variant is a candidate like any other, and cross-validation decides. It is added only where it can
-matter and where few images have to be encoded again: the whole image, squashed, where a centre crop
-would cut off a noticeable part of many images, and the mean over views where there are few images
-per class. The benchmark `whole_images` measures both.
+matter and where few images have to be encoded again: the whole image between bars where a centre
+crop would cut off much of many images, and the mean over views where there are few images per
+class. The benchmark `whole_images` measures both: up to 3:2 a crop loses nothing, from 2:1 on it
+does, and bars lose less than squashing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TypeGuard, cast
 
 import numpy as np
 
-from ilk.core.capabilities import Embeds, Resizes, ScoresClasses
+from ilk.core.capabilities import Embeds, ResizeMode, Resizes, ScoresClasses
 from ilk.core.leaderboard import CandidateResult
 from ilk.encoders.families import is_pretrained
-from ilk.encoders.variants import Variant, split_variant
+from ilk.encoders.variants import Variant, apply_resize, split_variant
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import split_images
 from ilk.images import Images, Row
 
-MAX_CUT = 0.15  # fraction of an image that may be cut off before it counts as noticeable
-MIN_CUT_IMAGES = 0.25  # fraction of images for which it must be
+NOTICEABLE_CUT, MIN_NOTICEABLE = 0.4, 0.25  # sides of 5:3, a quarter of the images: compare
+SEVERE_CUT, MIN_SEVERE = 0.5, 0.5  # sides of 2:1, half of them: bars without a comparison
 MAX_RESIZED = 500  # images that are encoded again, summed over encoders: 5 to 10 s on two cores
 N_VIEWS = 6
 MAX_VIEWED = 150  # images, summed over encoders: 900 views, 10 to 15 s on two cores
@@ -42,11 +44,10 @@ def apply_settings(
     changed, unchanged = [], []
     for encoder in encoders:
         own = split_variant(encoder.name)[1]
-        if resize != "auto" and own.resize is None and own.views == 1:
-            if isinstance(encoder, Resizes):
-                encoder = Variant(resize=resize).open(encoder)  # type: ignore[arg-type]
-            else:
-                unchanged.append(encoder.name)
+        if resize != "auto" and own.resize is None:
+            resized = apply_resize(encoder, cast("ResizeMode", resize))
+            unchanged += [] if resized else [encoder.name]
+            encoder = resized or encoder
         if views != "auto" and own.views == 1 and _has_variants(encoder):
             encoder = Variant(views=int(views)).open(encoder)
         changed.append(encoder)
@@ -66,7 +67,9 @@ def add_variants(
         return list(encoders)
     n_encoded, added = len(images.used) * len(plain), list[Embeds]()
     if config.resize == "auto" and n_encoded <= MAX_RESIZED:
-        added += add_squashed(plain, images.used, log)
+        added += add_letterboxed(plain, images.used, log)
+    elif config.resize == "auto":
+        encoders = [choose_resize(e, images.used, "auto", log) for e in encoders]
     per_class = float(np.median(counts))
     if config.views == "auto" and n_encoded <= MAX_VIEWED and per_class < MAX_IMAGES_PER_CLASS:
         viewed = [Variant(views=N_VIEWS).open(encoder) for encoder in plain]
@@ -78,28 +81,48 @@ def add_variants(
     return [*encoders, *added]
 
 
-def add_squashed(encoders: Sequence[Embeds], rows: Sequence[Row], log: LogCallback) -> list[Embeds]:
-    """Return squashed variants of the encoders that crop, if that cuts off much of many images."""
-    if (fraction := measure_cut(rows)) <= MIN_CUT_IMAGES:
+def add_letterboxed(
+    encoders: Sequence[Embeds], rows: Sequence[Row], log: LogCallback
+) -> list[Embeds]:
+    """Return variants of the encoders that crop, if that cuts off much of many images."""
+    if (fraction := measure_cut(rows, NOTICEABLE_CUT)) <= MIN_NOTICEABLE:
         return []
-    crops = [e for e in encoders if isinstance(e, Resizes) and e.resize == "crop"]
-    squashed = [encoder.with_resize("squash") for encoder in crops]
-    if squashed:
+    whole = [e.with_resize("letterbox") for e in encoders if _crops_by_default(e)]
+    if whole:
         log(
-            f"{_list_names(squashed)} compared as well: a centre crop cuts more than "
-            f"{MAX_CUT:.0%} off {fraction:.0%} of the images"
+            f"{_list_names(whole)} compared as well: a centre crop cuts more than "
+            f"{NOTICEABLE_CUT:.0%} off {fraction:.0%} of the images"
         )
-    return squashed
+    return whole
 
 
-def measure_cut(rows: Sequence[Row]) -> float:
-    """Return the fraction of images of which a square crop cuts off more than `MAX_CUT`.
+def choose_resize(encoder: Embeds, rows: Sequence[Row], resize: str, log: LogCallback) -> Embeds:
+    """Return an encoder with the given way to resize, decided without a comparison.
+
+    `auto` puts the whole image between bars where a crop would cut off at least half of most.
+    """
+    if resize != "auto":
+        return apply_settings([encoder], resize, 1, log)[0]
+    fraction = measure_cut(rows, SEVERE_CUT)
+    if fraction <= MIN_SEVERE or not _crops_by_default(encoder):
+        return encoder
+    whole = encoder.with_resize("letterbox")
+    log(
+        f"{whole.name} replaces {encoder.name}: a centre crop cuts more than {SEVERE_CUT:.0%} off "
+        f"{fraction:.0%} of the images (--resize crop crops them)"
+    )
+    return whole
+
+
+def measure_cut(rows: Sequence[Row], max_cut: float) -> float:
+    """Return the fraction of images of which a square crop cuts off more than `max_cut`.
 
     Args:
-        rows: Images with known sizes; others do not count.
+        rows: Images with known sizes, which intake reads from their headers; others do not count.
+        max_cut: Fraction of an image, in (0, 1).
     """
     sides = [(row.width, row.height) for row in rows if row.width and row.height]
-    return float(np.mean([1 - min(s) / max(s) > MAX_CUT for s in sides])) if sides else 0.0
+    return float(np.mean([1 - min(s) / max(s) > max_cut for s in sides])) if sides else 0.0
 
 
 def describe_variants(results: Sequence[CandidateResult]) -> list[str]:
@@ -120,6 +143,11 @@ def describe_variants(results: Sequence[CandidateResult]) -> list[str]:
 
 def _has_variants(encoder: Embeds) -> bool:
     return is_pretrained(encoder.name) and not isinstance(encoder, ScoresClasses)
+
+
+def _crops_by_default(encoder: Embeds) -> TypeGuard[Resizes]:
+    is_plain = _has_variants(encoder) and not str(split_variant(encoder.name)[1])
+    return is_plain and isinstance(encoder, Resizes) and encoder.resize == "crop"
 
 
 def _explain(variant: Variant) -> str:
