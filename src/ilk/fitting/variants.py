@@ -20,7 +20,6 @@ from ilk.core.leaderboard import CandidateResult
 from ilk.encoders.families import is_pretrained
 from ilk.encoders.variants import Variant, apply_resize, split_variant
 from ilk.fitting.config import FitConfig
-from ilk.fitting.split import split_images
 from ilk.images import Images, Row
 
 NOTICEABLE_CUT, MIN_NOTICEABLE = 0.4, 0.25  # sides of 5:3, a quarter of the images: compare
@@ -29,6 +28,7 @@ MAX_RESIZED = 500  # images that are encoded again, summed over encoders: 5 to 1
 N_VIEWS = 6
 MAX_VIEWED = 150  # images, summed over encoders: 900 views, 10 to 15 s on two cores
 MAX_IMAGES_PER_CLASS = 20  # median over classes from which on views gain nothing
+MIN_SIDE = 64  # median short side in pixels; crops of smaller images show nothing new
 
 LogCallback = Callable[[str], None]
 
@@ -61,8 +61,8 @@ def add_variants(
 ) -> list[Embeds]:
     """Return `encoders` followed by the variants that `resize` and `views` of `auto` ask for."""
     plain = [e for e in encoders if _has_variants(e) and not str(split_variant(e.name)[1])]
-    train = split_images(images, config).train
-    counts = np.array(list(Counter(row.label for row in train).values()))
+    labels = [row.label for row in images.used if row.label is not None and row.split == "train"]
+    counts = np.array(list(Counter(labels).values()))
     if not plain or not len(counts) or counts.max() < 2:  # cross-validation needs two images
         return list(encoders)
     n_encoded, added = len(images.used) * len(plain), list[Embeds]()
@@ -70,15 +70,24 @@ def add_variants(
         added += add_letterboxed(plain, images.used, log)
     elif config.resize == "auto":
         encoders = [choose_resize(e, images.used, "auto", log) for e in encoders]
-    per_class = float(np.median(counts))
-    if config.views == "auto" and n_encoded <= MAX_VIEWED and per_class < MAX_IMAGES_PER_CLASS:
-        viewed = [Variant(views=N_VIEWS).open(encoder) for encoder in plain]
-        log(
-            f"{_list_names(viewed)} compared as well: there are {per_class:g} images per class "
-            f"(median), and the mean over {N_VIEWS} views may help"
-        )
-        added += viewed
+    if config.views == "auto" and n_encoded <= MAX_VIEWED:
+        added += _add_viewed(plain, images.used, float(np.median(counts)), log)
     return [*encoders, *added]
+
+
+def _add_viewed(
+    encoders: Sequence[Embeds], rows: Sequence[Row], per_class: float, log: LogCallback
+) -> list[Embeds]:
+    """Return variants with views, if there are few images per class and they are not tiny."""
+    is_tiny = np.median([min(row.width, row.height) for row in rows]) < MIN_SIDE
+    if is_tiny or per_class >= MAX_IMAGES_PER_CLASS:
+        return []
+    viewed = [Variant(views=N_VIEWS).open(encoder) for encoder in encoders]
+    log(
+        f"{_list_names(viewed)} compared as well: there are {per_class:g} images per class "
+        f"(median), and the mean over {N_VIEWS} views may help"
+    )
+    return viewed
 
 
 def add_letterboxed(
