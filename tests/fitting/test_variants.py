@@ -170,7 +170,7 @@ def test_what_lies_at_the_ends_is_found_saved_and_predicted(
     assert any("the whole image between bars" in note for note in model["notes"])
     new = write_edges(tmp_path / "new", ("a", "b"), 3, 1)
     predictions = load(out).predict(sorted(map(str, new.rglob("*.png"))))
-    assert [p.label for p in predictions] == ["a"] * 3 + ["b"] * 3
+    assert [p.name for p in predictions] == ["a"] * 3 + ["b"] * 3
 
 
 def test_a_model_with_views_gets_another_class(
@@ -185,7 +185,7 @@ def test_a_model_with_views_gets_another_class(
     assert run(["add", str(out), "--class-images", "c", str(more / "c")]) == 0
     classifier = load(out)
     assert classifier.classes == ("a", "b", "c")
-    assert [p.label for p in classifier.predict(str(more / "c" / "0.png"))] == ["c"]
+    assert [p.name for p in classifier.predict(str(more / "c" / "0.png"))] == ["c"]
     capsys.readouterr()
 
 
