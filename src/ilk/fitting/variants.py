@@ -60,7 +60,7 @@ def add_variants(
     encoders: Sequence[Embeds], images: Images, config: FitConfig, log: LogCallback
 ) -> list[Embeds]:
     """Return `encoders` followed by the variants that `resize` and `views` of `auto` ask for."""
-    plain = [e for e in encoders if _has_variants(e) and not str(split_variant(e.name)[1])]
+    plain = [e for e in encoders if _is_plain_network(e)]
     labels = [row.label for row in images.used if row.label is not None and row.split == "train"]
     counts = np.array(list(Counter(labels).values()))
     if not plain or not len(counts) or counts.max() < 2:  # cross-validation needs two images
@@ -154,9 +154,14 @@ def _has_variants(encoder: Embeds) -> bool:
     return is_pretrained(encoder.name) and not isinstance(encoder, ScoresClasses)
 
 
-def _crops_by_default(encoder: Embeds) -> TypeGuard[Resizes]:
+def _is_plain_network(encoder: Embeds) -> TypeGuard[Resizes]:
+    """Return whether an encoder is pretrained, takes several ways to resize, and names none."""
     is_plain = _has_variants(encoder) and not str(split_variant(encoder.name)[1])
-    return is_plain and isinstance(encoder, Resizes) and encoder.resize == "crop"
+    return is_plain and isinstance(encoder, Resizes)
+
+
+def _crops_by_default(encoder: Embeds) -> TypeGuard[Resizes]:
+    return _is_plain_network(encoder) and encoder.resize == "crop"
 
 
 def _explain(variant: Variant) -> str:
