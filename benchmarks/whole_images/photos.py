@@ -18,7 +18,7 @@ from ilk.encoders.views import ViewEncoder
 
 N_VIEWS = 6
 BATCH_SIZE = 32
-RATIOS = (4 / 3, 3 / 2, 2.0, 3.0)
+RATIOS = (3 / 2, 2.0, 3.0)
 WAYS = ("crop", "squash", "letterbox")
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of views and ways to resize runs small, and its rows are what they are said to be."""
+"""The benchmark of views and ways to resize runs small, and its rows are as stated."""
 
 import json
 
