@@ -22,6 +22,7 @@ from ilk.cli.options import (
     add_folds_option,
     add_intake_options,
     add_network_options,
+    add_resize_option,
     add_seed_option,
     add_single_label_option,
 )
@@ -37,6 +38,7 @@ DEFAULT_FRACTIONS = (0.01, 0.05)
 @click.command()
 @click.argument("source")
 @add_encoders_option
+@add_resize_option
 @click.option(
     "--method",
     "methods",
@@ -70,6 +72,7 @@ DEFAULT_FRACTIONS = (0.01, 0.05)
 def command(
     source: str,
     encoders: tuple[str, ...],
+    resize: str,
     methods: tuple[str, ...],
     out: str,
     show: int,
@@ -100,7 +103,7 @@ def command(
     for text in methods:
         parse(text)
     config = FitConfig(encoders, methods=methods or ("GDA",), folds=folds, seed=seed)
-    config = replace(config, device=device, runtime=runtime)
+    config = replace(config, device=device, runtime=runtime, resize=resize, views=1)
     store = Store()
     audited = cross_validate_labels(intake.read_images(source, store), config, store)
     if audited.images.refused:

@@ -47,11 +47,13 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
     from ilk.fitting.encoding import load_features, resolve_encoders
     from ilk.fitting.model_selection import rank_candidates
     from ilk.fitting.split import split_images
+    from ilk.fitting.variants import add_variants
 
     images = _merge_splits(images)
     _check_auditable(images)
     context = ClassificationContext(images.classes, config.prompts, store)
-    encoders = resolve_encoders(images, config, context, lambda line: click.echo(line))
+    encoders = resolve_encoders(images, config, context, click.echo)
+    encoders = add_variants(encoders, images, config, click.echo)
     if classifiers := [e.name for e in encoders if isinstance(e, ScoresClasses)]:
         raise InputError(
             f"{classifiers[0]} is a classifier and may have been trained on these labels; audit "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options
+from ilk.cli.options import add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def command() -> None:
     default="",
     help="Encoder to use [default: a pretrained network if one is available, else hog].",
 )
+@add_resize_option
 @click.option(
     "--false-alarm",
     default=0.01,
@@ -45,11 +46,18 @@ def command() -> None:
 @add_network_options
 @add_json_option
 def fit(
-    source: str, out: str, encoder: str, false_alarm: float, device: str, runtime: str
+    source: str,
+    out: str,
+    encoder: str,
+    resize: str,
+    false_alarm: float,
+    device: str,
+    runtime: str,
 ) -> Result:
     """Train a detector on the images of SOURCE, all of which count as normal.
 
-    Names of sub-folders are ignored.
+    Names of sub-folders are ignored. There are no labels to compare ways to resize by, so --resize
+    auto letterboxes where a centre crop would cut off most of most images, and crops elsewhere.
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
@@ -58,9 +66,12 @@ def fit(
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
     from ilk.encode import encode_images
+    from ilk.encoders.variants import check_variants
+    from ilk.fitting.variants import choose_resize
     from ilk.images import read_images
     from ilk.store import Store
 
+    check_variants(resize, 1)
     check_false_alarm_rate(false_alarm)
     if read_digest(Path(source)):
         raise InputError(
@@ -69,6 +80,7 @@ def fit(
     home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
     images = read_images(source, verify=False, store=store, progress=progress)
     network = _choose_encoder(encoder, images, device, runtime)
+    network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
     images = images.refuse(encode_images(images, [network], store, progress=progress))
     detector = replace(AnomalyDetector.fit(images, network, store), false_alarm=false_alarm)
     refused = f"; {len(images.refused):,} files were refused" if images.refused else ""

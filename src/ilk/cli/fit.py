@@ -18,7 +18,9 @@ from ilk.cli.options import (
     add_multi_label_options,
     add_network_options,
     add_precision_option,
+    add_resize_option,
     add_seed_option,
+    add_views_option,
 )
 from ilk.cli.output import Result, add_json_option, print_note, show_intake
 
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     multiple=True,
     help="Method to compare, such as 'GDA(shrink=0.2)'; may be repeated [default: all suitable].",
 )
+@add_resize_option
+@add_views_option
 @add_folds_option
 @click.option(
     "--criterion",
@@ -99,6 +103,8 @@ def command(
     encoders: tuple[str, ...],
     classifiers: tuple[str, ...],
     methods: tuple[str, ...],
+    resize: str,
+    views: str,
     folds: int,
     criterion: str,
     ordered: bool,
@@ -145,6 +151,8 @@ def command(
         precision=precision,
         multi_label=bool(intake.multi_label or intake.label_separator),
         ordered=ordered,
+        resize=resize,
+        views=views,
     )
     kind = MULTI_LABEL if config.multi_label else CLASSIFIER
     home = check_writable(Path(out), kind)

@@ -37,6 +37,20 @@ add_encoders_option = click.option(
     multiple=True,
     help="Encoder to use; may be repeated. `default` stands for the default encoders.",
 )
+add_resize_option = click.option(
+    "--resize",
+    default="auto",
+    show_default=True,
+    help="How images of another shape than the input are resized: crop, squash, letterbox, "
+    "or auto, which considers the whole image where a crop would cut off much.",
+)
+add_views_option = click.option(
+    "--views",
+    default="auto",
+    show_default=True,
+    help="Number of flips and crops over which the features of pretrained encoders are averaged: 1 "
+    "for none, up to 12, or auto, which compares 1 and 6 where images are few.",
+)
 add_folds_option = click.option(
     "--folds", default=5, show_default=True, help="Number of cross-validation folds."
 )

@@ -14,6 +14,7 @@ from ilk.cli.options import (
     add_encoders_option,
     add_intake_options,
     add_network_options,
+    add_resize_option,
     add_seed_option,
     add_single_label_option,
 )
@@ -37,6 +38,7 @@ MIN_ENCODERS = 10  # encoders below which Kendall's tau is unreliable
 @click.command()
 @click.argument("source")
 @add_encoders_option
+@add_resize_option
 @click.option(
     "--max-images",
     default=2000,
@@ -58,6 +60,7 @@ MIN_ENCODERS = 10  # encoders below which Kendall's tau is unreliable
 def command(
     source: str,
     encoders: tuple[str, ...],
+    resize: str,
     max_images: int,
     with_accuracy: bool,
     out: str | None,
@@ -83,7 +86,7 @@ def command(
     store = Store()
     images = intake.read_images(source, store)
     sample = _sample_images(images, max_images, seed)  # checks its input before any encoding
-    networks = _resolve_encoders(encoders, images, device, runtime)
+    networks = _resolve_encoders(encoders, images, resize, device, runtime)
     sample = sample.refuse(encode_images(sample, networks, store, progress=terminal_progress()))
     if images.refused or sample.refused:
         show_intake(images.refuse({r.digest: (r.reason, r.detail) for r in sample.refused}))
@@ -101,9 +104,11 @@ def command(
 
 
 def _resolve_encoders(
-    names: Sequence[str], images: Images, device: str, runtime: str
+    names: Sequence[str], images: Images, resize: str, device: str, runtime: str
 ) -> list[Embeds]:
     """Return the named encoders; `default`, or no name, stands for the default encoders.
+
+    With `resize` of `auto`, they are followed by letterboxed variants where a crop cuts off much.
 
     Raises:
         UnknownName: There is no such encoder.
@@ -112,7 +117,10 @@ def _resolve_encoders(
     from ilk.core.capabilities import ScoresClasses
     from ilk.core.errors import InputError
     from ilk.encoders import choose_encoders, resolve_encoder
+    from ilk.encoders.variants import check_variants
+    from ilk.fitting.variants import add_letterboxed, apply_settings
 
+    check_variants(resize, 1)
     encoders: list[Embeds] = []
     for name in dict.fromkeys(names or ["default"]):
         if name == "default":
@@ -127,6 +135,9 @@ def _resolve_encoders(
                 "compare it with: ilk fit DIR --classifier diffusion:PATH"
             )
         encoders.append(encoder)
+    encoders = apply_settings(encoders, resize, 1, click.echo)
+    if resize == "auto":
+        encoders += add_letterboxed(encoders, images.used, click.echo)
     return list({encoder.name: encoder for encoder in encoders}.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from PIL import Image
 from ilk.core.data import Features
 from ilk.core.linear_models import Linear
 from ilk.core.space import FeatureSpace
+
+ResizeMode = Literal["crop", "squash", "letterbox"]
+RESIZE_MODES: tuple[ResizeMode, ...] = ("crop", "squash", "letterbox")
 
 
 @runtime_checkable
@@ -47,6 +50,24 @@ class Embeds(Protocol):
 
     def embed(self, batch: NDArray[np.uint8]) -> Features:
         """Return features `[b, d]` of prepared images `[b, c, h, w]`. Thread-safe."""
+        ...
+
+
+@runtime_checkable
+class Resizes(Embeds, Protocol):
+    """Can bring an image of any shape to its input size in more than one way.
+
+    `crop` keeps the shape and cuts off what does not fit; `squash` keeps everything and stretches
+    it; `letterbox` keeps both and pads.
+    """
+
+    @property
+    def resize(self) -> ResizeMode:
+        """The way that `prepare` takes."""
+        ...
+
+    def with_resize(self, mode: ResizeMode) -> Embeds:
+        """Return the encoder with another way; its name says so unless it is the original one."""
         ...
 
 

@@ -11,7 +11,10 @@
 | `diffusion:PATH`, `diffusion:PATH@block=5,sigma=0.4,pool=2` | layers of a diffusion model |
 | `diffusion-classifier:PATH` | one score per class, from a diffusion model used as a classifier |
 
-Preprocessing is read from the network's own configuration.
+Preprocessing is read from the network's own configuration. `@resize=squash` (or `crop`,
+`letterbox`) behind a name changes how images of another shape are brought to the input size,
+`@views=6` averages the features over flips and crops, `@resize=squash,views=6` does both. Encoders
+of diffusion models have one way to resize.
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ class Family:
 
     def matches(self, name: str) -> bool:
         """Whether `name` is written in this family's form."""
-        return name.startswith(self.prefix) or name == self.prefix[:-1]
+        plain, _, settings = name.partition("@")
+        is_variant = not settings or settings.startswith(("resize=", "views="))
+        return name.startswith(self.prefix) or (is_variant and plain == self.prefix[:-1])
 
     def open(self, name: str, options: EncoderOptions) -> Embeds:
         """Open the encoder called `name`.

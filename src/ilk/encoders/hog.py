@@ -8,7 +8,7 @@ x 2 cells, and Lowe's clipped norm (L2, clip at 0.2, L2 again) of each block.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
+from ilk.core.capabilities import ResizeMode
 from ilk.core.data import Features
 from ilk.core.errors import InputError
 from ilk.core.fingerprint import compute_key
 from ilk.core.space import FeatureSpace
 from ilk.encoders.options import EncoderOptions
+from ilk.images.framing import resize_image
 
 FORM = "hog"
 PRETRAINED = False
@@ -38,6 +40,7 @@ class HogEncoder:
     """Features of the image resized to `side x side`: 324 for a side of 32."""
 
     side: int = 32
+    resize: ResizeMode = "squash"
     batch_size = 16
 
     @classmethod
@@ -56,15 +59,21 @@ class HogEncoder:
 
     @property
     def name(self) -> str:
-        return f"hog/{self.side}"
+        setting = "" if self.resize == "squash" else f"@resize={self.resize}"
+        return f"hog/{self.side}{setting}"
 
     @property
     def space(self) -> FeatureSpace:
+        setting = {} if self.resize == "squash" else {"resize": self.resize}
         return FeatureSpace(
-            compute_key({"family": "hog", "side": self.side}),
+            compute_key({"family": "hog", "side": self.side, **setting}),
             self.name,
             (self.side // CELL_SIZE - 1) ** 2 * 4 * N_BINS,
         )
+
+    def with_resize(self, mode: ResizeMode) -> HogEncoder:
+        """Return the encoder with images of other shapes resized in another way."""
+        return replace(self, resize=mode)
 
     def describe(self) -> dict[str, Any]:
         return {"name": self.name, "key": self.space.key, "precision": "float32"}
@@ -74,7 +83,8 @@ class HogEncoder:
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         """Preprocess an RGB image to `[c, h, w]` uint8."""
-        image = image.resize((self.side, self.side), Image.Resampling.BICUBIC)
+        size = (self.side, self.side)
+        image = resize_image(image, size, self.resize, Image.Resampling.BICUBIC)
         return np.asarray(image).transpose(2, 0, 1)
 
     def embed(self, batch: NDArray[np.uint8]) -> Features:

@@ -6,6 +6,7 @@ and transformers are not imported until an image has to be encoded.
 
 from __future__ import annotations
 
+import copy
 import threading
 from abc import abstractmethod
 from functools import cached_property
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from PIL import Image
 
 from ilk.core import device as devices
+from ilk.core.capabilities import ResizeMode
 from ilk.core.data import Features
 from ilk.core.errors import InputError
 from ilk.core.fingerprint import compute_key, hash_file
@@ -85,6 +87,7 @@ class NetworkEncoder:
         self.preprocess = checkpoint.preprocess
         self._load_lock = threading.Lock()
         self._runner: runtimes.Runner | None = None
+        self._original: NetworkEncoder | None = None  # has the same network
 
     @property
     def batch_size(self) -> int:
@@ -95,6 +98,23 @@ class NetworkEncoder:
     def runtime_note(self) -> str:
         """What the loaded network runs on, such as "OpenVINO"; "" before."""
         return self._runner.note if self._runner else ""
+
+    @property
+    def resize(self) -> ResizeMode:
+        """How images of other shapes than the input are treated."""
+        return self.preprocess.resize
+
+    def with_resize(self, mode: ResizeMode) -> NetworkEncoder:
+        """Return the encoder with images resized in another way; the network is shared."""
+        original = self._original or self
+        if mode == original.resize:
+            return original
+        other = copy.copy(original)
+        other.__dict__.pop("space", None)  # the cached one
+        other.name = f"{original.name}@resize={mode}"
+        other.preprocess = original.preprocess.with_resize(mode)
+        other._original, other._load_lock = original, threading.Lock()
+        return other
 
     @cached_property
     def space(self) -> FeatureSpace:
@@ -128,7 +148,8 @@ class NetworkEncoder:
         """Return the network, ready to run; raises what `load` raises."""
         with self._load_lock:
             if self._runner is None:
-                self._runner = self._build_runner()
+                original = self._original
+                self._runner = original.get_runner() if original else self._build_runner()
             return self._runner
 
     def _build_runner(self) -> runtimes.Runner:

@@ -11,6 +11,7 @@ from ilk.core.errors import Unavailable
 from ilk.diffusion.classification.context import DEFAULT_PROMPTS, ClassificationContext
 from ilk.encoders.families import find_family, list_families
 from ilk.encoders.options import EncoderOptions
+from ilk.encoders.variants import split_variant
 from ilk.store import Store
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def resolve_encoder(
     this machine.
 
     Args:
-        name: As after `--encoder`.
+        name: As after `--encoder`; `@resize=squash,views=6` may follow (`ilk.encoders.variants`).
         images: The images to encode; plain `pixels` fits its size to them.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; ignored by `pixels` and `hog`.
         runtime: `auto`, `torch`, `openvino` or `onnxruntime`; likewise.
@@ -45,7 +46,8 @@ def resolve_encoder(
         Unavailable: A package, file or device is missing; the message says what to run.
     """
     options = EncoderOptions(images, device, runtime, precision, context)
-    return find_family(name).open(name, options)
+    plain_name, variant = split_variant(name)
+    return variant.open(find_family(plain_name).open(plain_name, options))
 
 
 def restore_encoder(
@@ -82,6 +84,9 @@ def restore_encoder(
 
 def _relocate(name: str, folder: str) -> str:
     """Return `name` with the recorded folder if the folder in the name does not exist."""
+    plain_name, variant = split_variant(name)
+    if str(variant):
+        return f"{_relocate(plain_name, folder)}@{variant}"
     for family in list_families():
         head, prefix, rest = name.rpartition(family.prefix)  # also inside `clip/local-dir:PATH`
         if not (prefix and family.takes_path):

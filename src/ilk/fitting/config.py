@@ -10,6 +10,7 @@ from typing import Any
 from ilk.core.contracts import describe
 from ilk.core.errors import InputError
 from ilk.diffusion.classification.context import DEFAULT_PROMPTS
+from ilk.encoders.variants import check_variants
 from ilk.fitting.selection_statistics import CRITERIA
 
 __all__ = ["CRITERIA", "DEFAULT_PROMPTS", "FitConfig"]
@@ -43,6 +44,10 @@ class FitConfig:
         precision: float32 or bfloat16.
         multi_label: Whether images have sets of labels; they must be read so, too.
         ordered: Whether the classes are numbers, so that errors have a size.
+        resize: How images of other shapes than the input of an encoder are resized: crop, squash or
+            letterbox; auto compares crop and letterbox where a crop would cut off much.
+        views: Number of flips and crops over which the features of pretrained encoders are
+            averaged, 1 for none; auto compares none and 6 where images are few.
 
     Raises:
         InputError: A value is out of range or of the wrong type.
@@ -64,6 +69,8 @@ class FitConfig:
     precision: str = "float32"
     multi_label: bool = False
     ordered: bool = False
+    resize: str = "auto"
+    views: int | str = "auto"
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -91,6 +98,7 @@ class FitConfig:
             )
         if not all(name.strip() for name in self.classes):
             raise InputError("a class name is empty; name classes as in --class cat,dog")
+        check_variants(self.resize, self.views)
         for prompt in self.prompts:
             if "{}" not in prompt:
                 raise InputError(f"the prompt {prompt!r} has no {{}} in place of the class name")

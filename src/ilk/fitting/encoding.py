@@ -17,6 +17,7 @@ from ilk.encoders import choose_encoders, resolve_encoder
 from ilk.fitting.class_names import make_class_model
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
+from ilk.fitting.variants import apply_settings
 from ilk.images import Images, verify_images
 from ilk.store import Store
 
@@ -77,6 +78,7 @@ def resolve_encoders(
             encoders.append(_resolve_encoder(name, images, config, context))
     for name in map(_to_encoder_name, dict.fromkeys(config.classifiers)):
         encoders.append(_resolve_encoder(name, images, config, context))
+    encoders = apply_settings(encoders, config.resize, config.views, log)
     return list({encoder.name: encoder for encoder in encoders}.values())
 
 

@@ -48,6 +48,7 @@ from ilk.fitting.settings import (
 )
 from ilk.fitting.side_files import drop_unused_contents, render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
+from ilk.fitting.variants import add_variants
 from ilk.images import Images
 from ilk.report import ReportData
 from ilk.store import Store
@@ -131,6 +132,7 @@ def _select_model(
     classes = list_classes(images, config)
     context = ClassificationContext(classes, config.prompts, store)
     encoders = resolve_encoders(images, config, context, log)
+    encoders = add_variants(encoders, images, config, log)
     check_text_support(methods, config.descriptions, encoders)
     check_image_support(methods, encoders)
 

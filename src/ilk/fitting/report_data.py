@@ -19,6 +19,7 @@ from ilk.fitting.class_names import collect_name_notes
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.split import Split
+from ilk.fitting.variants import describe_variants
 from ilk.images import Row
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
@@ -93,6 +94,7 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     messages[1:1] = collect_name_notes(state)
     if not state.config.ordered:
         messages.append(describe_order(split.classes))
+    messages += describe_variants(state.leaderboard.results)
     if split.novel:
         names = sorted({str(row.label) for row in split.novel})
         messages.append(

@@ -7,7 +7,7 @@ transformers do, without importing either.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any, Literal
@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ilk.core.capabilities import ResizeMode
+
 PixelArray = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 Size = tuple[int, int]  # height, width
 MAX_RESIZE_PIXELS = 2**26  # larger results are never resized in full, only the crop
+WAYS: dict[str, ResizeMode] = {"squash": "squash", "contain": "letterbox"}  # by `fit`
 POWERS_OF_TWO = frozenset(2**n for n in range(9))  # denominators of sides that are short in binary
 
 
@@ -54,6 +57,34 @@ class Preprocess:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, for the feature-store key and the model folder."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @property
+    def resize(self) -> ResizeMode:
+        """How images of other shapes than the input are treated."""
+        return "crop" if self.fit in ("short", "cover") else WAYS[self.fit]
+
+    def with_resize(self, mode: ResizeMode) -> Preprocess:
+        """Return the preprocessing with images resized in another way; itself if it is the same.
+
+        `squash` and `letterbox` bring the whole image to the input size. `letterbox` pads with the
+        color that normalizes to 0, the mean of the images that the network was trained on. `crop`
+        fills the input size with the centre of the image.
+        """
+        if mode == self.resize:
+            return self
+        if mode == "crop":
+            return replace(self, scale=self.size, fit="cover")
+        fit: Literal["squash", "contain"] = "squash" if mode == "squash" else "contain"
+        fill = self.fill if mode == "squash" else self._mean_color()
+        return replace(self, scale=self.size, fit=fit, fill=fill)
+
+    def without_margin(self) -> Preprocess:
+        """Return the preprocessing that cuts off no more than the shape of the image requires."""
+        return replace(self, scale=self.size, fit="cover") if self.resize == "crop" else self
+
+    def _mean_color(self) -> tuple[int, ...]:
+        factor = 1 / 255 if self.factor is None else self.factor
+        return tuple(min(255, max(0, round(mean / factor))) for mean in self.mean)
 
     def prepare(self, image: Image.Image) -> PixelArray:
         """Return the pixels that the network takes, `[3, h, w]` uint8."""

@@ -1,23 +1,26 @@
 """Pixels as features: the image resized to a fixed size. No weights; a strong baseline for glyphs.
 
-A row is the image resized to `h x w` without keeping its aspect ratio, grey or RGB, divided by 255.
+A row is the image resized to `h x w`, by default without keeping its aspect ratio, grey or RGB,
+divided by 255.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ilk.core.capabilities import ResizeMode
 from ilk.core.data import Features
 from ilk.core.errors import InputError
 from ilk.core.fingerprint import compute_key
 from ilk.core.space import FeatureSpace
+from ilk.images.framing import resize_image
 
 if TYPE_CHECKING:
     from ilk.images import Row
@@ -34,6 +37,7 @@ class PixelEncoder:
     height: int = 16
     width: int = 16
     channels: int = 3
+    resize: ResizeMode = "squash"
     batch_size = 16
 
     @classmethod
@@ -50,7 +54,7 @@ class PixelEncoder:
                 f"pixels/{text} is not a valid size; write pixels/HEIGHTxWIDTHxCHANNELS, such as "
                 f"pixels/8x8x1, sides up to {MAX_SIDE}, 1 channel (grey) or 3"
             )
-        return cls(*sides)
+        return cls(sides[0], sides[1], sides[2])
 
     @classmethod
     def from_rows(cls, rows: Sequence[Row]) -> PixelEncoder:
@@ -64,7 +68,12 @@ class PixelEncoder:
 
     @property
     def name(self) -> str:
-        return f"pixels/{self.height}x{self.width}x{self.channels}"
+        setting = "" if self.resize == "squash" else f"@resize={self.resize}"
+        return f"pixels/{self.height}x{self.width}x{self.channels}{setting}"
+
+    def with_resize(self, mode: ResizeMode) -> PixelEncoder:
+        """Return the encoder with images of other shapes resized in another way."""
+        return replace(self, resize=mode)
 
     @property
     def space(self) -> FeatureSpace:
@@ -79,10 +88,12 @@ class PixelEncoder:
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize an image to pixels `[c, h, w]` uint8."""
+        size, kind = (self.width, self.height), Image.Resampling.BILINEAR
+        if self.channels == 1 and self.resize == "squash":
+            image = image.convert("L")
+        image = resize_image(image, size, self.resize, kind)
         if self.channels == 1:
             image = image.convert("L")
-        if image.size != (self.width, self.height):
-            image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
         shape = (self.height, self.width, self.channels)
         return np.asarray(image).reshape(shape).transpose(2, 0, 1)
 
