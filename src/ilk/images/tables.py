@@ -13,14 +13,10 @@ from typing import Any, NamedTuple
 
 from ilk.core.errors import InputError, Unavailable
 from ilk.images.rows import Row, escape_path
+from ilk.images.splits import SPLIT_NAMES
 
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image", "filepath", "image_path")
 LABEL_COLUMNS = ("label", "class", "category", "target", "name")
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 LIST_SUFFIXES = (".txt",)
 
