@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from ilk.images import jpeg
 from ilk.images.files import open_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header, to_image_error
 from ilk.images.refused import ImageError
@@ -57,6 +58,9 @@ def decode(file: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS) -
         try:
             if image.format == "PNG":
                 check_png(source)
+            if image.format == "JPEG" and image.mode in jpeg.MODES:
+                source.seek(0)
+                return _apply_orientation(image, jpeg.decode_jpeg(source.read()))
             image.load()
             # Some programs switch this on for the whole process; then Pillow fills with grey.
             if ImageFile.LOAD_TRUNCATED_IMAGES and is_truncated(source):
