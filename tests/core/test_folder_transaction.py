@@ -117,6 +117,14 @@ def test_two_processes_do_not_write_at_once(tmp_path):
         assert time.monotonic() - start < 5
 
 
+def test_the_holder_of_the_lock_may_take_it_again(tmp_path):
+    with lock_folder(tmp_path):
+        with lock_folder(tmp_path):
+            pass
+        replace_all(tmp_path)
+    assert read(tmp_path) == NEW
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "", "x.ilk-new"])
 def test_names_outside_the_folder_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match="no path inside"):

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock, Timeout
 
-from ilk.core.atomic_write import write_atomically
+from ilk.core.atomic_write import replace_atomically, write_atomically
 from ilk.core.errors import ArtifactError, OutputError
 
 LOCK_FILE = ".ilk.lock"
@@ -32,6 +32,8 @@ READ_SECONDS = 5.0  # how long a reader waits for a writer that has committed
 def lock_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock of `folder`, which is created if missing, and finish an interrupted commit.
 
+    A process that holds the lock may take it again.
+
     Args:
         folder: Folder to lock.
         wait: Seconds to wait for a process that holds the lock.
@@ -41,8 +43,8 @@ def lock_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK_FILE, timeout=wait)
-        lock.acquire()
+        lock = FileLock(folder.resolve() / LOCK_FILE, is_singleton=True)
+        lock.acquire(timeout=wait)
     except Timeout:
         raise OutputError(
             f"another ilk process is writing to {folder}; wait for it to end, or choose another "
@@ -98,9 +100,13 @@ class FolderTransaction:
         Raises:
             OutputError: The disk is full, or the folder cannot be written.
         """
+        self.write_with(name, lambda path: path.write_bytes(content))
+
+    def write_with(self, name: str, write: Callable[[Path], object]) -> None:
+        """Add a file that `write` writes to the path it is given; as `write` otherwise."""
         path = self.folder / (_check_name(name) + NEW_SUFFIX)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        replace_atomically(path, write)
         self._written.append(name)
 
     def delete(self, name: str) -> None:
