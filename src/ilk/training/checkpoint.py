@@ -18,7 +18,7 @@ from ilk.core.atomic_write import replace_atomically
 from ilk.core.errors import ArtifactError, IlkError, InputError, OutputError
 from ilk.training import distributed as ranks
 
-DIGEST_KEY = "digest"
+DIGEST_KEY, METADATA_KEY = "digest", "ilk"
 MUTABLE_FIELDS = (
     "lr",
     "max_grad_norm",
@@ -164,7 +164,9 @@ def prepare_arrays(
 
     def write(path: Path) -> None:
         try:
-            save_file(arrays, path, {**metadata, DIGEST_KEY: digest})
+            # One entry: safetensors writes several in random order, and equal files shall be equal.
+            entry = json.dumps({**metadata, DIGEST_KEY: digest}, sort_keys=True)
+            save_file(arrays, path, {METADATA_KEY: entry})
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
@@ -188,12 +190,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
-    digest = metadata.pop(DIGEST_KEY, None)
-    if digest != compute_digest(arrays, metadata):
+    digest = metadata.pop(DIGEST_KEY, None) if isinstance(metadata, dict) else None
+    if digest is None or digest != compute_digest(arrays, metadata):
         raise ArtifactError(
             f"{path} was altered after it was saved, is damaged, or is of another version of ilk"
         )
