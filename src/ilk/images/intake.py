@@ -16,6 +16,7 @@ from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.layout import read_folder
+from ilk.images.memory import pixel_budget
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
 from ilk.images.tables import (
@@ -164,7 +165,8 @@ def _find_failures(
 
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
         try:
-            decode(images.path_of(row), max_pixels)
+            with pixel_budget.reserve(row.width * row.height):
+                decode(images.path_of(row), max_pixels)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")
