@@ -51,9 +51,9 @@ def test_missing_are_those_not_held_once_each_in_order(store):
     store.put(SPACE, digests[::2], values[::2])
     assert store.find_missing(SPACE, digests) == digests[1::2]
     assert store.find_missing(OTHER, digests) == digests
-    with pytest.raises(KeyError, match="601 rows of pixels/2x2x1"):
+    with pytest.raises(OutputError, match="601 rows of pixels/2x2x1"):
         store.get(SPACE, digests)
-    with pytest.raises(KeyError):
+    with pytest.raises(OutputError):
         store.get(OTHER, digests[:1])
 
 
@@ -80,7 +80,7 @@ def test_a_row_that_is_not_finite_is_never_stored(store):
 
 def test_one_address_has_one_width(store):
     store.put(SPACE, *_rows(3))
-    with pytest.raises(ValueError, match="holds 4 columns, not 5"):
+    with pytest.raises(OutputError, match="holds 4 features per row of pixels/2x2x1, not 5"):
         store.find_missing(FeatureSpace(SPACE.key, SPACE.name, 5), [])
 
 
@@ -154,6 +154,102 @@ def test_the_environment_names_the_file(tmp_path, monkeypatch):
     store = Store()
     store.put(SPACE, *_rows(2))
     assert (tmp_path / "deep" / "down" / "my.store").exists()
+    store.close()
+
+
+def _edit(store, statement, *values):
+    store._db.execute(statement, values)
+
+
+def _flip(value, i):
+    return value[: i // 8] + bytes([value[i // 8] ^ (1 << i % 8)]) + value[i // 8 + 1 :]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "swap", "other type", "checksum", "moved space"])
+def test_a_damaged_row_counts_as_missing_and_can_be_put_again(store, damage):
+    digests, values = _rows(6)
+    store.put(SPACE, digests, values)
+    store.put(FeatureSpace("key c", "other", 4), digests[:1], values[:1])
+    stored = dict(store._db.execute("SELECT digest, value FROM features WHERE space = 1"))
+    first, second = (bytes.fromhex(d) for d in digests[:2])
+    update = "UPDATE features SET value = ? WHERE digest = ? AND space = 1"
+    n_damaged = 1
+    if damage == "flip":
+        _edit(store, update, _flip(stored[first], 77), first)
+    elif damage == "cut":
+        _edit(store, update, stored[first][:-4], first)
+    elif damage == "swap":
+        _edit(store, update, stored[second], first)
+        _edit(store, update, stored[first], second)
+        n_damaged = 2
+    elif damage == "other type":
+        _edit(store, update, "text", first)
+    elif damage == "checksum":
+        _edit(store, "UPDATE features SET checksum = checksum + 1 WHERE digest = ?", first)
+    else:
+        _edit(store, "DELETE FROM features WHERE digest = ? AND space = 1", first)
+        _edit(store, "UPDATE features SET space = 1 WHERE digest = ?", first)
+    with pytest.raises(OutputError, match="missing or damaged in the store"):
+        store.get(SPACE, digests)
+    assert store.find_missing(SPACE, digests) == digests[:n_damaged]
+    store.put(SPACE, digests, values)
+    np.testing.assert_array_equal(store.get(SPACE, digests), values)
+
+
+def test_every_flipped_bit_of_a_row_is_noticed(store):
+    digests, values = _rows(1)
+    store.put(SPACE, digests, values)
+    ((value,),) = store._db.execute("SELECT value FROM features").fetchall()
+    for i in range(8 * len(value)):
+        _edit(store, "UPDATE features SET value = ?", _flip(value, i))
+        with pytest.raises(OutputError, match="damaged"):
+            store.get(SPACE, digests)
+    _edit(store, "UPDATE features SET value = ?", value)
+    np.testing.assert_array_equal(store.get(SPACE, digests), values)
+
+
+def test_a_damaged_decode_result_is_forgotten(store):
+    store.put_decode_results({_digest(1): ("truncated", "half"), _digest(2): ("", "")})
+    _edit(store, "UPDATE verdicts SET reason = CAST(x'ff66' AS TEXT) WHERE reason = 'truncated'")
+    assert store.get_decode_results([_digest(1), _digest(2)]) == {_digest(2): ("", "")}
+
+
+def test_a_store_without_checksums_gets_them(tmp_path):
+    path = tmp_path / "old.sqlite"
+    digests, values = _rows(3)
+    old = sqlite3.connect(path)
+    old.executescript("""
+        CREATE TABLE spaces (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+            dim INTEGER NOT NULL);
+        CREATE TABLE features (space INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
+            digest BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (space, digest));
+        CREATE TABLE verdicts (digest BLOB PRIMARY KEY, reason TEXT NOT NULL,
+            detail TEXT NOT NULL) WITHOUT ROWID;
+        PRAGMA user_version = 1;""")
+    old.execute("INSERT INTO spaces VALUES (1, ?, ?, 4)", (SPACE.key, SPACE.name))
+    for digest, row in zip(digests, values, strict=True):
+        old.execute("INSERT INTO features VALUES (1, ?, ?)", (bytes.fromhex(digest), row.tobytes()))
+    old.execute(
+        "INSERT INTO verdicts VALUES (?, 'truncated', 'half')", (bytes.fromhex(digests[0]),)
+    )
+    old.commit()
+    old.close()
+    for _ in range(2):  # upgraded once
+        store = Store(path)
+        np.testing.assert_array_equal(store.get(SPACE, digests), values)
+        assert store.get_decode_results(digests) == {digests[0]: ("truncated", "half")}
+        store.close()
+
+
+def test_a_store_in_use_is_said_to_be_in_use(tmp_path, monkeypatch):
+    monkeypatch.setattr("ilk.store.BUSY_SECONDS", 0.1)
+    store = Store(tmp_path / "store.sqlite")
+    store.put(SPACE, *_rows(1))
+    other = sqlite3.connect(tmp_path / "store.sqlite")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(OutputError, match=r"another process has been using it.*wait for it to end"):
+        store.put(SPACE, *_rows(2))
+    other.close()
     store.close()
 
 

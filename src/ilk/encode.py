@@ -30,6 +30,7 @@ from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
 from ilk.images.contents import decode_content
 from ilk.images.files import open_file
+from ilk.images.memory import pixel_budget
 from ilk.store import Store
 
 Failures = dict[str, tuple[str, str]]  # digest: reason, detail
@@ -205,21 +206,37 @@ def _encode_task(task: EncodeTask) -> EncodedBatch:
     prepared: dict[int, tuple[Embeds, list[Row], list[PixelArray]]] = {}
     for row, encoders in task.rows:
         try:
-            image = _decode_row(task, row)
+            arrays = _prepare_row(task, row, encoders)
         except ImageError as error:
             batch.failures[row.digest] = (error.reason, error.detail)
             if error.is_permanent:
                 batch.permanent.add(row.digest)
             continue
-        for encoder in encoders:
+        for encoder, array in zip(encoders, arrays, strict=True):
             _, rows, pixels = prepared.setdefault(id(encoder), (encoder, [], []))
             rows.append(row)
-            pixels.append(encoder.prepare(image))
+            pixels.append(array)
     for encoder, rows, pixels in prepared.values():
         features = encoder.embed(np.stack(pixels))
         _check_finite(encoder, rows, features)
         batch.features.append((encoder, [row.digest for row in rows], features))
     return batch
+
+
+def _prepare_row(task: EncodeTask, row: Row, encoders: Sequence[Embeds]) -> list[PixelArray]:
+    """Decode a row and return what each encoder takes; the decoded image is released.
+
+    Raises:
+        ImageError: The image cannot be decoded, or is too large to be resized.
+    """
+    with pixel_budget.reserve(row.width * row.height):
+        image = _decode_row(task, row)
+        try:
+            return [encoder.prepare(image) for encoder in encoders]
+        except MemoryError:
+            raise ImageError(
+                "too large", "more than this machine's memory", is_permanent=False
+            ) from None
 
 
 def _decode_row(task: EncodeTask, row: Row) -> Image.Image:

@@ -5,7 +5,8 @@ guarantees: a row is complete or absent whenever a process is killed, several pr
 once, and only requested rows are in memory.
 
 A row's address is a *space* (digest of encoder, weights, preprocessing and precision) and the
-digest of the image file's bytes.
+digest of the image file's bytes. Each row has a checksum of its address and its values: a damaged
+row counts as missing and is encoded again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from platformdirs import user_cache_path
@@ -24,19 +26,31 @@ from ilk.core.data import Features
 from ilk.core.errors import OutputError
 from ilk.core.space import FeatureSpace
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHUNK_SIZE = 500  # rows per query; the oldest builds of SQLite allow 999 parameters
-BUSY_SECONDS = 120.0
+BUSY_SECONDS = 30.0  # others write for less than a second at a time
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS spaces (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL, dim INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS features (
     space INTEGER NOT NULL REFERENCES spaces (id) ON DELETE CASCADE,
-    digest BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (space, digest));
+    digest BLOB NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL DEFAULT -1,
+    UNIQUE (space, digest));
 CREATE TABLE IF NOT EXISTS verdicts (
-    digest BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL) WITHOUT ROWID;
+    digest BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL,
+    checksum INTEGER NOT NULL DEFAULT -1) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA_VERSION};
+"""
+ADD_CHECKSUMS = f"""
+BEGIN IMMEDIATE;
+ALTER TABLE features ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE verdicts ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1;
+UPDATE features SET checksum =
+    compute_checksum((SELECT key FROM spaces WHERE id = space), digest, value);
+UPDATE verdicts SET checksum = compute_checksum(digest, reason, detail);
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
 """
 
 
@@ -44,6 +58,16 @@ def get_default_path() -> Path:
     """Return the path of the store: `$ILK_STORE`, else in the user's cache folder."""
     env_path = os.environ.get("ILK_STORE")
     return Path(env_path) if env_path else user_cache_path("ilk", appauthor=False) / "store.sqlite"
+
+
+def compute_checksum(*values: str | bytes) -> int:
+    """Return the CRC-32 of texts and bytes, in this order."""
+    checksum = 0
+    for value in values:
+        checksum = crc32(
+            value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value, checksum
+        )
+    return checksum
 
 
 class Store:
@@ -61,6 +85,8 @@ class Store:
             self._db = sqlite3.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            # Damaged text must not keep the intact rows from being read.
+            self._db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
             self._prepare()
 
     def _prepare(self) -> None:
@@ -73,8 +99,21 @@ class Store:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA foreign_keys = ON")
-        if version < SCHEMA_VERSION:
+        if version == 1:
+            self._add_checksums()
+        elif version < SCHEMA_VERSION:
             self._db.executescript(SCHEMA)
+
+    def _add_checksums(self) -> None:
+        """Upgrade the rows of a store of version 1, unless another process has just done it."""
+        self._db.create_function("compute_checksum", -1, compute_checksum, deterministic=True)
+        try:
+            self._db.executescript(ADD_CHECKSUMS)
+        except sqlite3.OperationalError as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if "duplicate column" not in str(error):
+                raise
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -85,7 +124,10 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             message = str(error)
             remedy = "free some space, or set ILK_STORE to a file on another disk"
-            if "not a database" in message or "malformed" in message:
+            if "locked" in message:
+                message = f"another process has been using it for {BUSY_SECONDS:.0f} s"
+                remedy = "wait for it to end, or set ILK_STORE to another file"
+            elif "not a database" in message or "malformed" in message:
                 remedy = "move that file away, or set ILK_STORE to another"
             elif (
                 "readonly" in message
@@ -122,26 +164,45 @@ class Store:
     def _space_id(self, space: FeatureSpace) -> int | None:
         row = self._db.execute("SELECT id, dim FROM spaces WHERE key = ?", (space.key,)).fetchone()
         if row and row[1] != space.dim:
-            raise ValueError(f"{space.name}: the store holds {row[1]} columns, not {space.dim}")
+            raise OutputError(
+                f"the store {self.path} holds {row[1]} features per row of {space.name}, not "
+                f"{space.dim}: it is damaged; empty it: ilk store --clear"
+            )
         return int(row[0]) if row else None
 
     def find_missing(self, space: FeatureSpace, digests: Iterable[str]) -> list[str]:
-        """Return those of `digests` (hex, SHA-256) that `space` lacks, once each, in order."""
+        """Return those of `digests` (hex, SHA-256) that `space` lacks, once each, in order.
+
+        Damaged rows are deleted and count as missing.
+        """
         unique = list(dict.fromkeys(digests))
+        stored: set[str] = set()
+        damaged: list[bytes] = []
         with self._translate_errors():
             space_id = self._space_id(space)
             if space_id is None:
                 return unique
-            stored = {
-                row[0].hex()
-                for part in _iter_chunks(unique)
-                for row in self._db.execute(
-                    "SELECT digest FROM features WHERE space = ? AND digest IN "
-                    f"({_make_placeholders(part)})",
-                    (space_id, *map(bytes.fromhex, part)),
+            for digest, value, checksum in self._iter_rows(space_id, unique):
+                if is_intact(space, digest, value, checksum):
+                    stored.add(digest.hex())
+                else:
+                    damaged.append(digest)
+        if damaged:
+            with self._transaction():
+                self._db.executemany(
+                    "DELETE FROM features WHERE space = ? AND digest = ?",
+                    ((space_id, digest) for digest in damaged),
                 )
-            }
         return [d for d in unique if d not in stored]
+
+    def _iter_rows(self, space_id: int, digests: list[str]) -> Iterator[tuple[bytes, bytes, int]]:
+        """Yield digest, values and checksum of the rows of `digests` that are stored."""
+        for part in _iter_chunks(digests):
+            yield from self._db.execute(
+                "SELECT digest, value, checksum FROM features "
+                f"WHERE space = ? AND digest IN ({_make_placeholders(part)})",
+                (space_id, *map(bytes.fromhex, part)),
+            )
 
     def put(self, space: FeatureSpace, digests: Sequence[str], values: Features) -> None:
         """Add rows `[n, dim]`, all or none; existing rows stay unchanged.
@@ -163,10 +224,12 @@ class Store:
             )
             space_id = self._space_id(space)
             self._db.executemany(
-                "INSERT OR IGNORE INTO features VALUES (?, ?, ?)",
+                "INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?)",
                 (
-                    (space_id, bytes.fromhex(d), row.tobytes())
-                    for d, row in zip(digests, block, strict=True)
+                    (space_id, digest, value, compute_checksum(space.key, digest, value))
+                    for digest, value in zip(
+                        map(bytes.fromhex, digests), (row.tobytes() for row in block), strict=True
+                    )
                 ),
             )
 
@@ -174,7 +237,7 @@ class Store:
         """Return the rows of `digests`, `[n, dim]`, in that order.
 
         Raises:
-            KeyError: A digest is missing.
+            OutputError: A row is missing or damaged.
         """
         out = np.empty((len(digests), space.dim), np.float32)
         positions: dict[str, list[int]] = {}
@@ -182,15 +245,16 @@ class Store:
             positions.setdefault(digest, []).append(i)
         with self._translate_errors():
             space_id = self._space_id(space)
-            for part in _iter_chunks(list(positions)):
-                for digest, value in self._db.execute(
-                    "SELECT digest, value FROM features "
-                    f"WHERE space = ? AND digest IN ({_make_placeholders(part)})",
-                    (space_id, *map(bytes.fromhex, part)),
-                ):
+            rows = [] if space_id is None else self._iter_rows(space_id, list(positions))
+            for digest, value, checksum in rows:
+                if is_intact(space, digest, value, checksum):
                     out[positions.pop(digest.hex())] = np.frombuffer(value, "<f4")
         if positions:
-            raise KeyError(f"{len(positions)} rows of {space.name} are not in the store")
+            raise OutputError(
+                f"{len(positions)} rows of {space.name} are missing or damaged in the store "
+                f"{self.path}; run the command again, which encodes them anew, or empty the store: "
+                f"ilk store --clear"
+            )
         return out
 
     def get_decode_results(self, digests: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -200,18 +264,23 @@ class Store:
             return {
                 digest.hex(): (reason, detail)
                 for part in _iter_chunks(unique)
-                for digest, reason, detail in self._db.execute(
-                    f"SELECT * FROM verdicts WHERE digest IN ({_make_placeholders(part)})",
+                for digest, reason, detail, checksum in self._db.execute(
+                    "SELECT digest, reason, detail, checksum FROM verdicts "
+                    f"WHERE digest IN ({_make_placeholders(part)})",
                     tuple(map(bytes.fromhex, part)),
                 )
+                if checksum == compute_checksum(digest, reason, detail)
             }
 
     def put_decode_results(self, results: dict[str, tuple[str, str]]) -> None:
         """Cache decode results by content."""
         with self._transaction():
             self._db.executemany(
-                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)",
-                ((bytes.fromhex(d), *result) for d, result in results.items()),
+                "INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)",
+                (
+                    (digest, *result, compute_checksum(digest, *result))
+                    for digest, result in ((bytes.fromhex(d), r) for d, r in results.items())
+                ),
             )
 
     def list_spaces(self) -> list[tuple[FeatureSpace, int]]:
@@ -243,6 +312,16 @@ class Store:
         with self._translate_errors():
             self._db.execute("VACUUM")
         return int(n_deleted)
+
+
+def is_intact(space: FeatureSpace, digest: object, value: object, checksum: object) -> bool:
+    """Whether a stored row is what was put: a damaged file may also hold values of other types."""
+    return (
+        isinstance(digest, bytes)
+        and isinstance(value, bytes)
+        and len(value) == 4 * space.dim
+        and checksum == compute_checksum(space.key, digest, value)
+    )
 
 
 def _iter_chunks(items: list[str]) -> Iterator[list[str]]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ilk.core.digested_json import encode_json
 from ilk.core.errors import ArtifactError, InputError, NoLabels
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.protocol import expand_like
@@ -278,11 +279,14 @@ def test_a_noise_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path):
         ({**told, "offset": {"levels": 1, "width": 8}}, "does not fit"),
         ({k: v for k, v in told.items() if k != "sigma"}, "does not fit noise.json: 'sigma'"),
     ):
-        (tmp_path / "noise.json").write_text(json.dumps(wrong))
+        (tmp_path / "noise.json").write_bytes(encode_json(wrong))
         with pytest.raises(ArtifactError, match=match):
             load(tmp_path, model)
+    (tmp_path / "noise.json").write_text(json.dumps({**told, "sigma": told["sigma"] + 1}))
+    with pytest.raises(ArtifactError, match="was altered"):
+        load(tmp_path, model)
     (tmp_path / "noise.json").write_text("[")
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    with pytest.raises(ArtifactError, match="is damaged"):
         load(tmp_path, model)
     with pytest.raises(ArtifactError, match=r"no noise\.json"):
         load(tmp_path / "none", model)

@@ -1,6 +1,7 @@
 """Pretraining from images to a folder: any labels, any interruption, saved and loaded."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ilk.core.digested_json import encode_json
 from ilk.core.errors import ArtifactError, InputError, UnknownName
 from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.denoiser.karras import Denoiser
@@ -65,8 +67,13 @@ def test_any_labels_will_do_and_what_is_saved_is_what_comes_back(
     assert loaded.classes == classes
     assert torch.equal(probe(made, len(classes)), probe(loaded, len(classes)))
     assert {p.name for p in tmp_path.iterdir()} == {
-        "diffusion.json", "diffusion.safetensors", "state.safetensors", "samples.png", "log.jsonl"
-    }  # fmt: skip
+        ".ilk.lock",
+        "diffusion.json",
+        "diffusion.safetensors",
+        "state.safetensors",
+        "samples.png",
+        "log.jsonl",
+    }
     with Image.open(tmp_path / "samples.png") as picture:
         assert picture.size == (10 * 5 - 1, 4 * 5 - 1)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -144,16 +151,49 @@ def test_a_damaged_or_foreign_folder_is_refused(tmp_path: Path):
     pretrain(data(), BLOBS, PLAN, tmp_path)
     told = (tmp_path / "diffusion.json").read_text()
     for change, why in [
-        (told[:-20], "cannot be read"),
-        (told.replace('"version": 2', '"version": 9'), "has format 9"),
-        (told.replace('"width": 8', '"width": 16'), "does not fit"),
-        (told.replace('"sigma_data"', '"bread"'), "was not written by ilk"),
-        ("[]", "cannot be read"),
+        (told[:-20], "is damaged"),
+        (told.replace('"version": 3', '"version": 9'), "has format 9"),
+        (told.replace('"width": 8', '"width": 16'), "was altered"),
+        ("[]", "no JSON object"),
+        ("[" * 100_000, "nested too deeply"),
+        (told.replace('"version": 3', '"version": Infinity'), "Infinity is no number"),
     ]:
         (tmp_path / "diffusion.json").write_text(change)
+        with pytest.raises(ArtifactError, match=why):
+            saved.load(tmp_path)
+    for change, why in [
+        (told.replace('"width": 8', '"width": 16'), "does not fit"),
+        (told.replace('"sigma_data"', '"bread"'), "was not written by ilk"),
+    ]:
+        (tmp_path / "diffusion.json").write_bytes(encode_json(json.loads(change)))
         with pytest.raises(ArtifactError, match=why):
             saved.load(tmp_path)
     (tmp_path / "diffusion.json").write_text(told)
     (tmp_path / "diffusion.safetensors").write_bytes(b"no")
     with pytest.raises(ArtifactError, match="cannot be read"):
         saved.load(tmp_path)
+
+
+def test_every_altered_byte_is_refused(tmp_path: Path):
+    pretrain(data(), BLOBS, PLAN, tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("diffusion.json", "diffusion.safetensors"):
+        content = (tmp_path / name).read_bytes()
+        for i in rng.choice(len(content), 150, replace=False):
+            if content[i : i + 1].isspace():  # between the values of a JSON file
+                continue
+            altered = bytes([content[i] ^ (1 << int(rng.integers(8)))])
+            (tmp_path / name).write_bytes(content[:i] + altered + content[i + 1 :])
+            with pytest.raises(ArtifactError):
+                saved.load(tmp_path)
+        (tmp_path / name).write_bytes(content)
+    saved.load(tmp_path)
+
+
+def test_files_of_two_models_are_not_mixed(tmp_path: Path):
+    for name, seed in (("a", 0), ("b", 1)):
+        plan = replace(PLAN, recipe=replace(PLAN.recipe, seed=seed))
+        pretrain(data(), BLOBS, plan, tmp_path / name)
+    shutil.copy(tmp_path / "b" / "diffusion.safetensors", tmp_path / "a" / "diffusion.safetensors")
+    with pytest.raises(ArtifactError, match=r"is not the file that diffusion\.json refers to"):
+        saved.load(tmp_path / "a")

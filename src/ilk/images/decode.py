@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from ilk.images import jpeg
 from ilk.images.files import open_file
 from ilk.images.formats import (
     MAX_PIXELS,
@@ -38,6 +39,7 @@ ORIENTATION = 0x0112
 TRANSPOSE = Image.Transpose
 BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, section 8 and 19
 WHITE_IS_ZERO = 0
+STRIP_PIXELS = 2**22  # converted at a time: an image of 128 million pixels must not cost gigabytes
 UNDO_ORIENTATION = {  # EXIF 2.3, table 6: what undoes each orientation
     2: TRANSPOSE.FLIP_LEFT_RIGHT,
     3: TRANSPOSE.ROTATE_180,
@@ -68,6 +70,9 @@ def decode(file: str | os.PathLike[str] | Content, max_pixels: int = MAX_PIXELS)
         try:
             if image.format == "PNG":
                 check_png(source)
+            if image.format == "JPEG" and image.mode in jpeg.MODES:
+                source.seek(0)
+                return _apply_orientation(image, jpeg.decode_jpeg(source.read()))
             image.load()
             # Some programs switch this on for the whole process; then Pillow fills with grey.
             if ImageFile.LOAD_TRUNCATED_IMAGES and is_truncated(source):
@@ -120,10 +125,24 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_to_grey(image)).convert("RGB")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        return _composite_on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _composite_on_white(image: Image.Image) -> Image.Image:
+    result = Image.new("RGB", image.size)
+    for top, bottom in _iter_strips(image.height, image.width):
+        strip = image.crop((0, top, image.width, bottom)).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return result
+
+
+def _iter_strips(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last row (exclusive) of strips that are small in memory."""
+    step = max(1, STRIP_PIXELS // max(width, 1))
+    for top in range(0, height, step):
+        yield top, min(top + step, height)
 
 
 def _to_grey(image: Image.Image) -> NDArray[np.uint8]:
@@ -136,23 +155,41 @@ def _to_grey(image: Image.Image) -> NDArray[np.uint8]:
         and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
     ):
         stored = stored.view(np.uint32)  # Pillow has no unsigned form of 32 bits
-    finite = np.isfinite(stored)
-    if not finite.any():
+    low, high = _find_value_range(image.mode, tags, *_find_extremes(stored))
+    grey = np.empty(stored.shape, np.uint8)
+    for top, bottom in _iter_strips(*stored.shape):
+        grey[top:bottom] = _scale_strip(stored[top:bottom], low, high, image, tags)
+    return grey
+
+
+def _find_extremes(stored: NDArray[Any]) -> tuple[float, float]:
+    """Return the least and the largest finite value of pixels `[h, w]`."""
+    extremes: list[float] = []
+    for top, bottom in _iter_strips(*stored.shape):
+        strip = stored[top:bottom]
+        finite = strip if strip.dtype.kind != "f" else strip[np.isfinite(strip)]
+        extremes += [float(finite.min()), float(finite.max())] if finite.size else []
+    if not extremes:
         raise ImageError("unreadable", "no pixel is a finite number")
-    values = np.where(finite, stored, stored[finite].min()).astype(np.float64)
-    low, high = _find_value_range(image.mode, tags, values)
+    return min(extremes), max(extremes)
+
+
+def _scale_strip(
+    strip: NDArray[Any], low: float, high: float, image: Image.Image, tags: Any
+) -> NDArray[np.uint8]:
+    finite = np.isfinite(strip)
+    values = np.where(finite, strip, low).astype(np.float64)
     grey = np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         grey = 255 - grey
     grey[~finite] = 0
     if (key := image.info.get("transparency")) is not None:
-        grey[stored == key] = 255
+        grey[strip == key] = 255
     return grey
 
 
-def _find_value_range(mode: str, tags: Any, values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the stored values that map to 0 and 255."""
-    low, high = float(values.min()), float(values.max())
+def _find_value_range(mode: str, tags: Any, low: float, high: float) -> tuple[float, float]:
+    """Return the stored values that map to 0 and 255, given the least and the largest."""
     bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     white = 1.0 if mode == "F" else 2.0 ** (bits if bits < 16 else 16) - 1
     if low >= 0 and high <= white:

@@ -25,6 +25,7 @@ from ilk.images.refused import ImageError
 from ilk.images.truncation import MIN_BYTES, PNG_SIGNATURE, get_size, is_truncated
 
 MAX_PIXELS = 128_000_000  # the largest cameras give 102 to 151 million; 128 million are 384 MB
+MAX_SIDE = 65_535  # pixels, as in JPEG: resizing a longer line costs gigabytes
 SIGNATURE_BYTES = 32  # bytes that identify a format
 _READERS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
     b"\xff\xd8\xff": cast("Callable[[BinaryIO], ImageFile]", JpegImageFile),
@@ -74,6 +75,10 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     """Raise ImageError if an image has no pixel, or more than `max_pixels`."""
     if width * height > max_pixels:
         raise ImageError("too large", f"{width} × {height} pixels; {max_pixels:,} are allowed")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(
+            "too large", f"{width} × {height} pixels; a side may have {MAX_SIDE:,} pixels"
+        )
     if width * height == 0:
         raise ImageError("unreadable", f"{width} × {height} pixels")
 

@@ -20,6 +20,7 @@ from ilk.images.frames import is_frame
 from ilk.images.inputs import iter_inputs
 from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
 from ilk.images.layout import read_folder
+from ilk.images.memory import pixel_budget
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Images, Row, escape_path
 from ilk.images.tables import (
@@ -212,7 +213,8 @@ def _find_failures(
 
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
         try:
-            decode(images.source_of(row), max_pixels)
+            with pixel_budget.reserve(row.width * row.height):
+                decode(images.source_of(row), max_pixels)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")

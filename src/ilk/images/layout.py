@@ -1,8 +1,8 @@
 """Infer files, classes and splits from the layout of a folder.
 
 - `cat/1.png`, `cat/young/2.png`: the first folder is the class;
-- `train/cat/1.png`, `test/cat/2.png` (also val, valid, validation; in any case): splits of such
-  folders;
+- `train/cat/1.png`, `test/cat/2.png`: splits of such folders, and `cat/train/1.png` (see
+  `ilk.images.splits`);
 - `3.png` beside the class folders, or in a folder `unlabelled`: images without a label;
 - `metadata.csv` (.tsv, .jsonl, .parquet) in the folder or in a split: the labels are read from it,
   as in a Hugging Face image folder.
@@ -17,11 +17,16 @@ from pathlib import Path
 
 from ilk.core.errors import InputError
 from ilk.images.rows import Row, escape_path
-from ilk.images.tables import SPLIT_NAMES, Columns, read_table
+from ilk.images.splits import (
+    METADATA_FILES,
+    UNLABELLED_FOLDERS,
+    SplitLayout,
+    find_split_layout,
+    parse_split,
+)
+from ilk.images.tables import Columns, read_table
 from ilk.images.walk import walk_files
 
-UNLABELLED_FOLDERS = ("unlabelled", "unlabeled")
-METADATA_FILES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
 SYSTEM_FILES = {
     ".ds_store",
     "thumbs.db",
@@ -32,8 +37,6 @@ SYSTEM_FILES = {
     ".directory",
 }
 SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}
-
-PathParts = tuple[str, ...]
 
 
 def list_files(source: str | os.PathLike[str]) -> list[str]:
@@ -56,8 +59,8 @@ def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa:
     """
     all_rows = walk_files(root)
     data_rows = [row for row in all_rows if not is_system(row.path)]
-    splits = find_splits([tuple(row.path.split("/")) for row in data_rows], root)
-    tables = _find_tables(data_rows, splits, root)
+    layout = find_split_layout([tuple(row.path.split("/")) for row in data_rows], root)
+    tables = _find_tables(data_rows, layout, root)
     if columns.is_given and not tables:
         raise InputError(
             f"{escape_path(root)} is a folder without a metadata table; "
@@ -67,10 +70,10 @@ def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa:
     rows = [
         row_out
         for row in all_rows
-        for row_out in _expand_row(row, splits, tables, table_rows.pop(row.path, None))
+        for row_out in _expand_row(row, layout, tables, table_rows.pop(row.path, None))
     ]
     rows += [
-        _assign_class(line, splits, labelled=False)
+        _assign_class(line, layout, labelled=False)
         for lines in table_rows.values()
         for line in lines
     ]
@@ -88,7 +91,7 @@ def find_empty_folders(root: Path) -> list[str]:
     for top in _list_class_folders(root):
         if _is_empty(top):
             empty.append(f"{top.name}/")
-        elif top.name.casefold() in SPLIT_NAMES:
+        elif parse_split(top.name, decorated=False):
             empty += [
                 f"{top.name}/{below.name}/"
                 for below in _list_class_folders(top)
@@ -127,45 +130,12 @@ def is_system(path: str) -> bool:
     )
 
 
-def find_splits(paths: list[PathParts], root: Path) -> dict[str, str]:
-    """Map top-level folders that are splits to "train", "val" or "test".
-
-    A lone `train` beside other folders, with images directly in it, is a class (a vehicle).
-    Ambiguous layouts are not guessed.
-
-    Raises:
-        InputError: Split folders lie beside other folders.
-    """
-    top_folders = {p[0] for p in paths if len(p) > 1 and p[0].casefold() not in UNLABELLED_FOLDERS}
-    splits = {
-        top: SPLIT_NAMES[top.casefold()] for top in top_folders if top.casefold() in SPLIT_NAMES
-    }
-    others = sorted(top_folders - set(splits))
-    if not others:
-        return splits
-    deep = {
-        p[0] for p in paths if len(p) > 2 or (len(p) == 2 and p[1].casefold() in METADATA_FILES)
-    }
-    if splits and (set(splits.values()) != {"train"} or deep & set(splits)):
-        raise InputError(
-            f"{escape_path(root)} holds {_format_folders(sorted(splits))} beside "
-            f"{_format_folders(others)}: splits or "
-            "classes? Move the other folders out or into a split, or rename the class folders"
-        )
-    return {}
-
-
-def _format_folders(names: list[str]) -> str:
-    text = ", ".join(f"{escape_path(name)}/" for name in names[:3])
-    return text if len(names) <= 3 else f"{text} and {len(names) - 3} more"
-
-
-def _find_tables(rows: list[Row], splits: dict[str, str], root: Path) -> dict[str, str]:
+def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, str]:
     """Return label tables by the folder they describe: "" or a split."""
     tables: dict[str, str] = {}
     for row in rows:
         folder, name = posixpath.split(row.path)
-        if name.casefold() in METADATA_FILES and (folder == "" or folder in splits):
+        if name.casefold() in METADATA_FILES and (folder == "" or folder in layout.first):
             if folder in tables:
                 raise InputError(
                     f"{escape_path(root / folder)} holds {tables[folder]} and {name}; "
@@ -186,7 +156,7 @@ def _read_tables(root: Path, tables: dict[str, str], columns: Columns) -> dict[s
 
 
 def _expand_row(
-    row: Row, splits: dict[str, str], tables: dict[str, str], table_rows: list[Row] | None
+    row: Row, layout: SplitLayout, tables: dict[str, str], table_rows: list[Row] | None
 ) -> list[Row]:
     folder, name = posixpath.split(row.path)
     if is_system(row.path):
@@ -196,17 +166,15 @@ def _expand_row(
     if row.status != "used":
         return [row]
     if table_rows:
-        return [_assign_class(line, splits, labelled=False) for line in table_rows]
+        return [_assign_class(line, layout, labelled=False) for line in table_rows]
     top = row.path.split("/")[0]
-    return [_assign_class(row, splits, labelled=not ("" in tables or top in tables))]
+    return [_assign_class(row, layout, labelled=not ("" in tables or top in tables))]
 
 
-def _assign_class(row: Row, splits: dict[str, str], *, labelled: bool) -> Row:
+def _assign_class(row: Row, layout: SplitLayout, *, labelled: bool) -> Row:
     """Return the row with its split and, if the folders are `labelled`, its class."""
-    path = row.path.split("/")
-    inside = path[1:] if path[0] in splits else path
-    split = splits.get(path[0], row.split) if len(path) > 1 else row.split
+    split, inside = layout.locate(tuple(row.path.split("/")))
     label = row.label
     if labelled and len(inside) > 1 and inside[0].casefold() not in UNLABELLED_FOLDERS:
         label = inside[0]
-    return replace(row, label=label, split=split)
+    return replace(row, label=label, split=split or row.split)

@@ -24,14 +24,10 @@ from ilk.images.label_columns import (
     with_labels,
 )
 from ilk.images.rows import Row, escape_path
+from ilk.images.splits import SPLIT_NAMES
 
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image", "filepath", "image_path")
 LABEL_COLUMNS = ("label", "class", "category", "target", "name")
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 LIST_SUFFIXES = (".txt",)
 

@@ -1,9 +1,10 @@
-"""Checkpoints of a training run: one safetensors file, replaced atomically."""
+"""Checkpoints of a training run: one safetensors file, replaced atomically, with a digest."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ilk.core.atomic_write import replace_atomically
 from ilk.core.errors import ArtifactError, IlkError, InputError, OutputError
 from ilk.training import distributed as ranks
 
+DIGEST_KEY, METADATA_KEY = "digest", "ilk"
 MUTABLE_FIELDS = (
     "lr",
     "max_grad_norm",
@@ -138,7 +140,7 @@ class TrainState:
 
 
 def save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file of arrays `[...]`, atomically.
+    """Write a safetensors file of arrays `[...]` with a digest, atomically.
 
     Raises:
         OutputError: The disk is full, or the folder cannot be written (OSError).
@@ -149,26 +151,52 @@ def save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> No
         raise OutputError(
             f"cannot write {path}: {error.strerror}; choose another folder"
         ) from error
-    arrays = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-
-    def write(temporary: Path) -> None:
-        try:
-            save_file(arrays, temporary, metadata)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
-
+    write, _ = prepare_arrays(tensors, metadata)
     replace_atomically(path, write)
 
 
+def prepare_arrays(
+    tensors: dict[str, Tensor], metadata: dict[str, str]
+) -> tuple[Callable[[Path], None], str]:
+    """Return a function that writes arrays `[...]` to a safetensors file, and their digest."""
+    arrays = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    digest = compute_digest(arrays, metadata)
+
+    def write(path: Path) -> None:
+        try:
+            # One entry: safetensors writes several in random order, and equal files shall be equal.
+            entry = json.dumps({**metadata, DIGEST_KEY: digest}, sort_keys=True)
+            save_file(arrays, path, {METADATA_KEY: entry})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+    return write, digest
+
+
+def compute_digest(arrays: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    """Return the SHA-256 of metadata and of names, types, shapes and values of arrays `[...]`."""
+    total = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        total.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
+        total.update(array.reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the arrays `[...]` and the metadata of a safetensors file.
+    """Return the arrays `[...]` and the metadata of a safetensors file that `save` wrote.
 
     Raises:
-        ArtifactError: The file is missing, truncated or not a safetensors file.
+        ArtifactError: The file is missing, damaged or not a safetensors file of ilk.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
+    digest = metadata.pop(DIGEST_KEY, None) if isinstance(metadata, dict) else None
+    if digest is None or digest != compute_digest(arrays, metadata):
+        raise ArtifactError(
+            f"{path} was altered after it was saved, is damaged, or is of another version of ilk"
+        )
+    return arrays, {**metadata, DIGEST_KEY: digest}

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ilk.core.atomic_write import write_atomically
+from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, InputError, UnknownName
+from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.networks.dit import DiT
 from ilk.diffusion.networks.unet import UNet
 from ilk.training import checkpoint
 
-VERSION = 2
+VERSION = 3
 NETWORKS = {"unet": UNet, "dit": DiT}
 JSON, ARRAYS = "diffusion.json", "diffusion.safetensors"
 
@@ -65,14 +65,18 @@ class DenoiserSpec:
 
 
 def save(denoiser: Denoiser, spec: DenoiserSpec, folder: Path) -> None:
-    """Write both files, the JSON last, so that a folder that has one is complete.
+    """Write both files in one step: a folder holds the old denoiser or the new one.
 
     Raises:
         OutputError: They cannot be written.
     """
-    checkpoint.save(denoiser.state_dict(), folder / ARRAYS, {"format": "ilk diffusion"})
-    text = json.dumps({"version": VERSION, **asdict(spec)}, indent=1, ensure_ascii=False)
-    write_atomically(folder / JSON, (text + "\n").encode())
+    write, digest = checkpoint.prepare_arrays(denoiser.state_dict(), {"format": "ilk diffusion"})
+    fields = {"version": VERSION, **asdict(spec), "arrays": digest}
+    with lock_folder(folder):
+        change = FolderTransaction(folder)
+        change.write_with(ARRAYS, write)
+        change.write(JSON, encode_json(fields))
+        change.commit()
 
 
 def read_spec(folder: Path) -> DenoiserSpec:
@@ -81,27 +85,36 @@ def read_spec(folder: Path) -> DenoiserSpec:
     Raises:
         ArtifactError: There is none, it has another format version, or its JSON is damaged.
     """
+    return _read(folder)[0]
+
+
+def _read(folder: Path) -> tuple[DenoiserSpec, str]:
+    """Return how the denoiser is built, and the digest of its arrays."""
+    path = folder / JSON
     try:
-        fields = json.loads((folder / JSON).read_text(encoding="utf-8"))
-        version = fields.pop("version")
+        finish_commit(folder)
+        fields = parse_json(path.read_bytes(), path)
     except FileNotFoundError:
         raise ArtifactError(
             f"{folder} holds no diffusion model of ilk: there is no {JSON} in it; "
             "create one with `ilk pretrain`, or give the folder of a diffusers checkpoint"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{folder / JSON} cannot be read: {error}") from error
-    if version != VERSION:
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from error
+    if (version := fields.pop("version", None)) != VERSION:
         raise ArtifactError(
             f"{folder} has format {version}, but this version of ilk reads format {VERSION}; "
             "pretrain again or use the other version"
         )
+    check_digest({"version": version, **fields}, path)
     try:
+        digest = fields.pop("arrays")
+        del fields["digest"]
         for name in ("shape", "classes", "sigmas"):
             fields[name] = tuple(fields[name])
-        return DenoiserSpec(**fields)
+        return DenoiserSpec(**fields), digest
     except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder / JSON} was not written by ilk: {error}") from None
+        raise ArtifactError(f"{path} was not written by ilk: {error}") from None
 
 
 def load(folder: Path) -> Denoiser:
@@ -110,10 +123,12 @@ def load(folder: Path) -> Denoiser:
     Raises:
         ArtifactError: There is none, or its weights do not match its JSON.
     """
-    spec = read_spec(folder)
+    spec, digest = _read(folder)
+    arrays, metadata = checkpoint.load(folder / ARRAYS)
+    if metadata[checkpoint.DIGEST_KEY] != digest:
+        raise ArtifactError(f"{folder / ARRAYS} is not the file that {JSON} refers to")
     try:
         denoiser = spec.build()
-        arrays, _ = checkpoint.load(folder / ARRAYS)
         denoiser.load_state_dict(arrays)
     except (InputError, RuntimeError) as error:
         first = str(error).splitlines()[0]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ilk.core.atomic_write import write_atomically
+from ilk.core.digested_json import check_digest, parse_json, write_json
 from ilk.core.errors import ArtifactError
 from ilk.diffusion.features.feature_point import FeaturePoint
 
-FILE, VERSION = "features.json", 2
+FILE, VERSION = "features.json", 3
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class SearchResult:
         best_by_block = {place.point.block: place.point for place in reversed(ranked)}
         return [p.point for p in ranked if best_by_block[p.point.block] == p.point][:count]
 
-    def to_json(self) -> str:
-        """Return the result as JSON, including the accuracy grid."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values, including the accuracy grid."""
         blocks, sigmas, accuracy = self.compute_accuracy_grid()
-        accuracy_grid = {"blocks": blocks, "sigmas": sigmas, "accuracy": accuracy}
-        fields = {"version": VERSION, **asdict(self), "accuracy_grid": accuracy_grid}
-        return json.dumps(fields, indent=1) + "\n"
+        known = [[None if np.isnan(value) else value for value in row] for row in accuracy]
+        accuracy_grid = {"blocks": blocks, "sigmas": sigmas, "accuracy": known}
+        return {"version": VERSION, **asdict(self), "accuracy_grid": accuracy_grid}
 
 
 def write(result: SearchResult, folder: Path) -> Path:
@@ -93,7 +93,7 @@ def write(result: SearchResult, folder: Path) -> Path:
         OutputError: It cannot be written.
     """
     path = folder / FILE
-    write_atomically(path, result.to_json().encode())
+    write_json(path, result.to_json())
     return path
 
 
@@ -103,10 +103,12 @@ def read(folder: Path) -> SearchResult:
     Raises:
         ArtifactError: There is none, or it is invalid.
     """
+    path = folder / FILE
     try:
-        fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        fields = parse_json(path.read_bytes(), path)
         if fields["version"] != VERSION:
-            raise ArtifactError(f"{folder / FILE} has another format version; search again")
+            raise ArtifactError(f"{path} has another format version; search again")
+        check_digest(fields, path)
         places = [
             FeatureLocation(**{**p, "point": FeaturePoint(**p["point"])})
             for p in fields["locations"]
@@ -117,7 +119,7 @@ def read(folder: Path) -> SearchResult:
         )
         return SearchResult(tuple(places), best, selected, int(fields["n_images"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder / FILE} cannot be read: {error}; search again") from error
+        raise ArtifactError(f"{path} cannot be read: {error}; search again") from error
 
 
 def read_selected_point(folder: Path) -> FeaturePoint | None:

@@ -8,7 +8,6 @@ and `noise.safetensors`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ilk.core.atomic_write import write_atomically
+from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, InputError
+from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.errors.class_errors import compute_class_errors
@@ -26,7 +26,7 @@ from ilk.diffusion.noise_optimization.offset import OffsetNetwork
 from ilk.diffusion.result import ClassificationResult
 from ilk.training import checkpoint
 
-VERSION, JSON, ARRAYS = 2, "noise.json", "noise.safetensors"
+VERSION, JSON, ARRAYS = 3, "noise.json", "noise.safetensors"
 MIN_VARIANCE = (
     1e-24  # least variance of errors over classes: equal errors say nothing, and do not blow up
 )
@@ -118,7 +118,7 @@ class OptimizedNoise:
             )
 
     def save(self, folder: Path) -> None:
-        """Write both files, the JSON last, so that a folder that has one is complete.
+        """Write both files in one step.
 
         Raises:
             OutputError: They cannot be written.
@@ -129,13 +129,13 @@ class OptimizedNoise:
             arrays |= {f"offset/{k}": v for k, v in self.offset.state_dict().items()}
             offset_config = {"levels": self.offset.levels, "width": self.offset.width}
         fields = {"sigma": self.sigma, "distance": self.distance, "classes": self.classes}
-        text = json.dumps(
-            {"version": VERSION, **fields, "offset": offset_config, "metadata": self.metadata},
-            indent=1,
-            ensure_ascii=False,
-        )
-        checkpoint.save(arrays, folder / ARRAYS, {"format": "ilk noise"})
-        write_atomically(folder / JSON, (text + "\n").encode())
+        write, digest = checkpoint.prepare_arrays(arrays, {"format": "ilk noise"})
+        fields |= {"offset": offset_config, "metadata": self.metadata, "arrays": digest}
+        with lock_folder(folder):
+            change = FolderTransaction(folder)
+            change.write_with(ARRAYS, write)
+            change.write(JSON, encode_json({"version": VERSION, **fields}))
+            change.commit()
 
 
 def load(folder: Path, network: Denoises, device: str = "cpu") -> OptimizedNoise:
@@ -168,16 +168,20 @@ def read(folder: Path) -> OptimizedNoise:
     Raises:
         ArtifactError: There is none, it is damaged, or of another format version.
     """
+    path = folder / JSON
     try:
-        fields = json.loads((folder / JSON).read_text(encoding="utf-8"))
-        version = fields["version"]
+        finish_commit(folder)
+        fields = parse_json(path.read_bytes(), path)
     except FileNotFoundError:
         raise ArtifactError(f"{folder} holds no optimised noise: there is no {JSON}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder / JSON} cannot be read: {error}") from error
-    if version != VERSION:
-        raise ArtifactError(f"{folder / JSON} has format {version}, not {VERSION}; optimise again")
-    arrays, _ = checkpoint.load(folder / ARRAYS)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error}") from error
+    if (version := fields.get("version")) != VERSION:
+        raise ArtifactError(f"{path} has format {version}, not {VERSION}; optimise again")
+    check_digest(fields, path)
+    arrays, metadata = checkpoint.load(folder / ARRAYS)
+    if metadata[checkpoint.DIGEST_KEY] != fields.get("arrays"):
+        raise ArtifactError(f"{folder / ARRAYS} is not the file that {JSON} refers to")
     try:
         noise, reference_outputs, offset = (
             arrays.pop("noise"),

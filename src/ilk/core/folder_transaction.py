@@ -1,0 +1,171 @@
+"""Replace several files of a folder in one step, whenever the process is killed.
+
+New contents are written beside the files they replace. Then one file, the commit record, lists what
+is to be renamed and deleted, and from that moment the folder is in its new state: renaming is
+repeated by whoever opens the folder next, until nothing is left of the record. Before that moment
+the folder is in its old state, and the files beside are deleted by the next transaction.
+
+A lock file keeps two processes from changing one folder at once. The operating system releases it
+when a process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock, Timeout
+
+from ilk.core.atomic_write import replace_atomically, write_atomically
+from ilk.core.errors import ArtifactError, OutputError
+
+LOCK_FILE = ".ilk.lock"
+COMMIT_FILE = ".ilk.commit"
+NEW_SUFFIX = ".ilk-new"  # of a file that is written but not yet in place
+READ_SECONDS = 5.0  # how long a reader waits for a writer that has committed
+
+
+@contextmanager
+def lock_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the lock of `folder`, which is created if missing, and finish an interrupted commit.
+
+    A process that holds the lock may take it again.
+
+    Args:
+        folder: Folder to lock.
+        wait: Seconds to wait for a process that holds the lock.
+
+    Raises:
+        OutputError: Another process holds the lock, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.resolve() / LOCK_FILE, is_singleton=True)
+        lock.acquire(timeout=wait)
+    except Timeout:
+        raise OutputError(
+            f"another ilk process is writing to {folder}; wait for it to end, or choose another "
+            "folder"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror or error}; choose another folder"
+        ) from error
+    try:
+        _finish_commit(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def finish_commit(folder: Path) -> None:
+    """Finish the commit of a process that was killed, if there is one; for readers.
+
+    Raises:
+        ArtifactError: The folder was left in the middle of a change and cannot be written.
+    """
+    if not (folder / COMMIT_FILE).exists():
+        return
+    try:
+        with lock_folder(folder, wait=READ_SECONDS):
+            pass
+    except OutputError as error:
+        raise ArtifactError(
+            f"a change of {folder} was interrupted and cannot be finished: {error}"
+        ) from error
+
+
+class FolderTransaction:
+    """Files to be written to and deleted from a folder in one step. Hold the folder's lock.
+
+    Args:
+        folder: An existing folder.
+
+    Raises:
+        OutputError: A leftover of an earlier transaction cannot be deleted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._written: list[str] = []
+        self._deleted: list[str] = []
+        _delete_leftovers(folder)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Add a file to write: its path relative to the folder, with `/` as separator.
+
+        Raises:
+            OutputError: The disk is full, or the folder cannot be written.
+        """
+        self.write_with(name, lambda path: path.write_bytes(content))
+
+    def write_with(self, name: str, write: Callable[[Path], object]) -> None:
+        """Add a file that `write` writes to the path it is given; as `write` otherwise."""
+        path = self.folder / (_check_name(name) + NEW_SUFFIX)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_atomically(path, write)
+        self._written.append(name)
+
+    def delete(self, name: str) -> None:
+        """Add a file to delete; it may be missing."""
+        self._deleted.append(_check_name(name))
+
+    def commit(self) -> None:
+        """Put the new state in place.
+
+        Raises:
+            OutputError: The folder cannot be written. It is then still in its old state.
+        """
+        record = {"write": self._written, "delete": self._deleted}
+        write_atomically(self.folder / COMMIT_FILE, json.dumps(record).encode())
+        _finish_commit(self.folder)
+
+
+def _check_name(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or path.name.endswith(NEW_SUFFIX):
+        raise ValueError(f"{name!r} is no path inside the folder")
+    return name
+
+
+def _finish_commit(folder: Path) -> None:
+    """Rename and delete what the commit record lists, and then the record."""
+    try:
+        text = (folder / COMMIT_FILE).read_bytes()
+    except FileNotFoundError:
+        return
+    try:
+        record = json.loads(text)
+        written, deleted = (list(map(_check_name, record[key])) for key in ("write", "delete"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise ArtifactError(
+            f"{folder / COMMIT_FILE} was not written by ilk; delete it and create the model again"
+        ) from None
+    try:
+        for name in written:
+            with suppress(FileNotFoundError):  # already renamed
+                os.replace(folder / (name + NEW_SUFFIX), folder / name)
+        for name in deleted:
+            (folder / name).unlink(missing_ok=True)
+        (folder / COMMIT_FILE).unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror or error}; the change will be finished by "
+            "the next command that can write there"
+        ) from error
+
+
+def _delete_leftovers(folder: Path) -> None:
+    """Delete what transactions that never committed have written."""
+    try:
+        for path in folder.rglob(f"*{NEW_SUFFIX}"):
+            path.unlink(missing_ok=True)
+        for path in folder.rglob(f".*{NEW_SUFFIX}.*.part"):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot delete {error.filename}: {error.strerror or error}; choose another folder"
+        ) from error
