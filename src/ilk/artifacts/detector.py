@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,15 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.detectors.gaussian_anomaly import GaussianAnomaly, GaussianDetector
 from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
-from ilk.images import Images, Row, escape_path, inspect_file, list_files
+from ilk.images import (
+    Images,
+    NamedInput,
+    Row,
+    escape_path,
+    inspect_inputs,
+    iter_inputs,
+    list_files,
+)
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean
@@ -83,7 +91,7 @@ class AnomalyDetector:
 
     def detect(
         self,
-        inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        inputs: Any,
         store: Store,
         threshold: float | None = None,
         progress: Progress = silent_progress,
@@ -91,7 +99,8 @@ class AnomalyDetector:
         """Score images and compare the scores with a threshold.
 
         Args:
-            inputs: Path of an image or a folder, or several.
+            inputs: Path of an image or a folder, or several; or images in memory, as for
+                `Classifier.predict`.
             store: Feature store.
             threshold: Images with greater scores are anomalies; None takes the threshold of
                 `false_alarm`.
@@ -102,18 +111,12 @@ class AnomalyDetector:
 
         Raises:
             NoImages: If there is no file.
+            InputError: If something in `inputs` is no image.
         """
         threshold_value = (
             self.model.compute_threshold(self.false_alarm) if threshold is None else threshold
         )
-        paths = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-        files = [path for path_or_folder in paths for path in list_files(path_or_folder)]
-        if not files:
-            shown_paths = ", ".join(escape_path(given) for given in paths)
-            raise NoImages(
-                f"there is no file in {shown_paths}; pass images or a folder with images"
-            )
-        images = Images(None, tuple(inspect_file(path) for path in files))
+        images = inspect_inputs(_list_inputs(inputs))
         images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
         used = [row for row in images.rows if row.status == "used"]
         x = store.get(self.encoder.space, [row.digest for row in used])
@@ -158,3 +161,19 @@ def load(
     model = unpack(weights, metadata["parts"])["detector"]
     encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
     return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))
+
+
+def _list_inputs(inputs: Any) -> list[NamedInput]:
+    """Return the images of `inputs`; a folder, also one in a list, stands for the files in it.
+
+    Raises:
+        NoImages: If there is none.
+    """
+    items = inputs if isinstance(inputs, list | tuple) else [inputs]
+    if not all(isinstance(item, str | os.PathLike) for item in items):
+        return list(iter_inputs(inputs))
+    named = [(file, file) for item in items for file in list_files(item)]
+    if not named:
+        shown_paths = ", ".join(escape_path(item) for item in items) or "an empty list"
+        raise NoImages(f"there is no file in {shown_paths}; pass images or a folder with images")
+    return named

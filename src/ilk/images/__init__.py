@@ -9,7 +9,13 @@ from __future__ import annotations
 from ilk.images.decode import MAX_PIXELS, decode, decode_thumbnail
 from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
-from ilk.images.inputs import inspect_inputs, is_single, iter_blocks, iter_inputs
+from ilk.images.inputs import (
+    NamedInput,
+    inspect_inputs,
+    is_single,
+    iter_blocks,
+    iter_inputs,
+)
 from ilk.images.intake import read_images, verify_images
 from ilk.images.label_columns import describe_separator
 from ilk.images.layout import find_empty_folders, list_files
@@ -22,6 +28,7 @@ __all__ = [
     "Content",
     "ImageError",
     "Images",
+    "NamedInput",
     "Row",
     "decode",
     "decode_thumbnail",

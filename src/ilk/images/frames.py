@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ilk.core.errors import InputError
-from ilk.images.rows import Row
+from ilk.images.rows import Row, escape_path
 from ilk.images.tables import PATH_COLUMNS, Columns, read_records
 
 NAME = "the DataFrame"  # in messages
@@ -63,9 +63,10 @@ def list_paths(frame: Any) -> list[Any]:
     by_lowercase = {name.strip().casefold(): i for i, name in reversed(list(enumerate(names)))}
     found = next((by_lowercase[name] for name in PATH_COLUMNS if name in by_lowercase), None)
     if found is None:
+        shown = ", ".join(map(escape_path, names)) or "none"
         raise InputError(
-            f"{NAME} has no column of paths ({', '.join(PATH_COLUMNS)}); its columns are: "
-            f"{', '.join(names) or 'none'}; give the column itself, such as df['photo']"
+            f"{NAME} has no column of paths ({', '.join(PATH_COLUMNS)}); its columns are: {shown}; "
+            "give the column itself, such as df['photo']"
         )
     values = list_values(frame, found)
     for i, value in enumerate(values):
