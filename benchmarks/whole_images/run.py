@@ -175,7 +175,11 @@ def _tabulate(setting: str, method: Method, scores: Scores, baseline: str) -> di
     table = make_table(f"{setting}, {type(method).__name__}", METRIC, scores, [])
     base = np.array(scores[baseline])
     table["differences"] = [
-        {"method": name, "baseline": baseline, "difference": summarize(np.array(values) - base)}
+        {
+            "method": name,
+            "baseline": baseline,
+            "difference": summarize((np.array(values) - base).tolist()),
+        }
         for name, values in scores.items()
         if name != baseline
     ]
