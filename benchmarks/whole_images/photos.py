@@ -18,7 +18,7 @@ from ilk.encoders.views import ViewEncoder
 
 N_VIEWS = 6
 BATCH_SIZE = 32
-RATIOS = (3 / 2, 2.0, 3.0)
+RATIOS = (4 / 3, 3 / 2, 2.0, 3.0)
 WAYS = ("crop", "squash", "letterbox")
 
 
@@ -86,30 +86,31 @@ def encode_views(photos: Photos) -> Features:
     return _load_or_compute(photos, "views", compute)[0]
 
 
-def encode_strips(photos: Photos, ratio: float) -> dict[str, Features]:
-    """Return features of strips of the images, by way to resize, `[n, d]` each.
+def encode_strips(photos: Photos) -> dict[float, dict[str, Features]]:
+    """Return features of strips of the images, `[n, d]` each, by ratio and by way to resize.
 
     A strip has the full width and `1 / ratio` of the height, or the other way around, by chance.
     """
-    strips = _cut_strips(photos.images, ratio)
+    rng = np.random.default_rng(0)
 
     def compute() -> tuple[Features, ...]:
         encoders = [resolve_encoder(f"{photos.encoder}@resize={way}") for way in WAYS]
         for encoder in encoders:
             encoder.load()
-        return tuple(_encode(encoder, strips) for encoder in encoders)
+        strips = [[cut_strip(image, ratio, rng) for image in photos.images] for ratio in RATIOS]
+        return tuple(_encode(encoder, images) for images in strips for encoder in encoders)
 
-    return dict(zip(WAYS, _load_or_compute(photos, f"strips-{ratio:.2f}", compute), strict=True))
+    features = iter(_load_or_compute(photos, "strips", compute))
+    return {ratio: {way: next(features) for way in WAYS} for ratio in RATIOS}
 
 
-def _cut_strips(images: Sequence[Image.Image], ratio: float) -> list[Image.Image]:
-    rng, strips = np.random.default_rng(0), []
-    for image in images:
-        side, short = image.width, round(image.height / ratio)
-        start = int(rng.integers(0, side - short + 1))
-        box = (0, start, side, start + short)
-        strips.append(image.crop(box if rng.random() < 0.5 else (box[1], 0, box[3], side)))
-    return strips
+def cut_strip(image: Image.Image, ratio: float, rng: np.random.Generator) -> Image.Image:
+    """Return a strip of a square image; `ratio` is that of its sides."""
+    side, short = image.width, round(image.height / ratio)
+    start = int(rng.integers(0, side - short + 1))
+    if rng.random() < 0.5:
+        return image.crop((0, start, side, start + short))
+    return image.crop((start, 0, start + short, side))
 
 
 def _encode(encoder: Embeds, images: Sequence[Image.Image]) -> Features:

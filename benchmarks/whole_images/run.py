@@ -11,7 +11,7 @@ method reads groups) and averages the logits; `chosen` takes plain or mean by fi
 cross-validation of the training images, as `ilk fit` does; with one image per class there is
 nothing to choose by, and it is plain.
 
-Shapes: the images are 227 x 227, so strips are cut from them: full in one direction, 2/3 to 1/3 in
+Shapes: the images are 227 x 227, so strips are cut from them: full in one direction, 3/4 to 1/3 in
 the other. `crop` is the network's own preprocessing. The bars of `letterbox` have the network's
 mean color. In a strip the whole length is part of the subject, which favours ways that keep it;
 wide photographs of small subjects in the centre would favour the crop more. `chosen` takes crop or
@@ -105,8 +105,9 @@ def _compare_strips(photos: Photos, method: Method, small: bool) -> list[dict[st
         photos.cache,
     )
     tables = []
-    for ratio in RATIOS[1:2] if small else RATIOS:
-        features = encode_strips(photos, ratio)
+    features_of = encode_strips(photos)
+    for ratio in RATIOS[2:3] if small else RATIOS:
+        features = features_of[ratio]
         for n in (5,) if small else STRIP_SHOTS:
             scores: Scores = {}
             for seed in range(2 if small else SEEDS):
@@ -174,7 +175,11 @@ def _tabulate(setting: str, method: Method, scores: Scores, baseline: str) -> di
     table = make_table(f"{setting}, {type(method).__name__}", METRIC, scores, [])
     base = np.array(scores[baseline])
     table["differences"] = [
-        {"method": name, "baseline": baseline, "difference": summarize(np.array(values) - base)}
+        {
+            "method": name,
+            "baseline": baseline,
+            "difference": summarize((np.array(values) - base).tolist()),
+        }
         for name, values in scores.items()
         if name != baseline
     ]

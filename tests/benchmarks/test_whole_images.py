@@ -24,7 +24,8 @@ def test_small_run_tells_differences_from_its_baseline():
 def test_strips_have_the_stated_shape_and_pixels_of_the_image():
     x = np.arange(60 * 60, dtype=np.uint8).reshape(60, 60)
     image = Image.fromarray(x).convert("RGB")
-    strips = photos._cut_strips([image] * 20, 2.0)
+    rng = np.random.default_rng(0)
+    strips = [photos.cut_strip(image, 2.0, rng) for _ in range(20)]
     assert {strip.size for strip in strips} == {(60, 30), (30, 60)}
     for strip in strips:
         part = np.asarray(strip)[..., 0]

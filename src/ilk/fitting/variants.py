@@ -41,7 +41,8 @@ def apply_settings(
     A setting in the name of an encoder takes precedence. Encoders with a fixed way to read images
     keep it, and so do encoders without pretrained weights for views.
     """
-    changed, unchanged = [], []
+    changed: list[Embeds] = []
+    unchanged: list[str] = []
     for encoder in encoders:
         own = split_variant(encoder.name)[1]
         if resize != "auto" and own.resize is None:
