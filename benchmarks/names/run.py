@@ -12,9 +12,8 @@ calibration error of the first guess is measured on the same halves, without any
 Group names: each class is hidden in turn. Its images of one half are a group, as pure as they are
 or with a fifth of images of other classes; then what `GaussianMixtureDiscovery` groups, after the
 other classes were learned from the other half. A suggested name is right if it is a synonym of the
-true class (or of the most frequent one in the group), lies above it in WordNet, or below it;
-giraffe and deer are hidden too, where only names above them would do and none is known, so any name
-counts as wrong.
+true class (or of the most frequent one in the group), lies above it in WordNet, or below it.
+Giraffe and deer are hidden too: for them, ruminant and what lies above it is right.
 """
 
 from __future__ import annotations
@@ -40,15 +39,16 @@ from ilk.vocabulary.wordnet import load_vocabulary
 SEEDS = 5
 SHOTS = (1, 2, 5)
 FOREIGN_FRACTION = 0.2
+PARENTS = {"giraffe": "ruminant", "deer": "ruminant"}  # in WordNet, of what ImageNet lacks
 MIN_GROUP = 3  # images, for a group of the discovery to count
 
 Scores = dict[str, list[float]]
 
 
 def run(small: bool = False) -> dict[str, Any]:
-    """Return the tables; `small` has the photographs of PACS and two seeds."""
+    """Return the tables; `small` has a third of the photographs of PACS and two seeds."""
     seeds = range(2 if small else SEEDS)
-    sources = {"PACS, photographs": read_pacs("photo")}
+    sources = {"PACS, photographs": read_pacs("photo", 10 if small else 30)}
     if not small:
         sources["PACS, paintings"] = read_pacs("art_painting")
         sources["PACS, cartoons"] = read_pacs("cartoon")
@@ -112,7 +112,7 @@ def compare_first_guess(data: Data, seeds: Sequence[int]) -> tuple[Scores, Score
         train = train.take(np.random.default_rng(seed).permutation(len(train)))
         accuracy["most frequent class"].append(float(np.bincount(test.y).max() / len(test)))
         logits = PretrainedHead().fit(Data(test.x, test.y, test.classes, class_model=named)).logits
-        guess = score(softmax(logits(test.x), axis=1), test.y)
+        guess = score(test.y, softmax(logits(test.x), axis=1))
         accuracy["PretrainedHead, names only"].append(guess.accuracy.value)
         calibration["PretrainedHead, names only"].append(guess.calibration_error)
         for n in SHOTS:
@@ -175,6 +175,9 @@ def is_right(suggestion: NameSuggestion | None, truth: str) -> bool:
         return False
     vocabulary = load_vocabulary()
     above = vocabulary.list_ancestors(suggestion.synset)
+    if truth in PARENTS:
+        (parent,) = vocabulary.find(PARENTS[truth])
+        return suggestion.synset in vocabulary.list_ancestors(parent)
     return any(
         synset in above or suggestion.synset in vocabulary.list_ancestors(synset)
         for synset in vocabulary.find(truth)
