@@ -13,7 +13,7 @@ from ilk.core.data import Data, Features, Labels
 from ilk.encoders import resolve_encoder
 
 BATCH_SIZE = 32
-CIFAR_PER_CLASS = 100  # of the test part, the first by name
+CIFAR_PER_CLASS = 30  # of the test part, the first by name
 ENCODER = "efficientnet-lite0"
 
 
@@ -25,8 +25,8 @@ def read_pacs(style: str, per_class: int = 30) -> Data:
 
 
 def read_cifar() -> Data:
-    """Read 1,000 test images of CIFAR-10, 32 x 32 pixels."""
-    x, y = load_or_compute_arrays(f"cifar-1000-{ENCODER}", _embed_cifar)
+    """Read 300 test images of CIFAR-10, 32 x 32 pixels."""
+    x, y = load_or_compute_arrays(f"cifar-{CIFAR_PER_CLASS}-{ENCODER}", _embed_cifar)
     return Data(x, y, CIFAR_CLASSES)
 
 
