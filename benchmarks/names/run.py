@@ -19,6 +19,7 @@ Giraffe and deer are hidden too: for them, ruminant and what lies above it is ri
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ def name_groups(
     for seed in seeds:
         part = load_or_compute(
             f"names-{to_key(setting)}-{len(data)}-{n_discovered}-{seed}",
-            lambda seed=seed: name_groups_once(data, seed, n_discovered),
+            partial(name_groups_once, data, seed, n_discovered),
         )
         for kind, fraction in part["right"].items():
             right[kind].append(fraction)
