@@ -25,7 +25,7 @@ CLASSIFIERS = {
     name: kind
     for name, kind in list_methods().items()
     if kind.input_kind == "features"
-    and not (kind.needs_class_embeddings or kind.needs_class_scores)
+    and not (kind.needs_class_embeddings or kind.needs_class_model or kind.needs_class_scores)
 }
 TRAINED = {  # by the training loop: the adapter is the same, and fifty checks of each take minutes
     name

@@ -131,7 +131,7 @@ BAD = {
     "field that is not there": ({"a1": 4, "b2": 4}, ["--method", "GDA(shrnk=1)"], 2, "shrnk"),
     "two spellings": ({"Owl1": 4, "owl1": 4}, [], 2, "Owl1"),
     "one class": ({"a1": 4}, [], 2, "only one class"),
-    "no label": ({"unlabelled1": 0}, [], 2, "zero-shot"),
+    "no label": ({"unlabelled1": 0}, [], 2, "a first guess without labels"),
     "coverage out of range": ({"a1": 4, "b2": 4}, ["--coverage", "1.5"], 2, "between 0 and 1"),
     "no such device": ({"a1": 4, "b2": 4}, ["--encoder", "pixels", "--device", "gpu9"], 2, "gpu9"),
     "source that is not there": (None, [], 2, "no folder or file"),

@@ -16,7 +16,7 @@ from ilk.cli import COMMANDS, LazyGroup
 
 ROOT = Path(__file__).parents[2]
 GENERAL = {"--help", "--version"}
-OTHER_PROGRAMS = {"--nproc-per-node", "--revision"}  # of torchrun and hf
+OTHER_PROGRAMS = {"--nproc-per-node", "--revision", "--force-reinstall"}  # of torchrun, hf and pip
 COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z]+( .*)?)$")
 
 
@@ -65,7 +65,8 @@ def read_strings() -> Iterator[tuple[str, str]]:
 
 
 def test_every_option_in_a_message_or_page_exists() -> None:
-    names = set(list_options()) | GENERAL | OTHER_PROGRAMS
+    options = [option for by_command in list_options().values() for option in by_command.values()]
+    names = {name for option in options for name in option.opts} | GENERAL | OTHER_PROGRAMS
     unknown = {
         f"{path}: {option}"
         for path, text in read_strings()

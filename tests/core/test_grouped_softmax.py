@@ -17,21 +17,26 @@ def make(seed=0, scale=1.0):
 def test_probabilities_are_sums_over_the_classes_of_a_group():
     weight, bias, group, x = make()
     p = softmax(Linear(weight, bias).logits(x), axis=1)
-    expected = np.stack([p[:, group == c].sum(1) for c in range(3)], axis=1)
-    actual = np.exp(GroupedSoftmax(weight, bias, group).logits(x))
-    np.testing.assert_allclose(actual, expected, rtol=1e-12)
-    np.testing.assert_allclose(1 - actual.sum(1), p[:, group == -1].sum(1), rtol=1e-9)
+    outside = p[:, group == -1].sum(1)
+    expected = np.stack([p[:, group == c].sum(1) + outside / 3 for c in range(3)], axis=1)
+    model = GroupedSoftmax(weight, bias, group)
+    np.testing.assert_allclose(np.exp(model.logits(x)), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.exp(model.logits(x)).sum(1), 1, rtol=1e-12)
+    np.testing.assert_allclose(model.outside(x), outside, rtol=1e-12)
 
 
-def test_without_outside_the_probabilities_sum_to_one():
+def test_without_classes_outside_nothing_is_spread():
     weight, bias, group, x = make()
-    logits = GroupedSoftmax(weight, bias, np.abs(group)).logits(x)
-    np.testing.assert_allclose(np.exp(logits).sum(1), 1, rtol=1e-12)
+    model = GroupedSoftmax(weight, bias, np.abs(group))
+    p = softmax(Linear(weight, bias).logits(x), axis=1)
+    expected = np.stack([p[:, np.abs(group) == c].sum(1) for c in range(3)], axis=1)
+    np.testing.assert_allclose(np.exp(model.logits(x)), expected, rtol=1e-12)
+    np.testing.assert_array_equal(model.outside(x), 0)
 
 
 def test_log_probabilities_far_below_the_smallest_number_stay_finite():
     weight, bias, group, x = make(scale=3000.0)
-    logits = GroupedSoftmax(weight, bias, group).logits(x)
+    logits = GroupedSoftmax(weight, bias, np.abs(group)).logits(x)
     assert np.isfinite(logits).all()
     assert logits.min() < -800
     assert GroupedSoftmax(weight, bias, group).logits(x[:0]).shape == (0, 3)

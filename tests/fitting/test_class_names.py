@@ -25,8 +25,10 @@ def test_the_probability_of_a_name_is_that_of_its_imagenet_classes(encoder):
     assert isinstance(model, GroupedSoftmax)
     x = np.random.default_rng(0).gamma(1.0, 0.5, (5, 1280)).astype(np.float32)
     p = softmax(encoder.load_name_head().logits(x), axis=1)
-    expected = np.stack([p[:, 151:269].sum(1), p[:, [402, 546]].sum(1)], axis=1)
-    np.testing.assert_allclose(np.exp(model.logits(x)), expected, rtol=1e-6)
+    named = np.stack([p[:, 151:269].sum(1), p[:, [402, 546]].sum(1)], axis=1)
+    outside = 1 - named.sum(1)
+    np.testing.assert_allclose(model.outside(x), outside, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(model.logits(x)), named + outside[:, None] / 2, rtol=1e-6)
 
 
 def test_other_names_give_no_model(encoder):

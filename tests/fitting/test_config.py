@@ -56,7 +56,7 @@ def test_held_out_images_of_novel_classes_are_separated() -> None:
     ("labels", "error", "says"),
     [
         ([], NoImages, "no file"),
-        ([(None, "train")], NoLabels, "zero-shot"),
+        ([(None, "train")], NoLabels, "a first guess without labels"),
         ([("cat", "train"), ("cat", "train")], InputError, "only one class"),
         ([("cat", "train"), ("dog", "test")], InputError, "only one class"),
     ],

@@ -50,6 +50,7 @@ from it, or behind it; one comparison per data set and condition. The tables are
 TAG_DESCRIPTIONS = (
     ("transductive", "scores the rows of a batch jointly"),
     ("needs_class_embeddings", "requires an encoder that embeds text"),
+    ("needs_class_model", "requires an encoder that knows the class names"),
     ("uses_unlabelled", "also learns from unlabelled rows"),
     ("uses_domains", "learns from several domains"),
 )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-import numpy as np
-
 from ilk.core.capabilities import Embeds, NamesClasses
 from ilk.core.contracts import Method
 from ilk.core.data import Data
@@ -67,11 +65,11 @@ def collect_name_notes(state: FitState) -> list[str]:
     notes = list(read_class_names(state.split.classes).describe_senses())
     if not state.split.train:
         notes.insert(0, FIRST_GUESS)
-    log_inside = np.logaddexp.reduce(state.features.class_model.logits(state.features.x), axis=1)
-    if n_outside := int((log_inside < np.log(0.5)).sum()):
+    outside = state.features.class_model.outside(state.features.x)
+    if n_outside := int((outside > 0.5).sum()):
         verb = "shows" if n_outside == 1 else "show"
         notes.append(
-            f"{n_outside:,} of {len(log_inside):,} images more likely {verb} something else than "
+            f"{n_outside:,} of {len(outside):,} images more likely {verb} something else than "
             "these classes: ImageNet's other classes have most of the probability"
         )
     return notes

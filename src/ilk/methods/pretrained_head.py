@@ -4,7 +4,10 @@ Jia Deng, Jonathan Krause, Alexander C. Berg, Li Fei-Fei, 2012, Hedging Your Bet
 Accuracy-Specificity Trade-offs in Large Scale Visual Recognition, doi:10.1109/CVPR.2012.6248086,
 section 3.
 
-    score_c(x) = log sum_{j below c} p_j(x)   with p the softmax of the pretrained classifier
+    score_c(x) = log (sum_{j below c} p_j(x) + p_outside(x) / k)
+
+with p the softmax of the pretrained classifier, of which some lies outside all k classes.
+(Departure: in the paper the classes are all leaves, so that nothing lies outside.)
 """
 
 from __future__ import annotations

@@ -27,10 +27,8 @@ TEXT_SCALE = 100.0  # inverse temperature of cosines, as of CLIP
 
 def find_naming_part(encoder: Embeds) -> Embeds | None:
     """Return the encoder, or the first of its parts, that knows words; None if there is none."""
-    for part in getattr(encoder, "parts", ()) or (encoder,):
-        if isinstance(part, NamesClasses | EmbedsText):
-            return part  # type: ignore[no-any-return]
-    return None
+    parts: Sequence[Embeds] = getattr(encoder, "parts", ()) or (encoder,)
+    return next((part for part in parts if isinstance(part, NamesClasses | EmbedsText)), None)
 
 
 def make_name_head(encoder: Embeds) -> Model:
