@@ -11,12 +11,11 @@ from PIL import Image
 
 from benchmarks.decoders import (
     PACS_CLASSES,
-    decode_image,
     decode_mnist_test,
     decode_mnist_train,
 )
 from benchmarks.mobilenet import extract_features
-from benchmarks.shared_files import iterate_archive
+from benchmarks.shared_files import decode_image, iterate_archive
 from ilk.core.data import Features
 from ilk.maths.iterative_stratification import Targets
 

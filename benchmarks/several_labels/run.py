@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,8 @@ def _list_competitors(
         name for name, kind in list_methods().items() if kind.one_vs_rest and kind.default_candidate
     ]
     return {
-        "ilk": lambda data, seed: _fit_ilk(data, seed, heads),
-        **{name: lambda data, seed, name=name: _fit_ilk(data, seed, [name]) for name in heads},
+        "ilk": partial(_fit_ilk, heads=heads),
+        **{name: partial(_fit_ilk, heads=[name]) for name in heads},
         DEFAULT: lambda data, _seed: _fit_sklearn(data, ()),
         SEARCHED: lambda data, _seed: _fit_sklearn(data, grid),
     }

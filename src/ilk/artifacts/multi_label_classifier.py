@@ -91,12 +91,21 @@ class MultiLabelClassifier:
 
     @overload
     def predict(
-        self, inputs: Iterable[PathLike], *, store: Store | None = None, progress: Progress = ...
+        self,
+        inputs: list[Any] | tuple[Any, ...],
+        *,
+        store: Store | None = None,
+        progress: Progress = ...,
     ) -> list[MultiLabelPrediction]: ...
+
+    @overload
+    def predict(
+        self, inputs: Any, *, store: Store | None = None, progress: Progress = ...
+    ) -> Any: ...
 
     def predict(
         self,
-        inputs: PathLike | Iterable[PathLike],
+        inputs: Any,
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
