@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,13 @@ from numpy.typing import NDArray
 from benchmarks.claims import make_table
 from benchmarks.runner import summarize
 from benchmarks.several_labels.data import Draw, draw_digits, draw_mnist, draw_pacs
+from ilk.core.contracts import Method
 from ilk.core.data import Data
 from ilk.core.errors import Unavailable
 from ilk.core.progress import silent_progress
 from ilk.fitting.multi_label_selection import rank_label_candidates
 from ilk.maths.iterative_stratification import Targets
-from ilk.methods import list_methods, parse
+from ilk.methods import list_methods
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.metrics import compute_calibration_error
 from ilk.multilabel.one_vs_rest import fit_one_vs_rest
@@ -44,14 +45,18 @@ SPLITS = 5
 GRID = [1e-2, 1e-1, 1.0, 10.0]
 DEFAULT, SEARCHED = "scikit-learn, C = 1", "scikit-learn, C by grid search"
 
-Probabilities = NDArray[np.float64]
-
 
 def run(small: bool = False) -> dict[str, Any]:
     """Return tables and paired differences; `small` takes one split of scikit-learn's digits."""
     if small:
         return _compare("pairs of digits, pixels", draw_digits, 1, 80, 200, GRID[:1])
-    results: dict[str, Any] = {"tables": [], "differences": {}, "seconds": {}, "left out": []}
+    results: dict[str, Any] = {
+        "tables": [],
+        "differences": {},
+        "seconds": {},
+        "chosen": {},
+        "left out": [],
+    }
     for setting, draw, n_train in (
         ("pairs of MNIST digits, HOG, 300 images", draw_mnist, 300),
         ("pairs of PACS pictures, MobileNetV2, 300 images", draw_pacs, 300),
@@ -64,6 +69,7 @@ def run(small: bool = False) -> dict[str, Any]:
         results["tables"] += result["tables"]
         results["differences"] |= result["differences"]
         results["seconds"] |= result["seconds"]
+        results["chosen"] |= result["chosen"]
     return results
 
 
@@ -78,13 +84,21 @@ def _compare(
     """Return the tables of one setting, and `ilk` minus both baselines, split by split."""
     by_metric: dict[str, dict[str, list[float]]] = {}
     seconds: dict[str, list[float]] = {}
+    chosen = []
     for seed in range(n_splits):
         data = draw(seed, n_train, n_test)
-        for name, fit in _list_competitors(grid).items():
-            started_at = time.perf_counter()
-            p, predicted = fit(data, seed)
-            seconds.setdefault(name, []).append(time.perf_counter() - started_at)
-            for metric, value in _score(data.test.targets, p, predicted).items():
+        answers = _fit_heads(data, seed)
+        best = min(answers, key=lambda name: answers[name].sort_key)
+        chosen.append(best)
+        total = sum(answer.seconds for answer in answers.values())
+        answers |= {
+            "ilk": replace(answers[best], seconds=total),
+            DEFAULT: _fit_sklearn(data, ()),
+            SEARCHED: _fit_sklearn(data, grid),
+        }
+        for name, answer in answers.items():
+            seconds.setdefault(name, []).append(answer.seconds)
+            for metric, value in _score(data.test.targets, answer).items():
                 by_metric.setdefault(metric, {}).setdefault(name, []).append(value)
     differences = {
         f"{setting}: {metric}, ilk minus {baseline}": summarize(
@@ -98,54 +112,69 @@ def _compare(
         for metric, scores in by_metric.items()
     ]
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
-    return {"tables": tables, "differences": differences, "seconds": {setting: medians}}
+    return {
+        "tables": tables,
+        "differences": differences,
+        "seconds": {setting: medians},
+        "chosen": {setting: chosen},
+    }
 
 
-def _score(targets: Targets, p: Probabilities, predicted: Targets) -> dict[str, float]:
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Predictions for the test part.
+
+    Attributes:
+        p: Probability of each label, `[n, k]`.
+        predicted: Whether each label is predicted, `[n, k]`.
+        seconds: Time of choosing hyperparameters, fitting and predicting.
+        sort_key: Rank in cross-validation on the training part, lower is better.
+    """
+
+    p: NDArray[np.float64]
+    predicted: Targets
+    seconds: float
+    sort_key: tuple[float, float] = (0.0, 0.0)
+
+
+def _score(targets: Targets, answer: Answer) -> dict[str, float]:
     """Score test predictions by scikit-learn's metrics."""
     from sklearn.metrics import average_precision_score, f1_score
 
+    f1 = f1_score(targets, answer.predicted, average="macro", zero_division=0)
     return {
-        "mean average precision": float(average_precision_score(targets, p)),
-        "macro F1": float(f1_score(targets, predicted, average="macro", zero_division=0)),
-        "calibration error": compute_calibration_error(targets.ravel(), p.ravel()),
+        "mean average precision": float(average_precision_score(targets, answer.p)),
+        "macro F1": float(f1),
+        "calibration error": compute_calibration_error(targets.ravel(), answer.p.ravel()),
     }
 
 
-def _list_competitors(
-    grid: list[float],
-) -> dict[str, Callable[[Draw, int], tuple[Probabilities, Targets]]]:
-    heads = [
-        name for name, kind in list_methods().items() if kind.one_vs_rest and kind.default_candidate
-    ]
+def _fit_heads(data: Draw, seed: int) -> dict[str, Answer]:
+    """Return the answer of each head, with its rank in the leaderboard of `ilk fit`."""
+    kinds = list_methods().items()
     return {
-        "ilk": partial(_fit_ilk, heads=heads),
-        **{name: partial(_fit_ilk, heads=[name]) for name in heads},
-        DEFAULT: lambda data, _seed: _fit_sklearn(data, ()),
-        SEARCHED: lambda data, _seed: _fit_sklearn(data, grid),
+        name: _fit_head(kind(), data, seed)
+        for name, kind in kinds
+        if kind.one_vs_rest and kind.default_candidate
     }
 
 
-def _fit_ilk(data: Draw, seed: int, heads: list[str]) -> tuple[Probabilities, Targets]:
-    """Return test probabilities and predictions of the best of `heads`."""
+def _fit_head(method: Method, data: Draw, seed: int) -> Answer:
+    started_at, targets = time.perf_counter(), data.train.targets
     train = Data(data.train.x, np.full(len(data.train.x), -1), ())
     board = rank_label_candidates(
-        {"features": train},
-        data.train.targets,
-        data.labels,
-        [parse(name) for name in heads],
-        seed=seed,
-        progress=silent_progress,
+        {"features": train}, targets, data.labels, [method], seed=seed, progress=silent_progress
     )
-    calibration = LabelCalibration.fit(board.margins, data.train.targets)
-    thresholds = fit_thresholds(data.train.targets, calibration.to_probabilities(board.margins))
-    model = fit_one_vs_rest(board.winner[1], train, data.train.targets)
+    calibration = LabelCalibration.fit(board.margins, targets)
+    thresholds = fit_thresholds(targets, calibration.to_probabilities(board.margins))
+    model = fit_one_vs_rest(method, train, targets)
     p = calibration.to_probabilities(model.margins(data.test.x))
-    return p, p >= thresholds
+    seconds = time.perf_counter() - started_at
+    return Answer(p, p >= thresholds, seconds, board.results[0].sort_key)
 
 
-def _fit_sklearn(data: Draw, grid: Sequence[float]) -> tuple[Probabilities, Targets]:
-    """Return test probabilities of one-against-rest logistic regression, and those above 0.5.
+def _fit_sklearn(data: Draw, grid: Sequence[float]) -> Answer:
+    """Return the answer of one-against-rest logistic regression, which predicts above 0.5.
 
     Args:
         data: Training and test part.
@@ -156,6 +185,7 @@ def _fit_sklearn(data: Draw, grid: Sequence[float]) -> tuple[Probabilities, Targ
     from sklearn.model_selection import GridSearchCV
     from sklearn.multiclass import OneVsRestClassifier
 
+    started_at = time.perf_counter()
     model = OneVsRestClassifier(LogisticRegression(max_iter=500))
     if grid:
         model = GridSearchCV(model, {"estimator__C": grid}, scoring="average_precision", cv=3)
@@ -163,4 +193,4 @@ def _fit_sklearn(data: Draw, grid: Sequence[float]) -> tuple[Probabilities, Targ
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(data.train.x, data.train.targets.astype(int))
     p = np.asarray(model.predict_proba(data.test.x), np.float64)
-    return p, p >= 0.5
+    return Answer(p, p >= 0.5, time.perf_counter() - started_at)
