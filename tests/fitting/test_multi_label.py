@@ -198,3 +198,13 @@ def test_a_model_of_another_type_is_not_overwritten(pairs, model, capsys):
     table = str(write_table(home / "other.csv", rows[:40]))
     assert run(["fit", table, "--no-multi-label", "--encoder", "pixels", "--out", str(model)]) == 5
     assert "contains an 'ilk multi-label classifier'" in capsys.readouterr().err
+
+
+def test_names_of_labels_are_escaped_in_the_report(pairs):
+    home, rows = pairs
+    renamed = [(path, tuple(f"<i>{name}" for name in names)) for path, names in rows[:60]]
+    table = write_table(home / "markup.csv", renamed)
+    classifier, _ = fit_multi_label_with_report(ilk.read(table, multi_label=True), CONFIG)
+    page = classifier.side_files()["report.html"].decode()
+    assert "&lt;i&gt;one" in page
+    assert "<i>" not in page

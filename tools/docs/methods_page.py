@@ -52,6 +52,7 @@ TAG_DESCRIPTIONS = (
     ("needs_class_embeddings", "requires an encoder that embeds text"),
     ("uses_unlabelled", "also learns from unlabelled rows"),
     ("uses_domains", "learns from several domains"),
+    ("one_vs_rest", "can be fitted to several labels per image"),
 )
 
 
