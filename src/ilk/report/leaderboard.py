@@ -33,7 +33,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class LeaderboardTable:
-    """Rows, limits of the bars in percent, number of hidden rows; `is_ordered` adds a column."""
+    """Rows, limits of the bars in percent, number of hidden rows, whether classes are ordered."""
 
     rows: list[LeaderboardRow]
     low: str
