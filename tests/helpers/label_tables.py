@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-DIGITS = ("one", "three", "seven", "zero")
+DIGITS = ("one", "seven", "three", "zero")
 VALUES = {"zero": 0, "one": 1, "three": 3, "seven": 7}
 
 

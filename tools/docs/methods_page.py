@@ -53,6 +53,7 @@ TAG_DESCRIPTIONS = (
     ("needs_class_model", "requires an encoder that knows the class names"),
     ("uses_unlabelled", "also learns from unlabelled rows"),
     ("uses_domains", "learns from several domains"),
+    ("one_vs_rest", "can be fitted to several labels per image"),
 )
 
 

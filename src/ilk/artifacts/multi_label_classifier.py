@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ from ilk.artifacts.overwrite_guard import check_writable
 from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
+from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
-from ilk.images import Images, inspect_file
+from ilk.images import Images, escape_path, inspect_file
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import OneVsRest
 from ilk.multilabel.thresholds import LabelThresholds
@@ -83,21 +84,68 @@ class MultiLabelClassifier:
         score = self.ood_detector.score(x)
         return LabelBatch(p, self.thresholds.predict(p), score > self.ood_detector.threshold, score)
 
+    @overload
     def predict(
+        self, inputs: PathLike, *, store: Store | None = None, progress: Progress = ...
+    ) -> MultiLabelPrediction: ...
+
+    @overload
+    def predict(
+        self,
+        inputs: list[Any] | tuple[Any, ...],
+        *,
+        store: Store | None = None,
+        progress: Progress = ...,
+    ) -> list[MultiLabelPrediction]: ...
+
+    @overload
+    def predict(
+        self, inputs: Any, *, store: Store | None = None, progress: Progress = ...
+    ) -> Any: ...
+
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        store: Store | None = None,
+        progress: Progress = silent_progress,
+    ) -> MultiLabelPrediction | list[MultiLabelPrediction]:
+        """Return the prediction of one image, or a list with one prediction per image, in order.
+
+        Args:
+            inputs: Path of an image, or several.
+            store: Cache of encoded images; the user's own by default.
+            progress: Reports the progress of encoding.
+        """
+        predictions = list(self.stream(inputs, store=store, progress=progress))
+        return predictions[0] if isinstance(inputs, str | os.PathLike) else predictions
+
+    def predict_proba(
         self,
         inputs: PathLike | Iterable[PathLike],
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
-    ) -> list[MultiLabelPrediction]:
-        """Return one prediction per input, in the given order.
+    ) -> NDArray[np.float64]:
+        """Return the probability of each label, `[n, k]`, in the order of `self.classes`.
 
         Args:
-            inputs: Image paths, or a single path.
+            inputs: Path of an image, or several.
             store: Cache of encoded images; the user's own by default.
             progress: Reports the progress of encoding.
+
+        Raises:
+            InputError: An image cannot be read; `predict` would give a row with the reason.
         """
-        return list(self.stream(inputs, store=store, progress=progress))
+        rows = []
+        for one in self.stream(inputs, store=store, progress=progress):
+            if one.error:
+                raise InputError(
+                    f"{escape_path(one.path)} cannot be read ({escape_path(one.error)}); leave it "
+                    "out, or use predict, which returns the reason instead of names"
+                )
+            rows.append([one.probabilities[name] for name in self.classes])
+        return np.array(rows, np.float64).reshape(-1, len(self.classes))
 
     def stream(
         self,
@@ -106,7 +154,7 @@ class MultiLabelClassifier:
         store: Store | None = None,
         progress: Progress = silent_progress,
     ) -> Iterator[MultiLabelPrediction]:
-        """Yield the predictions of `predict` block by block, for inputs of any number."""
+        """Yield the predictions of images block by block, for inputs of any number."""
         feature_store = store if store is not None else Store()
         input_list = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
         paths = (os.fspath(p) for p in input_list)

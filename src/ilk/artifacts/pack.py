@@ -27,8 +27,8 @@ from ilk.core.registry import find_modules
 PACKAGES = (  # in this order: most models need only the first two
     "ilk.core",
     "ilk.trust",
-    "ilk.methods",
     "ilk.multilabel",
+    "ilk.methods",
     "ilk.detectors",
     "ilk.discovery",
     "ilk.updates",

@@ -93,7 +93,7 @@ def iter_csv_lines(predictions: Iterable[Prediction], delimiter: str = ",") -> I
         writer.writerow(cells)
         return buffer.getvalue()
 
-    columns = COLUMNS
+    columns: tuple[str, ...] = COLUMNS
     first, predictions = _peek_readable(predictions)
     if first is not None and first.median:
         columns = (*COLUMNS[:3], *ORDER_COLUMNS, *COLUMNS[3:])

@@ -32,7 +32,8 @@ def fit_multi_label(
 ) -> Result:
     """Fit a multi-label classifier, save it to `home` and print the leaderboard."""
     from ilk.core.progress import terminal_progress
-    from ilk.fitting.multi_label import fit_multi_label_with_report, render_multi_label_side_files
+    from ilk.fitting.multi_label import fit_multi_label_with_report
+    from ilk.fitting.multi_label_report import render_multi_label_side_files
 
     classifier, report = fit_multi_label_with_report(
         images, config, store=store, progress=terminal_progress(), log=lambda line: click.echo(line)

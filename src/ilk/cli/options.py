@@ -164,7 +164,7 @@ def add_multi_label_options(f: F) -> F:
         help="Whether an image of a table has several labels: names in one cell, a column of 0 and "
         "1 per label, or a line per label.",
     )
-    return cast(F, multi_label(add_label_separator_option(f)))
+    return multi_label(add_label_separator_option(f))
 
 
 def add_network_options(f: F) -> F:

@@ -84,7 +84,7 @@ def cross_calibrate_labels(margins: Margins, targets: Targets, fold: Labels) -> 
 def sigmoid(z: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return `1 / (1 + exp(-z))` of any shape `[...]`, without overflow."""
     e = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1, e) / (1 + e)
+    return np.asarray(np.where(z >= 0, 1, e) / (1 + e))
 
 
 def _fit_curve(z: Vector, is_positive: NDArray[np.bool_]) -> tuple[float, float]:
