@@ -2,8 +2,8 @@
 
     minimise  sum_i w_i -log softmax(W (x_i - centre) + b)[y_i] + penalty |W|^2 / 2
 
-The path runs from strong to weak penalties, each solution starting at the previous one, until the
-held-out log loss has clearly turned; the penalty is the vertex of the parabola through the best
+The path runs from strong to weak penalties, each solution starting at the previous one and from the
+curvature that the solver met on the way, until the held-out log loss has clearly turned; the penalty is the vertex of the parabola through the best
 point and its neighbours (see `ilk.maths.softmax_regression` for the solver).
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Data, Labels
 from ilk.maths import folds
 from ilk.maths.pca import fit_pca
-from ilk.maths.softmax_regression import Parameters, SoftmaxRegressions
+from ilk.maths.softmax_regression import CurvatureHistory, Parameters, SoftmaxRegressions
 
 PENALTY_PATH = 10.0 ** np.array(
     [-4, -3, -2, *np.arange(-1.5, 4.1, 0.5)]
@@ -99,10 +99,10 @@ def _choose_penalty(
     """Return a starting point for all rows and the penalty with the least held-out log loss."""
     train = fold != np.arange(fold.max() + 1)[:, None]
     problem = SoftmaxRegressions.from_masks(scores, y, train, weight)
-    thetas, losses = problem.init_parameters(), list[float]()
+    thetas, losses, history = problem.init_parameters(), list[float](), CurvatureHistory()
     start = thetas
     for strength in PENALTY_PATH:
-        thetas, loss = problem.solve(thetas, 1 / strength, PATH_TOLERANCE)
+        thetas, loss = problem.solve(thetas, 1 / strength, PATH_TOLERANCE, history)
         losses.append(loss)
         if loss <= min(losses):
             start = thetas

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Labels
-from ilk.maths.lbfgs import minimize_lbfgs
+from ilk.maths.lbfgs import HISTORY_SIZE, Pair, minimize_lbfgs
 
 Parameters = NDArray[np.float64]  # [fits, k, r + 1], the intercept last
 Mask = NDArray[np.bool_]
 
 CHUNK_SIZE = 8192  # rows at a time
 MASKED_LOGIT = -1e30  # the logit of a class without training rows in a fit
+
+
+@dataclass(eq=False)
+class CurvatureHistory:
+    """What the solver learnt about the curvature of each fit, for the next penalty.
+
+    The loss part of a gradient difference is as valid under another penalty, and the penalty part
+    is known exactly: `penalty` times the step.
+
+    Attributes:
+        pairs: Steps and gradient differences of each fit.
+        penalty: The penalty that they include.
+    """
+
+    pairs: list[list[Pair]] = field(default_factory=list)
+    penalty: float = 0.0
+
+    def change_penalty(self, penalty: float, n_fits: int) -> list[list[Pair]]:
+        """Return the latest pairs of `n_fits` fits for another penalty, to be appended to."""
+        difference, self.penalty = penalty - self.penalty, penalty
+        old_pairs = self.pairs or [[] for _ in range(n_fits)]
+        self.pairs = [
+            [new for p in pairs[-HISTORY_SIZE:] if (new := _add_penalty(p, difference))[2] > 0]
+            for pairs in old_pairs
+        ]
+        return self.pairs
+
+
+def _add_penalty(pair: Pair, penalty: float) -> Pair:
+    """Return a pair of a function with a further penalty, which is not on the intercepts."""
+    step, change = pair[0], pair[1].copy()
+    change[:, :-1] += penalty * step[:, :-1]
+    return step, change, float(np.vdot(step, change))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +104,11 @@ class SoftmaxRegressions:
         return thetas
 
     def solve(
-        self, thetas: Parameters, penalty: float, tolerance: float
+        self,
+        thetas: Parameters,
+        penalty: float,
+        tolerance: float,
+        history: CurvatureHistory | None = None,
     ) -> tuple[Parameters, float]:
         """Return the minima `[fits, k, r + 1]` and the mean log loss of held-out rows.
 
@@ -82,10 +119,13 @@ class SoftmaxRegressions:
             thetas: Starting points, `[fits, k, r + 1]`.
             penalty: L2 penalty, >= 0.
             tolerance: Relative decrease of the objective at which a fit stops.
+            history: Of the same fits under another penalty; updated.
         """
         curvature = self._bound_curvature(thetas, penalty)
+        pairs = (history or CurvatureHistory()).change_penalty(penalty, len(thetas))
         optimizers = [
-            minimize_lbfgs(t, c, tolerance) for t, c in zip(thetas, curvature, strict=True)
+            minimize_lbfgs(t, c, tolerance, pairs=p)
+            for t, c, p in zip(thetas, curvature, pairs, strict=True)
         ]
         points = [next(optimizer) for optimizer in optimizers]
         held_out_loss = np.zeros(len(optimizers))
