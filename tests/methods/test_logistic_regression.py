@@ -1,5 +1,7 @@
 """Logistic regression against scikit-learn run to the end, and the path against its grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -135,6 +137,16 @@ def test_the_curvature_met_on_the_way_saves_steps_and_leads_to_the_same_minimum(
     assert counts[False][1] == pytest.approx(counts[True][1], rel=2e-3)
     weights = (counts[is_plain][2][:, :, :-1] for is_plain in (False, True))
     np.testing.assert_allclose(*weights, atol=0.02)
+
+
+@pytest.mark.parametrize("C", [0.01, None])
+def test_scores_that_are_not_stored_give_the_same_model(monkeypatch, C):
+    train, test = digits()
+    train = replace(train, weight=np.random.default_rng(0).integers(1, 4, len(train)))
+    want = LogisticRegression(C=C).fit(train).logits(test.x)
+    monkeypatch.setattr(module, "MAX_SCORES", 0)
+    got = LogisticRegression(C=C).fit(train).logits(test.x)
+    np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).mean())
 
 
 def test_invalid_fields_raise():

@@ -51,16 +51,49 @@ def _add_penalty(pair: Pair, penalty: float) -> Pair:
 
 
 @dataclass(frozen=True, eq=False)
+class Projection:
+    """Scores `(x - centre) @ rotation` of features, where storing them would take too much memory.
+
+    The parameters are rotated to the features instead, and the gradient back.
+
+    Attributes:
+        centre: `[d]` float32.
+        rotation: `[d, r]` float32.
+        mean_squares: (Weighted) mean square of each score, `[r]`.
+    """
+
+    centre: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+    mean_squares: NDArray[np.float64]
+
+    def centre_rows(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return `x - centre` with a last column of ones, `[n, d + 1]`."""
+        out = np.ones((len(x), x.shape[1] + 1), np.float32)
+        np.subtract(x, self.centre, out=out[:, :-1])
+        return out
+
+    def rotate_parameters(self, thetas: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return parameters `[m, d + 1]` of centred features for those of scores, `[m, r + 1]`."""
+        return np.hstack([thetas[:, :-1] @ self.rotation.T, thetas[:, -1:]])
+
+    def rotate_gradient(self, gradient: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gradient `[r + 1, m]` with respect to the parameters of scores."""
+        return np.vstack([self.rotation.T.astype(np.float64) @ gradient[:-1], gradient[-1:]])
+
+
+@dataclass(frozen=True, eq=False)
 class SoftmaxRegressions:
     """Several fits to subsets of the same rows.
 
     Attributes:
-        scores: Rows in principal axes with a last column of ones, `[n, r + 1]` float32.
+        scores: Rows in principal axes with a last column of ones, `[n, r + 1]` float32; features
+            `[n, d]` where there is a projection.
         y: Class of each row, `[n]`; each of 0 to k - 1 occurs.
         train: Which rows each fit is trained on, `[fits, n]`.
         absent: Which classes have no training row in each fit, `[fits, k]`.
         mean_squares: (Weighted) mean square of each column of the scores, `[r + 1]`.
         weight: How many times each row counts, `[n]` float32.
+        projection: From features to scores without the column of ones; None where these are stored.
     """
 
     scores: NDArray[np.float32]
@@ -69,6 +102,7 @@ class SoftmaxRegressions:
     absent: Mask
     mean_squares: NDArray[np.float64]
     weight: NDArray[np.float32]
+    projection: Projection | None = None
 
     @classmethod
     def from_masks(
@@ -77,18 +111,23 @@ class SoftmaxRegressions:
         y: Labels,
         train: Mask,
         weight: NDArray[np.float64] | None = None,
+        projection: Projection | None = None,
     ) -> SoftmaxRegressions:
         """Return the fits to the rows that `train [fits, n]` selects.
 
         Args:
-            scores: Rows, `[n, r + 1]`, the last column ones.
+            scores: Rows, `[n, r + 1]`, the last column ones; features where there is a projection.
             y: Class of each row, `[n]`.
             train: Training rows of each fit, `[fits, n]`.
             weight: How many times each row counts, `[n]`, > 0; None counts each once.
+            projection: From features to scores.
         """
         k = int(y.max()) + 1
         absent = np.stack([np.bincount(y[t], minlength=k) == 0 for t in train])
         row_weight = np.ones(len(y), np.float32) if weight is None else weight.astype(np.float32)
+        if projection is not None:
+            mean_squares = np.append(projection.mean_squares, 1.0)
+            return cls(scores, y, train, absent, mean_squares, row_weight, projection)
         weighted = scores if weight is None else scores * row_weight[:, None]
         n = len(y) if weight is None else float(weight.sum())
         mean_squares = np.einsum("ij,ij->j", weighted, scores, dtype=np.float64) / n
@@ -98,7 +137,7 @@ class SoftmaxRegressions:
         """Return weights of 0 and log class frequencies as intercepts, `[fits, k, r + 1]`."""
         fits, k = self.absent.shape
         counts = np.stack([np.bincount(self.y[t], self.weight[t], minlength=k) for t in self.train])
-        thetas = np.zeros((fits, k, self.scores.shape[1]))
+        thetas = np.zeros((fits, k, len(self.mean_squares)))
         positive = np.where(self.absent, 1, counts)
         thetas[:, :, -1] = np.log(positive / counts.sum(1, keepdims=True))
         return thetas
@@ -160,10 +199,11 @@ class SoftmaxRegressions:
         """Return value `[f]`, gradient `[f, k, r + 1]` and summed held-out loss `[f]` of fits."""
         f, k, r = thetas.shape
         value = 0.5 * penalty * np.einsum("fkr,fkr->f", thetas[:, :, :-1], thetas[:, :, :-1])
-        gradient, held_out_loss = np.zeros((r, f * k)), np.zeros(f)
+        width = r if self.projection is None else self.scores.shape[1] + 1
+        gradient, held_out_loss = np.zeros((width, f * k)), np.zeros(f)
         for start in range(0, len(self.y), CHUNK_SIZE):
             p, loss = self._compute_probabilities(thetas, fit_ids, start)
-            z, y = self.scores[start : start + CHUNK_SIZE], self.y[start : start + CHUNK_SIZE]
+            z, y = self._take_rows(start), self.y[start : start + CHUNK_SIZE]
             train = self.train[fit_ids, start : start + CHUNK_SIZE].T
             weight = self._train_weight(fit_ids, start)
             out = ~train & ~self.absent[fit_ids][:, y].T
@@ -173,9 +213,16 @@ class SoftmaxRegressions:
             p *= weight[:, :, None]
             p[np.arange(len(y)), :, y] -= weight
             gradient += z.T @ p.reshape(len(y), f * k)
+        if self.projection is not None:
+            gradient = self.projection.rotate_gradient(gradient)
         fit_gradient = np.ascontiguousarray(gradient.T).reshape(f, k, r)
         fit_gradient[:, :, :-1] += penalty * thetas[:, :, :-1]
         return value, fit_gradient, held_out_loss
+
+    def _take_rows(self, start: int) -> NDArray[np.float32]:
+        """Return a chunk of the rows with a last column of ones."""
+        part = self.scores[start : start + CHUNK_SIZE]
+        return part if self.projection is None else self.projection.centre_rows(part)
 
     def _train_weight(self, fit_ids: list[int] | range, start: int) -> NDArray[np.float32]:
         """Return the weight of a chunk's rows in each fit, `[rows, f]`: 0 where held out."""
@@ -187,8 +234,11 @@ class SoftmaxRegressions:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities `[rows, f, k]` and log losses `[rows, f]` of a chunk, in float32."""
         f, k, r = thetas.shape
-        z, y = self.scores[start : start + CHUNK_SIZE], self.y[start : start + CHUNK_SIZE]
-        p = (z @ thetas.reshape(f * k, r).astype(np.float32).T).reshape(len(y), f, k)
+        z, y = self._take_rows(start), self.y[start : start + CHUNK_SIZE]
+        parameters = thetas.reshape(f * k, r).astype(np.float32)
+        if self.projection is not None:
+            parameters = self.projection.rotate_parameters(parameters)
+        p = (z @ parameters.T).reshape(len(y), f, k)
         p += np.where(self.absent[fit_ids], np.float32(MASKED_LOGIT), np.float32(0))
         p -= p.max(2, keepdims=True)
         true = p[np.arange(len(y)), :, y]

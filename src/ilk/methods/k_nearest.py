@@ -5,6 +5,10 @@ doi:10.1109/TIT.1967.1053964.
 
     score_c(x) = log((votes_c + 1 / m) / (k + 1))  with m classes with rows, Euclidean distances
 
+Scoring n rows against n rows takes time that grows with n^2, in blocks of bounded memory.
+Cross-validation therefore trains on at most 20,000 random rows per fold (`max_fold_rows`); more
+neighbours would be nearer, so that its estimate is on the low side.
+
 Votes fade by a hundredth from the nearest neighbour to the last, so that ties go to the nearer. A
 row of weight w casts w votes, and the last of the k votes may be part of a row's.
 """
@@ -174,6 +178,7 @@ class KNearest(MethodTags):
     default_candidate = True
     supports_weights = True
     exact_extension = True
+    max_fold_rows = 20_000
 
     k: int | None = None
     seed: int = 0
