@@ -10,7 +10,7 @@ from ilk.core.contracts import Method
 from ilk.core.data import Data, Labels
 from ilk.core.leaderboard import OutOfFold
 from ilk.core.progress import Advance
-from ilk.protocols import cross_validation_steps
+from ilk.protocols.folds import split_rows
 from ilk.trust.calibration import check_logits
 
 __all__ = ["OutOfFold", "cross_validate"]
@@ -37,12 +37,14 @@ def cross_validate(
     started_at = time.perf_counter()
     logits = np.full((len(data), data.k), np.nan)
     limit, note = getattr(method, "max_fold_rows", None), ""
-    for step in cross_validation_steps(data, fold):
-        train = step.train
+    for is_train, test_rows in split_rows(data, fold):
+        train = data.take(is_train)
         if limit is not None and len(train) > limit:
             note = f"from {limit:,} random training rows of {len(train):,} per fold"
             train = _take_random_rows(train, limit)
-        logits[step.test_rows] = check_logits(method.fit(train).logits(step.test.x))
+        model = method.fit(train)
+        del train  # the test rows are copied only now
+        logits[test_rows] = check_logits(model.logits(data.x[test_rows]))
         advance(1)
     return OutOfFold(logits, np.asarray(fold) >= 0, time.perf_counter() - started_at, note)
 
