@@ -167,7 +167,8 @@ class _Problem:
         (r, k), shrunk = self.moment.shape, self.eigenvalues[:, None] + alphas
         centred = (self.labelled.x[rows] - self.centre).astype(dtype)
         z = centred @ self.basis.astype(dtype)
-        slopes = (self.moment[:, None] / shrunk[:, :, None]).reshape(r, -1).astype(dtype)
+        slopes = self.moment[:, None] / shrunk[:, :, None]
+        slopes = slopes.reshape(r, len(alphas) * k).astype(dtype)
         targets = one_hot(self.labelled.y[rows], k) - self.prior
         residual = targets[:, None].astype(dtype) - (z @ slopes).reshape(-1, len(alphas), k)
         leverage = 1 / self.labelled.weight.sum() + (z * z) @ (1 / shrunk).astype(dtype)
