@@ -31,6 +31,7 @@ from ilk.maths.pca import weighted_mean
 CANDIDATE_KS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
 MAX_VALIDATION_ROWS = 2000  # rows left out, at most, to choose k
 EXTRA_CANDIDATES = 16  # candidates beyond k whose distance is computed exactly
+ROUNDING_ERRORS = 8  # times the typical error of a float32 product: closer distances are exact
 MAX_BLOCK_SIZE = 2**23  # the largest block of distances or differences: 32 MB or 64 MB
 
 
@@ -126,7 +127,7 @@ class Neighbours:
             candidates = np.take_along_axis(candidates, order, axis=1)
             values = np.take_along_axis(values, order, axis=1)
             norms = squared_norms[candidates].max(1) + np.einsum("ij,ij->i", z, z)
-            rounding = 4 * (d + 4) * np.finfo(np.float32).eps * norms  # |2 ab| <= a^2 + b^2
+            rounding = ROUNDING_ERRORS * np.sqrt(d) * np.finfo(np.float32).eps * norms
             out[part] = self._sort_close(z, candidates, values, rounding)[:, :k]
         return out
 
@@ -143,7 +144,7 @@ class Neighbours:
             z: Centred rows, `[n, d]`.
             candidates: Positions of training rows, sorted by `values`.
             values: Approximate squared distances minus a constant per row, `[n, m]`.
-            rounding: Twice the largest error of the approximate distances, `[n]`.
+            rounding: Difference of approximate distances that rounding errors do not reach, `[n]`.
         """
         n, m = candidates.shape
         is_apart = values[:, 1:] - values[:, :-1] > rounding[:, None]

@@ -88,6 +88,8 @@ class _Problem:
         moment: `scores' (targets - prior)`, weighted, `[r, k]`.
         left_out: Weight removed when a row is left out, `[n]`.
         validation_rows: Rows whose class has other rows, `[m]`.
+        scores: Rows in principal axes, `[n, r]`; None for more rows than features, whose scores are
+            computed in blocks.
     """
 
     labelled: Data
@@ -98,15 +100,17 @@ class _Problem:
     moment: Matrix
     left_out: Matrix
     validation_rows: NDArray[np.int64]
+    scores: Matrix | None = None
 
     @classmethod
     def from_data(cls, labelled: Data) -> _Problem:
         weight = labelled.sample_weight
         if len(labelled) > labelled.x.shape[1]:
-            centre, basis, eigenvalues = find_axes(labelled.x, weight=weight)
+            (centre, basis, eigenvalues), scores = find_axes(labelled.x, weight=weight), None
         else:
             pca = fit_pca(labelled.x, weight=weight)
             centre, basis, eigenvalues = pca.centre, pca.basis, pca.eigenvalues
+            scores = pca.scores
         counts = labelled.sum_label_weights()
         prior = counts / labelled.weight.sum()
         cross = np.zeros((labelled.x.shape[1], labelled.k))
@@ -116,7 +120,8 @@ class _Problem:
             cross += (labelled.x[part] - centre).T @ residual
         rows = find_rows_with_others(labelled.y, counts, weight)
         left_out = left_out_weight(weight, len(labelled))
-        return cls(labelled, centre, basis, eigenvalues, prior, basis.T @ cross, left_out, rows)
+        moment = basis.T @ cross
+        return cls(labelled, centre, basis, eigenvalues, prior, moment, left_out, rows, scores)
 
     def compute_weight(self, alpha: float) -> Matrix:
         """Return the weights of a penalty, `[k, d]`."""
@@ -165,8 +170,10 @@ class _Problem:
     def _compute_residuals(self, alphas: Matrix, rows: NDArray[np.int64], dtype: Any) -> Any:
         """Return the leave-one-out residuals of rows under each penalty, `[n, a, k]`."""
         (r, k), shrunk = self.moment.shape, self.eigenvalues[:, None] + alphas
-        centred = (self.labelled.x[rows] - self.centre).astype(dtype)
-        z = centred @ self.basis.astype(dtype)
+        if self.scores is None:
+            z = (self.labelled.x[rows] - self.centre).astype(dtype) @ self.basis.astype(dtype)
+        else:
+            z = self.scores[rows].astype(dtype, copy=False)
         slopes = self.moment[:, None] / shrunk[:, :, None]
         slopes = slopes.reshape(r, len(alphas) * k).astype(dtype)
         targets = one_hot(self.labelled.y[rows], k) - self.prior
