@@ -28,7 +28,7 @@ from ilk.maths.softmax_regression import (
 PENALTY_PATH = 10.0 ** np.array(
     [-4, -3, -2, *np.arange(-1.5, 4.1, 0.5)]
 )  # C times a feature's variance
-MAX_SCORES = 2**25  # numbers: 128 MB
+MAX_SCORES = 2**24  # numbers: 64 MB
 STOP_RATIO = 1.01  # a held-out loss above this multiple of the least ends the path
 PATH_TOLERANCE, FINAL_TOLERANCE = 3e-3, 1e-8  # relative decrease at which the solver stops
 

@@ -14,6 +14,7 @@ Parameters = NDArray[np.float64]  # [fits, k, r + 1], the intercept last
 Mask = NDArray[np.bool_]
 
 CHUNK_SIZE = 8192  # rows at a time
+PROJECTED_CHUNK_SIZE = 2048  # rows at a time where the scores are not stored, to save memory
 MASKED_LOGIT = -1e30  # the logit of a class without training rows in a fit
 
 
@@ -185,7 +186,7 @@ class SoftmaxRegressions:
     def _bound_curvature(self, thetas: Parameters, penalty: float) -> Parameters:
         """Return the diagonal of the Hessian as if scores and classes were independent, > 0."""
         variance = np.zeros(thetas.shape[:2])
-        for start in range(0, len(self.y), CHUNK_SIZE):
+        for start in range(0, len(self.y), self._chunk_size):
             p, _ = self._compute_probabilities(thetas, range(len(thetas)), start)
             weight = self._train_weight(range(len(thetas)), start)[:, :, None]
             variance += (weight * (p - p * p)).sum(0)
@@ -201,13 +202,13 @@ class SoftmaxRegressions:
         value = 0.5 * penalty * np.einsum("fkr,fkr->f", thetas[:, :, :-1], thetas[:, :, :-1])
         width = r if self.projection is None else self.scores.shape[1] + 1
         gradient, held_out_loss = np.zeros((width, f * k)), np.zeros(f)
-        for start in range(0, len(self.y), CHUNK_SIZE):
+        for start in range(0, len(self.y), self._chunk_size):
             p, loss = self._compute_probabilities(thetas, fit_ids, start)
-            z, y = self._take_rows(start), self.y[start : start + CHUNK_SIZE]
-            train = self.train[fit_ids, start : start + CHUNK_SIZE].T
+            z, y = self._take_rows(start), self.y[start : start + self._chunk_size]
+            train = self.train[fit_ids, start : start + self._chunk_size].T
             weight = self._train_weight(fit_ids, start)
             out = ~train & ~self.absent[fit_ids][:, y].T
-            loss *= self.weight[start : start + CHUNK_SIZE, None]
+            loss *= self.weight[start : start + self._chunk_size, None]
             value += np.where(train, loss, 0).sum(0, dtype=np.float64)
             held_out_loss += np.where(out, loss, 0).sum(0, dtype=np.float64)
             p *= weight[:, :, None]
@@ -219,14 +220,18 @@ class SoftmaxRegressions:
         fit_gradient[:, :, :-1] += penalty * thetas[:, :, :-1]
         return value, fit_gradient, held_out_loss
 
+    @property
+    def _chunk_size(self) -> int:
+        return CHUNK_SIZE if self.projection is None else PROJECTED_CHUNK_SIZE
+
     def _take_rows(self, start: int) -> NDArray[np.float32]:
         """Return a chunk of the rows with a last column of ones."""
-        part = self.scores[start : start + CHUNK_SIZE]
+        part = self.scores[start : start + self._chunk_size]
         return part if self.projection is None else self.projection.centre_rows(part)
 
     def _train_weight(self, fit_ids: list[int] | range, start: int) -> NDArray[np.float32]:
         """Return the weight of a chunk's rows in each fit, `[rows, f]`: 0 where held out."""
-        part = slice(start, start + CHUNK_SIZE)
+        part = slice(start, start + self._chunk_size)
         return np.asarray(self.train[fit_ids, part].T * self.weight[part, None])
 
     def _compute_probabilities(
@@ -234,7 +239,7 @@ class SoftmaxRegressions:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return probabilities `[rows, f, k]` and log losses `[rows, f]` of a chunk, in float32."""
         f, k, r = thetas.shape
-        z, y = self._take_rows(start), self.y[start : start + CHUNK_SIZE]
+        z, y = self._take_rows(start), self.y[start : start + self._chunk_size]
         parameters = thetas.reshape(f * k, r).astype(np.float32)
         if self.projection is not None:
             parameters = self.projection.rotate_parameters(parameters)

@@ -32,7 +32,7 @@ CANDIDATE_KS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
 MAX_VALIDATION_ROWS = 2000  # rows left out, at most, to choose k
 EXTRA_CANDIDATES = 16  # candidates beyond k whose distance is computed exactly
 ROUNDING_ERRORS = 8  # times the typical error of a float32 product: closer distances are exact
-MAX_BLOCK_SIZE = 2**23  # the largest block of distances or differences: 32 MB or 64 MB
+MAX_BLOCK_SIZE = 2**22  # the largest block of distances or differences: 16 MB or 32 MB
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,8 +105,9 @@ class _Problem:
     @classmethod
     def from_data(cls, labelled: Data) -> _Problem:
         weight = labelled.sample_weight
+        scores: Matrix | None = None
         if len(labelled) > labelled.x.shape[1]:
-            (centre, basis, eigenvalues), scores = find_axes(labelled.x, weight=weight), None
+            centre, basis, eigenvalues = find_axes(labelled.x, weight=weight)
         else:
             pca = fit_pca(labelled.x, weight=weight)
             centre, basis, eigenvalues = pca.centre, pca.basis, pca.eigenvalues
@@ -165,7 +166,11 @@ class _Problem:
 
     def compute_residuals(self, alpha: float, rows: NDArray[np.int64]) -> Matrix:
         """Return the leave-one-out residuals of `rows`, `[len(rows), k]`."""
-        return np.asarray(self._compute_residuals(np.array([alpha]), rows, np.float64)[:, 0])
+        parts = [
+            self._compute_residuals(np.array([alpha]), rows[at : at + CHUNK_SIZE], np.float64)[:, 0]
+            for at in range(0, len(rows), CHUNK_SIZE)
+        ]
+        return np.concatenate(parts)
 
     def _compute_residuals(self, alphas: Matrix, rows: NDArray[np.int64], dtype: Any) -> Any:
         """Return the leave-one-out residuals of rows under each penalty, `[n, a, k]`."""
