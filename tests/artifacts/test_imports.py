@@ -14,7 +14,7 @@ from ilk.store import Store
 from tests.helpers.digit_folders import write_digits
 
 HEAVY = ("torch", "sklearn", "scipy", "pandas", "matplotlib", "timm", "openvino", "onnxruntime")
-LIST_HEAVY = "print(*sorted({name.split('.')[0] for name in sys.modules} & set(%r)))" % (HEAVY,)
+LIST_HEAVY = f"print(*sorted({{name.split('.')[0] for name in sys.modules}} & set({HEAVY!r})))"
 SCORE = """
 import sys
 import numpy as np

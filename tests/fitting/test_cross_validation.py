@@ -373,6 +373,36 @@ def test_with_one_candidate_there_is_nothing_to_correct():
     assert spread < estimate.high - estimate.value < 2.5 * spread
 
 
+@dataclass(frozen=True)
+class Bounded(Centroid):
+    """Trains on at most 30 rows per fold."""
+
+    max_fold_rows = 30
+
+    def fit(self, data):
+        SEEN.append(data)
+        return super().fit(data)
+
+
+SEEN = []
+
+
+def test_a_method_may_bound_the_training_rows_of_a_fold_and_the_leaderboard_says_so():
+    SEEN.clear()
+    data = blobs(n=120)
+    board = rank_candidates({"e": data}, {"e": [Bounded(), Centroid()]})
+    notes = {r.method.partition("(")[0]: r.note for r in board.results}
+    assert notes == {"Bounded": "from 30 random training rows of 96 per fold", "Centroid": ""}
+    assert [len(train) for train in SEEN] == [30] * 5
+    for f, train in enumerate(SEEN):  # no row of the fold that is tested
+        tested = {row.tobytes() for row in data.x[board.fold == f]}
+        assert not tested & {row.tobytes() for row in train.x}
+    SEEN.clear()
+    few = blobs(n=36)
+    board = rank_candidates({"e": few}, {"e": [Bounded()]})
+    assert board.results[0].note == ""
+
+
 @pytest.mark.parametrize(("a", "b"), [(0, 0), (1, 0), (5, 5), (8, 1), (20, 7), (3, 12)])
 def test_mcnemar_mid_p_is_the_exact_p_value_minus_half_of_the_observed(a, b):
     """Mid-p: half of the probability of the observed outcome is subtracted from each tail."""

@@ -1,5 +1,7 @@
 """Logistic regression against scikit-learn run to the end, and the path against its grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -99,9 +101,9 @@ def test_the_path_goes_from_strong_to_weak_and_stops_after_the_minimum(monkeypat
     calls = []
     solve = module.SoftmaxRegressions.solve
 
-    def watched(self, thetas, penalty, tolerance):
+    def watched(self, thetas, penalty, *rest):
         calls.append((len(thetas), penalty))
-        return solve(self, thetas, penalty, tolerance)
+        return solve(self, thetas, penalty, *rest)
 
     monkeypatch.setattr(module.SoftmaxRegressions, "solve", watched)
     LogisticRegression().fit(digits()[0])
@@ -110,6 +112,41 @@ def test_the_path_goes_from_strong_to_weak_and_stops_after_the_minimum(monkeypat
     assert 5 < len(path) < len(module.PENALTY_PATH)
     assert calls[-1][0] == 1
     assert path[-1] < calls[-1][1] < path[0]
+
+
+def test_the_curvature_met_on_the_way_saves_steps_and_leads_to_the_same_minimum(monkeypatch):
+    train, _ = digits(300)
+    scores = np.hstack([(train.x - train.x.mean(0)) / 4, np.ones((300, 1), np.float32)])
+    masks = np.arange(300) % 3 != np.arange(3)[:, None]
+    problem = module.SoftmaxRegressions.from_masks(scores, train.y, masks)
+    counts = {}
+    for history in (None, module.CurvatureHistory()):
+        evaluations, evaluate = [], module.SoftmaxRegressions._evaluate
+
+        def count(self, thetas, *rest, seen=evaluations, evaluate=evaluate):
+            seen.append(len(thetas))
+            return evaluate(self, thetas, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module.SoftmaxRegressions, "_evaluate", count)
+            thetas = problem.init_parameters()
+            for penalty in (100.0, 30.0, 10.0, 3.0, 1.0):
+                thetas, loss = problem.solve(thetas, penalty, 1e-5, history)
+        counts[history is None] = sum(evaluations), loss, thetas
+    assert counts[False][0] < 0.8 * counts[True][0]
+    assert counts[False][1] == pytest.approx(counts[True][1], rel=2e-3)
+    weights = (counts[is_plain][2][:, :, :-1] for is_plain in (False, True))
+    np.testing.assert_allclose(*weights, atol=0.02)
+
+
+@pytest.mark.parametrize("C", [0.01, None])
+def test_scores_that_are_not_stored_give_the_same_model(monkeypatch, C):
+    train, test = digits()
+    train = replace(train, weight=np.random.default_rng(0).integers(1, 4, len(train)))
+    want = LogisticRegression(C=C).fit(train).logits(test.x)
+    monkeypatch.setattr(module, "MAX_SCORES", 0)
+    got = LogisticRegression(C=C).fit(train).logits(test.x)
+    np.testing.assert_allclose(got, want, atol=0.02 * np.abs(want).mean())
 
 
 def test_invalid_fields_raise():

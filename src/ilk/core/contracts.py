@@ -133,6 +133,11 @@ class MethodTags(Tags):
     """Fitted per label against the rest where images have several labels: a linear classifier."""
     default_candidate: ClassVar[bool] = False
     """Tried by `ilk fit` when no method is named."""
+    max_fold_rows: ClassVar[int | None] = None
+    """Training rows of a cross-validation fold, at most: a random subset where there are more.
+
+    For methods whose time grows with the square of the number of rows. The selected method is
+    fitted to all rows."""
 
 
 class DetectorTags(Tags):

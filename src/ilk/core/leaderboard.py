@@ -22,7 +22,7 @@ class CandidateResult:
         method: Text form of the method, such as `GDA(shrink=0.2)`.
         scores: Metrics of the out-of-fold predictions; None if there are none.
         seconds: Time spent on fitting and prediction over all folds.
-        note: Why there are no scores, or "".
+        note: Why there are no scores, or how they were limited, or "".
         is_tied: Whether a paired test at the 5 % level finds no difference from the winner; true
             for the winner itself.
     """
@@ -43,11 +43,13 @@ class OutOfFold:
         logits: `[n, k]` float64; nan for a row that no fold tests.
         is_tested: Which rows were tested, `[n]`.
         seconds: Time spent on fitting and prediction over all folds.
+        note: How the training parts were limited, or "".
     """
 
     logits: NDArray[np.float64]
     is_tested: NDArray[np.bool_]
     seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

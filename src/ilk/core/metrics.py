@@ -30,14 +30,14 @@ Probabilities = NDArray[np.float64]  # [n, k], rows sum to 1
 
 
 def log_softmax(logits: Any, axis: int = -1) -> NDArray[Any]:
-    """Return `log(exp(logits) / sum(exp(logits)))` along an axis of logits of any shape."""
+    """Return `log(exp(logits) / sum(exp(logits)))` along an axis of logits `[..., k]`."""
     z = np.asarray(logits)
     shifted = z - z.max(axis, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)))
 
 
 def softmax(logits: Any, axis: int = -1) -> NDArray[Any]:
-    """Return `exp(logits) / sum(exp(logits))` along an axis of logits of any shape."""
+    """Return `exp(logits) / sum(exp(logits))` along an axis of logits `[..., k]`."""
     z = np.asarray(logits)
     exponentials = np.exp(z - z.max(axis, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis, keepdims=True))

@@ -86,7 +86,7 @@ class LeaderboardBuilder:
             reason = str(error) or type(error).__name__
             self.results.append(replace(result, seconds=seconds, note=reason))
             return
-        self._add_result(replace(result, seconds=oof.seconds), oof, p)
+        self._add_result(replace(result, seconds=oof.seconds, note=oof.note), oof, p)
 
     def _add_result(self, result: CandidateResult, oof: OutOfFold, p: Probabilities) -> None:
         y, p_tested = self.y[self.is_tested], p[self.is_tested]

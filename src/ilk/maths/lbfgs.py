@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 ValueAndGradient = tuple[float, Vector]  # value and gradient at the point that was yielded
+Pair = tuple[Vector, Vector, float]  # step, change of the gradient, and their product, > 0
 
 ARMIJO = 1e-4
+HISTORY_SIZE = 10  # gradient differences
 RELATIVE_NOISE = 2e-7  # relative precision of a value summed from float32 terms
 
 
@@ -21,7 +23,8 @@ def minimize_lbfgs(
     tolerance: float,
     *,
     max_iter: int = 1000,
-    history_size: int = 10,
+    history_size: int = HISTORY_SIZE,
+    pairs: list[Pair] | None = None,
 ) -> Generator[Vector, ValueAndGradient, Vector]:
     """Yield points, receive (value, gradient) of a convex function, and return the minimum.
 
@@ -35,10 +38,12 @@ def minimize_lbfgs(
         tolerance: Relative decrease at which to stop.
         max_iter: Maximum number of steps.
         history_size: Number of stored gradient differences.
+        pairs: Gradient differences of a similar function, to begin with; those of this function are
+            appended.
     """
     point = start
     value, gradient = yield point
-    pairs: list[tuple[Vector, Vector, float]] = []
+    pairs = [] if pairs is None else pairs
     for _ in range(max_iter):
         direction = -_apply_inverse_hessian(gradient, pairs[-history_size:], curvature)
         slope = _dot(gradient, direction)
@@ -66,9 +71,7 @@ def _dot(a: Vector, b: Vector) -> float:
     return float(np.einsum("i,i->", a.ravel(), b.ravel()))
 
 
-def _apply_inverse_hessian(
-    gradient: Vector, pairs: list[tuple[Vector, Vector, float]], curvature: Vector
-) -> Any:
+def _apply_inverse_hessian(gradient: Vector, pairs: list[Pair], curvature: Vector) -> Any:
     """Return the approximate inverse Hessian times the gradient, by the two-loop recursion."""
     q, alphas = gradient.copy(), []
     for step_vector, gradient_change, dot in reversed(pairs):

@@ -2,9 +2,10 @@
 
     minimise  sum_i w_i -log softmax(W (x_i - centre) + b)[y_i] + penalty |W|^2 / 2
 
-The path runs from strong to weak penalties, each solution starting at the previous one, until the
-held-out log loss has clearly turned; the penalty is the vertex of the parabola through the best
-point and its neighbours (see `ilk.maths.softmax_regression` for the solver).
+The path runs from strong to weak penalties, each solution starting at the previous one and from the
+curvature that the solver met on the way, until the held-out log loss has clearly turned; the
+penalty is the vertex of the parabola through the best point and its neighbours (see
+`ilk.maths.softmax_regression` for the solver).
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Data, Labels
 from ilk.maths import folds
-from ilk.maths.pca import fit_pca
-from ilk.maths.softmax_regression import Parameters, SoftmaxRegressions
+from ilk.maths.pca import find_axes, fit_pca
+from ilk.maths.softmax_regression import (
+    CurvatureHistory,
+    Parameters,
+    Projection,
+    SoftmaxRegressions,
+)
 
 PENALTY_PATH = 10.0 ** np.array(
     [-4, -3, -2, *np.arange(-1.5, 4.1, 0.5)]
 )  # C times a feature's variance
+MAX_SCORES = 2**24  # numbers: 64 MB
 STOP_RATIO = 1.01  # a held-out loss above this multiple of the least ends the path
 PATH_TOLERANCE, FINAL_TOLERANCE = 3e-3, 1e-8  # relative decrease at which the solver stops
 
@@ -68,23 +75,21 @@ def fit_regression(
         seed: Seed of the folds.
     """
     present, y = np.unique(data.y, return_inverse=True)
-    pca = fit_pca(data.x, np.float32, data.sample_weight)
-    scale = float(np.sqrt(pca.eigenvalues.sum() / (data.weight.sum() * data.x.shape[1]))) or 1.0
-    ones = np.ones((len(y), 1), np.float32)
-    scores = np.hstack([pca.scores / np.float32(scale), ones])
+    axes = _PrincipalAxes.from_data(data)
+    scale, scores, projection = axes.scale, axes.scores, axes.projection
     problem = SoftmaxRegressions.from_masks(
-        scores, y, np.ones((1, len(y)), bool), data.sample_weight
+        scores, y, np.ones((1, len(y)), bool), data.sample_weight, projection
     )
     start, penalty = problem.init_parameters(), 1.0
     if C is not None:
         penalty = 1 / (C * scale**2)
     elif (n_made := folds.count_folds(y, n_folds, data.group)) > 1:
         fold = folds.assign_folds(y, n_made, seed, data.group)
-        start, penalty = _choose_penalty(scores, y, fold, data.sample_weight)
+        start, penalty = _choose_penalty(scores, y, fold, data.sample_weight, projection)
     theta = problem.solve(start, penalty, FINAL_TOLERANCE)[0][0]
     weight, bias = np.zeros((data.k, data.x.shape[1])), np.full(data.k, -np.inf)
-    weight[present], bias[present] = theta[:, :-1] @ pca.basis.T / scale, theta[:, -1]
-    return RegressionResult(pca.centre, weight, bias, 1 / (penalty * scale**2))
+    weight[present], bias[present] = theta[:, :-1] @ axes.basis.T / scale, theta[:, -1]
+    return RegressionResult(axes.centre, weight, bias, 1 / (penalty * scale**2))
 
 
 def compute_label_log_prior(data: Data) -> NDArray[np.float64]:
@@ -93,16 +98,56 @@ def compute_label_log_prior(data: Data) -> NDArray[np.float64]:
     return np.where(counts > 0, np.log(np.where(counts > 0, counts, 1) / counts.sum()), 0.0)
 
 
+@dataclass(frozen=True, eq=False)
+class _PrincipalAxes:
+    """Rows in principal axes, in units of the root mean variance of a feature.
+
+    Attributes:
+        centre: (Weighted) mean row, `[d]`.
+        basis: Principal axes, `[d, r]`.
+        scale: Root mean variance of a feature, > 0.
+        scores: `[n, r + 1]` float32, the last column ones; the features themselves, `[n, d]`, where
+            the scores would hold more than `MAX_SCORES` numbers.
+        projection: From the features to the scores in that case.
+    """
+
+    centre: NDArray[np.float64]
+    basis: NDArray[np.float64]
+    scale: float
+    scores: NDArray[np.float32]
+    projection: Projection | None = None
+
+    @classmethod
+    def from_data(cls, data: Data) -> _PrincipalAxes:
+        weight, total = data.sample_weight, float(data.weight.sum())
+        if data.x.size > MAX_SCORES and len(data) > data.x.shape[1]:
+            centre, basis, eigenvalues = find_axes(data.x, np.float32, weight)
+            scale = float(np.sqrt(eigenvalues.sum() / (total * data.x.shape[1]))) or 1.0
+            rotation = (basis / scale).astype(np.float32)
+            mean_squares = eigenvalues / (scale**2 * total)
+            projection = Projection(centre.astype(np.float32), rotation, mean_squares)
+            return cls(projection.centre.astype(np.float64), basis, scale, data.x, projection)
+        pca = fit_pca(data.x, np.float32, weight)
+        scale = float(np.sqrt(pca.eigenvalues.sum() / (total * data.x.shape[1]))) or 1.0
+        ones = np.ones((len(data), 1), np.float32)
+        scores = np.hstack([pca.scores / np.float32(scale), ones])
+        return cls(pca.centre, pca.basis, scale, scores)
+
+
 def _choose_penalty(
-    scores: NDArray[np.float32], y: Labels, fold: Labels, weight: NDArray[np.float64] | None
+    scores: NDArray[np.float32],
+    y: Labels,
+    fold: Labels,
+    weight: NDArray[np.float64] | None,
+    projection: Projection | None = None,
 ) -> tuple[Parameters, float]:
     """Return a starting point for all rows and the penalty with the least held-out log loss."""
     train = fold != np.arange(fold.max() + 1)[:, None]
-    problem = SoftmaxRegressions.from_masks(scores, y, train, weight)
-    thetas, losses = problem.init_parameters(), list[float]()
+    problem = SoftmaxRegressions.from_masks(scores, y, train, weight, projection)
+    thetas, losses, history = problem.init_parameters(), list[float](), CurvatureHistory()
     start = thetas
     for strength in PENALTY_PATH:
-        thetas, loss = problem.solve(thetas, 1 / strength, PATH_TOLERANCE)
+        thetas, loss = problem.solve(thetas, 1 / strength, PATH_TOLERANCE, history)
         losses.append(loss)
         if loss <= min(losses):
             start = thetas

@@ -5,6 +5,10 @@ doi:10.1109/TIT.1967.1053964.
 
     score_c(x) = log((votes_c + 1 / m) / (k + 1))  with m classes with rows, Euclidean distances
 
+Scoring n rows against n rows takes time that grows with n^2, in blocks of bounded memory.
+Cross-validation therefore trains on at most 20,000 random rows per fold (`max_fold_rows`); more
+neighbours would be nearer, so that its estimate is on the low side.
+
 Votes fade by a hundredth from the nearest neighbour to the last, so that ties go to the nearer. A
 row of weight w casts w votes, and the last of the k votes may be part of a row's.
 """
@@ -27,7 +31,8 @@ from ilk.maths.pca import weighted_mean
 CANDIDATE_KS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
 MAX_VALIDATION_ROWS = 2000  # rows left out, at most, to choose k
 EXTRA_CANDIDATES = 16  # candidates beyond k whose distance is computed exactly
-MAX_BLOCK_SIZE = 2**23  # the largest block of distances or differences: 32 MB or 64 MB
+ROUNDING_ERRORS = 8  # times the typical error of a float32 product: closer distances are exact
+MAX_BLOCK_SIZE = 2**22  # the largest block of distances or differences: 16 MB or 32 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +127,7 @@ class Neighbours:
             candidates = np.take_along_axis(candidates, order, axis=1)
             values = np.take_along_axis(values, order, axis=1)
             norms = squared_norms[candidates].max(1) + np.einsum("ij,ij->i", z, z)
-            rounding = 4 * (d + 4) * np.finfo(np.float32).eps * norms  # |2 ab| <= a^2 + b^2
+            rounding = ROUNDING_ERRORS * np.sqrt(d) * np.finfo(np.float32).eps * norms
             out[part] = self._sort_close(z, candidates, values, rounding)[:, :k]
         return out
 
@@ -139,7 +144,7 @@ class Neighbours:
             z: Centred rows, `[n, d]`.
             candidates: Positions of training rows, sorted by `values`.
             values: Approximate squared distances minus a constant per row, `[n, m]`.
-            rounding: Twice the largest error of the approximate distances, `[n]`.
+            rounding: Difference of approximate distances that rounding errors do not reach, `[n]`.
         """
         n, m = candidates.shape
         is_apart = values[:, 1:] - values[:, :-1] > rounding[:, None]
@@ -174,6 +179,7 @@ class KNearest(MethodTags):
     default_candidate = True
     supports_weights = True
     exact_extension = True
+    max_fold_rows = 20_000
 
     k: int | None = None
     seed: int = 0

@@ -37,6 +37,7 @@ from ilk.maths.leave_one_out import (
 from ilk.maths.pca import weighted_mean, weighted_variance
 
 MIN_SCALE_RATIO = 0.1  # lower bound on a feature's scale, as a fraction of the mean scale
+BLOCK_SIZE = 1024  # rows scored at a time to fit the inverse temperature
 DEFAULT_INVERSE_TEMPERATURE = 10.0  # where no class has two rows
 
 
@@ -192,12 +193,14 @@ def _estimate_inverse_temperature(
     rows = rows[select_rows(len(rows))]  # no other row is scored
     if not len(rows) or np.sum(counts > 0) < 2:
         return DEFAULT_INVERSE_TEMPERATURE
-    u, y = normalize(labelled.x[rows]), labelled.y[rows]
+    y, scores = labelled.y[rows], np.empty((len(rows), len(means)))
     weight = None if labelled.sample_weight is None else labelled.weight[rows]
-    own_means = leave_one_out_means(u, y, means, counts, weight)
-    scores = u @ means.T - 0.5 * np.sum(means**2, axis=1)
-    scores[np.arange(len(rows)), y] = np.sum(u * own_means, axis=1) - 0.5 * np.sum(
-        own_means**2, axis=1
-    )
+    for at in range(0, len(rows), BLOCK_SIZE):
+        part = slice(at, at + BLOCK_SIZE)
+        u, c = normalize(labelled.x[rows[part]]), y[part]
+        own = leave_one_out_means(u, c, means, counts, None if weight is None else weight[part])
+        scores[part] = u @ means.T - 0.5 * np.sum(means**2, axis=1)
+        own_scores = np.sum(u * own, axis=1) - 0.5 * np.sum(own**2, axis=1)
+        scores[np.arange(at, at + len(c)), c] = own_scores
     labels = np.searchsorted(np.flatnonzero(counts), y)
     return fit_inverse_temperature(scores[:, counts > 0], labels, weight=weight)

@@ -98,6 +98,8 @@ class _Problem:
         moment: `scores' (targets - prior)`, weighted, `[r, k]`.
         left_out: Weight removed when a row is left out, `[n]`.
         validation_rows: Rows whose class has other rows, `[m]`.
+        scores: Rows in principal axes, `[n, r]`; None for more rows than features, whose scores are
+            computed in blocks.
     """
 
     labelled: Data
@@ -108,15 +110,18 @@ class _Problem:
     moment: Matrix
     left_out: Matrix
     validation_rows: NDArray[np.int64]
+    scores: Matrix | None = None
 
     @classmethod
     def from_data(cls, labelled: Data) -> _Problem:
         weight = labelled.sample_weight
+        scores: Matrix | None = None
         if len(labelled) > labelled.x.shape[1]:
             centre, basis, eigenvalues = find_axes(labelled.x, weight=weight)
         else:
             pca = fit_pca(labelled.x, weight=weight)
             centre, basis, eigenvalues = pca.centre, pca.basis, pca.eigenvalues
+            scores = pca.scores
         counts = labelled.sum_label_weights()
         prior = counts / labelled.weight.sum()
         cross = np.zeros((labelled.x.shape[1], labelled.k))
@@ -126,7 +131,8 @@ class _Problem:
             cross += (labelled.x[part] - centre).T @ residual
         rows = find_rows_with_others(labelled.y, counts, weight)
         left_out = left_out_weight(weight, len(labelled))
-        return cls(labelled, centre, basis, eigenvalues, prior, basis.T @ cross, left_out, rows)
+        moment = basis.T @ cross
+        return cls(labelled, centre, basis, eigenvalues, prior, moment, left_out, rows, scores)
 
     def compute_weight(self, alpha: float) -> Matrix:
         """Return the weights of a penalty, `[k, d]`."""
@@ -170,14 +176,21 @@ class _Problem:
 
     def compute_residuals(self, alpha: float, rows: NDArray[np.int64]) -> Matrix:
         """Return the leave-one-out residuals of `rows`, `[len(rows), k]`."""
-        return np.asarray(self._compute_residuals(np.array([alpha]), rows, np.float64)[:, 0])
+        parts = [
+            self._compute_residuals(np.array([alpha]), rows[at : at + CHUNK_SIZE], np.float64)[:, 0]
+            for at in range(0, len(rows), CHUNK_SIZE)
+        ]
+        return np.concatenate(parts)
 
     def _compute_residuals(self, alphas: Matrix, rows: NDArray[np.int64], dtype: Any) -> Any:
         """Return the leave-one-out residuals of rows under each penalty, `[n, a, k]`."""
         (r, k), shrunk = self.moment.shape, self.eigenvalues[:, None] + alphas
-        centred = (self.labelled.x[rows] - self.centre).astype(dtype)
-        z = centred @ self.basis.astype(dtype)
-        slopes = (self.moment[:, None] / shrunk[:, :, None]).reshape(r, -1).astype(dtype)
+        if self.scores is None:
+            z = (self.labelled.x[rows] - self.centre).astype(dtype) @ self.basis.astype(dtype)
+        else:
+            z = self.scores[rows].astype(dtype, copy=False)
+        slopes = self.moment[:, None] / shrunk[:, :, None]
+        slopes = slopes.reshape(r, len(alphas) * k).astype(dtype)
         targets = one_hot(self.labelled.y[rows], k) - self.prior
         residual = targets[:, None].astype(dtype) - (z @ slopes).reshape(-1, len(alphas), k)
         leverage = 1 / self.labelled.weight.sum() + (z * z) @ (1 / shrunk).astype(dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.core.data import Data, Labels
 from ilk.core.errors import InputError
@@ -107,8 +108,24 @@ def cross_validation_steps(data: Data, fold: Labels) -> Iterator[Step]:
     Raises:
         ValueError: If `fold` has another length than the data.
     """
+    for is_train, rows in split_rows(data, fold):
+        yield Step(data.take(is_train), data.take(rows), rows)
+
+
+def split_rows(data: Data, fold: Labels) -> Iterator[tuple[NDArray[np.bool_], Labels]]:
+    """Yield the rows of `cross_validation_steps`: which ones train, `[n]`, and which are tested.
+
+    For callers that take the two parts one after the other, to save the memory of one.
+
+    Args:
+        data: Rows, `[n]`.
+        fold: Fold that tests each row, `[n]`, -1 for none.
+
+    Raises:
+        ValueError: If `fold` has another length than the data.
+    """
     if np.shape(fold) != (len(data),):
         raise ValueError(f"fold has shape {np.shape(fold)}; {len(data)} items need ({len(data)},)")
     for f in range(int(fold.max(initial=NEVER_TESTED)) + 1):
         rows = np.flatnonzero(fold == f)
-        yield Step(data.take(~share_group(data.group, rows)), data.take(rows), rows)
+        yield ~share_group(data.group, rows), rows

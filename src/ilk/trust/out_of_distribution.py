@@ -31,7 +31,7 @@ from ilk.core.errors import InputError, NoLabels
 from ilk.maths.covariance import oas_shrinkage, shrink_covariance
 from ilk.maths.gaussian import compute_statistics
 from ilk.maths.shared_covariance import SharedCovariance, compute_smaller_statistics
-from ilk.protocols import cross_validation_steps
+from ilk.protocols.folds import split_rows
 
 NO_THRESHOLD = float(np.finfo(np.float64).max)  # stands for infinity, which JSON does not have
 MIN_SHRINKAGE = 0.5
@@ -171,14 +171,15 @@ def cross_validate_scores(data: Data, fold: Labels) -> Vector:
         fold: Fold of each row, `[n]`.
     """
     scores = np.full(len(data), np.nan)
-    for step in cross_validation_steps(data, fold):
-        labelled = _take_labelled(step.train)
+    for is_train, test_rows in split_rows(data, fold):
+        labelled = _take_labelled(data, is_train)
         stats, rows = compute_smaller_statistics(
             labelled.x, labelled.y, data.k, labelled.sample_weight
         )
         shrink = max(MIN_SHRINKAGE, oas_shrinkage(stats, data.x.shape[1]))
         gaussians = SharedCovariance.from_statistics(stats, shrink, rows)
-        scores[step.test_rows] = gaussians.compute_nearest_distances(step.test.x)
+        del labelled  # the test rows are copied only now
+        scores[test_rows] = gaussians.compute_nearest_distances(data.x[test_rows])
     return scores
 
 
@@ -217,13 +218,13 @@ def fit_gaussian(data: Data, shrink: float | None = None) -> OutOfDistributionDe
     )
 
 
-def _take_labelled(data: Data) -> Data:
-    """Return the rows with a label and a positive weight.
+def _take_labelled(data: Data, among: NDArray[np.bool_] | bool = True) -> Data:
+    """Return the rows with a label and a positive weight, among those of a mask `[n]`.
 
     Raises:
         NoLabels: If there is none.
     """
-    is_used = (data.y >= 0) & (data.weight > 0)
+    is_used = (data.y >= 0) & (data.weight > 0) & among
     if not is_used.any():
         raise NoLabels(
             "out-of-distribution detection learns from labelled images and there are none; "
