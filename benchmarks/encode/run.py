@@ -1,19 +1,23 @@
 """How fast is encoding?
 
-From JPEG files (500 x 400) to rows in the store, compared with the same network on prepared tensors
-in the same run; a second run on a warm store; and the runtimes. The network alone is run with
-torch's defaults (all cores on a batch of 16) and with the best of several layouts (among them one
-thread per core on small batches). All that is compared is interleaved, and CPU time is reported
-beside wall time, since the machine may be shared.
+The embedded network on torch, as it is and as ilk runs it (batch norm folded, channels last), at
+several batch sizes, where freed memory goes back to the kernel and where the process keeps it. Then
+each runtime: the network alone on prepared images, at its best batch size, and from JPEG files
+(300 x 200) to rows in the store; and a second run on a warm store. All that is compared is
+interleaved, and CPU time is reported beside wall time, since the machine may be shared.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,36 +25,57 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.runner import shared_path
+from benchmarks.encode.layers import SMALL_SECONDS
 from ilk.encode import count_cores, encode_images
 from ilk.encoders import resolve_encoder
+from ilk.encoders.engines import ENGINES
 from ilk.encoders.network import NetworkEncoder
-from ilk.encoders.runtime import RUNTIMES, Runner
+from ilk.encoders.runtime import Runner
 from ilk.images import Images, inspect_file
 from ilk.store import Store
 
 WEIGHTS = "mobilenetv2_100.imagenet"
-WIDTH, HEIGHT = 500, 400
+EMBEDDED = "efficientnet-lite0"
+WIDTH, HEIGHT = 300, 200
 N_TEXTURES = 40
 N_ROUNDS = 5
-
-DEFAULT_LAYOUT = "all cores, batch 16"
 
 Rate = tuple[float, float]  # images per second (wall), CPU seconds per image
 
 
 def run(small: bool = False) -> dict[str, Any]:
-    """Measure files, network, warm store and runtimes."""
-    weights = shared_path("weights", WEIGHTS)
-    n, rounds = (16, 2) if small else (2000, N_ROUNDS)
+    """Measure layers, files, network, warm store and runtimes."""
+    n, rounds = (16, 2) if small else (1000, N_ROUNDS)
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "images"
         write_images(folder, n)
         images = list_images(folder, n)
         result: dict[str, Any] = {"images": n, "pixels": [WIDTH, HEIGHT], "cores": count_cores()}
-        result["runtimes"] = measure_runtimes(weights, images, rounds, Path(home))
-        result["warm"] = measure_warm_store(weights, images, Path(home))
+        result["torch"] = measure_layers(0.01 if small else 0.6)
+        result["runtimes"] = measure_runtimes(images, rounds, Path(home))
+        result["warm"] = measure_warm_store(images, Path(home))
     return result
+
+
+def measure_layers(seconds: float) -> list[dict[str, Any]]:
+    """Measure the network on torch with either setting of the allocator, twice in turn."""
+    found: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = {}
+    for _ in range(1 if seconds < SMALL_SECONDS else 2):
+        for setting in ("release", "keep"):
+            command = [sys.executable, "-m", "benchmarks.encode.layers", setting, str(seconds)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            for row in json.loads(done.stdout):
+                key = row["network"], row["batch"]
+                found.setdefault(key, {}).setdefault(setting, []).append(row)
+    rows = []
+    for (network, batch), by_setting in found.items():
+        row: dict[str, Any] = {"network": network, "batch": batch}
+        for setting, values in by_setting.items():
+            for name in ("per_second", "page_faults_per_image"):
+                row[f"{name}_{setting}"] = round(median(value[name] for value in values), 1)
+        row["ratio"] = round(row["per_second_keep"] / row["per_second_release"], 2)
+        rows.append(row)
+    return rows
 
 
 def write_images(folder: Path, n: int, seed: int = 0) -> None:
@@ -79,56 +104,55 @@ def list_images(folder: Path, n: int) -> Images:
     return Images(None, tuple(inspect_file(folder / f"{i:05}.jpg") for i in range(n)))
 
 
-def measure_runtimes(
-    weights: Path, images: Images, rounds: int, home: Path
-) -> list[dict[str, Any]]:
-    """Measure each runtime: the network alone, and from files to the store."""
-    encoders = {name: _load_encoder(weights, name) for name in RUNTIMES}
+def measure_runtimes(images: Images, rounds: int, home: Path) -> list[dict[str, Any]]:
+    """Measure each installed runtime: the network alone, and from files to the store."""
+    names = ["torch"] + [e.name for e in ENGINES if find_spec(e.packages[0])]
+    encoders = {name: _load_encoder(name) for name in names}
     pixels = np.stack([_prepare_image(encoders["torch"], images, i) for i in range(16)])
     reference = encoders["torch"].embed(pixels)
-    n_probe = min(64, len(images.rows) // rounds)
+    n_probe = min(128, len(images.rows) // rounds)
     layouts = {
         name: _find_best_layout(e.get_runner(), pixels, n_probe) for name, e in encoders.items()
     }
-    measurements: dict[str, list[tuple[Rate, Rate, Rate, Rate]]] = {name: [] for name in encoders}
+    measurements: dict[str, list[tuple[Rate, Rate, Rate]]] = {name: [] for name in encoders}
     for i in range(rounds):
         part = Images(None, images.rows[i::rounds])
         n = len(part.rows)
         for name, encoder in encoders.items():
             store = Store(home / f"{name}-{i}.sqlite")
-            time_alone = partial(_time_network, encoder.get_runner(), pixels, layouts[name], n // 2)
+            time_alone = partial(
+                _time_network, encoder.get_runner(), pixels, layouts[name][0], n // 2
+            )
             before, files, after = (
                 time_alone(),
                 _measure_rate(partial(encode_images, part, [encoder], store), n),
                 time_alone(),
             )
-            plain = _time_network(encoder.get_runner(), pixels, DEFAULT_LAYOUT, n // 2)
-            measurements[name].append((before, files, after, plain))
+            measurements[name].append((before, files, after))
             store.close()
+    summaries = {name: _summarize_rounds(measurements[name]) for name in encoders}
+    torch_rate = summaries["torch"]["files_per_second"]
     return [
         {
             "runtime": name,
             "relative_error": _relative_error(encoder.embed(pixels), reference),
-            "network_layout": layouts[name],
-            **_summarize_rounds(measurements[name]),
+            "network_layout": layouts[name][0],
+            **summaries[name],
+            "ratio_to_torch": round(summaries[name]["files_per_second"] / torch_rate, 2),
+            "network_by_layout": layouts[name][1],
         }
         for name, encoder in encoders.items()
     ]
 
 
-def _summarize_rounds(rounds: list[tuple[Rate, Rate, Rate, Rate]]) -> dict[str, Any]:
+def _summarize_rounds(rounds: list[tuple[Rate, Rate, Rate]]) -> dict[str, Any]:
     """Return medians over the rounds; files are timed between two runs of the network alone."""
-    alone = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, _, b, _ in rounds]
-    files = [f for _, f, _, _ in rounds]
-    plain = [p for *_, p in rounds]
+    alone = [((a[0] + b[0]) / 2, (a[1] + b[1]) / 2) for a, _, b in rounds]
+    files = [f for _, f, _ in rounds]
     ratios = [f[0] / a[0] for a, f in zip(alone, files, strict=True)]
     return {
         "network_per_second": round(median(rate for rate, _ in alone), 2),
         "files_per_second": round(median(rate for rate, _ in files), 2),
-        "default_per_second": round(median(rate for rate, _ in plain), 2),
-        "ratio_to_default": round(
-            median(f[0] / p[0] for p, f in zip(plain, files, strict=True)), 3
-        ),
         "ratio": round(median(ratios), 3),
         "ratios": [round(ratio, 3) for ratio in ratios],
         "ratio_of_processor_time": round(
@@ -137,8 +161,8 @@ def _summarize_rounds(rounds: list[tuple[Rate, Rate, Rate, Rate]]) -> dict[str, 
     }
 
 
-def _load_encoder(weights: Path, runtime: str) -> NetworkEncoder:
-    encoder = resolve_encoder(f"local-dir:{weights}", device="cpu", runtime=runtime)
+def _load_encoder(runtime: str) -> NetworkEncoder:
+    encoder = resolve_encoder(EMBEDDED, device="cpu", runtime=runtime)
     assert isinstance(encoder, NetworkEncoder)
     encoder.load()
     return encoder
@@ -155,14 +179,17 @@ def _measure_rate(work: Callable[[], object], n: int) -> Rate:
     return n / (time.perf_counter() - clock), (time.process_time() - processor) / n
 
 
-def _find_best_layout(runner: Runner, pixels: Any, n: int) -> str:
+def _find_best_layout(runner: Runner, pixels: Any, n: int) -> tuple[str, dict[str, float]]:
     """Return the layout with the fastest median over trials with `n` images, taken in turn."""
-    repeats = 3 if n >= 32 else 1
+    repeats = 5 if n >= 32 else 1
     rounds_rates = [
         [_time_network(runner, pixels, name, n)[0] for name in LAYOUTS] for _ in range(repeats)
     ]
-    middle = [median(rates) for rates in zip(*rounds_rates, strict=True)]
-    return max(zip(middle, LAYOUTS, strict=True))[1]
+    rates = {
+        name: round(median(rates), 1)
+        for name, rates in zip(LAYOUTS, zip(*rounds_rates, strict=True), strict=True)
+    }
+    return max(rates, key=lambda name: rates[name]), rates
 
 
 def _time_network(runner: Runner, pixels: Any, layout: str, n: int) -> Rate:
@@ -195,10 +222,7 @@ def _run_in_threads(runner: Runner, batch: Any, repeats: int) -> None:
 
 
 LAYOUTS = {
-    "one thread per core, batch 2": (_run_in_threads, 2),
-    "a thread a core, batch 4": (_run_in_threads, 4),
-    "a thread a core, batch 8": (_run_in_threads, 8),
-    "all cores, batch 4": (_run_together, 4),
+    **{f"a thread per core, batch {n}": (_run_in_threads, n) for n in (1, 2, 4, 8, 16)},
     "all cores, batch 16": (_run_together, 16),
 }
 
@@ -207,9 +231,9 @@ def _relative_error(actual: Any, expected: Any) -> float:
     return float(f"{np.linalg.norm(actual - expected) / np.linalg.norm(expected):.2g}")
 
 
-def measure_warm_store(weights: Path, images: Images, home: Path) -> dict[str, Any]:
+def measure_warm_store(images: Images, home: Path) -> dict[str, Any]:
     """Time a first and a second run on the same store, both with the features read back."""
-    encoder = _load_encoder(weights, "torch")
+    encoder = _load_encoder("auto")
     store = Store(home / "warm.sqlite")
     digests = [row.digest for row in images.rows]
     seconds = []

@@ -62,7 +62,7 @@ class OpenVino:
 
     name, label, extra = "openvino", "OpenVINO", "openvino"
     packages = ("openvino",)
-    batch_size = 8
+    batch_size = 4
     # By default some CPUs round to bfloat16. THROUGHPUT gives each thread a stream.
     config: ClassVar[dict[str, str]] = {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -115,7 +115,7 @@ class OnnxRuntime:
 
     name, label, extra = "onnxruntime", "ONNX Runtime", "onnx"
     packages = ("onnxruntime", "onnx")
-    batch_size = 4
+    batch_size = 2
 
     def get_stamp(self) -> str:
         """Return the version."""

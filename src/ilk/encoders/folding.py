@@ -121,21 +121,18 @@ def is_convolutional(network: Module) -> bool:
 
 
 def _fold(conv: Any, norm: Any) -> None:
-    """Fold a batch norm into the weights of a convolution, in float64."""
+    """Fold a batch norm into the weights of a convolution, in place."""
     from torch.nn import Parameter
-    from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-    weight, bias = fuse_conv_bn_weights(
-        conv.weight.double(),
-        None if conv.bias is None else conv.bias.double(),
-        norm.running_mean.double(),
-        norm.running_var.double(),
-        norm.eps,
-        None if norm.weight is None else norm.weight.double(),
-        None if norm.bias is None else norm.bias.double(),
-    )
-    conv.weight = Parameter(weight.float(), requires_grad=False)
-    conv.bias = Parameter(bias.float(), requires_grad=False)
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    bias = -norm.running_mean.double() if conv.bias is None else conv.bias - norm.running_mean
+    bias = bias.double() * scale
+    if norm.bias is not None:
+        bias = bias + norm.bias.double()
+    conv.weight.detach().mul_(scale.float().reshape(-1, 1, 1, 1))
+    conv.bias = Parameter(bias.float().detach(), requires_grad=False)
 
 
 def _find_pairs(network: Module, probe: Tensor) -> list[tuple[str, str]]:
