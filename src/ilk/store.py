@@ -128,6 +128,9 @@ class Store:
     def find_missing(self, space: FeatureSpace, digests: Iterable[str]) -> list[str]:
         """Return those of `digests` (hex, SHA-256) that `space` lacks, once each, in order."""
         unique = list(dict.fromkeys(digests))
+        if space.parts:
+            lacking = {d for part in space.parts for d in self.find_missing(part, unique)}
+            return [d for d in unique if d in lacking]
         with self._translate_errors():
             space_id = self._space_id(space)
             if space_id is None:
@@ -146,6 +149,8 @@ class Store:
     def put(self, space: FeatureSpace, digests: Sequence[str], values: Features) -> None:
         """Add rows `[n, dim]`, all or none; existing rows stay unchanged.
 
+        Rows of several encoders side by side are stored under each of its parts.
+
         Raises:
             ValueError: The shape does not match.
             FloatingPointError: A value is not finite.
@@ -156,6 +161,10 @@ class Store:
             raise ValueError(f"rows of shape {block.shape}; expected {(len(digests), space.dim)}")
         if not np.isfinite(block).all():
             raise FloatingPointError(f"{space.name} returned features that are not finite")
+        if space.parts:
+            for part, columns in zip(space.parts, _split_columns(space, block), strict=True):
+                self.put(part, digests, columns)
+            return
         with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO spaces (key, name, dim) VALUES (?, ?, ?)",
@@ -177,6 +186,14 @@ class Store:
             KeyError: A digest is missing.
         """
         out = np.empty((len(digests), space.dim), np.float32)
+        self._read_into(out, space, digests)
+        return out
+
+    def _read_into(self, out: Features, space: FeatureSpace, digests: Sequence[str]) -> None:
+        if space.parts:
+            for part, columns in zip(space.parts, _split_columns(space, out), strict=True):
+                self._read_into(columns, part, digests)
+            return
         positions: dict[str, list[int]] = {}
         for i, digest in enumerate(digests):
             positions.setdefault(digest, []).append(i)
@@ -191,7 +208,6 @@ class Store:
                     out[positions.pop(digest.hex())] = np.frombuffer(value, "<f4")
         if positions:
             raise KeyError(f"{len(positions)} rows of {space.name} are not in the store")
-        return out
 
     def get_decode_results(self, digests: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Return cached decode results: digest to (reason or "", detail)."""
@@ -243,6 +259,12 @@ class Store:
         with self._translate_errors():
             self._db.execute("VACUUM")
         return int(n_deleted)
+
+
+def _split_columns(space: FeatureSpace, rows: Features) -> list[Features]:
+    """Return views of the columns `[n, d]` of each part of a space."""
+    ends = np.cumsum([part.dim for part in space.parts])
+    return np.split(rows, ends[:-1], axis=1)
 
 
 def _iter_chunks(items: list[str]) -> Iterator[list[str]]:

@@ -85,7 +85,7 @@ class Classifier:
         Raises:
             InputError: The features come from another encoder.
         """
-        check_feature_width(x, len(self.ood_detector.centre))
+        check_feature_width(x, self.encoder.space.dim)
         p = self.to_probabilities(self.model.logits(x))
         score = self.ood_detector.score(x)
         return ScoredBatch(

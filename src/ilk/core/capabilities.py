@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,6 +47,25 @@ class Embeds(Protocol):
     def embed(self, batch: NDArray[np.uint8]) -> Features:
         """Return features `[b, d]` of prepared images `[b, c, h, w]`. Thread-safe."""
         ...
+
+
+@runtime_checkable
+class CombinesEncoders(Embeds, Protocol):
+    """Several encoders whose features stand side by side."""
+
+    @property
+    def parts(self) -> tuple[Embeds, ...]:
+        """The encoders, in the order of their columns."""
+        ...
+
+
+def list_parts(encoders: Iterable[Embeds]) -> list[Embeds]:
+    """Return single encoders: those given, and the parts of those that combine several."""
+    return [
+        part
+        for encoder in encoders
+        for part in (encoder.parts if isinstance(encoder, CombinesEncoders) else (encoder,))
+    ]
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from ilk.core.contracts import Method, describe
 from ilk.core.device import check_device
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.classification.context import ClassificationContext
+from ilk.encoders.combined import combine_encoders
 from ilk.fitting.candidates import (
     add_pixel_encoder,
     check_image_support,
@@ -21,6 +22,7 @@ from ilk.fitting.candidates import (
     resolve_methods,
     select_candidates,
 )
+from ilk.fitting.combination import find_detector_columns, join_features
 from ilk.fitting.config import DEFAULT_PROMPTS, FitConfig
 from ilk.fitting.encoding import (
     LogCallback,
@@ -42,6 +44,8 @@ from ilk.report import ReportData
 from ilk.store import Store
 
 __all__ = ["DEFAULT_PROMPTS", "FitConfig", "fit", "fit_with_report"]
+
+REPEAT_SECONDS = 4.0  # for repeated folds, where there are few images
 
 
 def fit(
@@ -119,6 +123,8 @@ def _select_model(
             seed=config.seed,
             criterion=config.criterion,
             leaked_rows=find_leaked_rows(encoders, split),
+            repeat_seconds=REPEAT_SECONDS,
+            combine=not config.single,
             progress=progress,
         )
         if split.train
@@ -126,15 +132,20 @@ def _select_model(
     )
 
     name, method = leaderboard.winner
+    if leaderboard.combination:
+        log(str(leaderboard.combination))
     log(f"{describe(method)} on {name} is selected; fitting it to all training images")
     return FitState(
         config,
         images,
         split,
-        encoder=next(e for e in encoders if e.name == name),
+        encoder=combine_encoders(
+            tuple(e for name in leaderboard.winner_encoders for e in encoders if e.name == name)
+        ),
         method=method,
-        features=features[name],
+        features=join_features(leaderboard.winner_encoders, features),
         leaderboard=leaderboard,
+        detector_columns=find_detector_columns(leaderboard, features),
         explainers=tuple(e for e in encoders if isinstance(e, Explains)),
     )
 

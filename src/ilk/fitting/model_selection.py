@@ -16,8 +16,10 @@ from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoLabels, UnknownName
 from ilk.core.leaderboard import Leaderboard
 from ilk.core.progress import Progress, silent_progress
+from ilk.fitting.combination import Combiner
 from ilk.fitting.leaderboard_builder import LeaderboardBuilder, make_unmeasured_leaderboard
 from ilk.fitting.leakage import describe_leakage, exclude_leaked_rows
+from ilk.fitting.repetition import repeat_folds
 from ilk.fitting.selection_statistics import CRITERIA
 from ilk.protocols import describe_fold_limits, stratified_folds
 
@@ -32,6 +34,8 @@ def rank_candidates(
     seed: int = 0,
     criterion: str = "accuracy",
     leaked_rows: Mapping[str, NDArray[np.bool_]] | None = None,
+    repeat_seconds: float = 0.0,
+    combine: bool = False,
     progress: Progress = silent_progress,
 ) -> Leaderboard:
     """Cross-validate every method on every encoder, with the same folds.
@@ -45,6 +49,10 @@ def rank_candidates(
         leaked_rows: For each pretrained classifier, the rows it was trained on, `[n]`. No
             candidate is evaluated on these rows. If too few rows remain, the classifier is not
             evaluated instead.
+        repeat_seconds: Time limit for repeated folds where there are few images; 0 uses one set
+            of folds.
+        combine: Combine candidates into an ensemble if it beats the best single one; pretrained
+            classifiers (those of `leaked_rows`) take no part.
         progress: Reports progress after each fold.
 
     Raises:
@@ -66,11 +74,25 @@ def rank_candidates(
         raise InputError("there is no method to compare; name at least one, such as GDA")
     if not (fold >= 0).any():
         return make_unmeasured_leaderboard(candidates, fold, note)
-    builder = LeaderboardBuilder(data.y, fold, criterion, excluded_encoders)
+    builder = LeaderboardBuilder(data.y, fold, criterion, excluded_encoders, data.group)
     with progress("cross-validation", len(candidates) * builder.n_folds) as advance:
         for name, method in candidates:
             builder.evaluate_candidate(name, method, data_by_encoder[name], advance)
-    return builder.build(candidates, note, seed)
+    repeat_note = repeat_folds(
+        builder,
+        candidates,
+        data_by_encoder,
+        n_folds=n_folds,
+        seed=seed,
+        max_seconds=repeat_seconds,
+        progress=progress,
+    )
+    note = "; ".join(filter(None, (note, repeat_note)))
+    leaderboard = builder.build(candidates, note, seed)
+    if not combine:
+        return leaderboard
+    excluded = tuple(leaked_rows or ())
+    return Combiner(builder, candidates, data_by_encoder, excluded, seed).combine(leaderboard)
 
 
 def _check_same_rows(data_by_encoder: Mapping[str, Data]) -> Data:

@@ -78,7 +78,9 @@ def describe_evaluated_rows(split: Split) -> str:
 def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     """Return remarks on the limits of the results."""
     split = state.split
-    messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
+    combination = state.leaderboard.combination
+    comparison = str(combination) if combination else ""
+    messages = [state.leaderboard.note, comparison, classifier.conformal.note, classifier.ood_detector.note]
     if split.novel:
         names = sorted({str(row.label) for row in split.novel})
         messages.append(

@@ -1,0 +1,155 @@
+"""A weighted mean of the calibrated probabilities of several methods.
+
+Rich Caruana, Alexandru Niculescu-Mizil, Geoff Crew, Alex Ksikes, 2004, Ensemble Selection from
+Libraries of Models, doi:10.1145/1015330.1015432. `ilk.fitting.ensemble_selection` chooses the
+members and their weights;
+
+    p(c | x) = sum_m w_m p_m(c | x),    p_m = (1 - u_m) softmax(z_m / T_m) + u_m / k
+
+with z_m the logits of member m and T_m, u_m its calibration, because logits of different methods
+have different scales. A member sees its own columns of the features: those of one encoder, or those
+of several side by side, each block divided by its total standard deviation, so that no encoder
+outweighs another by its units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.contracts import Method, MethodTags, Model
+from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.metrics import Probabilities, softmax
+
+
+@dataclass(frozen=True)
+class Member:
+    """A method with its columns, weight and calibration.
+
+    Attributes:
+        method: The method.
+        columns: First column and the one after the last, of each encoder whose features it sees.
+        weight: Weight of its probabilities, > 0; the weights of an ensemble sum to 1.
+        temperature: Temperature that calibrates its logits, > 0.
+        uniform_weight: Weight of the uniform distribution in its probabilities, in [0, 1].
+    """
+
+    method: Any
+    columns: tuple[tuple[int, int], ...]
+    weight: float = 1.0
+    temperature: float = 1.0
+    uniform_weight: float = 0.0
+
+    def fit(self, data: Data) -> MemberModel:
+        """Fit the method to its columns of features `[n, d]`."""
+        columns = np.array(self.columns, np.int64).reshape(-1, 2)
+        scale = _compute_scales(data.x, columns)
+        method: Method = self.method
+        x, text = _take_columns(data.x, columns, scale), data.class_embeddings
+        if text is not None and text.shape[1] != x.shape[1]:  # of another encoder
+            data = replace(data, class_embeddings=None, description_embeddings=None)
+        model = method.fit(replace(data, x=x))
+        return MemberModel(
+            model, columns, scale, self.weight, self.temperature, self.uniform_weight
+        )
+
+
+@dataclass(frozen=True)
+class Ensemble(MethodTags):
+    """Several methods, each on its own columns of the features.
+
+    Attributes:
+        members: The methods, at least one.
+    """
+
+    members: tuple[Member, ...]
+
+    @property
+    def description(self) -> str:
+        """Its short name in the leaderboard, such as `Ensemble of 3`."""
+        if len(self.members) > 1:
+            return f"Ensemble of {len(self.members)}"
+        return f"{type(self.members[0].method).__name__} side by side"
+
+    def fit(self, data: Data) -> EnsembleModel:
+        """Fit each member to its columns of features `[n, d]`."""
+        return EnsembleModel(tuple(member.fit(data) for member in self.members))
+
+
+@dataclass(frozen=True, eq=False)
+class MemberModel:
+    """A fitted member of an ensemble.
+
+    Attributes:
+        model: Model of the columns.
+        columns: First column and the one after the last of each block, `[b, 2]` int64.
+        scale: What each block is divided by, `[b]` float64.
+        weight: Weight of its probabilities, > 0.
+        temperature: Temperature of its logits, > 0.
+        uniform_weight: Weight of the uniform distribution, in [0, 1].
+    """
+
+    kind: ClassVar[str] = "ensemble_member"
+
+    model: Model
+    columns: Labels
+    scale: NDArray[np.float64]
+    weight: float
+    temperature: float
+    uniform_weight: float
+
+    def logits(self, x: Features) -> Logits:
+        """Return the logits `[n, k]` of features `[n, d]` of the whole ensemble."""
+        return self.model.logits(_take_columns(x, self.columns, self.scale))
+
+    def to_probabilities(self, x: Features) -> Probabilities:
+        """Return the calibrated probabilities `[n, k]` of features `[n, d]`."""
+        z = np.asarray(self.logits(x), np.float64)
+        is_possible = np.isfinite(z)
+        uniform = is_possible / is_possible.sum(1, keepdims=True)
+        confident = softmax(z / self.temperature, 1)
+        return np.asarray((1 - self.uniform_weight) * confident + self.uniform_weight * uniform)
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleModel:
+    """Fitted members.
+
+    Attributes:
+        members: The members, at least one.
+    """
+
+    kind: ClassVar[str] = "ensemble"
+
+    members: tuple[MemberModel, ...]
+
+    def logits(self, x: Features) -> Logits:
+        """Return the log of the mean probabilities `[n, k]`; `-inf` where all members say 0."""
+        total = sum(member.weight for member in self.members)
+        mean = sum(member.weight / total * member.to_probabilities(x) for member in self.members)
+        with np.errstate(divide="ignore"):
+            return np.log(np.asarray(mean, np.float64))
+
+
+def _take_columns(
+    x: NDArray[Any], columns: Labels, scale: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return columns of rows `[n, d]`; several blocks are divided by their scale, one is not."""
+    if len(columns) == 1:
+        first, last = (int(column) for column in columns[0])
+        return x if (first, last) == (0, x.shape[1]) else np.ascontiguousarray(x[:, first:last])
+    blocks = [
+        x[:, first:last] / np.float32(s) for (first, last), s in zip(columns, scale, strict=True)
+    ]
+    return np.hstack(blocks)
+
+
+def _compute_scales(x: NDArray[Any], columns: Labels) -> NDArray[np.float64]:
+    """Return the root of the total variance of each block of columns, `[b]`; 1 for one block."""
+    if len(columns) == 1:
+        return np.ones(1)
+    variance = [float(np.var(x[:, first:last], axis=0).sum()) for first, last in columns]
+    return np.sqrt([v or 1.0 for v in variance])

@@ -1,0 +1,359 @@
+"""Combine candidates into an ensemble, if it beats the best single one on held-out folds.
+
+The weights for the rows of a fold are selected on the out-of-fold predictions of the other folds
+(`ilk.fitting.ensemble_selection`), and the mixture is calibrated on the other folds like any
+candidate, so that its scores include the cost of choosing. The best single candidate is the one
+with the best score on all rows, which is a little optimistic. The ensemble is used
+
+- if its gain in the criterion exceeds one standard error of the paired difference and its log loss
+  is not higher, or
+- if it loses nothing in the criterion and its log loss is lower by more than two.
+
+Its library also has the best method on the features of all its encoders side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.contracts import Method, describe
+from ilk.core.data import Data, Labels
+from ilk.core.ensemble import Ensemble, Member
+from ilk.core.flattened_images import FlattenedImages
+from ilk.core.leaderboard import CandidateResult, Combination, Leaderboard, OutOfFold, Remainder
+from ilk.core.metrics import Interval
+from ilk.encoders.combined import SEPARATOR
+from ilk.fitting.ensemble_selection import cross_fit_weights, select_weights
+from ilk.fitting.leaderboard_builder import FIT_ERRORS, Candidate, LeaderboardBuilder
+from ilk.fitting.repeated_folds import Run, choose_run
+from ilk.fitting.selection_statistics import (
+    Outcomes,
+    compute_row_gains,
+    estimate_corrected_accuracy,
+    is_tied,
+)
+from ilk.maths.folds import number_groups
+from ilk.trust.calibration import Calibration, cross_calibrate
+
+MAX_ENCODERS = 3  # in one ensemble
+MAX_SIDE_SECONDS = 3.0  # estimated time of the side-by-side candidate
+ONE_ERROR, TWO_ERRORS, Z = 1.0, 2.0, 1.96
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryItem:
+    """A candidate with the encoders whose features it reads and its out-of-fold predictions."""
+
+    encoders: tuple[str, ...]
+    method: Method
+    runs: Sequence[Run]
+
+    @property
+    def label(self) -> tuple[str, str]:
+        """Name of its encoders, and its method as text."""
+        return SEPARATOR.join(self.encoders), describe(self.method)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """An ensemble on held-out folds.
+
+    Attributes:
+        items: Its members.
+        weights: Their weights, selected on all rows, `[m]`.
+        fold_weights: Weights for the rows of each fold, selected on the others, `[F, m]`.
+        runs: Out-of-fold predictions of the cross-fitted mixture, one per set of folds.
+        outcomes: Their mean outcomes.
+    """
+
+    items: Sequence[LibraryItem]
+    weights: Vector
+    fold_weights: Vector
+    runs: Sequence[Run]
+    outcomes: Outcomes
+
+
+class Combiner:
+    """Selects an ensemble from the candidates that a leaderboard keeps.
+
+    Args:
+        builder: The evaluated candidates.
+        candidates: Encoder name and method of each.
+        data_by_encoder: Features of the same rows, by encoder name.
+        excluded: Encoders that take no part, such as diffusion classifiers.
+        seed: Seed of the selection.
+    """
+
+    def __init__(
+        self,
+        builder: LeaderboardBuilder,
+        candidates: Sequence[Candidate],
+        data_by_encoder: Mapping[str, Data],
+        excluded: Sequence[str] = (),
+        seed: int = 0,
+    ) -> None:
+        self.builder, self.data, self.seed = builder, data_by_encoder, seed
+        self.best = builder.best_index
+        n_runs = len(builder.kept[self.best])
+        order = sorted(builder.kept, key=lambda i: (i != self.best, builder.sort_key(i)))
+        text_encoder = next(
+            (
+                candidates[i][0]
+                for i in order
+                if data_by_encoder[candidates[i][0]].class_embeddings is not None
+            ),
+            "",
+        )
+        self.library = [
+            LibraryItem((name,), method, builder.kept[i])
+            for i in order
+            for name, method in (candidates[i],)
+            if len(builder.kept[i]) == n_runs
+            and name not in excluded
+            and _can_be_member(method, name == text_encoder)
+        ]
+        self.baseline = candidates[self.best]
+        self.can_combine = len(self.library) > 1 and self.library[0].label == (
+            self.baseline[0],
+            describe(self.baseline[1]),
+        )
+
+    def combine(self, leaderboard: Leaderboard) -> Leaderboard:
+        """Return the leaderboard with the ensemble as its winner, or a comparison with it."""
+        if not self.can_combine:
+            return leaderboard
+        trial = self._try(self.library)
+        names = self._list_encoders(trial)
+        if len(names) > 1 and (side := self._evaluate_side_by_side(names)) is not None:
+            trial = self._try([*self.library, side])
+        if len(trial.items) < 2 and len(trial.items[0].encoders) < 2:
+            return leaderboard
+        combination = self._compare(trial)
+        if not combination.is_used:
+            return replace(leaderboard, combination=combination)
+        return self._make_winner(leaderboard, trial, combination)
+
+    def _try(self, library: Sequence[LibraryItem]) -> Trial:
+        """Select an ensemble of candidates of the library and score it on held-out folds."""
+        y, fold = self.builder.tested_labels, self.builder.fold[self.builder.is_tested]
+        rows = np.arange(len(y))
+        n_runs = len(library[0].runs)
+        own = np.stack(
+            [np.concatenate([run.probabilities[rows, y] for run in i.runs]) for i in library]
+        )
+        weights = _limit_encoders(select_weights(own, self.seed), library)
+        is_member = weights > 0
+        items = [item for item, is_one in zip(library, is_member, strict=True) if is_one]
+        fold_weights = _limit_encoders(
+            cross_fit_weights(own, np.tile(fold, n_runs), self.seed), library
+        )
+        runs = self._mix(library, fold_weights)
+        outcomes = self.builder.rate(runs).outcomes
+        return Trial(items, weights[is_member], fold_weights[:, is_member], runs, outcomes)
+
+    def _mix(self, items: Sequence[LibraryItem], fold_weights: Vector) -> list[Run]:
+        """Return the cross-fitted mixture of items as runs, calibrated on the other folds."""
+        builder, mixed = self.builder, []
+        row_weights = fold_weights[builder.fold[builder.is_tested]]
+        for r, run in enumerate(items[0].runs):
+            total = np.zeros(run.logits.shape)
+            for item, weight in zip(items, row_weights.T, strict=True):
+                if weight.any():
+                    total += weight[:, None] * item.runs[r].probabilities
+            with np.errstate(divide="ignore"):
+                logits = np.log(total)
+            p = cross_calibrate(builder.spread(logits), builder.y, run.fold)
+            seconds = sum(item.runs[r].seconds for item in items)
+            mixed.append(
+                Run(logits, p[builder.is_tested].astype(np.float32), run.fold, seconds)
+            )
+        return mixed
+
+    def _list_encoders(self, trial: Trial) -> tuple[str, ...]:
+        """Return the encoders of an ensemble, that of the best single candidate first."""
+        names = dict.fromkeys(name for item in trial.items for name in item.encoders)
+        return tuple(sorted(names, key=lambda name: (name != self.baseline[0], name)))
+
+    def _evaluate_side_by_side(self, names: tuple[str, ...]) -> LibraryItem | None:
+        """Cross-validate the best method on the features of several encoders side by side."""
+        name, method = self.baseline
+        if getattr(method, "needs_class_embeddings", False) or self.baseline[0] not in names:
+            return None
+        width = self.data[name].x.shape[1]
+        growth = sum(self.data[n].x.shape[1] for n in names) / width
+        runs = self.builder.kept[self.best]
+        if sum(run.seconds for run in runs) * growth**2 > MAX_SIDE_SECONDS:
+            return None
+        columns = list_columns(names, self.data)
+        member = Ensemble((Member(method, tuple(columns[n] for n in names)),))
+        try:
+            data = join_features(names, self.data)
+            made = [self.builder.run(member, data, run.fold) for run in runs]
+        except FIT_ERRORS:
+            return None
+        return LibraryItem(names, method, made)
+
+    def _compare(self, trial: Trial) -> Combination:
+        """Compare an ensemble with the best single candidate."""
+        builder, y = self.builder, self.builder.tested_labels
+        single = builder.outcomes[self.best]
+
+        def measure(criterion: str) -> tuple[Interval, float]:
+            gains = compute_row_gains(y, trial.outcomes, single, criterion)
+            mean, error = float(np.mean(gains)), _standard_error(gains, builder.tested_groups)
+            return Interval(mean, mean - Z * error, mean + Z * error), error
+
+        (accuracy, _), (loss, loss_error) = measure("accuracy"), measure("log_loss")
+        gain, error = measure(builder.criterion)
+        is_used = (gain.value > ONE_ERROR * error and loss.value >= 0) or (
+            gain.value >= 0 and loss.value > TWO_ERRORS * loss_error
+        )
+        order = np.argsort(-trial.weights, kind="stable")
+        members = tuple((*trial.items[i].label, float(trial.weights[i])) for i in order)
+        return Combination(
+            members,
+            (self.baseline[0], describe(self.baseline[1])),
+            accuracy,
+            loss,
+            is_used,
+            self._measure_remainders(trial) if is_used else {},
+        )
+
+    def _measure_remainders(self, trial: Trial) -> dict[str, Remainder]:
+        """Return what is left of an ensemble without each of its encoders, on held-out folds."""
+        remainders = {}
+        for name in self._list_encoders(trial):
+            is_left = np.array([name not in item.encoders for item in trial.items])
+            if not is_left.any():
+                continue
+            left = [item for item, keep in zip(trial.items, is_left, strict=True) if keep]
+            weights = np.where(
+                trial.fold_weights[:, is_left].sum(1, keepdims=True) > 0,
+                trial.fold_weights[:, is_left],
+                trial.weights[is_left],
+            )
+            runs = self._mix(left, weights / weights.sum(1, keepdims=True))
+            accuracy = self.builder.rate(runs).scores.accuracy
+            remainders[name] = Remainder(accuracy, runs[0].logits)
+        return remainders
+
+    def _make_winner(
+        self, leaderboard: Leaderboard, trial: Trial, combination: Combination
+    ) -> Leaderboard:
+        """Return the leaderboard with the ensemble first."""
+        builder, names = self.builder, self._list_encoders(trial)
+        columns = list_columns(names, self.data)
+        members = []
+        for i in np.argsort(-trial.weights, kind="stable"):
+            item = trial.items[i]
+            logits = np.concatenate([run.logits for run in item.runs])
+            y = np.tile(builder.tested_labels, len(item.runs))
+            calibration = Calibration.fit(logits, y)
+            members.append(
+                Member(
+                    item.method,
+                    tuple(columns[name] for name in item.encoders),
+                    float(trial.weights[i]),
+                    calibration.temperature,
+                    calibration.uniform_weight,
+                )
+            )
+        ensemble, name = Ensemble(tuple(members)), SEPARATOR.join(names)
+        rated, run = builder.rate(trial.runs), choose_run(builder.tested_labels, trial.runs)
+        result = CandidateResult(
+            name, describe(ensemble), rated.scores, run.seconds, is_tied=True
+        )
+        outcomes = [*builder.outcomes.values(), trial.outcomes]
+        return replace(
+            leaderboard,
+            results=(result, *self._find_tied(trial.outcomes, leaderboard)),
+            winner=(name, ensemble),
+            corrected_accuracy=estimate_corrected_accuracy(
+                builder.tested_labels, outcomes, builder.criterion, self.seed
+            ),
+            fold=run.fold,
+            out_of_fold=OutOfFold(builder.spread(run.logits), builder.is_tested, run.seconds),
+            probabilities=cross_calibrate(builder.spread(run.logits), builder.y, run.fold),
+            combination=combination,
+            winner_encoders=names,
+        )
+
+    def _find_tied(self, outcomes: Outcomes, leaderboard: Leaderboard) -> list[CandidateResult]:
+        """Return the results with the ties of the ensemble marked."""
+        builder = self.builder
+        tied = {
+            (result.encoder, result.method)
+            for i, result in enumerate(builder.results)
+            if i in builder.outcomes
+            and is_tied(builder.tested_labels, outcomes, builder.outcomes[i], builder.criterion)
+        }
+        return [
+            replace(result, is_tied=(result.encoder, result.method) in tied)
+            for result in leaderboard.results
+        ]
+
+
+def join_features(names: Sequence[str], data_by_encoder: Mapping[str, Data]) -> Data:
+    """Return the rows with the features of several encoders side by side."""
+    first = data_by_encoder[names[0]]
+    if len(names) == 1:
+        return first
+    sources = [data_by_encoder[name] for name in names]
+    text = next((d for d in sources if d.class_embeddings is not None), first)
+    return replace(
+        first,
+        x=np.hstack([d.x for d in sources]),
+        class_embeddings=text.class_embeddings,
+        description_embeddings=text.description_embeddings,
+    )
+
+
+def list_columns(
+    names: Sequence[str], data_by_encoder: Mapping[str, Data]
+) -> dict[str, tuple[int, int]]:
+    """Return the first column of each encoder in `join_features`, and the one after the last."""
+    ends = np.cumsum([data_by_encoder[name].x.shape[1] for name in names]).tolist()
+    return dict(zip(names, zip([0, *ends[:-1]], ends, strict=True), strict=True))
+
+
+def find_detector_columns(
+    leaderboard: Leaderboard, data_by_encoder: Mapping[str, Data]
+) -> tuple[int, int] | None:
+    """Return the columns of the best single candidate's encoder; None if there is no other."""
+    names = leaderboard.winner_encoders
+    return None if len(names) == 1 else list_columns(names, data_by_encoder)[names[0]]
+
+
+def _can_be_member(method: Method, has_text: bool) -> bool:
+    """Return whether a method can be a member: it reads features and scores each row alone."""
+    if isinstance(method, FlattenedImages) or getattr(method, "transductive", False):
+        return False
+    if getattr(method, "needs_class_scores", False):
+        return False
+    return has_text or not getattr(method, "needs_class_embeddings", False)
+
+
+def _limit_encoders(weights: Vector, library: Sequence[LibraryItem]) -> Vector:
+    """Return the weights `[..., m]` of the items of the `MAX_ENCODERS` encoders with most weight."""
+    names = list(dict.fromkeys(name for item in library for name in item.encoders))
+    reads = np.array([[name in item.encoders for name in names] for item in library], float)
+    share = weights @ reads
+    is_kept = (-share).argsort(-1, kind="stable").argsort(-1) < MAX_ENCODERS
+    limited = weights * (~is_kept.astype(bool) @ reads.T == 0)
+    total = limited.sum(-1, keepdims=True)
+    return np.asarray(np.where(total > 0, limited / np.where(total > 0, total, 1), weights))
+
+
+def _standard_error(gains: Vector, groups: Labels | None) -> float:
+    """Return the standard error of the mean of gains `[n]`, whose groups vary together."""
+    if groups is not None:
+        sums = np.bincount(number_groups(groups), gains - gains.mean())
+        n = len(sums)
+        return float(np.sqrt(np.sum(sums**2) * n / max(1, n - 1)) / len(gains))
+    return float(np.std(gains, ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else float("inf")
