@@ -14,10 +14,12 @@ import numpy as np
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.prediction import Prediction, ScoredBatch
+from ilk.artifacts.remainder import explain_missing, remove_encoders
 from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
+from ilk.core.errors import Unavailable
 from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
@@ -186,22 +188,35 @@ def format_refusal(row: Row) -> str:
     return f"{row.reason}: {row.detail}" if row.detail else row.reason
 
 
-def load(folder: PathLike, *, device: str = "auto", runtime: str = "torch") -> Classifier:
+def load(
+    folder: PathLike,
+    *,
+    device: str = "auto",
+    runtime: str = "torch",
+    without: Sequence[str] = (),
+) -> Classifier:
     """Load a classifier from a model folder.
 
     Args:
         folder: Folder written by `Classifier.save`.
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: torch, channels-last or openvino.
+        without: Encoder of an ensemble to do without, because it is gone from this machine.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or
             was altered.
         Unavailable: The encoder is not available on this machine, or differs from the one that the
             classifier was fitted with.
+        InputError: The classifier cannot do without the encoder named in `without`.
     """
     weights, metadata = model_folder.read(Path(folder))
     parts = pack.unpack(weights, metadata["parts"])
-    encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+    if without:
+        parts, metadata = remove_encoders(parts, metadata, without)
+    try:
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+    except Unavailable as error:
+        raise explain_missing(error, metadata, device=device, runtime=runtime) from None
     other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
     return Classifier(tuple(metadata["classes"]), encoder, metadata=other_metadata, **parts)

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     help="What selects the winner: accuracy, macro_accuracy or log_loss.",
 )
 @click.option(
+    "--single", is_flag=True, help="Use the best single candidate; combine none into an ensemble."
+)
+@click.option(
     "--coverage",
     default=0.9,
     show_default=True,
@@ -92,6 +95,7 @@ def command(
     methods: tuple[str, ...],
     folds: int,
     criterion: str,
+    single: bool,
     coverage: float,
     false_alarm: float,
     classes: tuple[str, ...],
@@ -126,6 +130,7 @@ def command(
         coverage=coverage,
         false_alarm=false_alarm,
         criterion=criterion,
+        single=single,
         classes=tuple(name.strip() for name in classes if name.strip()),
         prompts=prompts or DEFAULT_PROMPTS,
         descriptions=read_sentences(descriptions) if descriptions else (),

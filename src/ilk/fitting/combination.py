@@ -170,9 +170,7 @@ class Combiner:
                 logits = np.log(total)
             p = cross_calibrate(builder.spread(logits), builder.y, run.fold)
             seconds = sum(item.runs[r].seconds for item in items)
-            mixed.append(
-                Run(logits, p[builder.is_tested].astype(np.float32), run.fold, seconds)
-            )
+            mixed.append(Run(logits, p[builder.is_tested].astype(np.float32), run.fold, seconds))
         return mixed
 
     def _list_encoders(self, trial: Trial) -> tuple[str, ...]:
@@ -266,9 +264,7 @@ class Combiner:
             )
         ensemble, name = Ensemble(tuple(members)), SEPARATOR.join(names)
         rated, run = builder.rate(trial.runs), choose_run(builder.tested_labels, trial.runs)
-        result = CandidateResult(
-            name, describe(ensemble), rated.scores, run.seconds, is_tied=True
-        )
+        result = CandidateResult(name, describe(ensemble), rated.scores, run.seconds, is_tied=True)
         outcomes = [*builder.outcomes.values(), trial.outcomes]
         return replace(
             leaderboard,

@@ -80,7 +80,12 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     split = state.split
     combination = state.leaderboard.combination
     comparison = str(combination) if combination else ""
-    messages = [state.leaderboard.note, comparison, classifier.conformal.note, classifier.ood_detector.note]
+    messages = [
+        state.leaderboard.note,
+        comparison,
+        classifier.conformal.note,
+        classifier.ood_detector.note,
+    ]
     if split.novel:
         names = sorted({str(row.label) for row in split.novel})
         messages.append(

@@ -43,10 +43,7 @@ class ColumnDetector(OutOfDistributionDetector):
     @classmethod
     def from_detector(cls, detector: OutOfDistributionDetector, first: int) -> ColumnDetector:
         """Return a detector of the columns from `first` on."""
-        values = {
-            f.name: getattr(detector, f.name)
-            for f in fields(OutOfDistributionDetector)
-        }
+        values = {f.name: getattr(detector, f.name) for f in fields(OutOfDistributionDetector)}
         return cls(**{**values, "first": first})
 
     @classmethod
