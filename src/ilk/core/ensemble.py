@@ -1,19 +1,25 @@
-"""A weighted mean of the calibrated probabilities of several methods.
+"""A weighted mean of the calibrated log probabilities of several methods.
 
 Rich Caruana, Alexandru Niculescu-Mizil, Geoff Crew, Alex Ksikes, 2004, Ensemble Selection from
 Libraries of Models, doi:10.1145/1015330.1015432. `ilk.fitting.ensemble_selection` chooses the
 members and their weights;
 
-    p(c | x) = sum_m w_m p_m(c | x),    p_m = (1 - u_m) softmax(z_m / T_m) + u_m / k
+    log p(c | x) = sum_m w_m log p_m(c | x) + constant
+    p_m = (1 - u_m) softmax(z_m / T_m) + u_m / k
 
 with z_m the logits of member m and T_m, u_m its calibration, because logits of different methods
-have different scales. A member sees its own columns of the features: those of one encoder, or those
-of several side by side, each block divided by its total standard deviation, so that no encoder
-outweighs another by its units.
+have different scales. The mean of log probabilities (a logarithmic opinion pool: Geoffrey E.
+Hinton, 2002, doi:10.1162/089976602760128018) has a lower log loss than that of probabilities where
+the members see the same features, because it does not blunt what all of them are sure of.
+
+A member sees its own columns of the features: those of one encoder, or those of several side by
+side, each block divided by its total standard deviation, so that no encoder outweighs another by
+its units.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -106,7 +112,7 @@ class MemberModel:
         return self.model.logits(_take_columns(x, self.columns, self.scale))
 
     def to_probabilities(self, x: Features) -> Probabilities:
-        """Return the calibrated probabilities `[n, k]` of features `[n, d]`."""
+        """Return the calibrated probabilities `[n, k]` of features `[n, d]` of the ensemble."""
         z = np.asarray(self.logits(x), np.float64)
         is_possible = np.isfinite(z)
         uniform = is_possible / is_possible.sum(1, keepdims=True)
@@ -127,11 +133,29 @@ class EnsembleModel:
     members: tuple[MemberModel, ...]
 
     def logits(self, x: Features) -> Logits:
-        """Return the log of the mean probabilities `[n, k]`; `-inf` where all members say 0."""
-        total = sum(member.weight for member in self.members)
-        mean = sum(member.weight / total * member.to_probabilities(x) for member in self.members)
-        with np.errstate(divide="ignore"):
-            return np.log(np.asarray(mean, np.float64))
+        """Return the mean log probabilities `[n, k]`; `-inf` for a class without training rows."""
+        probabilities = [member.to_probabilities(x) for member in self.members]
+        return pool_log_probabilities(probabilities, [member.weight for member in self.members])
+
+
+def pool_log_probabilities(
+    probabilities: Sequence[NDArray[np.floating]], weights: Sequence[NDArray[np.floating] | float]
+) -> Logits:
+    """Return the weighted mean of log probabilities, `[n, k]` float64.
+
+    Args:
+        probabilities: Probabilities of each member, `[n, k]`; 0 makes a class impossible.
+        weights: Weight of each member, for all rows or for each, `[n]`; at least 0, with a positive
+            sum.
+    """
+    shape = np.shape(probabilities[0])
+    mean, total = np.zeros(shape), np.zeros((shape[0], 1))
+    for p, weight in zip(probabilities, weights, strict=True):
+        w = np.broadcast_to(np.asarray(weight, np.float64), shape[:1])[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean += np.where(w > 0, w * np.log(p), 0.0)
+        total += w
+    return np.asarray(mean / total)
 
 
 def _take_columns(

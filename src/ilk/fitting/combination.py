@@ -7,7 +7,7 @@ with the best score on all rows, which is a little optimistic. The ensemble is u
 
 - if its gain in the criterion exceeds one standard error of the paired difference and its log loss
   is not higher, or
-- if it loses nothing in the criterion and its log loss is lower by more than two.
+- if it loses nothing in the criterion and its log loss is lower by more than one standard error.
 
 Its library also has the best method on the features of all its encoders side by side.
 """
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ilk.core.contracts import Method, describe
 from ilk.core.data import Data, Labels
-from ilk.core.ensemble import Ensemble, Member
+from ilk.core.ensemble import Ensemble, Member, pool_log_probabilities
 from ilk.core.flattened_images import FlattenedImages
 from ilk.core.leaderboard import CandidateResult, Combination, Leaderboard, OutOfFold, Remainder
 from ilk.core.metrics import Interval
@@ -41,7 +41,7 @@ from ilk.trust.calibration import Calibration, cross_calibrate
 
 MAX_ENCODERS = 3  # in one ensemble
 MAX_SIDE_SECONDS = 3.0  # estimated time of the side-by-side candidate
-ONE_ERROR, TWO_ERRORS, Z = 1.0, 2.0, 1.96
+Z = 1.96
 
 Vector = NDArray[np.float64]
 
@@ -162,12 +162,8 @@ class Combiner:
         builder, mixed = self.builder, []
         row_weights = fold_weights[builder.fold[builder.is_tested]]
         for r, run in enumerate(items[0].runs):
-            total = np.zeros(run.logits.shape)
-            for item, weight in zip(items, row_weights.T, strict=True):
-                if weight.any():
-                    total += weight[:, None] * item.runs[r].probabilities
-            with np.errstate(divide="ignore"):
-                logits = np.log(total)
+            probabilities = [item.runs[r].probabilities for item in items]
+            logits = pool_log_probabilities(probabilities, list(row_weights.T))
             p = cross_calibrate(builder.spread(logits), builder.y, run.fold)
             seconds = sum(item.runs[r].seconds for item in items)
             mixed.append(Run(logits, p[builder.is_tested].astype(np.float32), run.fold, seconds))
@@ -209,8 +205,8 @@ class Combiner:
 
         (accuracy, _), (loss, loss_error) = measure("accuracy"), measure("log_loss")
         gain, error = measure(builder.criterion)
-        is_used = (gain.value > ONE_ERROR * error and loss.value >= 0) or (
-            gain.value >= 0 and loss.value > TWO_ERRORS * loss_error
+        is_used = (gain.value > error and loss.value >= 0) or (
+            gain.value >= 0 and loss.value > loss_error
         )
         order = np.argsort(-trial.weights, kind="stable")
         members = tuple((*trial.items[i].label, float(trial.weights[i])) for i in order)
@@ -336,7 +332,7 @@ def _can_be_member(method: Method, has_text: bool) -> bool:
 
 
 def _limit_encoders(weights: Vector, library: Sequence[LibraryItem]) -> Vector:
-    """Return the weights `[..., m]` of the items of the `MAX_ENCODERS` encoders with most weight."""
+    """Return the weights `[..., m]` of the items of the heaviest `MAX_ENCODERS` encoders."""
     names = list(dict.fromkeys(name for item in library for name in item.encoders))
     reads = np.array([[name in item.encoders for name in names] for item in library], float)
     share = weights @ reads

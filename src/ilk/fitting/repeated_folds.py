@@ -1,11 +1,16 @@
 """Repeat the folds of a small sample until their assignment no longer matters.
 
-With few images, the accuracy over one set of folds depends on which images happen to share a fold,
-and an interval that knows only the number of images is too narrow. The folds are dealt again until
-the standard error of the mean over repeats is a small fraction of the sampling error of the images,
-and what is left of it widens the interval. Repeats are not more images: the sampling error is that
-of a proportion of the n images (Wilson 1927), or of their groups, where images of one group are
-right or wrong together.
+With few images, the accuracy over one set of folds depends on which images happen to share a fold.
+The folds are dealt again until the standard error of the mean over repeats is a small fraction of
+the sampling error of the images. Repeats are not more images: the sampling error is that of a
+proportion of the n images (Wilson 1927), or of their groups, where images of one group are right or
+wrong together.
+
+Cross-validation estimates the mean accuracy over training sets, and the model is fitted to one
+(Stephen Bates, Trevor Hastie, Robert Tibshirani, 2021, Cross-validation: what does it estimate and
+how well does it do it?, arXiv 2104.00673), so that an interval of the sampling error alone covers
+the accuracy of the model too rarely. The spread of the accuracy over sets of folds shows how much
+it depends on the training set, and is part of the interval.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from ilk.maths.folds import number_groups
 
 MAX_REPEATS = 12
 MIN_REPEATS = 3  # the spread of two says nothing
-NOISE_RATIO = 0.25  # of fold noise to sampling error; at 0.25 the interval is 3 % wider
+NOISE_RATIO = 0.25  # of the standard error over repeats to the sampling error
 FEW_IMAGES = 20  # per class, on average
 
 Vector = NDArray[np.float64]
@@ -51,7 +56,7 @@ class Repeats:
     """Scores of a candidate, averaged over repeated folds.
 
     Attributes:
-        scores: Mean scores; the interval of the accuracy includes the noise of the folds.
+        scores: Mean scores; the interval of the accuracy includes its spread over folds.
         outcomes: Mean outcomes of each row.
         noise_ratio: Standard error of the mean accuracy over repeats, divided by its sampling
             error; infinite below `MIN_REPEATS`.
@@ -77,8 +82,8 @@ def average_scores(y: Labels, runs: Sequence[Run], groups: Labels | None = None)
         return Repeats(scores[0], outcomes[0], np.inf)
     accuracies = np.array([s.accuracy.value for s in scores])
     is_correct = np.mean([o.is_correct for o in outcomes], axis=0)
-    noise = float(np.std(accuracies, ddof=1) / np.sqrt(len(runs))) if len(runs) > 1 else 0.0
-    interval = compute_interval(is_correct, groups, noise)
+    spread = float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0
+    interval = compute_interval(is_correct, groups, spread)
     sampling_error = max(1e-12, np.sqrt(interval.value * (1 - interval.value) / len(y)))
     mean_scores = replace(
         scores[0],
@@ -92,22 +97,22 @@ def average_scores(y: Labels, runs: Sequence[Run], groups: Labels | None = None)
         if len(runs) > 1
         else outcomes[0]
     )
-    ratio = noise / sampling_error if len(runs) >= MIN_REPEATS else np.inf
+    ratio = spread / np.sqrt(len(runs)) / sampling_error if len(runs) >= MIN_REPEATS else np.inf
     return Repeats(mean_scores, mean_outcomes, float(ratio))
 
 
 def compute_interval(
-    is_correct: Vector, groups: Labels | None = None, noise: float = 0.0
+    is_correct: Vector, groups: Labels | None = None, spread: float = 0.0
 ) -> Interval:
     """Return the mean with its 95 % interval: Wilson's for an effective number of rows.
 
     The effective number is n, divided by how much the variance exceeds that of n independent rows,
-    because rows of a group are right or wrong together, or because of the noise of the folds.
+    because rows of a group are right or wrong together, or because of the spread over folds.
 
     Args:
         is_correct: How often each row is correct, in [0, 1], `[n]`.
         groups: Group of each row, `[n]`; -1 is a group of its own.
-        noise: Standard error of the mean that comes from the assignment to folds.
+        spread: Standard deviation of the accuracy over sets of folds.
     """
     n, p = len(is_correct), float(np.mean(is_correct))
     independent = p * (1 - p) / n
@@ -120,7 +125,7 @@ def compute_interval(
         n_groups = len(sums)
         clustered = float(np.sum(sums**2)) / n**2 * n_groups / max(1, n_groups - 1)
         variance = max(variance, clustered) if n_groups > 1 else p * (1 - p)
-    effective = max(1.0, n * independent / (variance + noise**2))
+    effective = max(1.0, n * independent / (variance + spread**2))
     interval = wilson_interval(p * effective, effective)
     return replace(interval, value=p)
 

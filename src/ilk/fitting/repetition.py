@@ -77,9 +77,9 @@ def repeat_folds(
     ratio = builder.rate(runs[best]).noise_ratio
     return (
         f"with fewer than {FEW_IMAGES} images per class the folds matter, so the best "
-        f"{len(indices)} candidates were cross-validated over {n_done} sets of folds, and their "
-        f"scores are means; what noise of the folds remains is {100 * ratio:.0f} % of the sampling "
-        "error and is part of the interval"
+        f"{len(indices)} candidates were cross-validated over {n_done} sets of folds: their scores "
+        f"are means, whose standard error over the sets is {100 * ratio:.0f} % of the sampling "
+        "error, and their intervals include the spread over the sets"
     )
 
 

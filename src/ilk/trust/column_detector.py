@@ -61,5 +61,5 @@ class ColumnDetector(OutOfDistributionDetector):
 
 
 def take_columns(data: Data, columns: tuple[int, int] | None) -> Data:
-    """Return rows `[n, d]` with the columns from the first to before the last alone; None is all."""
+    """Return rows `[n, d]` with columns from the first to before the last; None is all."""
     return data if columns is None else replace(data, x=data.x[:, columns[0] : columns[1]])
