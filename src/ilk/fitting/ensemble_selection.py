@@ -4,8 +4,10 @@ Rich Caruana, Alexandru Niculescu-Mizil, Geoff Crew, Alex Ksikes, 2004, Ensemble
 Libraries of Models, doi:10.1145/1015330.1015432. From a library of candidates with out-of-fold
 probabilities, the ensemble starts with the best ones (section 2.2, sorted initialization) and
 repeatedly takes the candidate that lowers its loss most, the same one any number of times (2.1);
-the weight of a candidate is how often it was taken. The mean over random halves of the library
-(2.3, bagged selection) keeps a candidate that fits by chance from a large weight.
+the weight of a candidate is how often it was taken. The paper averages over random halves of a
+library of thousands (2.3, bagged selection), which would take the best of a handful away half of
+the time; the weights are averaged over bootstrap samples of the rows instead, which keeps a
+candidate that fits a few rows by chance from a large weight.
 
 The loss is the log loss of the mean probability of the true class, which a small sample determines
 better than the accuracy. It depends on that one probability per row and candidate alone, so that
@@ -22,8 +24,7 @@ from ilk.core.data import Labels
 
 N_STEPS = 20  # candidates taken; weights are multiples of 1 / 20 in each bag
 N_INITIAL = 2  # of which the best ones at the start
-N_BAGS = 12
-BAG_FRACTION = 0.5
+N_SAMPLES = 10  # bootstrap samples of the rows
 MIN_WEIGHT = 0.04  # smaller weights become 0: a member that hardly counts costs as much as another
 MAX_ROWS = 4_000  # an evenly spaced subsample determines the weights
 
@@ -35,18 +36,15 @@ def select_weights(own: NDArray[np.floating], seed: int = 0) -> Vector:
 
     Args:
         own: Out-of-fold probability of the true class, `[m, n]`.
-        seed: Seed of the bags.
+        seed: Seed of the bootstrap samples.
     """
     m, n = own.shape
     if m == 1 or not n:
         return np.eye(m)[0]
     p = np.clip(np.asarray(own[:, :: -(-n // MAX_ROWS)], np.float64), 1e-15, 1.0)
     rng = np.random.default_rng(seed)
-    size = min(m, max(2, round(BAG_FRACTION * m)))
-    bags = [np.sort(rng.choice(m, size, replace=False)) for _ in range(N_BAGS)] if m > 2 else []
-    counts = np.zeros(m)
-    for bag in (*bags, np.arange(m)):
-        counts[bag] += _select_greedily(p[bag])
+    samples = [rng.integers(p.shape[1], size=p.shape[1]) for _ in range(N_SAMPLES)]
+    counts = np.sum([_select_greedily(p[:, rows]) for rows in samples], axis=0)
     weights = counts / counts.sum()
     weights[weights < MIN_WEIGHT] = 0
     return np.asarray(weights / weights.sum())
@@ -73,7 +71,7 @@ def cross_fit_weights(own: NDArray[np.floating], fold: Labels, seed: int = 0) ->
     Args:
         own: Out-of-fold probability of the true class, `[m, n]`.
         fold: Fold of each row, `[n]`, 0 to F - 1.
-        seed: Seed of the bags.
+        seed: Seed of the bootstrap samples.
     """
     return np.stack(
         [select_weights(own[:, fold != f], seed) for f in range(int(fold.max(initial=-1)) + 1)]

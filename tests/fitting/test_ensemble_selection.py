@@ -1,0 +1,208 @@
+"""Greedy selection, pooling, repeated folds and their intervals, against second derivations."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from ilk.artifacts import pack
+from ilk.core.data import Data
+from ilk.core.ensemble import Ensemble, Member, pool_log_probabilities
+from ilk.core.metrics import softmax
+from ilk.fitting.combination import join_features, list_columns
+from ilk.fitting.ensemble_selection import cross_fit_weights, select_weights
+from ilk.fitting.model_selection import rank_candidates
+from ilk.fitting.repeated_folds import Run, average_scores, choose_run, compute_interval
+from ilk.methods import parse
+
+NAMES = tuple("abc")
+
+
+def simulate_own(seed: int, n: int, skill: tuple[float, ...], shared: float = 0.0) -> np.ndarray:
+    """Probabilities of the true of two classes, from logits with errors that are partly shared."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=n)
+    z = [s + shared * common + (1 - shared) * rng.normal(size=n) for s in skill]
+    return 1 / (1 + np.exp(-2 * np.array(z)))
+
+
+def test_two_equal_and_independent_candidates_share_the_weight() -> None:
+    weights = select_weights(simulate_own(0, 4000, (1.0, 1.0)))
+    np.testing.assert_allclose(weights, [0.5, 0.5], atol=0.08)
+
+
+def test_the_weights_are_near_the_best_mixture_of_a_grid() -> None:
+    """The grid minimizes the log loss of the mean probability by brute force."""
+    own = simulate_own(1, 3000, (1.2, 0.9, 0.4))
+    grid = [w for w in product(np.linspace(0, 1, 21), repeat=3) if abs(sum(w) - 1) < 1e-9]
+    losses = [-np.log(np.array(w) @ own).mean() for w in grid]
+    loss = -np.log(select_weights(own) @ own).mean()
+    assert loss < min(losses) + 0.003
+    assert loss < min(-np.log(own).mean(1)) - 0.01  # better than each alone
+
+
+def test_a_useless_candidate_and_a_copy_add_nothing() -> None:
+    own = simulate_own(2, 2000, (1.5, 1.5), shared=1.0)
+    noise = np.random.default_rng(0).uniform(0.01, 0.6, 2000)
+    weights = select_weights(np.vstack([own[:1], noise]))
+    assert weights[0] > 0.9
+    assert select_weights(own[:1]).tolist() == [1.0]
+    copies = np.vstack([own[:1], own[:1], own[:1]])
+    assert select_weights(copies).sum() == pytest.approx(1)
+
+
+def test_no_row_weighs_on_its_own_fold() -> None:
+    """The planted fault: labels of one fold decide everything, and only its own rows say so."""
+    own = simulate_own(3, 600, (1.0, 1.0))
+    fold = np.arange(600) % 3
+    changed = own.copy()
+    changed[0, fold == 1] = 1e-6
+    before, after = cross_fit_weights(own, fold), cross_fit_weights(changed, fold)
+    np.testing.assert_array_equal(before[1], after[1])
+    assert after[0, 0] < 0.1 < before[0, 0]
+
+
+def test_the_pool_is_the_normalized_geometric_mean() -> None:
+    rng = np.random.default_rng(4)
+    p = softmax(rng.normal(size=(3, 50, 4)), axis=2)
+    w = np.array([0.5, 0.2, 0.3])
+    want = np.prod(p ** w[:, None, None], axis=0)
+    got = softmax(pool_log_probabilities(list(p), list(2 * w)), axis=1)
+    np.testing.assert_allclose(got, want / want.sum(1, keepdims=True), rtol=1e-10)
+    per_row = [np.where(np.arange(50) < 25, 1.0, 0.0), np.where(np.arange(50) < 25, 0.0, 1.0)]
+    p[1, :25] = 0  # with weight 0, an impossible class is no obstacle
+    mixed = softmax(pool_log_probabilities(list(p[:2]), per_row), axis=1)
+    np.testing.assert_allclose(mixed[:25], p[0, :25], rtol=1e-10)
+    np.testing.assert_allclose(mixed[25:], p[1, 25:], rtol=1e-10)
+
+
+def blobs(seed: int, per_class: int, d: int = 4, apart: float = 1.0) -> Data:
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(3), per_class)
+    means = apart * np.random.default_rng(99).normal(size=(3, d))
+    return Data((means[y] + rng.normal(size=(len(y), d))).astype(np.float32), y, NAMES)
+
+
+def test_blocks_side_by_side_do_not_depend_on_their_units() -> None:
+    data = blobs(0, 30, 6)
+    scaled = Data(data.x * np.float32([1, 1, 1, 1000, 1000, 1000]), data.y, NAMES)
+    method = Ensemble((Member(parse("GDA(shrink=0.5)"), ((0, 3), (3, 6))),))
+    got, want = (softmax(method.fit(d).logits(d.x), axis=1) for d in (scaled, data))
+    np.testing.assert_allclose(got, want, atol=1e-4)
+    whole = Ensemble((Member(parse("GDA"), ((0, 6),), temperature=2.0),)).fit(data).logits(data.x)
+    np.testing.assert_allclose(
+        softmax(whole, 1), softmax(parse("GDA").fit(data).logits(data.x) / 2, 1), atol=1e-9
+    )
+
+
+def test_an_ensemble_survives_a_round_trip() -> None:
+    data = blobs(1, 20, 6)
+    members = (
+        Member(parse("GDA"), ((0, 4),), 0.7, 1.5, 0.1),
+        Member(parse("KNearest(k=3)"), ((0, 2), (4, 6)), 0.3),
+    )
+    model = Ensemble(members).fit(data)
+    weights, descriptions = pack.pack({"model": model})
+    restored = pack.unpack(weights, descriptions)["model"]
+    np.testing.assert_array_equal(restored.logits(data.x), model.logits(data.x))
+    assert len(restored.members) == 2
+    assert np.isneginf(Ensemble(members).fit(data.take(data.y != 1)).logits(data.x)[:, 1]).all()
+
+
+def test_joined_features_have_the_columns_that_are_listed() -> None:
+    tables = {"a": blobs(0, 5, 3), "b": blobs(1, 5, 2)}
+    joined, columns = join_features(["b", "a"], tables), list_columns(["b", "a"], tables)
+    for name, (first, last) in columns.items():
+        np.testing.assert_array_equal(joined.x[:, first:last], tables[name].x)
+
+
+def test_the_comparison_does_not_reward_noise() -> None:
+    """Twelve encoders of pure noise beside a good one: an ensemble is rarely used."""
+    used = 0
+    for seed in range(10):
+        data = blobs(seed, 25)
+        rng = np.random.default_rng(1000 + seed)
+        noise = {
+            f"noise {i}": Data(rng.normal(size=(75, 4)).astype(np.float32), data.y, NAMES)
+            for i in range(4)
+        }
+        board = rank_candidates(
+            {"good": data, **noise}, lambda _name: [parse("GDA")], combine=True, seed=seed
+        )
+        assert board.winner_encoders[0] == "good"
+        used += len(board.winner_encoders) > 1
+    assert used <= 2
+
+
+def make_run(correct: np.ndarray) -> Run:
+    """A run whose row i is right where `correct[i]` says so; all labels are 0."""
+    p = np.where(correct[:, None], [0.9, 0.1], [0.2, 0.8]).astype(np.float32)
+    return Run(np.log(p).astype(np.float64), p, np.arange(len(correct)) % 5, 0.1)
+
+
+def test_repeats_average_rows_and_are_not_more_rows() -> None:
+    rng = np.random.default_rng(5)
+    y = np.zeros(40, np.int64)
+    runs = [make_run(rng.random(40) < 0.7) for _ in range(8)]
+    rated = average_scores(y, runs)
+    accuracies = [np.mean(run.probabilities.argmax(1) == 0) for run in runs]
+    assert rated.scores.accuracy.value == pytest.approx(np.mean(accuracies))
+    assert rated.scores.n == 40
+    single = average_scores(y, runs[:1]).scores.accuracy
+    width = rated.scores.accuracy.high - rated.scores.accuracy.low
+    assert width > 0.9 * (single.high - single.low)
+    variance = np.var(accuracies, ddof=1) + np.mean(accuracies) * (1 - np.mean(accuracies)) / 40
+    assert width == pytest.approx(2 * 1.96 * np.sqrt(variance), rel=0.1)
+    nearest = choose_run(y, runs)
+    gap = abs(np.mean(nearest.probabilities.argmax(1) == 0) - np.mean(accuracies))
+    assert gap == min(abs(a - np.mean(accuracies)) for a in accuracies)
+
+
+def test_rows_that_are_right_together_count_less() -> None:
+    correct = np.repeat(np.random.default_rng(6).random(20) < 0.7, 10).astype(float)
+    groups = np.repeat(np.arange(20), 10)
+    apart, together = compute_interval(correct), compute_interval(correct, groups)
+    assert together.value == apart.value
+    ratio = (together.high - together.low) / (apart.high - apart.low)
+    assert 2.5 < ratio < 3.7  # the root of the ten rows of a group
+
+
+def draw_sample(per_class: int, seed: int) -> tuple[Data, Data]:
+    """Three unit Gaussians in the plane: a training sample and 4,500 fresh rows."""
+    rng = np.random.default_rng(seed)
+    means = rng.normal(size=(3, 2))
+    y = [np.repeat(np.arange(3), n) for n in (per_class, 1500)]
+    x = [(means[labels] + rng.normal(size=(len(labels), 2))).astype(np.float32) for labels in y]
+    return Data(x[0], y[0], NAMES), Data(x[1], y[1], NAMES)
+
+
+def test_the_interval_of_repeated_folds_covers_the_accuracy_of_the_model() -> None:
+    """Of 40 samples of 24 rows; the benchmark `intervals` has hundreds."""
+    covered = []
+    for seed in range(40):
+        train, test = draw_sample(8, seed)
+        board = rank_candidates(
+            {"e": train},
+            {"e": [parse("GDA")]},
+            seed=seed,
+            repeat_seconds=60.0,
+        )
+        interval = board.results[0].scores.accuracy
+        truth = np.mean(board.winner[1].fit(train).logits(test.x).argmax(1) == test.y)
+        covered.append(interval.low <= truth <= interval.high)
+        assert "sets of folds" in board.note
+    assert np.mean(covered) >= 0.88
+
+
+def test_folds_are_repeated_for_few_images_only_and_keep_groups_together() -> None:
+    many = rank_candidates({"e": blobs(0, 40)}, {"e": [parse("GDA")]}, repeat_seconds=60.0)
+    assert many.note == ""
+    few = blobs(0, 12)
+    grouped = Data(few.x, few.y, NAMES, group=np.arange(36) // 2)
+    board = rank_candidates({"e": grouped}, {"e": [parse("GDA")]}, repeat_seconds=60.0)
+    assert "sets of folds" in board.note
+    for g in range(18):
+        assert len(np.unique(board.fold[grouped.group == g])) == 1
+    assert rank_candidates({"e": few}, {"e": [parse("GDA")]}).note == ""
