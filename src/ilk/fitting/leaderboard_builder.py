@@ -99,6 +99,12 @@ class LeaderboardBuilder:
     ) -> Run:
         """Return the out-of-fold predictions of a method.
 
+        Args:
+            method: Method to evaluate.
+            data: All rows, `[n, d]`.
+            fold: Fold that tests each row, `[n]`, -1 for none.
+            advance: Called with 1 after each fold.
+
         Raises:
             FIT_ERRORS: The method cannot be fitted to this data.
         """
