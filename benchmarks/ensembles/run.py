@@ -36,7 +36,7 @@ from ilk.store import Store
 
 SETS = ("PACS photos", "PACS, four styles", "CIFAR-10")
 TRAIN_SIZES = {"PACS photos": (8, 15), "PACS, four styles": (40,), "CIFAR-10": (25,)}
-N_SPLITS, N_SMALL = 5, 2
+N_SPLITS, N_SMALL = 5, 1
 CIFAR_PER_CLASS = 70
 NETWORK = "efficientnet-lite0"
 DEFAULT, SINGLE, SKLEARN = "ilk default", "best single candidate", "scikit-learn's best"

@@ -206,3 +206,21 @@ def test_folds_are_repeated_for_few_images_only_and_keep_groups_together() -> No
     for g in range(18):
         assert len(np.unique(board.fold[grouped.group == g])) == 1
     assert rank_candidates({"e": few}, {"e": [parse("GDA")]}).note == ""
+
+
+def test_a_candidate_far_behind_is_stopped_and_no_other_changes() -> None:
+    data = blobs(0, 60, apart=3.0)
+    noise = np.random.default_rng(1).normal(size=data.x.shape).astype(np.float32)
+    tables = {"hog/32": Data(noise, data.y, NAMES), "hog/16": data, "timm/x": data}
+    boards = [
+        rank_candidates(tables, lambda _n: [parse("GDA"), parse("Ridge")], stop_early=early)
+        for early in (False, True)
+    ]
+    full, short = ({(r.encoder, r.method): r for r in board.results} for board in boards)
+    for key, result in short.items():
+        if key[0] == "hog/32":
+            assert result.note.startswith("stopped after one of 5 folds: ")
+            assert result.scores is None
+            assert full[key].scores.accuracy.value < 0.5
+        else:  # the first fold, done apart, and the others give what all of them give
+            assert result.scores == full[key].scores

@@ -137,7 +137,7 @@ def test_without_an_encoder_the_rest_is_worth_what_is_said(saved, fresh, name: s
     assert message.startswith(name)
     record = json.loads((saved / "model.json").read_text())["ensemble"]["without"].get(name)
     if record is None:
-        assert "every part of the ensemble that is left needs it" in message
+        assert "every part of the ensemble needs it" in message
         with pytest.raises(InputError, match="every part of this ensemble needs"):
             ilk.load(saved, without=[name])
         return
@@ -178,6 +178,30 @@ def test_a_class_can_be_added_to_an_ensemble(saved: Path, tmp_path: Path) -> Non
     assert np.mean([row.name == "green" for row in rows]) > 0.9
     with pytest.raises(InputError, match="classes were added to this ensemble"):
         ilk.load(tmp_path / "more", without=["hog/32"])
+
+
+@pytest.mark.parametrize("command", ["evaluate", "adapt", "discover"])
+def test_other_commands_take_an_ensemble(command: str, saved, fresh, tmp_path: Path) -> None:
+    out = [] if command == "evaluate" else ["--out", str(tmp_path / "out")]
+    assert cli.run([command, str(saved), str(fresh), *out]) == 0
+
+
+def test_unknown_images_are_told_by_the_encoder_of_the_best_single_candidate(fitted) -> None:
+    classifier = fitted[0]
+    detector, first = classifier.ood_detector, classifier.encoder.parts[0]
+    rows = fitted[1].images.used
+    x = Store().get(classifier.encoder.space, [row.digest for row in rows])
+    assert len(detector.centre) == first.space.dim
+    changed = x.copy()
+    changed[:, first.space.dim :] = 7.0  # the other encoder
+    np.testing.assert_array_equal(detector.score(changed), detector.score(x))
+    changed[:, : first.space.dim] += 3.0
+    assert (detector.score(changed) > detector.score(x)).mean() > 0.9
+    moved = detector.with_mean(changed[0], 0)
+    assert moved.score(changed[:1])[0] < 1e-3 < detector.score(changed[:1])[0]
+    blind = type(detector).make_blind(detector)
+    assert not blind.flag(x).any()
+    assert "nothing is ever flagged" in blind.note
 
 
 def test_an_encoder_that_adds_nothing_is_not_used(home: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def explain_missing(error: Unavailable, metadata: Mapping[str, Any], **options: 
         return error
     record = ensemble["without"].get(missing[0]) if len(missing) == 1 else None
     if record is None:
-        return Unavailable(f"{error}; every part of the ensemble that is left needs it")
+        return Unavailable(f"{error}; every part of the ensemble needs it")
     return Unavailable(
         f"{error}; the rest of the ensemble alone has {_format_accuracy(record)} on held-out "
         f"folds: open it with --without {missing[0]!r}"

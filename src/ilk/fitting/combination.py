@@ -40,7 +40,7 @@ from ilk.maths.folds import number_groups
 from ilk.trust.calibration import Calibration, cross_calibrate
 
 MAX_ENCODERS = 3  # in one ensemble
-MAX_SIDE_SECONDS = 3.0  # estimated time of the side-by-side candidate
+MAX_SIDE_SECONDS = 1.5  # estimated time of the side-by-side candidate
 Z = 1.96
 
 Vector = NDArray[np.float64]

@@ -26,7 +26,7 @@ N_STEPS = 20  # candidates taken; weights are multiples of 1 / 20 in each bag
 N_INITIAL = 2  # of which the best ones at the start
 N_SAMPLES = 10  # bootstrap samples of the rows
 MIN_WEIGHT = 0.04  # smaller weights become 0: a member that hardly counts costs as much as another
-MAX_ROWS = 4_000  # an evenly spaced subsample determines the weights
+MAX_ROWS = 2_000  # an evenly spaced subsample determines the weights
 
 Vector = NDArray[np.float64]
 

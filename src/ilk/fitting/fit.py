@@ -125,6 +125,7 @@ def _select_model(
             leaked_rows=find_leaked_rows(encoders, split),
             repeat_seconds=REPEAT_SECONDS,
             combine=not config.single,
+            stop_early=True,
             progress=progress,
         )
         if split.train

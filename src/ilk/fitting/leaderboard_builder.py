@@ -19,10 +19,17 @@ from ilk.encoders.families import is_pretrained
 from ilk.fitting.cross_validation import cross_validate
 from ilk.fitting.leakage import LEAKED_NOTE
 from ilk.fitting.repeated_folds import Repeats, Run, average_scores, choose_run
-from ilk.fitting.selection_statistics import Outcomes, estimate_corrected_accuracy, is_tied
+from ilk.fitting.selection_statistics import (
+    Outcomes,
+    estimate_corrected_accuracy,
+    is_tied,
+    mcnemar_p_value,
+)
+from ilk.protocols.folds import NEVER_TESTED
 from ilk.trust.calibration import cross_calibrate
 
 SAFE_METHODS = ("GDA", "NearestClassMean")  # work with one image per class
+HOPELESS_P = 1e-4  # of a paired test on one fold, below which a candidate is stopped
 FIT_ERRORS = (IlkError, LinAlgError, ArithmeticError, MemoryError)
 MAX_KEPT = 8  # candidates whose predictions are kept, the best ones
 MAX_LOGITS = 2**24  # logits of all of these together, 128 MB; two are kept in any case
@@ -65,9 +72,23 @@ class LeaderboardBuilder:
         return self.y[self.is_tested]
 
     def evaluate_candidate(
-        self, encoder: str, method: Method, data: Data, advance: Advance
+        self,
+        encoder: str,
+        method: Method,
+        data: Data,
+        advance: Advance,
+        *,
+        may_stop: bool = False,
     ) -> None:
-        """Cross-validate one candidate; a failure becomes the note of its result."""
+        """Cross-validate one candidate; a failure becomes the note of its result.
+
+        Args:
+            encoder: Name of the encoder.
+            method: Method to evaluate.
+            data: All rows, `[n, d]`.
+            advance: Called with the number of folds that are done.
+            may_stop: Stop after one fold if the best candidate so far is far better on it.
+        """
         result = CandidateResult(encoder, describe(method), None, 0.0)
         if encoder in self.excluded_encoders:
             advance(self.n_folds)
@@ -81,7 +102,12 @@ class LeaderboardBuilder:
             advance(n)
 
         try:
-            run = self.run(method, data, self.fold, count_and_advance)
+            first = self._run_first_fold(method, data, count_and_advance) if may_stop else None
+            if first is not None and (reason := self._find_hopeless(first)):
+                advance(self.n_folds - n_done)
+                self.results.append(replace(result, seconds=first.seconds, note=reason))
+                return
+            run = self.run(method, data, self.fold, count_and_advance, first)
         except FIT_ERRORS as error:
             advance(self.n_folds - n_done)
             seconds = time.perf_counter() - started_at
@@ -94,8 +120,33 @@ class LeaderboardBuilder:
         for i in sorted(self.kept, key=self.sort_key)[n_kept:]:
             del self.kept[i]
 
+    def _run_first_fold(self, method: Method, data: Data, advance: Advance) -> OutOfFold | None:
+        """Return the predictions for the first fold alone; None if nothing was evaluated before."""
+        if not self.kept or self.n_folds < 2:
+            return None
+        return cross_validate(method, data, np.where(self.fold == 0, 0, NEVER_TESTED), advance)
+
+    def _find_hopeless(self, first: OutOfFold) -> str:
+        """Return why a candidate is stopped after the first fold, or ""."""
+        best = self.kept[self.best_index][0].logits.argmax(1)[self.fold[self.is_tested] == 0]
+        y = self.y[first.is_tested]
+        is_correct, best_is_correct = first.logits[first.is_tested].argmax(1) == y, best == y
+        only_best = int(np.sum(best_is_correct & ~is_correct))
+        only_this = int(np.sum(is_correct & ~best_is_correct))
+        if only_best <= only_this or mcnemar_p_value(only_best, only_this) > HOPELESS_P:
+            return ""
+        return (
+            f"stopped after one of {self.n_folds} folds: {is_correct.mean():.0%} of {len(y)} "
+            f"images correct, the best candidate {best_is_correct.mean():.0%}"
+        )
+
     def run(
-        self, method: Method, data: Data, fold: Labels, advance: Advance = lambda _n: None
+        self,
+        method: Method,
+        data: Data,
+        fold: Labels,
+        advance: Advance = lambda _n: None,
+        first: OutOfFold | None = None,
     ) -> Run:
         """Return the out-of-fold predictions of a method.
 
@@ -104,11 +155,17 @@ class LeaderboardBuilder:
             data: All rows, `[n, d]`.
             fold: Fold that tests each row, `[n]`, -1 for none.
             advance: Called with 1 after each fold.
+            first: Predictions for fold 0, if it was done before.
 
         Raises:
             FIT_ERRORS: The method cannot be fitted to this data.
         """
-        oof = cross_validate(method, data, fold, advance)
+        if first is None:
+            oof = cross_validate(method, data, fold, advance)
+        else:  # the other folds, numbered from 0
+            oof = cross_validate(method, data, np.maximum(fold - 1, NEVER_TESTED), advance)
+            oof.logits[first.is_tested] = first.logits[first.is_tested]
+            oof = replace(oof, seconds=oof.seconds + first.seconds)
         p = cross_calibrate(oof.logits, self.y, fold)
         return Run(
             oof.logits[self.is_tested], p[self.is_tested].astype(np.float32), fold, oof.seconds

@@ -16,6 +16,7 @@ from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoLabels, UnknownName
 from ilk.core.leaderboard import Leaderboard
 from ilk.core.progress import Progress, silent_progress
+from ilk.encoders.families import is_pretrained
 from ilk.fitting.combination import Combiner
 from ilk.fitting.leaderboard_builder import LeaderboardBuilder, make_unmeasured_leaderboard
 from ilk.fitting.leakage import describe_leakage, exclude_leaked_rows
@@ -36,6 +37,7 @@ def rank_candidates(
     leaked_rows: Mapping[str, NDArray[np.bool_]] | None = None,
     repeat_seconds: float = 0.0,
     combine: bool = False,
+    stop_early: bool = False,
     progress: Progress = silent_progress,
 ) -> Leaderboard:
     """Cross-validate every method on every encoder, with the same folds.
@@ -53,6 +55,8 @@ def rank_candidates(
             of folds.
         combine: Combine candidates into an ensemble if it beats the best single one; pretrained
             classifiers (those of `leaked_rows`) take no part.
+        stop_early: Stop the candidates of encoders without pretrained weights after one fold if a
+            paired test shows that they are far worse than the best of the others.
         progress: Reports progress after each fold.
 
     Raises:
@@ -69,7 +73,10 @@ def rank_candidates(
     notes = (describe_fold_limits(y, fold, n_folds, data.group), describe_leakage(is_leaked))
     note = "; ".join(filter(None, notes))
     methods_for = methods if callable(methods) else methods.__getitem__
-    candidates = [(name, method) for name in data_by_encoder for method in methods_for(name)]
+    names = list(data_by_encoder)
+    if stop_early:
+        names.sort(key=lambda name: not is_pretrained(name))
+    candidates = [(name, method) for name in names for method in methods_for(name)]
     if not candidates:
         raise InputError("there is no method to compare; name at least one, such as GDA")
     if not (fold >= 0).any():
@@ -77,7 +84,13 @@ def rank_candidates(
     builder = LeaderboardBuilder(data.y, fold, criterion, excluded_encoders, data.group)
     with progress("cross-validation", len(candidates) * builder.n_folds) as advance:
         for name, method in candidates:
-            builder.evaluate_candidate(name, method, data_by_encoder[name], advance)
+            builder.evaluate_candidate(
+                name,
+                method,
+                data_by_encoder[name],
+                advance,
+                may_stop=stop_early and not is_pretrained(name),
+            )
     repeat_note = repeat_folds(
         builder,
         candidates,
