@@ -11,8 +11,8 @@ from ilk.artifacts import pack
 from ilk.core.data import Data
 from ilk.core.ensemble import Ensemble, Member, pool_log_probabilities
 from ilk.core.metrics import softmax
-from ilk.fitting.combination import join_features, list_columns
 from ilk.fitting.ensemble_selection import cross_fit_weights, select_weights
+from ilk.fitting.joined_features import join_features, list_columns
 from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.repeated_folds import Run, average_scores, choose_run, compute_interval
 from ilk.methods import parse

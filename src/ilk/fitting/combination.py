@@ -15,21 +15,22 @@ Its library also has the best method on the features of all its encoders side by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.contracts import Method, describe
 from ilk.core.data import Data, Labels
-from ilk.core.ensemble import Ensemble, Member, pool_log_probabilities
+from ilk.core.ensemble import Ensemble, Member
 from ilk.core.flattened_images import FlattenedImages
 from ilk.core.leaderboard import CandidateResult, Combination, Leaderboard, OutOfFold, Remainder
 from ilk.core.metrics import Interval
 from ilk.encoders.combined import SEPARATOR
-from ilk.fitting.ensemble_selection import cross_fit_weights, select_weights
+from ilk.fitting.ensemble_trial import LibraryItem, Trial, mix_runs, try_ensemble
+from ilk.fitting.joined_features import join_features, list_columns
 from ilk.fitting.leaderboard_builder import FIT_ERRORS, Candidate, LeaderboardBuilder
-from ilk.fitting.repeated_folds import Run, choose_run
+from ilk.fitting.repeated_folds import choose_run
 from ilk.fitting.selection_statistics import (
     Outcomes,
     compute_row_gains,
@@ -39,44 +40,10 @@ from ilk.fitting.selection_statistics import (
 from ilk.maths.folds import number_groups
 from ilk.trust.calibration import Calibration, cross_calibrate
 
-MAX_ENCODERS = 3  # in one ensemble
 MAX_SIDE_SECONDS = 1.5  # estimated time of the side-by-side candidate
 Z = 1.96
 
 Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class LibraryItem:
-    """A candidate with the encoders whose features it reads and its out-of-fold predictions."""
-
-    encoders: tuple[str, ...]
-    method: Method
-    runs: Sequence[Run]
-
-    @property
-    def label(self) -> tuple[str, str]:
-        """Name of its encoders, and its method as text."""
-        return SEPARATOR.join(self.encoders), describe(self.method)
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """An ensemble on held-out folds.
-
-    Attributes:
-        items: Its members.
-        weights: Their weights, selected on all rows, `[m]`.
-        fold_weights: Weights for the rows of each fold, selected on the others, `[F, m]`.
-        runs: Out-of-fold predictions of the cross-fitted mixture, one per set of folds.
-        outcomes: Their mean outcomes.
-    """
-
-    items: Sequence[LibraryItem]
-    weights: Vector
-    fold_weights: Vector
-    runs: Sequence[Run]
-    outcomes: Outcomes
 
 
 class Combiner:
@@ -128,46 +95,16 @@ class Combiner:
         """Return the leaderboard with the ensemble as its winner, or a comparison with it."""
         if not self.can_combine:
             return leaderboard
-        trial = self._try(self.library)
+        trial = try_ensemble(self.builder, self.library, self.seed)
         names = self._list_encoders(trial)
         if len(names) > 1 and (side := self._evaluate_side_by_side(names)) is not None:
-            trial = self._try([*self.library, side])
+            trial = try_ensemble(self.builder, [*self.library, side], self.seed)
         if len(trial.items) < 2 and len(trial.items[0].encoders) < 2:
             return leaderboard
         combination = self._compare(trial)
         if not combination.is_used:
             return replace(leaderboard, combination=combination)
         return self._make_winner(leaderboard, trial, combination)
-
-    def _try(self, library: Sequence[LibraryItem]) -> Trial:
-        """Select an ensemble of candidates of the library and score it on held-out folds."""
-        y, fold = self.builder.tested_labels, self.builder.fold[self.builder.is_tested]
-        rows = np.arange(len(y))
-        n_runs = len(library[0].runs)
-        own = np.stack(
-            [np.concatenate([run.probabilities[rows, y] for run in i.runs]) for i in library]
-        )
-        weights = _limit_encoders(select_weights(own, self.seed), library)
-        is_member = weights > 0
-        items = [item for item, is_one in zip(library, is_member, strict=True) if is_one]
-        fold_weights = _limit_encoders(
-            cross_fit_weights(own, np.tile(fold, n_runs), self.seed), library
-        )
-        runs = self._mix(library, fold_weights)
-        outcomes = self.builder.rate(runs).outcomes
-        return Trial(items, weights[is_member], fold_weights[:, is_member], runs, outcomes)
-
-    def _mix(self, items: Sequence[LibraryItem], fold_weights: Vector) -> list[Run]:
-        """Return the cross-fitted mixture of items as runs, calibrated on the other folds."""
-        builder, mixed = self.builder, []
-        row_weights = fold_weights[builder.fold[builder.is_tested]]
-        for r, run in enumerate(items[0].runs):
-            probabilities = [item.runs[r].probabilities for item in items]
-            logits = pool_log_probabilities(probabilities, list(row_weights.T))
-            p = cross_calibrate(builder.spread(logits), builder.y, run.fold)
-            seconds = sum(item.runs[r].seconds for item in items)
-            mixed.append(Run(logits, p[builder.is_tested].astype(np.float32), run.fold, seconds))
-        return mixed
 
     def _list_encoders(self, trial: Trial) -> tuple[str, ...]:
         """Return the encoders of an ensemble, that of the best single candidate first."""
@@ -232,7 +169,7 @@ class Combiner:
                 trial.fold_weights[:, is_left],
                 trial.weights[is_left],
             )
-            runs = self._mix(left, weights / weights.sum(1, keepdims=True))
+            runs = mix_runs(self.builder, left, weights / weights.sum(1, keepdims=True))
             accuracy = self.builder.rate(runs).scores.accuracy
             remainders[name] = Remainder(accuracy, runs[0].logits)
         return remainders
@@ -291,37 +228,6 @@ class Combiner:
         ]
 
 
-def join_features(names: Sequence[str], data_by_encoder: Mapping[str, Data]) -> Data:
-    """Return the rows with the features of several encoders side by side."""
-    first = data_by_encoder[names[0]]
-    if len(names) == 1:
-        return first
-    sources = [data_by_encoder[name] for name in names]
-    text = next((d for d in sources if d.class_embeddings is not None), first)
-    return replace(
-        first,
-        x=np.hstack([d.x for d in sources]),
-        class_embeddings=text.class_embeddings,
-        description_embeddings=text.description_embeddings,
-    )
-
-
-def list_columns(
-    names: Sequence[str], data_by_encoder: Mapping[str, Data]
-) -> dict[str, tuple[int, int]]:
-    """Return the first column of each encoder in `join_features`, and the one after the last."""
-    ends = np.cumsum([data_by_encoder[name].x.shape[1] for name in names]).tolist()
-    return dict(zip(names, zip([0, *ends[:-1]], ends, strict=True), strict=True))
-
-
-def find_detector_columns(
-    leaderboard: Leaderboard, data_by_encoder: Mapping[str, Data]
-) -> tuple[int, int] | None:
-    """Return the columns of the best single candidate's encoder; None if there is no other."""
-    names = leaderboard.winner_encoders
-    return None if len(names) == 1 else list_columns(names, data_by_encoder)[names[0]]
-
-
 def _can_be_member(method: Method, has_text: bool) -> bool:
     """Return whether a method can be a member: it reads features and scores each row alone."""
     if isinstance(method, FlattenedImages) or getattr(method, "transductive", False):
@@ -329,17 +235,6 @@ def _can_be_member(method: Method, has_text: bool) -> bool:
     if getattr(method, "needs_class_scores", False):
         return False
     return has_text or not getattr(method, "needs_class_embeddings", False)
-
-
-def _limit_encoders(weights: Vector, library: Sequence[LibraryItem]) -> Vector:
-    """Return the weights `[..., m]` of the items of the heaviest `MAX_ENCODERS` encoders."""
-    names = list(dict.fromkeys(name for item in library for name in item.encoders))
-    reads = np.array([[name in item.encoders for name in names] for item in library], float)
-    share = weights @ reads
-    is_kept = (-share).argsort(-1, kind="stable").argsort(-1) < MAX_ENCODERS
-    limited = weights * (~is_kept.astype(bool) @ reads.T == 0)
-    total = limited.sum(-1, keepdims=True)
-    return np.asarray(np.where(total > 0, limited / np.where(total > 0, total, 1), weights))
 
 
 def _standard_error(gains: Vector, groups: Labels | None) -> float:

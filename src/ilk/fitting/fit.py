@@ -22,7 +22,6 @@ from ilk.fitting.candidates import (
     resolve_methods,
     select_candidates,
 )
-from ilk.fitting.combination import find_detector_columns, join_features
 from ilk.fitting.config import DEFAULT_PROMPTS, FitConfig
 from ilk.fitting.encoding import (
     LogCallback,
@@ -34,6 +33,7 @@ from ilk.fitting.encoding import (
 )
 from ilk.fitting.finalize import finalize
 from ilk.fitting.fit_state import FitState
+from ilk.fitting.joined_features import find_detector_columns, join_features
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.report_data import build_report_data
