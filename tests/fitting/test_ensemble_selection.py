@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 
 from ilk.artifacts import pack
+from ilk.core.contracts import describe
 from ilk.core.data import Data
 from ilk.core.ensemble import Ensemble, Member, pool_log_probabilities
+from ilk.core.leaderboard import Leaderboard
 from ilk.core.metrics import softmax
 from ilk.fitting.ensemble_selection import cross_fit_weights, select_weights
+from ilk.fitting.ensemble_trial import LibraryItem, try_ensemble
 from ilk.fitting.joined_features import join_features, list_columns
+from ilk.fitting.leaderboard_builder import LeaderboardBuilder
 from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.repeated_folds import Run, average_scores, choose_run, compute_interval
 from ilk.methods import parse
+from ilk.protocols import stratified_folds
+from ilk.trust.column_detector import ColumnDetector
+from ilk.trust.out_of_distribution import OutOfDistributionDetector
 
 NAMES = tuple("abc")
 
@@ -208,6 +215,15 @@ def test_folds_are_repeated_for_few_images_only_and_keep_groups_together() -> No
     assert rank_candidates({"e": few}, {"e": [parse("GDA")]}).note == ""
 
 
+def test_each_set_of_folds_is_another() -> None:
+    hits = []
+    for seed in range(4):
+        data = blobs(seed, 12, apart=0.7)
+        board = rank_candidates({"e": data}, {"e": [parse("GDA")]}, repeat_seconds=60.0)
+        hits.append(36 * board.results[0].scores.accuracy.value)
+    assert np.abs(np.subtract(hits, np.round(hits))).max() > 1e-6  # means over different folds
+
+
 def test_a_candidate_far_behind_is_stopped_and_no_other_changes() -> None:
     data = blobs(0, 60, apart=3.0)
     noise = np.random.default_rng(1).normal(size=data.x.shape).astype(np.float32)
@@ -224,3 +240,85 @@ def test_a_candidate_far_behind_is_stopped_and_no_other_changes() -> None:
             assert full[key].scores.accuracy.value < 0.5
         else:  # the first fold, done apart, and the others give what all of them give
             assert result.scores == full[key].scores
+
+
+def build_board(data: Data, seed: int, **options: bool) -> Leaderboard:
+    methods = [parse(text) for text in ("GDA", "Ridge", "KNearest(k=5)", "NaiveBayes")]
+    return rank_candidates({"e": data}, {"e": methods}, seed=seed, **options)
+
+
+def test_an_ensemble_wins_exactly_where_the_comparison_says_so() -> None:
+    decisions = set()
+    for seed in range(12):
+        data = blobs(seed, 40, 8, apart=0.8)
+        single, board = build_board(data, seed), build_board(data, seed, combine=True)
+        combination, winner = board.combination, board.results[0]
+        if combination is None:  # one candidate has all the weight
+            continue
+        decisions.add(combination.is_used)
+        assert combination.baseline == (single.winner[0], describe(single.winner[1]))
+        assert (winner.encoder, winner.method) == (board.winner[0], describe(board.winner[1]))
+        if not combination.is_used:
+            assert board.winner == single.winner
+            np.testing.assert_array_equal(board.probabilities, single.probabilities)
+            continue
+        gain = winner.scores.accuracy.value - single.results[0].scores.accuracy.value
+        assert gain == pytest.approx(combination.accuracy_gain.value)
+        gain = single.results[0].scores.log_loss - winner.scores.log_loss
+        assert gain == pytest.approx(combination.log_loss_gain.value, abs=1e-6)
+        assert combination.log_loss_gain.value > 0
+        assert combination.accuracy_gain.value >= 0
+    assert decisions == {True, False}
+
+
+def test_the_rows_of_a_fold_are_mixed_with_weights_from_the_other_folds() -> None:
+    data = blobs(3, 40, 8, apart=0.8)
+    fold = stratified_folds(data.y, 5, 0)
+    builder = LeaderboardBuilder(data.y, fold, "log_loss")
+    methods = [parse("GDA"), parse("KNearest(k=5)")]
+    for method in methods:
+        builder.evaluate_candidate("e", method, data, lambda _n: None)
+    library = [LibraryItem(("e",), m, builder.kept[i]) for i, m in enumerate(methods)]
+    trial = try_ensemble(builder, library)
+    p = [item.runs[0].probabilities for item in library]
+    own = np.array([q[np.arange(len(data)), data.y] for q in p])
+    for f in range(5):
+        rows, weights = fold == f, select_weights(own[:, fold != f])
+        want = pool_log_probabilities([q[rows] for q in p], list(weights))
+        np.testing.assert_allclose(trial.runs[0].logits[rows], want, rtol=1e-9)
+    assert len(np.unique(trial.fold_weights, axis=0)) > 1
+
+
+def test_a_detector_of_columns_equals_one_of_these_columns_alone() -> None:
+    data = blobs(4, 30, 6)
+    part = Data(data.x[:, 2:5], data.y, NAMES)
+    inner = OutOfDistributionDetector.fit(part, np.arange(90.0))
+    detector = ColumnDetector.from_detector(inner, 2)
+    np.testing.assert_array_equal(detector.score(data.x), inner.score(part.x))
+    mean = data.x[0].astype(np.float64)
+    moved = detector.with_mean(mean, 1)
+    want = inner.with_mean(mean[2:5], 1)
+    np.testing.assert_array_equal(moved.score(data.x), want.score(part.x))
+
+
+def test_without_an_encoder_the_columns_move_and_a_spare_takes_over() -> None:
+    data = blobs(5, 30, 6)
+    gda = parse("GDA")
+    members = (
+        Member(gda, ((0, 2), (2, 6)), 0.6),
+        Member(gda, ((2, 6),), 0.4, 2.0),
+        Member(gda, ((0, 2),), 0.0),
+    )
+    model = Ensemble(members).fit(data)
+    assert Ensemble(members).description == "Ensemble of 2"
+    right = Ensemble((Member(gda, ((0, 4),), 0.4, 2.0),)).fit(Data(data.x[:, 2:], data.y, NAMES))
+    np.testing.assert_allclose(
+        model.drop_columns(0, 2).logits(data.x[:, 2:]), right.logits(data.x[:, 2:])
+    )
+    left = Ensemble((Member(gda, ((0, 2),)),)).fit(Data(data.x[:, :2], data.y, NAMES))
+    np.testing.assert_allclose(
+        model.drop_columns(2, 6).logits(data.x[:, :2]), left.logits(data.x[:, :2])
+    )
+    with_spare = softmax(model.logits(data.x), 1)
+    without = softmax(Ensemble(members[:2]).fit(data).logits(data.x), 1)
+    np.testing.assert_array_equal(with_spare, without)

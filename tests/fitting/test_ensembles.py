@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,12 +135,7 @@ def test_without_an_encoder_the_rest_is_worth_what_is_said(saved, fresh, name: s
         ilk.load(saved)
     message = str(caught.value)
     assert message.startswith(name)
-    record = json.loads((saved / "model.json").read_text())["ensemble"]["without"].get(name)
-    if record is None:
-        assert "every part of the ensemble needs it" in message
-        with pytest.raises(InputError, match="every part of this ensemble needs"):
-            ilk.load(saved, without=[name])
-        return
+    record = json.loads((saved / "model.json").read_text())["ensemble"]["without"][name]
     accuracy = record["accuracy"]
     assert f"an accuracy of {accuracy['value']:.3f}" in message
     assert f"--without '{name}'" in message
@@ -149,6 +144,9 @@ def test_without_an_encoder_the_rest_is_worth_what_is_said(saved, fresh, name: s
     assert cli.run(["predict", str(saved), one, "--without", name]) == 0
     rest = ilk.load(saved, without=[name])
     assert name not in rest.encoder.name
+    assert asdict(rest.calibration) == record["calibration"]
+    assert asdict(rest.conformal) == record["conformal"]
+    assert rest.summary_statistics is None
     measured = measure_accuracy(rest, fresh)
     assert accuracy["low"] - 0.1 < measured < accuracy["high"] + 0.1
 

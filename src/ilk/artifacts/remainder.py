@@ -7,10 +7,7 @@ with a calibration and a conformal threshold of its own (`ilk.fitting.ensemble_m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from ilk.core.ensemble import EnsembleModel
 from ilk.core.errors import InputError, Unavailable
@@ -47,7 +44,7 @@ def remove_encoders(
     first, last = record["columns"]
     rest = {
         **parts,
-        "model": _drop_columns(parts["model"], first, last),
+        "model": parts["model"].drop_columns(first, last),
         "calibration": Calibration(**record["calibration"]),
         "conformal": ConformalPredictor(**record["conformal"]),
         "ood_detector": _drop_detector_columns(parts["ood_detector"], first, last),
@@ -113,18 +110,6 @@ def _check_removable(
 def _list_descriptions(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     encoder = metadata["encoder"]
     return list(encoder.get("parts", [encoder]))
-
-
-def _drop_columns(model: EnsembleModel, first: int, last: int) -> EnsembleModel:
-    """Return the members that do not read the columns from `first` to before `last`."""
-    members = []
-    for member in model.members:
-        is_right = member.columns[:, 0] >= last
-        if np.any((member.columns[:, 0] < last) & (member.columns[:, 1] > first)):
-            continue
-        columns = member.columns - (last - first) * is_right[:, None]
-        members.append(replace(member, columns=columns))
-    return EnsembleModel(tuple(members))
 
 
 def _drop_detector_columns(

@@ -38,7 +38,8 @@ class Member:
     Attributes:
         method: The method.
         columns: First column and the one after the last, of each encoder whose features it sees.
-        weight: Weight of its probabilities, > 0; the weights of an ensemble sum to 1.
+        weight: Weight of its log probabilities, at least 0; the weights of an ensemble sum to 1. A
+            member of weight 0 is a spare, for when an encoder that the others need is gone.
         temperature: Temperature that calibrates its logits, > 0.
         uniform_weight: Weight of the uniform distribution in its probabilities, in [0, 1].
     """
@@ -76,8 +77,8 @@ class Ensemble(MethodTags):
     @property
     def description(self) -> str:
         """Its short name in the leaderboard, such as `Ensemble of 3`."""
-        if len(self.members) > 1:
-            return f"Ensemble of {len(self.members)}"
+        if (n := sum(member.weight > 0 for member in self.members)) > 1:
+            return f"Ensemble of {n}"
         return f"{type(self.members[0].method).__name__} side by side"
 
     def fit(self, data: Data) -> EnsembleModel:
@@ -93,7 +94,7 @@ class MemberModel:
         model: Model of the columns.
         columns: First column and the one after the last of each block, `[b, 2]` int64.
         scale: What each block is divided by, `[b]` float64.
-        weight: Weight of its probabilities, > 0.
+        weight: Weight of its log probabilities, at least 0.
         temperature: Temperature of its logits, > 0.
         uniform_weight: Weight of the uniform distribution, in [0, 1].
     """
@@ -134,8 +135,24 @@ class EnsembleModel:
 
     def logits(self, x: Features) -> Logits:
         """Return the mean log probabilities `[n, k]`; `-inf` for a class without training rows."""
-        probabilities = [member.to_probabilities(x) for member in self.members]
-        return pool_log_probabilities(probabilities, [member.weight for member in self.members])
+        members = [member for member in self.members if member.weight > 0]
+        probabilities = [member.to_probabilities(x) for member in members]
+        return pool_log_probabilities(probabilities, [member.weight for member in members])
+
+    def drop_columns(self, first: int, last: int) -> EnsembleModel:
+        """Return the members that read none of the columns from `first` to before `last`.
+
+        If all of these are spares, the first one takes the place of the ensemble.
+        """
+        members = []
+        for member in self.members:
+            starts, ends = member.columns[:, 0], member.columns[:, 1]
+            if not np.any((starts < last) & (ends > first)):
+                shift = (last - first) * (starts >= last)
+                members.append(replace(member, columns=member.columns - shift[:, None]))
+        if not any(member.weight for member in members):
+            members = [replace(members[0], weight=1.0)]
+        return EnsembleModel(tuple(members))
 
 
 def pool_log_probabilities(

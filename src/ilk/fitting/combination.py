@@ -161,18 +161,31 @@ class Combiner:
         remainders = {}
         for name in self._list_encoders(trial):
             is_left = np.array([name not in item.encoders for item in trial.items])
-            if not is_left.any():
-                continue
             left = [item for item, keep in zip(trial.items, is_left, strict=True) if keep]
-            weights = np.where(
-                trial.fold_weights[:, is_left].sum(1, keepdims=True) > 0,
-                trial.fold_weights[:, is_left],
-                trial.weights[is_left],
-            )
-            runs = mix_runs(self.builder, left, weights / weights.sum(1, keepdims=True))
-            accuracy = self.builder.rate(runs).scores.accuracy
-            remainders[name] = Remainder(accuracy, runs[0].logits)
+            weights = trial.fold_weights[:, is_left]
+            weights = np.where(weights.sum(1, keepdims=True) > 0, weights, trial.weights[is_left])
+            if not left:
+                left = [item for item in self._list_spares(trial) if name not in item.encoders][:1]
+                weights = np.ones((len(trial.fold_weights), 1))
+            if left:
+                runs = mix_runs(self.builder, left, weights)
+                accuracy = self.builder.rate(runs).scores.accuracy
+                remainders[name] = Remainder(accuracy, runs[0].logits)
         return remainders
+
+    def _list_spares(self, trial: Trial) -> list[LibraryItem]:
+        """Return candidates that replace an ensemble without an encoder that all members need.
+
+        They have weight 0 in the ensemble. Best first: without an encoder, the first one that does
+        not need it is used.
+        """
+        names = self._list_encoders(trial)
+        needed = [n for n in names if all(n in item.encoders for item in trial.items)]
+        spares = [
+            next((i for i in self.library if n not in i.encoders and i.encoders[0] in names), None)
+            for n in needed
+        ]
+        return [item for item in self.library if any(item is spare for spare in spares)]
 
     def _make_winner(
         self, leaderboard: Leaderboard, trial: Trial, combination: Combination
@@ -180,9 +193,11 @@ class Combiner:
         """Return the leaderboard with the ensemble first."""
         builder, names = self.builder, self._list_encoders(trial)
         columns = list_columns(names, self.data)
+        order = np.argsort(-trial.weights, kind="stable")
+        weighted = [(trial.items[i], float(trial.weights[i])) for i in order]
+        weighted += [(item, 0.0) for item in self._list_spares(trial)]
         members = []
-        for i in np.argsort(-trial.weights, kind="stable"):
-            item = trial.items[i]
+        for item, weight in weighted:
             logits = np.concatenate([run.logits for run in item.runs])
             y = np.tile(builder.tested_labels, len(item.runs))
             calibration = Calibration.fit(logits, y)
@@ -190,7 +205,7 @@ class Combiner:
                 Member(
                     item.method,
                     tuple(columns[name] for name in item.encoders),
-                    float(trial.weights[i]),
+                    weight,
                     calibration.temperature,
                     calibration.uniform_weight,
                 )
