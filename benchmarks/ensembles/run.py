@@ -35,9 +35,9 @@ from ilk.fitting.fit import FitConfig
 from ilk.store import Store
 
 SETS = ("PACS photos", "PACS, four styles", "CIFAR-10")
-TRAIN_SIZES = {"PACS photos": (8, 15), "PACS, four styles": (40,), "CIFAR-10": (25,)}
+TRAIN_SIZES = {"PACS photos": (8, 15), "PACS, four styles": (40,), "CIFAR-10": (20,)}
 N_SPLITS, N_SMALL = 5, 1
-CIFAR_PER_CLASS = 70
+CIFAR_PER_CLASS = 50
 NETWORK = "efficientnet-lite0"
 DEFAULT, SINGLE, SKLEARN = "ilk default", "best single candidate", "scikit-learn's best"
 TWO, TWO_SINGLE = "two networks", "best single of two networks"
