@@ -196,7 +196,7 @@ def test_unknown_images_are_told_by_the_encoder_of_the_best_single_candidate(fit
     changed[:, : first.space.dim] += 3.0
     assert (detector.score(changed) > detector.score(x)).mean() > 0.9
     moved = detector.with_mean(changed[0], 0)
-    assert moved.score(changed[:1])[0] < 1e-3 < detector.score(changed[:1])[0]
+    assert moved.score(changed[:1])[0] < 0.05 < detector.score(changed[:1])[0]
     blind = type(detector).make_blind(detector)
     assert not blind.flag(x).any()
     assert "nothing is ever flagged" in blind.note
