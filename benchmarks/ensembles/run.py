@@ -35,7 +35,7 @@ from ilk.fitting.fit import FitConfig
 from ilk.store import Store
 
 SETS = ("PACS photos", "PACS, four styles", "CIFAR-10")
-TRAIN_SIZES = {"PACS photos": (8, 15), "PACS, four styles": (40,), "CIFAR-10": (20,)}
+TRAIN_SIZES = {"PACS photos": (15,), "PACS, four styles": (30,), "CIFAR-10": (20,)}
 N_SPLITS, N_SMALL = 5, 1
 CIFAR_PER_CLASS = 50
 NETWORK = "efficientnet-lite0"
@@ -109,8 +109,8 @@ def _compare(
     configs = {
         DEFAULT: FitConfig(),
         SINGLE: FitConfig(single=True),
-        TWO: FitConfig(encoders=("default", second)),
-        TWO_SINGLE: FitConfig(encoders=("default", second), single=True),
+        TWO: FitConfig(encoders=(NETWORK, second)),
+        TWO_SINGLE: FitConfig(encoders=(NETWORK, second), single=True),
     }
     for seed in range(n_splits):
         train, test = split_photos(photos, per_class, seed)
