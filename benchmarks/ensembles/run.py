@@ -116,7 +116,8 @@ def _compare(
         train, test = split_photos(photos, per_class, seed)
         classes = sorted({photo.label for photo in train})
         y = np.array([classes.index(photo.label) for photo in test])
-        answers, detail = {}, {"seed": seed}
+        answers: dict[str, Probabilities] = {}
+        detail: dict[str, Any] = {"seed": seed}
         for name, config in configs.items():
             started_at = time.perf_counter()
             images = ilk.read([str(p.path) for p in train], labels=[p.label for p in train])

@@ -217,6 +217,6 @@ def load(
     try:
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
     except Unavailable as error:
-        raise explain_missing(error, metadata, device=device, runtime=runtime) from None
+        raise explain_missing(error, metadata, device, runtime) from None
     other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
     return Classifier(tuple(metadata["classes"]), encoder, metadata=other_metadata, **parts)

@@ -60,18 +60,21 @@ def remove_encoders(
     return rest, {**metadata, "encoder": encoder, "notes": notes, "ensemble": None}
 
 
-def explain_missing(error: Unavailable, metadata: Mapping[str, Any], **options: str) -> Unavailable:
+def explain_missing(
+    error: Unavailable, metadata: Mapping[str, Any], device: str, runtime: str
+) -> Unavailable:
     """Return `error` with what the model is worth without the encoder that is missing.
 
     Args:
         error: Why the encoder of the model cannot be opened.
         metadata: Metadata of the model.
-        **options: Options of `restore_encoder`.
+        device: As for `restore_encoder`.
+        runtime: Likewise.
     """
     missing = []
     for description in _list_descriptions(metadata):
         try:
-            restore_encoder(description, **options)
+            restore_encoder(description, device=device, runtime=runtime)
         except Unavailable:
             missing.append(description["name"])
     ensemble = metadata.get("ensemble")

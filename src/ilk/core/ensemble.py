@@ -157,7 +157,7 @@ class EnsembleModel:
 
 def pool_log_probabilities(
     probabilities: Sequence[NDArray[np.floating]], weights: Sequence[NDArray[np.floating] | float]
-) -> Logits:
+) -> NDArray[np.float64]:
     """Return the weighted mean of log probabilities, `[n, k]` float64.
 
     Args:

@@ -105,9 +105,8 @@ def is_tied(y: Labels, winner: Outcomes, other: Outcomes, criterion: str = "accu
 def compute_p_value(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accuracy") -> float:
     """Return the two-sided p-value of no difference, in [0, 1]; labels `y` are `[n]`."""
     if criterion == "accuracy" and a.is_correct.dtype == bool == b.is_correct.dtype:
-        return mcnemar_p_value(
-            int(np.sum(a.is_correct & ~b.is_correct)), int(np.sum(b.is_correct & ~a.is_correct))
-        )
+        only_a, only_b = a.is_correct > b.is_correct, b.is_correct > a.is_correct
+        return mcnemar_p_value(int(np.sum(only_a)), int(np.sum(only_b)))
     difference = compute_row_gains(y, a, b, criterion)
     n, std = len(y), float(np.std(difference, ddof=1)) if len(y) > 1 else 0.0
     if std == 0:
