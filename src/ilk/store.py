@@ -162,8 +162,8 @@ class Store:
         if not np.isfinite(block).all():
             raise FloatingPointError(f"{space.name} returned features that are not finite")
         if space.parts:
-            for part, columns in zip(space.parts, _split_columns(space, block), strict=True):
-                self.put(part, digests, columns)
+            for target, columns in zip(space.parts, _split_columns(space, block), strict=True):
+                self.put(target, digests, columns)
             return
         with self._transaction():
             self._db.execute(
@@ -191,8 +191,8 @@ class Store:
 
     def _read_into(self, out: Features, space: FeatureSpace, digests: Sequence[str]) -> None:
         if space.parts:
-            for part, columns in zip(space.parts, _split_columns(space, out), strict=True):
-                self._read_into(columns, part, digests)
+            for source, columns in zip(space.parts, _split_columns(space, out), strict=True):
+                self._read_into(columns, source, digests)
             return
         positions: dict[str, list[int]] = {}
         for i, digest in enumerate(digests):
