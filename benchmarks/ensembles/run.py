@@ -122,6 +122,7 @@ def _compare(
             started_at = time.perf_counter()
             images = ilk.read([str(p.path) for p in train], labels=[p.label for p in train])
             classifier = ilk.fit(images, config, store=store)
+            assert isinstance(classifier, Classifier), "one label per image"
             detail[name] = _describe_fit(classifier, time.perf_counter() - started_at)
             answers[name] = _predict(classifier, test, store)
         answers[SKLEARN], detail[SKLEARN] = _fit_sklearn(train, test, store, seed)
