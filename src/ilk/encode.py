@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from ilk.core.capabilities import Embeds
+from ilk.core.capabilities import Embeds, list_parts
 from ilk.core.data import Features
 from ilk.core.errors import InputError, OutputError
 from ilk.core.progress import Progress, silent_progress
@@ -136,7 +136,7 @@ def _find_missing(
     rows: dict[str, Row] = {}
     for row in images.used:
         rows.setdefault(row.digest, row)
-    spaces = {encoder.space.key: encoder for encoder in encoders}.values()
+    spaces = {encoder.space.key: encoder for encoder in list_parts(encoders)}.values()
     missing = [(encoder, set(store.find_missing(encoder.space, rows))) for encoder in spaces]
     encoders_of = {d: tuple(e for e, absent in missing if d in absent) for d in rows}
     return {d: (row, encoders_of[d]) for d, row in rows.items() if encoders_of[d]}

@@ -176,6 +176,9 @@ class Store:
         Damaged rows are deleted and count as missing.
         """
         unique = list(dict.fromkeys(digests))
+        if space.parts:
+            lacking = {d for part in space.parts for d in self.find_missing(part, unique)}
+            return [d for d in unique if d in lacking]
         stored: set[str] = set()
         damaged: list[bytes] = []
         with self._translate_errors():
@@ -207,6 +210,8 @@ class Store:
     def put(self, space: FeatureSpace, digests: Sequence[str], values: Features) -> None:
         """Add rows `[n, dim]`, all or none; existing rows stay unchanged.
 
+        Rows of several encoders side by side are stored under each of its parts.
+
         Raises:
             ValueError: The shape does not match.
             FloatingPointError: A value is not finite.
@@ -217,6 +222,10 @@ class Store:
             raise ValueError(f"rows of shape {block.shape}; expected {(len(digests), space.dim)}")
         if not np.isfinite(block).all():
             raise FloatingPointError(f"{space.name} returned features that are not finite")
+        if space.parts:
+            for target, columns in zip(space.parts, _split_columns(space, block), strict=True):
+                self.put(target, digests, columns)
+            return
         with self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO spaces (key, name, dim) VALUES (?, ?, ?)",
@@ -240,6 +249,14 @@ class Store:
             OutputError: A row is missing or damaged.
         """
         out = np.empty((len(digests), space.dim), np.float32)
+        self._read_into(out, space, digests)
+        return out
+
+    def _read_into(self, out: Features, space: FeatureSpace, digests: Sequence[str]) -> None:
+        if space.parts:
+            for source, columns in zip(space.parts, _split_columns(space, out), strict=True):
+                self._read_into(columns, source, digests)
+            return
         positions: dict[str, list[int]] = {}
         for i, digest in enumerate(digests):
             positions.setdefault(digest, []).append(i)
@@ -255,7 +272,6 @@ class Store:
                 f"{self.path}; run the command again, which encodes them anew, or empty the store: "
                 f"ilk store --clear"
             )
-        return out
 
     def get_decode_results(self, digests: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Return cached decode results: digest to (reason or "", detail)."""
@@ -322,6 +338,12 @@ def is_intact(space: FeatureSpace, digest: object, value: object, checksum: obje
         and len(value) == 4 * space.dim
         and checksum == compute_checksum(space.key, digest, value)
     )
+
+
+def _split_columns(space: FeatureSpace, rows: Features) -> list[Features]:
+    """Return views of the columns `[n, d]` of each part of a space."""
+    ends = np.cumsum([part.dim for part in space.parts])
+    return np.split(rows, ends[:-1], axis=1)
 
 
 def _iter_chunks(items: list[str]) -> Iterator[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,11 +16,12 @@ from ilk.artifacts import model_folder, pack
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
+from ilk.artifacts.remainder import explain_missing, remove_encoders
 from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
-from ilk.core.errors import InputError
+from ilk.core.errors import InputError, Unavailable
 from ilk.core.metrics import Probabilities
 from ilk.core.ordered_classes import Values, compute_class_values
 from ilk.core.progress import Progress, silent_progress
@@ -136,7 +137,7 @@ class Classifier:
         Raises:
             InputError: The features come from another encoder.
         """
-        check_feature_width(x, len(self.ood_detector.centre))
+        check_feature_width(x, self.encoder.space.dim)
         p = self.to_probabilities(self.model.logits(x))
         score = self.ood_detector.score(x)
         return ScoredBatch(
@@ -308,22 +309,35 @@ def format_refusal(row: Row) -> str:
     return f"{row.reason}: {row.detail}" if row.detail else row.reason
 
 
-def load(folder: PathLike, *, device: str = "auto", runtime: str = "auto") -> Classifier:
+def load(
+    folder: PathLike,
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    without: Sequence[str] = (),
+) -> Classifier:
     """Load a classifier from a model folder.
 
     Args:
         folder: Folder written by `Classifier.save`.
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
+        without: Encoder of an ensemble to do without, because it is gone from this machine.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or
             was altered.
         Unavailable: The encoder is not available on this machine, or differs from the one that the
             classifier was fitted with.
+        InputError: The classifier cannot do without the encoder named in `without`.
     """
     weights, metadata = model_folder.read(Path(folder))
     parts = pack.unpack(weights, metadata["parts"])
-    encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+    if without:
+        parts, metadata = remove_encoders(parts, metadata, without)
+    try:
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+    except Unavailable as error:
+        raise explain_missing(error, metadata, device, runtime) from None
     other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
     return Classifier(tuple(metadata["classes"]), encoder, metadata=other_metadata, **parts)

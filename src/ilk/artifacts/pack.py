@@ -1,8 +1,8 @@
 """Convert the parts of a model to arrays and plain values, and back.
 
-A part (a model, a calibration, a detector) is a dataclass of arrays, plain values and other such
-dataclasses. Its arrays are stored as `part.field` in the weights, everything else under `parts` in
-`model.json`.
+A part (a model, a calibration, a detector) is a dataclass of arrays, plain values, other such
+dataclasses and tuples of these. Its arrays are stored as `part.field` in the weights, everything
+else under `parts` in `model.json`.
 
 Every class that can be saved has a class variable `kind`, a string that is unique and never
 changes. A saved model contains this string and no module or class name, so classes can be moved and
@@ -40,7 +40,7 @@ def pack(parts: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Convert parts to the bytes of a safetensors file and a description for JSON.
 
     Raises:
-        TypeError: A part has no `kind`, or a field that is neither array nor plain value.
+        TypeError: A part has no `kind`, or a field that is neither array nor plain value nor part.
     """
     arrays: dict[str, Any] = {}
     descriptions = {name: _describe_part(name, part, arrays) for name, part in parts.items()}
@@ -60,6 +60,10 @@ def _describe_part(name: str, part: Any, arrays: dict[str, Any]) -> dict[str, An
             plain[f.name] = value
         elif is_dataclass(value):
             plain[f.name] = _describe_part(f"{name}.{f.name}", value, arrays)
+        elif isinstance(value, tuple) and all(map(is_dataclass, value)):
+            plain[f.name] = [
+                _describe_part(f"{name}.{f.name}.{i}", item, arrays) for i, item in enumerate(value)
+            ]
         else:
             raise TypeError(f"{type(part).__name__}.{f.name} is neither array nor plain value")
     return {"kind": part.kind, **plain}
@@ -80,7 +84,7 @@ def unpack(weights: bytes, descriptions: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build_part(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
     field_values = {
-        key: _build_part(f"{name}.{key}", value, arrays) if isinstance(value, dict) else value
+        key: _build_value(f"{name}.{key}", value, arrays)
         for key, value in entry.items()
         if key != "kind"
     }
@@ -95,6 +99,12 @@ def _build_part(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Any]) 
         raise ArtifactError(
             f"the part {name!r} of this model cannot be restored: {error}"
         ) from None
+
+
+def _build_value(name: str, value: Any, arrays: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return tuple(_build_part(f"{name}.{i}", item, arrays) for i, item in enumerate(value))
+    return _build_part(name, value, arrays) if isinstance(value, dict) else value
 
 
 def is_savable(part_class: type) -> bool:

@@ -61,6 +61,9 @@ if TYPE_CHECKING:
     help="The classes are numbers or ranges, such as 1 to 5 stars: the size of an error counts.",
 )
 @click.option(
+    "--single", is_flag=True, help="Use the best single candidate; combine none into an ensemble."
+)
+@click.option(
     "--coverage",
     default=0.9,
     show_default=True,
@@ -107,6 +110,7 @@ def command(
     views: str,
     folds: int,
     criterion: str,
+    single: bool,
     ordered: bool,
     coverage: float,
     false_alarm: float,
@@ -143,6 +147,7 @@ def command(
         coverage=coverage,
         false_alarm=false_alarm,
         criterion=criterion,
+        single=single,
         classes=tuple(name.strip() for text in classes for name in text.split(",")),
         prompts=prompts or DEFAULT_PROMPTS,
         descriptions=read_sentences(descriptions) if descriptions else (),

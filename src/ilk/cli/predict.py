@@ -26,9 +26,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="File for the predictions: .csv, .tsv, .json, .jsonl or .parquet; - is standard output.",
 )
+@click.option(
+    "--without",
+    multiple=True,
+    help="Encoder of an ensemble to do without, because it is gone from this machine.",
+)
 @add_network_options
 @add_json_option
-def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime: str) -> Result:
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    out: str,
+    without: tuple[str, ...],
+    device: str,
+    runtime: str,
+) -> Result:
     """Predict the class, or the labels, of each image with the model folder MODEL.
 
     INPUTS are images or folders; a folder stands for all files in it, sorted. The exit code is 0 if
@@ -44,7 +56,7 @@ def command(model: str, inputs: tuple[str, ...], out: str, device: str, runtime:
     path = None if out == "-" else Path(out)
     if path is not None:
         check_suffix(path)
-    classifier = load(model, device=device, runtime=runtime)
+    classifier = load(model, device=device, runtime=runtime, without=without)
     files = [file for source in inputs for file in list_files(source)]
     if not files:
         names = ", ".join(escape_path(source) for source in inputs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -69,6 +69,25 @@ class Resizes(Embeds, Protocol):
     def with_resize(self, mode: ResizeMode) -> Embeds:
         """Return the encoder with another way; its name says so unless it is the original one."""
         ...
+
+
+@runtime_checkable
+class CombinesEncoders(Embeds, Protocol):
+    """Several encoders whose features stand side by side."""
+
+    @property
+    def parts(self) -> tuple[Embeds, ...]:
+        """The encoders, in the order of their columns."""
+        ...
+
+
+def list_parts(encoders: Iterable[Embeds]) -> list[Embeds]:
+    """Return single encoders: those given, and the parts of those that combine several."""
+    return [
+        part
+        for encoder in encoders
+        for part in (encoder.parts if isinstance(encoder, CombinesEncoders) else (encoder,))
+    ]
 
 
 @runtime_checkable

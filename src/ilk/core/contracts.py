@@ -160,10 +160,13 @@ class DiscoveryTags(Tags):
 def describe(method: Any) -> str:
     """Return a method as a call: its name and the fields that differ from their defaults.
 
-    The result can be parsed back: `ilk.methods.parse(describe(m)) == m`.
+    The result can be parsed back: `ilk.methods.parse(describe(m)) == m`. A method that is made of
+    others has a `description` of its own, which cannot.
     """
     if isinstance(method, FlattenedImages):
         return describe(method.method)
+    if isinstance(description := getattr(method, "description", None), str):
+        return description
     arguments = [
         f"{f.name}={getattr(method, f.name)!r}"
         for f in fields(method)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,77 @@ class OutOfFold:
 
 
 @dataclass(frozen=True, eq=False)
+class Remainder:
+    """What is left of an ensemble without one of its encoders.
+
+    Attributes:
+        accuracy: Its accuracy on held-out folds.
+        logits: Out-of-fold logits of the tested rows, `[m, k]` float64.
+    """
+
+    accuracy: Interval
+    logits: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """How an ensemble of candidates compares with the best single one, on held-out folds.
+
+    The weights for the rows of a fold are selected on the other folds, so that the differences
+    include the cost of choosing them.
+
+    Attributes:
+        members: Encoder, method and weight of each member, greatest weight first.
+        baseline: Encoder and method of the best single candidate.
+        accuracy_gain: Difference in accuracy; positive where the ensemble is better.
+        log_loss_gain: Difference in log loss, in nats; positive where the ensemble is better.
+        is_used: Whether the ensemble is the winner.
+        remainders: What is left without each encoder, by its name; no entry where nothing is.
+    """
+
+    members: tuple[tuple[str, str, float], ...]
+    baseline: tuple[str, str]
+    accuracy_gain: Interval
+    log_loss_gain: Interval
+    is_used: bool = False
+    remainders: Mapping[str, Remainder] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return one sentence: members, gains with their 95 % intervals, and the decision."""
+        names = ", ".join(f"{m} on {e} ({100 * w:.0f} %)" for e, m, w in self.members)
+        encoder, method = self.baseline
+        gain, loss = self.accuracy_gain, self.log_loss_gain
+        decision = (
+            "it is used"
+            if self.is_used
+            else "that is not more than the cost of choosing it, so the best single candidate is "
+            "used"
+        )
+        return (
+            f"the combination of {names} differs from {method} on {encoder} alone by "
+            f"{100 * gain.value:+.2f} points of accuracy [{100 * gain.low:+.2f}, "
+            f"{100 * gain.high:+.2f}] and lowers the log loss by {loss.value:+.3f} "
+            f"[{loss.low:+.3f}, {loss.high:+.3f}] on held-out folds; {decision}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the arrays as JSON values."""
+        return {
+            "members": [
+                {"encoder": e, "method": m, "weight": round(w, 4)} for e, m, w in self.members
+            ],
+            "baseline": {"encoder": self.baseline[0], "method": self.baseline[1]},
+            "accuracy_gain": asdict(self.accuracy_gain),
+            "log_loss_gain": asdict(self.log_loss_gain),
+            "used": self.is_used,
+            "without": {
+                name: {"accuracy": asdict(remainder.accuracy)}
+                for name, remainder in self.remainders.items()
+            },
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Leaderboard:
     """All combinations of encoder and method, best first.
 
@@ -67,6 +139,10 @@ class Leaderboard:
         fold: Fold that tested each row, `[n]`, -1 for none.
         out_of_fold: Out-of-fold predictions of the winner; None if there are none.
         probabilities: The same, calibrated on the other folds, `[n, k]`; nan if not tested.
+        combination: How an ensemble compares with the best single candidate; None if there is no
+            ensemble of several candidates.
+        winner_encoders: Names of the encoders of the winner, in the order of their columns; the
+            first one is that of the best single candidate.
     """
 
     results: tuple[CandidateResult, ...]
@@ -77,6 +153,12 @@ class Leaderboard:
     fold: Labels
     out_of_fold: OutOfFold | None = None
     probabilities: Probabilities | None = None
+    combination: Combination | None = None
+    winner_encoders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.winner_encoders:
+            object.__setattr__(self, "winner_encoders", (self.winner[0],))
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the arrays as JSON values."""
@@ -85,5 +167,6 @@ class Leaderboard:
             "folds": self.n_folds,
             "note": self.note,
             "honest": asdict(self.corrected_accuracy) if self.corrected_accuracy else None,
+            "combination": self.combination.to_json() if self.combination else None,
             "results": [asdict(row) for row in self.results],
         }

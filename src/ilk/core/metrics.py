@@ -78,7 +78,7 @@ class Scores:
     mean_absolute_error: float | None = None
 
 
-def wilson_interval(successes: float, n: int, level: float = 0.95) -> Interval:
+def wilson_interval(successes: float, n: float, level: float = 0.95) -> Interval:
     """Return the score interval of a proportion (Wilson 1927), valid for small n and near 0 or 1.
 
     Args:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import Unavailable
 from ilk.diffusion.classification.context import DEFAULT_PROMPTS, ClassificationContext
+from ilk.encoders.combined import CombinedEncoder
 from ilk.encoders.families import find_family, list_families
 from ilk.encoders.options import EncoderOptions
 from ilk.encoders.variants import split_variant
@@ -59,11 +60,16 @@ def restore_encoder(
 ) -> Embeds:
     """Open the encoder whose `describe` returned `description`.
 
-    If the folder in its name does not exist, the recorded absolute folder is tried.
+    If the folder in its name does not exist, the recorded absolute folder is tried. A combination
+    of encoders is restored part by part.
 
     Raises:
         Unavailable: The files are missing, or have other weights or preprocessing.
     """
+    if parts := description.get("parts"):
+        return CombinedEncoder(
+            tuple(restore_encoder(d, device=device, runtime=runtime, store=store) for d in parts)
+        )
     name, precision = str(description["name"]), str(description.get("precision", "float32"))
     name = _relocate(name, str(description.get("folder", "")))
     classes, prompts = description.get("classes"), description.get("prompts", DEFAULT_PROMPTS)

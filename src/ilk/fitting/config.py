@@ -39,6 +39,7 @@ class FitConfig:
         prompts: Prompts for text encoders, with `{}` in place of the class name.
         descriptions: Sentences for text encoders that describe appearance without naming a class;
             `DescriptionSelection` selects the discriminative ones.
+        single: Use the best single candidate, and combine none into an ensemble.
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
         precision: float32 or bfloat16.
@@ -64,6 +65,7 @@ class FitConfig:
     classes: tuple[str, ...] = ()
     prompts: tuple[str, ...] = DEFAULT_PROMPTS
     descriptions: tuple[str, ...] = ()
+    single: bool = False
     device: str = "auto"
     runtime: str = "auto"
     precision: str = "float32"

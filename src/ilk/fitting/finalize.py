@@ -15,12 +15,14 @@ from ilk.core.capabilities import ScoresClasses
 from ilk.core.contracts import describe
 from ilk.core.data import Data
 from ilk.core.versions import get_versions
+from ilk.fitting.ensemble_metadata import describe_ensemble
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.report_data import collect_notes, describe_evaluated_rows
 from ilk.fitting.split import fingerprint_images
 from ilk.protocols import stratified_folds
 from ilk.store import Store
 from ilk.trust.calibration import Calibration
+from ilk.trust.column_detector import ColumnDetector, take_columns
 from ilk.trust.conformal import ConformalPredictor, cross_conformal_sets
 from ilk.trust.out_of_distribution import OutOfDistributionDetector, cross_validate_scores
 from ilk.trust.summary_statistics import MAX_WIDTH, SummaryStatistics
@@ -46,9 +48,12 @@ def finalize(state: FitState, store: Store) -> tuple[Classifier, Evaluation]:
 
 
 def _select_detector_data(state: FitState) -> Data:
-    """Return the labelled rows, or all rows as one class if there are no labels."""
+    """Return the labelled rows, or all rows as one class if there are no labels.
+
+    Of an ensemble of encoders, the features are those of the best single candidate.
+    """
     if state.split.train:
-        return state.train
+        return take_columns(state.train, state.detector_columns)
     return replace(state.features, y=np.zeros(len(state.features), np.int64))
 
 
@@ -76,15 +81,18 @@ def _calibrate(state: FitState, unknown_scores: NDArray[np.float64]) -> Classifi
         sets = ConformalPredictor.fit(
             p, y[tested_rows], config.coverage, unknown_scores[tested_rows]
         )
+    detector = OutOfDistributionDetector.fit(
+        _select_detector_data(state), unknown_scores, config.false_alarm
+    )
+    if state.detector_columns is not None:
+        detector = ColumnDetector.from_detector(detector, state.detector_columns[0])
     return Classifier(
         state.split.classes,
         state.encoder,
         state.method.fit(state.features),
         calibration,
         sets,
-        OutOfDistributionDetector.fit(
-            _select_detector_data(state), unknown_scores, config.false_alarm
-        ),
+        detector,
         metadata={"ordered": config.ordered},
     )
 
@@ -152,6 +160,7 @@ def _make_metadata(
             "evaluated_on": describe_evaluated_rows(state.split) if evaluation.rows else None,
             "evaluation": evaluation.to_json() if evaluation.rows else None,
         },
+        "ensemble": describe_ensemble(state),
         "leaderboard": leaderboard.to_json(),
         "notes": collect_notes(state, classifier),
         "seed": state.config.seed,

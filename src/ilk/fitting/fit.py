@@ -14,6 +14,7 @@ from ilk.core.contracts import Method, describe
 from ilk.core.device import check_device
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.classification.context import ClassificationContext
+from ilk.encoders.combined import combine_encoders
 from ilk.fitting.candidates import (
     add_pixel_encoder,
     check_image_support,
@@ -35,6 +36,7 @@ from ilk.fitting.encoding import (
 )
 from ilk.fitting.finalize import finalize
 from ilk.fitting.fit_state import FitState
+from ilk.fitting.joined_features import find_detector_columns, join_features
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.multi_label import fit_multi_label_with_report
@@ -54,6 +56,8 @@ from ilk.report import ReportData
 from ilk.store import Store
 
 __all__ = ["DEFAULT_PROMPTS", "FitConfig", "fit", "fit_with_report"]
+
+REPEAT_SECONDS = 2.0  # for repeated folds, where there are few images
 
 
 @add_settings(READ_SETTINGS, FIT_SETTINGS)
@@ -160,6 +164,9 @@ def _select_model(
             criterion=config.criterion,
             ordered=config.ordered,
             leaked_rows=find_leaked_rows(encoders, split),
+            repeat_seconds=REPEAT_SECONDS,
+            combine=not config.single,
+            stop_early=True,
             progress=progress,
         )
         if split.train
@@ -167,15 +174,20 @@ def _select_model(
     )
 
     name, method = leaderboard.winner
+    if leaderboard.combination:
+        log(str(leaderboard.combination))
     log(f"{describe(method)} on {name} is selected; fitting it to all training images")
     return FitState(
         config,
         images,
         split,
-        encoder=next(e for e in encoders if e.name == name),
+        encoder=combine_encoders(
+            tuple(e for name in leaderboard.winner_encoders for e in encoders if e.name == name)
+        ),
         method=method,
-        features=features[name],
+        features=join_features(leaderboard.winner_encoders, features),
         leaderboard=leaderboard,
+        detector_columns=find_detector_columns(leaderboard, features),
         explainers=tuple(e for e in encoders if isinstance(e, Explains)),
     )
 

@@ -26,6 +26,8 @@ class FitState:
         features: Features of the selected encoder: those of `split.train`, then those of
             `split.unlabelled`.
         leaderboard: Scores of all candidates.
+        detector_columns: First column and the one after the last of the features for
+            out-of-distribution detection; None is all of them.
         explainers: Encoders that can explain their class scores.
     """
 
@@ -36,6 +38,7 @@ class FitState:
     method: Method
     features: Data
     leaderboard: Leaderboard
+    detector_columns: tuple[int, int] | None = None
     explainers: tuple[Explains, ...] = ()
 
     @property

@@ -17,8 +17,11 @@ from ilk.core.errors import InputError, NoLabels, UnknownName
 from ilk.core.leaderboard import Leaderboard
 from ilk.core.ordered_classes import compute_class_values
 from ilk.core.progress import Progress, silent_progress
+from ilk.encoders.families import is_pretrained
+from ilk.fitting.combination import Combiner
 from ilk.fitting.leaderboard_builder import LeaderboardBuilder, make_unmeasured_leaderboard
 from ilk.fitting.leakage import describe_leakage, exclude_leaked_rows
+from ilk.fitting.repetition import repeat_folds
 from ilk.fitting.selection_statistics import CRITERIA
 from ilk.protocols import describe_fold_limits, stratified_folds
 
@@ -34,6 +37,9 @@ def rank_candidates(
     criterion: str = "accuracy",
     ordered: bool = False,
     leaked_rows: Mapping[str, NDArray[np.bool_]] | None = None,
+    repeat_seconds: float = 0.0,
+    combine: bool = False,
+    stop_early: bool = False,
     progress: Progress = silent_progress,
 ) -> Leaderboard:
     """Cross-validate every method on every encoder, with the same folds.
@@ -49,6 +55,12 @@ def rank_candidates(
         leaked_rows: For each pretrained classifier, the rows it was trained on, `[n]`. No
             candidate is evaluated on these rows. If too few rows remain, the classifier is not
             evaluated instead.
+        repeat_seconds: Time limit for repeated folds where there are few images; 0 uses one set
+            of folds.
+        combine: Combine candidates into an ensemble if it beats the best single one; pretrained
+            classifiers (those of `leaked_rows`) take no part.
+        stop_early: Stop the candidates of encoders without pretrained weights after one fold if a
+            paired test shows that they are far worse than the best of the others.
         progress: Reports progress after each fold.
 
     Raises:
@@ -65,7 +77,10 @@ def rank_candidates(
     notes = (describe_fold_limits(y, fold, n_folds, data.group), describe_leakage(is_leaked))
     note = "; ".join(filter(None, notes))
     methods_for = methods if callable(methods) else methods.__getitem__
-    candidates = [(name, method) for name in data_by_encoder for method in methods_for(name)]
+    names = list(data_by_encoder)
+    if stop_early:
+        names.sort(key=lambda name: not is_pretrained(name))
+    candidates = [(name, method) for name in names for method in methods_for(name)]
     if not candidates:
         raise InputError("there is no method to compare; name at least one, such as GDA")
     if not (fold >= 0).any():
@@ -75,12 +90,33 @@ def rank_candidates(
         fold,
         criterion,
         excluded_encoders,
+        data.group,
         compute_class_values(data.classes) if ordered else None,
     )
     with progress("cross-validation", len(candidates) * builder.n_folds) as advance:
         for name, method in candidates:
-            builder.evaluate_candidate(name, method, data_by_encoder[name], advance)
-    return builder.build(candidates, note, seed)
+            builder.evaluate_candidate(
+                name,
+                method,
+                data_by_encoder[name],
+                advance,
+                may_stop=stop_early and not is_pretrained(name),
+            )
+    repeat_note = repeat_folds(
+        builder,
+        candidates,
+        data_by_encoder,
+        n_folds=n_folds,
+        seed=seed,
+        max_seconds=repeat_seconds,
+        progress=progress,
+    )
+    note = "; ".join(filter(None, (note, repeat_note)))
+    leaderboard = builder.build(candidates, note, seed)
+    if not combine:
+        return leaderboard
+    excluded = tuple(leaked_rows or ())
+    return Combiner(builder, candidates, data_by_encoder, excluded, seed).combine(leaderboard)
 
 
 def _check_same_rows(data_by_encoder: Mapping[str, Data]) -> Data:

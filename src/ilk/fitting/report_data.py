@@ -92,6 +92,8 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     split = state.split
     messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
     messages[1:1] = collect_name_notes(state)
+    if (combination := state.leaderboard.combination) is not None:
+        messages.insert(1, str(combination))
     if not state.config.ordered:
         messages.append(describe_order(split.classes))
     messages += describe_variants(state.leaderboard.results)

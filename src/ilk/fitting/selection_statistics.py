@@ -31,12 +31,13 @@ class Outcomes:
     """Correctness and loss of one candidate on each tested row.
 
     Attributes:
-        is_correct: Whether the most probable class is the label, `[n]`.
+        is_correct: Whether the most probable class is the label, `[n]`; the fraction of repeats in
+            which it is, where folds are repeated.
         loss: `-log p[label]` in nats, `[n]`; probabilities are clipped at 1e-15.
         absolute_error: Absolute error of the median class, `[n]`; None without ordered classes.
     """
 
-    is_correct: NDArray[np.bool_]
+    is_correct: NDArray[np.bool_] | Vector
     loss: Vector
     absolute_error: Vector | None = None
 
@@ -115,25 +116,39 @@ def is_tied(y: Labels, winner: Outcomes, other: Outcomes, criterion: str = "accu
 
     Accuracy is compared by McNemar's mid-p test (Fagerland, Lydersen, Laake 2013,
     doi:10.1186/1471-2288-13-91) on the rows where exactly one of the two is correct; other criteria
-    are compared by a z-test of the mean difference per row.
+    are compared by a z-test of the mean difference per row, and so is accuracy over repeated folds.
     """
     return compute_p_value(y, winner, other, criterion) > 0.05
 
 
 def compute_p_value(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accuracy") -> float:
     """Return the two-sided p-value of no difference, in [0, 1]; labels `y` are `[n]`."""
-    if criterion == "accuracy":
-        return mcnemar_p_value(
-            int(np.sum(a.is_correct & ~b.is_correct)), int(np.sum(b.is_correct & ~a.is_correct))
-        )
-    if criterion == "macro_accuracy":
-        difference = (a.is_correct.astype(float) - b.is_correct) / np.bincount(y)[y]
-    else:
-        difference = b.loss - a.loss if criterion == "log_loss" else b.cost - a.cost
+    if criterion == "accuracy" and a.is_correct.dtype == bool == b.is_correct.dtype:
+        only_a, only_b = a.is_correct > b.is_correct, b.is_correct > a.is_correct
+        return mcnemar_p_value(int(np.sum(only_a)), int(np.sum(only_b)))
+    difference = compute_row_gains(y, a, b, criterion)
     n, std = len(y), float(np.std(difference, ddof=1)) if len(y) > 1 else 0.0
     if std == 0:
         return float(np.mean(difference) == 0)
     return erfc(abs(float(np.mean(difference))) * sqrt(n / 2) / std)
+
+
+def compute_row_gains(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accuracy") -> Vector:
+    """Return by how much `a` is better than `b` on each row, `[n]`; their mean is the gain.
+
+    Args:
+        y: Class indices, `[n]`.
+        a: Outcomes of one candidate.
+        b: Outcomes of the other, on the same rows.
+        criterion: accuracy, macro_accuracy, log_loss or mean_absolute_error.
+    """
+    if criterion in COST_CRITERIA:
+        return b.loss - a.loss if criterion == "log_loss" else b.cost - a.cost
+    gain = a.is_correct.astype(np.float64) - b.is_correct
+    if criterion == "macro_accuracy":
+        counts = np.bincount(y)
+        gain *= len(y) / (np.sum(counts > 0) * counts[y])
+    return gain
 
 
 def mcnemar_p_value(only_a: int, only_b: int) -> float:

@@ -77,6 +77,10 @@ class OutOfDistributionDetector:
         ]
         return np.concatenate(chunks) if chunks else np.zeros(0)
 
+    def select_columns(self, x: Features) -> Features:
+        """Return the columns of features `[n, d]` that the detector reads: here all of them."""
+        return x
+
     def flag(self, x: Features) -> NDArray[np.bool_]:
         """Return whether each row of features `[n, d]` is out of distribution, `[n]`."""
         return self.score(x) > self.threshold

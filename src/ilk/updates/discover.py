@@ -209,7 +209,8 @@ def _compute_distances(
 ) -> NDArray[np.float64]:
     """Return the distance of each row from the mean of its group, `[n]`; nan outside groups."""
     detector = classifier.ood_detector
-    q = (np.asarray(x, np.float64) - detector.centre) @ detector.axes / detector.std
+    centred_x = np.asarray(detector.select_columns(x), np.float64) - detector.centre
+    q = centred_x @ detector.axes / detector.std
     out = np.full(len(x), np.nan)
     for group in range(1, int(group_ids.max(initial=0)) + 1):
         rows = group_ids == group
