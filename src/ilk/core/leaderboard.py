@@ -59,11 +59,11 @@ class Remainder:
 
     Attributes:
         accuracy: Its accuracy on held-out folds.
-        logits: Out-of-fold logits of the tested rows, `[m, k]` float64.
+        logits: Out-of-fold logits of the tested rows, `[m, k]`.
     """
 
     accuracy: Interval
-    logits: NDArray[np.float64]
+    logits: NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ SAFE_METHODS = ("GDA", "NearestClassMean")  # work with one image per class
 HOPELESS_P = 1e-4  # of a paired test on one fold, below which a candidate is stopped
 FIT_ERRORS = (IlkError, LinAlgError, ArithmeticError, MemoryError)
 MAX_KEPT = 8  # candidates whose predictions are kept, the best ones
-MAX_LOGITS = 2**24  # logits of all of these together, 128 MB; two are kept in any case
+MAX_LOGITS = 2**24  # logits of all of these together, 64 MB; two are kept in any case
 
 Candidate = tuple[str, Method]
 
@@ -171,7 +171,7 @@ class LeaderboardBuilder:
             oof = replace(oof, seconds=oof.seconds + first.seconds)
         p = cross_calibrate(oof.logits, self.y, fold)
         return Run(
-            oof.logits[self.is_tested],
+            oof.logits[self.is_tested].astype(np.float32),
             p[self.is_tested].astype(np.float32),
             fold,
             oof.seconds,
@@ -243,7 +243,7 @@ class LeaderboardBuilder:
             cross_calibrate(self.spread(run.logits), self.y, run.fold),
         )
 
-    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def spread(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return values of the tested rows `[m, k]` as those of all rows, `[n, k]`; nan if none."""
         out = np.full((len(self.y), values.shape[1]), np.nan)
         out[self.is_tested] = values

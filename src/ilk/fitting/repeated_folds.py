@@ -40,14 +40,14 @@ class Run:
     """Out-of-fold predictions of a candidate for the `m` tested rows.
 
     Attributes:
-        logits: `[m, k]` float64.
+        logits: `[m, k]`, float32 to save memory.
         probabilities: The same, calibrated on the other folds, `[m, k]` float32.
         fold: Fold that tests each of all `n` rows, `[n]`, -1 for none.
         seconds: Time spent on fitting and prediction.
         note: How the training parts were limited, or "".
     """
 
-    logits: NDArray[np.float64]
+    logits: NDArray[np.floating]
     probabilities: NDArray[np.float32]
     fold: Labels
     seconds: float

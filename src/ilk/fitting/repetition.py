@@ -75,11 +75,12 @@ def repeat_folds(
         builder.set_runs(i, runs[i], builder.rate(runs[i]))
     best = builder.best_index
     ratio = builder.rate(runs[best]).noise_ratio
+    who = "candidate was" if len(indices) == 1 else f"{len(indices)} candidates were"
     return (
-        f"with fewer than {FEW_IMAGES} images per class the folds matter, so the best "
-        f"{len(indices)} candidates were cross-validated over {n_done} sets of folds: their scores "
-        f"are means, whose standard error over the sets is {100 * ratio:.0f} % of the sampling "
-        "error, and their intervals include the spread over the sets"
+        f"with fewer than {FEW_IMAGES} images per class the folds matter, so the best {who} "
+        f"cross-validated over {n_done} sets of folds: their scores are means, whose standard "
+        f"error over the sets is {100 * ratio:.0f} % of the sampling error, and their intervals "
+        "include the spread over the sets"
     )
 
 
