@@ -69,12 +69,12 @@ def measure_layers(seconds: float) -> list[dict[str, Any]]:
                 found.setdefault(key, {}).setdefault(setting, []).append(row)
     rows = []
     for (network, batch), by_setting in found.items():
-        row: dict[str, Any] = {"network": network, "batch": batch}
+        summary: dict[str, Any] = {"network": network, "batch": batch}
         for setting, values in by_setting.items():
             for name in ("per_second", "page_faults_per_image"):
-                row[f"{name}_{setting}"] = round(median(value[name] for value in values), 1)
-        row["ratio"] = round(row["per_second_keep"] / row["per_second_release"], 2)
-        rows.append(row)
+                summary[f"{name}_{setting}"] = round(median(value[name] for value in values), 1)
+        summary["ratio"] = round(summary["per_second_keep"] / summary["per_second_release"], 2)
+        rows.append(summary)
     return rows
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +27,7 @@ from ilk.core.data import Data
 from ilk.fitting.model_selection import rank_candidates
 from ilk.maths.logistic_regression import PENALTY_PATH
 from ilk.maths.pca import fit_pca
-from ilk.maths.softmax_regression import SoftmaxRegressions
+from ilk.maths.softmax_regression import CurvatureHistory, SoftmaxRegressions
 from ilk.methods import list_methods
 from ilk.methods.gda import GDA
 from ilk.methods.k_nearest import EXTRA_CANDIDATES, Neighbours
@@ -158,7 +159,7 @@ def _choose_ridge(data: Data) -> float:
 def _walk_path(problem: SoftmaxRegressions) -> float:
     from ilk.maths import logistic_regression as module
 
-    history = module.CurvatureHistory()
+    history = CurvatureHistory()
     thetas, losses = problem.init_parameters(), list[float]()
     for strength in PENALTY_PATH:
         thetas, loss = problem.solve(thetas, 1 / strength, module.PATH_TOLERANCE, history)
@@ -200,7 +201,7 @@ def _measure_import() -> dict[str, Any]:
     for _ in range(5):
         for name, statement in statements.items():
             command = [sys.executable, "-c", statement]
-            times[name].append(_time(lambda c=command: subprocess.run(c, check=True))[0])
+            times[name].append(_time(partial(subprocess.run, command, check=True))[0])
     return {"seconds": {name: round(median(values), 3) for name, values in times.items()}}
 
 

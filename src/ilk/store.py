@@ -258,8 +258,8 @@ class Store:
                 self._read_into(columns, source, digests)
             return
         positions: dict[str, list[int]] = {}
-        for i, digest in enumerate(digests):
-            positions.setdefault(digest, []).append(i)
+        for i, hexadecimal in enumerate(digests):
+            positions.setdefault(hexadecimal, []).append(i)
         with self._translate_errors():
             space_id = self._space_id(space)
             rows = [] if space_id is None else self._iter_rows(space_id, list(positions))

@@ -9,7 +9,7 @@ right and below.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -82,7 +82,7 @@ class InvertedResidual(nn.Module):
         """Return `[b, outputs, h', w']` of `[b, inputs, h, w]`."""
         y = functional.relu6(self.bn0(self.expand_conv(x))) if self.has_expansion else x
         y = functional.relu6(self.bn1(self.depthwise_conv(y)))
-        y = self.bn2(self.project_conv(y))
+        y = cast(Tensor, self.bn2(self.project_conv(y)))
         return x + y if self.has_residual else y
 
 
@@ -110,10 +110,11 @@ class EfficientNetLite0(nn.Module):
         """Return features `[b, 1280]` of normalized images `[b, 3, h, w]`."""
         x = functional.relu6(self.bn0(self.conv_stem(x)))
         x = functional.relu6(self.bn1(self.conv_head(self.blocks(x))))
-        return x.mean((2, 3))
+        features: Tensor = x.mean((2, 3))
+        return features
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load tensors under their published names, such as `_blocks.0._bn1.weight`.
+        """Load tensors `[...]` under their published names, such as `_blocks.0._bn1.weight`.
 
         Raises:
             RuntimeError: A tensor is missing, is not one of the network's, or has another shape.

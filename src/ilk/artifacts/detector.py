@@ -172,7 +172,7 @@ def _list_inputs(inputs: Any) -> list[NamedInput]:
     items = inputs if isinstance(inputs, list | tuple) else [inputs]
     if not all(isinstance(item, str | os.PathLike) for item in items):
         return list(iter_inputs(inputs))
-    named = [(file, file) for item in items for file in list_files(item)]
+    named: list[NamedInput] = [(file, file) for item in items for file in list_files(item)]
     if not named:
         shown_paths = ", ".join(escape_path(item) for item in items) or "an empty list"
         raise NoImages(f"there is no file in {shown_paths}; pass images or a folder with images")

@@ -37,7 +37,8 @@ class EncoderReference:
         Raises:
             Unavailable: Its files are not on this machine, or are others.
         """
-        return restore_encoder(self.description, **self.settings)
+        options: Any = self.settings
+        return restore_encoder(self.description, **options)
 
 
 def replace_encoders(state: Mapping[str, Any]) -> dict[str, Any]:

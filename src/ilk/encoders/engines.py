@@ -61,7 +61,7 @@ class OpenVino:
     """OpenVINO. The bytes are a compiled model: they depend on version and processor."""
 
     name, label, extra = "openvino", "OpenVINO", "openvino"
-    packages = ("openvino",)
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
     batch_size = 4
     # By default some CPUs round to bfloat16. THROUGHPUT gives each thread a stream.
     config: ClassVar[dict[str, str]] = {
@@ -85,7 +85,7 @@ class OpenVino:
 
         example = torch.zeros(2, 3, *size)
         with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # of tracing
-            traced = torch.jit.trace(network, example, check_trace=False)
+            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
             model = openvino.convert_model(
                 torch.jit.freeze(traced), example_input=example, input=[-1, 3, *size]
             )
@@ -114,7 +114,7 @@ class OnnxRuntime:
     """ONNX Runtime. The bytes are an ONNX model."""
 
     name, label, extra = "onnxruntime", "ONNX Runtime", "onnx"
-    packages = ("onnxruntime", "onnx")
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx")
     batch_size = 2
 
     def get_stamp(self) -> str:

@@ -119,10 +119,8 @@ def _to_names(name: str, value: Any) -> tuple[str, ...]:
 def _to_name(name: str, item: Any) -> str:
     if isinstance(item, str):
         return str(item)
-    if name == "methods" and is_dataclass(item) and not isinstance(item, type):
-        return describe(item)
     if name == "methods" and is_dataclass(item):
-        return item.__name__
+        return item.__name__ if isinstance(item, type) else describe(item)
     raise InputError(f"{name} contains {item!r}, a {type(item).__name__}; give names as text")
 
 
@@ -132,5 +130,5 @@ def _check_type(name: str, value: Any, expected: str) -> None:
         "float": (Real, "a number"),
         "str": (str, "text"),
     }[expected]
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, kind):
         raise InputError(f"{name} is {value!r}; it must be {text}")

@@ -75,7 +75,7 @@ def fit_multi_label_with_report(
     context = ClassificationContext(None, config.prompts, feature_store)
     encoders = resolve_encoders(images, config, context, log)
     _check_encoders(encoders)
-    images = encode(images, encoders, feature_store, progress)
+    images = encode(images, encoders, feature_store, progress, log)
     split = split_labels(images)
     features = {e.name: _load_features(e, split.train, feature_store) for e in encoders}
     targets = encode_targets(split.train, split.classes)

@@ -24,7 +24,17 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-DECORATIONS = ("data", "dataset", "files", "folder", "image", "images", "img", "imgs", "photos")
+DECORATIONS: tuple[str, ...] = (
+    "data",
+    "dataset",
+    "files",
+    "folder",
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "photos",
+)
 DECORATIONS += ("pics", "pictures", "samples", "seg", "set", "sets", "split")
 UNLABELLED_FOLDERS = ("unlabelled", "unlabeled")
 METADATA_FILES = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")

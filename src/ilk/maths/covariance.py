@@ -115,7 +115,7 @@ def _kubokawa_srivastava_trace(stats: Statistics) -> float:
 def has_scatter(stats: Statistics) -> bool:
     """Return whether rows of one class differ by more than rounding errors."""
     between = stats.means.shape[1] * _between_class_variance(stats)
-    return float(np.trace(stats.scatter)) / stats.degrees_of_freedom > ROUNDING * between
+    return bool(float(np.trace(stats.scatter)) / stats.degrees_of_freedom > ROUNDING * between)
 
 
 def _between_class_variance(stats: Statistics) -> float:
@@ -134,7 +134,7 @@ def solve(covariance: Matrix, right: Matrix) -> Matrix:
         ridged = covariance.copy()
         ridged[np.diag_indices_from(ridged)] += ridge
         try:
-            root = np.linalg.cholesky(ridged)
+            root: Matrix = np.asarray(np.linalg.cholesky(ridged), np.float64)
         except np.linalg.LinAlgError:
             ridge *= 10
             continue
@@ -152,6 +152,6 @@ def solve_triangular(root: Matrix, right: Matrix, *, transposed: bool = False) -
     from scipy import linalg  # slow to import, and a saved classifier does without
 
     solution = linalg.solve_triangular(
-        root, right, trans=int(transposed), lower=True, check_finite=False
+        root, right, trans=1 if transposed else 0, lower=True, check_finite=False
     )
     return np.asarray(solution)

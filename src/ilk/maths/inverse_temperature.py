@@ -42,9 +42,9 @@ def fit_inverse_temperature(
     """
     from scipy.optimize import minimize_scalar  # slow to import, and only fits need it
 
-    rows = select_rows(len(y))
-    scores, y = np.asarray(scores[rows], np.float64), y[rows]
-    weight = None if weight is None else weight[rows]
+    kept = select_rows(len(y))
+    scores, y = np.asarray(scores[kept], np.float64), y[kept]
+    weight = None if weight is None else weight[kept]
     scores = scores - scores.max(1, keepdims=True)
     rows = np.arange(len(y))
 

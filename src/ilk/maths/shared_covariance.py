@@ -63,7 +63,8 @@ class SharedCovariance:
         a, b = compute_covariance_terms(stats, shrink, stats.means.shape[1])
         covariance = a * stats.scatter
         covariance[np.diag_indices_from(covariance)] += b
-        return cls(stats, a, b, np.linalg.cholesky(covariance), rows)
+        root: Matrix = np.asarray(np.linalg.cholesky(covariance), np.float64)
+        return cls(stats, a, b, root, rows)
 
     def solve(self, right: Matrix) -> Matrix:
         """Return `C^-1 right`, `[d, m]`, for `right [d, m]`."""

@@ -41,7 +41,9 @@ class LeaderboardView:
         return iter(self.results)
 
     def __str__(self) -> str:
-        rows = [("encoder", "method", "accuracy, %", "95 % interval", "log loss", "ECE, %", "")]
+        rows: list[tuple[str, ...]] = [
+            ("encoder", "method", "accuracy, %", "95 % interval", "log loss", "ECE, %", "")
+        ]
         rows += [
             (row.encoder, row.method, *(row.metrics or ("–",) * 4), row.mark or row.note)
             for row in self._build_rows()
