@@ -60,9 +60,11 @@ class Engine(Protocol):
 class OpenVino:
     """OpenVINO. The bytes are a compiled model: they depend on version and processor."""
 
-    name, label, extra = "openvino", "OpenVINO", "openvino"
+    name: ClassVar[str] = "openvino"
+    label: ClassVar[str] = "OpenVINO"
+    extra: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
-    batch_size = 4
+    batch_size: ClassVar[int] = 4
     # By default some CPUs round to bfloat16. THROUGHPUT gives each thread a stream.
     config: ClassVar[dict[str, str]] = {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -113,9 +115,11 @@ class OpenVino:
 class OnnxRuntime:
     """ONNX Runtime. The bytes are an ONNX model."""
 
-    name, label, extra = "onnxruntime", "ONNX Runtime", "onnx"
+    name: ClassVar[str] = "onnxruntime"
+    label: ClassVar[str] = "ONNX Runtime"
+    extra: ClassVar[str] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx")
-    batch_size = 2
+    batch_size: ClassVar[int] = 2
 
     def get_stamp(self) -> str:
         """Return the version."""
