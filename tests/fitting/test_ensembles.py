@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -212,3 +213,15 @@ def test_an_encoder_that_adds_nothing_is_not_used(home: Path, tmp_path: Path) ->
     assert classifier.encoder.name == ENCODERS[0]
     assert classifier.metadata["ensemble"] is None
     assert not any("it is used" in note for note in report.notes)
+
+
+def test_an_ensemble_is_pickled_and_shown(fitted, fresh: Path) -> None:
+    files = [str(f) for f in sorted(fresh.rglob("*.png"))[::20]]
+    again = pickle.loads(pickle.dumps(fitted[0]))
+    assert again.encoder.name == fitted[0].encoder.name
+    assert again.predict(files) == fitted[0].predict(files)
+    assert fitted[0].encoder.name in repr(fitted[0])
+    assert "side by side" in fitted[0]._repr_html_()
+    with Image.open(files[0]) as image:
+        one = fitted[0].predict(image)
+    assert one.name == fitted[0].predict(files[:1])[0].name

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -13,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.artifacts import model_folder, pack
-from ilk.artifacts.classifier import BLOCK_SIZE, RESERVED_KEYS, PathLike, format_refusal
+from ilk.artifacts.classifier import (
+    BLOCK_BYTES,
+    BLOCK_SIZE,
+    RESERVED_KEYS,
+    ManyImages,
+    OneImage,
+    PathLike,
+    format_refusal,
+)
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.core.atomic_write import write_atomically
@@ -23,7 +29,14 @@ from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
-from ilk.images import Images, escape_path, inspect_file
+from ilk.images import (
+    Images,
+    escape_path,
+    inspect_inputs,
+    is_single,
+    iter_blocks,
+    iter_inputs,
+)
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import OneVsRest
 from ilk.multilabel.thresholds import LabelThresholds
@@ -86,16 +99,12 @@ class MultiLabelClassifier:
 
     @overload
     def predict(
-        self, inputs: PathLike, *, store: Store | None = None, progress: Progress = ...
+        self, inputs: OneImage, *, store: Store | None = None, progress: Progress = ...
     ) -> MultiLabelPrediction: ...
 
     @overload
     def predict(
-        self,
-        inputs: list[Any] | tuple[Any, ...],
-        *,
-        store: Store | None = None,
-        progress: Progress = ...,
+        self, inputs: ManyImages, *, store: Store | None = None, progress: Progress = ...
     ) -> list[MultiLabelPrediction]: ...
 
     @overload
@@ -113,16 +122,20 @@ class MultiLabelClassifier:
         """Return the prediction of one image, or a list with one prediction per image, in order.
 
         Args:
-            inputs: Path of an image, or several.
+            inputs: One image or several, as for `Classifier.predict`.
             store: Cache of encoded images; the user's own by default.
             progress: Reports the progress of encoding.
+
+        Raises:
+            InputError: Something in `inputs` is no image, such as an array of floats.
+            NoImages: A folder without files.
         """
         predictions = list(self.stream(inputs, store=store, progress=progress))
-        return predictions[0] if isinstance(inputs, str | os.PathLike) else predictions
+        return predictions[0] if is_single(inputs) else predictions
 
     def predict_proba(
         self,
-        inputs: PathLike | Iterable[PathLike],
+        inputs: Any,
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
@@ -130,7 +143,7 @@ class MultiLabelClassifier:
         """Return the probability of each label, `[n, k]`, in the order of `self.classes`.
 
         Args:
-            inputs: Path of an image, or several.
+            inputs: Images, as for `predict`; a single one gives one row.
             store: Cache of encoded images; the user's own by default.
             progress: Reports the progress of encoding.
 
@@ -149,32 +162,27 @@ class MultiLabelClassifier:
 
     def stream(
         self,
-        inputs: PathLike | Iterable[PathLike],
+        inputs: Any,
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
     ) -> Iterator[MultiLabelPrediction]:
         """Yield the predictions of images block by block, for inputs of any number."""
         feature_store = store if store is not None else Store()
-        input_list = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-        paths = (os.fspath(p) for p in input_list)
-        while block := list(islice(paths, BLOCK_SIZE)):
-            yield from self._predict_block(block, feature_store, progress)
+        for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
+            yield from self._predict_block(inspect_inputs(block), feature_store, progress)
 
     def _predict_block(
-        self, paths: Sequence[str], store: Store, progress: Progress
-    ) -> list[MultiLabelPrediction]:
-        images = Images(None, tuple(inspect_file(path) for path in paths))
+        self, images: Images, store: Store, progress: Progress
+    ) -> Iterator[MultiLabelPrediction]:
         images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
-        used = [i for i, row in enumerate(images.rows) if row.status == "used"]
-        x = store.get(self.encoder.space, [images.rows[i].digest for i in used])
-        predictions = dict(zip(used, self._iter_predictions(x), strict=True))
-        return [
-            replace(predictions[i], path=row.path)
-            if i in predictions
-            else MultiLabelPrediction.from_error(row.path, format_refusal(row))
-            for i, row in enumerate(images.rows)
-        ]
+        x = store.get(self.encoder.space, [row.digest for row in images.used])
+        predictions = self._iter_predictions(x)
+        for row in images.rows:
+            if row.status == "used":
+                yield replace(next(predictions), path=row.path)
+            else:
+                yield MultiLabelPrediction.from_error(row.path, format_refusal(row))
 
     def _iter_predictions(self, x: Features) -> Iterator[MultiLabelPrediction]:
         scored = self.score_batch(x)

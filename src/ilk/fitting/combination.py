@@ -247,7 +247,7 @@ def _can_be_member(method: Method, has_text: bool) -> bool:
     """Return whether a method can be a member: it reads features and scores each row alone."""
     if isinstance(method, FlattenedImages) or getattr(method, "transductive", False):
         return False
-    if getattr(method, "needs_class_scores", False):
+    if getattr(method, "needs_class_scores", False) or getattr(method, "needs_class_model", False):
         return False
     return has_text or not getattr(method, "needs_class_embeddings", False)
 

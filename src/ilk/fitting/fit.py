@@ -99,7 +99,7 @@ def fit(
     """
     config = configure(config, settings)
     feature_store = store if store is not None else Store()
-    source = read_source(images, settings, feature_store, progress)
+    source = read_source(images, settings, config, feature_store, progress)
     if source.is_multi_label or config.multi_label:
         return fit_multi_label_with_report(
             source, config, store=feature_store, progress=progress, log=log

@@ -23,6 +23,7 @@ def join_features(names: Sequence[str], data_by_encoder: Mapping[str, Data]) -> 
         x=np.hstack([d.x for d in sources]),
         class_embeddings=text.class_embeddings,
         description_embeddings=text.description_embeddings,
+        class_model=None,
     )
 
 

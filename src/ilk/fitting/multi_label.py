@@ -35,6 +35,7 @@ from ilk.fitting.multi_label_report import (
 )
 from ilk.fitting.multi_label_selection import rank_label_candidates
 from ilk.fitting.multi_label_split import split_labels
+from ilk.fitting.variants import add_variants
 from ilk.images import Images, Row
 from ilk.methods import list_methods, parse
 from ilk.multilabel.calibration import LabelCalibration
@@ -75,6 +76,7 @@ def fit_multi_label_with_report(
     context = ClassificationContext(None, config.prompts, feature_store)
     encoders = resolve_encoders(images, config, context, log)
     _check_encoders(encoders)
+    encoders = add_variants(encoders, images, config, log)
     images = encode(images, encoders, feature_store, progress, log)
     split = split_labels(images)
     features = {e.name: _load_features(e, split.train, feature_store) for e in encoders}

@@ -44,7 +44,7 @@ def configure(config: FitConfig | None, settings: Mapping[str, Any]) -> FitConfi
 
 
 def read_source(
-    source: Any, settings: Mapping[str, Any], store: Store, progress: Progress
+    source: Any, settings: Mapping[str, Any], config: FitConfig, store: Store, progress: Progress
 ) -> Images:
     """Return `source` if it is `Images`, else read it with those settings that are of `ilk.read`.
 
@@ -54,7 +54,10 @@ def read_source(
     """
     chosen = {name: value for name, value in settings.items() if name in READ_SETTINGS}
     if not isinstance(source, Images):
+        if config.multi_label:
+            chosen["multi_label"] = True
         return read_images(source, verify=False, store=store, progress=progress, **chosen)
+    chosen.pop("multi_label", None)  # a setting of the fit, too
     if chosen:
         name = next(iter(chosen))
         raise InputError(

@@ -62,7 +62,7 @@ def add_variants(
 ) -> list[Embeds]:
     """Return `encoders` followed by the variants that `resize` and `views` of `auto` ask for."""
     plain = [e for e in encoders if _is_plain_network(e)]
-    labels = [row.label for row in images.used if row.label is not None and row.split == "train"]
+    labels = [name for row in images.used if row.split == "train" for name in row.names]
     counts = np.array(list(Counter(labels).values()))
     if not plain or not len(counts) or counts.max() < 2:  # cross-validation needs two images
         return list(encoders)
