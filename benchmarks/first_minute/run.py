@@ -24,8 +24,8 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.datasets import PACS_CLASSES
-from benchmarks.decoders import decode_image, iterate_archive
+from benchmarks.decoders import PACS_CLASSES
+from benchmarks.shared_files import decode_image, iterate_archive
 from ilk.encoders.engines import ENGINES
 
 SIZE = (300, 200)
