@@ -64,9 +64,9 @@ def measure_layers(seconds: float) -> list[dict[str, Any]]:
         for setting in ("release", "keep"):
             command = [sys.executable, "-m", "benchmarks.encode.layers", setting, str(seconds)]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            for row in json.loads(done.stdout):
-                key = row["network"], row["batch"]
-                found.setdefault(key, {}).setdefault(setting, []).append(row)
+            for found_row in json.loads(done.stdout):
+                key = found_row["network"], found_row["batch"]
+                found.setdefault(key, {}).setdefault(setting, []).append(found_row)
     rows = []
     for (network, batch), by_setting in found.items():
         summary: dict[str, Any] = {"network": network, "batch": batch}

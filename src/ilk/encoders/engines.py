@@ -57,7 +57,7 @@ class Engine(Protocol):
         ...
 
 
-class OpenVino:
+class OpenVino(Engine):
     """OpenVINO. The bytes are a compiled model: they depend on version and processor."""
 
     name: ClassVar[str] = "openvino"
@@ -87,7 +87,8 @@ class OpenVino:
 
         example = torch.zeros(2, 3, *size)
         with torch.inference_mode(), warnings.catch_warnings(action="ignore"):  # of tracing
-            traced = torch.jit.trace(network, example, check_trace=False)  # type: ignore[no-untyped-call]
+            trace: Any = torch.jit.trace
+            traced = trace(network, example, check_trace=False)
             model = openvino.convert_model(
                 torch.jit.freeze(traced), example_input=example, input=[-1, 3, *size]
             )
@@ -112,7 +113,7 @@ class OpenVino:
         return run
 
 
-class OnnxRuntime:
+class OnnxRuntime(Engine):
     """ONNX Runtime. The bytes are an ONNX model."""
 
     name: ClassVar[str] = "onnxruntime"
