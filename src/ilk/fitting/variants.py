@@ -27,7 +27,7 @@ SEVERE_CUT, MIN_SEVERE = 0.5, 0.5  # sides of 2:1, half of them: bars without a 
 MAX_RESIZED = 500  # images that are encoded again, summed over encoders: 5 to 10 s on two cores
 N_VIEWS = 6
 MAX_VIEWED = 150  # images, summed over encoders: 900 views, 10 to 15 s on two cores
-MAX_IMAGES_PER_CLASS = 20  # median over classes from which on views gain nothing
+MAX_IMAGES_PER_CLASS = 10  # median over classes from which on views gain nothing
 MIN_SIDE = 64  # median short side in pixels; crops of smaller images show nothing new
 
 LogCallback = Callable[[str], None]
