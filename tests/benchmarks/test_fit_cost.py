@@ -28,4 +28,4 @@ def test_the_peak_includes_the_features():
     result = measure_large(4000, 64, 4)
     assert result["features_megabytes"] == 1.0
     assert result["peak_over_features"] > 1
-    assert len(result["methods"]) == 6
+    assert "GDA()" in result["methods"]

@@ -53,6 +53,7 @@ def test_predictions_carry_the_median_and_its_expected_error(levels, model, tmp_
     files = [str(levels / f"{i}.png") for i in range(5)]
     for one in ilk.load(model).predict(files):
         assert one.median in ("8", "9", "10", "11")
+        assert one.expected_absolute_error is not None
         assert 0 <= one.expected_absolute_error < 3
     assert run(["predict", str(model), str(levels / "table.csv"), *files]) == 1
     first, *others = csv.DictReader(capsys.readouterr().out.splitlines())

@@ -70,12 +70,12 @@ def test_where_images_are_many_their_shapes_alone_decide() -> None:
 
 
 def test_views_are_compared_where_there_are_few_images_per_class() -> None:
-    for per_class, is_added in ((1, False), (2, True), (19, True), (20, False)):
+    for per_class, is_added in ((1, False), (2, True), (9, True), (10, False)):
         names = names_after(make_images(per_class, (300, 200)))
         assert names == [NAME, VIEWED][: 1 + is_added]
-    assert names_after(make_images(10, (300, 200), n_classes=16)) == [NAME]  # 960 views are many
-    assert names_after(make_images(10, (28, 28))) == [NAME]  # crops show nothing new
-    assert names_after(make_images(10, (300, 200)), views=1) == [NAME]
+    assert names_after(make_images(9, (300, 200), n_classes=17)) == [NAME]  # 960 views are many
+    assert names_after(make_images(9, (28, 28))) == [NAME]  # crops show nothing new
+    assert names_after(make_images(9, (300, 200)), views=1) == [NAME]
 
 
 def test_only_plain_pretrained_encoders_get_variants() -> None:
@@ -185,7 +185,7 @@ def test_a_model_with_views_gets_another_class(
     assert run(["add", str(out), "--class-images", "c", str(more / "c")]) == 0
     classifier = load(out)
     assert classifier.classes == ("a", "b", "c")
-    assert [p.name for p in classifier.predict(str(more / "c" / "0.png"))] == ["c"]
+    assert classifier.predict(str(more / "c" / "0.png")).name == "c"
     capsys.readouterr()
 
 

@@ -28,8 +28,8 @@ class Prediction:
         unknown_score: Out-of-distribution score; `is_unknown` compares it with a threshold.
         error: Why the input could not be read, or "".
         median: Of ordered classes, the one with the least expected absolute error; else "".
-        expected_absolute_error: Expected absolute error of `median`, in units of the classes; nan
-            without order.
+        expected_absolute_error: Expected absolute error of `median`, in units of the classes;
+            None without order.
         image: The image if it was in memory and predicted on its own, for display.
     """
 
@@ -41,7 +41,7 @@ class Prediction:
     unknown_score: float
     error: str = ""
     median: str = ""
-    expected_absolute_error: float = float("nan")
+    expected_absolute_error: float | None = None
     image: Content | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:

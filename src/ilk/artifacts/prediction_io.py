@@ -42,8 +42,8 @@ def to_row(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _round_finite(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+def _round_finite(value: float | None) -> float | None:
+    return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
 def check_suffix(path: Path) -> str:

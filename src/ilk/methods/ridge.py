@@ -32,6 +32,7 @@ from ilk.maths.pca import find_axes, fit_pca
 ALPHAS = np.logspace(-6, 3, 19)  # multiples of the mean eigenvalue
 SEARCH_STEP = 3  # penalties between those that are tried first
 CLOSE = 1.02  # errors up to this multiple of the least are searched around, and in float64
+ROWS_PER_AXIS = 4  # from which on no leverage is near 1, and float32 is exact enough for a search
 CHUNK_SIZE = 2048  # rows at a time
 Matrix = NDArray[np.float64]
 
@@ -142,19 +143,21 @@ class _Problem:
         """Return the penalty with the least squared leave-one-out error.
 
         Every third penalty is tried first, then those around the best and around any that is
-        close to it (the error may have several minima), all in float32. If more than one penalty
-        is close to the best in the end, these are compared in float64.
+        close to it (the error may have several minima), in float32 where rows are many. If more
+        than one penalty is close to the best in the end, these are compared in float64.
 
         Args:
             alphas: Penalties, ascending.
         """
+        has_many_rows = len(self.labelled) >= ROWS_PER_AXIS * len(self.eigenvalues)
+        dtype = np.float32 if has_many_rows else np.float64
         errors = np.full(len(alphas), np.inf)
         tried = np.arange(0, len(alphas), SEARCH_STEP)
-        errors[tried] = self.compute_errors(alphas[tried], np.float32)
+        errors[tried] = self.compute_errors(alphas[tried], dtype)
         close = np.flatnonzero(errors <= CLOSE * errors.min())
         distance = np.abs(np.arange(len(alphas))[:, None] - close).min(1)
         between = np.flatnonzero((distance < SEARCH_STEP) & np.isinf(errors))
-        errors[between] = self.compute_errors(alphas[between], np.float32)
+        errors[between] = self.compute_errors(alphas[between], dtype)
         near = np.flatnonzero(errors <= CLOSE * errors.min())
         if len(near) > 1:
             near = near[[np.argmin(self.compute_errors(alphas[near]))]]

@@ -158,7 +158,11 @@ def save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> No
 def prepare_arrays(
     tensors: dict[str, Tensor], metadata: dict[str, str]
 ) -> tuple[Callable[[Path], None], str]:
-    """Return a function that writes arrays `[...]` to a safetensors file, and their digest."""
+    """Return a function that writes arrays `[...]` to a safetensors file, and their digest.
+
+    Raises:
+        OSError: Not here but by the function, where the file cannot be written.
+    """
     arrays = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     digest = compute_digest(arrays, metadata)
 
