@@ -71,7 +71,7 @@ def test_the_signature_shows_every_setting_with_its_default():
     shown = inspect.signature(ilk.fit).parameters
     read = inspect.signature(read_images).parameters
     for f in fields(FitConfig):
-        first = read[f.name] if f.name in read else f  # what reading decides, too
+        first = read.get(f.name, f)  # what reading decides, too
         assert shown[f.name].default == first.default
     for name in ("labels", "path_column", "label_column", "merge_spellings"):
         assert shown[name].default == read[name].default
