@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
 
 WIDTH, HEIGHT = 300, 200  # of the photo that is encoded
-OPENVINO_GAIN = 1.9  # speed with OpenVINO over that on torch, measured by the benchmark `encode`
+OPENVINO_GAIN = 1.4  # speed with OpenVINO over that on torch, measured by the benchmark `encode`
 
 
 @dataclass(frozen=True)
