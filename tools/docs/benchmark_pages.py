@@ -50,21 +50,20 @@ def build_readme_blocks(records: dict[str, dict[str, Any]]) -> dict[str, str]:
 def _render_leaderboard(rows: Sequence[dict[str, Any]]) -> str:
     lines = []
     for i, row in enumerate(rows):
-        s = row["scores"]
-        mark = "**winner**" if i == 0 else "as good" if row["tied"] else ""
-        a = s["accuracy"]
-        lines.append(
-            (
-                row["encoder"],
-                f"`{row['method']}`",
-                f"{a['value']:.3f} [{a['low']:.3f}, {a['high']:.3f}]",
-                f"{s['log_loss']:.3f}",
-                f"{s['calibration_error']:.3f}",
-                mark,
-            )
-        )
+        mark = "**winner**" if i == 0 else "as good" if row["tied"] else row["note"]
+        metrics = _format_metrics(row["scores"]) if row["scores"] else ("–",) * 3
+        lines.append((row["encoder"], f"`{row['method']}`", *metrics, mark))
     header = ("encoder", "method", "accuracy, 95 % interval", "log loss", "ECE", "")
     return format_table(header, lines)
+
+
+def _format_metrics(scores: dict[str, Any]) -> tuple[str, ...]:
+    a = scores["accuracy"]
+    return (
+        f"{a['value']:.3f} [{a['low']:.3f}, {a['high']:.3f}]",
+        f"{scores['log_loss']:.3f}",
+        f"{scores['calibration_error']:.3f}",
+    )
 
 
 DIGITS_FIGURES = {
