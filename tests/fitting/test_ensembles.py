@@ -85,8 +85,8 @@ def test_what_no_encoder_sees_alone_is_seen_by_both(fitted, home: Path, fresh: P
     entry = classifier.metadata["ensemble"]
     assert entry["accuracy_gain"]["low"] > 0.05
     assert abs(sum(member["weight"] for member in entry["members"]) - 1) < 1e-3
-    assert any("points of accuracy" in line and "it is used" in line for line in lines)
-    assert any("points of accuracy" in note for note in report.notes)
+    assert any("changes the accuracy" in line and "it is used" in line for line in lines)
+    assert any("changes the accuracy" in note for note in report.notes)
     winner = report.results[0]
     assert (winner.encoder, winner.method) == (report.encoder, report.method)
 

@@ -234,7 +234,7 @@ def test_summary_agrees_with_a_plain_count(folder: Path) -> None:
     assert f"88.7{THIN}% (95{THIN}% interval 86.1 to 90.9{THIN}%)" in text
     assert "Classify the photos." in text
     assert "One remark." in text
-    assert "3 labels are probably wrong" in text
+    assert "3 labels may be wrong" in text
 
 
 def test_page_contains_what_is_needed_to_reproduce_the_fit(folder: Path) -> None:

@@ -162,7 +162,9 @@ def command(
     kind = MULTI_LABEL if config.multi_label else CLASSIFIER
     home = check_writable(Path(out), kind)
     if read_digest(home):
-        print_note(f"{home} contains a classifier, which will be replaced by the new one")
+        print_note(
+            f"{home} contains a classifier, which the new one will replace once it is fitted"
+        )
     store = Store()
     images = intake.read_images(source, store)
     if config.multi_label:

@@ -97,14 +97,13 @@ class Combination:
         decision = (
             "it is used"
             if self.is_used
-            else "that is not more than the cost of choosing it, so the best single candidate is "
-            "used"
+            else "it is not clearly better, so the best single candidate is used"
         )
         return (
-            f"the combination of {names} differs from {method} on {encoder} alone by "
-            f"{100 * gain.value:+.2f} points of accuracy [{100 * gain.low:+.2f}, "
-            f"{100 * gain.high:+.2f}] and lowers the log loss by {loss.value:+.3f} "
-            f"[{loss.low:+.3f}, {loss.high:+.3f}] on held-out folds; {decision}"
+            f"against {method} on {encoder} alone, the combination of {names} changes the accuracy "
+            f"on held-out folds by {100 * gain.value:+.2f} points [{100 * gain.low:+.2f}, "
+            f"{100 * gain.high:+.2f}] and the log loss by {-loss.value:+.3f} "
+            f"[{-loss.high:+.3f}, {-loss.low:+.3f}]; {decision}"
         )
 
     def to_json(self) -> dict[str, Any]:

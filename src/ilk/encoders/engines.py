@@ -102,6 +102,10 @@ class OpenVino(Engine):
 
         compiled: Any = openvino.Core().import_model(content, "CPU", self.config)
         output = compiled.output(0)
+        # The bindings initialize themselves on first use; two threads that do so at once can wait
+        # for each other for ever.
+        shape = [d.get_length() if d.is_static else 1 for d in compiled.input(0).partial_shape]
+        compiled.create_infer_request().infer([np.zeros(shape, np.float32)], share_inputs=True)
         thread_local = threading.local()
 
         def run(x: FloatArray) -> Features:

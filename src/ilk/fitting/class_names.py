@@ -67,9 +67,9 @@ def collect_name_notes(state: FitState) -> list[str]:
         notes.insert(0, FIRST_GUESS)
     outside = state.features.class_model.outside(state.features.x)
     if n_outside := int((outside > 0.5).sum()):
-        verb = "shows" if n_outside == 1 else "show"
+        images = "image" if len(outside) == 1 else "images"
         notes.append(
-            f"{n_outside:,} of {len(outside):,} images more likely {verb} something else than "
-            "these classes: ImageNet's other classes have most of the probability"
+            f"{n_outside:,} of {len(outside):,} {images} may show something else than these "
+            "classes: most of the probability is on other classes of ImageNet"
         )
     return notes

@@ -94,6 +94,11 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     messages[1:1] = collect_name_notes(state)
     if (combination := state.leaderboard.combination) is not None:
         messages.insert(1, str(combination))
+    if split.train and state.config.classes:
+        messages.append(
+            "the labels decide the classes: names given by --class (classes=) are added to them "
+            "and take none away"
+        )
     if not state.config.ordered:
         messages.append(describe_order(split.classes))
     messages += describe_variants(state.leaderboard.results)
@@ -167,8 +172,9 @@ def _note_label_errors(ranked: Sequence[tuple[SuspectedLabel, bool]]) -> list[st
     if not (n_flagged := sum(is_flagged for _, is_flagged in ranked)):
         return []
     message = (
-        f"{n_flagged} of {len(ranked)} training labels are probably wrong (suspects.csv lists "
-        "them, most likely first); the results count them as correct, so the probabilities and the "
-        "accuracy on the training images are underestimated to the extent that they are wrong"
+        f"{n_flagged} of {len(ranked)} training labels may be wrong: they contradict confident "
+        "predictions of models that did not see them (suspects.csv lists them, most suspicious "
+        "first). Where the classifier itself errs, they are right; those that are wrong count as "
+        "correct in the results, which are then underestimated"
     )
     return [message]

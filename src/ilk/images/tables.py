@@ -146,9 +146,10 @@ def _add_labels(
         return merge_lines(labelled)
     if indicators:
         shown = ", ".join(escape_path(names[i]) for i in indicators[:3])
+        shown += ", …" if len(indicators) > 3 else ""
         raise InputError(
             f"{source} looks like multi-label: it has no column of labels "
-            f"({', '.join(LABEL_COLUMNS)}) and {len(indicators)} columns of 0 and 1 ({shown}, …); "
+            f"({', '.join(LABEL_COLUMNS)}) and {len(indicators)} columns of 0 and 1 ({shown}); "
             f"{OFFER.partition(',')[0]}, or name the column of classes with label_column= "
             "(--label-column)"
         )

@@ -132,7 +132,7 @@ def _describe_calibration(report: ReportData, metrics: EvaluationMetrics) -> str
         return ""
     gap = float(metrics.confidence.mean() - metrics.is_correct.mean())
     if abs(gap) < 0.005:
-        mean = "the mean confidence matches the accuracy"
+        mean = "the mean confidence over all images matches the accuracy"
     else:
         direction = "above" if gap > 0 else "below"
         mean = f"the mean confidence is {100 * abs(gap):.1f} points {direction} the accuracy"
@@ -191,4 +191,4 @@ def _describe_refused(report: ReportData) -> str:
 def _describe_label_errors(report: ReportData) -> str:
     if not (n := len(report.label_errors)):
         return ""
-    return f"{format_count(n, 'label is', 'labels are')} probably wrong and should be reviewed."
+    return f"{format_count(n, 'label', 'labels')} may be wrong and should be reviewed."
