@@ -14,6 +14,7 @@ from ilk.artifacts import pack as packed
 from ilk.artifacts.classifier import Classifier, load
 from ilk.core.data import Data
 from ilk.core.errors import ArtifactError, InputError
+from ilk.core.folder_transaction import FolderTransaction
 from ilk.maths import leave_one_out as left_out
 from ilk.maths.covariance import estimate_covariance
 from ilk.maths.gaussian import compute_statistics
@@ -323,17 +324,15 @@ def test_added_saved_opened_and_added_again(data, base, head, tmp_path):
 def test_a_folder_is_whole_whenever_the_writing_stops(data, base, tmp_path, monkeypatch):
     home = base["GDA()"].save(tmp_path / "kinds")
     grown, _ = extend_classifier(load(home), part(data, ["elk"]))
-    write = artefact.write_atomically
+    commit = FolderTransaction.commit
 
-    def stops(path, content):
-        if path.name == artefact.DESCRIPTION_FILE:
-            raise KeyboardInterrupt
-        write(path, content)
+    def stops(_self):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(artefact, "write_atomically", stops)
+    monkeypatch.setattr(FolderTransaction, "commit", stops)
     with pytest.raises(KeyboardInterrupt):
         grown.save(home)
-    monkeypatch.undo()
+    monkeypatch.setattr(FolderTransaction, "commit", commit)
     assert load(home).classes == NAMES[:4]
     for names in (NAMES[:5], NAMES[:5]):
         grown.save(home)

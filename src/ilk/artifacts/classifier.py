@@ -17,7 +17,6 @@ from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
 from ilk.artifacts.remainder import explain_missing, remove_encoders
-from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
@@ -290,17 +289,14 @@ class Classifier:
         home = check_writable(Path(folder))
         parts = {name: getattr(self, name) for name in PART_NAMES}
         weights, description = pack.pack({name: part for name, part in parts.items() if part})
-        home.mkdir(parents=True, exist_ok=True)
-        write_atomically(home / model_folder.PARTIAL_MARKER, b"")
-        for name, content in (self.side_files() if self.side_files else {}).items():
-            write_atomically(home / name, content)
+        side_files = self.side_files() if self.side_files else {}
         metadata = {
             "classes": list(self.classes),
             "encoder": self.encoder.describe(),
             **self.metadata,
         }
-        model_folder.write(home, weights, {**metadata, "parts": description})
-        (home / model_folder.PARTIAL_MARKER).unlink()
+        metadata["parts"] = description
+        model_folder.write(home, weights, metadata, side_files=side_files)
         return home
 
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import ArtifactError
+from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 
 VERSION = 3  # of the format
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 WEIGHTS_PATTERN = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")  # file names of weights
-PARTIAL_MARKER = ".ilk.part"  # present while the folder is being written
+SAVE_SECONDS = 10.0  # how long a command waits for another one that is just saving
+READ_ATTEMPTS = 3  # a reader that meets a writer reads again
 
 
 @dataclass(frozen=True)
@@ -44,33 +45,42 @@ def compute_digest(description: Mapping[str, Any]) -> str:
 
 
 def write(
-    folder: Path, weights: bytes, metadata: Mapping[str, Any], kind: FolderKind = CLASSIFIER
+    folder: Path,
+    weights: bytes,
+    metadata: Mapping[str, Any],
+    kind: FolderKind = CLASSIFIER,
+    side_files: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write the weights and the description, each atomically.
+    """Write the weights, the description and further files in one step, under the folder's lock.
 
-    The description is written last. Until then the folder contains the previous model: the new
-    weights get a file name of their own, and the old ones are deleted at the end.
+    Whenever the process is killed, the folder holds the previous model with its files or the new
+    one with its own.
 
     Args:
         folder: Folder to write to; created if missing.
         weights: Content of the safetensors file.
         metadata: Further entries of the description.
         kind: Type of model.
+        side_files: Contents of further files, by name.
 
     Raises:
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or another process keeps writing to it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    name = _choose_weights_name(folder, sha256 := hashlib.sha256(weights).hexdigest())
-    description: dict[str, Any] = {"format": kind.format, "version": VERSION, **metadata}
-    description["weights"] = {"file": name, "sha256": sha256}
-    description = json.loads(json.dumps(description))
-    description["digest"] = compute_digest(description)
-    write_atomically(folder / name, weights)
-    write_atomically(folder / DESCRIPTION_FILE, (json.dumps(description, indent=1) + "\n").encode())
-    for old_file in folder.iterdir():
-        if WEIGHTS_PATTERN.fullmatch(old_file.name) and old_file.name != name:
-            old_file.unlink(missing_ok=True)
+    with lock_folder(folder, wait=SAVE_SECONDS):
+        name = _choose_weights_name(folder, sha256 := hashlib.sha256(weights).hexdigest())
+        description: dict[str, Any] = {"format": kind.format, "version": VERSION, **metadata}
+        description["weights"] = {"file": name, "sha256": sha256}
+        description = json.loads(json.dumps(description))
+        description["digest"] = compute_digest(description)
+        change = FolderTransaction(folder)
+        change.write(name, weights)
+        for side_name, content in (side_files or {}).items():
+            change.write(side_name, content)
+        change.write(DESCRIPTION_FILE, (json.dumps(description, indent=1) + "\n").encode())
+        for old_file in folder.iterdir():
+            if WEIGHTS_PATTERN.fullmatch(old_file.name) and old_file.name != name:
+                change.delete(old_file.name)
+        change.commit()
 
 
 def _choose_weights_name(folder: Path, sha: str) -> str:
@@ -89,10 +99,24 @@ def _choose_weights_name(folder: Path, sha: str) -> str:
 def read(folder: Path, kind: FolderKind = CLASSIFIER) -> tuple[bytes, dict[str, Any]]:
     """Read the weights and the description of a model folder, and check their digests.
 
+    A change that was interrupted is finished first; one that happens meanwhile is waited for.
+
     Raises:
         ArtifactError: The folder contains no model of this type, was written in another version of
             the format, or was altered.
     """
+    for attempt in range(READ_ATTEMPTS):
+        finish_commit(folder)
+        digest = read_digest(folder)
+        try:
+            return _read_once(folder, kind)
+        except ArtifactError:
+            if read_digest(folder) == digest or attempt == READ_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
         stored_format, version = description["format"], int(description["version"])

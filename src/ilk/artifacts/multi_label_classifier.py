@@ -22,7 +22,6 @@ from ilk.artifacts.classifier import (
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.artifacts.overwrite_guard import check_writable
-from ilk.core.atomic_write import write_atomically
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
@@ -212,18 +211,14 @@ class MultiLabelClassifier:
                 "ood_detector": self.ood_detector,
             }
         )
-        home.mkdir(parents=True, exist_ok=True)
-        write_atomically(home / model_folder.PARTIAL_MARKER, b"")
-        for name, content in (self.side_files() if self.side_files else {}).items():
-            write_atomically(home / name, content)
+        side_files = self.side_files() if self.side_files else {}
         metadata = {
             "classes": list(self.classes),
             "encoder": self.encoder.describe(),
             **self.metadata,
             "parts": description,
         }
-        model_folder.write(home, weights, metadata, model_folder.MULTI_LABEL)
-        (home / model_folder.PARTIAL_MARKER).unlink()
+        model_folder.write(home, weights, metadata, model_folder.MULTI_LABEL, side_files)
         return home
 
 

@@ -19,7 +19,7 @@ from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError
 
 ILK_FILES = re.compile(
-    rf"{WEIGHTS_PATTERN.pattern}|\..*\.(part|trial)"
+    rf"{WEIGHTS_PATTERN.pattern}|\..*\.(part|trial)|\.ilk\.(lock|commit)|.*\.ilk-new"
 )  # files that only ilk writes
 LEFTOVER_FILES = re.compile(
     rf"{ILK_FILES.pattern}|intake\.json|leaderboard\.json|suspects\.csv|report\.html"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +53,9 @@ def command(
     images = encode_or_exit(images, classifier.encoder, store, strict=strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
     adapted, estimate = adapt_priors(classifier, x, force=force)
-    side_files.check_unchanged()
-    adapted.save(out_folder)
     summary = summarize(estimate, adapted)
-    side_files.write(out_folder, summary)
+    side_files.check_unchanged()
+    replace(adapted, side_files=partial(side_files.render, summary)).save(out_folder)
     show_priors(estimate, adapted.classes)
     print_note(summary)
     click.echo(f"model  {out_folder}")

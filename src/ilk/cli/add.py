@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,9 +66,11 @@ def command(
     import numpy as np
 
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.model_folder import SAVE_SECONDS
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
     from ilk.core.data import Data
+    from ilk.core.folder_transaction import lock_folder
     from ilk.store import Store
     from ilk.updates.add_validation import get_summary
     from ilk.updates.extend import extend_classifier
@@ -87,14 +90,18 @@ def command(
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
     extended, report = extend_classifier(classifier, data, allow_known=allow_known, force=force)
-    side_files.check_unchanged()
-    last_added = side_files.merge_additions(rows)
-    replace(extended, metadata={**extended.metadata, "last_added": last_added}).save(out_folder)
-    summary = summarize(report)
+    summary, last_added = summarize(report), side_files.merge_additions(rows)
     image_rows = [
         replace(row, path=str(images.path_of(row).absolute()), split="train") for row in rows
     ]
-    side_files.write(out_folder, summary, image_rows)
+    updated = replace(
+        extended,
+        metadata={**extended.metadata, "last_added": last_added},
+        side_files=partial(side_files.render, summary, image_rows),
+    )
+    with lock_folder(out_folder, wait=SAVE_SECONDS):
+        side_files.check_unchanged()
+        updated.save(out_folder)
     show_report(report)
     notes = [note for note in (extended.conformal.note, extended.ood_detector.note) if note]
     for note in (*notes, summary):

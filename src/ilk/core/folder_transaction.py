@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock, Timeout
-
 from ilk.core.atomic_write import replace_atomically, write_atomically
 from ilk.core.errors import ArtifactError, OutputError
 
@@ -41,6 +39,8 @@ def lock_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     Raises:
         OutputError: Another process holds the lock, or the folder cannot be written.
     """
+    from filelock import FileLock, Timeout  # slow to import, and readers seldom need it
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder.resolve() / LOCK_FILE, is_singleton=True)

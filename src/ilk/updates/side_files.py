@@ -14,7 +14,6 @@ from html import escape
 from pathlib import Path
 
 from ilk.artifacts import model_folder
-from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import ArtifactError
 from ilk.images import Images, Row
 
@@ -116,25 +115,21 @@ class SideFiles:
                 "written; run this command again"
             )
 
-    def write(self, out: Path, message: str, new_rows: Sequence[Row] = ()) -> None:
-        """Write the files to `out`, with the update appended.
+    def render(self, message: str, new_rows: Sequence[Row] = ()) -> dict[str, bytes]:
+        """Return the contents of the files, by name, with the update appended.
 
         Args:
-            out: Folder of the updated model, which is already written.
             message: Description of the update, in sentences.
             new_rows: Rows of the added images, with absolute paths.
-
-        Raises:
-            OutputError: If a file cannot be written.
         """
-        for name, content in self.files.items():
-            write_atomically(out / name, content)
+        contents = dict(self.files)
         if self.report is not None:
-            page = insert_note(self.report, message).encode("utf-8", "surrogateescape")
-            write_atomically(out / REPORT, page)
+            page = insert_note(self.report, message)
+            contents[REPORT] = page.encode("utf-8", "surrogateescape")
         if self.intake is not None:
             extended = replace(self.intake, rows=(*self.intake.rows, *new_rows))
-            write_atomically(out / INTAKE, model_folder.encode_json(extended.to_json()))
+            contents[INTAKE] = model_folder.encode_json(extended.to_json())
+        return contents
 
 
 def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -> set[str]:
