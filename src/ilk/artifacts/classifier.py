@@ -328,12 +328,20 @@ def load(
         InputError: The classifier cannot do without the encoder named in `without`.
     """
     weights, metadata = model_folder.read(Path(folder))
-    parts = pack.unpack(weights, metadata["parts"])
-    if without:
-        parts, metadata = remove_encoders(parts, metadata, without)
-    try:
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
-    except Unavailable as error:
-        raise explain_missing(error, metadata, device, runtime) from None
-    other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
-    return Classifier(tuple(metadata["classes"]), encoder, metadata=other_metadata, **parts)
+    with model_folder.report_damage(Path(folder)):
+        parts = pack.unpack(weights, metadata["parts"])
+        if without:
+            parts, metadata = remove_encoders(parts, metadata, without)
+        try:
+            encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+        except Unavailable as error:
+            raise explain_missing(error, metadata, device, runtime) from None
+        other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
+        return Classifier(_to_names(metadata["classes"]), encoder, metadata=other_metadata, **parts)
+
+
+def _to_names(classes: object) -> tuple[str, ...]:
+    """Return class names as they stand in a description; raises TypeError if they are none."""
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise TypeError("the classes are no list of names")
+    return tuple(classes)

@@ -158,9 +158,10 @@ def load(
         Unavailable: If the encoder is not available.
     """
     weights, metadata = model_folder.read(Path(folder), model_folder.DETECTOR)
-    model = unpack(weights, metadata["parts"])["detector"]
-    encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
-    return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))
+    with model_folder.report_damage(Path(folder)):
+        model = unpack(weights, metadata["parts"])["detector"]
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+        return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))
 
 
 def _list_inputs(inputs: Any) -> list[NamedInput]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ilk.core.digested_json import compute_digest
 from ilk.core.errors import ArtifactError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 
@@ -22,6 +24,9 @@ VERSION = 3  # of the format
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
 WEIGHTS_PATTERN = re.compile(r"model(-[0-9a-f]{8})?\.safetensors")  # file names of weights
 SAVE_SECONDS = 10.0  # how long a command waits for another one that is just saving
+DAMAGE_ERRORS: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, AttributeError)
+DAMAGE_ERRORS += (RecursionError, ArithmeticError)
+UNREADABLE_ERRORS: tuple[type[Exception], ...] = (OSError, *DAMAGE_ERRORS)
 READ_ATTEMPTS = 3  # a reader that meets a writer reads again
 
 
@@ -38,10 +43,24 @@ MULTI_LABEL = FolderKind("ilk multi-label classifier", "ilk fit TABLE --multi-la
 DETECTOR = FolderKind("ilk detector", "ilk detect fit DIR --out NEW")
 
 
-def compute_digest(description: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a description without its `digest` entry."""
-    undigested = {key: value for key, value in description.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(undigested, sort_keys=True).encode()).hexdigest()
+@contextmanager
+def report_damage(folder: Path) -> Iterator[None]:
+    """Turn errors from a description whose entries are not as written into one sentence.
+
+    The digest only tells that a description was altered by accident: an entry that was edited and
+    signed again can still be missing, of another type, or not fit the weights.
+
+    Raises:
+        ArtifactError: Instead of such an error.
+    """
+    try:
+        yield
+    except DAMAGE_ERRORS as error:
+        why = " ".join(str(error).split())[:200] or "no reason given"
+        raise ArtifactError(
+            f"{folder / DESCRIPTION_FILE} is damaged, or of another version of ilk: "
+            f"{type(error).__name__}, {why}"
+        ) from error
 
 
 def write(
@@ -92,7 +111,7 @@ def _choose_weights_name(folder: Path, sha: str) -> str:
             if stored["file"] != WEIGHTS_FILE or stored["sha256"] == sha
             else f"model-{sha[:8]}.safetensors"
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except UNREADABLE_ERRORS:
         return WEIGHTS_FILE
 
 
@@ -119,10 +138,12 @@ def read(folder: Path, kind: FolderKind = CLASSIFIER) -> tuple[bytes, dict[str, 
 def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
-        stored_format, version = description["format"], int(description["version"])
+        stored_format, version = description["format"], description["version"]
+        if not (isinstance(stored_format, str) and type(version) is int):
+            raise TypeError("format or version")
     except OSError as error:
         raise _make_missing_error(folder, kind, error) from None
-    except (ValueError, KeyError, TypeError):
+    except DAMAGE_ERRORS:
         raise ArtifactError(
             f"{folder / DESCRIPTION_FILE} is not a description written by ilk; "
             f"create a model with: {kind.command}"
@@ -138,7 +159,8 @@ def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
             f"{folder / DESCRIPTION_FILE} was altered after it was saved; "
             f"create the model again with: {kind.command}"
         )
-    return _read_weights(folder, description["weights"], kind), description
+    with report_damage(folder):
+        return _read_weights(folder, description["weights"], kind), description
 
 
 def _check_version(folder: Path, version: int, kind: FolderKind) -> None:
@@ -180,7 +202,7 @@ def read_format(folder: Path) -> str:
     """Return the type of model that the description of `folder` names, or "" without one."""
     try:
         return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["format"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except UNREADABLE_ERRORS:
         return ""
 
 
@@ -188,7 +210,7 @@ def read_digest(folder: Path) -> str:
     """Return the digest of the model in `folder`, or "" if there is none."""
     try:
         return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["digest"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except UNREADABLE_ERRORS:
         return ""
 
 

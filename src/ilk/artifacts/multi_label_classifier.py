@@ -233,14 +233,15 @@ def load_multi_label(
         Unavailable: The encoder is not available on this machine, or differs.
     """
     weights, metadata = model_folder.read(Path(folder), model_folder.MULTI_LABEL)
-    parts = pack.unpack(weights, metadata["parts"])
-    encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
-    return MultiLabelClassifier(
-        tuple(metadata["classes"]),
-        encoder,
-        OneVsRest.from_parts(parts),
-        parts["calibration"],
-        parts["thresholds"],
-        parts["ood_detector"],
-        {key: value for key, value in metadata.items() if key not in RESERVED_KEYS},
-    )
+    with model_folder.report_damage(Path(folder)):
+        parts = pack.unpack(weights, metadata["parts"])
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+        return MultiLabelClassifier(
+            tuple(metadata["classes"]),
+            encoder,
+            OneVsRest.from_parts(parts),
+            parts["calibration"],
+            parts["thresholds"],
+            parts["ood_detector"],
+            {key: value for key, value in metadata.items() if key not in RESERVED_KEYS},
+        )

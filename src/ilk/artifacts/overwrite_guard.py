@@ -112,6 +112,6 @@ def _read_description(folder: Path) -> dict[str, Any]:
     """Return the description of a folder; empty if it cannot be read."""
     try:
         description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return description if isinstance(description, dict) else {}
