@@ -212,15 +212,12 @@ class Classifier:
         """
         feature_store = store if store is not None else Store()
         blocks = [np.zeros((0, len(self.classes)))]
-        for block in self._iter_blocks(inputs):
-            images, scored = self._score_images(block, feature_store, progress)
+        for block in iter_image_blocks(inputs):
+            images, x = encode_block(block, self.encoder, feature_store, progress)
             if images.refused:
                 row = images.refused[0]
-                raise InputError(
-                    f"{escape_path(row.path)} cannot be read ({escape_path(format_refusal(row))}); "
-                    "leave it out, or use predict, which returns the reason instead of a name"
-                )
-            blocks.append(scored.probabilities)
+                raise InputError(format_unreadable(row.path, format_refusal(row), "a name"))
+            blocks.append(self.score_batch(x).probabilities)
         return np.concatenate(blocks)
 
     def stream(
@@ -232,31 +229,19 @@ class Classifier:
     ) -> Iterator[Prediction]:
         """Yield the predictions of `predict` block by block, for inputs of any number."""
         feature_store = store if store is not None else Store()
-        for images in self._iter_blocks(inputs):
+        for images in iter_image_blocks(inputs):
             yield from self._predict_block(images, feature_store, progress)
-
-    def _iter_blocks(self, inputs: Any) -> Iterator[Images]:
-        for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
-            yield inspect_inputs(block)
 
     def _predict_block(
         self, images: Images, store: Store, progress: Progress
     ) -> Iterator[Prediction]:
-        images, scored = self._score_images(images, store, progress)
-        predictions = self._iter_predictions(scored)
+        images, x = encode_block(images, self.encoder, store, progress)
+        predictions = self._iter_predictions(self.score_batch(x))
         for row in images.rows:
             if row.status == "used":
                 yield replace(next(predictions), path=row.path)
             else:
                 yield Prediction.from_error(row.path, format_refusal(row))
-
-    def _score_images(
-        self, images: Images, store: Store, progress: Progress
-    ) -> tuple[Images, ScoredBatch]:
-        """Return the images with their final status, and the scores of the used ones."""
-        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
-        x = store.get(self.encoder.space, [row.digest for row in images.used])
-        return images, self.score_batch(x)
 
     def _iter_predictions(self, scored: ScoredBatch) -> Iterator[Prediction]:
         values = self.class_values
@@ -300,6 +285,34 @@ class Classifier:
         return home
 
 
+def iter_image_blocks(inputs: Any) -> Iterator[Images]:
+    """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
+    for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
+        yield inspect_inputs(block)
+
+
+def encode_block(
+    images: Images, encoder: Embeds, store: Store, progress: Progress
+) -> tuple[Images, Features]:
+    """Return the images with their final status, and the features `[n, d]` of the used ones."""
+    images = images.refuse(encode_images(images, [encoder], store, progress=progress))
+    return images, store.get(encoder.space, [row.digest for row in images.used])
+
+
+def format_unreadable(path: str, reason: str, answer: str) -> str:
+    """Return what `predict_proba` says of an image that cannot be read.
+
+    Args:
+        path: The image as it was given.
+        reason: Why it cannot be read.
+        answer: What `predict` would return for a readable image, such as "a name".
+    """
+    return (
+        f"{escape_path(path)} cannot be read ({escape_path(reason)}); leave it out, or use "
+        f"predict, which returns the reason instead of {answer}"
+    )
+
+
 def format_refusal(row: Row) -> str:
     """Return the reason why a row was refused, with its detail."""
     return f"{row.reason}: {row.detail}" if row.detail else row.reason
@@ -337,10 +350,12 @@ def load(
         except Unavailable as error:
             raise explain_missing(error, metadata, device, runtime) from None
         other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
-        return Classifier(_to_names(metadata["classes"]), encoder, metadata=other_metadata, **parts)
+        return Classifier(
+            parse_classes(metadata["classes"]), encoder, metadata=other_metadata, **parts
+        )
 
 
-def _to_names(classes: object) -> tuple[str, ...]:
+def parse_classes(classes: object) -> tuple[str, ...]:
     """Return class names as they stand in a description; raises TypeError if they are none."""
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise TypeError("the classes are no list of names")

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.classifier import (
-    BLOCK_BYTES,
-    BLOCK_SIZE,
     RESERVED_KEYS,
     ManyImages,
     OneImage,
     PathLike,
+    encode_block,
     format_refusal,
+    format_unreadable,
+    iter_image_blocks,
+    parse_classes,
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.artifacts.overwrite_guard import check_writable
@@ -26,15 +28,10 @@ from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
-from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
-    escape_path,
-    inspect_inputs,
     is_single,
-    iter_blocks,
-    iter_inputs,
 )
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import OneVsRest
@@ -152,10 +149,7 @@ class MultiLabelClassifier:
         rows = []
         for one in self.stream(inputs, store=store, progress=progress):
             if one.error:
-                raise InputError(
-                    f"{escape_path(one.path)} cannot be read ({escape_path(one.error)}); leave it "
-                    "out, or use predict, which returns the reason instead of names"
-                )
+                raise InputError(format_unreadable(one.path, one.error, "names"))
             rows.append([one.probabilities[name] for name in self.classes])
         return np.array(rows, np.float64).reshape(-1, len(self.classes))
 
@@ -168,14 +162,13 @@ class MultiLabelClassifier:
     ) -> Iterator[MultiLabelPrediction]:
         """Yield the predictions of images block by block, for inputs of any number."""
         feature_store = store if store is not None else Store()
-        for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
-            yield from self._predict_block(inspect_inputs(block), feature_store, progress)
+        for images in iter_image_blocks(inputs):
+            yield from self._predict_block(images, feature_store, progress)
 
     def _predict_block(
         self, images: Images, store: Store, progress: Progress
     ) -> Iterator[MultiLabelPrediction]:
-        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
-        x = store.get(self.encoder.space, [row.digest for row in images.used])
+        images, x = encode_block(images, self.encoder, store, progress)
         predictions = self._iter_predictions(x)
         for row in images.rows:
             if row.status == "used":
@@ -237,7 +230,7 @@ def load_multi_label(
         parts = pack.unpack(weights, metadata["parts"])
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
         return MultiLabelClassifier(
-            tuple(metadata["classes"]),
+            parse_classes(metadata["classes"]),
             encoder,
             OneVsRest.from_parts(parts),
             parts["calibration"],

@@ -17,29 +17,15 @@ from ilk.report.formatting import (
     format_percent_value,
     format_seconds,
 )
+from ilk.report.leaderboard import MAX_ROWS, LeaderboardRow
 from ilk.report.multi_label_data import MultiLabelReport
-
-MAX_ROWS = 60  # of the leaderboard
-
-
-@dataclass(frozen=True)
-class CandidateRow:
-    """A row of the leaderboard; `metrics` is empty if the candidate could not be evaluated."""
-
-    encoder: str
-    method: str
-    mark: str
-    metrics: tuple[str, ...]
-    interval: str
-    bar: Markup
-    note: str
 
 
 @dataclass(frozen=True)
 class CandidateTable:
     """Rows of the leaderboard, limits of the bars in percent, and number of hidden rows."""
 
-    rows: list[CandidateRow]
+    rows: list[LeaderboardRow]
     low: str
     high: str
     n_hidden: int
@@ -54,11 +40,11 @@ def build_candidate_table(report: MultiLabelReport) -> CandidateTable:
     return CandidateTable(rows, f"{100 * low:.0f}", "100", len(report.results) - len(shown))
 
 
-def _build_candidate_row(r: LabelCandidate, is_winner: bool, low: float) -> CandidateRow:
+def _build_candidate_row(r: LabelCandidate, is_winner: bool, low: float) -> LeaderboardRow:
     mark = "selected" if is_winner else "tied" if r.is_tied and r.scores else ""
     encoder, method, note = escape_text(r.encoder), escape_text(r.method), escape_text(r.note)
     if (s := r.scores) is None:
-        return CandidateRow(encoder, method, mark, (), "", Markup(""), note)
+        return LeaderboardRow(encoder, method, mark, (), "", Markup(""), note)
     metrics = (
         format_percent_value(s.mean_average_precision.value),
         format_percent_value(s.macro_f1),
@@ -69,7 +55,7 @@ def _build_candidate_row(r: LabelCandidate, is_winner: bool, low: float) -> Cand
     )
     interval = s.mean_average_precision
     bar = draw_interval_bar(interval, low, 1.0)
-    return CandidateRow(encoder, method, mark, metrics, format_interval(interval), bar, note)
+    return LeaderboardRow(encoder, method, mark, metrics, format_interval(interval), bar, note)
 
 
 @dataclass(frozen=True)
