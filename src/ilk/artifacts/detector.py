@@ -27,6 +27,7 @@ from ilk.images import (
     inspect_inputs,
     iter_inputs,
     list_files,
+    number_row_groups,
 )
 from ilk.store import Store
 
@@ -85,7 +86,8 @@ class AnomalyDetector:
                 "and about a hundred for a reliable threshold"
             )
         x = store.get(encoder.space, [row.digest for row in images.used])
-        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), ()))
+        group = number_row_groups(images.used)
+        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), (), group=group))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
         return cls(encoder, model, false_alarm)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options, add_resize_option
+from ilk.cli.options import add_group_options, add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def command() -> None:
     show_default=True,
     help="Fraction of ordinary images that may be flagged.",
 )
+@add_group_options
 @add_network_options
 @add_json_option
 def fit(
@@ -51,6 +52,8 @@ def fit(
     encoder: str,
     resize: str,
     false_alarm: float,
+    group_column: str | None,
+    group_from: str | None,
     device: str,
     runtime: str,
 ) -> Result:
@@ -68,7 +71,7 @@ def fit(
     from ilk.encode import encode_images
     from ilk.encoders.variants import check_variants
     from ilk.fitting.variants import choose_resize
-    from ilk.images import read_images
+    from ilk.images import describe_groups, read_images
     from ilk.store import Store
 
     check_variants(resize, 1)
@@ -78,7 +81,16 @@ def fit(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
     home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
-    images = read_images(source, verify=False, store=store, progress=progress)
+    images = read_images(
+        source,
+        group_column=group_column,
+        group_from=group_from,
+        verify=False,
+        store=store,
+        progress=progress,
+    )
+    for note in describe_groups(images.used):
+        click.echo(f"· {note}", err=True)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
     images = images.refuse(encode_images(images, [network], store, progress=progress))
@@ -158,9 +170,10 @@ def _compute_threshold(detector: AnomalyDetector) -> float | None:
     threshold = detector.model.compute_threshold(rate)
     if threshold != MAX_SCORE:
         return threshold
-    needed, n_normal = ceil(round(1 / rate - 1, 9)), len(detector.model.calibration_scores)
+    needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
+    what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
     click.echo(
-        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} normal images and there were "
+        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} {what} and there were "
         f"{n_normal:,}: no image can be flagged, and the column `anomaly` stays empty; use the "
         f"scores, or pass --false-alarm {ceil(1e3 / (n_normal + 1)) / 1e3:.3f} or more",
         err=True,

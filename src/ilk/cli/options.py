@@ -90,6 +90,8 @@ class IntakeOptions:
         merge_spellings: Merge class names that differ only in spelling.
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         label_separator: Separator of labels in one cell; None finds it.
+        group_column: Column of groups in a table; None reads none.
+        group_from: Regular expression that finds the group in a path; None reads none.
     """
 
     strict: bool = False
@@ -98,6 +100,8 @@ class IntakeOptions:
     merge_spellings: bool = False
     multi_label: bool | None = None
     label_separator: str | None = None
+    group_column: str | None = None
+    group_from: str | None = None
 
     def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
         """Read the images of `source`; print the refused files and exit if `strict`.
@@ -107,6 +111,7 @@ class IntakeOptions:
         """
         from ilk.core.progress import terminal_progress
         from ilk.images import (
+            describe_groups,
             describe_separator,
             escape_path,
             find_empty_folders,
@@ -119,6 +124,8 @@ class IntakeOptions:
             label_column=self.label_column,
             multi_label=self.multi_label,
             label_separator=self.label_separator,
+            group_column=self.group_column,
+            group_from=self.group_from,
             merge_spellings=self.merge_spellings,
             verify=verify or self.strict,
             store=store,
@@ -131,9 +138,27 @@ class IntakeOptions:
             labels = [row.label for row in images.rows if row.label is not None]
             if note := describe_separator(labels):
                 click.echo(f"· {note}", err=True)
+        for note in describe_groups(images.used):
+            click.echo(f"· {note}", err=True)
         if self.strict and images.refused:
             exit_refused(images)
         return images
+
+
+def add_group_options(f: F) -> F:
+    """Add the options for groups of images, which stay on one side of every split."""
+    column = click.option(
+        "--group-column",
+        help="Table column with the group of each image, such as a patient or a video: a group is "
+        "never on both sides of a split.",
+    )
+    pattern = click.option(
+        "--group-from",
+        metavar="REGEX",
+        help="Regular expression that finds the group in the path of an image, such as "
+        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'.",
+    )
+    return column(pattern(f))
 
 
 def add_intake_options(f: F) -> F:
@@ -147,6 +172,7 @@ def add_intake_options(f: F) -> F:
         return f(*args, intake=intake, **options)
 
     for option in (
+        add_group_options,
         add_merge_option,
         click.option("--label-column", help="Table column with the class names."),
         click.option("--path-column", help="Table column with the image paths."),

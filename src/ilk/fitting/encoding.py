@@ -18,7 +18,7 @@ from ilk.fitting.class_names import make_class_model
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
 from ilk.fitting.variants import apply_settings
-from ilk.images import Images, verify_images
+from ilk.images import Images, number_row_groups, verify_images
 from ilk.store import Store
 
 LogCallback = Callable[[str], None]
@@ -102,6 +102,7 @@ def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store
         store.get(encoder.space, [row.digest for row in rows]),
         split.encode_labels(rows),
         split.classes,
+        group=number_row_groups(rows),
     )
     if isinstance(encoder, NamesClasses):
         data = replace(data, class_model=make_class_model(encoder, split.classes))

@@ -20,7 +20,7 @@ from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.split import Split
 from ilk.fitting.variants import describe_variants
-from ilk.images import Row
+from ilk.images import Row, describe_groups
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
 from ilk.trust.label_errors import LabelErrors
@@ -70,7 +70,14 @@ def build_report_data(
         credits=list_credits(state.encoder),
         notes=collect_notes(state, classifier) + _note_label_errors(ranked),
         images=state.images,
+        groups=evaluation.groups,
+        group_notes=_describe_groups(split),
     )
+
+
+def _describe_groups(split: Split) -> list[str]:
+    """Return how many groups of images there are, in sentences."""
+    return describe_groups(split.train + split.held_out + split.novel + split.unlabelled)
 
 
 def _format_command(state: FitState) -> str:
@@ -94,6 +101,7 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     messages[1:1] = collect_name_notes(state)
     if (combination := state.leaderboard.combination) is not None:
         messages.insert(1, str(combination))
+    messages[:0] = _describe_groups(split)
     if split.train and state.config.classes:
         messages.append(
             "the labels decide the classes: names given by --class (classes=) are added to them "

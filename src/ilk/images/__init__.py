@@ -9,6 +9,7 @@ from __future__ import annotations
 from ilk.images.decode import MAX_PIXELS, decode, decode_thumbnail
 from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
+from ilk.images.groups import count_groups, describe_groups, number_row_groups
 from ilk.images.inputs import (
     NamedInput,
     inspect_inputs,
@@ -30,8 +31,10 @@ __all__ = [
     "Images",
     "NamedInput",
     "Row",
+    "count_groups",
     "decode",
     "decode_thumbnail",
+    "describe_groups",
     "describe_separator",
     "escape_path",
     "find_empty_folders",
@@ -42,6 +45,7 @@ __all__ = [
     "iter_inputs",
     "list_files",
     "normalize_class_name",
+    "number_row_groups",
     "read_images",
     "verify_images",
 ]

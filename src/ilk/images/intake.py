@@ -17,6 +17,14 @@ from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
+from ilk.images.groups import (
+    assign_groups,
+    assign_groups_from_paths,
+    check_any_group,
+    check_one_source,
+    check_pattern,
+    refuse_split_groups,
+)
 from ilk.images.inputs import iter_inputs
 from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
 from ilk.images.layout import read_folder
@@ -49,6 +57,9 @@ def read_images(
     label_column: str | None = None,
     multi_label: bool | None = None,
     label_separator: str | None = None,
+    groups: Sequence[Any] | None = None,
+    group_column: str | None = None,
+    group_from: str | None = None,
     merge_spellings: bool = False,
     verify: bool = True,
     max_pixels: int = MAX_PIXELS,
@@ -71,6 +82,11 @@ def read_images(
         multi_label: Whether an image has a set of labels: names in one cell, one column of 0 and 1
             per label, or one line per image and label. None refuses tables that look like it.
         label_separator: Separator of several labels in one cell; None finds `;`, `|` or `,`.
+        groups: For several images: the group of each (a patient, a video), None for an image on its
+            own. A group is never on both sides of a split.
+        group_column: The table's column of groups; an empty cell is an image on its own.
+        group_from: Regular expression that finds the group in the path of an image, relative to the
+            folder, with `/` as separator: what it captures, or the whole match.
         merge_spellings: Merge class names that differ only in spelling.
         verify: Decode every image, to find damaged files now.
         max_pixels: Width × height above which an image is refused without decoding.
@@ -85,14 +101,23 @@ def read_images(
     """
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
-    columns = Columns(path_column, label_column, multi_label, label_separator)
+    check_one_source(group_column, group_from, groups)
+    columns = Columns(path_column, label_column, multi_label, label_separator, group_column)
+    if group_from is not None:
+        check_pattern(group_from)
     root, rows, contents = _list_rows(source, labels, columns)
+    if groups is not None:
+        rows = _attach_groups(source, rows, groups)
+    if group_column is not None:
+        check_any_group(rows, "group_column (--group-column), which is for tables,")
     name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
     if not rows:
         raise NoImages(f"{name} is empty; it must hold images, preferably in one folder per class")
     rows = unify_spellings(rows, merge_spellings)
+    if group_from is not None:
+        rows = assign_groups_from_paths(rows, group_from)
 
     def inspect_row(numbered: tuple[int, Row]) -> Row:
         i, row = numbered
@@ -105,7 +130,7 @@ def read_images(
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
     in_memory = {inspected[i].digest: content for i, content in contents.items()}
     in_memory.pop("", None)  # refused, unread
-    images = Images(root, tuple(refuse_duplicates(inspected)), in_memory)
+    images = Images(root, tuple(refuse_split_groups(refuse_duplicates(inspected))), in_memory)
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
     if not images.used:
@@ -202,6 +227,25 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
     if columns.multi_label is None:
         check_single_labels("the list of labels", labels, single)
     return single
+
+
+def _attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[Row]:
+    """Return the rows of several images with their groups.
+
+    Raises:
+        InputError: The source is a folder or a table, or `groups` has another length.
+    """
+    is_listed = isinstance(source, str | os.PathLike) and (
+        os.path.isdir(source) or Path(os.fsdecode(source)).suffix.casefold() in TABLE_SUFFIXES
+    )
+    if is_listed:
+        raise InputError(
+            "groups= is for a list of images; give the column of a table with group_column= "
+            "(--group-column), or the part of the paths with group_from= (--group-from)"
+        )
+    grouped = assign_groups(rows, groups)
+    check_any_group(grouped, "groups=")
+    return grouped
 
 
 def _find_failures(

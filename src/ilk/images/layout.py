@@ -64,7 +64,8 @@ def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa:
     if columns.is_given and not tables:
         raise InputError(
             f"{escape_path(root)} is a folder without a metadata table; "
-            "path_column, label_column and multi_label are for tables"
+            "path_column, label_column, group_column and multi_label are for tables; group_from "
+            "(--group-from) finds groups in paths"
         )
     table_rows = _read_tables(root, tables, columns)
     rows = [

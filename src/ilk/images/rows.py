@@ -33,6 +33,7 @@ REASONS = {
     "duplicate": "the same bytes as another file, which is used",
     "same content under two labels": "the same bytes with different labels; none of them is used",
     "in both train and test": "the same bytes are in the test split, where they stay",
+    "group in both train and test": "the test split has images of its group, which stay there",
     "system file": "created by the operating system or a tool",
     "label table": "the table that the labels came from",
 }
@@ -59,6 +60,7 @@ class Row:
         size: Bytes.
         labels: Names of the labels of a multi-label source, sorted, () if none applies; None if
             unknown or the source has one label per image.
+        group: Name of the group (a patient, a video) that it belongs to; None if it is on its own.
     """
 
     path: str
@@ -74,6 +76,7 @@ class Row:
     format: str = ""
     size: int = 0
     labels: tuple[str, ...] | None = None
+    group: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ilk.core.errors import InputError, Unavailable
+from ilk.images.groups import assign_groups, check_any_group, unify_lines
 from ilk.images.indicator_columns import find_indicator_columns
 from ilk.images.label_columns import (
     OFFER,
@@ -42,16 +43,20 @@ class Columns(NamedTuple):
         label: Column of labels; None selects one of the usual names.
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         separator: Separator of labels in one cell; None finds it.
+        group: Column of groups; None reads none.
     """
 
     path: str | None = None
     label: str | None = None
     multi_label: bool | None = None
     separator: str | None = None
+    group: str | None = None
 
     @property
     def is_given(self) -> bool:
-        return self.multi_label is True or not (self.path is self.label is self.separator is None)
+        return self.multi_label is True or not (
+            self.path is self.label is self.separator is self.group is None
+        )
 
 
 class _Table(NamedTuple):
@@ -100,6 +105,11 @@ def read_records(
         _parse_row(file, number, _select_cells(cells, (path, None, split)))
         for number, cells in records
     ]
+    if columns.group is not None:
+        group = _find_column(file, names, "group", (), columns.group)
+        values = [_select_cells(cells, (group,))[0] for _, cells in records]
+        rows = unify_lines(escape_path(file), assign_groups(rows, values))
+        check_any_group(rows, f"column {columns.group!r} of {escape_path(file)}")
     return _add_labels(file, names, records, rows, columns, (path, split))
 
 

@@ -65,7 +65,11 @@ def render_report(report: ReportData) -> str:
         title=format_headline(report, metrics),
         tiles=_build_tiles(report, metrics),
         summary=build_summary(report, metrics),
-        notes=[note for note in dict.fromkeys(report.notes) if note != report.folds_note],
+        notes=[
+            note
+            for note in dict.fromkeys(report.notes)
+            if note not in (report.folds_note, *report.group_notes)
+        ],
         leaderboard=leaderboard,
         is_ordered=any(
             r.scores and r.scores.mean_absolute_error is not None for r in report.results

@@ -62,6 +62,8 @@ class ReportData:
         credits: Whose pretrained weights the encoder has, their licence and training data.
         notes: Remarks for the reader, one sentence each.
         images: All input files and their status.
+        groups: Group of each evaluated image, `[n]`, -1 for none; None if no two share one.
+        group_notes: How many groups of images there are, one sentence each.
 
     Raises:
         ValueError: An array does not have the expected shape, or a label is out of range.
@@ -98,6 +100,8 @@ class ReportData:
     credits: Sequence[str] = ()
     notes: Sequence[str] = ()
     images: Images
+    groups: Labels | None = None
+    group_notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         n, k = len(self.y), len(self.classes)

@@ -39,6 +39,7 @@ def build_summary(report: ReportData, metrics: EvaluationMetrics) -> list[tuple[
     """Return pairs of subject and text; subjects without content are omitted."""
     sections = {
         "Data": _describe_data(report),
+        "Groups": " ".join(f"{escape_text(n[:1].upper() + n[1:])}." for n in report.group_notes),
         "Selection": _describe_selection(report),
         "Accuracy": _describe_accuracy(report, metrics),
         "Errors": _describe_hardest_class(report, metrics),
