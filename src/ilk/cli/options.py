@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 add_seed_option = click.option(
-    "--seed", default=0, show_default=True, help="Seed of the random number generator."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the random number generator.",
 )
 add_device_option = click.option(
     "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps."
@@ -74,6 +78,12 @@ add_single_label_option = click.option(
     default=None,
     help="Take labels with separators, such as 'cat; dog', as names of classes.",
 )
+add_exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out files, as in .gitignore: '*_mask.png', 'masks/'; may be repeated.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )
@@ -90,6 +100,8 @@ class IntakeOptions:
         merge_spellings: Merge class names that differ only in spelling.
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         label_separator: Separator of labels in one cell; None finds it.
+        split_column: Column that says what is held out; None finds it.
+        exclude: Patterns of files to leave out.
     """
 
     strict: bool = False
@@ -98,6 +110,8 @@ class IntakeOptions:
     merge_spellings: bool = False
     multi_label: bool | None = None
     label_separator: str | None = None
+    split_column: str | None = None
+    exclude: tuple[str, ...] = ()
 
     def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
         """Read the images of `source`; print the refused files and exit if `strict`.
@@ -106,12 +120,7 @@ class IntakeOptions:
             InputError: `source` cannot be read, or holds no usable image.
         """
         from ilk.core.progress import terminal_progress
-        from ilk.images import (
-            describe_separator,
-            escape_path,
-            find_empty_folders,
-            read_images,
-        )
+        from ilk.images import read_images
 
         images = read_images(
             source,
@@ -123,14 +132,10 @@ class IntakeOptions:
             verify=verify or self.strict,
             store=store,
             progress=terminal_progress(),
+            split_column=self.split_column,
+            exclude=self.exclude,
         )
-        if Path(source).is_dir() and (empty := find_empty_folders(Path(source))):
-            names = ", ".join(map(escape_path, empty[:5]))
-            click.echo(f"· empty folders, which add no class: {names}", err=True)
-        if self.multi_label is None and not Path(source).is_dir():
-            labels = [row.label for row in images.rows if row.label is not None]
-            if note := describe_separator(labels):
-                click.echo(f"· {note}", err=True)
+        show_notes(images)
         if self.strict and images.refused:
             exit_refused(images)
         return images
@@ -150,6 +155,12 @@ def add_intake_options(f: F) -> F:
         add_merge_option,
         click.option("--label-column", help="Table column with the class names."),
         click.option("--path-column", help="Table column with the image paths."),
+        click.option(
+            "--split-column",
+            help="Table column that says what is held out: its name, 'fold:test=0' to say which of "
+            "its values are, or none [default: split, is_valid, Usage, … where they are clear].",
+        ),
+        add_exclude_option,
         add_strict_option,
     ):
         command = option(command)
@@ -177,6 +188,13 @@ def add_network_options(f: F) -> F:
         "installed. The features are the same.",
     )
     return add_device_option(runtime(f))
+
+
+def show_notes(images: Images) -> None:
+    """Print what intake has to say about `images` to standard error."""
+    for note in (*images.notes, images.hint):
+        if note:
+            click.echo(f"· {note}", err=True)
 
 
 def exit_refused(images: Images) -> NoReturn:

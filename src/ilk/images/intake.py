@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,12 +15,21 @@ from ilk.images import frames, threads
 from ilk.images.contents import inspect_content
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
+from ilk.images.exclude import Exclusion
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
+from ilk.images.hints import find_better_source
 from ilk.images.inputs import iter_inputs
-from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
-from ilk.images.layout import read_folder
+from ilk.images.label_columns import (
+    check_single_labels,
+    describe_separator,
+    parse_sets,
+    with_labels,
+)
+from ilk.images.label_lists import list_labels
+from ilk.images.label_values import parse_labels
+from ilk.images.layout import find_empty_folders, read_folder
 from ilk.images.memory import pixel_budget
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Images, Row, escape_path
@@ -27,6 +37,7 @@ from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
     Columns,
+    NoteCallback,
     read_list,
     read_table,
 )
@@ -55,6 +66,8 @@ def read_images(
     store: DecodeCache | None = None,
     progress: Progress = silent_progress,
     source_name: str = "",
+    split_column: str | None = None,
+    exclude: Sequence[str] = (),
 ) -> Images:
     """Read every file of `source`; each becomes one row, used or refused with a reason.
 
@@ -77,6 +90,11 @@ def read_images(
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of processed files.
         source_name: Name of a list of paths in messages, such as the folder they came from.
+        split_column: The table's column that says what is held out: its name, or `fold:test=0` to
+            say which of its values are, or "none". Without it, `split` and columns such as
+            `is_valid`, `subset` and `Usage` are read where their values leave no doubt.
+        exclude: Patterns of files to leave out, as in `.gitignore`: `*_mask.png`, `masks/`. They
+            match the path relative to the folder or table.
 
     Raises:
         InputError: The source cannot be read; the message says what to do.
@@ -85,8 +103,9 @@ def read_images(
     """
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
-    columns = Columns(path_column, label_column, multi_label, label_separator)
-    root, rows, contents = _list_rows(source, labels, columns)
+    columns = Columns(path_column, label_column, multi_label, label_separator, split=split_column)
+    exclusion, notes = Exclusion(exclude), list[str]()
+    root, rows, contents = _list_rows(source, labels, columns, notes.append, exclusion)
     name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
@@ -96,16 +115,26 @@ def read_images(
 
     def inspect_row(numbered: tuple[int, Row]) -> Row:
         i, row = numbered
+        if row.status != "used":
+            return row
         if i in contents:
             return inspect_content(contents[i], row, max_pixels)
         path = root / row.path if root is not None else row.path
-        return inspect_file(path, row, max_pixels) if row.status == "used" else row
+        return inspect_file(path, row, max_pixels)
 
     with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
     in_memory = {inspected[i].digest: content for i, content in contents.items()}
     in_memory.pop("", None)  # refused, unread
-    images = Images(root, tuple(refuse_duplicates(inspected)), in_memory)
+    notes += _describe_source(source, inspected, columns)
+    notes.append(exclusion.describe())
+    images = Images(
+        root,
+        tuple(refuse_duplicates(inspected)),
+        in_memory,
+        tuple(dict.fromkeys(filter(None, notes))),
+        _find_hint(source, root, inspected, columns),
+    )
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
     if not images.used:
@@ -131,12 +160,37 @@ def verify_images(
     return images.refuse(_find_failures(images, max_pixels, store, progress))
 
 
+def _describe_source(source: Any, rows: Sequence[Row], columns: Columns) -> list[str]:
+    """Return notes on folders that add no class, and on class names that may be sets."""
+    if isinstance(source, str | os.PathLike) and os.path.isdir(source):
+        empty = find_empty_folders(Path(os.fsdecode(source)))
+        names = ", ".join(map(escape_path, empty[:5]))
+        return [f"empty folders, which add no class: {names}"] if empty else []
+    if columns.multi_label is not None:
+        return []
+    return [describe_separator([row.label for row in rows if row.label is not None])]
+
+
+def _find_hint(source: Any, root: Path | None, rows: Sequence[Row], columns: Columns) -> str:
+    """Return the question whether something else than the folder `source` was meant, or ""."""
+    is_folder = isinstance(source, str | os.PathLike) and os.path.isdir(source)
+    if root is None or not is_folder or columns.is_given:
+        return ""
+    better = find_better_source(root, rows)
+    return f"did you mean {escape_path(better)}?" if better else ""
+
+
 def _list_rows(
-    source: Any, labels: Sequence[Any] | None, columns: Columns
+    source: Any,
+    labels: Sequence[Any] | None,
+    columns: Columns,
+    note: NoteCallback,
+    exclusion: Exclusion,
 ) -> tuple[Path | None, list[Row], dict[int, Content]]:
     """Return the root of the paths, one uninspected row per image, and the images in memory."""
     if not isinstance(source, str | os.PathLike):
-        return None, *_list_inputs(source, labels, columns)
+        rows, contents = _list_inputs(source, labels, columns, note)
+        return None, exclusion.apply(rows), contents
     path = Path(os.fsdecode(source))
     kind = path.suffix.casefold()
     if not os.path.exists(path):
@@ -149,11 +203,11 @@ def _list_rows(
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
     if path.is_dir():
-        return path, read_folder(path, columns), {}
+        return path, read_folder(path, columns, note, exclusion), {}
     if kind in TABLE_SUFFIXES:
-        return path.parent, read_table(path, columns), {}
+        return path.parent, exclusion.apply(read_table(path, columns, note)), {}
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return path.parent, _attach_labels(rows, labels, columns), {}
+    return path.parent, exclusion.apply(_attach_labels(rows, labels, columns)), {}
 
 
 def _check_separator(separator: str, multi_label: bool | None) -> bool:
@@ -167,7 +221,7 @@ def _check_separator(separator: str, multi_label: bool | None) -> bool:
 
 
 def _list_inputs(
-    source: Any, labels: Sequence[Any] | None, columns: Columns
+    source: Any, labels: Sequence[Any] | None, columns: Columns, note: NoteCallback
 ) -> tuple[list[Row], dict[int, Content]]:
     """Return one row per image of a list, array or DataFrame, and the images in memory."""
     if isinstance(source, Images):
@@ -175,7 +229,7 @@ def _list_inputs(
     if is_frame(source):
         if labels is not None:
             raise InputError(f"labels= is for a list of images; {frames.NAME} has its own")
-        return frames.read_frame(source, columns), {}
+        return frames.read_frame(source, columns, note), {}
     inputs = list(iter_inputs(source))
     contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
     return _attach_labels([Row(name) for name, _ in inputs], labels, columns), contents
@@ -185,11 +239,10 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
     if labels is None:
         if columns.multi_label:
             raise InputError("multi_label needs labels: a table, or a list of paths with labels=")
+        if columns.split is not None:
+            raise InputError("split_column is for tables; a list of images has no columns")
         return rows
-    if isinstance(labels, str | bytes):
-        raise InputError(f"labels= is the text {labels!r}; give a list with one label per image")
-    if not hasattr(labels, "__len__"):
-        labels = list(labels)
+    labels = list_labels(labels)
     if len(labels) != len(rows):
         raise InputError(
             f"{len(labels)} labels for {len(rows)} images; give one label per image, "
@@ -198,7 +251,8 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
     if columns.multi_label:
         sets = parse_sets("labels", range(1, len(rows) + 1), labels, columns.separator)
         return [with_labels(row, one) for row, one in zip(rows, sets, strict=True)]
-    single = [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
+    names = parse_labels(labels)
+    single = [replace(row, label=name) for row, name in zip(rows, names, strict=True)]
     if columns.multi_label is None:
         check_single_labels("the list of labels", labels, single)
     return single

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ilk.core.errors import InputError
+from ilk.images.exclude import Exclusion
 from ilk.images.rows import Row, escape_path
 from ilk.images.splits import (
     METADATA_FILES,
@@ -24,7 +25,8 @@ from ilk.images.splits import (
     find_split_layout,
     parse_split,
 )
-from ilk.images.tables import Columns, read_table
+from ilk.images.tables import Columns, NoteCallback, ignore_note, read_table
+from ilk.images.text_encoding import decode_windows, describe_decoded
 from ilk.images.walk import walk_files
 
 SYSTEM_FILES = {
@@ -51,22 +53,35 @@ def list_files(source: str | os.PathLike[str]) -> list[str]:
     return [os.path.join(root, row.path) for row in rows if not is_system(row.path)]
 
 
-def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa: B008 (frozen)
+def read_folder(
+    root: Path,
+    columns: Columns = Columns(),  # noqa: B008 (frozen)
+    note: NoteCallback = ignore_note,
+    exclusion: Exclusion | None = None,
+) -> list[Row]:
     """Return one uninspected row per file below `root`, sorted, with label and split.
+
+    Args:
+        root: The folder.
+        columns: How its label tables are read.
+        note: Called with each remark on how it was read.
+        exclusion: Patterns of files that are left out; their rows are "ignored".
 
     Raises:
         InputError: The layout is ambiguous, or a label table cannot be read.
     """
     all_rows = walk_files(root)
-    data_rows = [row for row in all_rows if not is_system(row.path)]
+    if exclusion is not None:
+        all_rows = exclusion.apply(all_rows)
+    data_rows = [row for row in all_rows if not (is_system(row.path) or row.status == "ignored")]
     layout = find_split_layout([tuple(row.path.split("/")) for row in data_rows], root)
     tables = _find_tables(data_rows, layout, root)
     if columns.is_given and not tables:
         raise InputError(
             f"{escape_path(root)} is a folder without a metadata table; "
-            "path_column, label_column and multi_label are for tables"
+            "path_column, label_column, split_column and multi_label are for tables"
         )
-    table_rows = _read_tables(root, tables, columns)
+    table_rows = _read_tables(root, tables, columns, note)
     rows = [
         row_out
         for row in all_rows
@@ -77,7 +92,18 @@ def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa:
         for lines in table_rows.values()
         for line in lines
     ]
-    return sorted(rows, key=lambda row: row.path)
+    return sorted(_decode_labels(rows, note), key=lambda row: row.path)
+
+
+def _decode_labels(rows: list[Row], note: NoteCallback) -> list[Row]:
+    """Return the rows with labels that are text, whatever the encoding of the folders' names."""
+    names = sorted({row.label for row in rows if row.label is not None})
+    decoded = {name: decode_windows(name) for name in names}
+    text = describe_decoded(list(decoded.items()))
+    if not text:
+        return rows
+    note(f"a folder's name {text}".replace("save it as UTF-8", "rename it"))
+    return [replace(row, label=decoded.get(row.label or "", row.label)) for row in rows]
 
 
 def find_empty_folders(root: Path) -> list[str]:
@@ -145,11 +171,13 @@ def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, 
     return tables
 
 
-def _read_tables(root: Path, tables: dict[str, str], columns: Columns) -> dict[str, list[Row]]:
+def _read_tables(
+    root: Path, tables: dict[str, str], columns: Columns, note: NoteCallback
+) -> dict[str, list[Row]]:
     """Return what the label tables say about each file, by path relative to the root."""
     lines: dict[str, list[Row]] = {}
     for folder, name in tables.items():
-        for row in read_table(root / folder / name, columns):
+        for row in read_table(root / folder / name, columns, note):
             path = posixpath.normpath(posixpath.join(folder, row.path))
             lines.setdefault(path, []).append(replace(row, path=path))
     return lines

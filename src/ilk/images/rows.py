@@ -33,6 +33,7 @@ REASONS = {
     "duplicate": "the same bytes as another file, which is used",
     "same content under two labels": "the same bytes with different labels; none of them is used",
     "in both train and test": "the same bytes are in the test split, where they stay",
+    "excluded": "left out by a pattern of --exclude",
     "system file": "created by the operating system or a tool",
     "label table": "the table that the labels came from",
 }
@@ -92,11 +93,17 @@ class Images:
         rows: One per file, sorted by path; for a table or list, one per line, in its order.
         contents: Images that are in memory, by the digest of their row. The path of such a row is
             no file but its place in the list, such as `image 3` for the fourth.
+        notes: What was read in another way than may be expected, and what was left out, one
+            sentence each.
+        hint: The folder or table that was probably meant instead of this one, as a question; "" if
+            none is known.
     """
 
     root: Path | None
     rows: tuple[Row, ...]
     contents: Mapping[str, Content] = field(default_factory=dict, compare=False, repr=False)
+    notes: tuple[str, ...] = ()
+    hint: str = ""
 
     @cached_property
     def used(self) -> tuple[Row, ...]:
@@ -180,6 +187,7 @@ class Images:
         return {
             "root": root,
             "counts": self.count_rows(),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "rows": [_row_to_json(row) for row in self.rows],
         }
 
@@ -192,7 +200,8 @@ class Images:
         """
         try:
             root = None if data["root"] is None else Path(data["root"])
-            return cls(root, tuple(_row_from_json(record) for record in data["rows"]))
+            rows = tuple(_row_from_json(record) for record in data["rows"])
+            return cls(root, rows, notes=tuple(str(note) for note in data.get("notes", ())))
         except (KeyError, TypeError) as error:
             raise ArtifactError(
                 f"this is not an intake report of ilk ({error}); create it again"
@@ -206,9 +215,8 @@ class Images:
         """
         report = self.to_json()
         rows = ",\n".join(json.dumps(row) for row in report["rows"])
-        head = (
-            f'{{"root": {json.dumps(report["root"])},\n"counts": {json.dumps(report["counts"])},\n'
-        )
+        head_fields = {name: value for name, value in report.items() if name != "rows"}
+        head = "{" + "".join(f'"{k}": {json.dumps(v)},\n' for k, v in head_fields.items())
         try:
             Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
         except OSError as error:
