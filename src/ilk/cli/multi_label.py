@@ -45,7 +45,8 @@ def fit_multi_label(
         show_intake(report.images)
     show_label_leaderboard(report.results)
     for note in report.notes:
-        print_note(note)
+        if note not in report.images.notes:  # printed already
+            print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(
         {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import click
 
 from ilk.cli.output import show_intake
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
@@ -194,7 +195,7 @@ def show_notes(images: Images) -> None:
     """Print what intake has to say about `images` to standard error."""
     for note in (*images.notes, images.hint):
         if note:
-            click.echo(f"· {note}", err=True)
+            click.echo(f"· {escape_line(note)}", err=True)
 
 
 def exit_refused(images: Images) -> NoReturn:

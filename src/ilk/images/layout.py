@@ -141,9 +141,17 @@ def _list_class_folders(folder: Path) -> list[Path]:
 
 def _is_empty(folder: Path) -> bool:
     """Whether it is readable throughout and holds no file; stops at the first file."""
-    errors: list[OSError] = []
-    has_files = any(files for _, _, files in os.walk(folder, onerror=errors.append))
-    return not has_files and not errors
+    pending = [os.fspath(folder)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        return False
+                    pending.append(entry.path)
+        except OSError:
+            return False
+    return True
 
 
 def is_system(path: str) -> bool:

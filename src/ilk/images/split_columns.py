@@ -7,6 +7,7 @@ left alone and named in a note, because a guess would let a model learn from its
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -271,6 +272,6 @@ def _describe(file: str, names: Sequence[str], splits: Splits) -> str:
     shown = ", ".join(f"{n:,} {split}" for split, n in counts if n)
     columns = " and ".join(escape_path(name) for name in names)
     return (
-        f"what is held out was read from {columns} of {file} ({shown}); --split-column {NO_COLUMN} "
-        "(split_column=) reads no splits"
+        f"what is held out was read from {columns} of {os.path.basename(file)} ({shown}); "
+        f"--split-column {NO_COLUMN} (split_column=) reads no splits"
     )
