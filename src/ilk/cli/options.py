@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -14,7 +14,7 @@ from ilk.cli.output import show_intake
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
-    from ilk.images import Images
+    from ilk.images import Images, ListedInputs
     from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -114,7 +114,7 @@ class IntakeOptions:
         )
 
         images = read_images(
-            source,
+            _check_source(source),
             path_column=self.path_column,
             label_column=self.label_column,
             multi_label=self.multi_label,
@@ -131,9 +131,63 @@ class IntakeOptions:
             labels = [row.label for row in images.rows if row.label is not None]
             if note := describe_separator(labels):
                 click.echo(f"· {note}", err=True)
+        _print_notes(images.notes)
         if self.strict and images.refused:
             exit_refused(images)
         return images
+
+    def list_inputs(self, sources: Sequence[str]) -> ListedInputs:
+        """Return the images that `sources` stand for, in order; print what is to be known.
+
+        Raises:
+            InputError: A source cannot be read.
+            NoImages: There is no file.
+        """
+        from ilk.images import list_sources
+
+        listed = list_sources(sources, self.path_column)
+        _print_notes(listed.notes)
+        return listed
+
+    def read_unlabelled(self, source: str, store: Store) -> Images:
+        """Read the images that `source` stands for; names of folders do not become labels.
+
+        Raises:
+            InputError: There is no such source, it cannot be read, or it holds no usable image.
+        """
+        from ilk.core.progress import terminal_progress
+        from ilk.images import escape_path, read_images
+
+        return read_images(
+            self.list_inputs([_check_source(source)]),
+            verify=False,
+            store=store,
+            progress=terminal_progress(),
+            source_name=escape_path(source),
+        )
+
+
+def _check_source(source: str) -> str:
+    """Return `source` if there is something to read under its name.
+
+    Raises:
+        InputError: There is no such file or folder, and it is no pattern.
+    """
+    from ilk.core.errors import InputError
+    from ilk.images import escape_path
+    from ilk.images.sources import find_kind
+
+    if find_kind(source) == "missing":
+        raise InputError(
+            f"there is no folder or file {escape_path(source)} "
+            f"(working directory: {escape_path(Path.cwd())})"
+        )
+    return source
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        click.echo(f"· {note}", err=True)
 
 
 def add_source_options(f: F) -> F:
