@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -15,7 +15,7 @@ from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
-    from ilk.images import Images
+    from ilk.images import Images, ListedInputs
     from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -124,7 +124,7 @@ class IntakeOptions:
         from ilk.images import read_images
 
         images = read_images(
-            source,
+            _check_source(source),
             path_column=self.path_column,
             label_column=self.label_column,
             multi_label=self.multi_label,
@@ -136,14 +136,71 @@ class IntakeOptions:
             split_column=self.split_column,
             exclude=self.exclude,
         )
-        show_notes(images)
+        _print_notes((*images.notes, images.hint))
         if self.strict and images.refused:
             exit_refused(images)
         return images
 
+    def list_inputs(self, sources: Sequence[str]) -> ListedInputs:
+        """Return the images that `sources` stand for, in order; print what is to be known.
 
-def add_intake_options(f: F) -> F:
-    """Add the options of `IntakeOptions`; the command receives them as `intake`."""
+        Raises:
+            InputError: A source cannot be read.
+            NoImages: There is no file.
+        """
+        from ilk.images import list_sources
+
+        listed = list_sources(sources, self.path_column, self.exclude)
+        _print_notes(listed.notes)
+        return listed
+
+    def read_unlabelled(self, source: str, store: Store) -> Images:
+        """Read the images that `source` stands for; names of folders do not become labels.
+
+        Raises:
+            InputError: There is no such source, it cannot be read, or it holds no usable image.
+        """
+        from ilk.core.progress import terminal_progress
+        from ilk.images import escape_path, read_images
+
+        return read_images(
+            self.list_inputs([_check_source(source)]),
+            verify=False,
+            store=store,
+            progress=terminal_progress(),
+            source_name=escape_path(source),
+        )
+
+
+def _check_source(source: str) -> str:
+    """Return `source` if there is something to read under its name.
+
+    Raises:
+        InputError: There is no such file or folder, and it is no pattern.
+    """
+    from ilk.core.errors import InputError
+    from ilk.images import escape_path
+    from ilk.images.sources import find_kind
+
+    if find_kind(source) == "missing":
+        raise InputError(
+            f"there is no folder or file {escape_path(source)} "
+            f"(working directory: {escape_path(Path.cwd())})"
+        )
+    return source
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    """Print what there is to know about a source to standard error; "" is nothing."""
+    for note in filter(None, notes):
+        click.echo(f"· {escape_line(note)}", err=True)
+
+
+def add_source_options(f: F) -> F:
+    """Add the options of every command that reads images; it receives them as `intake`.
+
+    Other options that are fields of `IntakeOptions` are collected there as well.
+    """
 
     @wraps(f)
     def command(*args: Any, **options: Any) -> Any:
@@ -153,19 +210,28 @@ def add_intake_options(f: F) -> F:
         return f(*args, intake=intake, **options)
 
     for option in (
+        add_exclude_option,
+        click.option("--path-column", help="Table column with the image paths."),
+    ):
+        command = option(command)
+    return cast(F, command)
+
+
+def add_intake_options(f: F) -> F:
+    """Add the options of commands that read labels, and those of `add_source_options`."""
+    command = add_source_options(f)
+    for option in (
         add_merge_option,
         click.option("--label-column", help="Table column with the class names."),
-        click.option("--path-column", help="Table column with the image paths."),
         click.option(
             "--split-column",
             help="Table column that says what is held out: its name, 'fold:test=0' to say which of "
             "its values are, or none [default: split, is_valid, Usage, … where they are clear].",
         ),
-        add_exclude_option,
         add_strict_option,
     ):
         command = option(command)
-    return cast(F, command)
+    return command
 
 
 def add_multi_label_options(f: F) -> F:
@@ -189,13 +255,6 @@ def add_network_options(f: F) -> F:
         "installed. The features are the same.",
     )
     return add_device_option(runtime(f))
-
-
-def show_notes(images: Images) -> None:
-    """Print what intake has to say about `images` to standard error."""
-    for note in (*images.notes, images.hint):
-        if note:
-            click.echo(f"· {escape_line(note)}", err=True)
 
 
 def exit_refused(images: Images) -> NoReturn:

@@ -14,10 +14,7 @@ from ilk.core.ordered_classes import sort_classes
 from ilk.fitting.config import FitConfig
 from ilk.images import Images, Row
 
-
-DETECT_HINT = (
-    "to detect images that are unlike this class: ilk detect fit DIR --out detector"
-)
+DETECT_HINT = "to detect images that are unlike this class: ilk detect fit DIR --out detector"
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,12 @@ class Exclusion:
                 found = "" if is_kept else pattern
         return found
 
+    def excludes(self, path: str) -> bool:
+        """Whether the file at a relative path is left out; it is counted."""
+        pattern = self.find(path)
+        self._counts[pattern] += bool(pattern)
+        return bool(pattern)
+
     def apply(self, rows: Sequence[Row]) -> list[Row]:
         """Return the rows with those that a pattern matches marked as ignored."""
         if not self._compiled:
@@ -56,7 +62,9 @@ class Exclusion:
         if not pattern:
             return row
         self._counts[pattern] += 1
-        return replace(row, status="ignored", reason=REASON, detail=f"by {pattern}", label=None, labels=None)
+        return replace(
+            row, status="ignored", reason=REASON, detail=f"by {pattern}", label=None, labels=None
+        )
 
     def describe(self) -> str:
         """Return a note on how many files were left out, or ""."""

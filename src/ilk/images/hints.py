@@ -10,8 +10,8 @@ from pathlib import Path
 from ilk.core.errors import IlkError
 from ilk.images.rows import Row, escape_path
 from ilk.images.splits import METADATA_FILES, UNLABELLED_FOLDERS
-from ilk.images.tables import Columns, read_table
 from ilk.images.table_files import TABLE_SUFFIXES
+from ilk.images.tables import Columns, read_table
 
 MAX_TABLES = 3  # tables that are tried
 MAX_BYTES = 50_000_000  # of a table that is tried

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
-from ilk.images.contents import inspect_content
+from ilk.images.contents import BYTES_PER_PIXEL, ContentMap, inspect_content
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.exclude import Exclusion
@@ -20,7 +20,7 @@ from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
 from ilk.images.hints import find_better_source
-from ilk.images.inputs import iter_inputs
+from ilk.images.inputs import iter_inputs, to_input
 from ilk.images.label_columns import (
     check_single_labels,
     describe_separator,
@@ -29,17 +29,18 @@ from ilk.images.label_columns import (
 )
 from ilk.images.label_lists import list_labels
 from ilk.images.label_values import parse_labels
-from ilk.images.layout import find_empty_folders, read_folder
+from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
+from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
-from ilk.images.rows import Content, Images, Row, escape_path
+from ilk.images.rows import Images, Row, escape_path
+from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
+from ilk.images.sources import SINGLE_KINDS, Input, Kind, find_kind, find_several
 from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
     Columns,
-    NoteCallback,
     read_list,
-    read_table,
 )
 
 DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
@@ -104,8 +105,8 @@ def read_images(
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
     columns = Columns(path_column, label_column, multi_label, label_separator, split=split_column)
-    exclusion, notes = Exclusion(exclude), list[str]()
-    root, rows, contents = _list_rows(source, labels, columns, notes.append, exclusion)
+    reading = Reading(columns, Exclusion(exclude))
+    root, rows, contents, notes = _list_rows(source, labels, reading)
     name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
@@ -126,13 +127,19 @@ def read_images(
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
     in_memory = {inspected[i].digest: content for i, content in contents.items()}
     in_memory.pop("", None)  # refused, unread
-    notes += _describe_source(source, inspected, columns)
-    notes.append(exclusion.describe())
+    folders = find_walked_folders(source)
+    notes = (
+        *notes,
+        *reading.notes,
+        *_describe_source(source, inspected, columns),
+        reading.exclusion.describe(),
+    )
     images = Images(
         root,
         tuple(refuse_duplicates(inspected)),
-        in_memory,
+        ContentMap(in_memory),
         tuple(dict.fromkeys(filter(None, notes))),
+        folders,
         _find_hint(source, root, inspected, columns),
     )
     if verify:
@@ -180,18 +187,22 @@ def _find_hint(source: Any, root: Path | None, rows: Sequence[Row], columns: Col
     return f"did you mean {escape_path(better)}?" if better else ""
 
 
-def _list_rows(
-    source: Any,
-    labels: Sequence[Any] | None,
-    columns: Columns,
-    note: NoteCallback,
-    exclusion: Exclusion,
-) -> tuple[Path | None, list[Row], dict[int, Content]]:
-    """Return the root of the paths, one uninspected row per image, and the images in memory."""
+def _list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
+    """Return one uninspected row per image, the root of their paths and the images in memory."""
+    columns = reading.columns
     if not isinstance(source, str | os.PathLike):
-        rows, contents = _list_inputs(source, labels, columns, note)
-        return None, exclusion.apply(rows), contents
+        return _list_inputs(source, labels, reading)
     path = Path(os.fsdecode(source))
+    if (source_kind := find_kind(source)) in ("archive", "glob", "standard input"):
+        if labels is not None:
+            raise InputError(
+                f"labels= is for a list of images; {escape_path(path)} stands for several, whose "
+                "order is not yours"
+            )
+        listed = read_special_source(os.fsdecode(source), source_kind, reading)
+        if source_kind == "standard input":
+            _attach_labels(listed.rows, None, columns)
+        return listed
     kind = path.suffix.casefold()
     if not os.path.exists(path):
         raise InputError(
@@ -203,11 +214,12 @@ def _list_rows(
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
     if path.is_dir():
-        return path, read_folder(path, columns, note, exclusion), {}
+        return SourceRows(path, reading.read_folder(path), {})
     if kind in TABLE_SUFFIXES:
-        return path.parent, exclusion.apply(read_table(path, columns, note)), {}
+        return SourceRows(path.parent, reading.read_table(path), {})
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return path.parent, exclusion.apply(_attach_labels(rows, labels, columns)), {}
+    rows = reading.exclusion.apply(_attach_labels(rows, labels, columns))
+    return SourceRows(path.parent, rows, {})
 
 
 def _check_separator(separator: str, multi_label: bool | None) -> bool:
@@ -220,19 +232,44 @@ def _check_separator(separator: str, multi_label: bool | None) -> bool:
     return True
 
 
-def _list_inputs(
-    source: Any, labels: Sequence[Any] | None, columns: Columns, note: NoteCallback
-) -> tuple[list[Row], dict[int, Content]]:
+def _list_inputs(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
     """Return one row per image of a list, array or DataFrame, and the images in memory."""
     if isinstance(source, Images):
         raise InputError("these images are already read; use them as they are")
     if is_frame(source):
         if labels is not None:
             raise InputError(f"labels= is for a list of images; {frames.NAME} has its own")
-        return frames.read_frame(source, columns, note), {}
+        rows = reading.exclusion.apply(
+            frames.read_frame(source, reading.columns, reading.notes.append)
+        )
+        return SourceRows(None, rows, {})
+    if labels is not None and isinstance(source, list | tuple):
+        source = iter(source)  # one image each, as the labels
+    if isinstance(source, list | tuple) and (kinds := find_several(source)):
+        return _list_several(source, kinds, reading)
     inputs = list(iter_inputs(source))
     contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
-    return _attach_labels([Row(name) for name, _ in inputs], labels, columns), contents
+    rows = _attach_labels([Row(name) for name, _ in inputs], labels, reading.columns)
+    return SourceRows(None, reading.exclusion.apply(rows), contents)
+
+
+def _list_several(source: Sequence[Any], kinds: Sequence[Kind], reading: Reading) -> SourceRows:
+    """Return the rows of several sources, each with the labels that it has of its own."""
+    rows: list[Row] = []
+    contents: dict[int, Input] = {}
+    notes: tuple[str, ...] = ()
+    for i, (value, kind) in enumerate(zip(source, kinds, strict=True)):
+        if kind in SINGLE_KINDS:
+            image = to_input(value, f"image {i}")
+            part = SourceRows(None, [Row(image)], {})
+            if not isinstance(image, str):
+                part = SourceRows(None, [Row(f"image {i}")], {0: image})
+        else:
+            part = _list_rows(value, None, reading)
+        contents |= {len(rows) + j: content for j, content in part.contents.items()}
+        rows += [replace(row, path=Path(part.root or "", row.path).as_posix()) for row in part.rows]
+        notes += part.notes
+    return SourceRows(None, rows, contents, notes)
 
 
 def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Columns) -> list[Row]:
@@ -267,7 +304,7 @@ def _find_failures(
 
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
         try:
-            with pixel_budget.reserve(row.width * row.height):
+            with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
                 decode(images.source_of(row), max_pixels)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.

@@ -23,7 +23,9 @@ def list_labels(labels: Any) -> list[Any]:
         raise InputError(f"labels= is of type {type(labels).__name__}; {wanted}, in their order")
     if is_frame(labels):
         if len(names := list_columns(labels)) != 1:
-            raise InputError(f"labels= has {len(names)} columns; give one, such as df[{names[0]!r}]")
+            raise InputError(
+                f"labels= has {len(names)} columns; give one, such as df[{names[0]!r}]"
+            )
         return list_values(labels, 0)
     if (n_dims := getattr(labels, "ndim", 1)) != 1:
         if n_dims != 2 or labels.shape[1] != 1:

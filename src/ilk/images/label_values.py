@@ -65,7 +65,11 @@ def is_missing(value: Any) -> bool:
         return True
     try:
         return bool(value != value)
-    except (TypeError, ValueError, ArithmeticError):  # NA is neither equal to itself nor different; arrays are both
+    except (
+        TypeError,
+        ValueError,
+        ArithmeticError,
+    ):  # NA is neither equal to itself nor different; arrays are both
         return type(value).__name__ == "NAType"
 
 

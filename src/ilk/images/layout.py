@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def list_files(source: str | os.PathLike[str]) -> list[str]:
 def read_folder(
     root: Path,
     columns: Columns = Columns(),  # noqa: B008 (frozen)
+    files: Sequence[Row] | None = None,
+    open_table: Callable[[Path], Path] = lambda path: path,
     note: NoteCallback = ignore_note,
     exclusion: Exclusion | None = None,
 ) -> list[Row]:
@@ -63,14 +66,16 @@ def read_folder(
 
     Args:
         root: The folder.
-        columns: How its label tables are read.
+        columns: Column names given by the user, for its label tables.
+        files: The files, if they are not all in `root`; their paths are relative to it.
+        open_table: Returns the path from which a label table is read.
         note: Called with each remark on how it was read.
         exclusion: Patterns of files that are left out; their rows are "ignored".
 
     Raises:
         InputError: The layout is ambiguous, or a label table cannot be read.
     """
-    all_rows = walk_files(root)
+    all_rows = walk_files(root) if files is None else files
     if exclusion is not None:
         all_rows = exclusion.apply(all_rows)
     data_rows = [row for row in all_rows if not (is_system(row.path) or row.status == "ignored")]
@@ -81,7 +86,7 @@ def read_folder(
             f"{escape_path(root)} is a folder without a metadata table; "
             "path_column, label_column, split_column and multi_label are for tables"
         )
-    table_rows = _read_tables(root, tables, columns, note)
+    table_rows = _read_tables(root, tables, columns, open_table, note)
     rows = [
         row_out
         for row in all_rows
@@ -164,6 +169,12 @@ def is_system(path: str) -> bool:
     )
 
 
+def is_label_table(path: str) -> bool:
+    """Whether a relative path is where `read_folder` looks for a table of labels."""
+    folder, name = posixpath.split(path)
+    return name.casefold() in METADATA_FILES and (not folder or parse_split(folder) is not None)
+
+
 def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, str]:
     """Return label tables by the folder they describe: "" or a split."""
     tables: dict[str, str] = {}
@@ -180,12 +191,16 @@ def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, 
 
 
 def _read_tables(
-    root: Path, tables: dict[str, str], columns: Columns, note: NoteCallback
+    root: Path,
+    tables: dict[str, str],
+    columns: Columns,
+    open_table: Callable[[Path], Path],
+    note: NoteCallback,
 ) -> dict[str, list[Row]]:
     """Return what the label tables say about each file, by path relative to the root."""
     lines: dict[str, list[Row]] = {}
     for folder, name in tables.items():
-        for row in read_table(root / folder / name, columns, note):
+        for row in read_table(open_table(root / folder / name), columns, note):
             path = posixpath.normpath(posixpath.join(folder, row.path))
             lines.setdefault(path, []).append(replace(row, path=path))
     return lines

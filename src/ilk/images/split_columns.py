@@ -86,7 +86,9 @@ def read_split_columns(
     for i in usual:
         values = _get_texts(records, i)
         if keys[i] == "split":
-            return _report(file, names, _read_values(file, names[i], records, values), i, candidates)
+            return _report(
+                file, names, _read_values(file, names[i], records, values), i, candidates
+            )
         if _are_splits(values):
             return _report(file, names, _to_splits(values), i, candidates)
     if marks and (splits := _combine_marks(records, marks)) is not None:

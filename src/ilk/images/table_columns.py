@@ -12,7 +12,14 @@ from ilk.images.rows import escape_path
 from ilk.images.split_columns import normalize_column
 
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image", "filepath", "image_path")
-LABEL_COLUMNS: tuple[str, ...] = ("label", "class", "category", "target", "class_name", "label_name")
+LABEL_COLUMNS: tuple[str, ...] = (
+    "label",
+    "class",
+    "category",
+    "target",
+    "class_name",
+    "label_name",
+)
 LABEL_COLUMNS += ("species", "breed", "labels", "classes", "diagnosis", "name")
 MIN_DISTINCT = 10  # lines from which as many different values are no classes
 MAX_SHOWN = 6  # columns in a note
@@ -27,9 +34,7 @@ def find_usual(names: Sequence[str], default_names: Sequence[str]) -> int | None
     return next((normalized.index(name) for name in default_names if name in normalized), None)
 
 
-def describe_label_choice(
-    file: str, names: Sequence[str], label: int, used: Sequence[int]
-) -> str:
+def describe_label_choice(file: str, names: Sequence[str], label: int, used: Sequence[int]) -> str:
     """Return a note if other columns than `label` have usual names of labels, or ""."""
     others = [
         escape_path(name)

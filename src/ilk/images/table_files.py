@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,7 +99,7 @@ def _read_parquet(file: Path) -> Table:
             f"{escape_path(file)} is Parquet, which needs pyarrow: pip install 'ilk[parquet]'"
         ) from error
     try:
-        table = parquet.read_table(file)
+        table = parquet.read_table(BytesIO(file.read_bytes()))
     except pyarrow.ArrowException as error:
         raise InputError(f"{escape_path(file)} cannot be read as Parquet: {error}") from error
     columns = [column.to_pylist() for column in table.columns]

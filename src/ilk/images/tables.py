@@ -6,7 +6,8 @@ import csv
 import json
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -87,9 +88,16 @@ def read_table(file: Path, columns: Columns, note: NoteCallback = ignore_note) -
         InputError: It cannot be read, or has no column of paths or labels.
         Unavailable: It is Parquet and pyarrow is not installed.
     """
-    try:
+    with _report_table_errors(file):
         table = read_any_table(file)
         return read_records(file, table.names, table.records, columns, note, table.is_csv)
+
+
+@contextmanager
+def _report_table_errors(file: Path) -> Iterator[None]:
+    """Say in one sentence why a table cannot be read."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"the table {escape_path(file)} cannot be read: {error.strerror or error}"
@@ -155,6 +163,25 @@ def read_list(file: Path) -> list[Row]:
         raise InputError(f"the list {escape_path(file)} cannot be read: {error}") from error
     lines = (line.rstrip("\n") for line in StringIO(text, newline=None))
     return [Row(_to_native_path(line, file.parent)) for line in lines if line.strip()]
+
+
+def read_paths(file: Path, path_column: str | None) -> tuple[list[str], bool]:
+    """Return the paths of a table, one per line and in order, and whether it also has labels.
+
+    Raises:
+        InputError: It cannot be read, or has no column of paths.
+        Unavailable: It is Parquet and pyarrow is not installed.
+    """
+    with _report_table_errors(file):
+        table = read_any_table(file)
+        names = [name.strip() for name in table.names]
+        position = _find_column(file, names, "path", PATH_COLUMNS, path_column)
+        paths = [
+            _parse_row(file, number, _select_cells(cells, (position,))).path
+            for number, cells in table.records
+            if not all(map(_is_empty, cells))
+        ]
+    return paths, find_usual(names, LABEL_COLUMNS) not in (None, position)
 
 
 def _add_labels(
