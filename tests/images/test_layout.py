@@ -264,7 +264,7 @@ def test_two_spellings_of_a_class(tmp_path, one, two):
 
 def test_spaces_around_the_name_of_a_folder(tmp_path):
     plant(tmp_path, "cat/1.png", "cat /2.png", " dog/3.png")
-    with pytest.raises(InputError, match="'cat' .* 'cat '"):
+    with pytest.raises(InputError, match=r"'cat' .* 'cat '"):
         read_images(tmp_path)
     assert read_images(tmp_path, merge_spellings=True).classes == ("cat", "dog")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
     add_network_options,
@@ -111,6 +110,7 @@ def fit(
     type=float,
     help="Fraction of ordinary images that may be flagged [default: as given to fit].",
 )
+@add_csv_safe_option
 @add_source_options
 @add_network_options
 @add_json_option
@@ -196,14 +196,14 @@ def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
 
 def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Format rows as CSV with a header; None becomes an empty cell."""
+    from ilk.core.csv_cells import CsvFormatter
 
     def format_cell(value: object) -> str:
         if isinstance(value, bool):
             return str(value).lower()
         return f"{value:.6f}" if isinstance(value, float) else str(value or "")
 
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(CSV_HEADER)
-    lines.writerows([format_cell(row[name]) for name in CSV_HEADER] for row in rows)
-    return text.getvalue()
+    format_line = CsvFormatter().format
+    lines = [format_line(CSV_HEADER)]
+    lines += [format_line(format_cell(row[name]) for name in CSV_HEADER) for row in rows]
+    return "".join(lines)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
@@ -27,6 +28,7 @@ MAX_GROUPS = 50  # groups in the printed table
     is_flag=True,
     help="Suggest every group, even if the classifier flags few of its images as unknown.",
 )
+@add_csv_safe_option
 @add_source_options
 @add_network_options
 @add_json_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
     add_encoders_option,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
 @add_seed_option
 @add_precision_option
 @add_multi_label_options
+@add_csv_safe_option
 @add_intake_options
 @add_network_options
 @add_json_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
 from ilk.cli.output import Result, add_json_option
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Encoder of an ensemble to do without, because it is gone from this machine.",
 )
+@add_csv_safe_option
 @add_source_options
 @add_network_options
 @add_json_option

@@ -11,7 +11,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
@@ -38,21 +41,39 @@ def unprotect(cell: str) -> str:
     return cell[1:] if _PROTECTED.match(cell) else cell
 
 
-class CsvFormatter:
-    """Format lines of CSV or TSV.
+@dataclass
+class CsvWriting:
+    """How CSV is written at present.
 
     Attributes:
+        safe: Whether an apostrophe is written before what a spreadsheet would run.
         n_formulas: Cells so far that a spreadsheet would run, written as they are.
     """
 
-    def __init__(self, delimiter: str = ",", safe: bool = False) -> None:
-        """Start without a line.
+    safe: bool = False
+    n_formulas: int = 0
 
-        Args:
-            delimiter: Between cells.
-            safe: Write an apostrophe before what a spreadsheet would run.
-        """
-        self.safe, self.n_formulas = safe, 0
+
+_WRITING: ContextVar[CsvWriting | None] = ContextVar("csv_writing", default=None)
+
+
+@contextmanager
+def writing_csv(safe: bool) -> Iterator[CsvWriting]:
+    """Write CSV so that a spreadsheet runs none of it, or count what it would run."""
+    writing = CsvWriting(safe)
+    token = _WRITING.set(writing)
+    try:
+        yield writing
+    finally:
+        _WRITING.reset(token)
+
+
+class CsvFormatter:
+    """Format lines of CSV or TSV, as `writing_csv` says."""
+
+    def __init__(self, delimiter: str = ",") -> None:
+        """Start without a line, with a delimiter between cells."""
+        self._writing = _WRITING.get() or CsvWriting()
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, delimiter=delimiter, lineterminator="\n")
 
@@ -68,16 +89,18 @@ class CsvFormatter:
             return f"'{cell}"
         if not is_formula(cell):
             return cell
-        self.n_formulas += not self.safe
-        return f"'{cell}" if self.safe else cell
+        if not self._writing.safe:
+            self._writing.n_formulas += 1
+            return cell
+        return f"'{cell}"
 
 
-def describe_formulas(n: int, file: str) -> str:
+def describe_formulas(n: int) -> str:
     """Return a note on cells that a spreadsheet would run, or ""."""
     if not n:
         return ""
-    cells = "1 cell" if n == 1 else f"{n:,} cells"
+    cells = "1 cell of the table" if n == 1 else f"{n:,} cells of the table"
     return (
-        f"{cells} of {file} would run as formulas in a spreadsheet; --csv-safe writes an "
-        "apostrophe before them"
+        f"{cells} would run as a formula in a spreadsheet; --csv-safe writes an apostrophe before "
+        "such text"
     )

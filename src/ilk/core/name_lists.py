@@ -1,4 +1,4 @@
-"""Several names in one cell of text: joined by a separator, or as a JSON list where that is unclear.
+"""Several names in one cell of text: joined by a separator, or a JSON list where that is unclear.
 
 A cell that begins with `[` is a JSON list, any other is split at the separator. So every list of
 names can be written and read back, whatever the names hold.

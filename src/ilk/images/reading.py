@@ -21,7 +21,7 @@ class Reading:
         notes: What was read in another way than may be expected, in the order it was found.
     """
 
-    columns: tables.Columns = tables.Columns()
+    columns: tables.Columns = field(default_factory=tables.Columns)
     exclusion: Exclusion = field(default_factory=Exclusion)
     notes: list[str] = field(default_factory=list)
 

@@ -165,8 +165,8 @@ def _combine_marks(
 ) -> Splits | None:
     """Return the splits that columns of truth values mark together; None if they are unclear.
 
-    They are unclear if a cell is no truth value, a line has two marks or, where `is_train` is false,
-    none of two others; or if most lines are `is_valid`, which may say which lines are sound.
+    They are unclear if a cell is no truth value, a line has two marks or, where `is_train` is
+    false, none of two others; or if most lines are `is_valid`, which may say which lines are sound.
     """
     columns = {i: _get_texts(records, i) for i in marks}
     splits = []
@@ -233,8 +233,8 @@ def _read_one(
         return _to_splits(values)
     shown = escape_path(name)
     raise InputError(
-        f"column {shown!r} of {file} holds {_format_values(distinct)}, not train, val and test; say "
-        f"which values are held out, with split_column= (--split-column), such as '{shown}:test="
+        f"column {shown!r} of {file} holds {_format_values(distinct)}, not train, val and test; "
+        f"say which values are held out, with split_column= (--split-column), such as '{shown}:test="
         f"{escape_path(min(distinct, default='1'))}'"
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +11,7 @@ from typing import Any
 from ilk.artifacts.classifier import format_refusal
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.core.atomic_write import write_atomically
+from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import OutputError
 from ilk.images import Images, Row
 from ilk.updates.discover import GROUPS_FILE, Discovery
@@ -96,9 +95,8 @@ def _copy_image(images: Images, row: Row, to: Path) -> None:
 
 def _format_table(discovery: Discovery, copies: dict[int, str]) -> str:
     """Return the CSV table, one line per file; cells without a value are empty."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    format_line = CsvFormatter().format
+    lines = [format_line(COLUMNS)]
     for f in discovery.grouped:
         if f.row.status == "ignored":
             continue
@@ -115,5 +113,5 @@ def _format_table(discovery: Discovery, copies: dict[int, str]) -> str:
             copies.get(id(f), ""),
             "" if is_read else format_refusal(f.row),
         )
-        rows.writerow(cells)
-    return text.getvalue()
+        lines.append(format_line(cells))
+    return "".join(lines)
