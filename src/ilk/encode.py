@@ -28,7 +28,7 @@ from ilk.core.errors import InputError, OutputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
-from ilk.images.contents import decode_content
+from ilk.images.contents import BYTES_PER_PIXEL, decode_content
 from ilk.images.files import open_file
 from ilk.images.memory import pixel_budget
 from ilk.store import Store
@@ -229,7 +229,7 @@ def _prepare_row(task: EncodeTask, row: Row, encoders: Sequence[Embeds]) -> list
     Raises:
         ImageError: The image cannot be decoded, or is too large to be resized.
     """
-    with pixel_budget.reserve(row.width * row.height):
+    with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
         image = _decode_row(task, row)
         try:
             return [encoder.prepare(image) for encoder in encoders]

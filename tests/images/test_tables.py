@@ -155,7 +155,7 @@ def test_missing_files_are_rows_and_all_missing_an_error(folder):
         ("l.csv", "path,label\n", "is empty"),
         ("l.csv", "path,label\n,cat\n", "line 2: '' where a path"),
         ("l.csv", 'path,label\n"a.png,cat\n', "not the table"),
-        ("l.csv", "path,label,split\na.png,cat,holdout\n", "split 'holdout' is not known"),
+        ("l.csv", "path,label,split\na.png,cat,left\n", "split 'left' is not known"),
         ("l.jsonl", '{"path": "a.png"\n', "line 1: no JSON"),
         ("l.jsonl", "[1]\n", "line 1: not an object"),
         ("l.jsonl", '{"image": {"bytes": "x"}, "label": 1}\n', "an image itself"),
@@ -275,8 +275,8 @@ def test_an_empty_sequence_and_one_of_no_paths(folder):
         read_images([folder / "a.png", 3])
 
 
-def test_a_folder_in_a_list_is_no_image(folder):
-    images = read_images([folder / "a.png", folder / "sub"])
+def test_a_folder_in_a_list_with_labels_is_no_image(folder):
+    images = read_images([folder / "a.png", folder / "sub"], labels=["x", "y"])
     assert [(r.reason, r.detail) for r in images.refused] == [("unreadable", "a folder")]
 
 

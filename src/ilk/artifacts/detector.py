@@ -21,12 +21,9 @@ from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
-    NamedInput,
     Row,
-    escape_path,
     inspect_inputs,
     iter_inputs,
-    list_files,
     number_row_groups,
 )
 from ilk.store import Store
@@ -101,8 +98,7 @@ class AnomalyDetector:
         """Score images and compare the scores with a threshold.
 
         Args:
-            inputs: Path of an image or a folder, or several; or images in memory, as for
-                `Classifier.predict`.
+            inputs: Images, as for `Classifier.predict`.
             store: Feature store.
             threshold: Images with greater scores are anomalies; None takes the threshold of
                 `false_alarm`.
@@ -118,7 +114,10 @@ class AnomalyDetector:
         threshold_value = (
             self.model.compute_threshold(self.false_alarm) if threshold is None else threshold
         )
-        images = inspect_inputs(_list_inputs(inputs))
+        listed = list(iter_inputs(inputs))
+        if not listed:
+            raise NoImages("there is no file in an empty list; pass images or a folder with images")
+        images = inspect_inputs(listed)
         images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
         used = [row for row in images.rows if row.status == "used"]
         x = store.get(self.encoder.space, [row.digest for row in used])
@@ -164,19 +163,3 @@ def load(
         model = unpack(weights, metadata["parts"])["detector"]
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
         return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))
-
-
-def _list_inputs(inputs: Any) -> list[NamedInput]:
-    """Return the images of `inputs`; a folder, also one in a list, stands for the files in it.
-
-    Raises:
-        NoImages: If there is none.
-    """
-    items = inputs if isinstance(inputs, list | tuple) else [inputs]
-    if not all(isinstance(item, str | os.PathLike) for item in items):
-        return list(iter_inputs(inputs))
-    named: list[NamedInput] = [(file, file) for item in items for file in list_files(item)]
-    if not named:
-        shown_paths = ", ".join(escape_path(item) for item in items) or "an empty list"
-        raise NoImages(f"there is no file in {shown_paths}; pass images or a folder with images")
-    return named

@@ -7,6 +7,8 @@ from importlib import import_module
 
 import click
 
+from ilk.core.terminal_text import filter_streams
+
 COMMAND_GROUPS = {
     "Classify": {
         "check": "Inspect a folder or table of images and report unusable files.",
@@ -73,6 +75,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = filter_streams(sys.stdout, sys.stderr)
     sys.exit(run(sys.argv[1:]))
 
 

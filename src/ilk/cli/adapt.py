@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,13 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import add_force_option, add_network_options, add_strict_option
+from ilk.cli.options import (
+    IntakeOptions,
+    add_force_option,
+    add_network_options,
+    add_source_options,
+    add_strict_option,
+)
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
-    from ilk.images import Images
-    from ilk.store import Store
     from ilk.updates.prior_estimate import PriorEstimate
 
 MAX_CLASSES = 20  # classes in the printed table
@@ -29,14 +32,22 @@ MAX_CHANGES = 3  # classes in the summary
 @click.option("--out", required=True, help="Folder for the adapted model.")
 @add_force_option
 @add_strict_option
+@add_source_options
 @add_network_options
 @add_json_option
 def command(
-    model: str, source: str, out: str, force: bool, strict: bool, device: str, runtime: str
+    model: str,
+    source: str,
+    out: str,
+    force: bool,
+    intake: IntakeOptions,
+    device: str,
+    runtime: str,
 ) -> Result:
     """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
-    SOURCE is a folder of images from where the model is used; names of sub-folders are ignored.
+    SOURCE holds images from where the model is used: a folder, the names of whose sub-folders are
+    ignored, a table or list of paths, an archive, a quoted pattern, or - for standard input.
     The method assumes that only the class priors have changed and each class looks as before.
     """
     from ilk.artifacts.classifier import load
@@ -49,8 +60,8 @@ def command(
     classifier, store = load(model, device=device, runtime=runtime), Store()
     side_files = SideFiles.read(Path(model))
     out_folder = check_writable(Path(out), source_model=Path(model))
-    images = _read_unlabelled(source, store)
-    images = encode_or_exit(images, classifier.encoder, store, strict=strict)
+    images = intake.read_unlabelled(source, store)
+    images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
     adapted, estimate = adapt_priors(classifier, x, force=force)
     summary = summarize(estimate, adapted)
@@ -62,26 +73,6 @@ def command(
     adapted_flag = adapted.class_priors is not None
     value = {"model": out_folder, "summary": summary, "adapted": adapted_flag}
     return Result({**value, "classes": adapted.classes, **estimate.to_json()})
-
-
-def _read_unlabelled(source: str, store: Store) -> Images:
-    """Read all images below `source`; names of folders do not become labels.
-
-    Raises:
-        InputError: There is no such folder, or it has no usable image.
-    """
-    from ilk.core.errors import InputError
-    from ilk.core.progress import terminal_progress
-    from ilk.images import escape_path, list_files, read_images
-
-    name = escape_path(source)
-    if not os.path.exists(source):
-        raise InputError(f"there is no folder or file {name}")
-    if not (files := list_files(source)):
-        raise InputError(f"{name} is empty; it must contain images, which need no labels")
-    return read_images(
-        files, verify=False, store=store, progress=terminal_progress(), source_name=name
-    )
 
 
 def summarize(estimate: PriorEstimate, adapted: Classifier) -> str:

@@ -13,15 +13,15 @@ import click
 
 from ilk.cli.add_output import show_report, summarize
 from ilk.cli.options import (
+    IntakeOptions,
     add_force_option,
-    add_merge_option,
+    add_intake_options,
     add_network_options,
-    add_strict_option,
 )
 from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
-    from ilk.images import Images
+    from ilk.images import Images, NamedInput
     from ilk.store import Store
 
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     nargs=2,
     multiple=True,
     metavar="NAME DIR",
-    help="Class name and a folder (or file) with its images; may be repeated.",
+    help="Class name and its images: a folder, file, table or list of paths, archive or quoted "
+    "pattern; may be repeated.",
 )
 @click.option("--out", help="Folder for the extended model [default: MODEL itself].")
 @click.option(
     "--allow-known", is_flag=True, help="Also accept images of classes that the model already has."
 )
 @add_force_option
-@add_merge_option
-@add_strict_option
+@add_intake_options
 @add_network_options
 @add_json_option
 def command(
@@ -52,8 +52,7 @@ def command(
     out: str | None,
     allow_known: bool,
     force: bool,
-    merge_spellings: bool,
-    strict: bool,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:
@@ -81,11 +80,9 @@ def command(
     home, store = Path(model), Store()
     side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
     out_folder = check_writable(Path(out), source_model=home) if out else home
-    images, names = _read_images(
-        (source, merge_spellings), class_folders, classifier.classes, store
-    )
+    images, names = _read_images((source, intake), class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
-    images = encode_or_exit(images, classifier.encoder, store, strict=strict)
+    images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
@@ -112,7 +109,7 @@ def command(
 
 
 def _read_images(
-    source_options: tuple[str | None, bool],
+    source_options: tuple[str | None, IntakeOptions],
     class_folders: Sequence[tuple[str, str]],
     classes: Sequence[str],
     store: Store,
@@ -120,7 +117,7 @@ def _read_images(
     """Read the images to add.
 
     Args:
-        source_options: The argument SOURCE, or None, and whether to merge spellings.
+        source_options: The argument SOURCE, or None, and how it is read.
         class_folders: Class names with their folders.
         classes: Class names that the model has.
         store: The cache of encoded images.
@@ -131,11 +128,10 @@ def _read_images(
     Raises:
         InputError: Both or neither of SOURCE and `--class-images` are given, or cannot be read.
     """
-    from ilk.cli.options import IntakeOptions
     from ilk.core.errors import InputError
-    from ilk.images import escape_path, normalize_class_name, read_images
+    from ilk.images import ListedInputs, escape_path, normalize_class_name, read_images
 
-    source, merge = source_options
+    source, intake = source_options
     spellings = {name for name, _ in class_folders}
     if len({normalize_class_name(name) for name in spellings}) < len(spellings):
         raise InputError(
@@ -148,16 +144,16 @@ def _read_images(
             "per class"
         )
     if source:
-        images = IntakeOptions(merge_spellings=merge).read_images(source, store)
+        images = intake.read_images(source, store)
         return images, images.classes
-    labelled_files = [
-        (file, name)
+    labelled = [
+        (named, name)
         for name, folder in class_folders
-        for file in _list_class_files(name, folder, classes)
+        for named in _list_class_inputs(name, folder, classes, intake)
     ]
     images = read_images(
-        [file for file, _ in labelled_files],
-        labels=[name for _, name in labelled_files],
+        ListedInputs(tuple(named for named, _ in labelled)),
+        labels=[name for _, name in labelled],
         verify=False,
         store=store,
         source_name=" and ".join(escape_path(folder) for _, folder in class_folders),
@@ -165,16 +161,19 @@ def _read_images(
     return images, tuple(dict.fromkeys(name for name, _ in class_folders))
 
 
-def _list_class_files(name: str, source: str, classes: Sequence[str]) -> list[str]:
-    """List the files of class `name` in the folder or file `source`.
+def _list_class_inputs(
+    name: str, source: str, classes: Sequence[str], intake: IntakeOptions
+) -> tuple[NamedInput, ...]:
+    """List the images of class `name` that `source` stands for.
 
     Raises:
         InputError: `source` is missing or empty, or has sub-folders of other known classes.
     """
-    from ilk.core.errors import InputError
-    from ilk.images import escape_path, list_files
+    from ilk.core.errors import InputError, NoImages
+    from ilk.images import escape_path
+    from ilk.images.sources import find_kind
 
-    if not os.path.exists(source):
+    if find_kind(source) == "missing":
         raise InputError(
             f"there is no folder or file {escape_path(source)} with images of {name!r}"
         )
@@ -184,14 +183,20 @@ def _list_class_files(name: str, source: str, classes: Sequence[str]) -> list[st
             f"{escape_path(source)} has sub-folders for {', '.join(known[:3])}, so not all its "
             f"images are of {name!r}; give the folder of {name!r} alone"
         )
-    if not (files := list_files(source)):
-        raise InputError(f"{escape_path(source)} is empty; it must contain images of {name!r}")
-    first_parts = {os.path.relpath(file, source).split(os.sep)[0] for file in files} - {"."}
+    try:
+        listed = intake.list_inputs([source])
+    except NoImages:
+        raise InputError(
+            f"{escape_path(source)} is empty; it must contain images of {name!r}"
+        ) from None
+    first_parts = {os.path.relpath(f, source).split(os.sep)[0] for f in listed.list_paths()} - {"."}
     if subfolders := sorted(
-        entry for entry in first_parts if os.path.isdir(os.path.join(source, entry))
+        entry
+        for entry in first_parts
+        if os.path.isdir(source) and os.path.isdir(os.path.join(source, entry))
     ):
         names = ", ".join(escape_path(folder) for folder in subfolders[:3])
         print_note(
             f"all images in sub-folders of {escape_path(source)} ({names}) count as {name!r}"
         )
-    return files
+    return listed.inputs

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
@@ -12,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_group_options, add_network_options, add_resize_option
+from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.options import (
+    IntakeOptions,
+    add_group_options,
+    add_network_options,
+    add_resize_option,
+    add_source_options,
+)
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -44,6 +49,7 @@ def command() -> None:
     help="Fraction of ordinary images that may be flagged.",
 )
 @add_group_options
+@add_source_options
 @add_network_options
 @add_json_option
 def fit(
@@ -52,15 +58,16 @@ def fit(
     encoder: str,
     resize: str,
     false_alarm: float,
-    group_column: str | None,
-    group_from: str | None,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:
     """Train a detector on the images of SOURCE, all of which count as normal.
 
-    Names of sub-folders are ignored. There are no labels to compare ways to resize by, so --resize
-    auto letterboxes where a centre crop would cut off most of most images, and crops elsewhere.
+    SOURCE is a folder, the names of whose sub-folders are ignored, a table or list of paths, an
+    archive, a quoted pattern, or - for standard input. There are no labels to compare ways to
+    resize by, so --resize auto letterboxes where a centre crop would cut off most of most images,
+    and crops elsewhere.
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
@@ -71,7 +78,6 @@ def fit(
     from ilk.encode import encode_images
     from ilk.encoders.variants import check_variants
     from ilk.fitting.variants import choose_resize
-    from ilk.images import describe_groups, read_images
     from ilk.store import Store
 
     check_variants(resize, 1)
@@ -81,16 +87,7 @@ def fit(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
     home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
-    images = read_images(
-        source,
-        group_column=group_column,
-        group_from=group_from,
-        verify=False,
-        store=store,
-        progress=progress,
-    )
-    for note in describe_groups(images.used):
-        click.echo(f"· {note}", err=True)
+    images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
     images = images.refuse(encode_images(images, [network], store, progress=progress))
@@ -115,6 +112,8 @@ def fit(
     type=float,
     help="Fraction of ordinary images that may be flagged [default: as given to fit].",
 )
+@add_csv_safe_option
+@add_source_options
 @add_network_options
 @add_json_option
 def score(
@@ -122,12 +121,14 @@ def score(
     inputs: tuple[str, ...],
     out: str,
     false_alarm: float | None,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:
     """Score images with the detector in the folder DETECTOR and flag anomalies.
 
-    INPUTS are images or folders; a folder stands for all files in it. The exit code is 0 if every
+    INPUTS are images, folders, tables and lists of paths, archives, quoted patterns, or - for
+    standard input. The exit code is 0 if every
     input could be read and 1 otherwise.
     """
     from ilk.artifacts.detector import load
@@ -138,11 +139,12 @@ def score(
 
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
+    listed = intake.list_inputs(inputs)
     loaded = load(Path(detector), device=device, runtime=runtime)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
-    results = loaded.detect(inputs, Store(), threshold, terminal_progress())
+    results = loaded.detect(listed, Store(), threshold, terminal_progress())
     rows = [_to_row(result, threshold) for result in results]
     if out == "-":
         click.echo(_format_csv(rows), nl=False)
@@ -197,14 +199,14 @@ def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
 
 def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Format rows as CSV with a header; None becomes an empty cell."""
+    from ilk.core.csv_cells import CsvFormatter
 
     def format_cell(value: object) -> str:
         if isinstance(value, bool):
             return str(value).lower()
         return f"{value:.6f}" if isinstance(value, float) else str(value or "")
 
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(CSV_HEADER)
-    lines.writerows([format_cell(row[name]) for name in CSV_HEADER] for row in rows)
-    return text.getvalue()
+    format_line = CsvFormatter().format
+    lines = [format_line(CSV_HEADER)]
+    lines += [format_line(format_cell(row[name]) for name in CSV_HEADER) for row in rows]
+    return "".join(lines)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
     add_encoders_option,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
 @add_seed_option
 @add_precision_option
 @add_multi_label_options
+@add_csv_safe_option
 @add_intake_options
 @add_network_options
 @add_json_option
@@ -179,7 +181,8 @@ def command(
         show_intake(report_data.images)
     show_leaderboard(report_data.results)
     for note in report_data.notes:
-        print_note(note)
+        if note not in images.notes:  # printed already
+            print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(_to_json(report_data, home))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ilk.artifacts.multi_label_evaluation import MultiLabelEvaluation
     from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
     from ilk.fitting.config import FitConfig
-    from ilk.images import Images
+    from ilk.images import Images, ListedInputs
     from ilk.multilabel.leaderboard import LabelCandidate
     from ilk.store import Store
 
@@ -45,7 +45,8 @@ def fit_multi_label(
         show_intake(report.images)
     show_label_leaderboard(report.results)
     for note in report.notes:
-        print_note(note)
+        if note not in report.images.notes:  # printed already
+            print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(
         {
@@ -79,7 +80,7 @@ def show_label_leaderboard(results: Sequence[LabelCandidate]) -> None:
 
 
 def predict_labels(
-    classifier: MultiLabelClassifier, files: Sequence[str], path: Path | None
+    classifier: MultiLabelClassifier, files: ListedInputs, path: Path | None
 ) -> tuple[list[dict[str, Any]], int]:
     """Write the predictions of `files` to `path`, or standard output.
 

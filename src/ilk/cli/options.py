@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import click
 
 from ilk.cli.output import show_intake
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
-    from ilk.images import Images
+    from ilk.images import Images, ListedInputs
     from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 add_seed_option = click.option(
-    "--seed", default=0, show_default=True, help="Seed of the random number generator."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the random number generator.",
 )
 add_device_option = click.option(
     "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps."
@@ -74,6 +79,12 @@ add_single_label_option = click.option(
     default=None,
     help="Take labels with separators, such as 'cat; dog', as names of classes.",
 )
+add_exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out files, as in .gitignore: '*_mask.png', 'masks/'; may be repeated.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )
@@ -92,6 +103,8 @@ class IntakeOptions:
         label_separator: Separator of labels in one cell; None finds it.
         group_column: Column of groups in a table; None reads none.
         group_from: Regular expression that finds the group in a path; None reads none.
+        split_column: Column that says what is held out; None finds it.
+        exclude: Patterns of files to leave out.
     """
 
     strict: bool = False
@@ -102,6 +115,8 @@ class IntakeOptions:
     label_separator: str | None = None
     group_column: str | None = None
     group_from: str | None = None
+    split_column: str | None = None
+    exclude: tuple[str, ...] = ()
 
     def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
         """Read the images of `source`; print the refused files and exit if `strict`.
@@ -110,16 +125,10 @@ class IntakeOptions:
             InputError: `source` cannot be read, or holds no usable image.
         """
         from ilk.core.progress import terminal_progress
-        from ilk.images import (
-            describe_groups,
-            describe_separator,
-            escape_path,
-            find_empty_folders,
-            read_images,
-        )
+        from ilk.images import describe_groups, read_images
 
         images = read_images(
-            source,
+            _check_source(source),
             path_column=self.path_column,
             label_column=self.label_column,
             multi_label=self.multi_label,
@@ -130,19 +139,72 @@ class IntakeOptions:
             verify=verify or self.strict,
             store=store,
             progress=terminal_progress(),
+            split_column=self.split_column,
+            exclude=self.exclude,
         )
-        if Path(source).is_dir() and (empty := find_empty_folders(Path(source))):
-            names = ", ".join(map(escape_path, empty[:5]))
-            click.echo(f"· empty folders, which add no class: {names}", err=True)
-        if self.multi_label is None and not Path(source).is_dir():
-            labels = [row.label for row in images.rows if row.label is not None]
-            if note := describe_separator(labels):
-                click.echo(f"· {note}", err=True)
-        for note in describe_groups(images.used):
-            click.echo(f"· {note}", err=True)
+        _print_notes((*images.notes, images.hint, *describe_groups(images.used)))
         if self.strict and images.refused:
             exit_refused(images)
         return images
+
+    def list_inputs(self, sources: Sequence[str]) -> ListedInputs:
+        """Return the images that `sources` stand for, in order; print what is to be known.
+
+        Raises:
+            InputError: A source cannot be read.
+            NoImages: There is no file.
+        """
+        from ilk.images import list_sources
+
+        listed = list_sources(sources, self.path_column, self.exclude, self.group_column)
+        _print_notes(listed.notes)
+        return listed
+
+    def read_unlabelled(self, source: str, store: Store) -> Images:
+        """Read the images that `source` stands for; names of folders do not become labels.
+
+        Raises:
+            InputError: There is no such source, it cannot be read, or it holds no usable image.
+        """
+        from ilk.core.progress import terminal_progress
+        from ilk.images import describe_groups, escape_path, read_images
+
+        listed = self.list_inputs([_check_source(source)])
+        images = read_images(
+            listed,
+            groups=listed.groups or None,
+            group_from=self.group_from,
+            verify=False,
+            store=store,
+            progress=terminal_progress(),
+            source_name=escape_path(source),
+        )
+        _print_notes(describe_groups(images.used))
+        return images
+
+
+def _check_source(source: str) -> str:
+    """Return `source` if there is something to read under its name.
+
+    Raises:
+        InputError: There is no such file or folder, and it is no pattern.
+    """
+    from ilk.core.errors import InputError
+    from ilk.images import escape_path
+    from ilk.images.sources import find_kind
+
+    if find_kind(source) == "missing":
+        raise InputError(
+            f"there is no folder or file {escape_path(source)} "
+            f"(working directory: {escape_path(Path.cwd())})"
+        )
+    return source
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    """Print what there is to know about a source to standard error; "" is nothing."""
+    for note in filter(None, notes):
+        click.echo(f"· {escape_line(note)}", err=True)
 
 
 def add_group_options(f: F) -> F:
@@ -161,8 +223,11 @@ def add_group_options(f: F) -> F:
     return column(pattern(f))
 
 
-def add_intake_options(f: F) -> F:
-    """Add the options of `IntakeOptions`; the command receives them as `intake`."""
+def add_source_options(f: F) -> F:
+    """Add the options of every command that reads images; it receives them as `intake`.
+
+    Other options that are fields of `IntakeOptions` are collected there as well.
+    """
 
     @wraps(f)
     def command(*args: Any, **options: Any) -> Any:
@@ -172,14 +237,29 @@ def add_intake_options(f: F) -> F:
         return f(*args, intake=intake, **options)
 
     for option in (
-        add_group_options,
-        add_merge_option,
-        click.option("--label-column", help="Table column with the class names."),
+        add_exclude_option,
         click.option("--path-column", help="Table column with the image paths."),
-        add_strict_option,
     ):
         command = option(command)
     return cast(F, command)
+
+
+def add_intake_options(f: F) -> F:
+    """Add the options of commands that read labels, and those of `add_source_options`."""
+    command = add_source_options(f)
+    for option in (
+        add_merge_option,
+        add_group_options,
+        click.option("--label-column", help="Table column with the class names."),
+        click.option(
+            "--split-column",
+            help="Table column that says what is held out: its name, 'fold:test=0' to say which of "
+            "its values are, or none [default: split, is_valid, Usage, … where they are clear].",
+        ),
+        add_strict_option,
+    ):
+        command = option(command)
+    return command
 
 
 def add_multi_label_options(f: F) -> F:

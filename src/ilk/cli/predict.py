@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options
+from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
     from ilk.artifacts.prediction import Prediction
+    from ilk.images import ListedInputs
 
 
 @click.command()
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     multiple=True,
     help="Encoder of an ensemble to do without, because it is gone from this machine.",
 )
+@add_csv_safe_option
+@add_source_options
 @add_network_options
 @add_json_option
 def command(
@@ -38,29 +42,27 @@ def command(
     inputs: tuple[str, ...],
     out: str,
     without: tuple[str, ...],
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:
     """Predict the class, or the labels, of each image with the model folder MODEL.
 
-    INPUTS are images or folders; a folder stands for all files in it, sorted. The exit code is 0 if
-    every input could be read and 1 otherwise; the rows of unreadable inputs state the reason.
+    INPUTS are images, folders (all files in them, sorted), tables and lists of paths (one row per
+    line), zip and tar archives, quoted patterns such as 'photos/**/*.jpg', or - for paths from
+    standard input. The exit code is 0 if every input could be read and 1 otherwise; the rows of
+    unreadable inputs state the reason.
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.artifacts.prediction_io import check_suffix, to_row
     from ilk.cli.multi_label import predict_labels
-    from ilk.core.errors import NoImages
-    from ilk.images import escape_path, list_files
 
     path = None if out == "-" else Path(out)
     if path is not None:
         check_suffix(path)
+    files = intake.list_inputs(inputs)
     classifier = load(model, device=device, runtime=runtime, without=without)
-    files = [file for source in inputs for file in list_files(source)]
-    if not files:
-        names = ", ".join(escape_path(source) for source in inputs)
-        raise NoImages(f"there is no file in {names}; name images, or a folder that contains some")
     as_json = bool(click.get_current_context().params.get("as_json"))
     if isinstance(classifier, MultiLabelClassifier):
         rows, n_failed = predict_labels(classifier, files, path)
@@ -80,13 +82,16 @@ def _report(rows: list[dict[str, Any]], n: int, n_failed: int, path: Path | None
 
 
 def _write(
-    classifier: Classifier, files: list[str], path: Path | None, collected: list[Prediction] | None
+    classifier: Classifier,
+    files: ListedInputs,
+    path: Path | None,
+    collected: list[Prediction] | None,
 ) -> int:
     """Write the predictions of `files` as they come and return how many files were unreadable.
 
     Args:
         classifier: The classifier.
-        files: Paths of images.
+        files: The images.
         path: File to write; None is standard output.
         collected: List that also receives the predictions, if given.
     """

@@ -126,6 +126,7 @@ def fit_multi_label_with_report(
         *describe_groups(split.train + split.held_out),
         *split.notes,
         classifier.ood_detector.note,
+        *images.notes,
     ]
     report = build_multi_label_report(
         images, config, split, leaderboard, classifier, evaluation, [n for n in notes if n]

@@ -97,6 +97,7 @@ def describe_evaluated_rows(split: Split) -> str:
 def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     """Return remarks on the limits of the results."""
     split = state.split
+    intake = list(state.images.notes)
     messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
     messages[1:1] = collect_name_notes(state)
     if (combination := state.leaderboard.combination) is not None:
@@ -130,7 +131,7 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
                 f"{split.held_out_name} images with their labels; its predictions for them are "
                 "optimistic"
             )
-    return [note for note in messages if note]
+    return [note for note in (*messages, *intake) if note]
 
 
 def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ilk.artifacts.model_folder import encode_json
+from ilk.core.csv_cells import CsvFormatter
+from ilk.images import Content
+from ilk.images.contents import ContentMap
 from ilk.report import ReportData, leaderboard_to_json, list_pictured_files, render_report
 
 
@@ -26,17 +28,20 @@ def drop_unused_contents(report_data: ReportData) -> ReportData:
     if not images.contents:
         return report_data
     shown = {path.as_posix() for path in list_pictured_files(report_data)}
-    digests = {row.digest for row in images.rows if row.path in shown}
-    contents = {digest: c for digest, c in images.contents.items() if digest in digests}
+    digests = {row.digest for row in images.rows if images.path_of(row).as_posix() in shown}
+    if isinstance(images.contents, ContentMap):
+        contents: Mapping[str, Content] = images.contents.select(digests)
+    else:
+        contents = {digest: c for digest, c in images.contents.items() if digest in digests}
     return replace(report_data, images=replace(images, contents=contents))
 
 
 def format_label_errors(report_data: ReportData) -> str:
     """Return all evaluated training images as CSV, most likely mislabelled first."""
     error_paths = {path for path, *_ in report_data.label_errors}
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label", "suggested", "score", "suspect"))
+    format_line = CsvFormatter().format
+    lines = [format_line(("path", "label", "suggested", "score", "suspect"))]
     for path, label, suggested, score in report_data.ranked_labels:
-        rows.writerow((path, label, suggested, f"{score:.6f}", str(path in error_paths).lower()))
-    return text.getvalue()
+        suspect = str(path in error_paths).lower()
+        lines.append(format_line((str(path), label, suggested, f"{score:.6f}", suspect)))
+    return "".join(lines)

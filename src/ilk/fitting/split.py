@@ -14,6 +14,8 @@ from ilk.core.ordered_classes import sort_classes
 from ilk.fitting.config import FitConfig
 from ilk.images import Images, Row
 
+DETECT_HINT = "to detect images that are unlike this class: ilk detect fit DIR --out detector"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -98,8 +100,7 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
     if len(classes) == 1:
         raise InputError(
             f"there is only one class, {classes[0]!r} ({len(labels)} images); a classifier needs "
-            "at least two; to detect images that are unlike this class: "
-            "ilk detect fit DIR --out detector"
+            f"at least two; {images.hint or DETECT_HINT}"
         )
     return classes
 

@@ -22,6 +22,7 @@ from ilk.images.label_columns import describe_separator
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
+from ilk.images.sources import ListedInputs, list_sources
 
 __all__ = [
     "MAX_PIXELS",
@@ -29,6 +30,7 @@ __all__ = [
     "Content",
     "ImageError",
     "Images",
+    "ListedInputs",
     "NamedInput",
     "Row",
     "count_groups",
@@ -44,6 +46,7 @@ __all__ = [
     "iter_blocks",
     "iter_inputs",
     "list_files",
+    "list_sources",
     "normalize_class_name",
     "number_row_groups",
     "read_images",

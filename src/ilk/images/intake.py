@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
-from ilk.images.contents import inspect_content
+from ilk.images.contents import BYTES_PER_PIXEL, ContentMap, inspect_content
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
+from ilk.images.exclude import Exclusion
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
@@ -25,18 +27,28 @@ from ilk.images.groups import (
     check_pattern,
     refuse_split_groups,
 )
-from ilk.images.inputs import iter_inputs
-from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
-from ilk.images.layout import read_folder
+from ilk.images.hints import find_better_source
+from ilk.images.inputs import iter_inputs, to_input
+from ilk.images.label_columns import (
+    check_single_labels,
+    describe_separator,
+    parse_sets,
+    with_labels,
+)
+from ilk.images.label_lists import list_labels
+from ilk.images.label_values import parse_labels
+from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
+from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
-from ilk.images.rows import Content, Images, Row, escape_path
+from ilk.images.rows import Images, Row, escape_path
+from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
+from ilk.images.sources import SINGLE_KINDS, Input, Kind, find_kind, find_several
 from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
     Columns,
     read_list,
-    read_table,
 )
 
 DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
@@ -66,6 +78,8 @@ def read_images(
     store: DecodeCache | None = None,
     progress: Progress = silent_progress,
     source_name: str = "",
+    split_column: str | None = None,
+    exclude: Sequence[str] = (),
 ) -> Images:
     """Read every file of `source`; each becomes one row, used or refused with a reason.
 
@@ -93,6 +107,11 @@ def read_images(
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of processed files.
         source_name: Name of a list of paths in messages, such as the folder they came from.
+        split_column: The table's column that says what is held out: its name, or `fold:test=0` to
+            say which of its values are, or "none". Without it, `split` and columns such as
+            `is_valid`, `subset` and `Usage` are read where their values leave no doubt.
+        exclude: Patterns of files to leave out, as in `.gitignore`: `*_mask.png`, `masks/`. They
+            match the path relative to the folder or table.
 
     Raises:
         InputError: The source cannot be read; the message says what to do.
@@ -102,10 +121,13 @@ def read_images(
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
     check_one_source(group_column, group_from, groups)
-    columns = Columns(path_column, label_column, multi_label, label_separator, group_column)
+    columns = Columns(
+        path_column, label_column, multi_label, label_separator, split_column, group_column
+    )
     if group_from is not None:
         check_pattern(group_from)
-    root, rows, contents = _list_rows(source, labels, columns)
+    reading = Reading(columns, Exclusion(exclude))
+    root, rows, contents, notes = _list_rows(source, labels, reading)
     if groups is not None:
         rows = _attach_groups(source, rows, groups)
     if group_column is not None:
@@ -121,16 +143,32 @@ def read_images(
 
     def inspect_row(numbered: tuple[int, Row]) -> Row:
         i, row = numbered
+        if row.status != "used":
+            return row
         if i in contents:
             return inspect_content(contents[i], row, max_pixels)
         path = root / row.path if root is not None else row.path
-        return inspect_file(path, row, max_pixels) if row.status == "used" else row
+        return inspect_file(path, row, max_pixels)
 
     with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
     in_memory = {inspected[i].digest: content for i, content in contents.items()}
     in_memory.pop("", None)  # refused, unread
-    images = Images(root, tuple(refuse_split_groups(refuse_duplicates(inspected))), in_memory)
+    folders = find_walked_folders(source)
+    notes = (
+        *notes,
+        *reading.notes,
+        *_describe_source(source, inspected, columns),
+        reading.exclusion.describe(),
+    )
+    images = Images(
+        root,
+        tuple(refuse_split_groups(refuse_duplicates(inspected))),
+        ContentMap(in_memory),
+        tuple(dict.fromkeys(filter(None, notes))),
+        folders,
+        _find_hint(source, root, inspected, columns),
+    )
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
     if not images.used:
@@ -156,13 +194,42 @@ def verify_images(
     return images.refuse(_find_failures(images, max_pixels, store, progress))
 
 
-def _list_rows(
-    source: Any, labels: Sequence[Any] | None, columns: Columns
-) -> tuple[Path | None, list[Row], dict[int, Content]]:
-    """Return the root of the paths, one uninspected row per image, and the images in memory."""
+def _describe_source(source: Any, rows: Sequence[Row], columns: Columns) -> list[str]:
+    """Return notes on folders that add no class, and on class names that may be sets."""
+    if isinstance(source, str | os.PathLike) and os.path.isdir(source):
+        empty = find_empty_folders(Path(os.fsdecode(source)))
+        names = ", ".join(map(escape_path, empty[:5]))
+        return [f"empty folders, which add no class: {names}"] if empty else []
+    if columns.multi_label is not None:
+        return []
+    return [describe_separator([row.label for row in rows if row.label is not None])]
+
+
+def _find_hint(source: Any, root: Path | None, rows: Sequence[Row], columns: Columns) -> str:
+    """Return the question whether something else than the folder `source` was meant, or ""."""
+    is_folder = isinstance(source, str | os.PathLike) and os.path.isdir(source)
+    if root is None or not is_folder or columns.is_given:
+        return ""
+    better = find_better_source(root, rows)
+    return f"did you mean {escape_path(better)}?" if better else ""
+
+
+def _list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
+    """Return one uninspected row per image, the root of their paths and the images in memory."""
+    columns = reading.columns
     if not isinstance(source, str | os.PathLike):
-        return None, *_list_inputs(source, labels, columns)
+        return _list_inputs(source, labels, reading)
     path = Path(os.fsdecode(source))
+    if (source_kind := find_kind(source)) in ("archive", "glob", "standard input"):
+        if labels is not None:
+            raise InputError(
+                f"labels= is for a list of images; {escape_path(path)} stands for several, whose "
+                "order is not yours"
+            )
+        listed = read_special_source(os.fsdecode(source), source_kind, reading)
+        if source_kind == "standard input":
+            _attach_labels(listed.rows, None, columns)
+        return listed
     kind = path.suffix.casefold()
     if not os.path.exists(path):
         raise InputError(
@@ -174,11 +241,12 @@ def _list_rows(
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
     if path.is_dir():
-        return path, read_folder(path, columns), {}
+        return SourceRows(path, reading.read_folder(path), {})
     if kind in TABLE_SUFFIXES:
-        return path.parent, read_table(path, columns), {}
+        return SourceRows(path.parent, reading.read_table(path), {})
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return path.parent, _attach_labels(rows, labels, columns), {}
+    rows = reading.exclusion.apply(_attach_labels(rows, labels, columns))
+    return SourceRows(path.parent, rows, {})
 
 
 def _check_separator(separator: str, multi_label: bool | None) -> bool:
@@ -191,30 +259,54 @@ def _check_separator(separator: str, multi_label: bool | None) -> bool:
     return True
 
 
-def _list_inputs(
-    source: Any, labels: Sequence[Any] | None, columns: Columns
-) -> tuple[list[Row], dict[int, Content]]:
+def _list_inputs(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
     """Return one row per image of a list, array or DataFrame, and the images in memory."""
     if isinstance(source, Images):
         raise InputError("these images are already read; use them as they are")
     if is_frame(source):
         if labels is not None:
             raise InputError(f"labels= is for a list of images; {frames.NAME} has its own")
-        return frames.read_frame(source, columns), {}
+        rows = reading.exclusion.apply(
+            frames.read_frame(source, reading.columns, reading.notes.append)
+        )
+        return SourceRows(None, rows, {})
+    if labels is not None and isinstance(source, list | tuple):
+        source = iter(source)  # one image each, as the labels
+    if isinstance(source, list | tuple) and (kinds := find_several(source)):
+        return _list_several(source, kinds, reading)
     inputs = list(iter_inputs(source))
     contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
-    return _attach_labels([Row(name) for name, _ in inputs], labels, columns), contents
+    rows = _attach_labels([Row(name) for name, _ in inputs], labels, reading.columns)
+    return SourceRows(None, reading.exclusion.apply(rows), contents)
+
+
+def _list_several(source: Sequence[Any], kinds: Sequence[Kind], reading: Reading) -> SourceRows:
+    """Return the rows of several sources, each with the labels that it has of its own."""
+    rows: list[Row] = []
+    contents: dict[int, Input] = {}
+    notes: tuple[str, ...] = ()
+    for i, (value, kind) in enumerate(zip(source, kinds, strict=True)):
+        if kind in SINGLE_KINDS:
+            image = to_input(value, f"image {i}")
+            part = SourceRows(None, [Row(image)], {})
+            if not isinstance(image, str):
+                part = SourceRows(None, [Row(f"image {i}")], {0: image})
+        else:
+            part = _list_rows(value, None, reading)
+        contents |= {len(rows) + j: content for j, content in part.contents.items()}
+        rows += [replace(row, path=Path(part.root or "", row.path).as_posix()) for row in part.rows]
+        notes += part.notes
+    return SourceRows(None, rows, contents, notes)
 
 
 def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Columns) -> list[Row]:
     if labels is None:
         if columns.multi_label:
             raise InputError("multi_label needs labels: a table, or a list of paths with labels=")
+        if columns.split is not None:
+            raise InputError("split_column is for tables; a list of images has no columns")
         return rows
-    if isinstance(labels, str | bytes):
-        raise InputError(f"labels= is the text {labels!r}; give a list with one label per image")
-    if not hasattr(labels, "__len__"):
-        labels = list(labels)
+    labels = list_labels(labels)
     if len(labels) != len(rows):
         raise InputError(
             f"{len(labels)} labels for {len(rows)} images; give one label per image, "
@@ -223,7 +315,8 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
     if columns.multi_label:
         sets = parse_sets("labels", range(1, len(rows) + 1), labels, columns.separator)
         return [with_labels(row, one) for row, one in zip(rows, sets, strict=True)]
-    single = [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
+    names = parse_labels(labels)
+    single = [replace(row, label=name) for row, name in zip(rows, names, strict=True)]
     if columns.multi_label is None:
         check_single_labels("the list of labels", labels, single)
     return single
@@ -257,7 +350,7 @@ def _find_failures(
 
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
         try:
-            with pixel_budget.reserve(row.width * row.height):
+            with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
                 decode(images.source_of(row), max_pixels)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.

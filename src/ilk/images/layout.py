@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ilk.core.errors import InputError
+from ilk.images.exclude import Exclusion
 from ilk.images.rows import Row, escape_path
 from ilk.images.splits import (
     METADATA_FILES,
@@ -24,7 +26,8 @@ from ilk.images.splits import (
     find_split_layout,
     parse_split,
 )
-from ilk.images.tables import Columns, read_table
+from ilk.images.tables import Columns, NoteCallback, ignore_note, read_table
+from ilk.images.text_encoding import decode_windows, describe_decoded
 from ilk.images.walk import walk_files
 
 SYSTEM_FILES = {
@@ -51,23 +54,40 @@ def list_files(source: str | os.PathLike[str]) -> list[str]:
     return [os.path.join(root, row.path) for row in rows if not is_system(row.path)]
 
 
-def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa: B008 (frozen)
+def read_folder(
+    root: Path,
+    columns: Columns = Columns(),  # noqa: B008 (frozen)
+    files: Sequence[Row] | None = None,
+    open_table: Callable[[Path], Path] = lambda path: path,
+    note: NoteCallback = ignore_note,
+    exclusion: Exclusion | None = None,
+) -> list[Row]:
     """Return one uninspected row per file below `root`, sorted, with label and split.
+
+    Args:
+        root: The folder.
+        columns: Column names given by the user, for its label tables.
+        files: The files, if they are not all in `root`; their paths are relative to it.
+        open_table: Returns the path from which a label table is read.
+        note: Called with each remark on how it was read.
+        exclusion: Patterns of files that are left out; their rows are "ignored".
 
     Raises:
         InputError: The layout is ambiguous, or a label table cannot be read.
     """
-    all_rows = walk_files(root)
-    data_rows = [row for row in all_rows if not is_system(row.path)]
+    all_rows = walk_files(root) if files is None else files
+    if exclusion is not None:
+        all_rows = exclusion.apply(all_rows)
+    data_rows = [row for row in all_rows if not (is_system(row.path) or row.status == "ignored")]
     layout = find_split_layout([tuple(row.path.split("/")) for row in data_rows], root)
     tables = _find_tables(data_rows, layout, root)
     if columns.is_given and not tables:
         raise InputError(
             f"{escape_path(root)} is a folder without a metadata table; "
-            "path_column, label_column, group_column and multi_label are for tables; group_from "
-            "(--group-from) finds groups in paths"
+            "path_column, label_column, split_column, group_column and multi_label are for tables; "
+            "group_from (--group-from) finds groups in paths"
         )
-    table_rows = _read_tables(root, tables, columns)
+    table_rows = _read_tables(root, tables, columns, open_table, note)
     rows = [
         row_out
         for row in all_rows
@@ -78,7 +98,18 @@ def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa:
         for lines in table_rows.values()
         for line in lines
     ]
-    return sorted(rows, key=lambda row: row.path)
+    return sorted(_decode_labels(rows, note), key=lambda row: row.path)
+
+
+def _decode_labels(rows: list[Row], note: NoteCallback) -> list[Row]:
+    """Return the rows with labels that are text, whatever the encoding of the folders' names."""
+    names = sorted({row.label for row in rows if row.label is not None})
+    decoded = {name: decode_windows(name) for name in names}
+    text = describe_decoded(list(decoded.items()))
+    if not text:
+        return rows
+    note(f"a folder's name {text}".replace("save it as UTF-8", "rename it"))
+    return [replace(row, label=decoded.get(row.label or "", row.label)) for row in rows]
 
 
 def find_empty_folders(root: Path) -> list[str]:
@@ -116,9 +147,17 @@ def _list_class_folders(folder: Path) -> list[Path]:
 
 def _is_empty(folder: Path) -> bool:
     """Whether it is readable throughout and holds no file; stops at the first file."""
-    errors: list[OSError] = []
-    has_files = any(files for _, _, files in os.walk(folder, onerror=errors.append))
-    return not has_files and not errors
+    pending = [os.fspath(folder)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        return False
+                    pending.append(entry.path)
+        except OSError:
+            return False
+    return True
 
 
 def is_system(path: str) -> bool:
@@ -129,6 +168,12 @@ def is_system(path: str) -> bool:
         or name.startswith("._")
         or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
     )
+
+
+def is_label_table(path: str) -> bool:
+    """Whether a relative path is where `read_folder` looks for a table of labels."""
+    folder, name = posixpath.split(path)
+    return name.casefold() in METADATA_FILES and (not folder or parse_split(folder) is not None)
 
 
 def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, str]:
@@ -146,11 +191,17 @@ def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, 
     return tables
 
 
-def _read_tables(root: Path, tables: dict[str, str], columns: Columns) -> dict[str, list[Row]]:
+def _read_tables(
+    root: Path,
+    tables: dict[str, str],
+    columns: Columns,
+    open_table: Callable[[Path], Path],
+    note: NoteCallback,
+) -> dict[str, list[Row]]:
     """Return what the label tables say about each file, by path relative to the root."""
     lines: dict[str, list[Row]] = {}
     for folder, name in tables.items():
-        for row in read_table(root / folder / name, columns):
+        for row in read_table(open_table(root / folder / name), columns, note):
             path = posixpath.normpath(posixpath.join(folder, row.path))
             lines.setdefault(path, []).append(replace(row, path=path))
     return lines

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilk.core.errors import ArtifactError, NoImages, OutputError
+from ilk.images.refused import ImageError
 
 Content = bytes | Image.Image | NDArray[np.uint8]
 """An image in memory: the bytes of a file, a Pillow image, or an array `[h, w]` or `[h, w, c]`."""
@@ -34,6 +35,7 @@ REASONS = {
     "same content under two labels": "the same bytes with different labels; none of them is used",
     "in both train and test": "the same bytes are in the test split, where they stay",
     "group in both train and test": "the test split has images of its group, which stay there",
+    "excluded": "left out by a pattern of --exclude",
     "system file": "created by the operating system or a tool",
     "label table": "the table that the labels came from",
 }
@@ -94,12 +96,21 @@ class Images:
         root: The folder that paths are relative to; None if they are used as given.
         rows: One per file, sorted by path; for a table or list, one per line, in its order.
         contents: Images that are in memory, by the digest of their row. The path of such a row is
-            no file but its place in the list, such as `image 3` for the fourth.
+            no file but its place in the list, such as `image 3` for the fourth. Files of an archive
+            are read from it when they are looked up, which may raise ImageError.
+        notes: What was read in another way than may be expected, and what was left out, one
+            sentence each.
+        folders: Folders all of whose files were listed. What ilk writes must not lie in them.
+        hint: The folder or table that was probably meant instead of this one, as a question; "" if
+            none is known.
     """
 
     root: Path | None
     rows: tuple[Row, ...]
     contents: Mapping[str, Content] = field(default_factory=dict, compare=False, repr=False)
+    notes: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    hint: str = ""
 
     @cached_property
     def used(self) -> tuple[Row, ...]:
@@ -131,12 +142,19 @@ class Images:
         return self.path_of(row) if content is None else content
 
     def find_content(self, path: Path) -> Content | None:
-        """Return the image in memory whose row has this path, or None."""
-        return self.contents.get(self._digests_in_memory.get(path.as_posix(), ""))
+        """Return the image in memory whose row has this path, or None; b"" if it is gone."""
+        try:
+            return self.contents.get(self._digests_in_memory.get(path.as_posix(), ""))
+        except ImageError:
+            return b""
 
     @cached_property
     def _digests_in_memory(self) -> dict[str, str]:
-        return {row.path: row.digest for row in self.rows if row.digest in self.contents}
+        return {
+            self.path_of(row).as_posix(): row.digest
+            for row in self.rows
+            if row.digest in self.contents
+        }
 
     def select_split(self, split: str) -> Images:
         """Return the rows of one split: "train", "val" or "test"."""
@@ -183,6 +201,7 @@ class Images:
         return {
             "root": root,
             "counts": self.count_rows(),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "rows": [_row_to_json(row) for row in self.rows],
         }
 
@@ -195,7 +214,8 @@ class Images:
         """
         try:
             root = None if data["root"] is None else Path(data["root"])
-            return cls(root, tuple(_row_from_json(record) for record in data["rows"]))
+            rows = tuple(_row_from_json(record) for record in data["rows"])
+            return cls(root, rows, notes=tuple(str(note) for note in data.get("notes", ())))
         except (KeyError, TypeError) as error:
             raise ArtifactError(
                 f"this is not an intake report of ilk ({error}); create it again"
@@ -209,9 +229,8 @@ class Images:
         """
         report = self.to_json()
         rows = ",\n".join(json.dumps(row) for row in report["rows"])
-        head = (
-            f'{{"root": {json.dumps(report["root"])},\n"counts": {json.dumps(report["counts"])},\n'
-        )
+        head_fields = {name: value for name, value in report.items() if name != "rows"}
+        head = "{" + "".join(f'"{k}": {json.dumps(v)},\n' for k, v in head_fields.items())
         try:
             Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
         except OSError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +11,9 @@ from typing import Any
 from ilk.artifacts.classifier import format_refusal
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.core.atomic_write import write_atomically
+from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import OutputError
+from ilk.images import Images, Row
 from ilk.updates.discover import GROUPS_FILE, Discovery
 from ilk.updates.suggestions_page import render_groups
 
@@ -55,7 +55,7 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
         names = make_unique([Path(f.row.path).name for f in members])
         for f, name in zip(members, names, strict=True):
             copies[id(f)] = f"group-{number}/{name}"
-            _copy_file(discovery.images.path_of(f.row), out / f"group-{number}" / name)
+            _copy_image(discovery.images, f.row, out / f"group-{number}" / name)
     lines = _format_table(discovery, copies)
     write_atomically(out / GROUPS_FILE, lines.encode("utf-8", "surrogateescape"))
     write_atomically(
@@ -77,10 +77,16 @@ def make_unique(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _copy_file(source: Path, to: Path) -> None:
+def _copy_image(images: Images, row: Row, to: Path) -> None:
+    """Write a copy of an image; one in an archive is read from it."""
+    source = images.path_of(row)
+    content = images.find_content(source)
     try:
         to.parent.mkdir(exist_ok=True)
-        shutil.copyfile(source, to)
+        if isinstance(content, bytes):
+            to.write_bytes(content)
+        else:
+            shutil.copyfile(source, to)
     except OSError as error:
         raise OutputError(
             f"cannot copy {source} to {to}: {error.strerror}; the original images are unchanged"
@@ -89,9 +95,8 @@ def _copy_file(source: Path, to: Path) -> None:
 
 def _format_table(discovery: Discovery, copies: dict[int, str]) -> str:
     """Return the CSV table, one line per file; cells without a value are empty."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    format_line = CsvFormatter().format
+    lines = [format_line(COLUMNS)]
     for f in discovery.grouped:
         if f.row.status == "ignored":
             continue
@@ -108,5 +113,5 @@ def _format_table(discovery: Discovery, copies: dict[int, str]) -> str:
             copies.get(id(f), ""),
             "" if is_read else format_refusal(f.row),
         )
-        rows.writerow(cells)
-    return text.getvalue()
+        lines.append(format_line(cells))
+    return "".join(lines)
