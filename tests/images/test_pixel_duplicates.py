@@ -52,7 +52,7 @@ def test_formats_compression_metadata_and_orientation_do_not_matter(tmp_path, st
     images = read_images(tmp_path / "d", store=store)
     assert outcomes(images) == {
         "0.png": "used",
-        **{name: "duplicate" for name in ("1.png", "2.bmp", "3.tif", "4.webp", "5.tif", "6.png")},
+        **dict.fromkeys(("1.png", "2.bmp", "3.tif", "4.webp", "5.tif", "6.png"), "duplicate"),
         "other.png": "used",
     }
     assert "of 0.png (the same pixels, saved differently)" in images.rows[2].detail
