@@ -14,7 +14,7 @@ from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
-from ilk.encode import encode_images
+from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row, number_row_groups
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
@@ -109,7 +109,7 @@ def evaluate_multi_label_images(
     Raises:
         InputError: No image has a label of the classifier.
     """
-    images = images.refuse(encode_images(images, [classifier.encoder], store, progress=progress))
+    images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     labelled = [row for row in images.used if row.labels is not None]
     others = sorted({name for row in labelled for name in row.names} - set(classifier.classes))
     if not any(set(row.names) & set(classifier.classes) for row in labelled):

@@ -13,10 +13,10 @@ from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS
 from ilk.images.members import Member
 from ilk.images.memory import pixel_budget
+from ilk.images.pixel_summary import compute_pixel_digest
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Row
 
-PIXEL_DIGEST_PREFIX = b"ilk RGB pixels\0"  # no image file begins with it
 CHANNEL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode by number of channels
 BYTES_PER_PIXEL = 8  # that a decoded pixel counts for in `ilk.images.memory`
 
@@ -80,7 +80,7 @@ def inspect_content(content: Content | Member, row: Row, max_pixels: int = MAX_P
     else:
         height, width = content.shape[:2]
         mode = CHANNEL_MODES[(content.shape[2:] or (1,))[0]]
-    return replace(row, digest=_digest_pixels(rgb), width=width, height=height, mode=mode)
+    return replace(row, digest=compute_pixel_digest(rgb), width=width, height=height, mode=mode)
 
 
 def _inspect_member(member: Member, row: Row, max_pixels: int) -> Row:
@@ -103,15 +103,8 @@ def decode_content(content: Content, digest: str, max_pixels: int = MAX_PIXELS) 
         ImageError: It has changed, or cannot be decoded.
     """
     rgb = decode(content, max_pixels)
-    if not isinstance(content, bytes) and _digest_pixels(rgb) != digest:
+    if not isinstance(content, bytes) and compute_pixel_digest(rgb) != digest:
         raise ImageError(
             "unreadable", "the image has changed since it was listed", is_permanent=False
         )
     return rgb
-
-
-def _digest_pixels(rgb: Image.Image) -> str:
-    """Return the SHA-256 of the size and the pixels of an RGB image, as hex."""
-    digest = hashlib.sha256(PIXEL_DIGEST_PREFIX + b"%d x %d\0" % rgb.size)
-    digest.update(rgb.tobytes())
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
+from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
 from ilk.images.refused import ImageError
 from ilk.images.rows import Row
@@ -78,9 +79,9 @@ def inspect_file(
             row = replace(row, digest=digest)
             with mute_pillow_warnings():
                 image = read_header(source, max_pixels)
+                taken, camera = read_origin(image)
             width, height = image.size
-            return replace(
-                row, width=width, height=height, mode=image.mode, format=image.format or ""
-            )
+            row = replace(row, width=width, height=height, taken=taken, camera=camera)
+            return replace(row, mode=image.mode, format=image.format or "")
     except ImageError as error:
         return replace(row, status="refused", reason=error.reason, detail=error.detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,9 @@ from ilk.images.label_lists import list_labels
 from ilk.images.label_values import parse_labels
 from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
+from ilk.images.memory_cache import MemoryCache
+from ilk.images.pixel_duplicates import refuse_pixel_duplicates
+from ilk.images.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
@@ -55,10 +58,12 @@ DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
 
 class DecodeCache(Protocol):
-    """The part of a store that intake uses: decode results by content."""
+    """The part of a store that intake uses: what decoding gave, by content."""
 
     def get_decode_results(self, digests: Iterable[str], /) -> dict[str, DecodeResult]: ...
     def put_decode_results(self, results: dict[str, DecodeResult], /) -> None: ...
+    def get_pixel_digests(self, digests: Iterable[str], /) -> Mapping[str, str]: ...
+    def put_pixel_summaries(self, summaries: Mapping[str, PixelSummary], /) -> None: ...
 
 
 def read_images(
@@ -183,7 +188,9 @@ def verify_images(
     store: DecodeCache | None = None,
     progress: Progress = silent_progress,
 ) -> Images:
-    """Decode every used image and refuse those that cannot be decoded.
+    """Decode every used image; refuse those that cannot be decoded and those that appear twice.
+
+    The same picture in several files is found by its pixels; see `refuse_pixel_duplicates`.
 
     Args:
         images: Images to verify.
@@ -191,7 +198,9 @@ def verify_images(
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of decoded images.
     """
-    return images.refuse(_find_failures(images, max_pixels, store, progress))
+    cache = store if store is not None else MemoryCache()
+    images = images.refuse(_find_failures(images, max_pixels, cache, progress))
+    return refuse_pixel_duplicates(images, cache)
 
 
 def _describe_source(source: Any, rows: Sequence[Row], columns: Columns) -> list[str]:
@@ -342,34 +351,46 @@ def _attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[
 
 
 def _find_failures(
-    images: Images, max_pixels: int, store: DecodeCache | None, progress: Progress
+    images: Images, max_pixels: int, cache: DecodeCache, progress: Progress
 ) -> dict[str, DecodeResult]:
-    """Decode the used images; return the failures by digest."""
-    results = store.get_decode_results([row.digest for row in images.used]) if store else {}
+    """Decode the used images; return the failures by digest. Summaries go to the cache."""
+    digests = [row.digest for row in images.used]
+    results, summarized = cache.get_decode_results(digests), cache.get_pixel_digests(digests)
+    results = {d: result for d, result in results.items() if result[0] or d in summarized}
     pending = [row for row in images.used if row.digest not in results]
 
-    def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
+    def decode_row(row: Row) -> tuple[str, DecodeResult, bool, PixelSummary | None]:
         try:
             with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
-                decode(images.source_of(row), max_pixels)
+                summary = summarize_pixels(decode(images.source_of(row), max_pixels))
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")
-            return row.digest, (error.reason, error.detail), permanent
-        return row.digest, ("", ""), True
+            return row.digest, (error.reason, error.detail), permanent, None
+        return row.digest, ("", ""), True, summary
 
     unsaved: dict[str, DecodeResult] = {}
+    summaries: dict[str, PixelSummary] = {}
+
+    def save() -> None:
+        cache.put_pixel_summaries(summaries)
+        cache.put_decode_results(unsaved)
+        summaries.clear()
+        unsaved.clear()
+
     with progress("decoding", len(pending)) as advance, mute_pillow_warnings():
         try:
-            for digest, result, permanent in threads.map_threaded(decode_row, pending, advance):
+            for digest, result, permanent, summary in threads.map_threaded(
+                decode_row, pending, advance
+            ):
                 results[digest] = result
                 unsaved.update({digest: result} if permanent else {})
-                if store and len(unsaved) == threads.BATCH_SIZE * threads.MAX_PENDING_BATCHES:
-                    store.put_decode_results(unsaved)
-                    unsaved.clear()
+                summaries.update({digest: summary} if summary else {})
+                if len(unsaved) >= threads.BATCH_SIZE * threads.MAX_PENDING_BATCHES:
+                    save()
         finally:
-            if store and unsaved:
-                store.put_decode_results(unsaved)
+            if unsaved or summaries:
+                save()
     return {digest: result for digest, result in results.items() if result[0]}
 
 

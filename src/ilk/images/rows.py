@@ -31,9 +31,10 @@ REASONS = {
     "too large": "more pixels than allowed, according to the header",
     "unreadable": "no permission, corrupt, or of an unsupported kind",
     "missing": "listed, but the file does not exist",
-    "duplicate": "the same bytes as another file, which is used",
-    "same content under two labels": "the same bytes with different labels; none of them is used",
-    "in both train and test": "the same bytes are in the test split, where they stay",
+    "duplicate": "the same bytes or pixels as another file, which is used",
+    "same content under two labels": "the same bytes or pixels with different labels; none of "
+    "them is used",
+    "in both train and test": "the same bytes or pixels are in the test split, where they stay",
     "group in both train and test": "the test split has images of its group, which stay there",
     "excluded": "left out by a pattern of --exclude",
     "system file": "created by the operating system or a tool",
@@ -63,6 +64,11 @@ class Row:
         labels: Names of the labels of a multi-label source, sorted, () if none applies; None if
             unknown or the source has one label per image.
         group: Name of the group (a patient, a video) that it belongs to; None if it is on its own.
+        pixel_digest: SHA-256 of the decoded pixels, hex (`ilk.images.pixel_summary`); "" if the
+            image is not decoded.
+        taken: When the picture was taken, as its EXIF says, such as "2024:05:31 17:02:59"; "" if
+            unknown.
+        camera: Maker and model of the camera, as its EXIF says; "" if unknown.
     """
 
     path: str
@@ -79,6 +85,9 @@ class Row:
     size: int = 0
     labels: tuple[str, ...] | None = None
     group: str | None = None
+    pixel_digest: str = ""
+    taken: str = ""
+    camera: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
