@@ -87,6 +87,7 @@ def predict_labels(
         The predictions as plain values if `--json` asks for them, and the number of unreadable
         files.
     """
+    from ilk.cli.streams import until_lost
     from ilk.artifacts.multi_label_prediction import to_row, write_csv_stream, write_predictions
     from ilk.core.progress import terminal_progress
 
@@ -103,7 +104,7 @@ def predict_labels(
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), classifier.classes, sys.stdout)
+        write_csv_stream(until_lost(stream()), classifier.classes, sys.stdout)
     else:
         write_predictions(stream(), classifier.classes, path)
     return rows, n_failed

@@ -91,6 +91,7 @@ def _write(
         collected: List that also receives the predictions, if given.
     """
     from ilk.artifacts.prediction_io import write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
     n_failed = 0
@@ -104,7 +105,7 @@ def _write(
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), sys.stdout)
+        write_csv_stream(until_lost(stream()), sys.stdout)
     else:
         write_predictions(stream(), path)
     return n_failed
