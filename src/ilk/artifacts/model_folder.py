@@ -106,11 +106,9 @@ def _choose_weights_name(folder: Path, sha: str) -> str:
     """Return a file name for weights that does not overwrite those of the current description."""
     try:
         stored = json.loads((folder / DESCRIPTION_FILE).read_bytes())["weights"]
-        return (
-            WEIGHTS_FILE
-            if stored["file"] != WEIGHTS_FILE or stored["sha256"] == sha
-            else f"model-{sha[:8]}.safetensors"
-        )
+        if stored["sha256"] == sha and WEIGHTS_PATTERN.fullmatch(stored["file"]):
+            return str(stored["file"])  # a repetition leaves the same files
+        return WEIGHTS_FILE if stored["file"] != WEIGHTS_FILE else f"model-{sha[:8]}.safetensors"
     except UNREADABLE_ERRORS:
         return WEIGHTS_FILE
 

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import add_force_option, add_network_options, add_strict_option
+from ilk.cli.options import (
+    add_fetch_option,
+    add_force_option,
+    add_network_options,
+    add_strict_option,
+)
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
@@ -29,10 +34,18 @@ MAX_CHANGES = 3  # classes in the summary
 @click.option("--out", required=True, help="Folder for the adapted model.")
 @add_force_option
 @add_strict_option
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
-    model: str, source: str, out: str, force: bool, strict: bool, device: str, runtime: str
+    model: str,
+    source: str,
+    out: str,
+    force: bool,
+    strict: bool,
+    device: str,
+    runtime: str,
+    fetch: bool,
 ) -> Result:
     """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
@@ -40,15 +53,19 @@ def command(
     The method assumes that only the class priors have changed and each class looks as before.
     """
     from ilk.artifacts.classifier import load
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.artifacts.model_folder import read_digest
     from ilk.cli.options import encode_or_exit
+    from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.store import Store
     from ilk.updates.adapt_priors import adapt_priors
     from ilk.updates.side_files import SideFiles
 
-    classifier, store = load(model, device=device, runtime=runtime), Store()
-    side_files = SideFiles.read(Path(model))
-    out_folder = check_writable(Path(out), source_model=Path(model))
+    if is_same_folder(out, Path(model)):
+        hold_model(Path(model))
+    digest = read_digest(Path(model))
+    classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
+    side_files = replace(SideFiles.read(Path(model)), digest=digest)
+    out_folder = hold_output_folder(Path(out), source_model=Path(model))
     images = _read_unlabelled(source, store)
     images = encode_or_exit(images, classifier.encoder, store, strict=strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])

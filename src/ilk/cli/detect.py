@@ -61,7 +61,7 @@ def fit(
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
@@ -77,7 +77,7 @@ def fit(
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
-    home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
+    home, store, progress = hold_output_folder(Path(out), DETECTOR), Store(), terminal_progress()
     images = read_images(source, verify=False, store=store, progress=progress)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
@@ -103,6 +103,12 @@ def fit(
     type=float,
     help="Fraction of ordinary images that may be flagged [default: as given to fit].",
 )
+@click.option(
+    "--fetch",
+    is_flag=True,
+    help="Fetch the files of DETECTOR's encoder from the repository that DETECTOR names, if they "
+    "are not on this machine.",
+)
 @add_network_options
 @add_json_option
 def score(
@@ -112,6 +118,7 @@ def score(
     false_alarm: float | None,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Score images with the detector in the folder DETECTOR and flag anomalies.
 
@@ -126,7 +133,7 @@ def score(
 
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
-    loaded = load(Path(detector), device=device, runtime=runtime)
+    loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)

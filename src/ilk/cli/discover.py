@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options
+from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ MAX_GROUPS = 50  # groups in the printed table
     is_flag=True,
     help="Suggest every group, even if the classifier flags few of its images as unknown.",
 )
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -39,6 +40,7 @@ def command(
     keep_all: bool,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
@@ -49,13 +51,14 @@ def command(
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
     from ilk.artifacts.classifier import load
+    from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
     from ilk.updates.discover import discover_groups
     from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
-    home = check_output_folder(Path(out))
-    classifier, store = load(model, device=device, runtime=runtime), Store()
+    home = hold(Path(out), check_output_folder)
+    classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     discovery = discover_groups(
         classifier,
         _read_unlabelled(source, store),

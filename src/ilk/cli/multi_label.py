@@ -87,8 +87,8 @@ def predict_labels(
         The predictions as plain values if `--json` asks for them, and the number of unreadable
         files.
     """
-    from ilk.cli.streams import until_lost
     from ilk.artifacts.multi_label_prediction import to_row, write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
     as_json = bool(click.get_current_context().params.get("as_json"))

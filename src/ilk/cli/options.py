@@ -74,6 +74,12 @@ add_single_label_option = click.option(
     default=None,
     help="Take labels with separators, such as 'cat; dog', as names of classes.",
 )
+add_fetch_option = click.option(
+    "--fetch",
+    is_flag=True,
+    help="Fetch the files of MODEL's encoder from the repository that MODEL names, if they are not "
+    "on this machine.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options
+from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Encoder of an ensemble to do without, because it is gone from this machine.",
 )
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -40,6 +41,7 @@ def command(
     without: tuple[str, ...],
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Predict the class, or the labels, of each image with the model folder MODEL.
 
@@ -56,7 +58,7 @@ def command(
     path = None if out == "-" else Path(out)
     if path is not None:
         check_suffix(path)
-    classifier = load(model, device=device, runtime=runtime, without=without)
+    classifier = load(model, device=device, runtime=runtime, fetch=fetch, without=without)
     files = [file for source in inputs for file in list_files(source)]
     if not files:
         names = ", ".join(escape_path(source) for source in inputs)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ilk.core.errors import ArtifactError, NoImages, OutputError
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import ArtifactError, NoImages
 
 Content = bytes | Image.Image | NDArray[np.uint8]
 """An image in memory: the bytes of a file, a Pillow image, or an array `[h, w]` or `[h, w, c]`."""
@@ -209,12 +210,7 @@ class Images:
         head = (
             f'{{"root": {json.dumps(report["root"])},\n"counts": {json.dumps(report["counts"])},\n'
         )
-        try:
-            Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {escape_path(path)}: {error.strerror}; choose a writable path"
-            ) from error
+        write_atomically(Path(path), f'{head}"rows": [\n{rows}\n]}}\n'.encode("ascii"))
 
 
 def escape_path(text: str | os.PathLike[str]) -> str:

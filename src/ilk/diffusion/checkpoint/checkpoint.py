@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,19 @@ class DenoiserSpec:
         return Denoiser(network, self.shape, self.classes, self.sigma_data, self.sigmas)
 
 
-def save(denoiser: Denoiser, spec: DenoiserSpec, folder: Path) -> None:
-    """Write both files in one step: a folder holds the old denoiser or the new one.
+def save(
+    denoiser: Denoiser,
+    spec: DenoiserSpec,
+    folder: Path,
+    side_files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write all files in one step: a folder holds the old denoiser or the new one.
+
+    Args:
+        denoiser: The denoiser.
+        spec: How it is built.
+        folder: Folder to write to; created if missing.
+        side_files: Contents of further files, by name.
 
     Raises:
         OutputError: They cannot be written.
@@ -75,6 +87,8 @@ def save(denoiser: Denoiser, spec: DenoiserSpec, folder: Path) -> None:
     with lock_folder(folder):
         change = FolderTransaction(folder)
         change.write_with(ARRAYS, write)
+        for name, content in (side_files or {}).items():
+            change.write(name, content)
         change.write(JSON, encode_json(fields))
         change.commit()
 
