@@ -19,6 +19,7 @@ from ilk.artifacts.model_folder import (
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError
 from ilk.core.folder_transaction import HOLDER_FILE, LOCK_FILE, lock_folder
+from ilk.core.regular_file import read_regular_file
 
 TEMPORARY_FILES = re.compile(r"\..*\.(part|trial)|\.ilk\.(lock|holder|commit)|.*\.ilk-new")
 ILK_FILES = re.compile(rf"{WEIGHTS_PATTERN.pattern}|{TEMPORARY_FILES.pattern}")  # only ilk's
@@ -160,7 +161,7 @@ def _is_adaptation(description: dict[str, Any], source: dict[str, Any]) -> bool:
 def _read_description(folder: Path) -> dict[str, Any]:
     """Return the description of a folder; empty if it cannot be read."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
+        description = json.loads(read_regular_file(folder / DESCRIPTION_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return description if isinstance(description, dict) else {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options, add_resize_option
+from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -103,12 +103,7 @@ def fit(
     type=float,
     help="Fraction of ordinary images that may be flagged [default: as given to fit].",
 )
-@click.option(
-    "--fetch",
-    is_flag=True,
-    help="Fetch the files of DETECTOR's encoder from the repository that DETECTOR names, if they "
-    "are not on this machine.",
-)
+@add_fetch_option
 @add_network_options
 @add_json_option
 def score(

@@ -77,8 +77,8 @@ add_single_label_option = click.option(
 add_fetch_option = click.option(
     "--fetch",
     is_flag=True,
-    help="Fetch the files of MODEL's encoder from the repository that MODEL names, if they are not "
-    "on this machine.",
+    help="Fetch files of the saved model's encoder that are not on this machine, from the "
+    "repository that the model names.",
 )
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from ilk.core.atomic_write import replace_atomically, write_atomically
 from ilk.core.errors import ArtifactError, OutputError
+from ilk.core.regular_file import read_regular_file
 
 LOCK_FILE = ".ilk.lock"
 HOLDER_FILE = ".ilk.holder"  # which process holds the lock; means nothing while the lock is free
@@ -167,9 +168,14 @@ def _check_name(name: str) -> str:
 def _finish_commit(folder: Path) -> None:
     """Rename and delete what the commit record lists, and then the record."""
     try:
-        text = (folder / COMMIT_FILE).read_bytes()
+        text = read_regular_file(folder / COMMIT_FILE)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder / COMMIT_FILE} cannot be read: {error.strerror or error}; delete it and "
+            "create the model again"
+        ) from None
     try:
         record = json.loads(text)
         written, deleted = (list(map(_check_name, record[key])) for key in ("write", "delete"))

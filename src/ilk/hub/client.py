@@ -63,7 +63,7 @@ class DownloadPolicy:
         return None if self.sends_token else False
 
 
-_policy: ContextVar[DownloadPolicy] = ContextVar("download policy", default=DownloadPolicy())
+_policy: ContextVar[DownloadPolicy] = ContextVar("download policy", default=DownloadPolicy())  # noqa: B039
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import nn
 from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, InputError, UnknownName
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.regular_file import read_regular_file
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.networks.dit import DiT
 from ilk.diffusion.networks.unet import UNet
@@ -107,7 +108,7 @@ def _read(folder: Path) -> tuple[DenoiserSpec, str]:
     path = folder / JSON
     try:
         finish_commit(folder)
-        fields = parse_json(path.read_bytes(), path)
+        fields = parse_json(read_regular_file(path), path)
     except FileNotFoundError:
         raise ArtifactError(
             f"{folder} holds no diffusion model of ilk: there is no {JSON} in it; "
