@@ -7,27 +7,31 @@ that forces a finished file to the disk, half of the file is cut off first, as a
 middle of writing. Afterwards another fork runs the same command, and what it leaves must be equal
 to what a run without interruption leaves, apart from dates and durations.
 
-    python -m benchmarks.robustness.kill_points FOLDER [STRIDE]
+    python -m benchmarks.robustness.kill_points FOLDER [KILLS|all] [COMMAND ...]
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import random
 import re
 import shutil
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-MAX_POINTS = 1000
 BOOKKEEPING = re.compile(r"\.ilk\.(lock|holder)")  # not part of a result
 VOLATILE_KEYS = re.compile(r"second|date|digest|sha256|created|created_at|command|source|notes")
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 CREATE_FLAGS = os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -68,33 +72,40 @@ class CaseResult:
     failures: list[str] = field(default_factory=list)
 
 
-def run_case(case: Case, stride: int = 1, first: int = 0) -> CaseResult:
-    """Kill a command at every `stride`-th step from `first` on, and repeat it each time."""
+def run_case(case: Case, n_kills: int | None = None, seed: int = 0) -> CaseResult:
+    """Kill a command at `n_kills` of its steps, or at each, and repeat it each time.
+
+    The steps are drawn from equal parts of the whole, one from each, with `seed`.
+    """
     result = CaseResult(case.name)
     _restore(case)
-    code, said = run_fork(case.args, case.out, None)
+    code, said, result.points = run_fork(case.args, case.out)
     expected = read_state(case.out)
     if code:
         result.failures.append(f"without interruption: exit code {code}: {said}")
         return result
-    for point in range(MAX_POINTS):
-        if (point - first) % stride and result.points:
-            continue
+    for point in draw_points(result.points, n_kills, seed):
         _restore(case)
-        code, said = run_fork(case.args, case.out, point)
-        if code == 0:  # it has fewer steps
-            result.points = point
-            break
+        code, said, _ = run_fork(case.args, case.out, point)
         if code != -signal.SIGKILL:
             result.failures.append(f"step {point}: exit code {code} before the kill: {said}")
             continue
-        result.points, result.killed = point + 1, result.killed + 1
-        code, said = run_fork(case.args, case.out, None)
+        result.killed += 1
+        code, said, _ = run_fork(case.args, case.out)
         if code not in case.repeat_codes:
             result.failures.append(f"step {point}: the repetition ends with {code}: {said}")
         if difference := compare(expected, read_state(case.out)):
             result.failures.append(f"step {point}: {difference}")
     return result
+
+
+def draw_points(n_points: int, n_kills: int | None, seed: int) -> list[int]:
+    """Return the steps at which to kill, in order."""
+    if n_kills is None or n_kills >= n_points:
+        return list(range(n_points))
+    rng = random.Random(seed)
+    edges = [n_points * i // n_kills for i in range(n_kills + 1)]
+    return [rng.randrange(first, last) for first, last in pairwise(edges)]
 
 
 def _restore(case: Case) -> None:
@@ -103,8 +114,10 @@ def _restore(case: Case) -> None:
         shutil.copytree(case.before, case.out)
 
 
-def run_fork(args: tuple[str, ...], watched: Path, kill_at: int | None) -> tuple[int, str]:
-    """Run one command line in a fork, and return its exit code and what it printed.
+def run_fork(
+    args: tuple[str, ...], watched: Path, kill_at: int | None = None
+) -> tuple[int, str, int]:
+    """Run one command line in a fork.
 
     Args:
         args: The command line after `ilk`.
@@ -112,9 +125,9 @@ def run_fork(args: tuple[str, ...], watched: Path, kill_at: int | None) -> tuple
         kill_at: Number of the change before which the process is killed, from 0; None for none.
 
     Returns:
-        The exit code, negative for a signal, and the end of the output.
+        The exit code, negative for a signal; the end of the output; the number of changes.
     """
-    log = watched.with_name(f"{watched.name}.log")
+    log, counter = watched.with_name(f"{watched.name}.log"), mmap.mmap(-1, 8)
     child = os.fork()
     if child == 0:
         code = 99
@@ -122,8 +135,7 @@ def run_fork(args: tuple[str, ...], watched: Path, kill_at: int | None) -> tuple
             descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
-            if kill_at is not None:
-                sys.addaudithook(make_killer(watched, kill_at))
+            sys.addaudithook(make_killer(watched, kill_at, counter))
             from ilk.cli import run
 
             code = run(list(args))
@@ -134,12 +146,15 @@ def run_fork(args: tuple[str, ...], watched: Path, kill_at: int | None) -> tuple
             sys.stderr.flush()
             os._exit(code)
     status = os.waitpid(child, 0)[1]
-    return os.waitstatus_to_exitcode(status), log.read_text(errors="replace")[-400:]
+    said = log.read_text(errors="replace")[-400:]
+    return os.waitstatus_to_exitcode(status), said, int.from_bytes(counter[:], "little")
 
 
-def make_killer(watched: Path, kill_at: int) -> Callable[[str, tuple[Any, ...]], None]:
-    """Return an audit hook that kills the process before a change of the watched folder."""
-    root, n_left = os.path.abspath(watched), kill_at
+def make_killer(
+    watched: Path, kill_at: int | None, counter: mmap.mmap
+) -> Callable[[str, tuple[Any, ...]], None]:
+    """Return an audit hook that counts changes of a folder, and kills before number `kill_at`."""
+    root, lock = os.path.abspath(watched), threading.Lock()
 
     def is_watched(path: object) -> bool:
         if not isinstance(path, str | bytes | os.PathLike):
@@ -148,22 +163,21 @@ def make_killer(watched: Path, kill_at: int) -> Callable[[str, tuple[Any, ...]],
         return absolute == root or absolute.startswith(root + os.sep)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal n_left
         is_open = event == "open"
         if is_open:
             if not (isinstance(args[2], int) and args[2] & WRITE_FLAGS):
                 return
-        elif event not in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"):
+        elif event not in CHANGES:
             return
         if not (is_watched(args[0]) or (event == "os.rename" and is_watched(args[1]))):
             return
-        if n_left == 0:
-            n_left = -1
+        with lock:
+            n_seen = int.from_bytes(counter[:], "little")
+            counter[:] = (n_seen + 1).to_bytes(8, "little")
+        if n_seen == kill_at:
             if is_open and not args[2] & CREATE_FLAGS and os.path.isfile(args[0]):
                 os.truncate(args[0], os.path.getsize(args[0]) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
-        if n_left > 0:
-            n_left -= 1
 
     return hook
 
@@ -224,7 +238,7 @@ def make_cases(home: Path) -> list[Case]:
         "other": ("fit", home / "photos", *encoder, "--method", "Ridge", "--folds", "2"),
     }
     for name, args in models.items():
-        code, said = run_fork((*map(str, args), "--out", str(home / name)), home / name, None)
+        code, said, _ = run_fork((*map(str, args), "--out", str(home / name)), home / name)
         if code:
             raise RuntimeError(f"{name}: {said}")
     out, model = home / "out", home / "model"
@@ -260,20 +274,19 @@ def make_images(folder: Path, classes: tuple[str, ...], n: int) -> None:
             Image.fromarray(pixels).save(folder / name / f"{i:02}.png")
 
 
-def serve(home: Path, stride: int, names: tuple[str, ...] = ()) -> list[CaseResult]:
-    """Run the cases of `names`, or all, in this process, which must have started no thread."""
-    import ilk.cli.adapt
-    import ilk.cli.add
-    import ilk.cli.detect
-    import ilk.cli.discover
-    import ilk.cli.fit
-    import ilk.cli.pretrain  # noqa: F401
+def serve(home: Path, n_kills: int | None = None, names: Sequence[str] = ()) -> list[CaseResult]:
+    """Run the cases of `names`, or all, in this process, which must have started no thread.
 
+    Args:
+        home: Folder to work in.
+        n_kills: Number of kills of each command; None kills it at each step.
+        names: Cases to run; empty for all.
+    """
     preload()
     os.environ["ILK_STORE"] = str(home / "store" / "store.sqlite")
     return [
-        run_case(case, stride, first=i % stride)
-        for i, case in enumerate(make_cases(home))
+        run_case(case, n_kills, seed)
+        for seed, case in enumerate(make_cases(home))
         if not names or case.name in names
     ]
 
@@ -286,6 +299,12 @@ def preload() -> None:
     import torch
 
     import ilk.artifacts.loading
+    import ilk.cli.adapt
+    import ilk.cli.add
+    import ilk.cli.detect
+    import ilk.cli.discover
+    import ilk.cli.fit
+    import ilk.cli.pretrain
     import ilk.diffusion.pretraining.cross_fitting
     import ilk.fitting.fit
     import ilk.updates.suggestions  # noqa: F401
@@ -294,6 +313,6 @@ def preload() -> None:
 
 
 if __name__ == "__main__":
-    folder, stride_text, *chosen = [*sys.argv[1:], "1"] if len(sys.argv) == 2 else sys.argv[1:]
-    results = serve(Path(folder), int(stride_text), tuple(chosen))
+    folder, *rest = sys.argv[1:]
+    results = serve(Path(folder), int(rest[0]) if rest and rest[0] != "all" else None, rest[1:])
     print(json.dumps([asdict(result) for result in results], indent=1))
