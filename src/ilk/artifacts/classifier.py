@@ -324,6 +324,7 @@ def load(
     device: str = "auto",
     runtime: str = "auto",
     without: Sequence[str] = (),
+    fetch: bool = False,
 ) -> Classifier:
     """Load a classifier from a model folder.
 
@@ -332,6 +333,8 @@ def load(
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
         without: Encoder of an ensemble to do without, because it is gone from this machine.
+        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
+            come from stands in the folder, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or
@@ -346,7 +349,9 @@ def load(
         if without:
             parts, metadata = remove_encoders(parts, metadata, without)
         try:
-            encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+            encoder = restore_encoder(
+                metadata["encoder"], device=device, runtime=runtime, fetch=fetch
+            )
         except Unavailable as error:
             raise explain_missing(error, metadata, device, runtime) from None
         other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}

@@ -145,7 +145,11 @@ class AnomalyDetector:
 
 
 def load(
-    folder: str | os.PathLike[str], *, device: str = "auto", runtime: str = "auto"
+    folder: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    fetch: bool = False,
 ) -> AnomalyDetector:
     """Load a detector from its model folder.
 
@@ -153,6 +157,8 @@ def load(
         folder: The model folder.
         device: Device of the encoder, such as "cpu" or "cuda"; "auto" chooses one.
         runtime: auto, torch, openvino or onnxruntime.
+        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
+            come from stands in the folder, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: If the folder contains something else, or was altered.
@@ -161,5 +167,5 @@ def load(
     weights, metadata = model_folder.read(Path(folder), model_folder.DETECTOR)
     with model_folder.report_damage(Path(folder)):
         model = unpack(weights, metadata["parts"])["detector"]
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
         return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))

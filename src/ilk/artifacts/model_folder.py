@@ -19,6 +19,7 @@ from typing import Any
 from ilk.core.digested_json import compute_digest
 from ilk.core.errors import ArtifactError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.regular_file import read_regular_file
 
 VERSION = 3  # of the format
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
@@ -105,12 +106,10 @@ def write(
 def _choose_weights_name(folder: Path, sha: str) -> str:
     """Return a file name for weights that does not overwrite those of the current description."""
     try:
-        stored = json.loads((folder / DESCRIPTION_FILE).read_bytes())["weights"]
-        return (
-            WEIGHTS_FILE
-            if stored["file"] != WEIGHTS_FILE or stored["sha256"] == sha
-            else f"model-{sha[:8]}.safetensors"
-        )
+        stored = json.loads(read_regular_file(folder / DESCRIPTION_FILE))["weights"]
+        if stored["sha256"] == sha and WEIGHTS_PATTERN.fullmatch(stored["file"]):
+            return str(stored["file"])  # a repetition leaves the same files
+        return WEIGHTS_FILE if stored["file"] != WEIGHTS_FILE else f"model-{sha[:8]}.safetensors"
     except UNREADABLE_ERRORS:
         return WEIGHTS_FILE
 
@@ -137,7 +136,7 @@ def read(folder: Path, kind: FolderKind = CLASSIFIER) -> tuple[bytes, dict[str, 
 
 def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
+        description = json.loads(read_regular_file(folder / DESCRIPTION_FILE))
         stored_format, version = description["format"], description["version"]
         if not (isinstance(stored_format, str) and type(version) is int):
             raise TypeError("format or version")
@@ -180,7 +179,7 @@ def _read_weights(folder: Path, entry: Mapping[str, Any], kind: FolderKind) -> b
     name = str(entry["file"])
     path = folder / (name if WEIGHTS_PATTERN.fullmatch(name) else WEIGHTS_FILE)
     try:
-        weights = path.read_bytes()
+        weights = read_regular_file(path)
     except OSError as error:
         raise _make_missing_error(folder, kind, error) from None
     if entry["sha256"] != hashlib.sha256(weights).hexdigest():
@@ -201,7 +200,7 @@ def _make_missing_error(folder: Path, kind: FolderKind, error: OSError) -> Artif
 def read_format(folder: Path) -> str:
     """Return the type of model that the description of `folder` names, or "" without one."""
     try:
-        return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["format"])
+        return str(json.loads(read_regular_file(folder / DESCRIPTION_FILE))["format"])
     except UNREADABLE_ERRORS:
         return ""
 
@@ -209,7 +208,7 @@ def read_format(folder: Path) -> str:
 def read_digest(folder: Path) -> str:
     """Return the digest of the model in `folder`, or "" if there is none."""
     try:
-        return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["digest"])
+        return str(json.loads(read_regular_file(folder / DESCRIPTION_FILE))["digest"])
     except UNREADABLE_ERRORS:
         return ""
 

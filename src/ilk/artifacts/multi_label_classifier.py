@@ -216,7 +216,7 @@ class MultiLabelClassifier:
 
 
 def load_multi_label(
-    folder: PathLike, *, device: str = "auto", runtime: str = "torch"
+    folder: PathLike, *, device: str = "auto", runtime: str = "torch", fetch: bool = False
 ) -> MultiLabelClassifier:
     """Load a multi-label classifier from a model folder; see `ilk.load`.
 
@@ -228,7 +228,7 @@ def load_multi_label(
     weights, metadata = model_folder.read(Path(folder), model_folder.MULTI_LABEL)
     with model_folder.report_damage(Path(folder)):
         parts = pack.unpack(weights, metadata["parts"])
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
         return MultiLabelClassifier(
             parse_classes(metadata["classes"]),
             encoder,

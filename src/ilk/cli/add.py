@@ -14,6 +14,7 @@ import click
 from ilk.cli.add_output import show_report, summarize
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
     add_force_option,
     add_intake_options,
     add_network_options,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 )
 @add_force_option
 @add_intake_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -55,6 +57,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Add classes to the model folder MODEL and report how its predictions change.
 
@@ -65,21 +68,23 @@ def command(
     import numpy as np
 
     from ilk.artifacts.classifier import load
-    from ilk.artifacts.model_folder import SAVE_SECONDS
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.artifacts.model_folder import read_digest
     from ilk.cli.options import encode_or_exit
+    from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.core.data import Data
-    from ilk.core.folder_transaction import lock_folder
     from ilk.store import Store
     from ilk.updates.add_validation import get_summary
     from ilk.updates.extend import extend_classifier
     from ilk.updates.side_files import SideFiles, refuse_known
 
-    classifier = load(model, device=device, runtime=runtime)
-    get_summary(classifier)
     home, store = Path(model), Store()
-    side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
-    out_folder = check_writable(Path(out), source_model=home) if out else home
+    if not out or is_same_folder(out, home):
+        hold_model(home)
+    digest = read_digest(home)
+    classifier = load(model, device=device, runtime=runtime, fetch=fetch)
+    get_summary(classifier)
+    side_files = replace(SideFiles.read(home, classifier.metadata.get("last_added")), digest=digest)
+    out_folder = hold_output_folder(Path(out), source_model=home) if out else home
     images, names = _read_images((source, intake), class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
     images = encode_or_exit(
@@ -102,9 +107,8 @@ def command(
         metadata={**extended.metadata, "last_added": last_added},
         side_files=partial(side_files.render, summary, image_rows),
     )
-    with lock_folder(out_folder, wait=SAVE_SECONDS):
-        side_files.check_unchanged()
-        updated.save(out_folder)
+    side_files.check_unchanged()
+    updated.save(out_folder)
     show_report(report)
     notes = [note for note in (extended.conformal.note, extended.ood_detector.note) if note]
     for note in (*notes, summary):

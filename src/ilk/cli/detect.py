@@ -13,6 +13,7 @@ import click
 from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
     add_group_options,
     add_network_options,
     add_resize_option,
@@ -71,7 +72,7 @@ def fit(
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
@@ -86,7 +87,7 @@ def fit(
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
-    home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
+    home, store, progress = hold_output_folder(Path(out), DETECTOR), Store(), terminal_progress()
     images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
@@ -114,6 +115,7 @@ def fit(
 )
 @add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def score(
@@ -124,6 +126,7 @@ def score(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Score images with the detector in the folder DETECTOR and flag anomalies.
 
@@ -140,7 +143,7 @@ def score(
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
     listed = intake.list_inputs(inputs)
-    loaded = load(Path(detector), device=device, runtime=runtime)
+    loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)

@@ -89,6 +89,7 @@ def predict_labels(
         files.
     """
     from ilk.artifacts.multi_label_prediction import to_row, write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
     as_json = bool(click.get_current_context().params.get("as_json"))
@@ -104,7 +105,7 @@ def predict_labels(
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), classifier.classes, sys.stdout)
+        write_csv_stream(until_lost(stream()), classifier.classes, sys.stdout)
     else:
         write_predictions(stream(), classifier.classes, path)
     return rows, n_failed

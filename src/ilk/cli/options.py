@@ -85,6 +85,12 @@ add_exclude_option = click.option(
     metavar="PATTERN",
     help="Leave out files, as in .gitignore: '*_mask.png', 'masks/'; may be repeated.",
 )
+add_fetch_option = click.option(
+    "--fetch",
+    is_flag=True,
+    help="Fetch files of the saved model's encoder that are not on this machine, from the "
+    "repository that the model names.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
-from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
+from ilk.cli.options import (
+    IntakeOptions,
+    add_fetch_option,
+    add_network_options,
+    add_source_options,
+)
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 )
 @add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -45,6 +51,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Predict the class, or the labels, of each image with the model folder MODEL.
 
@@ -62,7 +69,7 @@ def command(
     if path is not None:
         check_suffix(path)
     files = intake.list_inputs(inputs)
-    classifier = load(model, device=device, runtime=runtime, without=without)
+    classifier = load(model, device=device, runtime=runtime, fetch=fetch, without=without)
     as_json = bool(click.get_current_context().params.get("as_json"))
     if isinstance(classifier, MultiLabelClassifier):
         rows, n_failed = predict_labels(classifier, files, path)
@@ -96,6 +103,7 @@ def _write(
         collected: List that also receives the predictions, if given.
     """
     from ilk.artifacts.prediction_io import write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
     n_failed = 0
@@ -109,7 +117,7 @@ def _write(
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), sys.stdout)
+        write_csv_stream(until_lost(stream()), sys.stdout)
     else:
         write_predictions(stream(), path)
     return n_failed

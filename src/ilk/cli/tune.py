@@ -56,6 +56,7 @@ def command(
     same with held-out training images. With --noise-shots, `--classifier
     diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class.
     """
+    from ilk.cli.output_folder import hold_model
     from ilk.core.device import pick_device
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint
@@ -65,6 +66,7 @@ def command(
     from ilk.training.trainer import DeviceConfig
 
     home, store = Path(model), Store()
+    hold_model(home, checkpoint.JSON)
     data = _load_unseen(home, source, intake, store)
     device_config = DeviceConfig(pick_device(device), precision)
     network = checkpoint.load(home).to(device_config.device)

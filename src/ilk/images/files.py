@@ -8,9 +8,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from io import BytesIO
-from typing import BinaryIO
+from io import BufferedReader, BytesIO, FileIO, RawIOBase
+from typing import Any, BinaryIO
 
+from ilk.core.blocked_reads import watch_read
 from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
 from ilk.images.refused import ImageError
@@ -41,13 +42,46 @@ def open_file(path: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, 
         yield source, size
 
 
+class _WatchedFile(RawIOBase):
+    """An open file whose reads are noted, for the case that it gives no answer."""
+
+    def __init__(self, file: FileIO, path: str) -> None:
+        self._file, self._path = file, path
+
+    def readinto(self, buffer: Any) -> int | None:
+        with watch_read(self._path):
+            return self._file.readinto(buffer)
+
+    def readall(self) -> bytes:
+        with watch_read(self._path):
+            return self._file.readall()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    name = os.fsdecode(path)
     try:
-        # Checked before opening, because opening a named pipe blocks until something writes to it.
-        if not stat.S_ISREG(mode := os.stat(path).st_mode):
-            description = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise ImageError("unreadable", description, is_permanent=False)
-        return open(path, "rb")
+        with watch_read(name):
+            # Checked before opening: opening a named pipe blocks until something writes to it.
+            if not stat.S_ISREG(mode := os.stat(path).st_mode):
+                description = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+                raise ImageError("unreadable", description, is_permanent=False)
+            return BufferedReader(_WatchedFile(open(path, "rb", buffering=0), name))
     except (OSError, ValueError) as error:
         raise _to_image_error(path, error) from error
 

@@ -165,7 +165,8 @@ def is_system(path: str) -> bool:
     *folders, name = path.casefold().split("/")
     return (
         name in SYSTEM_FILES
-        or name.startswith("._")
+        or name.startswith(("._", ".ilk."))
+        or (name.startswith(".") and name.endswith(".part"))
         or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
     )
 

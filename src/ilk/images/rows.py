@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ilk.core.errors import ArtifactError, NoImages, OutputError
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import ArtifactError, NoImages
 from ilk.images.refused import ImageError
 
 Content = bytes | Image.Image | NDArray[np.uint8]
@@ -240,12 +241,7 @@ class Images:
         rows = ",\n".join(json.dumps(row) for row in report["rows"])
         head_fields = {name: value for name, value in report.items() if name != "rows"}
         head = "{" + "".join(f'"{k}": {json.dumps(v)},\n' for k, v in head_fields.items())
-        try:
-            Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {escape_path(path)}: {error.strerror}; choose a writable path"
-            ) from error
+        write_atomically(Path(path), f'{head}"rows": [\n{rows}\n]}}\n'.encode("ascii"))
 
 
 def escape_path(text: str | os.PathLike[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ilk.core.errors import OutputError
+from ilk.core.atomic_write import write_atomically
 from ilk.core.metrics import Interval, Scores
 from ilk.report import charts, confusion_tables, tables
 from ilk.report.formatting import (
@@ -99,13 +99,7 @@ def write_report(report: ReportData, path: str | os.PathLike[str]) -> Path:
         OutputError: The file cannot be written.
     """
     path_out = Path(path)
-    try:
-        path_out.write_bytes(render_report(report).encode("utf-8"))
-    except OSError as error:
-        raise OutputError(
-            f"the report {path_out} cannot be written: {error.strerror or error}; "
-            "choose a writable folder with enough space"
-        ) from error
+    write_atomically(path_out, render_report(report).encode("utf-8"))
     return path_out
 
 

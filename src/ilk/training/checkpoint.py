@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ilk.core.atomic_write import replace_atomically
 from ilk.core.errors import ArtifactError, IlkError, InputError, OutputError
+from ilk.core.regular_file import check_regular_file
 from ilk.training import distributed as ranks
 
 DIGEST_KEY, METADATA_KEY = "digest", "ilk"
@@ -193,6 +194,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ArtifactError: The file is missing, damaged or not a safetensors file of ilk.
     """
     try:
+        check_regular_file(path)
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

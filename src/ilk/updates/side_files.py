@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ilk.artifacts import model_folder
 from ilk.core.errors import ArtifactError
+from ilk.core.regular_file import read_regular_file
 from ilk.images import Images, Row
 from ilk.images.duplicates import SUFFIX, describe_copy
 
@@ -144,7 +145,7 @@ def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -
         previous_additions: Class by digest of the images of the last extension.
     """
     try:
-        rows = Images.from_json(json.loads((folder / INTAKE).read_bytes())).used
+        rows = Images.from_json(json.loads(read_regular_file(folder / INTAKE))).used
     except (OSError, ValueError, ArtifactError):
         return set(previous_additions)
     splits = {row.split for row in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, InputError, UnknownName
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.regular_file import read_regular_file
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.networks.dit import DiT
 from ilk.diffusion.networks.unet import UNet
@@ -64,8 +66,19 @@ class DenoiserSpec:
         return Denoiser(network, self.shape, self.classes, self.sigma_data, self.sigmas)
 
 
-def save(denoiser: Denoiser, spec: DenoiserSpec, folder: Path) -> None:
-    """Write both files in one step: a folder holds the old denoiser or the new one.
+def save(
+    denoiser: Denoiser,
+    spec: DenoiserSpec,
+    folder: Path,
+    side_files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write all files in one step: a folder holds the old denoiser or the new one.
+
+    Args:
+        denoiser: The denoiser.
+        spec: How it is built.
+        folder: Folder to write to; created if missing.
+        side_files: Contents of further files, by name.
 
     Raises:
         OutputError: They cannot be written.
@@ -75,6 +88,8 @@ def save(denoiser: Denoiser, spec: DenoiserSpec, folder: Path) -> None:
     with lock_folder(folder):
         change = FolderTransaction(folder)
         change.write_with(ARRAYS, write)
+        for name, content in (side_files or {}).items():
+            change.write(name, content)
         change.write(JSON, encode_json(fields))
         change.commit()
 
@@ -93,7 +108,7 @@ def _read(folder: Path) -> tuple[DenoiserSpec, str]:
     path = folder / JSON
     try:
         finish_commit(folder)
-        fields = parse_json(path.read_bytes(), path)
+        fields = parse_json(read_regular_file(path), path)
     except FileNotFoundError:
         raise ArtifactError(
             f"{folder} holds no diffusion model of ilk: there is no {JSON} in it; "

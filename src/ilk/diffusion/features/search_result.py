@@ -10,6 +10,7 @@ import numpy as np
 
 from ilk.core.digested_json import check_digest, parse_json, write_json
 from ilk.core.errors import ArtifactError
+from ilk.core.regular_file import read_regular_file
 from ilk.diffusion.features.feature_point import FeaturePoint
 
 FILE, VERSION = "features.json", 3
@@ -105,7 +106,7 @@ def read(folder: Path) -> SearchResult:
     """
     path = folder / FILE
     try:
-        fields = parse_json(path.read_bytes(), path)
+        fields = parse_json(read_regular_file(path), path)
         if fields["version"] != VERSION:
             raise ArtifactError(f"{path} has another format version; search again")
         check_digest(fields, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import InputError, OutputError, UnknownName
+from ilk.core.folder_transaction import FolderTransaction, lock_folder
 from ilk.diffusion.generation.sample import make_grid
 
 OTHER_FORMATS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -46,6 +49,13 @@ def samples_to_pil(samples: Tensor) -> list[Image.Image]:
     return [pixels_to_pil(make_grid(sample[None], 1)).convert("RGB") for sample in samples]
 
 
+def _encode(samples: Tensor, columns: int) -> bytes:
+    """Return a PNG file with a grid of images `[n, c, h, w]` in [-1, 1]."""
+    content = io.BytesIO()
+    pixels_to_pil(make_grid(samples, columns)).save(content, "PNG")
+    return content.getvalue()
+
+
 def write_samples(samples: Tensor, out: Path) -> Path:
     """Write images `[n, c, h, w]` in [-1, 1] as a grid if `out` ends in .png, else to one file
     each.
@@ -59,11 +69,13 @@ def write_samples(samples: Tensor, out: Path) -> Path:
     try:
         if out.suffix.lower() == ".png":
             out.parent.mkdir(parents=True, exist_ok=True)
-            pixels_to_pil(make_grid(samples, round(len(samples) ** 0.5))).save(out)
+            write_atomically(out, _encode(samples, round(len(samples) ** 0.5)))
             return out
-        out.mkdir(parents=True, exist_ok=True)
-        for i, sample in enumerate(samples):
-            pixels_to_pil(make_grid(sample[None], 1)).save(out / f"{i:05d}.png")
+        with lock_folder(out):
+            change = FolderTransaction(out)
+            for i, sample in enumerate(samples):
+                change.write(f"{i:05d}.png", _encode(sample[None], 1))
+            change.commit()
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}; choose another location") from error
     return out
