@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from ilk.core.contracts import DetectorTags, check_weights
 from ilk.core.data import Data, Features
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.part_bounds import NON_NEGATIVE, POSITIVE, Bounds
 from ilk.maths import folds
 from ilk.maths.pca import fit_pca
 
@@ -59,6 +60,17 @@ class GaussianDetector:
     """
 
     kind: ClassVar[str] = "gaussian_detector"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "axes": "d r",
+        "std": "r",
+        "calibration_scores": "m",
+    }
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "std": POSITIVE,
+        "residual_precision": NON_NEGATIVE,
+        "calibration_scores": NON_NEGATIVE,
+    }
 
     centre: Vector
     axes: Matrix

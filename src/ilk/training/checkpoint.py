@@ -182,7 +182,8 @@ def compute_digest(arrays: dict[str, Tensor], metadata: dict[str, str]) -> str:
     total = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         total.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
-        total.update(array.reshape(-1).view(torch.uint8).numpy().data)
+        if array.numel():
+            total.update(array.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, Probabilities, wilson_interval
+from ilk.core.part_bounds import FRACTION, Bounds
 
 TIE_DECIMALS = 9  # probabilities that agree to this many decimals are tied
 TIE_PROBABILITY = 0.9  # with a tie-breaker, probabilities above this are tied
@@ -47,6 +48,7 @@ class ConformalPredictor:
     """
 
     kind: ClassVar[str] = "conformal_predictor"
+    bounds: ClassVar[dict[str, Bounds]] = {"threshold": FRACTION, "level": FRACTION}
 
     threshold: float
     tie_threshold: float = NO_TIE_LIMIT

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.part_bounds import FRACTION, NON_NEGATIVE, POSITIVE, Bounds
 from ilk.maths.covariance import oas_shrinkage, shrink_covariance
 from ilk.maths.gaussian import compute_statistics
 from ilk.maths.shared_covariance import SharedCovariance, compute_smaller_statistics
@@ -59,6 +60,13 @@ class OutOfDistributionDetector:
     """
 
     kind: ClassVar[str] = "out_of_distribution_detector"
+    shapes: ClassVar[dict[str, str]] = {"centre": "d", "axes": "d r", "std": "r", "means": "m r"}
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "std": POSITIVE,
+        "residual_variance": POSITIVE,
+        "threshold": NON_NEGATIVE,
+        "false_alarm": FRACTION,
+    }
 
     centre: Features
     axes: Features
