@@ -18,7 +18,7 @@ def draw_picture(shape: str, seed: int, side: int = SIDE) -> Image.Image:
     """Return an RGB picture of `shape`, of random place, size and colours."""
     rng = np.random.default_rng([seed, sum(map(ord, shape))])
     y, x = np.mgrid[:side, :side] / side
-    cx, cy, size = rng.uniform(0.35, 0.65, 2).tolist() + [rng.uniform(0.18, 0.3)]
+    (cx, cy), size = rng.uniform(0.35, 0.65, 2), rng.uniform(0.18, 0.3)
     distance = np.hypot(x - cx, y - cy)
     match shape:
         case "ring":

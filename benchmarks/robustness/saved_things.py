@@ -45,11 +45,16 @@ def make_probes() -> list[Any]:
     return [np.asarray(draw_picture(SHAPES[i % 3], 500 + i)) for i in range(N_PROBES)]
 
 
-def make_saved_things(root: Path) -> tuple[SavedThing, ...]:
-    """Fit and save one model of each kind, on pixels, in folders of `root`."""
+def make_saved_things(root: Path, seed: int = 0) -> tuple[SavedThing, ...]:
+    """Fit and save one model of each kind, on pixels, in folders of `root`.
+
+    Args:
+        root: Folder.
+        seed: Seed of the pictures that they are fitted on.
+    """
     from benchmarks.robustness.commands import call
 
-    images = write_folder(root / "images", 12)
+    images = write_folder(root / "images", 12, first=1000 * seed)
     rows = [
         (f"images/{c}/{i:03}.png", f"{c};even" if i % 2 else c) for c in SHAPES for i in range(12)
     ]
@@ -115,6 +120,8 @@ def _ask_diffusion(folder: Path) -> Any:
 
     from ilk.diffusion.checkpoint.checkpoint import load as load_denoiser
     from ilk.diffusion.checkpoint.training_images import load as load_training_images
+    from ilk.diffusion.classification import calibration_errors, nearest_mean_head
+    from ilk.diffusion.features import search_result
 
     denoiser = load_denoiser(folder)
     training = load_training_images(folder)
@@ -122,7 +129,13 @@ def _ask_diffusion(folder: Path) -> Any:
     with torch.no_grad():
         out = denoiser(x, torch.tensor([0.5]), torch.tensor([0]))
     hashes = [a.tolist() for a in (training.pixel_hashes, training.file_hashes)]
-    return [denoiser.classes, out.flatten().tolist(), training.folds, hashes, denoiser.sigmas]
+    errors, head = calibration_errors.load(folder), nearest_mean_head.load(folder)
+    return [
+        *(denoiser.classes, out.flatten().tolist(), training.folds, hashes, denoiser.sigmas),
+        None if errors is None else [errors.errors.tolist(), errors.y.tolist()],
+        [repr(head.point), head.class_means.tolist()],
+        repr(search_result.read(folder)),
+    ]
 
 
 def sign(fields: Mapping[str, Any]) -> dict[str, Any]:

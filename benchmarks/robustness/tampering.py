@@ -38,6 +38,9 @@ from ilk.core.errors import ArtifactError, IlkError
 MAX_LISTED = 20  # failures listed in the result
 
 
+OPTIONAL_FILES = {"calibration_errors.safetensors", "features.json", "state.safetensors"}
+
+
 @dataclass
 class Tally:
     """Counts of one kind of saved thing.
@@ -129,7 +132,8 @@ def _iter_damages(
         what, content = damage((thing.folder / name).read_bytes(), rng)
         yield f"{name}, {what}", True, _writer(name, content)
     for name in names:
-        yield f"{name} deleted", True, _deleter(name)
+        # A model without its errors is a model that was never given any.
+        yield f"{name} deleted", name not in OPTIONAL_FILES, _deleter(name)
         if (other / name).exists():
             content = (other / name).read_bytes()
             yield f"{name} of another model", True, _writer(name, content)
