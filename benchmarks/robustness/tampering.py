@@ -119,7 +119,7 @@ def _iter_mutations(
 ) -> Iterator[Mutation]:
     yield from _iter_damages(thing, other, rng, n)
     yield from _iter_edits(thing, rng, n)
-    yield from _iter_arrays(thing, rng)
+    yield from _iter_arrays(thing)
 
 
 def _iter_damages(
@@ -171,24 +171,27 @@ def _iter_edits(thing: SavedThing, rng: np.random.Generator, n: int) -> Iterator
         yield f"description {text[:12]!r}", True, _writer(thing.description, text)
 
 
-def _iter_arrays(thing: SavedThing, rng: np.random.Generator) -> Iterator[Mutation]:
-    names: list[str] = []
-    copy_names = lambda name, array: names.append(name) or array  # noqa: E731
+def _iter_arrays(thing: SavedThing) -> Iterator[Mutation]:
+    arrays: dict[str, Any] = {}
     scratch = thing.folder.with_name(thing.folder.name + " arrays")
     shutil.copytree(thing.folder, scratch)
-    thing.replace_arrays(scratch, copy_names)
-    for name in names:
-        for what, change in ARRAY_CHANGES.items():
-
-            def apply(home: Path, name: str = name, change: Any = change) -> None:
-                thing.replace_arrays(home, lambda key, a: change(a) if key == name else a)
-
-            yield f"array {name}, {what}", True, apply
+    thing.replace_arrays(scratch, lambda name, array: arrays.setdefault(name, array))
     shutil.rmtree(scratch)
+    for name, array in arrays.items():
+        for what, change in ARRAY_CHANGES.items():
+            if change(array) is not array:
+                yield f"array {name}, {what}", True, _replacer(thing, name, change)
+
+
+def _replacer(thing: SavedThing, name: str, change: Callable[[Any], Any]) -> Callable[[Path], Any]:
+    return lambda home: thing.replace_arrays(
+        home, lambda key, array: change(array) if key == name else array
+    )
 
 
 def _put(value: float) -> Callable[[Any], Any]:
     def change(array: Any) -> Any:
+        """Return a copy with one other value; the array itself where that cannot be."""
         if array.dtype.kind != "f" or not array.size:
             return array
         out = array.copy()
@@ -201,10 +204,10 @@ def _put(value: float) -> Callable[[Any], Any]:
 ARRAY_CHANGES: dict[str, Callable[[Any], Any]] = {
     "a nan": _put(np.nan),
     "an infinity": _put(np.inf),
-    "one row less": lambda a: a[:-1].copy() if a.ndim else a,
+    "one row less": lambda a: a[:-1].copy() if a.size else a,
     "one axis more": lambda a: a[None],
-    "no rows": lambda a: a[:0].copy() if a.ndim else a,
+    "no rows": lambda a: a[:0].copy() if a.size else a,
     "integers out of range": lambda a: a + 1_000_000 if a.dtype.kind == "i" else a,
-    "as text bytes": lambda a: np.frombuffer(a.tobytes() or b"\0", np.uint8).copy(),
+    "as bytes": lambda a: np.frombuffer(a.tobytes() or b"\0", np.uint8).copy(),
     "half of its width": lambda a: a[..., : a.shape[-1] // 2].copy() if a.ndim > 1 else a,
 }

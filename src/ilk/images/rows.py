@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilk.core.errors import ArtifactError, NoImages, OutputError
+from ilk.core.typed_values import check_type
 
 Content = bytes | Image.Image | NDArray[np.uint8]
 """An image in memory: the bytes of a file, a Pillow image, or an array `[h, w]` or `[h, w, c]`."""
@@ -193,7 +194,7 @@ class Images:
         try:
             root = None if data["root"] is None else Path(data["root"])
             return cls(root, tuple(_row_from_json(record) for record in data["rows"]))
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
                 f"this is not an intake report of ilk ({error}); create it again"
             ) from None
@@ -247,7 +248,9 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 def _row_from_json(record: Mapping[str, Any]) -> Row:
-    row = Row(**{name: record[name] for name in _FIELD_NAMES if name in record})
+    known = {name: record[name] for name in _FIELD_NAMES if name in record}
+    check_type(known, Row, "")
+    row = Row(**known)
     if row.labels is not None:
         row = replace(row, labels=tuple(row.labels))
     if row.status not in ("used", "refused", "ignored") or row.split not in (
