@@ -114,7 +114,7 @@ def measure_hostile_files(work: Path, n: int) -> dict[str, Any]:
 
 def _count_controls(text: str) -> int:
     """Return how many characters could steer a terminal."""
-    return sum(ord(c) < 32 and c not in "\n\t\r" or 0x7F <= ord(c) <= 0x9F for c in text)
+    return sum((ord(c) < 32 and c not in "\n\t\r") or 0x7F <= ord(c) <= 0x9F for c in text)
 
 
 def _read_rows(path: Path) -> dict[str, tuple[str, str]]:
