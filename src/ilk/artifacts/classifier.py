@@ -17,6 +17,7 @@ from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
 from ilk.artifacts.remainder import explain_missing, remove_encoders
+from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
@@ -47,14 +48,15 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 2_000  # inputs per block, so that memory does not grow with their number
 BLOCK_BYTES = 2**29  # of images in memory, which a generator may have made only for this block
-PART_NAMES = (
-    "model",
-    "calibration",
-    "conformal",
-    "ood_detector",
-    "summary_statistics",
-    "class_priors",
-)
+PART_KINDS: dict[str, type[Any]] = {
+    "model": Model,
+    "calibration": Calibration,
+    "conformal": ConformalPredictor,
+    "ood_detector": OutOfDistributionDetector,
+    "summary_statistics": SummaryStatistics,
+    "class_priors": ClassPriors,
+}
+OPTIONAL_PARTS = {"summary_statistics", "class_priors"}
 RESERVED_KEYS = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
 
 PathLike = str | os.PathLike[str]
@@ -272,7 +274,7 @@ class Classifier:
             OutputError: The folder cannot be written, or contains other files.
         """
         home = check_writable(Path(folder))
-        parts = {name: getattr(self, name) for name in PART_NAMES}
+        parts = {name: getattr(self, name) for name in PART_KINDS}
         weights, description = pack.pack({name: part for name, part in parts.items() if part})
         side_files = self.side_files() if self.side_files else {}
         metadata = {
@@ -355,13 +357,27 @@ def load(
         except Unavailable as error:
             raise explain_missing(error, metadata, device, runtime) from None
         other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
-        return Classifier(
-            parse_classes(metadata["classes"]), encoder, metadata=other_metadata, **parts
-        )
+        classes = check_classes(metadata["classes"])
+        check_kinds(parts, PART_KINDS, OPTIONAL_PARTS)
+        classifier = Classifier(classes, encoder, metadata=other_metadata, **parts)
+        _check_fit(classifier)
+        return classifier
 
 
-def parse_classes(classes: object) -> tuple[str, ...]:
-    """Return class names as they stand in a description; raises TypeError if they are none."""
-    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise TypeError("the classes are no list of names")
-    return tuple(classes)
+def _check_fit(classifier: Classifier) -> None:
+    """Raise ValueError unless the parts fit each other, the classes and the encoder."""
+    k, detector = len(classifier.classes), classifier.ood_detector
+    with np.errstate(all="ignore"):
+        scored = classifier.score_batch(make_probe(classifier.encoder.space.dim))
+    check_answers(
+        k,
+        probabilities=scored.probabilities,
+        sets=scored.prediction_sets,
+        scores=scored.unknown_score,
+    )
+    if classifier.class_priors is not None and len(classifier.class_priors.target) != k:
+        raise ValueError(f"the class priors are not those of {k} classes")
+    if (summary := classifier.summary_statistics) is not None:
+        summary.check_consistent()
+        if len(summary.counts) != k or np.count_nonzero(summary.counts) != len(detector.means):
+            raise ValueError(f"the statistics are not those of {k} classes")

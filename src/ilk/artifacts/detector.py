@@ -12,6 +12,7 @@ import numpy as np
 from ilk.artifacts import model_folder
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pack import pack, unpack
+from ilk.artifacts.restored_parts import check_answers, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoImages
@@ -166,6 +167,12 @@ def load(
     """
     weights, metadata = model_folder.read(Path(folder), model_folder.DETECTOR)
     with model_folder.report_damage(Path(folder)):
-        model = unpack(weights, metadata["parts"])["detector"]
+        parts = unpack(weights, metadata["parts"])
+        check_kinds(parts, {"detector": GaussianDetector}, set())
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
-        return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))
+        model, false_alarm = parts["detector"], float(metadata["false_alarm"])
+        if not 0 < false_alarm < 1:
+            raise ValueError(f"the false-alarm rate is {false_alarm}")
+        with np.errstate(all="ignore"):
+            check_answers(0, scores=model.score(make_probe(encoder.space.dim)))
+        return AnomalyDetector(encoder, model, false_alarm)

@@ -16,10 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilk.core.digested_json import compute_digest
+from ilk.artifacts.description import (
+    ClassifierEntries,
+    CommonEntries,
+    DetectorEntries,
+    MultiLabelEntries,
+)
+from ilk.core.digested_json import compute_digest, refuse_constant
 from ilk.core.errors import ArtifactError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.regular_file import read_regular_file
+from ilk.core.typed_values import check_type
 
 VERSION = 3  # of the format
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
@@ -33,15 +40,24 @@ READ_ATTEMPTS = 3  # a reader that meets a writer reads again
 
 @dataclass(frozen=True)
 class FolderKind:
-    """Type of model in a folder: its name in the description, and a command that creates one."""
+    """Type of model in a folder.
+
+    Attributes:
+        format: Its name in the description.
+        command: A command that creates one.
+        entries: Types of the entries of the description.
+    """
 
     format: str
     command: str
+    entries: type[CommonEntries]
 
 
-CLASSIFIER = FolderKind("ilk classifier", "ilk fit DIR --out NEW")
-MULTI_LABEL = FolderKind("ilk multi-label classifier", "ilk fit TABLE --multi-label --out NEW")
-DETECTOR = FolderKind("ilk detector", "ilk detect fit DIR --out NEW")
+CLASSIFIER = FolderKind("ilk classifier", "ilk fit DIR --out NEW", ClassifierEntries)
+MULTI_LABEL = FolderKind(
+    "ilk multi-label classifier", "ilk fit TABLE --multi-label --out NEW", MultiLabelEntries
+)
+DETECTOR = FolderKind("ilk detector", "ilk detect fit DIR --out NEW", DetectorEntries)
 
 
 @contextmanager
@@ -90,7 +106,8 @@ def write(
         name = _choose_weights_name(folder, sha256 := hashlib.sha256(weights).hexdigest())
         description: dict[str, Any] = {"format": kind.format, "version": VERSION, **metadata}
         description["weights"] = {"file": name, "sha256": sha256}
-        description = json.loads(json.dumps(description))
+        # JSON has no nan: what could not be computed is null.
+        description = json.loads(json.dumps(description), parse_constant=lambda _name: None)
         description["digest"] = compute_digest(description)
         change = FolderTransaction(folder)
         change.write(name, weights)
@@ -136,7 +153,8 @@ def read(folder: Path, kind: FolderKind = CLASSIFIER) -> tuple[bytes, dict[str, 
 
 def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
     try:
-        description = json.loads(read_regular_file(folder / DESCRIPTION_FILE))
+        content = read_regular_file(folder / DESCRIPTION_FILE)
+        description = json.loads(content, parse_constant=refuse_constant)
         stored_format, version = description["format"], description["version"]
         if not (isinstance(stored_format, str) and type(version) is int):
             raise TypeError("format or version")
@@ -153,12 +171,13 @@ def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
             f"create one with: {kind.command}"
         )
     _check_version(folder, version, kind)
-    if description.get("digest") != compute_digest(description):
-        raise ArtifactError(
-            f"{folder / DESCRIPTION_FILE} was altered after it was saved; "
-            f"create the model again with: {kind.command}"
-        )
     with report_damage(folder):
+        if description.get("digest") != compute_digest(description):
+            raise ArtifactError(
+                f"{folder / DESCRIPTION_FILE} was altered after it was saved; "
+                f"create the model again with: {kind.command}"
+            )
+        check_type(description, kind.entries, "")
         return _read_weights(folder, description["weights"], kind), description
 
 

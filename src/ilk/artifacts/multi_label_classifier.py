@@ -20,10 +20,10 @@ from ilk.artifacts.classifier import (
     format_refusal,
     format_unreadable,
     iter_image_blocks,
-    parse_classes,
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.artifacts.overwrite_guard import check_writable
+from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
@@ -39,6 +39,12 @@ from ilk.multilabel.thresholds import LabelThresholds
 from ilk.store import Store
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import check_feature_width
+
+PART_KINDS: dict[str, type[Any]] = {
+    "calibration": LabelCalibration,
+    "thresholds": LabelThresholds,
+    "ood_detector": OutOfDistributionDetector,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,8 +235,9 @@ def load_multi_label(
     with model_folder.report_damage(Path(folder)):
         parts = pack.unpack(weights, metadata["parts"])
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
-        return MultiLabelClassifier(
-            parse_classes(metadata["classes"]),
+        check_kinds(parts, PART_KINDS, set())
+        classifier = MultiLabelClassifier(
+            check_classes(metadata["classes"]),
             encoder,
             OneVsRest.from_parts(parts),
             parts["calibration"],
@@ -238,3 +245,12 @@ def load_multi_label(
             parts["ood_detector"],
             {key: value for key, value in metadata.items() if key not in RESERVED_KEYS},
         )
+        with np.errstate(all="ignore"):
+            scored = classifier.score_batch(make_probe(encoder.space.dim))
+        check_answers(
+            len(classifier.classes),
+            probabilities=scored.probabilities,
+            labels=scored.predicted,
+            scores=scored.unknown_score,
+        )
+        return classifier

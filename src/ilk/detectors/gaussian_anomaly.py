@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from ilk.core.contracts import DetectorTags, check_weights
 from ilk.core.data import Data, Features
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.part_bounds import NON_NEGATIVE, POSITIVE, Bounds
 from ilk.maths import folds
 from ilk.maths.conformal_quantile import compute_votes, find_conformal_quantile
 from ilk.maths.pca import fit_pca
@@ -61,6 +62,17 @@ class GaussianDetector:
     """
 
     kind: ClassVar[str] = "gaussian_detector"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "axes": "d r",
+        "std": "r",
+        "calibration_scores": "m",
+    }
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "std": POSITIVE,
+        "residual_precision": NON_NEGATIVE,
+        "calibration_scores": NON_NEGATIVE,
+    }
 
     centre: Vector
     axes: Matrix

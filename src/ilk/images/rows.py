@@ -17,6 +17,7 @@ from PIL import Image
 
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import ArtifactError, NoImages
+from ilk.core.typed_values import check_type
 from ilk.images.refused import ImageError
 
 Content = bytes | Image.Image | NDArray[np.uint8]
@@ -226,7 +227,7 @@ class Images:
             root = None if data["root"] is None else Path(data["root"])
             rows = tuple(_row_from_json(record) for record in data["rows"])
             return cls(root, rows, notes=tuple(str(note) for note in data.get("notes", ())))
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
                 f"this is not an intake report of ilk ({error}); create it again"
             ) from None
@@ -274,7 +275,9 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 def _row_from_json(record: Mapping[str, Any]) -> Row:
-    row = Row(**{name: record[name] for name in _FIELD_NAMES if name in record})
+    known = {name: record[name] for name in _FIELD_NAMES if name in record}
+    check_type(known, Row, "")
+    row = Row(**known)
     if row.labels is not None:
         row = replace(row, labels=tuple(row.labels))
     if row.status not in ("used", "refused", "ignored") or row.split not in (

@@ -50,6 +50,7 @@ class Neighbours:
     """
 
     kind: ClassVar[str] = "neighbours"
+    shapes: ClassVar[dict[str, str]] = {"rows": "n d", "y": "n", "centre": "d", "weight": "n"}
 
     rows: Features
     y: Labels

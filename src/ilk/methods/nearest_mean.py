@@ -61,6 +61,13 @@ class NormalizedMeans:
     """
 
     kind: ClassVar[str] = "normalized_means"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "scale": "d",
+        "weight": "k d",
+        "bias": "k",
+        "counts": "k",
+    }
 
     centre: Features
     scale: Features

@@ -44,6 +44,13 @@ class StreamingGaussian:
     """
 
     kind: ClassVar[str] = "streaming_gaussian"
+    shapes: ClassVar[dict[str, str]] = {
+        "weight": "k d",
+        "bias": "k",
+        "counts": "k",
+        "means": "k d",
+        "scatter": "d d",
+    }
 
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]

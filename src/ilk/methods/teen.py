@@ -60,6 +60,12 @@ class CalibratedPrototypes:
     """
 
     kind: ClassVar[str] = "calibrated_prototypes"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "means": "k d",
+        "counts": "k",
+        "is_base": "k",
+    }
 
     centre: Features
     means: Features

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ class CentredCosine:
         weight: `[k, d]` float32.
         bias: `[k]` float32, `-inf` for a class without labelled rows.
     """
+
+    shapes: ClassVar[dict[str, str]] = {"centre": "d", "weight": "k d", "bias": "k"}
 
     centre: Features
     weight: Features

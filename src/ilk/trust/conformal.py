@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, Probabilities, wilson_interval
+from ilk.core.part_bounds import FRACTION, Bounds
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups, number_groups, share_votes
 
@@ -59,6 +60,7 @@ class ConformalPredictor:
     """
 
     kind: ClassVar[str] = "conformal_predictor"
+    bounds: ClassVar[dict[str, Bounds]] = {"threshold": FRACTION, "level": FRACTION}
 
     threshold: float
     tie_threshold: float = NO_TIE_LIMIT

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.part_bounds import FRACTION, NON_NEGATIVE, POSITIVE, Bounds
 from ilk.maths.conformal_quantile import compute_votes, find_conformal_quantile
 from ilk.maths.covariance import oas_shrinkage, shrink_covariance
 from ilk.maths.folds import has_shared_groups
@@ -63,6 +64,13 @@ class OutOfDistributionDetector:
     """
 
     kind: ClassVar[str] = "out_of_distribution_detector"
+    shapes: ClassVar[dict[str, str]] = {"centre": "d", "axes": "d r", "std": "r", "means": "m r"}
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "std": POSITIVE,
+        "residual_variance": POSITIVE,
+        "threshold": NON_NEGATIVE,
+        "false_alarm": FRACTION,
+    }
 
     centre: Features
     axes: Features

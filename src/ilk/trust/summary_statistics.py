@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import InputError
+from ilk.core.part_bounds import NON_NEGATIVE, Bounds
 from ilk.core.statistics import Statistics
 from ilk.maths.gaussian import compute_statistics
 
@@ -41,6 +42,20 @@ class SummaryStatistics:
     """
 
     kind: ClassVar[str] = "summary_statistics"
+    shapes: ClassVar[dict[str, str]] = {
+        "counts": "k",
+        "means": "k d",
+        "scatter_triangle": "t",
+        "x": "m w",
+        "y": "m",
+        "logits": "m k",
+        "unknown_score": "m",
+    }
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "counts": NON_NEGATIVE,
+        "y": NON_NEGATIVE,
+        "unknown_score": NON_NEGATIVE,
+    }
 
     counts: Labels
     means: Matrix
@@ -53,6 +68,14 @@ class SummaryStatistics:
     def check_width(self, x: Features) -> None:
         """Raise InputError unless `x` is `[n, width]`."""
         check_feature_width(x, self.width)
+
+    def check_consistent(self) -> None:
+        """Raise ValueError unless the arrays, as read from a file, describe the same rows."""
+        width, n_stored = self.width, len(self.y)
+        if len(self.scatter_triangle) != width * (width + 1) // 2:
+            raise ValueError(f"the scatter is not that of {width} features")
+        if n_stored and (self.x.shape[1] != width or int(self.y.max()) >= len(self.counts)):
+            raise ValueError("the stored rows are of other features or classes")
 
     @property
     def width(self) -> int:

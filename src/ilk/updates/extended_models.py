@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ilk.core.contracts import Extendable, LeavesOneOut, Method, Model
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.linear_models import apply_affine
+from ilk.core.part_bounds import POSITIVE, Bounds
 from ilk.core.statistics import Statistics
 from ilk.maths.gaussian import fit_linear_discriminant
 from ilk.maths.leave_one_out import compute_gaussian_logits
@@ -43,6 +44,11 @@ class ExtendedModel:
     """
 
     kind: ClassVar[str] = "extended_model"
+    shapes: ClassVar[dict[str, str]] = {"weight": "k d", "bias": "k"}
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "gaussian_temperature": POSITIVE,
+        "base_temperature": POSITIVE,
+    }
 
     base: Model
     weight: Features

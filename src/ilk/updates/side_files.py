@@ -72,7 +72,7 @@ class SideFiles:
             }
             intake = contents.pop(INTAKE, None)
             images = None if intake is None else Images.from_json(json.loads(intake))
-        except (OSError, ValueError, ArtifactError) as error:
+        except (OSError, ValueError, RecursionError, ArtifactError) as error:
             raise ArtifactError(
                 f"{folder / INTAKE} or another file beside the model cannot be read ({error}); fit "
                 "the model again, or remove the damaged file"
@@ -146,7 +146,7 @@ def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -
     """
     try:
         rows = Images.from_json(json.loads(read_regular_file(folder / INTAKE))).used
-    except (OSError, ValueError, ArtifactError):
+    except (OSError, ValueError, RecursionError, ArtifactError):
         return set(previous_additions)
     splits = {row.split for row in rows}
     held_out_split = "test" if "test" in splits else "val"
