@@ -51,6 +51,7 @@ def command(
     The method assumes that only the class priors have changed and each class looks as before.
     """
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
     from ilk.store import Store
@@ -59,7 +60,7 @@ def command(
 
     classifier, store = load(model, device=device, runtime=runtime), Store()
     side_files = SideFiles.read(Path(model))
-    out_folder = check_writable(Path(out), source_model=Path(model))
+    out_folder = check_writable(check_outside_sources(Path(out), source), source_model=Path(model))
     images = intake.read_unlabelled(source, store)
     images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])

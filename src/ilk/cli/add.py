@@ -66,6 +66,7 @@ def command(
 
     from ilk.artifacts.classifier import load
     from ilk.artifacts.model_folder import SAVE_SECONDS
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
     from ilk.core.data import Data
@@ -79,7 +80,10 @@ def command(
     get_summary(classifier)
     home, store = Path(model), Store()
     side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
-    out_folder = check_writable(Path(out), source_model=home) if out else home
+    read = [source, *(folder for _, folder in class_folders)]
+    out_folder = check_outside_sources(Path(out) if out else home, read)
+    if out:
+        check_writable(out_folder, source_model=home)
     images, names = _read_images((source, intake), class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
     images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -70,6 +71,7 @@ def fit(
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
@@ -85,7 +87,8 @@ def fit(
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
-    home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
+    home, store, progress = check_outside_sources(Path(out), source), Store(), terminal_progress()
+    check_writable(home, DETECTOR)
     images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
@@ -130,24 +133,23 @@ def score(
     input could be read and 1 otherwise.
     """
     from ilk.artifacts.detector import load
-    from ilk.core.atomic_write import write_atomically
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.cli.predict import report_part
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
     from ilk.store import Store
 
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
-    listed = intake.list_inputs(inputs)
+    path = None if out == "-" else check_output_file(Path(out), (".csv",), inputs)
+    listed = intake.list_inputs(inputs, path)
     loaded = load(Path(detector), device=device, runtime=runtime)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
-    results = loaded.detect(listed, Store(), threshold, terminal_progress())
-    rows = [_to_row(result, threshold) for result in results]
-    if out == "-":
-        click.echo(_format_csv(rows), nl=False)
-    else:
-        write_atomically(Path(out), _format_csv(rows).encode("utf-8", "surrogateescape"))
+    results = loaded.stream(listed, Store(), threshold, terminal_progress())
+    with report_part(path):
+        rows = _write_rows((_to_row(result, threshold) for result in results), path)
     if n_failed := sum(row["error"] is not None for row in rows):
         click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be read", err=True)
     return Result(rows, exit_code=1 if n_failed else 0)
@@ -194,8 +196,25 @@ def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
     }
 
 
-def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Format rows as CSV with a header; None becomes an empty cell."""
+def _write_rows(rows: Iterable[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
+    """Write rows as CSV as they come, to a file or to standard output, and return them."""
+    from ilk.artifacts.row_file import open_rows
+
+    written = []
+    with nullcontext(_print_line) if path is None else open_rows(path) as write:
+        write(_format_line(CSV_HEADER))
+        for row in rows:
+            write(_format_line([row[name] for name in CSV_HEADER]))
+            written.append(row)
+    return written
+
+
+def _print_line(line: str) -> None:
+    click.echo(line, nl=False)
+
+
+def _format_line(cells: Sequence[object]) -> str:
+    """Format a line of CSV; None becomes an empty cell."""
 
     def format_cell(value: object) -> str:
         if isinstance(value, bool):
@@ -203,7 +222,5 @@ def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
         return f"{value:.6f}" if isinstance(value, float) else str(value or "")
 
     text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(CSV_HEADER)
-    lines.writerows([format_cell(row[name]) for name in CSV_HEADER] for row in rows)
+    csv.writer(text, lineterminator="\n").writerow([format_cell(cell) for cell in cells])
     return text.getvalue()

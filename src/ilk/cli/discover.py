@@ -50,12 +50,13 @@ def command(
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
     from ilk.updates.discover import discover_groups
     from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
-    home = check_output_folder(Path(out))
+    home = check_output_folder(check_outside_sources(Path(out), source))
     classifier, store = load(model, device=device, runtime=runtime), Store()
     discovery = discover_groups(
         classifier,
