@@ -170,11 +170,20 @@ class IntakeOptions:
         Raises:
             InputError: There is no such source, it cannot be read, or it holds no usable image.
         """
+        from ilk.core.errors import NoImages
         from ilk.core.progress import terminal_progress
         from ilk.images import escape_path, read_images
 
+        try:
+            listed = self.list_inputs([_check_source(source)])
+        except NoImages:
+            if not Path(source).is_dir():
+                raise
+            raise NoImages(
+                f"{escape_path(source)} is empty; it must contain images, which need no labels"
+            ) from None
         return read_images(
-            self.list_inputs([_check_source(source)]),
+            listed,
             verify=False,
             store=store,
             progress=terminal_progress(),
