@@ -161,7 +161,7 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
         case "glob":
             root, rows = list_matches(source)
             names = [row.path for row in rows if not is_system(os.path.basename(row.path))]
-            paths = [os.path.normpath(os.path.join(root, name)) for name in names]
+            paths = [os.fspath(root / name) for name in names]
         case "standard input":
             paths = standard_input.read_paths()
         case _:
