@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ilk.artifacts import model_folder
+from ilk.artifacts.classifier import encode_block, iter_image_blocks
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pack import pack, unpack
 from ilk.artifacts.restored_parts import check_answers, check_kinds, make_probe
@@ -18,13 +21,10 @@ from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.detectors.gaussian_anomaly import GaussianAnomaly, GaussianDetector
-from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
     Row,
-    inspect_inputs,
-    iter_inputs,
     number_row_groups,
 )
 from ilk.store import Store
@@ -55,11 +55,13 @@ class AnomalyDetector:
         encoder: The encoder.
         model: Detector fitted to the features of normal images.
         false_alarm: Probability that a normal image is flagged, in (0, 1).
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
     """
 
     encoder: Embeds
     model: GaussianDetector
     false_alarm: float = 0.01
+    image_folders: tuple[Path, ...] = ()
 
     @classmethod
     def fit(
@@ -87,7 +89,7 @@ class AnomalyDetector:
         group = number_row_groups(images.used)
         model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), (), group=group))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
-        return cls(encoder, model, false_alarm)
+        return cls(encoder, model, false_alarm, images.folders)
 
     def detect(
         self,
@@ -112,22 +114,27 @@ class AnomalyDetector:
             NoImages: If there is no file.
             InputError: If something in `inputs` is no image.
         """
-        threshold_value = (
-            self.model.compute_threshold(self.false_alarm) if threshold is None else threshold
-        )
-        listed = list(iter_inputs(inputs))
-        if not listed:
+        results = list(self.stream(inputs, store, threshold, progress))
+        if not results:
             raise NoImages("there is no file in an empty list; pass images or a folder with images")
-        images = inspect_inputs(listed)
-        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
-        used = [row for row in images.rows if row.status == "used"]
-        x = store.get(self.encoder.space, [row.digest for row in used])
-        scores = iter(self.model.score(x).tolist())
-        results = []
-        for row in images.rows:
-            score = next(scores) if row.status == "used" else float("nan")
-            results.append(AnomalyResult(row, score, score > threshold_value))
         return results
+
+    def stream(
+        self,
+        inputs: Any,
+        store: Store,
+        threshold: float | None = None,
+        progress: Progress = silent_progress,
+    ) -> Iterator[AnomalyResult]:
+        """Yield the results of `detect` block by block, for inputs of any number."""
+        if threshold is None:
+            threshold = self.model.compute_threshold(self.false_alarm)
+        for block in iter_image_blocks(inputs):
+            images, x = encode_block(block, self.encoder, store, progress)
+            scores = iter(self.model.score(x).tolist() if len(x) else ())
+            for row in images.rows:
+                score = next(scores) if row.status == "used" else float("nan")
+                yield AnomalyResult(row, score, score > threshold)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the detector to a model folder.
@@ -135,7 +142,9 @@ class AnomalyDetector:
         Raises:
             OutputError: If the folder cannot be written or contains something else.
         """
-        output = check_writable(Path(folder), model_folder.DETECTOR)
+        output = check_writable(
+            check_outside(Path(folder), self.image_folders), model_folder.DETECTOR
+        )
         weights, parts = pack({"detector": self.model})
         metadata = {
             "encoder": self.encoder.describe(),

@@ -22,6 +22,7 @@ from ilk.artifacts.classifier import (
     iter_image_blocks,
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
@@ -77,6 +78,7 @@ class MultiLabelClassifier:
         ood_detector: Computes out-of-distribution scores.
         metadata: Further entries of `model.json`: metrics, versions, seed.
         side_files: Returns the contents of further files to save beside the model, by file name.
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
     """
 
     classes: tuple[str, ...]
@@ -87,6 +89,7 @@ class MultiLabelClassifier:
     ood_detector: OutOfDistributionDetector
     metadata: dict[str, Any] = field(default_factory=dict)
     side_files: Callable[[], Mapping[str, bytes]] | None = None
+    image_folders: tuple[Path, ...] = ()
 
     def score_batch(self, x: Features) -> LabelBatch:
         """Predict from features `[n, d]` of the encoder of this classifier.
@@ -201,7 +204,9 @@ class MultiLabelClassifier:
         Raises:
             OutputError: The folder cannot be written, or contains other files.
         """
-        home = check_writable(Path(folder), model_folder.MULTI_LABEL)
+        home = check_writable(
+            check_outside(Path(folder), self.image_folders), model_folder.MULTI_LABEL
+        )
         weights, description = pack.pack(
             {
                 **self.model.to_parts(),

@@ -55,6 +55,7 @@ def command(
     """
     from ilk.artifacts.classifier import load
     from ilk.artifacts.model_folder import read_digest
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.options import encode_or_exit
     from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.store import Store
@@ -66,7 +67,9 @@ def command(
     digest = read_digest(Path(model))
     classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     side_files = replace(SideFiles.read(Path(model)), digest=digest)
-    out_folder = hold_output_folder(Path(out), source_model=Path(model))
+    out_folder = hold_output_folder(
+        check_outside_sources(Path(out), source), source_model=Path(model)
+    )
     images = intake.read_unlabelled(source, store)
     images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])

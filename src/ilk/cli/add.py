@@ -69,6 +69,7 @@ def command(
 
     from ilk.artifacts.classifier import load
     from ilk.artifacts.model_folder import read_digest
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.options import encode_or_exit
     from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.core.data import Data
@@ -84,7 +85,10 @@ def command(
     classifier = load(model, device=device, runtime=runtime, fetch=fetch)
     get_summary(classifier)
     side_files = replace(SideFiles.read(home, classifier.metadata.get("last_added")), digest=digest)
-    out_folder = hold_output_folder(Path(out), source_model=home) if out else home
+    read = [source, *(folder for _, folder in class_folders)]
+    out_folder = check_outside_sources(Path(out) if out else home, read)
+    if out:
+        hold_output_folder(out_folder, source_model=home)
     images, names = _read_images((source, intake), class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
     images = encode_or_exit(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,13 +33,13 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     are used. The exit code is 0 if every file can be used and 1 if some were refused.
     """
     from ilk.artifacts.model_folder import encode_json
+    from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
-    from ilk.core.errors import InputError
     from ilk.images.near_pairs import find_near_pairs, near_pairs_to_json
     from ilk.store import Store
 
-    if out and all(map(os.path.exists, (out, source))) and os.path.samefile(out, source):
-        raise InputError(f"{out} is the source itself; name another file with --out")
+    if out:
+        check_output_file(Path(out), (".json",), [source])
     store = Store()
     images = intake.read_images(source, store, verify=True)
     show_intake(images)

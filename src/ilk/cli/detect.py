@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -72,6 +73,7 @@ def fit(
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
@@ -87,7 +89,8 @@ def fit(
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
-    home, store, progress = hold_output_folder(Path(out), DETECTOR), Store(), terminal_progress()
+    home = hold_output_folder(check_outside_sources(Path(out), source), DETECTOR)
+    store, progress = Store(), terminal_progress()
     images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
@@ -135,24 +138,23 @@ def score(
     input could be read and 1 otherwise.
     """
     from ilk.artifacts.detector import load
-    from ilk.core.atomic_write import write_atomically
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.cli.predict import report_part
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
     from ilk.store import Store
 
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
-    listed = intake.list_inputs(inputs)
+    path = None if out == "-" else check_output_file(Path(out), (".csv",), inputs)
+    listed = intake.list_inputs(inputs, path)
     loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
-    results = loaded.detect(listed, Store(), threshold, terminal_progress())
-    rows = [_to_row(result, threshold) for result in results]
-    if out == "-":
-        click.echo(_format_csv(rows), nl=False)
-    else:
-        write_atomically(Path(out), _format_csv(rows).encode("utf-8", "surrogateescape"))
+    results = loaded.stream(listed, Store(), threshold, terminal_progress())
+    with report_part(path):
+        rows = _write_rows((_to_row(result, threshold) for result in results), path)
     if n_failed := sum(row["error"] is not None for row in rows):
         click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be read", err=True)
     return Result(rows, exit_code=1 if n_failed else 0)
@@ -200,16 +202,26 @@ def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
     }
 
 
-def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Format rows as CSV with a header; None becomes an empty cell."""
+def _write_rows(rows: Iterable[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
+    """Write rows as CSV as they come, to a file or to standard output, and return them."""
+    from ilk.artifacts.row_file import open_rows
     from ilk.core.csv_cells import CsvFormatter
 
-    def format_cell(value: object) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        return f"{value:.6f}" if isinstance(value, float) else str(value or "")
+    written, format_line = [], CsvFormatter().format
+    with nullcontext(_print_line) if path is None else open_rows(path) as write:
+        write(format_line(CSV_HEADER))
+        for row in rows:
+            write(format_line(_format_cell(row[name]) for name in CSV_HEADER))
+            written.append(row)
+    return written
 
-    format_line = CsvFormatter().format
-    lines = [format_line(CSV_HEADER)]
-    lines += [format_line(format_cell(row[name]) for name in CSV_HEADER) for row in rows]
-    return "".join(lines)
+
+def _print_line(line: str) -> None:
+    click.echo(line, nl=False)
+
+
+def _format_cell(value: object) -> str:
+    """Format a cell of CSV; None becomes an empty cell."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6f}" if isinstance(value, float) else str(value or "")

@@ -59,13 +59,14 @@ def command(
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
     from ilk.updates.discover import discover_groups
     from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
-    home = hold(Path(out), check_output_folder)
+    home = hold(check_outside_sources(Path(out), source), check_output_folder)
     classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     discovery = discover_groups(
         classifier,

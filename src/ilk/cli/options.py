@@ -30,10 +30,19 @@ add_seed_option = click.option(
 add_device_option = click.option(
     "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps."
 )
+
+
+def _check_precision(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    from ilk.core.device import check_precision
+
+    return check_precision(value)
+
+
 add_precision_option = click.option(
     "--precision",
     default="float32",
     show_default=True,
+    callback=_check_precision,
     help="Precision of network computations: float32, or bfloat16 (faster on recent GPUs).",
 )
 add_encoders_option = click.option(
@@ -153,8 +162,10 @@ class IntakeOptions:
             exit_refused(images)
         return images
 
-    def list_inputs(self, sources: Sequence[str]) -> ListedInputs:
+    def list_inputs(self, sources: Sequence[str], out: Path | None = None) -> ListedInputs:
         """Return the images that `sources` stand for, in order; print what is to be known.
+
+        The file `out` of an earlier run is none of them.
 
         Raises:
             InputError: A source cannot be read.
@@ -163,6 +174,10 @@ class IntakeOptions:
         from ilk.images import list_sources
 
         listed = list_sources(sources, self.path_column, self.exclude, self.group_column)
+        if out is not None:
+            from ilk.artifacts.output_files import leave_out
+
+            listed = leave_out(listed, out)
         _print_notes(listed.notes)
         return listed
 
@@ -172,10 +187,18 @@ class IntakeOptions:
         Raises:
             InputError: There is no such source, it cannot be read, or it holds no usable image.
         """
+        from ilk.core.errors import NoImages
         from ilk.core.progress import terminal_progress
         from ilk.images import describe_groups, escape_path, read_images
 
-        listed = self.list_inputs([_check_source(source)])
+        try:
+            listed = self.list_inputs([_check_source(source)])
+        except NoImages:
+            if not Path(source).is_dir():
+                raise
+            raise NoImages(
+                f"{escape_path(source)} is empty; it must contain images, which need no labels"
+            ) from None
         images = read_images(
             listed,
             groups=listed.groups or None,

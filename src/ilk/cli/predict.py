@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,25 +59,42 @@ def command(
     INPUTS are images, folders (all files in them, sorted), tables and lists of paths (one row per
     line), zip and tar archives, quoted patterns such as 'photos/**/*.jpg', or - for paths from
     standard input. The exit code is 0 if every input could be read and 1 otherwise; the rows of
-    unreadable inputs state the reason.
+    unreadable inputs state the reason. Rows are written as they come: those of --out x.csv to
+    x.csv.part, which becomes x.csv when all are there (.json and .parquet are written at the end).
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
-    from ilk.artifacts.prediction_io import check_suffix, to_row
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.artifacts.prediction_io import SUFFIXES, to_row
     from ilk.cli.multi_label import predict_labels
 
     path = None if out == "-" else Path(out)
     if path is not None:
-        check_suffix(path)
-    files = intake.list_inputs(inputs)
+        check_output_file(path, SUFFIXES, inputs)
+    files = intake.list_inputs(inputs, path)
     classifier = load(model, device=device, runtime=runtime, fetch=fetch, without=without)
     as_json = bool(click.get_current_context().params.get("as_json"))
     if isinstance(classifier, MultiLabelClassifier):
-        rows, n_failed = predict_labels(classifier, files, path)
+        with report_part(path):
+            rows, n_failed = predict_labels(classifier, files, path)
         return _report(rows, len(files), n_failed, path)
     predictions: list[Prediction] = []
-    n_failed = _write(classifier, files, path, predictions if as_json else None)
+    with report_part(path):
+        n_failed = _write(classifier, files, path, predictions if as_json else None)
     return _report([to_row(p) for p in predictions], len(files), n_failed, path)
+
+
+@contextmanager
+def report_part(path: Path | None) -> Iterator[None]:
+    """If the rows do not get complete, say where those are that were written."""
+    from ilk.artifacts.row_file import get_part_path
+
+    try:
+        yield
+    except BaseException:
+        if path is not None and get_part_path(path).exists():
+            click.echo(f"ilk: the rows so far are in {get_part_path(path)}", err=True)
+        raise
 
 
 def _report(rows: list[dict[str, Any]], n: int, n_failed: int, path: Path | None) -> Result:

@@ -91,7 +91,9 @@ def read_images(
     Args:
         source: A folder (see `ilk.images.layout`); a table (.csv, .tsv, .jsonl, .parquet, or a
             DataFrame) with a column of paths, one of labels and optionally `split`; a .txt list of
-            paths; an image; or several images, each a path, the bytes of a file, an open binary
+            paths; a zip or tar archive or a pattern such as `photos/**/*.jpg`, which are read like
+            a folder; `-` for paths from standard input; an image; several of these in a list, each
+            with its own labels; or several images, each a path, the bytes of a file, an open binary
             file, a Pillow image or a uint8 array `[h, w]` or `[h, w, c]`; or an array `[n, h, w,
             c]`. Paths in a table or list are relative to its folder; images in memory stay there,
             and their rows are called `image 0`, `image 1`, ….

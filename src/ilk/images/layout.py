@@ -14,6 +14,7 @@ import os
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ilk.core.errors import InputError
@@ -39,6 +40,7 @@ SYSTEM_FILES = {
     ".localized",
     ".directory",
 }
+DEFAULT_STORE = "store.sqlite"  # the name of `ilk.store`'s file, unless ILK_STORE sets another
 SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}
 
 
@@ -165,10 +167,18 @@ def is_system(path: str) -> bool:
     *folders, name = path.casefold().split("/")
     return (
         name in SYSTEM_FILES
+        or name in list_store_files(os.environ.get("ILK_STORE"))
         or name.startswith(("._", ".ilk."))
         or (name.startswith(".") and name.endswith(".part"))
         or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
     )
+
+
+@lru_cache
+def list_store_files(path: str | None) -> frozenset[str]:
+    """Return the names, in lower case, of the files of a feature store, which are no images."""
+    name = os.path.basename(path or DEFAULT_STORE).casefold()
+    return frozenset(name + suffix for suffix in ("", "-wal", "-shm", "-journal"))
 
 
 def is_label_table(path: str) -> bool:

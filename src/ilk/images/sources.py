@@ -190,8 +190,8 @@ def list_source(
             return _list_archive(source)
         case "glob":
             root, rows = list_matches(source)
-            paths = [os.path.join(os.fspath(root), row.path) for row in rows]
-            paths = [os.path.normpath(p) for p in paths if not is_system(p.replace(os.sep, "/"))]
+            names = [row.path for row in rows if not is_system(os.path.basename(row.path))]
+            paths = [os.fspath(root / name) for name in names]
         case "standard input":
             paths = standard_input.read_paths()
         case _:

@@ -62,11 +62,12 @@ def render_groups(discovery: Discovery, known: str, out: str) -> str:
 
 
 def _build_group(discovery: Discovery, number: int, known: str, out: str) -> Group:
-    members = discovery.list_group(number)
+    members, images = discovery.list_group(number), discovery.images
     shown = members[: max(1, min(MAX_GROUP_THUMBNAILS, MAX_THUMBNAILS // discovery.n_groups))]
     pictures = [
-        make_thumbnail(discovery.images.path_of(f.row), discovery.images.root, *_make_caption(f))
+        make_thumbnail(file, images.root, *_make_caption(f), content=images.find_content(file))
         for f in shown
+        for file in [images.path_of(f.row)]
     ]
     name, suggestion = f"group-{number}", discovery.names.get(number)
     class_name = suggestion.name if suggestion else "NAME"

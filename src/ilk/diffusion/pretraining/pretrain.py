@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.checkpoint import checkpoint
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
-from ilk.diffusion.generation.images import pixels_to_pil
+from ilk.diffusion.generation.images import encode_drawn, pixels_to_pil
 from ilk.diffusion.generation.sample import Sampler, make_grid
 from ilk.diffusion.pretraining.objective import (
     DenoisingLoss,
@@ -207,10 +206,8 @@ def make_checkpoint_writer(
         k = len(spec.classes)
         classes = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
         grid = pixels_to_pil(make_grid(Sampler().draw(average, classes, device), COLUMNS))
-        picture = io.BytesIO()
-        grid.save(picture, "PNG")
         log = "\n".join([*_read_log(folder, step), json.dumps(line), ""])
-        side_files = {LOG: log.encode(), SAMPLES: picture.getvalue()}
+        side_files = {LOG: log.encode(), SAMPLES: encode_drawn(grid)}
         current_spec = checkpoint.DenoiserSpec(**{**vars(spec), "metadata": metadata})
         checkpoint.save(average, current_spec, folder, side_files)
 
