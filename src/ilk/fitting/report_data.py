@@ -21,6 +21,7 @@ from ilk.fitting.fit_state import FitState
 from ilk.fitting.split import Split
 from ilk.fitting.variants import describe_variants
 from ilk.images import Row
+from ilk.images.near_pairs import COPY, describe_near_pairs
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
 from ilk.trust.label_errors import LabelErrors
@@ -70,6 +71,8 @@ def build_report_data(
         credits=list_credits(state.encoder),
         notes=collect_notes(state, classifier) + _note_label_errors(ranked),
         images=state.images,
+        held_together=state.held_together,
+        near_pairs=state.near_pairs,
     )
 
 
@@ -94,6 +97,9 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     messages[1:1] = collect_name_notes(state)
     if (combination := state.leaderboard.combination) is not None:
         messages.insert(1, str(combination))
+    if state.held_together is not None:
+        messages.insert(0, str(state.held_together))
+    messages += describe_near_pairs([p for p in state.near_pairs if p.concerns != COPY])
     if split.train and state.config.classes:
         messages.append(
             "the labels decide the classes: names given by --class (classes=) are added to them "
