@@ -9,6 +9,7 @@ from ilk.core.contracts import Method
 from ilk.core.data import Data
 from ilk.core.held_together import HeldTogether
 from ilk.core.leaderboard import Leaderboard
+from ilk.core.metrics import Probabilities
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
 from ilk.images import Images
@@ -34,6 +35,9 @@ class FitState:
         near_pairs: Nearly the same pictures among the used images.
         held_together: The accuracy with clusters of images that depend on each other held together;
             None if there are none that matter, or groups are given.
+        audit_probabilities: Out-of-fold probabilities that labels are compared with, `[n, k]`, if
+            not those of the leaderboard: those of images dealt one by one, because the other images
+            of a cluster are the best witnesses of a single wrong label.
     """
 
     config: FitConfig
@@ -47,6 +51,7 @@ class FitState:
     explainers: tuple[Explains, ...] = ()
     near_pairs: tuple[NearPair, ...] = ()
     held_together: HeldTogether | None = None
+    audit_probabilities: Probabilities | None = None
 
     @property
     def train(self) -> Data:

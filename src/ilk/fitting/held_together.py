@@ -74,8 +74,12 @@ def hold_together(state: FitState, store: Store, log: Callable[[str], None]) -> 
         out_of_fold=out_of_fold,
         probabilities=cross_calibrate(out_of_fold.logits, y, fold),
     )
-    features = replace(state.features, group=group)
-    return replace(state, leaderboard=leaderboard, features=features)
+    return replace(
+        state,
+        leaderboard=leaderboard,
+        features=replace(state.features, group=group),
+        audit_probabilities=state.leaderboard.probabilities,
+    )
 
 
 def compare(

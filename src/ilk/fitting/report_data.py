@@ -133,9 +133,12 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
 
 def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
     """Return evaluated training rows and whether they are flagged, most likely errors first."""
-    if state.leaderboard.probabilities is None:
+    probabilities = state.audit_probabilities
+    if probabilities is None:
+        probabilities = state.leaderboard.probabilities
+    if probabilities is None:
         return []
-    errors = LabelErrors.find(state.leaderboard.probabilities, state.features.y)
+    errors = LabelErrors.find(probabilities, state.features.y)
     names, rows = state.split.classes, state.split.train
     return [
         (
