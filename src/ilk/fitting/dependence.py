@@ -31,7 +31,7 @@ from ilk.images.near_duplicates import find_near_duplicates, standardize
 from ilk.images.perceptual_hash import Thumbnails
 from ilk.maths.nearest_neighbors import Neighbors, find_close_pairs, find_neighbors
 
-MIN_IMAGES, MIN_SHARE = 6, 0.02  # in clusters, below which they do not matter
+MIN_IMAGES, MIN_SHARE = 6, 0.05  # in clusters, below which they do not matter
 MAX_CLUSTER_SHARE = 0.5  # of the images; a larger cluster leaves too little to compare
 
 Pairs = NDArray[np.int64]  # [m, 2], positions
