@@ -21,6 +21,7 @@ from ilk.fitting.fit_state import FitState
 from ilk.fitting.split import Split
 from ilk.fitting.variants import describe_variants
 from ilk.images import Row, describe_groups
+from ilk.images.near_pairs import COPY, describe_near_pairs
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
 from ilk.trust.label_errors import LabelErrors
@@ -72,6 +73,8 @@ def build_report_data(
         images=state.images,
         groups=evaluation.groups,
         group_notes=_describe_groups(split),
+        held_together=state.held_together,
+        near_pairs=state.near_pairs,
     )
 
 
@@ -102,7 +105,10 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     messages[1:1] = collect_name_notes(state)
     if (combination := state.leaderboard.combination) is not None:
         messages.insert(1, str(combination))
+    if state.held_together is not None:
+        messages.insert(0, str(state.held_together))
     messages[:0] = _describe_groups(split)
+    messages += describe_near_pairs([p for p in state.near_pairs if p.concerns != COPY])
     if split.train and state.config.classes:
         messages.append(
             "the labels decide the classes: names given by --class (classes=) are added to them "
@@ -136,9 +142,12 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
 
 def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
     """Return evaluated training rows and whether they are flagged, most likely errors first."""
-    if state.leaderboard.probabilities is None:
+    probabilities = state.audit_probabilities
+    if probabilities is None:
+        probabilities = state.leaderboard.probabilities
+    if probabilities is None:
         return []
-    errors = LabelErrors.find(state.leaderboard.probabilities, state.features.y)
+    errors = LabelErrors.find(probabilities, state.features.y)
     names, rows = state.split.classes, state.split.train
     return [
         (

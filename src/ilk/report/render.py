@@ -31,6 +31,7 @@ from ilk.report.thumbnails import Thumbnail, embed_image, make_thumbnail
 
 MAX_THUMBNAILS = 24  # per gallery
 MAX_LISTED_LABELS = 200  # label errors listed by name in addition to those shown as thumbnails
+MAX_LISTED_PAIRS = 50  # near-duplicates
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def render_report(report: ReportData) -> str:
         unknown_images=_build_unknowns(report),
         difference_maps=_build_maps(report),
         intake_rows=build_intake_rows(report.images),
+        near_pairs=report.near_pairs[:MAX_LISTED_PAIRS],
+        max_distance=f"{max((pair.distance for pair in report.near_pairs), default=0):.3f}",
     )
 
 
