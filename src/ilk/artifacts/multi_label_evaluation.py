@@ -14,7 +14,7 @@ from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, wilson_interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
-from ilk.images import Images, Row
+from ilk.images import Images, Row, adopt_spellings
 from ilk.maths.iterative_stratification import Targets
 from ilk.multilabel.average_precision import draw_counts
 from ilk.multilabel.metrics import MultiLabelScores, score_labels
@@ -100,6 +100,7 @@ def evaluate_multi_label_images(
         InputError: No image has a label of the classifier.
     """
     images = images.refuse(encode_images(images, [classifier.encoder], store, progress=progress))
+    images, spelling_note = adopt_spellings(images, classifier.classes)
     labelled = [row for row in images.used if row.labels is not None]
     others = sorted({name for row in labelled for name in row.names} - set(classifier.classes))
     if not any(set(row.names) & set(classifier.classes) for row in labelled):
@@ -108,7 +109,7 @@ def evaluate_multi_label_images(
             f"{', '.join(map(repr, classifier.classes[:5]))}; those of the images are: "
             f"{', '.join(map(repr, others[:5])) or 'none'}"
         )
-    notes = [describe_unlabelled(len(images.used) - len(labelled))]
+    notes = [spelling_note, describe_unlabelled(len(images.used) - len(labelled))]
     if others:
         notes.append(
             f"{len(others)} labels are not known to the model ({', '.join(others[:5])}) and are "

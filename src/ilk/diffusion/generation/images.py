@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ilk.core.errors import InputError, OutputError, UnknownName
 from ilk.diffusion.generation.sample import make_grid
+from ilk.images import match_class_names
 
 OTHER_FORMATS = (".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -28,6 +29,7 @@ def assign_classes(classes: tuple[str, ...], name: str, n: int) -> Tensor:
         raise InputError(
             f"this network was trained without classes, so it cannot generate {name!r}"
         )
+    name = match_class_names([name], classes).get(name, name)
     if name and name not in classes:
         raise UnknownName("class", name, classes)
     if name:
