@@ -17,7 +17,7 @@ from ilk.core.metrics import Interval, Scores
 from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
-from ilk.images import Images, Row, number_row_groups
+from ilk.images import Images, Row, adopt_spellings, number_row_groups
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
 from ilk.store import Store
@@ -104,6 +104,7 @@ def evaluate_images(
         InputError: No image has a label that is one of the classes.
     """
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
+    images, spelling_note = adopt_spellings(images, classifier.classes)
     labelled = [row for row in images.used if row.label is not None]
     known_rows = tuple(row for row in labelled if row.label in classifier.classes)
     if not known_rows:
@@ -111,9 +112,9 @@ def evaluate_images(
         label_names = ", ".join(map(repr, images.classes[:5])) or "none"
         raise InputError(
             f"no image has a label that is a class of the model; the classes are: {model_names}; "
-            f"the labels are: {label_names}"
+            f"the labels are: {label_names}{images.hint and '; '}{images.hint}"
         )
-    notes = []
+    notes = [spelling_note] if spelling_note else []
     if n_unknown := len(labelled) - len(known_rows):
         names = sorted({str(r.label) for r in labelled} - set(classifier.classes))
         notes.append(

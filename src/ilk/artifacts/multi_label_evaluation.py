@@ -15,7 +15,7 @@ from ilk.core.errors import InputError
 from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
-from ilk.images import Images, Row, number_row_groups
+from ilk.images import Images, Row, adopt_spellings, number_row_groups
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
 from ilk.maths.iterative_stratification import Targets
@@ -110,6 +110,7 @@ def evaluate_multi_label_images(
         InputError: No image has a label of the classifier.
     """
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
+    images, spelling_note = adopt_spellings(images, classifier.classes)
     labelled = [row for row in images.used if row.labels is not None]
     others = sorted({name for row in labelled for name in row.names} - set(classifier.classes))
     if not any(set(row.names) & set(classifier.classes) for row in labelled):
@@ -118,7 +119,7 @@ def evaluate_multi_label_images(
             f"{', '.join(map(repr, classifier.classes[:5]))}; those of the images are: "
             f"{', '.join(map(repr, others[:5])) or 'none'}"
         )
-    notes = [describe_unlabelled(len(images.used) - len(labelled))]
+    notes = [spelling_note, describe_unlabelled(len(images.used) - len(labelled))]
     if others:
         notes.append(
             f"{len(others)} labels are not known to the model ({', '.join(others[:5])}) and are "

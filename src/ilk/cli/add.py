@@ -143,9 +143,19 @@ def _read_images(
         InputError: Both or neither of SOURCE and `--class-images` are given, or cannot be read.
     """
     from ilk.core.errors import InputError
-    from ilk.images import ListedInputs, escape_path, normalize_class_name, read_images
+    from ilk.images import (
+        ListedInputs,
+        escape_path,
+        normalize_class_name,
+        parse_labels,
+        read_images,
+    )
 
     source, intake = source_options
+    names = parse_labels(name for name, _ in class_folders)
+    if None in names:
+        raise InputError("a class name is empty; name it as in --class-images owl owls/")
+    class_folders = [(str(n), folder) for n, (_, folder) in zip(names, class_folders, strict=True)]
     spellings = {name for name, _ in class_folders}
     if len({normalize_class_name(name) for name in spellings}) < len(spellings):
         raise InputError(

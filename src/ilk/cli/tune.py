@@ -15,7 +15,7 @@ from ilk.cli.options import (
     add_seed_option,
     add_single_label_option,
 )
-from ilk.cli.output import Result, add_json_option
+from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
     from ilk.diffusion.denoiser.karras import Denoiser
@@ -97,12 +97,16 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
     from ilk.diffusion.checkpoint import checkpoint, training_images
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
+    from ilk.images import adopt_spellings
 
     spec = checkpoint.read_spec(home)
     if not spec.classes:
         raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
     channels, size, _ = spec.shape
     images = intake.read_images(source, store).select_split("train")
+    images, note = adopt_spellings(images, spec.classes)
+    if note:
+        print_note(note)
     pixels = choose_pixels(images, size, channels)
     batch, used_images, _ = load_batch(images, spec.classes, pixels, store, terminal_progress())
     digests = [row.digest for row in used_images.used]

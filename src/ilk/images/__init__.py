@@ -19,10 +19,12 @@ from ilk.images.inputs import (
 )
 from ilk.images.intake import read_images, verify_images
 from ilk.images.label_columns import describe_separator
+from ilk.images.label_values import parse_labels
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
 from ilk.images.sources import ListedInputs, list_sources
+from ilk.images.spellings import adopt_spellings, match_class_names
 
 __all__ = [
     "MAX_PIXELS",
@@ -33,6 +35,7 @@ __all__ = [
     "ListedInputs",
     "NamedInput",
     "Row",
+    "adopt_spellings",
     "count_groups",
     "decode",
     "decode_thumbnail",
@@ -47,8 +50,10 @@ __all__ = [
     "iter_inputs",
     "list_files",
     "list_sources",
+    "match_class_names",
     "normalize_class_name",
     "number_row_groups",
+    "parse_labels",
     "read_images",
     "verify_images",
 ]

@@ -16,6 +16,7 @@ def list_labels(labels: Any) -> list[Any]:
     Raises:
         InputError: They are in no order, or a table of several columns.
     """
+    array = labels  # of NumPy, or a Series
     wanted = "give a list with one label per image"
     if isinstance(labels, str | bytes):
         raise InputError(f"labels= is the text {labels!r}; {wanted}")
@@ -28,10 +29,10 @@ def list_labels(labels: Any) -> list[Any]:
             )
         return list_values(labels, 0)
     if (n_dims := getattr(labels, "ndim", 1)) != 1:
-        if n_dims != 2 or labels.shape[1] != 1:
+        if n_dims != 2 or array.shape[1] != 1:
             raise InputError(
-                f"labels= is an array of shape {tuple(labels.shape)}; {wanted}: for one column per "
+                f"labels= is an array of shape {tuple(array.shape)}; {wanted}: for one column per "
                 "class, names[labels.argmax(1)]"
             )
-        labels = labels[:, 0]
+        labels = array[:, 0]
     return list(labels)

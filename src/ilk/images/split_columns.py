@@ -31,7 +31,8 @@ VALUES = {  # beside the names of folders
     **dict.fromkeys(("publictest", "privatetest", "holdout", "hold_out", "held_out"), "test"),
 }
 TRUE, FALSE = ("1", "true", "t", "yes", "y"), ("0", "false", "f", "no", "n")
-MAX_SHOWN = 6
+MAX_SHOWN = 6  # values in a message
+MAX_PARTS = 20  # different values in a column that may say what is held out
 
 Splits = list[str]
 
@@ -77,7 +78,13 @@ def read_split_columns(
     if requested is not None:
         return _read_requested(file, names, records, requested)
     taken = {i for i in others if i is not None}
-    keys = {i: normalize_column(name) for i, name in enumerate(names) if i not in taken}
+    keys = {
+        i: normalize_column(name)
+        for i, name in enumerate(names)
+        if i not in taken
+        and normalize_column(name) in (*USUAL_COLUMNS, *MARKS)
+        and _holds_plain_values(records, i)
+    }
     usual = sorted(
         (i for i in keys if keys[i] in USUAL_COLUMNS), key=lambda i: USUAL_COLUMNS.index(keys[i])
     )
@@ -95,7 +102,7 @@ def read_split_columns(
         rest = tuple(i for i in candidates if i not in marks)
         note = _describe(file, [names[i] for i in marks], splits)
         return SplitColumns(splits, tuple(marks), rest, note)
-    return SplitColumns([], (), tuple(i for i in candidates if _is_filled(records, i)))
+    return SplitColumns([], (), tuple(i for i in candidates if _has_few_values(records, i)))
 
 
 def normalize_column(name: str) -> str:
@@ -116,8 +123,17 @@ def _get_texts(records: Sequence[tuple[int, Sequence[Any]]], column: int) -> lis
     return parse_labels(cells[column] if column < len(cells) else None for _, cells in records)
 
 
-def _is_filled(records: Sequence[tuple[int, Sequence[Any]]], column: int) -> bool:
-    return any(text is not None for text in _get_texts(records, column))
+def _holds_plain_values(records: Sequence[tuple[int, Sequence[Any]]], column: int) -> bool:
+    """Whether all cells are text, numbers, truth values or dates."""
+    try:
+        _get_texts(records, column)
+    except InputError:
+        return False
+    return True
+
+
+def _has_few_values(records: Sequence[tuple[int, Sequence[Any]]], column: int) -> bool:
+    return 0 < len({text for text in _get_texts(records, column) if text is not None}) <= MAX_PARTS
 
 
 def _are_splits(values: Sequence[str | None]) -> bool:
@@ -169,7 +185,7 @@ def _combine_marks(
     false, none of two others; or if most lines are `is_valid`, which may say which lines are sound.
     """
     columns = {i: _get_texts(records, i) for i in marks}
-    splits = []
+    splits: list[str] = []
     for row in range(len(records)):
         found = set()
         for i, split in marks.items():

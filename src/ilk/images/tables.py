@@ -149,7 +149,7 @@ def read_records(
     if splits.splits:
         rows = [replace(row, split=one) for row, one in zip(rows, splits.splits, strict=True)]
     used += splits.columns
-    rows = _add_labels(file, names, records, rows, columns, used, note)
+    rows = _add_labels(file, names, records, rows, columns, used, note, splits.unclear)
     note(splits.note)
     note(describe_unread(source, names, records, used, splits.unclear))
     return rows
@@ -208,6 +208,7 @@ def _add_labels(
     columns: Columns,
     used: list[int],
     note: NoteCallback,
+    unclear: Sequence[int] = (),
 ) -> list[Row]:
     """Return the rows with the label, or the set of labels, of their lines.
 
@@ -219,13 +220,15 @@ def _add_labels(
         columns: Column names given by the user.
         used: Positions of the columns that are read; those of labels are appended.
         note: Called with a remark on the choice of a column.
+        unclear: Positions of columns that are no label, although they may hold 0 and 1.
     """
     source, label = escape_path(file), None
     indicators: list[int] = []
     if columns.label is None:
         label = find_usual(names, LABEL_COLUMNS)
         if label is None or columns.multi_label:
-            indicators = find_indicator_columns(names, [cells for _, cells in records], used)
+            others = (*used, *unclear)
+            indicators = find_indicator_columns(names, [cells for _, cells in records], others)
     if label is None and not indicators:
         label = _find_column(file, names, "label", LABEL_COLUMNS, columns.label)
     used += indicators or ([] if label is None else [label])
@@ -307,7 +310,7 @@ def _decode_cells(
         pairs.append((cell, decode_windows(cell)))
         return pairs[-1][1]
 
-    decoded = [(n, [decode(i, cell) for i, cell in enumerate(cells)]) for n, cells in records]
+    decoded: list[Record] = [(n, [decode(i, cell) for i, cell in enumerate(cells)]) for n, cells in records]
     text = describe_decoded(pairs)
     note(f"{source} {text}" if text else "")
     return decoded if pairs else records

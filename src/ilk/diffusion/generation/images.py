@@ -15,6 +15,7 @@ from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import InputError, OutputError, UnknownName
 from ilk.core.folder_transaction import FolderTransaction, lock_folder
 from ilk.diffusion.generation.sample import make_grid
+from ilk.images import match_class_names
 
 SOFTWARE = "ilk draw"
 HEAD_BYTES = 4096  # in which a PNG file states its software
@@ -34,6 +35,7 @@ def assign_classes(classes: tuple[str, ...], name: str, n: int) -> Tensor:
         raise InputError(
             f"this network was trained without classes, so it cannot generate {name!r}"
         )
+    name = match_class_names([name], classes).get(name, name)
     if name and name not in classes:
         raise UnknownName("class", name, classes)
     if name:
