@@ -14,6 +14,7 @@ import click
 from ilk.cli.add_output import show_report, summarize
 from ilk.cli.options import (
     add_force_option,
+    add_group_options,
     add_merge_option,
     add_network_options,
     add_strict_option,
@@ -21,6 +22,7 @@ from ilk.cli.options import (
 from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
+    from ilk.cli.options import IntakeOptions
     from ilk.images import Images
     from ilk.store import Store
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 )
 @add_force_option
 @add_merge_option
+@add_group_options
 @add_strict_option
 @add_network_options
 @add_json_option
@@ -54,6 +57,8 @@ def command(
     force: bool,
     merge_spellings: bool,
     strict: bool,
+    group_column: str | None,
+    group_from: str | None,
     device: str,
     runtime: str,
 ) -> Result:
@@ -68,10 +73,12 @@ def command(
     from ilk.artifacts.classifier import load
     from ilk.artifacts.model_folder import SAVE_SECONDS
     from ilk.artifacts.overwrite_guard import check_writable
-    from ilk.cli.options import encode_or_exit
+    from ilk.cli.options import IntakeOptions, encode_or_exit
     from ilk.core.data import Data
     from ilk.core.folder_transaction import lock_folder
+    from ilk.images import describe_groups, number_row_groups
     from ilk.store import Store
+    from ilk.updates.add_groups import describe_single_groups, refuse_tested_groups
     from ilk.updates.add_validation import get_summary
     from ilk.updates.extend import extend_classifier
     from ilk.updates.side_files import SideFiles, refuse_known
@@ -81,14 +88,17 @@ def command(
     home, store = Path(model), Store()
     side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
     out_folder = check_writable(Path(out), source_model=home) if out else home
-    images, names = _read_images(
-        (source, merge_spellings), class_folders, classifier.classes, store
+    intake = IntakeOptions(
+        merge_spellings=merge_spellings, group_column=group_column, group_from=group_from
     )
+    images, names = _read_images(source, intake, class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
+    images, group_note = refuse_tested_groups(images, side_files.known_rows)
     images = encode_or_exit(images, classifier.encoder, store, strict=strict)
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
-    data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
+    y = np.array([names.index(str(row.label)) for row in rows], np.int64)
+    data = Data(x, y, names, group=number_row_groups(rows))
     extended, report = extend_classifier(classifier, data, allow_known=allow_known, force=force)
     summary, last_added = summarize(report), side_files.merge_additions(rows)
     image_rows = [
@@ -103,7 +113,9 @@ def command(
         side_files.check_unchanged()
         updated.save(out_folder)
     show_report(report)
-    notes = [note for note in (extended.conformal.note, extended.ood_detector.note) if note]
+    notes = [*describe_groups(rows), group_note, *describe_single_groups(data)]
+    notes += [extended.conformal.note, extended.ood_detector.note]
+    notes = [note for note in notes if note]
     for note in (*notes, summary):
         print_note(note)
     click.echo(f"model  {out_folder}")
@@ -112,7 +124,8 @@ def command(
 
 
 def _read_images(
-    source_options: tuple[str | None, bool],
+    source: str | None,
+    intake: IntakeOptions,
     class_folders: Sequence[tuple[str, str]],
     classes: Sequence[str],
     store: Store,
@@ -120,7 +133,8 @@ def _read_images(
     """Read the images to add.
 
     Args:
-        source_options: The argument SOURCE, or None, and whether to merge spellings.
+        source: The argument SOURCE, or None.
+        intake: How to read it.
         class_folders: Class names with their folders.
         classes: Class names that the model has.
         store: The cache of encoded images.
@@ -131,11 +145,9 @@ def _read_images(
     Raises:
         InputError: Both or neither of SOURCE and `--class-images` are given, or cannot be read.
     """
-    from ilk.cli.options import IntakeOptions
     from ilk.core.errors import InputError
     from ilk.images import escape_path, normalize_class_name, read_images
 
-    source, merge = source_options
     spellings = {name for name, _ in class_folders}
     if len({normalize_class_name(name) for name in spellings}) < len(spellings):
         raise InputError(
@@ -148,7 +160,7 @@ def _read_images(
             "per class"
         )
     if source:
-        images = IntakeOptions(merge_spellings=merge).read_images(source, store)
+        images = intake.read_images(source, store)
         return images, images.classes
     labelled_files = [
         (file, name)
@@ -158,6 +170,8 @@ def _read_images(
     images = read_images(
         [file for file, _ in labelled_files],
         labels=[name for _, name in labelled_files],
+        group_column=intake.group_column,
+        group_from=intake.group_from,
         verify=False,
         store=store,
         source_name=" and ".join(escape_path(folder) for _, folder in class_folders),
