@@ -26,7 +26,7 @@ FIELDS = {
     "calibrated_prototypes": "centre means counts is_base alpha tau inverse_temperature",
     "calibration": "temperature uniform_weight n_rows",
     "class_priors": "source target",
-    "conformal_predictor": "threshold tie_threshold level n_rows",
+    "conformal_predictor": "threshold tie_threshold level n_rows n_groups",
     "description_classifier": (
         "class_embeddings description_embeddings similarity name_weight n_candidates "
         "descriptions_per_class scale"
@@ -42,7 +42,9 @@ FIELDS = {
     "extended_model": "base weight bias gaussian_temperature base_temperature n_old",
     "flattened_images": "model channels height width",
     "frechet_mean_classifier": "weight bias squared_distances",
-    "gaussian_detector": "centre axes std residual_precision degrees_of_freedom calibration_scores",
+    "gaussian_detector": (
+        "centre axes std residual_precision degrees_of_freedom calibration_scores calibration_votes"
+    ),
     "joint_head": "centre scale hidden_weight hidden_bias weight bias",
     "kernel_machine": "class_factors counts centre scale hidden_weight hidden_bias weight bias",
     "linear": "weight bias",
@@ -61,12 +63,12 @@ FIELDS = {
     "normalized_linear": "weight bias",
     "normalized_means": "centre scale weight bias counts inverse_temperature",
     "out_of_distribution_detector": (
-        "centre axes std means residual_variance threshold false_alarm n_rows"
+        "centre axes std means residual_variance threshold false_alarm n_rows n_groups"
     ),
     "soft_k_means_prototypes": "centre weight bias",
     "streaming_gaussian": "weight bias counts means scatter",
     "student_mixture": "centre basis mean whitening degrees constant group_counts",
-    "summary_statistics": "counts means scatter_triangle x y logits unknown_score",
+    "summary_statistics": "counts means scatter_triangle x y logits unknown_score group",
     "transductive_prototypes": "centre weight bias",
     "unrolled_em": "centre weight bias",
 }

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,9 @@ def command(
     from ilk.cli.options import encode_or_exit
     from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.core.data import Data
+    from ilk.images import describe_groups, number_row_groups
     from ilk.store import Store
+    from ilk.updates.add_groups import describe_single_groups, refuse_tested_groups
     from ilk.updates.add_validation import get_summary
     from ilk.updates.extend import extend_classifier
     from ilk.updates.side_files import SideFiles, refuse_known
@@ -91,6 +94,7 @@ def command(
         hold_output_folder(out_folder, source_model=home)
     images, names = _read_images((source, intake), class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
+    images, group_note = refuse_tested_groups(images, side_files.known_rows)
     images = encode_or_exit(
         images,
         classifier.encoder,
@@ -100,7 +104,8 @@ def command(
     )
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
-    data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
+    y = np.array([names.index(str(row.label)) for row in rows], np.int64)
+    data = Data(x, y, names, group=number_row_groups(rows))
     extended, report = extend_classifier(classifier, data, allow_known=allow_known, force=force)
     summary, last_added = summarize(report), side_files.merge_additions(rows)
     image_rows = [
@@ -114,7 +119,9 @@ def command(
     side_files.check_unchanged()
     updated.save(out_folder)
     show_report(report)
-    notes = [note for note in (extended.conformal.note, extended.ood_detector.note) if note]
+    notes = [*([] if source else describe_groups(rows)), group_note, *describe_single_groups(data)]
+    notes += [extended.conformal.note, extended.ood_detector.note]
+    notes = [note for note in notes if note]
     for note in (*notes, summary):
         print_note(note)
     click.echo(f"model  {out_folder}")
@@ -171,13 +178,15 @@ def _read_images(
         images = intake.read_images(source, store)
         return images, images.classes
     labelled = [
-        (named, name)
+        (named, name, group)
         for name, folder in class_folders
-        for named in _list_class_inputs(name, folder, classes, intake)
+        for named, group in _list_class_inputs(name, folder, classes, intake)
     ]
     images = read_images(
-        ListedInputs(tuple(named for named, _ in labelled)),
-        labels=[name for _, name in labelled],
+        ListedInputs(tuple(named for named, _, _ in labelled)),
+        labels=[name for _, name, _ in labelled],
+        groups=[group for _, _, group in labelled] if intake.group_column else None,
+        group_from=intake.group_from,
         verify=False,
         store=store,
         source_name=" and ".join(escape_path(folder) for _, folder in class_folders),
@@ -187,8 +196,8 @@ def _read_images(
 
 def _list_class_inputs(
     name: str, source: str, classes: Sequence[str], intake: IntakeOptions
-) -> tuple[NamedInput, ...]:
-    """List the images of class `name` that `source` stands for.
+) -> list[tuple[NamedInput, str | None]]:
+    """List the images of class `name` that `source` stands for, and the group of each.
 
     Raises:
         InputError: `source` is missing or empty, or has sub-folders of other known classes.
@@ -223,4 +232,4 @@ def _list_class_inputs(
         print_note(
             f"all images in sub-folders of {escape_path(source)} ({names}) count as {name!r}"
         )
-    return listed.inputs
+    return list(zip(listed.inputs, listed.groups or repeat(None), strict=False))

@@ -18,8 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Data, Labels
-from ilk.maths.folds import has_shared_groups, number_groups
+from ilk.core.statistics import Statistics
+from ilk.maths.covariance import Shrinkage
+from ilk.maths.folds import assign_folds, count_folds, has_shared_groups, number_groups
+from ilk.maths.gaussian import compute_statistics, subtract_statistics
+from ilk.maths.leave_one_out import compute_gaussian_logits
 
+MAX_FOLDS = 10  # of rows whose statistics are subtracted
 MIN_WEIGHT = 1e-9  # what remains of a class without the group, below which nothing does
 
 Matrix = NDArray[np.float64]
@@ -50,6 +55,18 @@ def find_rows_with_other_groups(
     total = np.bincount(y, w)
     pair = np.unique(np.column_stack([group, y]), axis=0, return_inverse=True)[1].ravel()
     return np.flatnonzero(total[y] - np.bincount(pair, w)[pair] > MIN_WEIGHT)
+
+
+def is_alone(y: Labels, group: Labels, counts: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows belong to a class all of whose rows are in their group, `[n]`.
+
+    Args:
+        y: Class of each row, `[n]`.
+        group: Group number of each row, `[n]`, from 0.
+        counts: Rows of each class, `[k]`, of which these may be a part.
+    """
+    pair = np.unique(np.column_stack([group, y]), axis=0, return_inverse=True)[1].ravel()
+    return np.asarray(counts[y] - np.bincount(pair)[pair] <= MIN_WEIGHT)
 
 
 def score_without_group(
@@ -97,6 +114,39 @@ def score_without_group(
             has_others[:, None], remaining / np.where(has_others, left, 1)[:, None], means[classes]
         )
         out[np.ix_(rows, classes)] = score(u[rows], centres)
+    return out
+
+
+def compute_gaussian_logits_by_fold(
+    stats: Statistics,
+    x: NDArray[Any],
+    y: Labels,
+    groups: Labels,
+    shrink: Shrinkage = None,
+    uniform: bool = False,
+) -> Matrix:
+    """Return log posteriors up to a constant, `[m, k]`, from Gaussians without the row's group.
+
+    Rows are held out in up to `MAX_FOLDS` folds of whole groups, whose statistics are subtracted.
+    The logit of a class is `-inf` where no row of it is left.
+
+    Args:
+        stats: Counts, means and scatter of all rows, for k classes.
+        x: Rows that `stats` counts, `[m, d]`; all rows of a group that it counts.
+        y: Their classes, `[m]`.
+        groups: Group of each row, `[m]`; -1 is a group of its own.
+        shrink: Shrinkage of the covariance, as in `ilk.maths.covariance.estimate_covariance`.
+        uniform: Assume equal priors for all classes with rows.
+    """
+    n_folds = max(2, count_folds(y, MAX_FOLDS, groups))
+    fold = assign_folds(y, n_folds, groups=groups)
+    out = np.zeros((len(x), len(stats.counts)))
+    for f in np.unique(fold):
+        rows = fold == f
+        held_out = compute_statistics(x[rows], y[rows], len(stats.counts))
+        rest = subtract_statistics(stats, held_out)
+        no_row = np.full(int(rows.sum()), -1)  # none of them is in `rest`
+        out[rows] = compute_gaussian_logits(rest, x[rows], no_row, shrink, uniform)
     return out
 
 

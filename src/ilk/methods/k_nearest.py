@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.statistics import Statistics
+from ilk.maths.folds import number_groups
 from ilk.maths.leave_group_out import find_groups, find_rows_with_other_groups
 from ilk.maths.leave_one_out import left_out_weight
 from ilk.maths.pca import weighted_mean
@@ -212,9 +213,22 @@ class KNearest(MethodTags):
         )
 
     def leave_one_out_logits(
-        self, model: Neighbours, x: Features, y: Labels, statistics: Statistics
+        self,
+        model: Neighbours,
+        x: Features,
+        y: Labels,
+        statistics: Statistics,
+        group: Labels | None = None,
     ) -> Logits:
-        """Return logits `[m, k]` of rows `x [m, d]`, each without its own vote."""
+        """Return logits `[m, k]` of rows `x [m, d]`, each without the votes of its group."""
+        if group is not None:
+            own_group = number_groups(group)
+            row_group = np.full(len(model.rows), -1, np.int64)
+            row_group[model.find_nearest(x, 1)[:, 0]] = own_group  # the nearest is the row itself
+            is_other = row_group < 0
+            row_group[is_other] = own_group.max(initial=-1) + 1 + np.arange(is_other.sum())
+            nearest, weight = find_other_groups(model, x, model.k, row_group, own_group)
+            return model.vote(model.y[nearest], model.k, weight)
         if model.weight is None:
             k = min(model.k, len(model.rows) - 1)
             nearest = model.find_nearest(x, k + 1)[:, 1:]  # the first is the row itself

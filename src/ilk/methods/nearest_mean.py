@@ -27,11 +27,13 @@ from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import InputError
 from ilk.core.linear_models import CHUNK_SIZE, apply_affine, normalize_rows
 from ilk.core.statistics import Statistics
+from ilk.maths.folds import number_groups
 from ilk.maths.gaussian import compute_class_means
 from ilk.maths.inverse_temperature import fit_inverse_temperature, select_rows
 from ilk.maths.leave_group_out import (
     find_groups,
     find_rows_with_other_groups,
+    is_alone,
     score_without_group,
 )
 from ilk.maths.leave_one_out import (
@@ -168,11 +170,24 @@ class NearestClassMean(MethodTags):
         )
 
     def leave_one_out_logits(
-        self, model: NormalizedMeans, x: Features, y: Labels, statistics: Statistics
+        self,
+        model: NormalizedMeans,
+        x: Features,
+        y: Labels,
+        statistics: Statistics,
+        group: Labels | None = None,
     ) -> Logits:
-        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each left out."""
+        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each group left out."""
         t = model.inverse_temperature
         means = model.weight.astype(np.float64) / t
+        if group is not None:
+            number = number_groups(group)
+            u, counts = model.normalize(x), statistics.counts
+            scores = score_without_group(u, y, number, means, counts)
+            logits = np.where(counts > 0, t * scores, -np.inf)
+            alone = is_alone(y, number, counts)
+            logits[alone, y[alone]] = -np.inf
+            return logits
         return compute_nearest_mean_logits(model.normalize(x), y, means, statistics.counts, t)
 
 
