@@ -78,7 +78,7 @@ class SignalHandler:
             return
         number, self.received = self.received, None
         self._n_repeated += 1
-        timer = threading.Timer(REPEAT_SECONDS, _thread.interrupt_main, [number])
+        timer = threading.Timer(REPEAT_SECONDS, _signal_main_thread, [number])
         timer.daemon = True
         timer.start()
 
@@ -92,6 +92,13 @@ class SignalHandler:
         number = self.received or signal.SIGINT
         name = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         return f"interrupted{name}. Finished work is saved; run the same command again to resume."
+
+
+def _signal_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):  # which also wakes a thread that waits
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:
+        _thread.interrupt_main(number)
 
 
 signals = SignalHandler()
