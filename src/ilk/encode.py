@@ -29,8 +29,10 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
 from ilk.images.contents import decode_content
+from ilk.images.contrast import CONTRAST, find_low_contrast
 from ilk.images.files import open_file
 from ilk.images.memory import pixel_budget
+from ilk.images.reading import is_digest_of
 from ilk.store import Store
 
 Failures = dict[str, tuple[str, str]]  # digest: reason, detail
@@ -57,6 +59,7 @@ class EncodedBatch:
     failures: Failures = field(default_factory=dict)
     permanent: set[str] = field(default_factory=set)  # failures that will be the same next time
     n_files: int = 0
+    contrast: dict[str, tuple[float, float]] = field(default_factory=dict)  # of near-constant ones
 
     def merge(self, other: EncodedBatch) -> None:
         """Add the results of another batch."""
@@ -64,6 +67,7 @@ class EncodedBatch:
         self.failures |= other.failures
         self.permanent |= other.permanent
         self.n_files += other.n_files
+        self.contrast |= other.contrast
 
     def commit(self, store: Store) -> None:
         """Write the features and release them; a failed write is not retried."""
@@ -75,6 +79,9 @@ class EncodedBatch:
             store.put(encoder.space, digests, np.concatenate([rows for _, rows in parts]))
         if permanent:
             store.put_decode_results({digest: self.failures[digest] for digest in permanent})
+        contrast, self.contrast = self.contrast, {}
+        if contrast:
+            store.put_measurements(CONTRAST, contrast)
 
     def count_values(self) -> int:
         """Return the number of feature values that are not yet written."""
@@ -206,7 +213,7 @@ def _encode_task(task: EncodeTask) -> EncodedBatch:
     prepared: dict[int, tuple[Embeds, list[Row], list[PixelArray]]] = {}
     for row, encoders in task.rows:
         try:
-            arrays = _prepare_row(task, row, encoders)
+            arrays = _prepare_row(task, row, encoders, batch)
         except ImageError as error:
             batch.failures[row.digest] = (error.reason, error.detail)
             if error.is_permanent:
@@ -223,7 +230,9 @@ def _encode_task(task: EncodeTask) -> EncodedBatch:
     return batch
 
 
-def _prepare_row(task: EncodeTask, row: Row, encoders: Sequence[Embeds]) -> list[PixelArray]:
+def _prepare_row(
+    task: EncodeTask, row: Row, encoders: Sequence[Embeds], batch: EncodedBatch
+) -> list[PixelArray]:
     """Decode a row and return what each encoder takes; the decoded image is released.
 
     Raises:
@@ -231,6 +240,7 @@ def _prepare_row(task: EncodeTask, row: Row, encoders: Sequence[Embeds]) -> list
     """
     with pixel_budget.reserve(row.width * row.height):
         image = _decode_row(task, row)
+        batch.contrast.update(find_low_contrast(row, image))
         try:
             return [encoder.prepare(image) for encoder in encoders]
         except MemoryError:
@@ -242,14 +252,15 @@ def _prepare_row(task: EncodeTask, row: Row, encoders: Sequence[Embeds]) -> list
 def _decode_row(task: EncodeTask, row: Row) -> Image.Image:
     """Return the image of a row, if its content is unchanged since intake."""
     if (in_memory := task.images.contents.get(row.digest)) is not None:
-        return decode_content(in_memory, row.digest, task.max_pixels)
+        return decode_content(in_memory, row.digest, task.max_pixels, **row.reading)
     with open_file(task.images.path_of(row)) as (source, _):
         content = source.read()
-    if hashlib.sha256(content).hexdigest() != row.digest:
+    digest = hashlib.sha256(content).hexdigest()
+    if not is_digest_of(row.digest, digest, row.page, row.value_range):
         raise ImageError(
             "unreadable", "the file has changed since it was listed", is_permanent=False
         )
-    return decode(content, task.max_pixels)
+    return decode(content, task.max_pixels, **row.reading)
 
 
 def _check_finite(encoder: Embeds, rows: list[Row], features: Features) -> None:

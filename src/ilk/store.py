@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
@@ -42,6 +42,11 @@ CREATE TABLE IF NOT EXISTS verdicts (
     checksum INTEGER NOT NULL DEFAULT -1) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+MEASUREMENTS = """
+CREATE TABLE IF NOT EXISTS measurements (
+    name TEXT NOT NULL, digest BLOB NOT NULL, first REAL NOT NULL, second REAL NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (name, digest)) WITHOUT ROWID;
+"""  # of no version: an older ilk leaves the table alone
 ADD_CHECKSUMS = f"""
 BEGIN IMMEDIATE;
 ALTER TABLE features ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1;
@@ -103,6 +108,7 @@ class Store:
             self._add_checksums()
         elif version < SCHEMA_VERSION:
             self._db.executescript(SCHEMA)
+        self._db.execute(MEASUREMENTS)
 
     def _add_checksums(self) -> None:
         """Upgrade the rows of a store of version 1, unless another process has just done it."""
@@ -299,6 +305,34 @@ class Store:
                 ),
             )
 
+    def get_measurements(self, name: str, digests: Iterable[str]) -> dict[str, tuple[float, float]]:
+        """Return what was measured under a name: digest to two numbers; damaged rows are absent."""
+        unique = list(dict.fromkeys(digests))
+        with self._translate_errors():
+            return {
+                digest.hex(): (first, second)
+                for part in _iter_chunks(unique)
+                for digest, first, second, checksum in self._db.execute(
+                    "SELECT digest, first, second, checksum FROM measurements "
+                    f"WHERE name = ? AND digest IN ({_make_placeholders(part)})",
+                    (name, *map(bytes.fromhex, part)),
+                )
+                if isinstance(digest, bytes)
+                and checksum == compute_checksum(name, digest, repr((first, second)))
+            }
+
+    def put_measurements(self, name: str, values: Mapping[str, tuple[float, float]]) -> None:
+        """Keep two numbers per image under a name, such as its least and greatest value."""
+        rows = [
+            (name, bytes.fromhex(digest), float(first), float(second))
+            for digest, (first, second) in values.items()
+        ]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
+                ((*row, compute_checksum(row[0], row[1], repr((row[2], row[3])))) for row in rows),
+            )
+
     def list_spaces(self) -> list[tuple[FeatureSpace, int]]:
         """List each space with its number of rows."""
         with self._translate_errors():
@@ -325,6 +359,7 @@ class Store:
             self._db.execute(f"DELETE FROM spaces WHERE {condition}", args)
             if name is None:
                 self._db.execute("DELETE FROM verdicts")
+                self._db.execute("DELETE FROM measurements")
         with self._translate_errors():
             self._db.execute("VACUUM")
         return int(n_deleted)

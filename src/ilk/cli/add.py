@@ -92,7 +92,7 @@ def command(
     extended, report = extend_classifier(classifier, data, allow_known=allow_known, force=force)
     summary, last_added = summarize(report), side_files.merge_additions(rows)
     image_rows = [
-        replace(row, path=str(images.path_of(row).absolute()), split="train") for row in rows
+        replace(row, path=str(images.shown_path_of(row).absolute()), split="train") for row in rows
     ]
     updated = replace(
         extended,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,15 +13,19 @@ from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
 from ilk.images.contents import inspect_content
+from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.files import inspect_file
+from ilk.images.finish import finish_rows
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
 from ilk.images.inputs import iter_inputs
 from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
 from ilk.images.layout import read_folder
 from ilk.images.memory import pixel_budget
+from ilk.images.pages import check_pages
+from ilk.images.ranges import MeasurementCache
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Images, Row, escape_path
 from ilk.images.tables import (
@@ -30,12 +35,13 @@ from ilk.images.tables import (
     read_list,
     read_table,
 )
+from ilk.images.value_range import parse_value_range
 
 DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
 
-class DecodeCache(Protocol):
-    """The part of a store that intake uses: decode results by content."""
+class DecodeCache(MeasurementCache, Protocol):
+    """The part of a store that intake uses: decode results and measurements by content."""
 
     def get_decode_results(self, digests: Iterable[str], /) -> dict[str, DecodeResult]: ...
     def put_decode_results(self, results: dict[str, DecodeResult], /) -> None: ...
@@ -55,6 +61,8 @@ def read_images(
     store: DecodeCache | None = None,
     progress: Progress = silent_progress,
     source_name: str = "",
+    value_range: Any = "auto",
+    pages: str = "first",
 ) -> Images:
     """Read every file of `source`; each becomes one row, used or refused with a reason.
 
@@ -77,6 +85,11 @@ def read_images(
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of processed files.
         source_name: Name of a list of paths in messages, such as the folder they came from.
+        value_range: Stored values that are black and white in images of more than 8 bits:
+            "LOW-HIGH", such as "0-4095", or a pair of numbers; "auto" finds the smallest standard
+            range that holds all values of the source, which a model then keeps.
+        pages: "first" uses the first page or frame of a file with several, "all" makes a row of
+            each, called `scan.tif[2]`.
 
     Raises:
         InputError: The source cannot be read; the message says what to do.
@@ -85,6 +98,8 @@ def read_images(
     """
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
+    ranges = parse_value_range(value_range)
+    check_pages(pages)
     columns = Columns(path_column, label_column, multi_label, label_separator)
     root, rows, contents = _list_rows(source, labels, columns)
     name = source_name or "the list of images"
@@ -103,9 +118,17 @@ def read_images(
 
     with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
-    in_memory = {inspected[i].digest: content for i, content in contents.items()}
-    in_memory.pop("", None)  # refused, unread
-    images = Images(root, tuple(refuse_duplicates(inspected)), in_memory)
+    images = finish_rows(
+        root,
+        inspected,
+        contents,
+        ranges,
+        pages=pages,
+        max_pixels=max_pixels,
+        store=store,
+        progress=progress,
+    )
+    images = replace(images, rows=tuple(refuse_duplicates(images.rows)))
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
     if not images.used:
@@ -128,7 +151,8 @@ def verify_images(
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of decoded images.
     """
-    return images.refuse(_find_failures(images, max_pixels, store, progress))
+    images = images.refuse(_find_failures(images, max_pixels, store, progress))
+    return note_contrast(images, store)
 
 
 def _list_rows(
@@ -214,13 +238,15 @@ def _find_failures(
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
         try:
             with pixel_budget.reserve(row.width * row.height):
-                decode(images.source_of(row), max_pixels)
+                image = decode(images.source_of(row), max_pixels, **row.reading)
+                contrast.update(find_low_contrast(row, image))
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")
             return row.digest, (error.reason, error.detail), permanent
         return row.digest, ("", ""), True
 
+    contrast: dict[str, tuple[float, float]] = {}
     unsaved: dict[str, DecodeResult] = {}
     with progress("decoding", len(pending)) as advance, mute_pillow_warnings():
         try:
@@ -233,6 +259,8 @@ def _find_failures(
         finally:
             if store and unsaved:
                 store.put_decode_results(unsaved)
+            if store and contrast:
+                store.put_measurements(CONTRAST, contrast)
     return {digest: result for digest, result in results.items() if result[0]}
 
 

@@ -26,7 +26,7 @@ Status = Literal["used", "refused", "ignored"]
 REASONS = {
     "empty": "no bytes",
     "truncated": "the file ends too early",
-    "not an image": "none of JPEG, PNG, WebP, GIF, BMP, TIFF",
+    "not an image": "none of the formats that are read, such as JPEG, PNG, WebP and TIFF",
     "too large": "more pixels than allowed, according to the header",
     "unreadable": "no permission, corrupt, or of an unsupported kind",
     "missing": "listed, but the file does not exist",
@@ -59,6 +59,11 @@ class Row:
         size: Bytes.
         labels: Names of the labels of a multi-label source, sorted, () if none applies; None if
             unknown or the source has one label per image.
+        page: Number of the page or frame in its file, from 1; 0 if the file is read as one image.
+            The path of a page ends in its number, as in `scan.tif[2]`.
+        n_pages: Number of pages of a file with several; 0 for one.
+        value_range: Stored values that are black and white, for more than 8 bits; None if only the
+            file decides.
     """
 
     path: str
@@ -74,6 +79,19 @@ class Row:
     format: str = ""
     size: int = 0
     labels: tuple[str, ...] | None = None
+    page: int = 0
+    n_pages: int = 0
+    value_range: tuple[float, float] | None = None
+
+    @property
+    def file_path(self) -> str:
+        """The path of the file, without the number of the page."""
+        return self.path.removesuffix(f"[{self.page}]") if self.page else self.path
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the file is decoded: the keywords `page` and `value_range` of `decode`."""
+        return {"page": self.page, "value_range": self.value_range}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,11 +110,16 @@ class Images:
         rows: One per file, sorted by path; for a table or list, one per line, in its order.
         contents: Images that are in memory, by the digest of their row. The path of such a row is
             no file but its place in the list, such as `image 3` for the fourth.
+        notes: Remarks on what was found, one sentence each.
+        value_ranges: Stored values that are black and white in images of more than 8 bits, by kind
+            (see `ilk.images.value_range`); empty if there are no such images.
     """
 
     root: Path | None
     rows: tuple[Row, ...]
     contents: Mapping[str, Content] = field(default_factory=dict, compare=False, repr=False)
+    notes: tuple[str, ...] = ()
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @cached_property
     def used(self) -> tuple[Row, ...]:
@@ -119,7 +142,11 @@ class Images:
         return any(row.labels is not None for row in self.rows)
 
     def path_of(self, row: Row) -> Path:
-        """Return the path of the file of `row`."""
+        """Return the path of the file of `row`; the pages of a file share it."""
+        return self.root / row.file_path if self.root is not None else Path(row.file_path)
+
+    def shown_path_of(self, row: Row) -> Path:
+        """Return the path of `row` for display: of a page, that of the file and its number."""
         return self.root / row.path if self.root is not None else Path(row.path)
 
     def source_of(self, row: Row) -> Path | Content:
@@ -130,6 +157,18 @@ class Images:
     def find_content(self, path: Path) -> Content | None:
         """Return the image in memory whose row has this path, or None."""
         return self.contents.get(self._digests_in_memory.get(path.as_posix(), ""))
+
+    def find_special_row(self, path: Path) -> Row | None:
+        """Return the row with this path if its file alone does not say how it is read."""
+        return self._special_rows.get(path.as_posix())
+
+    @cached_property
+    def _special_rows(self) -> dict[str, Row]:
+        return {
+            self.shown_path_of(row).as_posix(): row
+            for row in self.rows
+            if row.page or row.value_range
+        }
 
     @cached_property
     def _digests_in_memory(self) -> dict[str, str]:
@@ -250,6 +289,8 @@ def _row_from_json(record: Mapping[str, Any]) -> Row:
     row = Row(**{name: record[name] for name in _FIELD_NAMES if name in record})
     if row.labels is not None:
         row = replace(row, labels=tuple(row.labels))
+    if row.value_range is not None:
+        row = replace(row, value_range=(float(row.value_range[0]), float(row.value_range[1])))
     if row.status not in ("used", "refused", "ignored") or row.split not in (
         "train",
         "val",
