@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import add_force_option, add_network_options, add_strict_option
+from ilk.cli.options import (
+    IntakeOptions,
+    add_force_option,
+    add_network_options,
+    add_source_options,
+    add_strict_option,
+)
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
@@ -29,10 +35,17 @@ MAX_CHANGES = 3  # classes in the summary
 @click.option("--out", required=True, help="Folder for the adapted model.")
 @add_force_option
 @add_strict_option
+@add_source_options
 @add_network_options
 @add_json_option
 def command(
-    model: str, source: str, out: str, force: bool, strict: bool, device: str, runtime: str
+    model: str,
+    source: str,
+    out: str,
+    force: bool,
+    intake: IntakeOptions,
+    device: str,
+    runtime: str,
 ) -> Result:
     """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
@@ -50,7 +63,7 @@ def command(
     side_files = SideFiles.read(Path(model))
     out_folder = check_writable(Path(out), source_model=Path(model))
     images = _read_unlabelled(source, store)
-    images = encode_or_exit(images, classifier.encoder, store, strict=strict)
+    images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
     adapted, estimate = adapt_priors(classifier, x, force=force)
     summary = summarize(estimate, adapted)

@@ -13,10 +13,10 @@ import click
 
 from ilk.cli.add_output import show_report, summarize
 from ilk.cli.options import (
+    IntakeOptions,
     add_force_option,
-    add_merge_option,
+    add_intake_options,
     add_network_options,
-    add_strict_option,
 )
 from ilk.cli.output import Result, add_json_option, print_note
 
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     "--allow-known", is_flag=True, help="Also accept images of classes that the model already has."
 )
 @add_force_option
-@add_merge_option
-@add_strict_option
+@add_intake_options
 @add_network_options
 @add_json_option
 def command(
@@ -52,8 +51,7 @@ def command(
     out: str | None,
     allow_known: bool,
     force: bool,
-    merge_spellings: bool,
-    strict: bool,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:
@@ -81,11 +79,9 @@ def command(
     home, store = Path(model), Store()
     side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
     out_folder = check_writable(Path(out), source_model=home) if out else home
-    images, names = _read_images(
-        (source, merge_spellings), class_folders, classifier.classes, store
-    )
+    images, names = _read_images((source, intake), class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
-    images = encode_or_exit(images, classifier.encoder, store, strict=strict)
+    images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
@@ -112,7 +108,7 @@ def command(
 
 
 def _read_images(
-    source_options: tuple[str | None, bool],
+    source_options: tuple[str | None, IntakeOptions],
     class_folders: Sequence[tuple[str, str]],
     classes: Sequence[str],
     store: Store,
@@ -120,7 +116,7 @@ def _read_images(
     """Read the images to add.
 
     Args:
-        source_options: The argument SOURCE, or None, and whether to merge spellings.
+        source_options: The argument SOURCE, or None, and how it is read.
         class_folders: Class names with their folders.
         classes: Class names that the model has.
         store: The cache of encoded images.
@@ -131,11 +127,10 @@ def _read_images(
     Raises:
         InputError: Both or neither of SOURCE and `--class-images` are given, or cannot be read.
     """
-    from ilk.cli.options import IntakeOptions
     from ilk.core.errors import InputError
     from ilk.images import escape_path, normalize_class_name, read_images
 
-    source, merge = source_options
+    source, intake = source_options
     spellings = {name for name, _ in class_folders}
     if len({normalize_class_name(name) for name in spellings}) < len(spellings):
         raise InputError(
@@ -148,7 +143,7 @@ def _read_images(
             "per class"
         )
     if source:
-        images = IntakeOptions(merge_spellings=merge).read_images(source, store)
+        images = intake.read_images(source, store)
         return images, images.classes
     labelled_files = [
         (file, name)

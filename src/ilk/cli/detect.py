@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options, add_resize_option
+from ilk.cli.options import (
+    IntakeOptions,
+    add_network_options,
+    add_resize_option,
+    add_source_options,
+)
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -43,6 +48,7 @@ def command() -> None:
     show_default=True,
     help="Fraction of ordinary images that may be flagged.",
 )
+@add_source_options
 @add_network_options
 @add_json_option
 def fit(
@@ -51,6 +57,7 @@ def fit(
     encoder: str,
     resize: str,
     false_alarm: float,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:
@@ -103,6 +110,7 @@ def fit(
     type=float,
     help="Fraction of ordinary images that may be flagged [default: as given to fit].",
 )
+@add_source_options
 @add_network_options
 @add_json_option
 def score(
@@ -110,6 +118,7 @@ def score(
     inputs: tuple[str, ...],
     out: str,
     false_alarm: float | None,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options
+from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ MAX_GROUPS = 50  # groups in the printed table
     is_flag=True,
     help="Suggest every group, even if the classifier flags few of its images as unknown.",
 )
+@add_source_options
 @add_network_options
 @add_json_option
 def command(
@@ -37,6 +38,7 @@ def command(
     out: str,
     groups: int | None,
     keep_all: bool,
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:

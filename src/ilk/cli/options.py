@@ -136,8 +136,11 @@ class IntakeOptions:
         return images
 
 
-def add_intake_options(f: F) -> F:
-    """Add the options of `IntakeOptions`; the command receives them as `intake`."""
+def add_source_options(f: F) -> F:
+    """Add the options of every command that reads images; it receives them as `intake`.
+
+    Other options that are fields of `IntakeOptions` are collected there as well.
+    """
 
     @wraps(f)
     def command(*args: Any, **options: Any) -> Any:
@@ -146,14 +149,21 @@ def add_intake_options(f: F) -> F:
         )
         return f(*args, intake=intake, **options)
 
+    for option in (click.option("--path-column", help="Table column with the image paths."),):
+        command = option(command)
+    return cast(F, command)
+
+
+def add_intake_options(f: F) -> F:
+    """Add the options of commands that read labels, and those of `add_source_options`."""
+    command = add_source_options(f)
     for option in (
         add_merge_option,
         click.option("--label-column", help="Table column with the class names."),
-        click.option("--path-column", help="Table column with the image paths."),
         add_strict_option,
     ):
         command = option(command)
-    return cast(F, command)
+    return command
 
 
 def add_multi_label_options(f: F) -> F:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import add_network_options
+from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
 from ilk.cli.output import Result, add_json_option
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Encoder of an ensemble to do without, because it is gone from this machine.",
 )
+@add_source_options
 @add_network_options
 @add_json_option
 def command(
@@ -38,6 +39,7 @@ def command(
     inputs: tuple[str, ...],
     out: str,
     without: tuple[str, ...],
+    intake: IntakeOptions,
     device: str,
     runtime: str,
 ) -> Result:
