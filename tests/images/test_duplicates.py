@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from io import BytesIO
 from itertools import count
 
@@ -122,7 +123,8 @@ def test_damage_found_now_or_later_is_the_same(tmp_path):
     assert sum(r.reason == "truncated" for r in later.rows) == 0
     digest = hashlib.sha256(png(98)[:-40]).hexdigest()
     told = next(r for r in now.rows if r.digest == digest)
-    assert later.refuse({digest: (told.reason, told.detail)}) == now
+    undecoded = tuple(replace(row, pixel_digest="") for row in now.rows)
+    assert later.refuse({digest: (told.reason, told.detail)}).rows == undecoded
     assert [r.path for r in now.rows] == [r.path for r in later.rows]
 
 

@@ -15,7 +15,7 @@ from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, Scores, wilson_interval
 from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Progress, silent_progress
-from ilk.encode import encode_images
+from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
 from ilk.store import Store
 from ilk.trust.conformal import CoverageReport
@@ -87,7 +87,7 @@ def evaluate_images(
     Raises:
         InputError: No image has a label that is one of the classes.
     """
-    images = images.refuse(encode_images(images, [classifier.encoder], store, progress=progress))
+    images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     labelled = [row for row in images.used if row.label is not None]
     known_rows = tuple(row for row in labelled if row.label in classifier.classes)
     if not known_rows:

@@ -13,7 +13,7 @@ from ilk.artifacts.multi_label_classifier import LabelBatch, MultiLabelClassifie
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, wilson_interval
 from ilk.core.progress import Progress, silent_progress
-from ilk.encode import encode_images
+from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
 from ilk.maths.iterative_stratification import Targets
 from ilk.multilabel.average_precision import draw_counts
@@ -99,7 +99,7 @@ def evaluate_multi_label_images(
     Raises:
         InputError: No image has a label of the classifier.
     """
-    images = images.refuse(encode_images(images, [classifier.encoder], store, progress=progress))
+    images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     labelled = [row for row in images.used if row.labels is not None]
     others = sorted({name for row in labelled for name in row.names} - set(classifier.classes))
     if not any(set(row.names) & set(classifier.classes) for row in labelled):

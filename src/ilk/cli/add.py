@@ -81,7 +81,13 @@ def command(
     out_folder = check_writable(Path(out), source_model=home) if out else home
     images, names = _read_images((source, intake), class_folders, classifier.classes, store)
     images = refuse_known(images, side_files.known_rows)
-    images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
+    images = encode_or_exit(
+        images,
+        classifier.encoder,
+        store,
+        strict=intake.strict,
+        known_rows=side_files.known_rows,
+    )
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
     data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)

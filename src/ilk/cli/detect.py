@@ -72,7 +72,7 @@ def fit(
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.encoders.variants import check_variants
     from ilk.fitting.variants import choose_resize
     from ilk.images import read_images
@@ -88,7 +88,7 @@ def fit(
     images = read_images(source, verify=False, store=store, progress=progress)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
-    images = images.refuse(encode_images(images, [network], store, progress=progress))
+    images = encode_and_refuse(images, [network], store, progress=progress)
     detector = replace(AnomalyDetector.fit(images, network, store), false_alarm=false_alarm)
     refused = f"; {len(images.refused):,} files were refused" if images.refused else ""
     click.echo(f"fitted on {len(images.used):,} images with {network.name}{refused}", err=True)

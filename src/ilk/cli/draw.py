@@ -95,7 +95,7 @@ def _measure_distance(samples: Tensor, source: str, name: str, device: str) -> d
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.generation.images import samples_to_pil
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.encoders import resolve_encoder
     from ilk.images import read_images
     from ilk.maths.frechet_distance import frechet_distance
@@ -104,7 +104,7 @@ def _measure_distance(samples: Tensor, source: str, name: str, device: str) -> d
     store, progress = Store(), terminal_progress()
     reference = read_images(source, verify=False, store=store, progress=progress)
     encoder = resolve_encoder(name, images=reference, device=device)
-    reference = reference.refuse(encode_images(reference, [encoder], store, progress=progress))
+    reference = encode_and_refuse(reference, [encoder], store, progress=progress)
     features = store.get(encoder.space, [row.digest for row in reference.used])
     if min(len(samples), len(features) // 2) < 2:
         raise InputError(

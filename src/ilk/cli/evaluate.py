@@ -54,7 +54,7 @@ def command(
     from ilk.core.atomic_write import write_atomically
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
-    from ilk.updates.side_files import read_training_digests
+    from ilk.updates.side_files import count_known, read_training_digests
 
     classifier, store = load(model, device=device, runtime=runtime), Store()
     intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
@@ -72,7 +72,7 @@ def command(
     if images.refused:
         show_intake(images)
     training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))
-    if n_trained_on := sum(row.digest in training_digests for row in evaluation.rows):
+    if n_trained_on := count_known(evaluation.rows, training_digests):
         notes.append(
             f"the model was fitted on {n_trained_on:,} of these {len(evaluation.rows):,} images, "
             "so expect lower scores on new ones"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -14,7 +14,7 @@ from ilk.cli.output import show_intake
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
-    from ilk.images import Images
+    from ilk.images import Images, Row
     from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -196,16 +196,27 @@ def exit_refused(images: Images) -> NoReturn:
     raise click.exceptions.Exit(1)
 
 
-def encode_or_exit(images: Images, encoder: Embeds, store: Store, *, strict: bool) -> Images:
-    """Encode `images`; print the files that cannot be decoded, and exit if `strict`.
+def encode_or_exit(
+    images: Images,
+    encoder: Embeds,
+    store: Store,
+    *,
+    strict: bool,
+    known_rows: Mapping[str, Row] | None = None,
+) -> Images:
+    """Encode `images`; print the files that cannot be used, and exit if `strict`.
 
     Returns:
-        The images, with the files that cannot be decoded marked as refused.
+        The images; files that cannot be decoded, and pictures that appear twice or are among
+        `known_rows` (by digest), are marked as refused.
     """
     from ilk.core.progress import terminal_progress
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
+    from ilk.updates.side_files import refuse_known_pixels
 
-    images = images.refuse(encode_images(images, [encoder], store, progress=terminal_progress()))
+    images = encode_and_refuse(images, [encoder], store, progress=terminal_progress())
+    if known_rows:
+        images = refuse_known_pixels(images, known_rows)
     if images.refused and strict:
         exit_refused(images)
     if images.refused:

@@ -112,7 +112,7 @@ def command(
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
     from ilk.diffusion.pretraining.presets import choose_options, count_updates
     from ilk.diffusion.pretraining.pretrain import PretrainConfig
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.store import Store
     from ilk.training import distributed
     from ilk.training.trainer import DeviceConfig, Recipe
@@ -120,7 +120,7 @@ def command(
     store = Store()
     images = intake.read_images(source, store).select_split("train")
     pixels = choose_pixels(images, image_size)
-    images = images.refuse(encode_images(images, [pixels], store, progress=terminal_progress()))
+    images = encode_and_refuse(images, [pixels], store, progress=terminal_progress())
     classes = () if ignore_labels else images.classes
     data, used_images, _ = load_batch(images, classes, pixels, store)
     if used_images.refused:

@@ -12,7 +12,7 @@ from ilk.core.data import Data, Features
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.progress import Progress
 from ilk.diffusion.classification.context import ClassificationContext
-from ilk.encode import encode_images
+from ilk.encode import encode_and_refuse
 from ilk.encoders import choose_encoders, resolve_encoder
 from ilk.fitting.class_names import make_class_model
 from ilk.fitting.config import FitConfig
@@ -85,8 +85,8 @@ def resolve_encoders(
 def encode(
     images: Images, encoders: list[Embeds], store: Store, progress: Progress, log: LogCallback
 ) -> Images:
-    """Encode all images and refuse those that cannot be decoded."""
-    return images.refuse(encode_images(images, encoders, store, progress=progress, log=log))
+    """Encode all images; refuse those that cannot be decoded, and pictures that appear twice."""
+    return encode_and_refuse(images, encoders, store, progress=progress, log=log)
 
 
 def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store) -> Data:

@@ -10,12 +10,12 @@ from PIL import Image
 from ilk.images.decode import decode
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS
+from ilk.images.pixel_summary import compute_pixel_digest
 from ilk.images.reading import is_digest_of
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Row
 from ilk.images.samples import ValueRange, is_deep
 
-PIXEL_DIGEST_PREFIX = b"ilk RGB pixels\0"  # no image file begins with it
 DEEP_DIGEST_PREFIX = b"ilk deep pixels\0"
 CHANNEL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode by number of channels
 
@@ -86,6 +86,4 @@ def _digest_pixels(content: Content, rgb: Image.Image) -> str:
         digest = hashlib.sha256(DEEP_DIGEST_PREFIX + f"{content.mode} {content.size}\0".encode())
         digest.update(content.tobytes())
         return digest.hexdigest()
-    digest = hashlib.sha256(PIXEL_DIGEST_PREFIX + b"%d x %d\0" % rgb.size)
-    digest.update(rgb.tobytes())
-    return digest.hexdigest()
+    return compute_pixel_digest(rgb)

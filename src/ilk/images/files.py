@@ -11,6 +11,8 @@ from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
+from ilk.images.array_image import ArrayImage
+from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
 from ilk.images.pages import count_pages
 from ilk.images.reading import derive_digest
@@ -88,8 +90,11 @@ def inspect_file(
 def _add_header(row: Row, source: BinaryIO, max_pixels: int) -> Row:
     image = read_header(source, max_pixels, row.page)
     n_pages = count_pages(image, source)
+    taken, camera = ("", "") if isinstance(image, ArrayImage) else read_origin(image)
     return replace(
         row,
+        taken=taken,
+        camera=camera,
         width=image.size[0],
         height=image.size[1],
         mode=get_mode(image),

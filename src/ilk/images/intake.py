@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,10 @@ from ilk.images.inputs import iter_inputs
 from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
 from ilk.images.layout import read_folder
 from ilk.images.memory import pixel_budget
+from ilk.images.memory_cache import MemoryCache
 from ilk.images.pages import check_pages
+from ilk.images.pixel_duplicates import refuse_pixel_duplicates
+from ilk.images.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.ranges import MeasurementCache
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Images, Row, escape_path
@@ -41,10 +44,12 @@ DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
 
 class DecodeCache(MeasurementCache, Protocol):
-    """The part of a store that intake uses: decode results and measurements by content."""
+    """The part of a store that intake uses: what decoding gave, by content."""
 
     def get_decode_results(self, digests: Iterable[str], /) -> dict[str, DecodeResult]: ...
     def put_decode_results(self, results: dict[str, DecodeResult], /) -> None: ...
+    def get_pixel_digests(self, digests: Iterable[str], /) -> Mapping[str, str]: ...
+    def put_pixel_summaries(self, summaries: Mapping[str, PixelSummary], /) -> None: ...
 
 
 def read_images(
@@ -143,7 +148,9 @@ def verify_images(
     store: DecodeCache | None = None,
     progress: Progress = silent_progress,
 ) -> Images:
-    """Decode every used image and refuse those that cannot be decoded.
+    """Decode every used image; refuse those that cannot be decoded and those that appear twice.
+
+    The same picture in several files is found by its pixels; see `refuse_pixel_duplicates`.
 
     Args:
         images: Images to verify.
@@ -151,8 +158,9 @@ def verify_images(
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of decoded images.
     """
-    images = images.refuse(_find_failures(images, max_pixels, store, progress))
-    return note_contrast(images, store)
+    cache = store if store is not None else MemoryCache()
+    images = images.refuse(_find_failures(images, max_pixels, cache, progress))
+    return note_contrast(refuse_pixel_duplicates(images, cache), cache)
 
 
 def _list_rows(
@@ -229,38 +237,51 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
 
 
 def _find_failures(
-    images: Images, max_pixels: int, store: DecodeCache | None, progress: Progress
+    images: Images, max_pixels: int, cache: DecodeCache, progress: Progress
 ) -> dict[str, DecodeResult]:
-    """Decode the used images; return the failures by digest."""
-    results = store.get_decode_results([row.digest for row in images.used]) if store else {}
+    """Decode the used images; return the failures by digest. Summaries go to the cache."""
+    digests = [row.digest for row in images.used]
+    results, summarized = cache.get_decode_results(digests), cache.get_pixel_digests(digests)
+    results = {d: result for d, result in results.items() if result[0] or d in summarized}
     pending = [row for row in images.used if row.digest not in results]
 
-    def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
+    def decode_row(row: Row) -> tuple[str, DecodeResult, bool, PixelSummary | None]:
         try:
             with pixel_budget.reserve(row.width * row.height):
                 image = decode(images.source_of(row), max_pixels, **row.reading)
                 contrast.update(find_low_contrast(row, image))
+                summary = summarize_pixels(image)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")
-            return row.digest, (error.reason, error.detail), permanent
-        return row.digest, ("", ""), True
+            return row.digest, (error.reason, error.detail), permanent, None
+        return row.digest, ("", ""), True, summary
 
     contrast: dict[str, tuple[float, float]] = {}
     unsaved: dict[str, DecodeResult] = {}
+    summaries: dict[str, PixelSummary] = {}
+
+    def save() -> None:
+        cache.put_pixel_summaries(summaries)
+        cache.put_decode_results(unsaved)
+        summaries.clear()
+        unsaved.clear()
+
     with progress("decoding", len(pending)) as advance, mute_pillow_warnings():
         try:
-            for digest, result, permanent in threads.map_threaded(decode_row, pending, advance):
+            for digest, result, permanent, summary in threads.map_threaded(
+                decode_row, pending, advance
+            ):
                 results[digest] = result
                 unsaved.update({digest: result} if permanent else {})
-                if store and len(unsaved) == threads.BATCH_SIZE * threads.MAX_PENDING_BATCHES:
-                    store.put_decode_results(unsaved)
-                    unsaved.clear()
+                summaries.update({digest: summary} if summary else {})
+                if len(unsaved) >= threads.BATCH_SIZE * threads.MAX_PENDING_BATCHES:
+                    save()
         finally:
-            if store and unsaved:
-                store.put_decode_results(unsaved)
-            if store and contrast:
-                store.put_measurements(CONTRAST, contrast)
+            if unsaved or summaries:
+                save()
+            if contrast:
+                cache.put_measurements(CONTRAST, contrast)
     return {digest: result for digest, result in results.items() if result[0]}
 
 

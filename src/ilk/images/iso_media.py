@@ -1,4 +1,4 @@
-"""Files made of boxes (ISO/IEC 14496-12): HEIC, AVIF and videos: brands, and whether all is there."""
+"""Files made of boxes (ISO/IEC 14496-12), such as HEIC and AVIF: their brands and their length."""
 
 from __future__ import annotations
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,10 @@ REASONS = {
     "too large": "more pixels than allowed, according to the header",
     "unreadable": "no permission, corrupt, or of an unsupported kind",
     "missing": "listed, but the file does not exist",
-    "duplicate": "the same bytes as another file, which is used",
-    "same content under two labels": "the same bytes with different labels; none of them is used",
-    "in both train and test": "the same bytes are in the test split, where they stay",
+    "duplicate": "the same bytes or pixels as another file, which is used",
+    "same content under two labels": "the same bytes or pixels with different labels; none of "
+    "them is used",
+    "in both train and test": "the same bytes or pixels are in the test split, where they stay",
     "system file": "created by the operating system or a tool",
     "label table": "the table that the labels came from",
 }
@@ -59,6 +60,11 @@ class Row:
         size: Bytes.
         labels: Names of the labels of a multi-label source, sorted, () if none applies; None if
             unknown or the source has one label per image.
+        pixel_digest: SHA-256 of the decoded pixels, hex (`ilk.images.pixel_summary`); "" if the
+            image is not decoded.
+        taken: When the picture was taken, as its EXIF says, such as "2024:05:31 17:02:59"; "" if
+            unknown.
+        camera: Maker and model of the camera, as its EXIF says; "" if unknown.
         page: Number of the page or frame in its file, from 1; 0 if the file is read as one image.
             The path of a page ends in its number, as in `scan.tif[2]`.
         n_pages: Number of pages of a file with several; 0 for one.
@@ -79,6 +85,9 @@ class Row:
     format: str = ""
     size: int = 0
     labels: tuple[str, ...] | None = None
+    pixel_digest: str = ""
+    taken: str = ""
+    camera: str = ""
     page: int = 0
     n_pages: int = 0
     value_range: tuple[float, float] | None = None
@@ -218,6 +227,8 @@ class Images:
         root = None if self.root is None else str(self.root)
         return {
             "root": root,
+            **({"notes": list(self.notes)} if self.notes else {}),
+            **({"value_ranges": dict(self.value_ranges)} if self.value_ranges else {}),
             "counts": self.count_rows(),
             "rows": [_row_to_json(row) for row in self.rows],
         }
@@ -231,8 +242,11 @@ class Images:
         """
         try:
             root = None if data["root"] is None else Path(data["root"])
-            return cls(root, tuple(_row_from_json(record) for record in data["rows"]))
-        except (KeyError, TypeError) as error:
+            rows = tuple(_row_from_json(record) for record in data["rows"])
+            notes = tuple(str(note) for note in data.get("notes", ()))
+            ranges = {str(k): (float(a), float(b)) for k, (a, b) in _items(data, "value_ranges")}
+            return cls(root, rows, notes=notes, value_ranges=ranges)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"this is not an intake report of ilk ({error}); create it again"
             ) from None
@@ -245,9 +259,8 @@ class Images:
         """
         report = self.to_json()
         rows = ",\n".join(json.dumps(row) for row in report["rows"])
-        head = (
-            f'{{"root": {json.dumps(report["root"])},\n"counts": {json.dumps(report["counts"])},\n'
-        )
+        head_fields = {name: value for name, value in report.items() if name != "rows"}
+        head = "{" + "".join(f'"{k}": {json.dumps(v)},\n' for k, v in head_fields.items())
         try:
             Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
         except OSError as error:
@@ -271,6 +284,10 @@ def _refuse_row(row: Row, failures: Mapping[str, tuple[str, str]]) -> Row:
         return row
     reason, detail = failures[row.digest]
     return replace(row, status="refused", reason=reason, detail=detail)
+
+
+def _items(data: Mapping[str, Any], name: str) -> Iterable[tuple[str, Any]]:
+    return cast("Iterable[tuple[str, Any]]", data.get(name, {}).items())
 
 
 _REQUIRED_FIELDS = ("path", "label", "split", "status")
