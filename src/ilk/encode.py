@@ -29,7 +29,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
 from ilk.images.contents import decode_content
-from ilk.images.contrast import CONTRAST, find_low_contrast
+from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.files import open_file
 from ilk.images.memory import pixel_budget
 from ilk.images.pixel_duplicates import refuse_pixel_duplicates
@@ -172,7 +172,7 @@ def encode_and_refuse(
     failures = encode_images(
         images, encoders, store, progress=progress, log=log, need_summaries=True
     )
-    return refuse_pixel_duplicates(images.refuse(failures), store)
+    return note_contrast(refuse_pixel_duplicates(images.refuse(failures), store), store)
 
 
 def _find_unsummarized(images: Images, store: Store) -> set[str]:

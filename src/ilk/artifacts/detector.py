@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from ilk.images import (
     iter_inputs,
     list_files,
 )
+from ilk.images.contrast import mark_near_constant
+from ilk.images.model_ranges import use_ranges
+from ilk.images.value_range import restore_ranges
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean
@@ -56,11 +60,13 @@ class AnomalyDetector:
         encoder: The encoder.
         model: Detector fitted to the features of normal images.
         false_alarm: Probability that a normal image is flagged, in (0, 1).
+        value_ranges: Stored values that are black and white in images of more than 8 bits, by kind.
     """
 
     encoder: Embeds
     model: GaussianDetector
     false_alarm: float = 0.01
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -87,7 +93,7 @@ class AnomalyDetector:
         x = store.get(encoder.space, [row.digest for row in images.used])
         model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), ()))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
-        return cls(encoder, model, false_alarm)
+        return cls(encoder, model, false_alarm, dict(images.value_ranges))
 
     def detect(
         self,
@@ -117,7 +123,9 @@ class AnomalyDetector:
             self.model.compute_threshold(self.false_alarm) if threshold is None else threshold
         )
         images = inspect_inputs(_list_inputs(inputs))
+        images = use_ranges(images, self.value_ranges, store, progress)
         images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
+        images = mark_near_constant(images, store)
         used = [row for row in images.rows if row.status == "used"]
         x = store.get(self.encoder.space, [row.digest for row in used])
         scores = iter(self.model.score(x).tolist())
@@ -138,6 +146,7 @@ class AnomalyDetector:
         metadata = {
             "encoder": self.encoder.describe(),
             "false_alarm": self.false_alarm,
+            "value_ranges": dict(self.value_ranges),
             "parts": parts,
         }
         model_folder.write(output, weights, metadata, model_folder.DETECTOR)
@@ -161,7 +170,8 @@ def load(
     with model_folder.report_damage(Path(folder)):
         model = unpack(weights, metadata["parts"])["detector"]
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
-        return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))
+        ranges = restore_ranges(metadata.get("value_ranges"))
+        return AnomalyDetector(encoder, model, float(metadata["false_alarm"]), ranges)
 
 
 def _list_inputs(inputs: Any) -> list[NamedInput]:

@@ -17,6 +17,7 @@ from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
+from ilk.images.model_ranges import use_ranges
 from ilk.store import Store
 from ilk.trust.conformal import CoverageReport
 
@@ -87,6 +88,7 @@ def evaluate_images(
     Raises:
         InputError: No image has a label that is one of the classes.
     """
+    images = use_ranges(images, classifier.value_ranges, store, progress)
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     labelled = [row for row in images.used if row.label is not None]
     known_rows = tuple(row for row in labelled if row.label in classifier.classes)

@@ -15,6 +15,7 @@ from ilk.core.metrics import Interval, wilson_interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
+from ilk.images.model_ranges import use_ranges
 from ilk.maths.iterative_stratification import Targets
 from ilk.multilabel.average_precision import draw_counts
 from ilk.multilabel.metrics import MultiLabelScores, score_labels
@@ -99,6 +100,7 @@ def evaluate_multi_label_images(
     Raises:
         InputError: No image has a label of the classifier.
     """
+    images = use_ranges(images, classifier.value_ranges, store, progress)
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     labelled = [row for row in images.used if row.labels is not None]
     others = sorted({name for row in labelled for name in row.names} - set(classifier.classes))

@@ -62,8 +62,10 @@ def command(
     classifier, store = load(model, device=device, runtime=runtime), Store()
     side_files = SideFiles.read(Path(model))
     out_folder = check_writable(Path(out), source_model=Path(model))
-    images = _read_unlabelled(source, store)
-    images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
+    images = _read_unlabelled(source, store, intake)
+    images = encode_or_exit(
+        images, classifier.encoder, store, strict=intake.strict, ranges=classifier.value_ranges
+    )
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
     adapted, estimate = adapt_priors(classifier, x, force=force)
     summary = summarize(estimate, adapted)
@@ -77,7 +79,7 @@ def command(
     return Result({**value, "classes": adapted.classes, **estimate.to_json()})
 
 
-def _read_unlabelled(source: str, store: Store) -> Images:
+def _read_unlabelled(source: str, store: Store, intake: IntakeOptions) -> Images:
     """Read all images below `source`; names of folders do not become labels.
 
     Raises:
@@ -93,7 +95,12 @@ def _read_unlabelled(source: str, store: Store) -> Images:
     if not (files := list_files(source)):
         raise InputError(f"{name} is empty; it must contain images, which need no labels")
     return read_images(
-        files, verify=False, store=store, progress=terminal_progress(), source_name=name
+        files,
+        verify=False,
+        store=store,
+        progress=terminal_progress(),
+        source_name=name,
+        pages=intake.pages,
     )
 
 

@@ -21,6 +21,7 @@ from ilk.cli.options import (
 from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
+    from ilk.artifacts.classifier import Classifier
     from ilk.images import Images
     from ilk.store import Store
 
@@ -79,7 +80,7 @@ def command(
     home, store = Path(model), Store()
     side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
     out_folder = check_writable(Path(out), source_model=home) if out else home
-    images, names = _read_images((source, intake), class_folders, classifier.classes, store)
+    images, names = _read_images((source, intake), class_folders, classifier, store)
     images = refuse_known(images, side_files.known_rows)
     images = encode_or_exit(
         images,
@@ -116,7 +117,7 @@ def command(
 def _read_images(
     source_options: tuple[str | None, IntakeOptions],
     class_folders: Sequence[tuple[str, str]],
-    classes: Sequence[str],
+    classifier: Classifier,
     store: Store,
 ) -> tuple[Images, tuple[str, ...]]:
     """Read the images to add.
@@ -124,7 +125,7 @@ def _read_images(
     Args:
         source_options: The argument SOURCE, or None, and how it is read.
         class_folders: Class names with their folders.
-        classes: Class names that the model has.
+        classifier: The model, which has class names and value ranges.
         store: The cache of encoded images.
 
     Returns:
@@ -149,18 +150,20 @@ def _read_images(
             "per class"
         )
     if source:
-        images = intake.read_images(source, store)
+        images = intake.read_images(source, store, ranges=classifier.value_ranges)
         return images, images.classes
     labelled_files = [
         (file, name)
         for name, folder in class_folders
-        for file in _list_class_files(name, folder, classes)
+        for file in _list_class_files(name, folder, classifier.classes)
     ]
     images = read_images(
         [file for file, _ in labelled_files],
         labels=[name for _, name in labelled_files],
         verify=False,
         store=store,
+        value_range=intake.choose_range(classifier.value_ranges),
+        pages=intake.pages,
         source_name=" and ".join(escape_path(folder) for _, folder in class_folders),
     )
     return images, tuple(dict.fromkeys(name for name, _ in class_folders))

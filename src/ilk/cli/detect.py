@@ -85,7 +85,14 @@ def fit(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
     home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
-    images = read_images(source, verify=False, store=store, progress=progress)
+    images = read_images(
+        source,
+        verify=False,
+        store=store,
+        progress=progress,
+        value_range=intake.choose_range(None),
+        pages=intake.pages,
+    )
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
     images = encode_and_refuse(images, [network], store, progress=progress)

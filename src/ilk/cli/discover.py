@@ -60,7 +60,7 @@ def command(
     classifier, store = load(model, device=device, runtime=runtime), Store()
     discovery = discover_groups(
         classifier,
-        _read_unlabelled(source, store),
+        _read_unlabelled(source, store, intake),
         store,
         n_groups=groups,
         keep_all=keep_all,
@@ -82,7 +82,7 @@ def command(
     return Result(value, exit_code=1 if discovery.n_failed else 0)
 
 
-def _read_unlabelled(source: str, store: Store) -> Images:
+def _read_unlabelled(source: str, store: Store, intake: IntakeOptions) -> Images:
     """Read the images of a folder or table; names of folders do not become labels.
 
     Raises:
@@ -101,6 +101,7 @@ def _read_unlabelled(source: str, store: Store) -> Images:
         store=store,
         progress=terminal_progress(),
         source_name=escape_path(source),
+        pages=intake.pages,
     )
 
 

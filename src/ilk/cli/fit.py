@@ -179,7 +179,8 @@ def command(
         show_intake(report_data.images)
     show_leaderboard(report_data.results)
     for note in report_data.notes:
-        print_note(note)
+        if note not in images.notes:  # printed already
+            print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(_to_json(report_data, home))
 

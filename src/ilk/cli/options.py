@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -74,6 +74,20 @@ add_single_label_option = click.option(
     default=None,
     help="Take labels with separators, such as 'cat; dog', as names of classes.",
 )
+add_value_range_option = click.option(
+    "--value-range",
+    metavar="auto|LOW-HIGH",
+    help="Stored values that are black and white in images of more than 8 bits, such as 0-4095; "
+    "auto finds the smallest standard range that holds all of them [default: auto, or that of the "
+    "model].",
+)
+add_pages_option = click.option(
+    "--pages",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="Pages or frames of a file with several: the first, or an image of each.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )
@@ -90,6 +104,8 @@ class IntakeOptions:
         merge_spellings: Merge class names that differ only in spelling.
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         label_separator: Separator of labels in one cell; None finds it.
+        value_range: Stored values that are black and white, LOW-HIGH; None or auto finds them.
+        pages: first or all of the pages of a file with several.
     """
 
     strict: bool = False
@@ -98,9 +114,24 @@ class IntakeOptions:
     merge_spellings: bool = False
     multi_label: bool | None = None
     label_separator: str | None = None
+    value_range: str | None = None
+    pages: str = "first"
 
-    def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
+    def read_images(
+        self,
+        source: str,
+        store: Store,
+        *,
+        verify: bool = False,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Images:
         """Read the images of `source`; print the refused files and exit if `strict`.
+
+        Args:
+            source: What is read.
+            store: Cache of decode results.
+            verify: Decode every image.
+            ranges: Value ranges of the model that the images are for.
 
         Raises:
             InputError: `source` cannot be read, or holds no usable image.
@@ -123,6 +154,8 @@ class IntakeOptions:
             verify=verify or self.strict,
             store=store,
             progress=terminal_progress(),
+            value_range=self.choose_range(ranges),
+            pages=self.pages,
         )
         if Path(source).is_dir() and (empty := find_empty_folders(Path(source))):
             names = ", ".join(map(escape_path, empty[:5]))
@@ -131,9 +164,34 @@ class IntakeOptions:
             labels = [row.label for row in images.rows if row.label is not None]
             if note := describe_separator(labels):
                 click.echo(f"· {note}", err=True)
+        _print_notes(images.notes)
         if self.strict and images.refused:
             exit_refused(images)
         return images
+
+    def choose_range(self, ranges: Mapping[str, tuple[float, float]] | None) -> Any:
+        """Return the value range to read with: that of the model, else that of the options.
+
+        Raises:
+            InputError: The two differ.
+        """
+        from ilk.core.errors import InputError
+        from ilk.images.value_range import parse_value_range
+
+        given = parse_value_range(self.value_range)
+        if ranges is None:
+            return given or "auto"
+        if given is not None and given != ranges:
+            raise InputError(
+                "the model has a value range of its own, which it was fitted with; leave "
+                "--value-range out, or fit the model again with it"
+            )
+        return ranges
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
+        click.echo(f"· {note}", err=True)
 
 
 def add_source_options(f: F) -> F:
@@ -149,7 +207,11 @@ def add_source_options(f: F) -> F:
         )
         return f(*args, intake=intake, **options)
 
-    for option in (click.option("--path-column", help="Table column with the image paths."),):
+    for option in (
+        add_pages_option,
+        add_value_range_option,
+        click.option("--path-column", help="Table column with the image paths."),
+    ):
         command = option(command)
     return cast(F, command)
 
@@ -203,18 +265,25 @@ def encode_or_exit(
     *,
     strict: bool,
     known_rows: Mapping[str, Row] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Images:
     """Encode `images`; print the files that cannot be used, and exit if `strict`.
 
     Returns:
         The images; files that cannot be decoded, and pictures that appear twice or are among
-        `known_rows` (by digest), are marked as refused.
+        `known_rows` (by digest), are marked as refused. `ranges` are the value ranges of the
+        model, which images of more than 8 bits are read with.
     """
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
+    from ilk.images.model_ranges import use_ranges
     from ilk.updates.side_files import refuse_known_pixels
 
+    known_notes = images.notes
+    if ranges is not None:
+        images = use_ranges(images, ranges, store, terminal_progress())
     images = encode_and_refuse(images, [encoder], store, progress=terminal_progress())
+    _print_notes([note for note in images.notes if note not in known_notes])
     if known_rows:
         images = refuse_known_pixels(images, known_rows)
     if images.refused and strict:

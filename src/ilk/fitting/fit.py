@@ -100,6 +100,8 @@ def fit(
     config = configure(config, settings)
     feature_store = store if store is not None else Store()
     source = read_source(images, settings, config, feature_store, progress)
+    for note in source.notes:
+        log(note)
     if source.is_multi_label or config.multi_label:
         return fit_multi_label_with_report(
             source, config, store=feature_store, progress=progress, log=log

@@ -122,7 +122,7 @@ def fit_multi_label_with_report(
             config.seed,
         )
     )
-    notes = [*split.notes, classifier.ood_detector.note]
+    notes = [*split.notes, classifier.ood_detector.note, *images.notes]
     report = build_multi_label_report(
         images, config, split, leaderboard, classifier, evaluation, [n for n in notes if n]
     )

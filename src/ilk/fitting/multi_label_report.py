@@ -96,6 +96,7 @@ def make_metadata(
         },
         "notes": list(report.notes),
         "seed": config.seed,
+        "value_ranges": dict(images.value_ranges),
         "data": {
             "fingerprint": fingerprint_images(images),
             "train": len(split.train),

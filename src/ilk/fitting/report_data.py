@@ -122,7 +122,7 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
                 f"{split.held_out_name} images with their labels; its predictions for them are "
                 "optimistic"
             )
-    return [note for note in messages if note]
+    return [note for note in (*messages, *state.images.notes) if note]
 
 
 def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:

@@ -16,6 +16,7 @@ from ilk.images.rows import Images, Row, escape_path
 from ilk.images.samples import is_deep
 
 CONTRAST = "contrast"  # name of the measurement in the store: deviation, number of grey levels
+NEAR_CONSTANT = "near-constant: hardly any difference between pixels is left"
 MIN_DEVIATION = 1.0  # grey levels of 255; below, an image counts as near-constant
 MIN_LEVELS = 16  # grey levels that images of more than 8 bits should have
 SAMPLE_SIDE = 64  # pixels that are looked at first, along each side
@@ -59,6 +60,19 @@ def find_near_constant(images: Images, store: ContrastCache | None) -> list[Row]
         return []
     known = store.get_measurements(CONTRAST, [row.digest for row in images.used])
     return [row for row in images.used if row.digest in known]
+
+
+def mark_near_constant(images: Images, store: ContrastCache | None) -> Images:
+    """Say in the detail of a used row that its image is near-constant."""
+    if not (flat := {row.digest for row in find_near_constant(images, store)}):
+        return images
+    rows = [
+        replace(row, detail="; ".join(filter(None, (row.detail, NEAR_CONSTANT))))
+        if row.status == "used" and row.digest in flat
+        else row
+        for row in images.rows
+    ]
+    return replace(images, rows=tuple(rows))
 
 
 def describe_near_constant(rows: list[Row], n: int) -> str:

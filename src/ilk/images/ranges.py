@@ -29,6 +29,7 @@ from ilk.images.value_range import (
     get_kind,
 )
 
+DEEP_IMAGES = "images of more than 8 bits hold values"  # in every note on value ranges
 EXTREMES = "extremes"  # name of the measurement in the store
 Source = Path | Content
 
@@ -80,10 +81,15 @@ def apply_ranges(
             continue
         out[i] = _set_range(rows[i], chosen)
         if i in extremes and (extremes[i][0] < chosen[0] or extremes[i][1] > chosen[1]):
-            detail = f"values {format_range(extremes[i])}, clipped to {format_range(chosen)}"
+            detail = f"values {format_range(extremes[i])} are clipped to {format_range(chosen)}"
             out[i] = replace(out[i], detail=detail)
             outside.append(f"{escape_path(rows[i].path)}: {detail}")
     return out, ranges, _describe(rows, extremes, ranges, len(deep), given is None, outside)
+
+
+def drop_range_notes(notes: Sequence[str]) -> tuple[str, ...]:
+    """Return notes without those on value ranges."""
+    return tuple(note for note in notes if DEEP_IMAGES not in note)
 
 
 def _measure(
@@ -149,14 +155,13 @@ def _describe(
             own = [pair for i, pair in extremes.items() if get_kind(rows[i].mode) == kind]
             found = (min(low for low, _ in own), max(high for _, high in own))
             parts.append(
-                f"{len(own):,} images of more than 8 bits hold values from "
+                f"{len(own):,} {DEEP_IMAGES} from "
                 f"{format_value(found[0])} to {format_value(found[1])}; black and white are "
                 f"{format_range(value_range)}"
             )
         notes.append("; ".join(parts) + "; --value-range LOW-HIGH (value_range=) sets others")
     if outside:
         notes.append(
-            f"{len(outside):,} of {n:,} images of more than 8 bits hold values outside the value "
-            f"range, which are clipped ({outside[0]})"
+            f"{len(outside):,} of {n:,} {DEEP_IMAGES} outside the value range ({outside[0]})"
         )
     return notes
