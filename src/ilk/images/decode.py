@@ -51,10 +51,11 @@ from ilk.images.samples import (
     scale_samples,
 )
 from ilk.images.truncation import check_png, is_truncated
+from ilk.images.webp_zeros import check_webp
 
 __all__ = ["MAX_PIXELS", "ImageError", "decode", "decode_thumbnail"]
 
-CHECKS: dict[str | None, Callable[[BinaryIO], None]] = {"PNG": check_png}
+CHECKS: dict[str | None, Callable[[BinaryIO], None]] = {"PNG": check_png, "WEBP": check_webp}
 ORIENTATION = 0x0112
 TRANSPOSE = Image.Transpose
 UNDO_ORIENTATION = {  # EXIF 2.3, table 6: what undoes each orientation
