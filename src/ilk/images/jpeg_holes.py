@@ -1,9 +1,10 @@
 """Find holes of zeros in the scans of a JPEG, which libjpeg decodes without a warning.
 
-A lost block of a disk or a broken download leaves zeros. Whether a scan may hold many depends on its
-Huffman tables: the code of zeros only stands for the most frequent symbol. If that is the end of a
-block, zeros are an even area, and nothing is said. If it is a coefficient, they would be blocks full
-of the same coefficient, as no picture has. (ITU T.81, 1992, sections B.1.1, B.2 and F.2.2.3.)
+A lost block of a disk or a broken download leaves zeros. Whether a scan may hold many depends on
+its Huffman tables: the code of zeros only stands for the most frequent symbol. If that is the end
+of a block, zeros are an even area, and nothing is said. If it is a coefficient, they would be
+blocks full of the same coefficient, as no picture has. (ITU T.81, 1992, sections B.1.1, B.2 and
+F.2.2.3.)
 """
 
 from __future__ import annotations
