@@ -275,8 +275,8 @@ def test_an_empty_sequence_and_one_of_no_paths(folder):
         read_images([folder / "a.png", 3])
 
 
-def test_a_folder_in_a_list_is_no_image(folder):
-    images = read_images([folder / "a.png", folder / "sub"])
+def test_a_folder_in_a_list_with_labels_is_no_image(folder):
+    images = read_images([folder / "a.png", folder / "sub"], labels=["x", "y"])
     assert [(r.reason, r.detail) for r in images.refused] == [("unreadable", "a folder")]
 
 

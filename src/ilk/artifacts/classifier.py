@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ilk.artifacts import model_folder, pack
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
@@ -83,6 +84,7 @@ class Classifier:
         summary_statistics: Statistics of the training features for later updates; None without
             labels.
         class_priors: Class priors that the classifier was adapted to; None for those of training.
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
     """
 
     classes: tuple[str, ...]
@@ -95,6 +97,7 @@ class Classifier:
     side_files: Callable[[], Mapping[str, bytes]] | None = None
     summary_statistics: SummaryStatistics | None = None
     class_priors: ClassPriors | None = None
+    image_folders: tuple[Path, ...] = ()
 
     @property
     def leaderboard(self) -> LeaderboardView | None:
@@ -179,9 +182,10 @@ class Classifier:
         Args:
             inputs: One image: a path, the bytes of an image file, an open binary file, a Pillow
                 image of any mode, or a uint8 array `[h, w]` or `[h, w, c]` with 1, 3 or 4 channels.
-                Or several: an iterable of these, an array `[n, h, w, c]`, a DataFrame with a column
-                of paths, what `ilk.read` returns (one prediction per row, refused ones included),
-                or a folder, which stands for the files in it, sorted.
+                Or several: an array `[n, h, w, c]`, a DataFrame with a column of paths, what
+                `ilk.read` returns (one prediction per row, refused ones included), a folder, a
+                table or list of paths, a zip or tar archive, a pattern such as
+                `photos/**/*.jpg`, a list of any of these, or another iterable of images.
             store: Cache of encoded images; the user's own by default.
             progress: Reports the progress of encoding.
 
@@ -285,9 +289,10 @@ class Classifier:
         """Write the classifier and its side files to a model folder, and return the folder.
 
         Raises:
-            OutputError: The folder cannot be written, or contains other files.
+            OutputError: The folder cannot be written, contains other files, or lies in one of the
+                folders of images that the classifier was fitted to.
         """
-        home = check_writable(Path(folder))
+        home = check_writable(check_outside(Path(folder), self.image_folders))
         parts = {name: getattr(self, name) for name in PART_NAMES}
         weights, description = pack.pack({name: part for name, part in parts.items() if part})
         side_files = self.side_files() if self.side_files else {}

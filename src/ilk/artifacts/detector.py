@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ilk.artifacts import model_folder
+from ilk.artifacts.classifier import encode_block, iter_image_blocks
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pack import pack, unpack
 from ilk.core.capabilities import Embeds
@@ -18,19 +20,11 @@ from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.detectors.gaussian_anomaly import GaussianAnomaly, GaussianDetector
-from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
-    NamedInput,
     Row,
-    escape_path,
-    inspect_inputs,
-    iter_inputs,
-    list_files,
 )
-from ilk.images.contrast import mark_near_constant
-from ilk.images.model_ranges import use_ranges
 from ilk.images.value_range import restore_ranges
 from ilk.store import Store
 
@@ -60,12 +54,14 @@ class AnomalyDetector:
         encoder: The encoder.
         model: Detector fitted to the features of normal images.
         false_alarm: Probability that a normal image is flagged, in (0, 1).
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
         value_ranges: Stored values that are black and white in images of more than 8 bits, by kind.
     """
 
     encoder: Embeds
     model: GaussianDetector
     false_alarm: float = 0.01
+    image_folders: tuple[Path, ...] = ()
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
@@ -93,7 +89,7 @@ class AnomalyDetector:
         x = store.get(encoder.space, [row.digest for row in images.used])
         model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), ()))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
-        return cls(encoder, model, false_alarm, dict(images.value_ranges))
+        return cls(encoder, model, false_alarm, images.folders, dict(images.value_ranges))
 
     def detect(
         self,
@@ -105,8 +101,7 @@ class AnomalyDetector:
         """Score images and compare the scores with a threshold.
 
         Args:
-            inputs: Path of an image or a folder, or several; or images in memory, as for
-                `Classifier.predict`.
+            inputs: Images, as for `Classifier.predict`.
             store: Feature store.
             threshold: Images with greater scores are anomalies; None takes the threshold of
                 `false_alarm`.
@@ -119,21 +114,31 @@ class AnomalyDetector:
             NoImages: If there is no file.
             InputError: If something in `inputs` is no image.
         """
-        threshold_value = (
-            self.model.compute_threshold(self.false_alarm) if threshold is None else threshold
-        )
-        images = inspect_inputs(_list_inputs(inputs))
-        images = use_ranges(images, self.value_ranges, store, progress)
-        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
-        images = mark_near_constant(images, store)
-        used = [row for row in images.rows if row.status == "used"]
-        x = store.get(self.encoder.space, [row.digest for row in used])
-        scores = iter(self.model.score(x).tolist())
-        results = []
-        for row in images.rows:
-            score = next(scores) if row.status == "used" else float("nan")
-            results.append(AnomalyResult(row, score, score > threshold_value))
+        results = list(self.stream(inputs, store, threshold, progress))
+        if not results:
+            raise NoImages("there is no file in an empty list; pass images or a folder with images")
         return results
+
+    def stream(
+        self,
+        inputs: Any,
+        store: Store,
+        threshold: float | None = None,
+        progress: Progress = silent_progress,
+        pages: str = "first",
+    ) -> Iterator[AnomalyResult]:
+        """Yield the results of `detect` block by block, for inputs of any number.
+
+        `pages` is "first" or "all", as for `Classifier.stream`.
+        """
+        if threshold is None:
+            threshold = self.model.compute_threshold(self.false_alarm)
+        for block in iter_image_blocks(inputs, pages):
+            images, x = encode_block(block, self.encoder, store, progress, self.value_ranges)
+            scores = iter(self.model.score(x).tolist() if len(x) else ())
+            for row in images.rows:
+                score = next(scores) if row.status == "used" else float("nan")
+                yield AnomalyResult(row, score, score > threshold)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the detector to a model folder.
@@ -141,7 +146,9 @@ class AnomalyDetector:
         Raises:
             OutputError: If the folder cannot be written or contains something else.
         """
-        output = check_writable(Path(folder), model_folder.DETECTOR)
+        output = check_writable(
+            check_outside(Path(folder), self.image_folders), model_folder.DETECTOR
+        )
         weights, parts = pack({"detector": self.model})
         metadata = {
             "encoder": self.encoder.describe(),
@@ -171,20 +178,5 @@ def load(
         model = unpack(weights, metadata["parts"])["detector"]
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
         ranges = restore_ranges(metadata.get("value_ranges"))
-        return AnomalyDetector(encoder, model, float(metadata["false_alarm"]), ranges)
-
-
-def _list_inputs(inputs: Any) -> list[NamedInput]:
-    """Return the images of `inputs`; a folder, also one in a list, stands for the files in it.
-
-    Raises:
-        NoImages: If there is none.
-    """
-    items = inputs if isinstance(inputs, list | tuple) else [inputs]
-    if not all(isinstance(item, str | os.PathLike) for item in items):
-        return list(iter_inputs(inputs))
-    named: list[NamedInput] = [(file, file) for item in items for file in list_files(item)]
-    if not named:
-        shown_paths = ", ".join(escape_path(item) for item in items) or "an empty list"
-        raise NoImages(f"there is no file in {shown_paths}; pass images or a folder with images")
-    return named
+        false_alarm = float(metadata["false_alarm"])
+        return AnomalyDetector(encoder, model, false_alarm, value_ranges=ranges)

@@ -23,6 +23,7 @@ from ilk.artifacts.classifier import (
     parse_classes,
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
@@ -72,6 +73,7 @@ class MultiLabelClassifier:
         ood_detector: Computes out-of-distribution scores.
         metadata: Further entries of `model.json`: metrics, versions, seed.
         side_files: Returns the contents of further files to save beside the model, by file name.
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
     """
 
     classes: tuple[str, ...]
@@ -82,6 +84,7 @@ class MultiLabelClassifier:
     ood_detector: OutOfDistributionDetector
     metadata: dict[str, Any] = field(default_factory=dict)
     side_files: Callable[[], Mapping[str, bytes]] | None = None
+    image_folders: tuple[Path, ...] = ()
 
     @property
     def value_ranges(self) -> dict[str, tuple[float, float]]:
@@ -205,7 +208,9 @@ class MultiLabelClassifier:
         Raises:
             OutputError: The folder cannot be written, or contains other files.
         """
-        home = check_writable(Path(folder), model_folder.MULTI_LABEL)
+        home = check_writable(
+            check_outside(Path(folder), self.image_folders), model_folder.MULTI_LABEL
+        )
         weights, description = pack.pack(
             {
                 **self.model.to_parts(),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ilk.artifacts.prediction_io import check_suffix
+from ilk.artifacts.row_file import open_rows
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError, Unavailable
 
@@ -74,14 +75,22 @@ def write_predictions(
     """
     suffix = check_suffix(path)
     if suffix == ".parquet":
-        return write_atomically(path, _encode_parquet(predictions, labels))
-    if suffix == ".json":
+        write_atomically(path, _encode_parquet(predictions, labels))
+    elif suffix == ".json":
         text = json.dumps([to_row(p) for p in predictions], indent=1) + "\n"
-    elif suffix == ".jsonl":
-        text = "".join(json.dumps(to_row(p)) + "\n" for p in predictions)
+        write_atomically(path, text.encode("utf-8", "surrogateescape"))
     else:
-        text = "".join(iter_csv_lines(predictions, labels, "\t" if suffix == ".tsv" else ","))
-    return write_atomically(path, text.encode("utf-8", "surrogateescape"))
+        with open_rows(path) as write:
+            for line in _iter_lines(predictions, labels, suffix):
+                write(line)
+
+
+def _iter_lines(
+    predictions: Iterable[MultiLabelPrediction], labels: Sequence[str], suffix: str
+) -> Iterator[str]:
+    if suffix == ".jsonl":
+        return (json.dumps(to_row(p)) + "\n" for p in predictions)
+    return iter_csv_lines(predictions, labels, "\t" if suffix == ".tsv" else ",")
 
 
 def write_csv_stream(
@@ -90,7 +99,7 @@ def write_csv_stream(
     """Write predictions as CSV lines to an open stream, as they arrive."""
     for line in iter_csv_lines(predictions, labels):
         out.write(line)
-    out.flush()
+        out.flush()
 
 
 def iter_csv_lines(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,8 +20,6 @@ from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
-    from ilk.images import Images
-    from ilk.store import Store
     from ilk.updates.prior_estimate import PriorEstimate
 
 MAX_CLASSES = 20  # classes in the printed table
@@ -49,10 +46,12 @@ def command(
 ) -> Result:
     """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
-    SOURCE is a folder of images from where the model is used; names of sub-folders are ignored.
+    SOURCE holds images from where the model is used: a folder, the names of whose sub-folders are
+    ignored, a table or list of paths, an archive, a quoted pattern, or - for standard input.
     The method assumes that only the class priors have changed and each class looks as before.
     """
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
     from ilk.store import Store
@@ -61,8 +60,8 @@ def command(
 
     classifier, store = load(model, device=device, runtime=runtime), Store()
     side_files = SideFiles.read(Path(model))
-    out_folder = check_writable(Path(out), source_model=Path(model))
-    images = _read_unlabelled(source, store, intake)
+    out_folder = check_writable(check_outside_sources(Path(out), source), source_model=Path(model))
+    images = intake.read_unlabelled(source, store, classifier.value_ranges)
     images = encode_or_exit(
         images, classifier.encoder, store, strict=intake.strict, ranges=classifier.value_ranges
     )
@@ -77,31 +76,6 @@ def command(
     adapted_flag = adapted.class_priors is not None
     value = {"model": out_folder, "summary": summary, "adapted": adapted_flag}
     return Result({**value, "classes": adapted.classes, **estimate.to_json()})
-
-
-def _read_unlabelled(source: str, store: Store, intake: IntakeOptions) -> Images:
-    """Read all images below `source`; names of folders do not become labels.
-
-    Raises:
-        InputError: There is no such folder, or it has no usable image.
-    """
-    from ilk.core.errors import InputError
-    from ilk.core.progress import terminal_progress
-    from ilk.images import escape_path, list_files, read_images
-
-    name = escape_path(source)
-    if not os.path.exists(source):
-        raise InputError(f"there is no folder or file {name}")
-    if not (files := list_files(source)):
-        raise InputError(f"{name} is empty; it must contain images, which need no labels")
-    return read_images(
-        files,
-        verify=False,
-        store=store,
-        progress=terminal_progress(),
-        source_name=name,
-        pages=intake.pages,
-    )
 
 
 def summarize(estimate: PriorEstimate, adapted: Classifier) -> str:

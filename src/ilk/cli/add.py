@@ -22,7 +22,7 @@ from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
-    from ilk.images import Images
+    from ilk.images import Images, NamedInput
     from ilk.store import Store
 
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     nargs=2,
     multiple=True,
     metavar="NAME DIR",
-    help="Class name and a folder (or file) with its images; may be repeated.",
+    help="Class name and its images: a folder, file, table or list of paths, archive or quoted "
+    "pattern; may be repeated.",
 )
 @click.option("--out", help="Folder for the extended model [default: MODEL itself].")
 @click.option(
@@ -66,6 +67,7 @@ def command(
 
     from ilk.artifacts.classifier import load
     from ilk.artifacts.model_folder import SAVE_SECONDS
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
     from ilk.core.data import Data
@@ -79,7 +81,10 @@ def command(
     get_summary(classifier)
     home, store = Path(model), Store()
     side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
-    out_folder = check_writable(Path(out), source_model=home) if out else home
+    read = [source, *(folder for _, folder in class_folders)]
+    out_folder = check_outside_sources(Path(out) if out else home, read)
+    if out:
+        check_writable(out_folder, source_model=home)
     images, names = _read_images((source, intake), class_folders, classifier, store)
     images = refuse_known(images, side_files.known_rows)
     images = encode_or_exit(
@@ -135,7 +140,7 @@ def _read_images(
         InputError: Both or neither of SOURCE and `--class-images` are given, or cannot be read.
     """
     from ilk.core.errors import InputError
-    from ilk.images import escape_path, normalize_class_name, read_images
+    from ilk.images import ListedInputs, escape_path, normalize_class_name, read_images
 
     source, intake = source_options
     spellings = {name for name, _ in class_folders}
@@ -152,14 +157,14 @@ def _read_images(
     if source:
         images = intake.read_images(source, store, ranges=classifier.value_ranges)
         return images, images.classes
-    labelled_files = [
-        (file, name)
+    labelled = [
+        (named, name)
         for name, folder in class_folders
-        for file in _list_class_files(name, folder, classifier.classes)
+        for named in _list_class_inputs(name, folder, classifier.classes, intake)
     ]
     images = read_images(
-        [file for file, _ in labelled_files],
-        labels=[name for _, name in labelled_files],
+        ListedInputs(tuple(named for named, _ in labelled)),
+        labels=[name for _, name in labelled],
         verify=False,
         store=store,
         value_range=intake.choose_range(classifier.value_ranges),
@@ -169,16 +174,19 @@ def _read_images(
     return images, tuple(dict.fromkeys(name for name, _ in class_folders))
 
 
-def _list_class_files(name: str, source: str, classes: Sequence[str]) -> list[str]:
-    """List the files of class `name` in the folder or file `source`.
+def _list_class_inputs(
+    name: str, source: str, classes: Sequence[str], intake: IntakeOptions
+) -> tuple[NamedInput, ...]:
+    """List the images of class `name` that `source` stands for.
 
     Raises:
         InputError: `source` is missing or empty, or has sub-folders of other known classes.
     """
-    from ilk.core.errors import InputError
-    from ilk.images import escape_path, list_files
+    from ilk.core.errors import InputError, NoImages
+    from ilk.images import escape_path
+    from ilk.images.sources import find_kind
 
-    if not os.path.exists(source):
+    if find_kind(source) == "missing":
         raise InputError(
             f"there is no folder or file {escape_path(source)} with images of {name!r}"
         )
@@ -188,14 +196,20 @@ def _list_class_files(name: str, source: str, classes: Sequence[str]) -> list[st
             f"{escape_path(source)} has sub-folders for {', '.join(known[:3])}, so not all its "
             f"images are of {name!r}; give the folder of {name!r} alone"
         )
-    if not (files := list_files(source)):
-        raise InputError(f"{escape_path(source)} is empty; it must contain images of {name!r}")
-    first_parts = {os.path.relpath(file, source).split(os.sep)[0] for file in files} - {"."}
+    try:
+        listed = intake.list_inputs([source])
+    except NoImages:
+        raise InputError(
+            f"{escape_path(source)} is empty; it must contain images of {name!r}"
+        ) from None
+    first_parts = {os.path.relpath(f, source).split(os.sep)[0] for f in listed.list_paths()} - {"."}
     if subfolders := sorted(
-        entry for entry in first_parts if os.path.isdir(os.path.join(source, entry))
+        entry
+        for entry in first_parts
+        if os.path.isdir(source) and os.path.isdir(os.path.join(source, entry))
     ):
         names = ", ".join(escape_path(folder) for folder in subfolders[:3])
         print_note(
             f"all images in sub-folders of {escape_path(source)} ({names}) count as {name!r}"
         )
-    return files
+    return listed.inputs

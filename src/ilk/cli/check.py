@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +29,12 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     Every file is decoded. The exit code is 0 if every file can be used and 1 if some were refused.
     """
     from ilk.artifacts.model_folder import encode_json
+    from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
-    from ilk.core.errors import InputError
     from ilk.store import Store
 
-    if out and all(map(os.path.exists, (out, source))) and os.path.samefile(out, source):
-        raise InputError(f"{out} is the source itself; name another file with --out")
+    if out:
+        check_output_file(Path(out), (".json",), [source])
     images = intake.read_images(source, Store(), verify=True)
     show_intake(images)
     _show_classes(images)

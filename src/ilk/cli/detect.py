@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -63,11 +64,14 @@ def fit(
 ) -> Result:
     """Train a detector on the images of SOURCE, all of which count as normal.
 
-    Names of sub-folders are ignored. There are no labels to compare ways to resize by, so --resize
-    auto letterboxes where a centre crop would cut off most of most images, and crops elsewhere.
+    SOURCE is a folder, the names of whose sub-folders are ignored, a table or list of paths, an
+    archive, a quoted pattern, or - for standard input. There are no labels to compare ways to
+    resize by, so --resize auto letterboxes where a centre crop would cut off most of most images,
+    and crops elsewhere.
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
@@ -75,7 +79,6 @@ def fit(
     from ilk.encode import encode_and_refuse
     from ilk.encoders.variants import check_variants
     from ilk.fitting.variants import choose_resize
-    from ilk.images import read_images
     from ilk.store import Store
 
     check_variants(resize, 1)
@@ -84,15 +87,9 @@ def fit(
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
-    home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
-    images = read_images(
-        source,
-        verify=False,
-        store=store,
-        progress=progress,
-        value_range=intake.choose_range(None),
-        pages=intake.pages,
-    )
+    home, store, progress = check_outside_sources(Path(out), source), Store(), terminal_progress()
+    check_writable(home, DETECTOR)
+    images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
     images = encode_and_refuse(images, [network], store, progress=progress)
@@ -131,27 +128,29 @@ def score(
 ) -> Result:
     """Score images with the detector in the folder DETECTOR and flag anomalies.
 
-    INPUTS are images or folders; a folder stands for all files in it. The exit code is 0 if every
+    INPUTS are images, folders, tables and lists of paths, archives, quoted patterns, or - for
+    standard input. The exit code is 0 if every
     input could be read and 1 otherwise.
     """
     from ilk.artifacts.detector import load
-    from ilk.core.atomic_write import write_atomically
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.cli.predict import report_part
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
     from ilk.store import Store
 
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
+    path = None if out == "-" else check_output_file(Path(out), (".csv",), inputs)
+    listed = intake.list_inputs(inputs, path)
     loaded = load(Path(detector), device=device, runtime=runtime)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
-    results = loaded.detect(inputs, Store(), threshold, terminal_progress())
-    rows = [_to_row(result, threshold) for result in results]
-    if out == "-":
-        click.echo(_format_csv(rows), nl=False)
-    else:
-        write_atomically(Path(out), _format_csv(rows).encode("utf-8", "surrogateescape"))
+    intake.choose_range(loaded.value_ranges)  # refuses another one
+    results = loaded.stream(listed, Store(), threshold, terminal_progress(), intake.pages)
+    with report_part(path):
+        rows = _write_rows((_to_row(result, threshold) for result in results), path)
     if n_failed := sum(row["error"] is not None for row in rows):
         click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be read", err=True)
     return Result(rows, exit_code=1 if n_failed else 0)
@@ -198,8 +197,25 @@ def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
     }
 
 
-def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Format rows as CSV with a header; None becomes an empty cell."""
+def _write_rows(rows: Iterable[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
+    """Write rows as CSV as they come, to a file or to standard output, and return them."""
+    from ilk.artifacts.row_file import open_rows
+
+    written = []
+    with nullcontext(_print_line) if path is None else open_rows(path) as write:
+        write(_format_line(CSV_HEADER))
+        for row in rows:
+            write(_format_line([row[name] for name in CSV_HEADER]))
+            written.append(row)
+    return written
+
+
+def _print_line(line: str) -> None:
+    click.echo(line, nl=False)
+
+
+def _format_line(cells: Sequence[object]) -> str:
+    """Format a line of CSV; None becomes an empty cell."""
 
     def format_cell(value: object) -> str:
         if isinstance(value, bool):
@@ -207,7 +223,5 @@ def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
         return f"{value:.6f}" if isinstance(value, float) else str(value or "")
 
     text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(CSV_HEADER)
-    lines.writerows([format_cell(row[name]) for name in CSV_HEADER] for row in rows)
+    csv.writer(text, lineterminator="\n").writerow([format_cell(cell) for cell in cells])
     return text.getvalue()

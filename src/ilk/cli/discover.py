@@ -11,8 +11,6 @@ from ilk.cli.options import IntakeOptions, add_network_options, add_source_optio
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
-    from ilk.images import Images
-    from ilk.store import Store
     from ilk.updates.discover import Discovery
 
 MAX_GROUPS = 50  # groups in the printed table
@@ -44,23 +42,25 @@ def command(
 ) -> Result:
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
-    Labels in SOURCE are ignored. A group gets a suggested name where the encoder knows a word of
+    SOURCE is a folder, a table or list of paths, an archive, a quoted pattern, or - for standard
+    input; its labels are ignored. A group gets a suggested name where the encoder knows a word of
     ImageNet for its images. Each group becomes a folder with copies of its images. Look at
     groups.html, rename a group's folder, and add it as a class with `ilk add`.
 
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
     from ilk.updates.discover import discover_groups
     from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
-    home = check_output_folder(Path(out))
+    home = check_output_folder(check_outside_sources(Path(out), source))
     classifier, store = load(model, device=device, runtime=runtime), Store()
     discovery = discover_groups(
         classifier,
-        _read_unlabelled(source, store, intake),
+        intake.read_unlabelled(source, store, classifier.value_ranges),
         store,
         n_groups=groups,
         keep_all=keep_all,
@@ -80,29 +80,6 @@ def command(
         click.echo(f"ilk: {discovery.n_failed:,} of {n_files:,} files could not be used", err=True)
     value = {"out": home, "groups": listing, "notes": discovery.notes, "failed": discovery.n_failed}
     return Result(value, exit_code=1 if discovery.n_failed else 0)
-
-
-def _read_unlabelled(source: str, store: Store, intake: IntakeOptions) -> Images:
-    """Read the images of a folder or table; names of folders do not become labels.
-
-    Raises:
-        NoImages: The folder is empty.
-    """
-    from ilk.core.errors import NoImages
-    from ilk.core.progress import terminal_progress
-    from ilk.images import escape_path, list_files, read_images
-
-    paths = list_files(source)
-    if not paths:
-        raise NoImages(f"{source} is empty; it must contain images")
-    return read_images(
-        paths if Path(source).is_dir() else source,  # a list of paths has no labels
-        verify=False,
-        store=store,
-        progress=terminal_progress(),
-        source_name=escape_path(source),
-        pages=intake.pages,
-    )
 
 
 def _list_groups(discovery: Discovery) -> list[dict[str, Any]]:

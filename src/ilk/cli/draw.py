@@ -62,12 +62,16 @@ def command(
     With --reference, also print the Fréchet distance between the samples and the images of a
     folder, beside the distance between two halves of that folder. It needs hundreds of samples.
     """
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.core.device import pick_device
     from ilk.diffusion.checkpoint.checkpoint import load
-    from ilk.diffusion.generation.images import assign_classes, write_samples
+    from ilk.diffusion.generation.images import assign_classes, check_samples_path, write_samples
     from ilk.diffusion.generation.sample import Sampler
 
     torch_device = pick_device(device)
+    check_samples_path(Path(out), count)
+    if reference:
+        check_outside_sources(Path(out), reference)
     sampler = Sampler(steps=steps, churn=churn, guidance=guidance, seed=seed)
     denoiser = load(Path(model)).to(torch_device)
     classes = assign_classes(denoiser.classes, name, count)

@@ -49,6 +49,7 @@ def command(
         MultiLabelEvaluation,
         evaluate_multi_label_images,
     )
+    from ilk.artifacts.output_files import check_output_file
     from ilk.cli.multi_label import show_label_evaluation
     from ilk.cli.tables import show_evaluation
     from ilk.core.atomic_write import write_atomically
@@ -56,6 +57,8 @@ def command(
     from ilk.store import Store
     from ilk.updates.side_files import count_known, read_training_digests
 
+    if out:
+        check_output_file(Path(out), (".json",), [source])
     classifier, store = load(model, device=device, runtime=runtime), Store()
     intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
     images, split_note = _select_split(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ilk.artifacts.multi_label_evaluation import MultiLabelEvaluation
     from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
     from ilk.fitting.config import FitConfig
-    from ilk.images import Images
+    from ilk.images import Images, ListedInputs
     from ilk.multilabel.leaderboard import LabelCandidate
     from ilk.store import Store
 
@@ -82,7 +82,7 @@ def show_label_leaderboard(results: Sequence[LabelCandidate]) -> None:
 
 def predict_labels(
     classifier: MultiLabelClassifier,
-    files: Sequence[str],
+    files: ListedInputs,
     path: Path | None,
     pages: str = "first",
 ) -> tuple[list[dict[str, Any]], Tally]:

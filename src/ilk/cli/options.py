@@ -14,7 +14,7 @@ from ilk.cli.output import show_intake
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
-    from ilk.images import Images, Row
+    from ilk.images import Images, ListedInputs, Row
     from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,10 +25,19 @@ add_seed_option = click.option(
 add_device_option = click.option(
     "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps."
 )
+
+
+def _check_precision(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    from ilk.core.device import check_precision
+
+    return check_precision(value)
+
+
 add_precision_option = click.option(
     "--precision",
     default="float32",
     show_default=True,
+    callback=_check_precision,
     help="Precision of network computations: float32, or bfloat16 (faster on recent GPUs).",
 )
 add_encoders_option = click.option(
@@ -145,7 +154,7 @@ class IntakeOptions:
         )
 
         images = read_images(
-            source,
+            _check_source(source),
             path_column=self.path_column,
             label_column=self.label_column,
             multi_label=self.multi_label,
@@ -182,11 +191,84 @@ class IntakeOptions:
         if ranges is None:
             return given or "auto"
         if given is not None and given != ranges:
+            own = "a value range of its own" if ranges else "no value range"
             raise InputError(
-                "the model has a value range of its own, which it was fitted with; leave "
+                f"the model was fitted with {own}, which counts for new images too; leave "
                 "--value-range out, or fit the model again with it"
             )
         return ranges
+
+    def list_inputs(self, sources: Sequence[str], out: Path | None = None) -> ListedInputs:
+        """Return the images that `sources` stand for, in order; print what is to be known.
+
+        The file `out` of an earlier run is none of them.
+
+        Raises:
+            InputError: A source cannot be read.
+            NoImages: There is no file.
+        """
+        from ilk.images import list_sources
+
+        listed = list_sources(sources, self.path_column)
+        if out is not None:
+            from ilk.artifacts.output_files import leave_out
+
+            listed = leave_out(listed, out)
+        _print_notes(listed.notes)
+        return listed
+
+    def read_unlabelled(
+        self,
+        source: str,
+        store: Store,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Images:
+        """Read the images that `source` stands for; names of folders do not become labels.
+
+        Raises:
+            InputError: There is no such source, it cannot be read, or it holds no usable image.
+        """
+        from ilk.core.errors import NoImages
+        from ilk.core.progress import terminal_progress
+        from ilk.images import escape_path, read_images
+
+        try:
+            listed = self.list_inputs([_check_source(source)])
+        except NoImages:
+            if not Path(source).is_dir():
+                raise
+            raise NoImages(
+                f"{escape_path(source)} is empty; it must contain images, which need no labels"
+            ) from None
+        images = read_images(
+            listed,
+            verify=False,
+            store=store,
+            progress=terminal_progress(),
+            source_name=escape_path(source),
+            value_range=self.choose_range(ranges),
+            pages=self.pages,
+        )
+        _print_notes([note for note in images.notes if note not in listed.notes])
+        return images
+
+
+def _check_source(source: str) -> str:
+    """Return `source` if there is something to read under its name.
+
+    Raises:
+        InputError: There is no such file or folder, and it is no pattern.
+    """
+    from ilk.core.errors import InputError
+    from ilk.images import escape_path
+    from ilk.images.sources import find_kind
+
+    if find_kind(source) == "missing":
+        raise InputError(
+            f"there is no folder or file {escape_path(source)} "
+            f"(working directory: {escape_path(Path.cwd())})"
+        )
+    return source
 
 
 def _print_notes(notes: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ilk.cli.tally import Tally
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
     from ilk.artifacts.prediction import Prediction
+    from ilk.images import ListedInputs
 
 
 @click.command()
@@ -46,32 +48,46 @@ def command(
 ) -> Result:
     """Predict the class, or the labels, of each image with the model folder MODEL.
 
-    INPUTS are images or folders; a folder stands for all files in it, sorted. The exit code is 0 if
-    every input could be read and 1 otherwise; the rows of unreadable inputs state the reason.
+    INPUTS are images, folders (all files in them, sorted), tables and lists of paths (one row per
+    line), zip and tar archives, quoted patterns such as 'photos/**/*.jpg', or - for paths from
+    standard input. The exit code is 0 if every input could be read and 1 otherwise; the rows of
+    unreadable inputs state the reason. Rows are written as they come: those of --out x.csv to
+    x.csv.part, which becomes x.csv when all are there (.json and .parquet are written at the end).
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
-    from ilk.artifacts.prediction_io import check_suffix, to_row
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.artifacts.prediction_io import SUFFIXES, to_row
     from ilk.cli.multi_label import predict_labels
-    from ilk.core.errors import NoImages
-    from ilk.images import escape_path, list_files
 
     path = None if out == "-" else Path(out)
     if path is not None:
-        check_suffix(path)
+        check_output_file(path, SUFFIXES, inputs)
+    files = intake.list_inputs(inputs, path)
     classifier = load(model, device=device, runtime=runtime, without=without)
     intake.choose_range(classifier.value_ranges)  # refuses another one
-    files = [file for source in inputs for file in list_files(source)]
-    if not files:
-        names = ", ".join(escape_path(source) for source in inputs)
-        raise NoImages(f"there is no file in {names}; name images, or a folder that contains some")
     as_json = bool(click.get_current_context().params.get("as_json"))
     if isinstance(classifier, MultiLabelClassifier):
-        rows, tally = predict_labels(classifier, files, path, intake.pages)
+        with report_part(path):
+            rows, tally = predict_labels(classifier, files, path, intake.pages)
         return _report(rows, tally, path)
     predictions: list[Prediction] = []
-    tally = _write(classifier, files, path, predictions if as_json else None, intake.pages)
+    with report_part(path):
+        tally = _write(classifier, files, path, predictions if as_json else None, intake.pages)
     return _report([to_row(p) for p in predictions], tally, path)
+
+
+@contextmanager
+def report_part(path: Path | None) -> Iterator[None]:
+    """If the rows do not get complete, say where those are that were written."""
+    from ilk.artifacts.row_file import get_part_path
+
+    try:
+        yield
+    except BaseException:
+        if path is not None and get_part_path(path).exists():
+            click.echo(f"ilk: the rows so far are in {get_part_path(path)}", err=True)
+        raise
 
 
 def _report(rows: list[dict[str, Any]], tally: Tally, path: Path | None) -> Result:
@@ -86,7 +102,7 @@ def _report(rows: list[dict[str, Any]], tally: Tally, path: Path | None) -> Resu
 
 def _write(
     classifier: Classifier,
-    files: list[str],
+    files: ListedInputs,
     path: Path | None,
     collected: list[Prediction] | None,
     pages: str,
@@ -95,7 +111,7 @@ def _write(
 
     Args:
         classifier: The classifier.
-        files: Paths of images.
+        files: The images.
         path: File to write; None is standard output.
         collected: List that also receives the predictions, if given.
         pages: first or all of the pages of a file.

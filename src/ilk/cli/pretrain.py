@@ -106,6 +106,7 @@ def command(
     command resumes and gives the same result. On several GPUs or machines:
     torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
     """
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.core.device import pick_device
     from ilk.core.progress import silent_progress, terminal_progress
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
@@ -117,6 +118,7 @@ def command(
     from ilk.training import distributed
     from ilk.training.trainer import DeviceConfig, Recipe
 
+    check_outside_sources(Path(out), source)
     store = Store()
     images = intake.read_images(source, store).select_split("train")
     pixels = choose_pixels(images, image_size)

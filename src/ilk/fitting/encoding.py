@@ -78,8 +78,20 @@ def resolve_encoders(
             encoders.append(_resolve_encoder(name, images, config, context))
     for name in map(_to_encoder_name, dict.fromkeys(config.classifiers)):
         encoders.append(_resolve_encoder(name, images, config, context))
+    if exact := _list_exact(encoders, config.precision):
+        log(
+            f"{' and '.join(exact)} runs no network in another precision than float32, so "
+            f"--precision {config.precision} changes nothing there"
+        )
     encoders = apply_settings(encoders, config.resize, config.views, log)
     return list({encoder.name: encoder for encoder in encoders}.values())
+
+
+def _list_exact(encoders: list[Embeds], precision: str) -> list[str]:
+    """Return the names of encoders that compute in float32 although `precision` is another."""
+    if precision == "float32":
+        return []
+    return [e.name for e in encoders if e.describe().get("precision", "float32") != precision]
 
 
 def encode(

@@ -123,7 +123,8 @@ def fit_with_report(
     classifier, evaluation = finalize(state, feature_store)
     report_data = build_report_data(state, classifier, evaluation, feature_store)
     side_files = partial(render_side_files, drop_unused_contents(report_data))
-    return replace(classifier, side_files=side_files), report_data
+    classifier = replace(classifier, side_files=side_files, image_folders=images.folders)
+    return classifier, report_data
 
 
 def _select_model(

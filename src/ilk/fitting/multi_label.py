@@ -104,6 +104,7 @@ def fit_multi_label_with_report(
         calibration,
         LabelThresholds(fit_thresholds(targets, p)),
         OutOfDistributionDetector.fit(data, unknown_scores, config.false_alarm),
+        image_folders=images.folders,
     )
     threshold = classifier.ood_detector.threshold
     evaluation = (

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ilk.artifacts.model_folder import encode_json
+from ilk.images import Content
+from ilk.images.contents import ContentMap
 from ilk.report import ReportData, leaderboard_to_json, list_pictured_files, render_report
 
 
@@ -26,8 +29,11 @@ def drop_unused_contents(report_data: ReportData) -> ReportData:
     if not images.contents:
         return report_data
     shown = {path.as_posix() for path in list_pictured_files(report_data)}
-    digests = {row.digest for row in images.rows if row.path in shown}
-    contents = {digest: c for digest, c in images.contents.items() if digest in digests}
+    digests = {row.digest for row in images.rows if images.path_of(row).as_posix() in shown}
+    if isinstance(images.contents, ContentMap):
+        contents: Mapping[str, Content] = images.contents.select(digests)
+    else:
+        contents = {digest: c for digest, c in images.contents.items() if digest in digests}
     return replace(report_data, images=replace(images, contents=contents))
 
 

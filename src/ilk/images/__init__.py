@@ -21,6 +21,7 @@ from ilk.images.label_columns import describe_separator
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
+from ilk.images.sources import ListedInputs, list_sources
 
 __all__ = [
     "MAX_PIXELS",
@@ -28,6 +29,7 @@ __all__ = [
     "Content",
     "ImageError",
     "Images",
+    "ListedInputs",
     "NamedInput",
     "Row",
     "decode",
@@ -41,6 +43,7 @@ __all__ = [
     "iter_blocks",
     "iter_inputs",
     "list_files",
+    "list_sources",
     "normalize_class_name",
     "read_images",
     "verify_images",

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ilk.core.progress import Progress, silent_progress
+from ilk.images.contents import ContentMap
 from ilk.images.files import inspect_pages
 from ilk.images.formats import MAX_PIXELS
+from ilk.images.members import Member
 from ilk.images.pages import describe_pages, explain_excess
 from ilk.images.ranges import MeasurementCache, apply_ranges
+from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Images, Row
 from ilk.images.value_range import ValueRanges
 
@@ -18,7 +22,7 @@ from ilk.images.value_range import ValueRanges
 def finish_rows(
     root: Path | None,
     rows: Sequence[Row],
-    contents: Mapping[int, Content],
+    contents: Mapping[int, Content | Member],
     ranges: ValueRanges | None,
     *,
     pages: str = "first",
@@ -38,7 +42,7 @@ def finish_rows(
         store: Cache of the least and greatest values of deep images.
         progress: Reports the number of measured images.
     """
-    sources = [contents.get(i) for i in range(len(rows))]
+    sources = [_Source(contents.get(i), row.digest) for i, row in enumerate(rows)]
     note = ""
     if any(row.n_pages > 1 for row in rows):
         if pages == "all":
@@ -48,36 +52,60 @@ def finish_rows(
     plain = Images(root, ())
 
     def get_source(i: int) -> Path | Content:
-        content = sources[i]
-        return plain.path_of(rows[i]) if content is None else content
+        item = sources[i].item
+        if isinstance(item, Member):
+            return item.read()
+        return plain.path_of(rows[i]) if item is None else item
 
     ranged, found, notes = apply_ranges(
         rows, ranges, get_source, max_pixels=max_pixels, store=store, progress=progress
     )
-    in_memory = {
-        row.digest: content
-        for row, content in zip(ranged, sources, strict=True)
-        if content is not None and row.digest
-    }
-    notes = [note, *notes] if note else notes
-    return Images(root, tuple(ranged), in_memory, tuple(notes), found)
+    held = [
+        (row.digest, source)
+        for row, source in zip(ranged, sources, strict=True)
+        if source.item is not None and row.digest
+    ]
+    in_memory = ContentMap(
+        {digest: source.item for digest, source in held if source.item is not None},
+        {digest: source.digest for digest, source in held},
+    )
+    return Images(
+        root,
+        tuple(ranged),
+        in_memory,
+        notes=tuple(filter(None, (note, *notes))),
+        value_ranges=found,
+    )
+
+
+class _Source(NamedTuple):
+    item: Content | Member | None  # None for a file
+    digest: str  # of the file
 
 
 def _expand(
-    root: Path | None, rows: Sequence[Row], sources: Sequence[Content | None], max_pixels: int
-) -> tuple[list[Row], list[Content | None]]:
-    """Return one row per page, and the image in memory of each."""
+    root: Path | None, rows: Sequence[Row], sources: Sequence[_Source], max_pixels: int
+) -> tuple[list[Row], list[_Source]]:
+    """Return one row per page, and the source of each."""
     out: list[Row] = []
-    contents: list[Content | None] = []
-    for row, content in zip(rows, sources, strict=True):
-        expanded = [row]
-        if row.status == "used" and row.n_pages > 1:
-            if excess := explain_excess(row):
-                detail = f"{excess}; split it, or read only the first page"
-                expanded = [replace(row, status="refused", reason="too large", detail=detail)]
-            elif content is None or isinstance(content, bytes):
-                file = Images(root, ()).path_of(row) if content is None else content
-                expanded = inspect_pages(file, row, max_pixels)
+    expanded_sources: list[_Source] = []
+    for row, source in zip(rows, sources, strict=True):
+        expanded = _list_pages(root, row, source, max_pixels)
         out += expanded
-        contents += [content] * len(expanded)
-    return out, contents
+        expanded_sources += [source] * len(expanded)
+    return out, expanded_sources
+
+
+def _list_pages(root: Path | None, row: Row, source: _Source, max_pixels: int) -> list[Row]:
+    if row.status != "used" or row.n_pages < 2:
+        return [row]
+    if excess := explain_excess(row):
+        detail = f"{excess}; split it, or read only the first page"
+        return [replace(row, status="refused", reason="too large", detail=detail)]
+    if source.item is None:
+        return inspect_pages(Images(root, ()).path_of(row), row, max_pixels)
+    try:
+        item = source.item.read() if isinstance(source.item, Member) else source.item
+    except ImageError as error:
+        return [replace(row, status="refused", reason=error.reason, detail=error.detail)]
+    return inspect_pages(item, row, max_pixels) if isinstance(item, bytes) else [row]

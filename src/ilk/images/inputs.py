@@ -7,7 +7,7 @@ as an array of floats, is refused in one sentence, because a guess would be wron
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from io import BytesIO
 from itertools import count
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from ilk.core.errors import InputError, NoImages
+from ilk.core.errors import InputError
 from ilk.core.progress import silent_progress
 from ilk.images import threads
 from ilk.images.contents import CHANNEL_MODES, inspect_content
@@ -26,9 +26,20 @@ from ilk.images.files import inspect_file
 from ilk.images.finish import finish_rows
 from ilk.images.formats import read_header
 from ilk.images.frames import is_frame, list_paths
-from ilk.images.layout import list_files
+from ilk.images.members import Member
 from ilk.images.refused import ImageError
-from ilk.images.rows import Content, Images, Row, escape_path
+from ilk.images.rows import Images, Row
+from ilk.images.sources import (
+    SINGLE_KINDS,
+    Input,
+    ListedInputs,
+    NamedInput,
+    drop_stray,
+    find_kind,
+    is_one_image,
+    list_source,
+    list_sources,
+)
 
 ACCEPTED = (
     "an image is a path, the bytes of an image file, an open binary file, a Pillow image or a "
@@ -45,14 +56,11 @@ REMEDIES = {  # by NumPy's kind of type
     "i": "if its values lie between 0 and 255: x.astype('uint8')",
 }
 
-Input = str | Content
-NamedInput = tuple[str, Input]  # path, or place in the list; the image
-
 
 def is_single(inputs: Any) -> bool:
-    """Whether `inputs` is one image rather than several; a folder stands for the files in it."""
+    """Whether `inputs` is one image rather than several, such as a folder or an archive."""
     if isinstance(inputs, str | os.PathLike):
-        return not os.path.isdir(inputs)
+        return is_one_image(inputs)
     if isinstance(inputs, bytes | bytearray | memoryview | Image.Image) or hasattr(inputs, "read"):
         return True
     return _is_pixel_array(inputs) and inputs.ndim in (2, 3)
@@ -63,22 +71,26 @@ def iter_inputs(inputs: Any) -> Iterator[NamedInput]:
 
     Raises:
         InputError: Something in `inputs` is no image; the message says what is one.
-        NoImages: `inputs` is a folder without files.
+        NoImages: `inputs` is a folder, archive, table or pattern without files.
     """
     if is_single(inputs):
         content = to_input(inputs, "the image")
         yield (content, content) if isinstance(content, str) else ("image", content)
         return
+    if isinstance(inputs, str | os.PathLike | ListedInputs):
+        listed = inputs if isinstance(inputs, ListedInputs) else list_sources([inputs])
+        yield from listed.inputs
+        return
     for i, value in zip(count(), _iter_values(inputs), strict=False):
-        name = f"image {i}"
+        name = value.path if isinstance(value, Member) else f"image {i}"
         content = to_input(value, name)
         yield (content, content) if isinstance(content, str) else (name, content)
 
 
 def _iter_values(inputs: Any) -> Iterable[Any]:
     """Return the items of several images; they are checked one by one later."""
-    if isinstance(inputs, str | os.PathLike):
-        return _list_folder(os.fsdecode(inputs))
+    if isinstance(inputs, list | tuple):
+        return _expand_sources(inputs)
     if isinstance(inputs, Images):
         return (_find_source(inputs, row) for row in inputs.rows)
     if is_frame(inputs):
@@ -97,7 +109,8 @@ def to_input(value: Any, name: str) -> Input:
     """Convert one image to a path or a `Content`.
 
     Args:
-        value: A path, bytes, an open binary file, a Pillow image or an array.
+        value: A path, bytes, an open binary file, a Pillow image, an array, or a file of an
+            archive.
         name: What messages call it.
 
     Raises:
@@ -105,6 +118,8 @@ def to_input(value: Any, name: str) -> Input:
     """
     if isinstance(value, str | os.PathLike):
         return str(os.fsdecode(value))  # not a string of NumPy
+    if isinstance(value, Member):
+        return value
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value)
     if isinstance(value, Image.Image):
@@ -159,13 +174,16 @@ def _count_bytes(content: Input) -> int:
     return len(content) if isinstance(content, bytes) else 0
 
 
-def _list_folder(folder: str) -> list[str]:
-    files = list_files(folder)
-    if not files:
-        raise NoImages(
-            f"there is no file in {escape_path(folder)}; give images, or a folder with some"
-        )
-    return files
+def _expand_sources(values: Sequence[Any]) -> Iterable[Any]:
+    """Return the values, with the images that folders, tables, archives and patterns stand for."""
+    paths = [value for value in values if isinstance(value, str | os.PathLike)]
+    kinds = drop_stray(paths, [find_kind(path) for path in paths])
+    for value in values:
+        if not isinstance(value, str | os.PathLike) or (kind := next(kinds)) in SINGLE_KINDS:
+            yield value
+            continue
+        for _, image in list_source(os.fsdecode(value), kind).inputs:
+            yield image
 
 
 def _find_source(images: Images, row: Row) -> Input:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
-from ilk.images.contents import inspect_content
+from ilk.images.contents import BYTES_PER_PIXEL, inspect_content
 from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
@@ -20,7 +20,7 @@ from ilk.images.files import inspect_file
 from ilk.images.finish import finish_rows
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
-from ilk.images.inputs import iter_inputs
+from ilk.images.inputs import iter_inputs, to_input
 from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
 from ilk.images.layout import read_folder
 from ilk.images.memory import pixel_budget
@@ -30,7 +30,9 @@ from ilk.images.pixel_duplicates import refuse_pixel_duplicates
 from ilk.images.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.ranges import MeasurementCache
 from ilk.images.refused import ImageError
-from ilk.images.rows import Content, Images, Row, escape_path
+from ilk.images.rows import Images, Row, escape_path
+from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
+from ilk.images.sources import SINGLE_KINDS, Input, Kind, find_kind, find_several
 from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
@@ -74,7 +76,9 @@ def read_images(
     Args:
         source: A folder (see `ilk.images.layout`); a table (.csv, .tsv, .jsonl, .parquet, or a
             DataFrame) with a column of paths, one of labels and optionally `split`; a .txt list of
-            paths; an image; or several images, each a path, the bytes of a file, an open binary
+            paths; a zip or tar archive or a pattern such as `photos/**/*.jpg`, which are read like
+            a folder; `-` for paths from standard input; an image; several of these in a list, each
+            with its own labels; or several images, each a path, the bytes of a file, an open binary
             file, a Pillow image or a uint8 array `[h, w]` or `[h, w, c]`; or an array `[n, h, w,
             c]`. Paths in a table or list are relative to its folder; images in memory stay there,
             and their rows are called `image 0`, `image 1`, ….
@@ -106,7 +110,7 @@ def read_images(
     ranges = parse_value_range(value_range)
     check_pages(pages)
     columns = Columns(path_column, label_column, multi_label, label_separator)
-    root, rows, contents = _list_rows(source, labels, columns)
+    root, rows, contents, notes = _list_rows(source, labels, columns)
     name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
@@ -133,7 +137,12 @@ def read_images(
         store=store,
         progress=progress,
     )
-    images = replace(images, rows=tuple(refuse_duplicates(images.rows)))
+    images = replace(
+        images,
+        rows=tuple(refuse_duplicates(images.rows)),
+        notes=(*notes, *images.notes),
+        folders=find_walked_folders(source),
+    )
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
     if not images.used:
@@ -163,13 +172,21 @@ def verify_images(
     return note_contrast(refuse_pixel_duplicates(images, cache), cache)
 
 
-def _list_rows(
-    source: Any, labels: Sequence[Any] | None, columns: Columns
-) -> tuple[Path | None, list[Row], dict[int, Content]]:
-    """Return the root of the paths, one uninspected row per image, and the images in memory."""
+def _list_rows(source: Any, labels: Sequence[Any] | None, columns: Columns) -> SourceRows:
+    """Return one uninspected row per image, the root of their paths and the images in memory."""
     if not isinstance(source, str | os.PathLike):
-        return None, *_list_inputs(source, labels, columns)
+        return _list_inputs(source, labels, columns)
     path = Path(os.fsdecode(source))
+    if (source_kind := find_kind(source)) in ("archive", "glob", "standard input"):
+        if labels is not None:
+            raise InputError(
+                f"labels= is for a list of images; {escape_path(path)} stands for several, whose "
+                "order is not yours"
+            )
+        listed = read_special_source(os.fsdecode(source), source_kind, columns)
+        if source_kind == "standard input":
+            _attach_labels(listed.rows, None, columns)
+        return listed
     kind = path.suffix.casefold()
     if not os.path.exists(path):
         raise InputError(
@@ -181,11 +198,11 @@ def _list_rows(
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
     if path.is_dir():
-        return path, read_folder(path, columns), {}
+        return SourceRows(path, read_folder(path, columns), {})
     if kind in TABLE_SUFFIXES:
-        return path.parent, read_table(path, columns), {}
+        return SourceRows(path.parent, read_table(path, columns), {})
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return path.parent, _attach_labels(rows, labels, columns), {}
+    return SourceRows(path.parent, _attach_labels(rows, labels, columns), {})
 
 
 def _check_separator(separator: str, multi_label: bool | None) -> bool:
@@ -198,19 +215,41 @@ def _check_separator(separator: str, multi_label: bool | None) -> bool:
     return True
 
 
-def _list_inputs(
-    source: Any, labels: Sequence[Any] | None, columns: Columns
-) -> tuple[list[Row], dict[int, Content]]:
+def _list_inputs(source: Any, labels: Sequence[Any] | None, columns: Columns) -> SourceRows:
     """Return one row per image of a list, array or DataFrame, and the images in memory."""
     if isinstance(source, Images):
         raise InputError("these images are already read; use them as they are")
     if is_frame(source):
         if labels is not None:
             raise InputError(f"labels= is for a list of images; {frames.NAME} has its own")
-        return frames.read_frame(source, columns), {}
+        return SourceRows(None, frames.read_frame(source, columns), {})
+    if labels is not None and isinstance(source, list | tuple):
+        source = iter(source)  # one image each, as the labels
+    if isinstance(source, list | tuple) and (kinds := find_several(source)):
+        return _list_several(source, kinds, columns)
     inputs = list(iter_inputs(source))
     contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
-    return _attach_labels([Row(name) for name, _ in inputs], labels, columns), contents
+    rows = _attach_labels([Row(name) for name, _ in inputs], labels, columns)
+    return SourceRows(None, rows, contents)
+
+
+def _list_several(source: Sequence[Any], kinds: Sequence[Kind], columns: Columns) -> SourceRows:
+    """Return the rows of several sources, each with the labels that it has of its own."""
+    rows: list[Row] = []
+    contents: dict[int, Input] = {}
+    notes: tuple[str, ...] = ()
+    for i, (value, kind) in enumerate(zip(source, kinds, strict=True)):
+        if kind in SINGLE_KINDS:
+            image = to_input(value, f"image {i}")
+            part = SourceRows(None, [Row(image)], {})
+            if not isinstance(image, str):
+                part = SourceRows(None, [Row(f"image {i}")], {0: image})
+        else:
+            part = _list_rows(value, None, columns)
+        contents |= {len(rows) + j: content for j, content in part.contents.items()}
+        rows += [replace(row, path=Path(part.root or "", row.path).as_posix()) for row in part.rows]
+        notes += part.notes
+    return SourceRows(None, rows, contents, notes)
 
 
 def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Columns) -> list[Row]:
@@ -247,7 +286,7 @@ def _find_failures(
 
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool, PixelSummary | None]:
         try:
-            with pixel_budget.reserve(row.width * row.height):
+            with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
                 image = decode(images.source_of(row), max_pixels, **row.reading)
                 contrast.update(find_low_contrast(row, image))
                 summary = summarize_pixels(image)

@@ -33,8 +33,11 @@ def check_holes(content: bytes) -> None:
     if start < 0 or content.find(HOLE, start) < 0:
         return
     for first, last in _iter_scans(content):
-        if (hole := content.find(HOLE, first, last)) >= 0:
-            raise ImageError("unreadable", f"damaged: a hole of zeros at byte {hole:,}")
+        if (hole := content.find(HOLE, first, last)) < 0:
+            continue
+        if not content[hole:last].strip(b"\0"):
+            raise ImageError("truncated", f"a JPEG whose picture ends at byte {hole:,}, in zeros")
+        raise ImageError("unreadable", f"damaged: a hole of zeros at byte {hole:,}")
 
 
 def _iter_scans(content: bytes) -> Iterator[tuple[int, int]]:

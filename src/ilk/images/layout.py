@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ilk.core.errors import InputError
@@ -36,6 +38,7 @@ SYSTEM_FILES = {
     ".localized",
     ".directory",
 }
+DEFAULT_STORE = "store.sqlite"  # the name of `ilk.store`'s file, unless ILK_STORE sets another
 SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}
 
 
@@ -51,13 +54,24 @@ def list_files(source: str | os.PathLike[str]) -> list[str]:
     return [os.path.join(root, row.path) for row in rows if not is_system(row.path)]
 
 
-def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa: B008 (frozen)
+def read_folder(
+    root: Path,
+    columns: Columns = Columns(),  # noqa: B008 (frozen)
+    files: Sequence[Row] | None = None,
+    open_table: Callable[[Path], Path] = lambda path: path,
+) -> list[Row]:
     """Return one uninspected row per file below `root`, sorted, with label and split.
+
+    Args:
+        root: The folder.
+        columns: Column names given by the user, for its label tables.
+        files: The files, if they are not all in `root`; their paths are relative to it.
+        open_table: Returns the path from which a label table is read.
 
     Raises:
         InputError: The layout is ambiguous, or a label table cannot be read.
     """
-    all_rows = walk_files(root)
+    all_rows = walk_files(root) if files is None else files
     data_rows = [row for row in all_rows if not is_system(row.path)]
     layout = find_split_layout([tuple(row.path.split("/")) for row in data_rows], root)
     tables = _find_tables(data_rows, layout, root)
@@ -66,7 +80,7 @@ def read_folder(root: Path, columns: Columns = Columns()) -> list[Row]:  # noqa:
             f"{escape_path(root)} is a folder without a metadata table; "
             "path_column, label_column and multi_label are for tables"
         )
-    table_rows = _read_tables(root, tables, columns)
+    table_rows = _read_tables(root, tables, columns, open_table)
     rows = [
         row_out
         for row in all_rows
@@ -125,9 +139,23 @@ def is_system(path: str) -> bool:
     *folders, name = path.casefold().split("/")
     return (
         name in SYSTEM_FILES
+        or name in list_store_files(os.environ.get("ILK_STORE"))
         or name.startswith("._")
         or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
     )
+
+
+@lru_cache
+def list_store_files(path: str | None) -> frozenset[str]:
+    """Return the names, in lower case, of the files of a feature store, which are no images."""
+    name = os.path.basename(path or DEFAULT_STORE).casefold()
+    return frozenset(name + suffix for suffix in ("", "-wal", "-shm", "-journal"))
+
+
+def is_label_table(path: str) -> bool:
+    """Whether a relative path is where `read_folder` looks for a table of labels."""
+    folder, name = posixpath.split(path)
+    return name.casefold() in METADATA_FILES and (not folder or parse_split(folder) is not None)
 
 
 def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, str]:
@@ -145,11 +173,13 @@ def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, 
     return tables
 
 
-def _read_tables(root: Path, tables: dict[str, str], columns: Columns) -> dict[str, list[Row]]:
+def _read_tables(
+    root: Path, tables: dict[str, str], columns: Columns, open_table: Callable[[Path], Path]
+) -> dict[str, list[Row]]:
     """Return what the label tables say about each file, by path relative to the root."""
     lines: dict[str, list[Row]] = {}
     for folder, name in tables.items():
-        for row in read_table(root / folder / name, columns):
+        for row in read_table(open_table(root / folder / name), columns):
             path = posixpath.normpath(posixpath.join(folder, row.path))
             lines.setdefault(path, []).append(replace(row, path=path))
     return lines

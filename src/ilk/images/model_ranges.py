@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from dataclasses import replace
+from pathlib import Path
 
 from ilk.core.progress import Progress, silent_progress
-from ilk.images.contents import inspect_content
+from ilk.images.contents import ContentMap, inspect_content
 from ilk.images.files import inspect_file
 from ilk.images.ranges import MeasurementCache, apply_ranges, drop_range_notes
 from ilk.images.reading import derive_digest
@@ -32,20 +32,23 @@ def use_ranges(
     """
     if dict(images.value_ranges) == dict(ranges):
         return images
-    rows, contents = list(images.rows), dict[str, Content]()
+    rows = list(images.rows)
     deep = [i for i, row in enumerate(rows) if row.status == "used" and is_deep(row.mode)]
     if images.value_ranges:
         for i in deep:
             rows[i] = _forget_range(images, rows[i])
-    sources = {i: images.source_of(images.rows[i]) for i in deep}
-    rows, _, notes = apply_ranges(rows, ranges, sources.__getitem__, store=store, progress=progress)
-    for i in deep:
-        if images.rows[i].digest in images.contents:
-            contents[rows[i].digest] = images.contents[images.rows[i].digest]
+
+    def get_source(i: int) -> Path | Content:
+        return images.source_of(images.rows[i])
+
+    rows, _, notes = apply_ranges(rows, ranges, get_source, store=store, progress=progress)
+    held = images.contents
+    contents = held if isinstance(held, ContentMap) else ContentMap(held)
+    renamed = {images.rows[i].digest: rows[i].digest for i in deep if rows[i].digest}
     return replace(
         images,
         rows=tuple(rows),
-        contents=ChainMap(contents, images.contents) if contents else images.contents,  # type: ignore[arg-type]
+        contents=contents.rename(renamed) if held else held,
         notes=(*drop_range_notes(images.notes), *notes),
         value_ranges=dict(ranges),
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilk.core.errors import ArtifactError, NoImages, OutputError
+from ilk.images.refused import ImageError
 
 Content = bytes | Image.Image | NDArray[np.uint8]
 """An image in memory: the bytes of a file, a Pillow image, or an array `[h, w]` or `[h, w, c]`."""
@@ -118,8 +119,11 @@ class Images:
         root: The folder that paths are relative to; None if they are used as given.
         rows: One per file, sorted by path; for a table or list, one per line, in its order.
         contents: Images that are in memory, by the digest of their row. The path of such a row is
-            no file but its place in the list, such as `image 3` for the fourth.
-        notes: Remarks on what was found, one sentence each.
+            no file but its place in the list, such as `image 3` for the fourth. Files of an archive
+            are read from it when they are looked up, which may raise ImageError.
+        notes: What was read in another way than may be expected, and what was left out, one
+            sentence each.
+        folders: Folders all of whose files were listed. What ilk writes must not lie in them.
         value_ranges: Stored values that are black and white in images of more than 8 bits, by kind
             (see `ilk.images.value_range`); empty if there are no such images.
     """
@@ -128,6 +132,7 @@ class Images:
     rows: tuple[Row, ...]
     contents: Mapping[str, Content] = field(default_factory=dict, compare=False, repr=False)
     notes: tuple[str, ...] = ()
+    folders: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -164,8 +169,11 @@ class Images:
         return self.path_of(row) if content is None else content
 
     def find_content(self, path: Path) -> Content | None:
-        """Return the image in memory whose row has this path, or None."""
-        return self.contents.get(self._digests_in_memory.get(path.as_posix(), ""))
+        """Return the image in memory whose row has this path, or None; b"" if it is gone."""
+        try:
+            return self.contents.get(self._digests_in_memory.get(path.as_posix(), ""))
+        except ImageError:
+            return b""
 
     def find_special_row(self, path: Path) -> Row | None:
         """Return the row with this path if its file alone does not say how it is read."""
@@ -181,7 +189,11 @@ class Images:
 
     @cached_property
     def _digests_in_memory(self) -> dict[str, str]:
-        return {row.path: row.digest for row in self.rows if row.digest in self.contents}
+        return {
+            self.path_of(row).as_posix(): row.digest
+            for row in self.rows
+            if row.digest in self.contents
+        }
 
     def select_split(self, split: str) -> Images:
         """Return the rows of one split: "train", "val" or "test"."""

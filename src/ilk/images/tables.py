@@ -7,8 +7,9 @@ import json
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,9 +67,16 @@ def read_table(file: Path, columns: Columns) -> list[Row]:
         InputError: It cannot be read, or has no column of paths or labels.
         Unavailable: It is Parquet and pyarrow is not installed.
     """
-    try:
+    with _report_table_errors(file):
         table = _read_any_table(file)
         return read_records(file, table.names, table.records, columns)
+
+
+@contextmanager
+def _report_table_errors(file: Path) -> Iterator[None]:
+    """Say in one sentence why a table cannot be read."""
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"the table {escape_path(file)} cannot be read: {error.strerror or error}"
@@ -115,6 +123,23 @@ def read_list(file: Path) -> list[Row]:
         raise InputError(f"the list {escape_path(file)} cannot be read: {error}") from error
     lines = (line.rstrip("\n") for line in StringIO(text, newline=None))
     return [Row(_to_native_path(line, file.parent)) for line in lines if line.strip()]
+
+
+def read_paths(file: Path, path_column: str | None) -> tuple[list[str], bool]:
+    """Return the paths of a table, one per line and in order, and whether it also has labels.
+
+    Raises:
+        InputError: It cannot be read, or has no column of paths.
+        Unavailable: It is Parquet and pyarrow is not installed.
+    """
+    with _report_table_errors(file):
+        table = _read_any_table(file)
+        position = _find_column(file, table.names, "path", PATH_COLUMNS, path_column)
+        paths = [
+            _parse_row(file, number, [*_select_cells(cells, (position,)), None, None]).path
+            for number, cells in table.records
+        ]
+    return paths, _find_usual(table.names, LABEL_COLUMNS) not in (None, position)
 
 
 def _add_labels(
@@ -287,7 +312,7 @@ def _read_parquet(file: Path) -> _Table:
             f"{escape_path(file)} is Parquet, which needs pyarrow: pip install 'ilk[parquet]'"
         ) from error
     try:
-        table = parquet.read_table(file)
+        table = parquet.read_table(BytesIO(file.read_bytes()))
     except pyarrow.ArrowException as error:
         raise InputError(f"{escape_path(file)} cannot be read as Parquet: {error}") from error
     columns = [column.to_pylist() for column in table.columns]

@@ -14,6 +14,7 @@ from ilk.artifacts.classifier import format_refusal
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError
+from ilk.images import Images, Row
 from ilk.updates.discover import GROUPS_FILE, Discovery
 from ilk.updates.suggestions_page import render_groups
 
@@ -55,7 +56,7 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
         names = make_unique([Path(f.row.path).name for f in members])
         for f, name in zip(members, names, strict=True):
             copies[id(f)] = f"group-{number}/{name}"
-            _copy_file(discovery.images.path_of(f.row), out / f"group-{number}" / name)
+            _copy_image(discovery.images, f.row, out / f"group-{number}" / name)
     lines = _format_table(discovery, copies)
     write_atomically(out / GROUPS_FILE, lines.encode("utf-8", "surrogateescape"))
     write_atomically(
@@ -77,10 +78,16 @@ def make_unique(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _copy_file(source: Path, to: Path) -> None:
+def _copy_image(images: Images, row: Row, to: Path) -> None:
+    """Write a copy of an image; one in an archive is read from it."""
+    source = images.path_of(row)
+    content = images.find_content(source)
     try:
         to.parent.mkdir(exist_ok=True)
-        shutil.copyfile(source, to)
+        if isinstance(content, bytes):
+            to.write_bytes(content)
+        else:
+            shutil.copyfile(source, to)
     except OSError as error:
         raise OutputError(
             f"cannot copy {source} to {to}: {error.strerror}; the original images are unchanged"

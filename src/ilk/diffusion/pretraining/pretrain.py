@@ -19,7 +19,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.checkpoint import checkpoint
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
-from ilk.diffusion.generation.images import pixels_to_pil
+from ilk.diffusion.generation.images import pixels_to_pil, save_drawn
 from ilk.diffusion.generation.sample import Sampler, make_grid
 from ilk.diffusion.pretraining.objective import (
     DenoisingLoss,
@@ -212,7 +212,7 @@ def make_checkpoint_writer(
         try:
             with (folder / LOG).open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
-            grid.save(folder / SAMPLES)
+            save_drawn(grid, folder / SAMPLES)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written: {error}") from error
 

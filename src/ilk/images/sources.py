@@ -1,0 +1,202 @@
+"""What a path given by a user stands for, in every command and in Python.
+
+| source | stands for |
+|---|---|
+| a folder | the files in it, sorted |
+| `.csv`, `.tsv`, `.jsonl`, `.parquet` | the files that its column of paths names, one per line |
+| `.txt` | the files that it lists, one per line |
+| `.zip`, `.tar`, `.tar.gz`, … | the files in it, read without unpacking |
+| `photos/**/*.jpg` | the files that match, sorted; what exists under that name is meant literally |
+| `-` | the files that standard input lists |
+| anything else | one image |
+
+Labels are the business of `ilk.images.intake`; here a source becomes a flat list of images.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ilk.core.errors import InputError, NoImages
+from ilk.images import standard_input
+from ilk.images.archives import find_wrapper, is_archive, open_archive
+from ilk.images.globs import is_glob, list_matches
+from ilk.images.layout import is_label_table, is_system, list_files
+from ilk.images.members import Member
+from ilk.images.rows import Content, escape_path
+from ilk.images.tables import LIST_SUFFIXES, TABLE_SUFFIXES, read_list, read_paths
+
+Path = str | os.PathLike[str]
+Kind = Literal["folder", "table", "list", "archive", "glob", "standard input", "file", "missing"]
+Input = str | Content | Member
+NamedInput = tuple[str, Input]  # path, or place in the list; the image
+SINGLE_KINDS: tuple[Kind, ...] = ("file", "missing")  # of sources that stand for themselves
+
+
+@dataclass(frozen=True)
+class ListedInputs:
+    """The images that some sources stand for, in order.
+
+    Attributes:
+        inputs: Path, or name, and image of each.
+        notes: What was left out or read in another way than may be expected.
+    """
+
+    inputs: tuple[NamedInput, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def list_paths(self) -> list[str]:
+        """Return the paths of the images that are files of their own."""
+        return [image for _, image in self.inputs if isinstance(image, str)]
+
+
+def find_kind(source: Path) -> Kind:
+    """Return what a source is; only its name and its type of file are looked at."""
+    path = os.fsdecode(source)
+    if path == standard_input.NAME:
+        return "standard input"
+    if os.path.isdir(path):
+        return "folder"
+    if is_glob(path):
+        return "glob"
+    if not (suffix_kind := _find_kind_of_suffix(path)):
+        return "file" if os.path.lexists(path) else "missing"
+    return suffix_kind
+
+
+def _find_kind_of_suffix(path: str) -> Kind | None:
+    suffix = os.path.splitext(path)[1].casefold()
+    if suffix in TABLE_SUFFIXES:
+        return "table"
+    if suffix in LIST_SUFFIXES:
+        return "list"
+    return "archive" if is_archive(path) else None
+
+
+def is_one_image(source: Path) -> bool:
+    """Whether a source stands for itself: a file, also one that is missing."""
+    return find_kind(source) in SINGLE_KINDS
+
+
+def find_several(values: Sequence[object]) -> list[Kind]:
+    """Return the kind of each item of a list, "file" if it is no path; [] if all are one image."""
+    paths = [value for value in values if isinstance(value, str | os.PathLike)]
+    kinds = drop_stray(paths, [find_kind(path) for path in paths])
+    found: list[Kind] = [
+        next(kinds) if isinstance(value, str | os.PathLike) else "file" for value in values
+    ]
+    return found if set(found) - set(SINGLE_KINDS) else []
+
+
+def list_sources(sources: Sequence[Path], path_column: str | None = None) -> ListedInputs:
+    """Return the images that sources stand for, in order.
+
+    A table, list or archive beside images that are given one by one, as the shell expands
+    `photos/*`, is a stray file of their folder and not read.
+
+    Args:
+        sources: Paths.
+        path_column: The column of paths in tables, if it has none of the usual names.
+
+    Raises:
+        InputError: A source cannot be read.
+        NoImages: There is no file.
+    """
+    kinds = [find_kind(source) for source in sources]
+    if path_column is not None and "table" not in kinds:
+        raise InputError("path_column (--path-column) is for tables, and there is none")
+    inputs: list[NamedInput] = []
+    notes: list[str] = []
+    for source, kind in zip(map(os.fsdecode, sources), drop_stray(sources, kinds), strict=True):
+        if kind == "file" and _find_kind_of_suffix(source):
+            notes.append(
+                f"{escape_path(source)} lies beside images that are given one by one, and is not "
+                "read; give it alone, or the folder"
+            )
+        found = list_source(source, kind, path_column)
+        inputs += found.inputs
+        notes += found.notes
+    if not inputs:
+        names = ", ".join(map(escape_path, sources)) or "an empty list"
+        raise NoImages(f"there is no file in {names}; give images, or a folder with some")
+    return ListedInputs(tuple(inputs), tuple(notes))
+
+
+def drop_stray(sources: Sequence[Path], kinds: Sequence[Kind]) -> Iterator[Kind]:
+    """Yield the kinds, with `file` for tables, lists and archives beside single images."""
+    pairs = list(zip(map(os.fsdecode, sources), kinds, strict=True))
+    folders = {os.path.dirname(path) for path, kind in pairs if kind == "file"}
+    for path, kind in pairs:
+        is_stray = kind in ("table", "list", "archive") and os.path.dirname(path) in folders
+        yield "file" if is_stray else kind
+
+
+def list_source(source: str, kind: Kind, path_column: str | None = None) -> ListedInputs:
+    """Return the images that one source stands for, perhaps none.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    match kind:
+        case "folder":
+            paths = [
+                path
+                for path in list_files(source)
+                if not is_label_table(os.path.relpath(path, source).replace(os.sep, "/"))
+            ]
+        case "table":
+            return _list_table(source, path_column)
+        case "list":
+            rows = read_list(_check_exists(source))
+            paths = [os.path.join(os.path.dirname(source), row.path) for row in rows]
+        case "archive":
+            return _list_archive(source)
+        case "glob":
+            root, rows = list_matches(source)
+            names = [row.path for row in rows if not is_system(os.path.basename(row.path))]
+            paths = [os.path.normpath(os.path.join(root, name)) for name in names]
+        case "standard input":
+            paths = standard_input.read_paths()
+        case _:
+            paths = [source]
+    return ListedInputs(tuple((path, path) for path in paths))
+
+
+def _list_table(source: str, path_column: str | None) -> ListedInputs:
+    paths, has_labels = read_paths(_check_exists(source), path_column)
+    notes = ()
+    if has_labels:
+        notes = (f"labels in {escape_path(source)} are not read; ilk evaluate compares with them",)
+    folder = os.path.dirname(source)
+    joined = [os.path.join(folder, path) for path in paths]
+    return ListedInputs(tuple((path, path) for path in joined), notes)
+
+
+def _list_archive(source: str) -> ListedInputs:
+    archive = open_archive(_check_exists(source))
+    members = [member for member in archive.members if not is_system(member.name)]
+    wrapper = find_wrapper(member.name for member in members)
+    prefix = f"{wrapper}/" if wrapper else ""
+    named: list[NamedInput] = [
+        (member.path, member)
+        for member in members
+        if not is_label_table(member.name.removeprefix(prefix))
+    ]
+    return ListedInputs(tuple(sorted(named, key=lambda pair: pair[0])), archive.notes)
+
+
+def _check_exists(source: str) -> pathlib.Path:
+    """Raise InputError if a table, list or archive does not exist."""
+    if not os.path.exists(source):
+        raise InputError(
+            f"there is no file {escape_path(source)} "
+            f"(working directory: {escape_path(os.getcwd())})"
+        )
+    return pathlib.Path(source)
