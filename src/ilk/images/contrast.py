@@ -79,7 +79,8 @@ def describe_near_constant(rows: list[Row], n: int) -> str:
     """Return a note on near-constant images, `rows` of `n`; "" if there are none."""
     if not rows:
         return ""
-    subject = f"{len(rows):,} of {n:,} images are" if n > 1 else "the image is"
+    verb = "is" if len(rows) == 1 else "are"
+    subject = f"{len(rows):,} of {n:,} images {verb}" if n > 1 else "the image is"
     remedy = "look at them" if n > 1 else "look at it"
     if any(is_deep(row.mode) for row in rows):
         remedy += ", and at --value-range"

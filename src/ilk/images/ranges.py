@@ -29,7 +29,7 @@ from ilk.images.value_range import (
     get_kind,
 )
 
-DEEP_IMAGES = "images of more than 8 bits hold values"  # in every note on value ranges
+DEEP_IMAGES = "of more than 8 bits"  # in every note on value ranges
 EXTREMES = "extremes"  # name of the measurement in the store
 Source = Path | Content
 
@@ -140,6 +140,10 @@ def _set_range(row: Row, value_range: ValueRange) -> Row:
     return replace(row, value_range=value_range, digest=digest)
 
 
+def _count(n: int) -> str:
+    return "1 image" if n == 1 else f"{n:,} images"
+
+
 def _describe(
     rows: Sequence[Row],
     extremes: Mapping[int, ValueRange],
@@ -155,13 +159,14 @@ def _describe(
             own = [pair for i, pair in extremes.items() if get_kind(rows[i].mode) == kind]
             found = (min(low for low, _ in own), max(high for _, high in own))
             parts.append(
-                f"{len(own):,} {DEEP_IMAGES} from "
+                f"values of {_count(len(own))} {DEEP_IMAGES} go from "
                 f"{format_value(found[0])} to {format_value(found[1])}; black and white are "
                 f"{format_range(value_range)}"
             )
         notes.append("; ".join(parts) + "; --value-range LOW-HIGH (value_range=) sets others")
     if outside:
         notes.append(
-            f"{len(outside):,} of {n:,} {DEEP_IMAGES} outside the value range ({outside[0]})"
+            f"{len(outside):,} of {_count(n)} {DEEP_IMAGES}: values outside the value range "
+            f"({outside[0]})"
         )
     return notes
