@@ -300,7 +300,9 @@ def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
 
 def test_what_is_decoded_is_summarized_in_the_same_pass(folder, store, monkeypatch):
     decoded = []
-    monkeypatch.setattr(encode, "decode", lambda *a: decoded.append(1) or images_decode(*a))
+    monkeypatch.setattr(
+        encode, "decode", lambda *a, **k: decoded.append(1) or images_decode(*a, **k)
+    )
     images = _images(folder)
     n = len(images.used)
     encode_and_refuse(images, [Counting()], store)

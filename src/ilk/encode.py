@@ -30,6 +30,8 @@ from ilk.core.worker_threads import Task, WorkerThreads
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
 from ilk.images.contents import BYTES_PER_PIXEL, decode_content
+from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
+from ilk.images.derived_digest import is_digest_of
 from ilk.images.files import open_file
 from ilk.images.memory import pixel_budget
 from ilk.images.pixel_duplicates import refuse_pixel_duplicates
@@ -62,6 +64,7 @@ class EncodedBatch:
     failures: Failures = field(default_factory=dict)
     permanent: set[str] = field(default_factory=set)  # failures that will be the same next time
     n_files: int = 0
+    contrast: dict[str, tuple[float, float]] = field(default_factory=dict)  # of near-constant ones
     summaries: dict[str, PixelSummary] = field(default_factory=dict)  # not yet written
 
     def merge(self, other: EncodedBatch) -> None:
@@ -70,6 +73,7 @@ class EncodedBatch:
         self.failures |= other.failures
         self.permanent |= other.permanent
         self.n_files += other.n_files
+        self.contrast |= other.contrast
         self.summaries |= other.summaries
 
     def commit(self, store: Store) -> None:
@@ -85,6 +89,9 @@ class EncodedBatch:
             store.put(encoder.space, digests, np.concatenate([rows for _, rows in parts]))
         if permanent:
             store.put_decode_results({digest: self.failures[digest] for digest in permanent})
+        contrast, self.contrast = self.contrast, {}
+        if contrast:
+            store.put_measurements(CONTRAST, contrast)
 
     def count_values(self) -> int:
         """Return the number of feature values that are not yet written."""
@@ -166,7 +173,7 @@ def encode_and_refuse(
     failures = encode_images(
         images, encoders, store, progress=progress, log=log, need_summaries=True
     )
-    return refuse_pixel_duplicates(images.refuse(failures), store)
+    return note_contrast(refuse_pixel_duplicates(images.refuse(failures), store), store)
 
 
 def _find_unsummarized(images: Images, store: Store) -> set[str]:
@@ -251,7 +258,7 @@ def _encode_task(task: EncodeTask) -> EncodedBatch:
     prepared: dict[int, tuple[Embeds, list[Row], list[PixelArray]]] = {}
     for row, encoders in task.rows:
         try:
-            arrays, summary = _prepare_row(task, row, encoders)
+            arrays, summary = _prepare_row(task, row, encoders, batch)
         except ImageError as error:
             batch.failures[row.digest] = (error.reason, error.detail)
             if error.is_permanent:
@@ -271,7 +278,7 @@ def _encode_task(task: EncodeTask) -> EncodedBatch:
 
 
 def _prepare_row(
-    task: EncodeTask, row: Row, encoders: Sequence[Embeds]
+    task: EncodeTask, row: Row, encoders: Sequence[Embeds], batch: EncodedBatch
 ) -> tuple[list[PixelArray], PixelSummary | None]:
     """Decode a row; return what each encoder takes and the summary of its pixels, if it lacks one.
 
@@ -280,6 +287,7 @@ def _prepare_row(
     """
     with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
         image = _decode_row(task, row)
+        batch.contrast.update(find_low_contrast(row, image))
         try:
             summary = summarize_pixels(image) if row.digest in task.unsummarized else None
             return [encoder.prepare(image) for encoder in encoders], summary
@@ -292,14 +300,15 @@ def _prepare_row(
 def _decode_row(task: EncodeTask, row: Row) -> Image.Image:
     """Return the image of a row, if its content is unchanged since intake."""
     if (in_memory := task.images.contents.get(row.digest)) is not None:
-        return decode_content(in_memory, row.digest, task.max_pixels)
+        return decode_content(in_memory, row.digest, task.max_pixels, **row.reading)
     with open_file(task.images.path_of(row)) as (source, _):
         content = source.read()
-    if hashlib.sha256(content).hexdigest() != row.digest:
+    digest = hashlib.sha256(content).hexdigest()
+    if not is_digest_of(row.digest, digest, row.page, row.value_range):
         raise ImageError(
             "unreadable", "the file has changed since it was listed", is_permanent=False
         )
-    return decode(content, task.max_pixels)
+    return decode(content, task.max_pixels, **row.reading)
 
 
 def _check_finite(encoder: Embeds, rows: list[Row], features: Features) -> None:

@@ -47,6 +47,11 @@ CREATE TABLE IF NOT EXISTS pixels (
     checksum INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+MEASUREMENTS = """
+CREATE TABLE IF NOT EXISTS measurements (
+    name TEXT NOT NULL, digest BLOB NOT NULL, first REAL NOT NULL, second REAL NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (name, digest)) WITHOUT ROWID;
+"""  # of no version: an older ilk leaves the table alone
 ADD_CHECKSUMS = """  -- version 1 to 2
 BEGIN IMMEDIATE;
 ALTER TABLE features ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1;
@@ -108,6 +113,7 @@ class Store:
             self._add_checksums()
         if version < SCHEMA_VERSION:
             self._db.executescript(SCHEMA)
+        self._db.execute(MEASUREMENTS)
 
     def _add_checksums(self) -> None:
         """Upgrade the rows of a store of version 1, unless another process has just done it."""
@@ -304,6 +310,34 @@ class Store:
                 ),
             )
 
+    def get_measurements(self, name: str, digests: Iterable[str]) -> dict[str, tuple[float, float]]:
+        """Return what was measured under a name: digest to two numbers; damaged rows are absent."""
+        unique = list(dict.fromkeys(digests))
+        with self._translate_errors():
+            return {
+                digest.hex(): (first, second)
+                for part in _iter_chunks(unique)
+                for digest, first, second, checksum in self._db.execute(
+                    "SELECT digest, first, second, checksum FROM measurements "
+                    f"WHERE name = ? AND digest IN ({_make_placeholders(part)})",
+                    (name, *map(bytes.fromhex, part)),
+                )
+                if isinstance(digest, bytes)
+                and checksum == compute_checksum(name, digest, repr((first, second)))
+            }
+
+    def put_measurements(self, name: str, values: Mapping[str, tuple[float, float]]) -> None:
+        """Keep two numbers per image under a name, such as its least and greatest value."""
+        rows = [
+            (name, bytes.fromhex(digest), float(first), float(second))
+            for digest, (first, second) in values.items()
+        ]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
+                ((*row, compute_checksum(row[0], row[1], repr((row[2], row[3])))) for row in rows),
+            )
+
     def get_pixel_summaries(self, digests: Iterable[str]) -> dict[str, PixelSummary]:
         """Return what is kept of the pixels of files, by digest; damaged rows are left out."""
         return {
@@ -374,6 +408,7 @@ class Store:
             self._db.execute(f"DELETE FROM spaces WHERE {condition}", args)
             if name is None:
                 self._db.execute("DELETE FROM verdicts")
+                self._db.execute("DELETE FROM measurements")
                 self._db.execute("DELETE FROM pixels")
         with self._translate_errors():
             self._db.execute("VACUUM")

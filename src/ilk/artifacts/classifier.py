@@ -37,6 +37,10 @@ from ilk.images import (
     iter_blocks,
     iter_inputs,
 )
+from ilk.images.contrast import mark_near_constant
+from ilk.images.model_ranges import use_ranges
+from ilk.images.pages import check_pages
+from ilk.images.value_range import ValueRanges, restore_ranges
 from ilk.store import Store
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors
@@ -108,6 +112,11 @@ class Classifier:
     def class_values(self) -> Values | None:
         """Values of ordered classes, `[k]`; None if the classes have no order."""
         return compute_class_values(self.classes) if self.metadata.get("ordered") else None
+
+    @property
+    def value_ranges(self) -> dict[str, tuple[float, float]]:
+        """Stored values that are black and white in images of more than 8 bits, by kind."""
+        return restore_ranges(self.metadata.get("value_ranges"))
 
     def __repr__(self) -> str:
         from ilk.artifacts import classifier_summary
@@ -219,7 +228,9 @@ class Classifier:
         feature_store = store if store is not None else Store()
         blocks = [np.zeros((0, len(self.classes)))]
         for block in iter_image_blocks(inputs):
-            images, x = encode_block(block, self.encoder, feature_store, progress)
+            images, x = encode_block(
+                block, self.encoder, feature_store, progress, self.value_ranges
+            )
             if images.refused:
                 row = images.refused[0]
                 raise InputError(format_unreadable(row.path, format_refusal(row), "a name"))
@@ -232,20 +243,25 @@ class Classifier:
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
+        pages: str = "first",
     ) -> Iterator[Prediction]:
-        """Yield the predictions of `predict` block by block, for inputs of any number."""
+        """Yield the predictions of `predict` block by block, for inputs of any number.
+
+        Of a file with several pages or frames, `pages="all"` gives a prediction for each, called
+        `scan.tif[2]`; "first" uses the first.
+        """
         feature_store = store if store is not None else Store()
-        for images in iter_image_blocks(inputs):
+        for images in iter_image_blocks(inputs, pages):
             yield from self._predict_block(images, feature_store, progress)
 
     def _predict_block(
         self, images: Images, store: Store, progress: Progress
     ) -> Iterator[Prediction]:
-        images, x = encode_block(images, self.encoder, store, progress)
+        images, x = encode_block(images, self.encoder, store, progress, self.value_ranges)
         predictions = self._iter_predictions(self.score_batch(x))
         for row in images.rows:
             if row.status == "used":
-                yield replace(next(predictions), path=row.path)
+                yield replace(next(predictions), path=row.path, note=row.detail)
             else:
                 yield Prediction.from_error(row.path, format_refusal(row))
 
@@ -292,17 +308,24 @@ class Classifier:
         return home
 
 
-def iter_image_blocks(inputs: Any) -> Iterator[Images]:
+def iter_image_blocks(inputs: Any, pages: str = "first") -> Iterator[Images]:
     """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
+    check_pages(pages)
     for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
-        yield inspect_inputs(block)
+        yield inspect_inputs(block, pages)
 
 
 def encode_block(
-    images: Images, encoder: Embeds, store: Store, progress: Progress
+    images: Images, encoder: Embeds, store: Store, progress: Progress, ranges: ValueRanges
 ) -> tuple[Images, Features]:
-    """Return the images with their final status, and the features `[n, d]` of the used ones."""
+    """Return the images with their final status, and the features `[n, d]` of the used ones.
+
+    The detail of a used row says what is to be known of its image: values out of the `ranges` of
+    the model, hardly any contrast.
+    """
+    images = use_ranges(images, ranges, store, progress)
     images = images.refuse(encode_images(images, [encoder], store, progress=progress))
+    images = mark_near_constant(images, store)
     return images, store.get(encoder.space, [row.digest for row in images.used])
 
 

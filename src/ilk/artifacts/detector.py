@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ilk.images import (
     Row,
     number_row_groups,
 )
+from ilk.images.value_range import restore_ranges
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean
@@ -56,12 +57,14 @@ class AnomalyDetector:
         model: Detector fitted to the features of normal images.
         false_alarm: Probability that a normal image is flagged, in (0, 1).
         image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
+        value_ranges: Stored values that are black and white in images of more than 8 bits, by kind.
     """
 
     encoder: Embeds
     model: GaussianDetector
     false_alarm: float = 0.01
     image_folders: tuple[Path, ...] = ()
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -89,7 +92,7 @@ class AnomalyDetector:
         group = number_row_groups(images.used)
         model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), (), group=group))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
-        return cls(encoder, model, false_alarm, images.folders)
+        return cls(encoder, model, false_alarm, images.folders, dict(images.value_ranges))
 
     def detect(
         self,
@@ -125,12 +128,16 @@ class AnomalyDetector:
         store: Store,
         threshold: float | None = None,
         progress: Progress = silent_progress,
+        pages: str = "first",
     ) -> Iterator[AnomalyResult]:
-        """Yield the results of `detect` block by block, for inputs of any number."""
+        """Yield the results of `detect` block by block, for inputs of any number.
+
+        `pages` is "first" or "all", as for `Classifier.stream`.
+        """
         if threshold is None:
             threshold = self.model.compute_threshold(self.false_alarm)
-        for block in iter_image_blocks(inputs):
-            images, x = encode_block(block, self.encoder, store, progress)
+        for block in iter_image_blocks(inputs, pages):
+            images, x = encode_block(block, self.encoder, store, progress, self.value_ranges)
             scores = iter(self.model.score(x).tolist() if len(x) else ())
             for row in images.rows:
                 score = next(scores) if row.status == "used" else float("nan")
@@ -149,6 +156,7 @@ class AnomalyDetector:
         metadata = {
             "encoder": self.encoder.describe(),
             "false_alarm": self.false_alarm,
+            "value_ranges": dict(self.value_ranges),
             "parts": parts,
         }
         model_folder.write(output, weights, metadata, model_folder.DETECTOR)
@@ -179,9 +187,10 @@ def load(
         parts = unpack(weights, metadata["parts"])
         check_kinds(parts, {"detector": GaussianDetector}, set())
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
+        ranges = restore_ranges(metadata.get("value_ranges"))
         model, false_alarm = parts["detector"], float(metadata["false_alarm"])
         if not 0 < false_alarm < 1:
             raise ValueError(f"the false-alarm rate is {false_alarm}")
         with np.errstate(all="ignore"):
             check_answers(0, scores=model.score(make_probe(encoder.space.dim)))
-        return AnomalyDetector(encoder, model, false_alarm)
+        return AnomalyDetector(encoder, model, false_alarm, value_ranges=ranges)

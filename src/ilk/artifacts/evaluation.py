@@ -18,6 +18,7 @@ from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row, adopt_spellings, number_row_groups
+from ilk.images.model_ranges import use_ranges
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
 from ilk.store import Store
@@ -103,6 +104,7 @@ def evaluate_images(
     Raises:
         InputError: No image has a label that is one of the classes.
     """
+    images = use_ranges(images, classifier.value_ranges, store, progress)
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     images, spelling_note = adopt_spellings(images, classifier.classes)
     labelled = [row for row in images.used if row.label is not None]

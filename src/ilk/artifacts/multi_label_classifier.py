@@ -34,6 +34,7 @@ from ilk.images import (
     Images,
     is_single,
 )
+from ilk.images.value_range import restore_ranges
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import OneVsRest
 from ilk.multilabel.thresholds import LabelThresholds
@@ -90,6 +91,11 @@ class MultiLabelClassifier:
     metadata: dict[str, Any] = field(default_factory=dict)
     side_files: Callable[[], Mapping[str, bytes]] | None = None
     image_folders: tuple[Path, ...] = ()
+
+    @property
+    def value_ranges(self) -> dict[str, tuple[float, float]]:
+        """Stored values that are black and white in images of more than 8 bits, by kind."""
+        return restore_ranges(self.metadata.get("value_ranges"))
 
     def score_batch(self, x: Features) -> LabelBatch:
         """Predict from features `[n, d]` of the encoder of this classifier.
@@ -168,20 +174,24 @@ class MultiLabelClassifier:
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
+        pages: str = "first",
     ) -> Iterator[MultiLabelPrediction]:
-        """Yield the predictions of images block by block, for inputs of any number."""
+        """Yield the predictions of images block by block, for inputs of any number.
+
+        `pages` is "first" or "all", as for `Classifier.stream`.
+        """
         feature_store = store if store is not None else Store()
-        for images in iter_image_blocks(inputs):
+        for images in iter_image_blocks(inputs, pages):
             yield from self._predict_block(images, feature_store, progress)
 
     def _predict_block(
         self, images: Images, store: Store, progress: Progress
     ) -> Iterator[MultiLabelPrediction]:
-        images, x = encode_block(images, self.encoder, store, progress)
+        images, x = encode_block(images, self.encoder, store, progress, self.value_ranges)
         predictions = self._iter_predictions(x)
         for row in images.rows:
             if row.status == "used":
-                yield replace(next(predictions), path=row.path)
+                yield replace(next(predictions), path=row.path, note=row.detail)
             else:
                 yield MultiLabelPrediction.from_error(row.path, format_refusal(row))
 

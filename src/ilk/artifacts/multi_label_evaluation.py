@@ -16,6 +16,7 @@ from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row, adopt_spellings, number_row_groups
+from ilk.images.model_ranges import use_ranges
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
 from ilk.maths.iterative_stratification import Targets
@@ -109,6 +110,7 @@ def evaluate_multi_label_images(
     Raises:
         InputError: No image has a label of the classifier.
     """
+    images = use_ranges(images, classifier.value_ranges, store, progress)
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     images, spelling_note = adopt_spellings(images, classifier.classes)
     labelled = [row for row in images.used if row.labels is not None]

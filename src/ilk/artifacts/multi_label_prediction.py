@@ -32,6 +32,7 @@ class MultiLabelPrediction:
         is_unknown: Whether the image is out-of-distribution.
         unknown_score: Out-of-distribution score; nan if the input could not be read.
         error: Why the input could not be read, or "".
+        note: What is to be known of the image, as in `Prediction`.
     """
 
     path: str
@@ -40,6 +41,7 @@ class MultiLabelPrediction:
     is_unknown: bool
     unknown_score: float
     error: str = ""
+    note: str = ""
 
     @classmethod
     def from_error(cls, path: str, error: str) -> MultiLabelPrediction:
@@ -58,6 +60,7 @@ def to_row(prediction: MultiLabelPrediction) -> dict[str, Any]:
         "unknown": None if failed else prediction.is_unknown,
         "unknown_score": round(score, 6) if math.isfinite(score) else None,
         "error": prediction.error or None,
+        **({"note": prediction.note} if prediction.note else {}),
     }
 
 

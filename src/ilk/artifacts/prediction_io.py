@@ -33,6 +33,7 @@ def to_row(prediction: Prediction) -> dict[str, Any]:
         "unknown": None if failed else prediction.is_unknown,
         "unknown_score": _round_finite(prediction.unknown_score),
         "error": prediction.error or None,
+        **({"note": prediction.note} if prediction.note else {}),
         **(
             {
                 "median": prediction.median,

@@ -70,8 +70,10 @@ def command(
     out_folder = hold_output_folder(
         check_outside_sources(Path(out), source), source_model=Path(model)
     )
-    images = intake.read_unlabelled(source, store)
-    images = encode_or_exit(images, classifier.encoder, store, strict=intake.strict)
+    images = intake.read_unlabelled(source, store, classifier.value_ranges)
+    images = encode_or_exit(
+        images, classifier.encoder, store, strict=intake.strict, ranges=classifier.value_ranges
+    )
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
     adapted, estimate = adapt_priors(classifier, x, force=force)
     summary = summarize(estimate, adapted)

@@ -23,6 +23,7 @@ from ilk.cli.options import (
 from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
+    from ilk.artifacts.classifier import Classifier
     from ilk.images import Images, NamedInput
     from ilk.store import Store
 
@@ -92,7 +93,7 @@ def command(
     out_folder = check_outside_sources(Path(out) if out else home, read)
     if out:
         hold_output_folder(out_folder, source_model=home)
-    images, names = _read_images((source, intake), class_folders, classifier.classes, store)
+    images, names = _read_images((source, intake), class_folders, classifier, store)
     images = refuse_known(images, side_files.known_rows)
     images, group_note = refuse_tested_groups(images, side_files.known_rows)
     images = encode_or_exit(
@@ -109,7 +110,7 @@ def command(
     extended, report = extend_classifier(classifier, data, allow_known=allow_known, force=force)
     summary, last_added = summarize(report), side_files.merge_additions(rows)
     image_rows = [
-        replace(row, path=str(images.path_of(row).absolute()), split="train") for row in rows
+        replace(row, path=str(images.shown_path_of(row).absolute()), split="train") for row in rows
     ]
     updated = replace(
         extended,
@@ -132,7 +133,7 @@ def command(
 def _read_images(
     source_options: tuple[str | None, IntakeOptions],
     class_folders: Sequence[tuple[str, str]],
-    classes: Sequence[str],
+    classifier: Classifier,
     store: Store,
 ) -> tuple[Images, tuple[str, ...]]:
     """Read the images to add.
@@ -140,7 +141,7 @@ def _read_images(
     Args:
         source_options: The argument SOURCE, or None, and how it is read.
         class_folders: Class names with their folders.
-        classes: Class names that the model has.
+        classifier: The model, which has class names and value ranges.
         store: The cache of encoded images.
 
     Returns:
@@ -175,12 +176,12 @@ def _read_images(
             "per class"
         )
     if source:
-        images = intake.read_images(source, store)
+        images = intake.read_images(source, store, ranges=classifier.value_ranges)
         return images, images.classes
     labelled = [
         (named, name, group)
         for name, folder in class_folders
-        for named, group in _list_class_inputs(name, folder, classes, intake)
+        for named, group in _list_class_inputs(name, folder, classifier.classes, intake)
     ]
     images = read_images(
         ListedInputs(tuple(named for named, _, _ in labelled)),
@@ -189,6 +190,8 @@ def _read_images(
         group_from=intake.group_from,
         verify=False,
         store=store,
+        value_range=intake.choose_range(classifier.value_ranges),
+        pages=intake.pages,
         source_name=" and ".join(escape_path(folder) for _, folder in class_folders),
     )
     return images, tuple(dict.fromkeys(name for name, _ in class_folders))

@@ -152,7 +152,8 @@ def score(
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
-    results = loaded.stream(listed, Store(), threshold, terminal_progress())
+    intake.choose_range(loaded.value_ranges)  # refuses another one
+    results = loaded.stream(listed, Store(), threshold, terminal_progress(), intake.pages)
     with report_part(path):
         rows = _write_rows((_to_row(result, threshold) for result in results), path)
     if n_failed := sum(row["error"] is not None for row in rows):

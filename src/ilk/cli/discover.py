@@ -70,7 +70,7 @@ def command(
     classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     discovery = discover_groups(
         classifier,
-        intake.read_unlabelled(source, store),
+        intake.read_unlabelled(source, store, classifier.value_ranges),
         store,
         n_groups=groups,
         keep_all=keep_all,

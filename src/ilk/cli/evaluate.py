@@ -64,7 +64,9 @@ def command(
         check_output_file(Path(out), (".json",), [source])
     classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
-    images, split_note = _select_split(intake.read_images(source, store), source, split)
+    images, split_note = _select_split(
+        intake.read_images(source, store, ranges=classifier.value_ranges), source, split
+    )
     progress = terminal_progress()
     evaluation: Evaluation | MultiLabelEvaluation
     if isinstance(classifier, MultiLabelClassifier):
@@ -75,6 +77,7 @@ def command(
         evaluation, images, notes = evaluate_images(
             classifier, images, store=store, progress=progress
         )
+    notes += images.notes
     if images.refused:
         show_intake(images)
     training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))

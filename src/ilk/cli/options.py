@@ -100,6 +100,20 @@ add_fetch_option = click.option(
     help="Fetch files of the saved model's encoder that are not on this machine, from the "
     "repository that the model names.",
 )
+add_value_range_option = click.option(
+    "--value-range",
+    metavar="auto|LOW-HIGH",
+    help="Stored values that are black and white in images of more than 8 bits, such as 0-4095; "
+    "auto finds the smallest standard range that holds all of them [default: auto, or that of the "
+    "model].",
+)
+add_pages_option = click.option(
+    "--pages",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="Pages or frames of a file with several: the first, or an image of each.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )
@@ -120,6 +134,8 @@ class IntakeOptions:
         group_from: Regular expression that finds the group in a path; None reads none.
         split_column: Column that says what is held out; None finds it.
         exclude: Patterns of files to leave out.
+        value_range: Stored values that are black and white, LOW-HIGH; None or auto finds them.
+        pages: first or all of the pages of a file with several.
     """
 
     strict: bool = False
@@ -132,9 +148,24 @@ class IntakeOptions:
     group_from: str | None = None
     split_column: str | None = None
     exclude: tuple[str, ...] = ()
+    value_range: str | None = None
+    pages: str = "first"
 
-    def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
+    def read_images(
+        self,
+        source: str,
+        store: Store,
+        *,
+        verify: bool = False,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Images:
         """Read the images of `source`; print the refused files and exit if `strict`.
+
+        Args:
+            source: What is read.
+            store: Cache of decode results.
+            verify: Decode every image.
+            ranges: Value ranges of the model that the images are for.
 
         Raises:
             InputError: `source` cannot be read, or holds no usable image.
@@ -156,11 +187,33 @@ class IntakeOptions:
             progress=terminal_progress(),
             split_column=self.split_column,
             exclude=self.exclude,
+            value_range=self.choose_range(ranges),
+            pages=self.pages,
         )
         _print_notes((*images.notes, images.hint, *describe_groups(images.used)))
         if self.strict and images.refused:
             exit_refused(images)
         return images
+
+    def choose_range(self, ranges: Mapping[str, tuple[float, float]] | None) -> Any:
+        """Return the value range to read with: that of the model, else that of the options.
+
+        Raises:
+            InputError: The two differ.
+        """
+        from ilk.core.errors import InputError
+        from ilk.images.value_range import parse_value_range
+
+        given = parse_value_range(self.value_range)
+        if ranges is None:
+            return given or "auto"
+        if given is not None and given != ranges:
+            own = "a value range of its own" if ranges else "no value range"
+            raise InputError(
+                f"the model was fitted with {own}, which counts for new images too; leave "
+                "--value-range out, or fit the model again with it"
+            )
+        return ranges
 
     def list_inputs(self, sources: Sequence[str], out: Path | None = None) -> ListedInputs:
         """Return the images that `sources` stand for, in order; print what is to be known.
@@ -181,7 +234,12 @@ class IntakeOptions:
         _print_notes(listed.notes)
         return listed
 
-    def read_unlabelled(self, source: str, store: Store) -> Images:
+    def read_unlabelled(
+        self,
+        source: str,
+        store: Store,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Images:
         """Read the images that `source` stands for; names of folders do not become labels.
 
         Raises:
@@ -207,8 +265,11 @@ class IntakeOptions:
             store=store,
             progress=terminal_progress(),
             source_name=escape_path(source),
+            value_range=self.choose_range(ranges),
+            pages=self.pages,
         )
-        _print_notes(describe_groups(images.used))
+        notes = [note for note in images.notes if note not in listed.notes]
+        _print_notes([*notes, *describe_groups(images.used)])
         return images
 
 
@@ -267,6 +328,8 @@ def add_source_options(f: F) -> F:
 
     for option in (
         add_exclude_option,
+        add_pages_option,
+        add_value_range_option,
         click.option("--path-column", help="Table column with the image paths."),
     ):
         command = option(command)
@@ -328,18 +391,25 @@ def encode_or_exit(
     *,
     strict: bool,
     known_rows: Mapping[str, Row] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Images:
     """Encode `images`; print the files that cannot be used, and exit if `strict`.
 
     Returns:
         The images; files that cannot be decoded, and pictures that appear twice or are among
-        `known_rows` (by digest), are marked as refused.
+        `known_rows` (by digest), are marked as refused. `ranges` are the value ranges of the
+        model, which images of more than 8 bits are read with.
     """
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
+    from ilk.images.model_ranges import use_ranges
     from ilk.updates.side_files import refuse_known_pixels
 
+    known_notes = images.notes
+    if ranges is not None:
+        images = use_ranges(images, ranges, store, terminal_progress())
     images = encode_and_refuse(images, [encoder], store, progress=terminal_progress())
+    _print_notes([note for note in images.notes if note not in known_notes])
     if known_rows:
         images = refuse_known_pixels(images, known_rows)
     if images.refused and strict:

@@ -18,6 +18,7 @@ from ilk.cli.options import (
     add_source_options,
 )
 from ilk.cli.output import Result, add_json_option
+from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
@@ -73,15 +74,16 @@ def command(
         check_output_file(path, SUFFIXES, inputs)
     files = intake.list_inputs(inputs, path)
     classifier = load(model, device=device, runtime=runtime, fetch=fetch, without=without)
+    intake.choose_range(classifier.value_ranges)  # refuses another one
     as_json = bool(click.get_current_context().params.get("as_json"))
     if isinstance(classifier, MultiLabelClassifier):
         with report_part(path):
-            rows, n_failed = predict_labels(classifier, files, path)
-        return _report(rows, len(files), n_failed, path)
+            rows, tally = predict_labels(classifier, files, path, intake.pages)
+        return _report(rows, tally, path)
     predictions: list[Prediction] = []
     with report_part(path):
-        n_failed = _write(classifier, files, path, predictions if as_json else None)
-    return _report([to_row(p) for p in predictions], len(files), n_failed, path)
+        tally = _write(classifier, files, path, predictions if as_json else None, intake.pages)
+    return _report([to_row(p) for p in predictions], tally, path)
 
 
 @contextmanager
@@ -97,13 +99,14 @@ def report_part(path: Path | None) -> Iterator[None]:
         raise
 
 
-def _report(rows: list[dict[str, Any]], n: int, n_failed: int, path: Path | None) -> Result:
-    """Return the rows, and print how many of `n` inputs were written or could not be read."""
+def _report(rows: list[dict[str, Any]], tally: Tally, path: Path | None) -> Result:
+    """Return the rows, and print how many inputs were written or could not be read."""
     if path is not None:
-        click.echo(f"{n:,} rows in {path}", err=True)
-    if n_failed:
-        click.echo(f"ilk: {n_failed:,} of {n:,} inputs could not be read", err=True)
-    return Result(rows, exit_code=1 if n_failed else 0)
+        click.echo(f"{tally.n:,} rows in {path}", err=True)
+    tally.show_notes()
+    if tally.n_failed:
+        click.echo(f"ilk: {tally.n_failed:,} of {tally.n:,} inputs could not be read", err=True)
+    return Result(rows, exit_code=1 if tally.n_failed else 0)
 
 
 def _write(
@@ -111,25 +114,26 @@ def _write(
     files: ListedInputs,
     path: Path | None,
     collected: list[Prediction] | None,
-) -> int:
-    """Write the predictions of `files` as they come and return how many files were unreadable.
+    pages: str,
+) -> Tally:
+    """Write the predictions of `files` as they come and return what was counted.
 
     Args:
         classifier: The classifier.
         files: The images.
         path: File to write; None is standard output.
         collected: List that also receives the predictions, if given.
+        pages: first or all of the pages of a file.
     """
     from ilk.artifacts.prediction_io import write_csv_stream, write_predictions
     from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
-    n_failed = 0
+    tally = Tally()
 
     def stream() -> Iterator[Prediction]:
-        nonlocal n_failed
-        for prediction in classifier.stream(files, progress=terminal_progress()):
-            n_failed += bool(prediction.error)
+        for prediction in classifier.stream(files, progress=terminal_progress(), pages=pages):
+            tally.add(prediction)
             if collected is not None:
                 collected.append(prediction)
             yield prediction
@@ -138,4 +142,4 @@ def _write(
         write_csv_stream(until_lost(stream()), sys.stdout)
     else:
         write_predictions(stream(), path)
-    return n_failed
+    return tally

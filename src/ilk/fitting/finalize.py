@@ -168,6 +168,7 @@ def _make_metadata(
         "ensemble": describe_ensemble(state),
         "leaderboard": leaderboard.to_json(),
         "notes": collect_notes(state, classifier),
+        "value_ranges": dict(state.images.value_ranges),
         "seed": state.config.seed,
         "ordered": state.config.ordered,
         "data": {

@@ -60,7 +60,7 @@ def build_report_data(
         prediction_sets=evaluation.scored.prediction_sets,
         target_coverage=config.coverage,
         is_unknown=evaluation.scored.is_unknown,
-        paths=[state.images.path_of(row) for row in evaluation.rows],
+        paths=[state.images.shown_path_of(row) for row in evaluation.rows],
         scores=evaluation.scores if evaluation.rows else None,
         coverage=evaluation.coverage if evaluation.rows else Interval(float("nan"), 0, 1),
         false_alarm=config.false_alarm,
@@ -152,7 +152,7 @@ def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
     return [
         (
             (
-                state.images.path_of(rows[i]),
+                state.images.shown_path_of(rows[i]),
                 str(rows[i].label),
                 names[errors.suggested_label[j]],
                 float(errors.score[j]),
@@ -173,7 +173,7 @@ def _find_unknown_images(
     scored_rows += list(zip(evaluation.rows, evaluation.scored.unknown_score, strict=True))
     unknown = [(row, float(s)) for row, s in scored_rows if s > classifier.ood_detector.threshold]
     unknown.sort(key=lambda pair: -pair[1])
-    return [(state.images.path_of(row), score) for row, score in unknown]
+    return [(state.images.shown_path_of(row), score) for row, score in unknown]
 
 
 def _make_difference_maps(

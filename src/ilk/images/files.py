@@ -12,10 +12,14 @@ from io import BufferedReader, BytesIO, FileIO, RawIOBase
 from typing import Any, BinaryIO
 
 from ilk.core.blocked_reads import watch_read
+from ilk.images.array_image import ArrayImage
+from ilk.images.derived_digest import derive_digest
 from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
+from ilk.images.pages import count_pages
 from ilk.images.refused import ImageError
 from ilk.images.rows import Row
+from ilk.images.samples import get_mode, get_stated_range
 
 MAX_IN_MEMORY = 64 * 2**20  # bytes; larger files are read piecewise
 
@@ -112,10 +116,54 @@ def inspect_file(
             digest = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
             row = replace(row, digest=digest)
             with mute_pillow_warnings():
-                image = read_header(source, max_pixels)
-                taken, camera = read_origin(image)
-            width, height = image.size
-            row = replace(row, width=width, height=height, taken=taken, camera=camera)
-            return replace(row, mode=image.mode, format=image.format or "")
+                return _add_header(row, source, max_pixels)
     except ImageError as error:
         return replace(row, status="refused", reason=error.reason, detail=error.detail)
+
+
+def _add_header(row: Row, source: BinaryIO, max_pixels: int) -> Row:
+    image = read_header(source, max_pixels, row.page)
+    n_pages = count_pages(image, source)
+    taken, camera = ("", "") if isinstance(image, ArrayImage) else read_origin(image)
+    return replace(
+        row,
+        taken=taken,
+        camera=camera,
+        width=image.size[0],
+        height=image.size[1],
+        mode=get_mode(image),
+        format=image.format or "",
+        n_pages=n_pages if n_pages > 1 else 0,
+        value_range=get_stated_range(image),
+    )
+
+
+def inspect_pages(
+    path: str | os.PathLike[str] | bytes, row: Row, max_pixels: int = MAX_PIXELS
+) -> list[Row]:
+    """Return one row per page of a file that `inspect_file` has found to hold several.
+
+    Args:
+        path: Path of the file, or its bytes.
+        row: The row of the file.
+        max_pixels: Width × height above which a page is refused.
+    """
+    rows = []
+    try:
+        with open_file(path) as (source, _), mute_pillow_warnings():
+            for page in range(1, row.n_pages + 1):
+                one = replace(
+                    row,
+                    path=f"{row.path}[{page}]",
+                    page=page,
+                    digest=derive_digest(row.digest, page),
+                )
+                try:
+                    rows.append(_add_header(one, source, max_pixels))
+                except ImageError as error:
+                    rows.append(
+                        replace(one, status="refused", reason=error.reason, detail=error.detail)
+                    )
+    except ImageError as error:
+        return [replace(row, status="refused", reason=error.reason, detail=error.detail)]
+    return rows

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
-from ilk.images.contents import BYTES_PER_PIXEL, ContentMap, inspect_content
+from ilk.images.contents import BYTES_PER_PIXEL, inspect_content
+from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.exclude import Exclusion
 from ilk.images.files import inspect_file
+from ilk.images.finish import finish_rows
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
 from ilk.images.groups import (
@@ -40,8 +42,10 @@ from ilk.images.label_values import parse_labels
 from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
 from ilk.images.memory_cache import MemoryCache
+from ilk.images.pages import check_pages
 from ilk.images.pixel_duplicates import refuse_pixel_duplicates
 from ilk.images.pixel_summary import PixelSummary, summarize_pixels
+from ilk.images.ranges import MeasurementCache
 from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
@@ -53,11 +57,12 @@ from ilk.images.tables import (
     Columns,
     read_list,
 )
+from ilk.images.value_range import parse_value_range
 
 DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
 
-class DecodeCache(Protocol):
+class DecodeCache(MeasurementCache, Protocol):
     """The part of a store that intake uses: what decoding gave, by content."""
 
     def get_decode_results(self, digests: Iterable[str], /) -> dict[str, DecodeResult]: ...
@@ -85,6 +90,8 @@ def read_images(
     source_name: str = "",
     split_column: str | None = None,
     exclude: Sequence[str] = (),
+    value_range: Any = "auto",
+    pages: str = "first",
 ) -> Images:
     """Read every file of `source`; each becomes one row, used or refused with a reason.
 
@@ -119,6 +126,11 @@ def read_images(
             `is_valid`, `subset` and `Usage` are read where their values leave no doubt.
         exclude: Patterns of files to leave out, as in `.gitignore`: `*_mask.png`, `masks/`. They
             match the path relative to the folder or table.
+        value_range: Stored values that are black and white in images of more than 8 bits:
+            "LOW-HIGH", such as "0-4095", or a pair of numbers; "auto" finds the smallest standard
+            range that holds all values of the source, which a model then keeps.
+        pages: "first" uses the first page or frame of a file with several, "all" makes a row of
+            each, called `scan.tif[2]`.
 
     Raises:
         InputError: The source cannot be read; the message says what to do.
@@ -127,6 +139,8 @@ def read_images(
     """
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
+    ranges = parse_value_range(value_range)
+    check_pages(pages)
     check_one_source(group_column, group_from, groups)
     columns = Columns(
         path_column, label_column, multi_label, label_separator, split_column, group_column
@@ -159,22 +173,29 @@ def read_images(
 
     with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
-    in_memory = {inspected[i].digest: content for i, content in contents.items()}
-    in_memory.pop("", None)  # refused, unread
-    folders = find_walked_folders(source)
+    images = finish_rows(
+        root,
+        inspected,
+        contents,
+        ranges,
+        pages=pages,
+        max_pixels=max_pixels,
+        store=store,
+        progress=progress,
+    )
     notes = (
         *notes,
         *reading.notes,
         *_describe_source(source, inspected, columns),
         reading.exclusion.describe(),
+        *images.notes,
     )
-    images = Images(
-        root,
-        tuple(refuse_split_groups(refuse_duplicates(inspected))),
-        ContentMap(in_memory),
-        tuple(dict.fromkeys(filter(None, notes))),
-        folders,
-        _find_hint(source, root, inspected, columns),
+    images = replace(
+        images,
+        rows=tuple(refuse_split_groups(refuse_duplicates(images.rows))),
+        notes=tuple(dict.fromkeys(filter(None, notes))),
+        folders=find_walked_folders(source),
+        hint=_find_hint(source, root, inspected, columns),
     )
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
@@ -202,7 +223,7 @@ def verify_images(
     """
     cache = store if store is not None else MemoryCache()
     images = images.refuse(_find_failures(images, max_pixels, cache, progress))
-    return refuse_pixel_duplicates(images, cache)
+    return note_contrast(refuse_pixel_duplicates(images, cache), cache)
 
 
 def _describe_source(source: Any, rows: Sequence[Row], columns: Columns) -> list[str]:
@@ -364,13 +385,16 @@ def _find_failures(
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool, PixelSummary | None]:
         try:
             with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
-                summary = summarize_pixels(decode(images.source_of(row), max_pixels))
+                image = decode(images.source_of(row), max_pixels, **row.reading)
+                contrast.update(find_low_contrast(row, image))
+                summary = summarize_pixels(image)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")
             return row.digest, (error.reason, error.detail), permanent, None
         return row.digest, ("", ""), True, summary
 
+    contrast: dict[str, tuple[float, float]] = {}
     unsaved: dict[str, DecodeResult] = {}
     summaries: dict[str, PixelSummary] = {}
 
@@ -393,6 +417,8 @@ def _find_failures(
         finally:
             if unsaved or summaries:
                 save()
+            if contrast:
+                cache.put_measurements(CONTRAST, contrast)
     return {digest: result for digest, result in results.items() if result[0]}
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ilk.images.duplicates import refuse_duplicates
 from ilk.images.rows import Images, Row
+from ilk.images.samples import is_deep
 
 
 class PixelDigests(Protocol):
@@ -37,6 +38,6 @@ def refuse_pixel_duplicates(images: Images, store: PixelDigests) -> Images:
 
 def _find_digest(images: Images, row: Row, known: Mapping[str, str]) -> str:
     """Return the digest of an image's pixels; of pixels in memory it is the digest of the row."""
-    if row.size == 0 and row.digest in images.contents:
+    if row.size == 0 and row.digest in images.contents and not is_deep(row.mode):
         return row.digest
     return known.get(row.digest, "")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from markupsafe import Markup
 
 from ilk.core.metrics import wilson_interval
-from ilk.images import Images
 from ilk.multilabel.metrics import compute_bins
 from ilk.report.charts import draw_interval_bar, draw_reliability_chart
 from ilk.report.formatting import (
@@ -24,7 +21,7 @@ from ilk.report.multi_label_summary import build_label_summary
 from ilk.report.multi_label_tables import build_candidate_table, build_label_rows
 from ilk.report.render import MAX_THUMBNAILS, Gallery, Tile
 from ilk.report.templates import render_template
-from ilk.report.thumbnails import Thumbnail, make_thumbnail
+from ilk.report.thumbnails import show_image
 
 MAX_NAMES = 6  # labels in a caption
 
@@ -101,14 +98,10 @@ def _build_mistakes(report: MultiLabelReport) -> Gallery:
     rows = np.flatnonzero((report.targets != report.predicted).any(1) & np.isfinite(worst).any(1))
     order = rows[np.argsort(np.nanmin(worst[rows], axis=1), kind="stable")] if len(rows) else rows
     thumbnails = [
-        _make_thumbnail(report.images, report.paths[i], *_describe_mistake(report, int(i)))
+        show_image(report.images, report.paths[i], *_describe_mistake(report, int(i)))
         for i in order[:MAX_THUMBNAILS]
     ]
     return Gallery(thumbnails, max(0, len(order) - MAX_THUMBNAILS))
-
-
-def _make_thumbnail(images: Images, file: Path, *captions: str) -> Thumbnail:
-    return make_thumbnail(file, images.root, *captions, content=images.find_content(file))
 
 
 def _describe_mistake(report: MultiLabelReport, i: int) -> tuple[str, ...]:
@@ -126,6 +119,6 @@ def _describe_mistake(report: MultiLabelReport, i: int) -> tuple[str, ...]:
 def _build_unknowns(report: MultiLabelReport) -> Gallery:
     shown = report.unknown_examples[:MAX_THUMBNAILS]
     return Gallery(
-        [_make_thumbnail(report.images, file, f"score {score:.3g}") for file, score in shown],
+        [show_image(report.images, file, f"score {score:.3g}") for file, score in shown],
         len(report.unknown_examples) - len(shown),
     )

@@ -27,7 +27,7 @@ from ilk.report.metrics import N_BINS, EvaluationMetrics
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.report.summary import build_summary, format_headline
 from ilk.report.templates import render_template
-from ilk.report.thumbnails import Thumbnail, embed_image, make_thumbnail
+from ilk.report.thumbnails import Thumbnail, embed_image, show_image
 
 MAX_THUMBNAILS = 24  # per gallery
 MAX_LISTED_LABELS = 200  # label errors listed by name in addition to those shown as thumbnails
@@ -154,12 +154,8 @@ def _build_gallery(
     make_caption: Callable[[Any], tuple[Path, tuple[str, ...]]],
 ) -> Gallery:
     captioned = [make_caption(item) for item in items[:MAX_THUMBNAILS]]
-    root = report.images.root
     return Gallery(
-        [
-            make_thumbnail(file, root, *lines, content=report.images.find_content(file))
-            for file, lines in captioned
-        ],
+        [show_image(report.images, file, *lines) for file, lines in captioned],
         max(0, len(items) - MAX_THUMBNAILS),
     )
 

@@ -21,6 +21,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.discovery.gaussian_mixture_discovery import GaussianMixtureDiscovery
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
+from ilk.images.model_ranges import use_ranges
 from ilk.store import Store
 from ilk.updates.group_names import suggest_group_names
 from ilk.vocabulary.group_names import NameSuggestion
@@ -102,6 +103,7 @@ def discover_groups(
         InputError: If the classifier stores no features, or there are fewer images than groups.
         NoImages: If no image can be read.
     """
+    images = use_ranges(images, classifier.value_ranges, store, progress)
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     used = images.used
     if not used:

@@ -92,7 +92,7 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
         names = make_unique([Path(f.row.path).name for f in members])
         for f, name in zip(members, names, strict=True):
             copies[id(f)] = copy = f"group-{number}/{name}"
-            sources[copy], record[copy] = f.row, f.row.digest
+            sources[copy], record[copy] = f.row, _digest_file(discovery.images, f.row)
     pages = {
         GROUPS_FILE: _format_table(discovery, copies).encode("utf-8", "surrogateescape"),
         PAGE_FILE: render_groups(discovery, model_folder, str(out)).encode("utf-8"),
@@ -124,6 +124,14 @@ def make_unique(names: Sequence[str]) -> list[str]:
         used.add(candidate.casefold())
         result.append(candidate)
     return result
+
+
+def _digest_file(images: Images, row: Row) -> str:
+    """Return the digest of the file of an image; that of a row differs if it is read in parts."""
+    if not row.page and row.value_range is None:
+        return row.digest
+    content = images.find_content(path := images.path_of(row))
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else hash_file(path)
 
 
 def _copy_image(images: Images, row: Row, to: Path) -> None:
