@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,7 +23,8 @@ def folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("images")
     for k, path in enumerate(PATHS):
         (root / path).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (4, 4), (k, 60, 9)).save(root / path)
+        pixels = np.random.default_rng(k).integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(pixels).save(root / path)
     return root
 
 
