@@ -167,6 +167,16 @@ def test_a_missing_table_or_archive_is_an_error_and_a_missing_image_a_row(home: 
         list_sources([])
 
 
+def test_a_named_pipe_is_not_waited_for(home: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no named pipes here")
+    for name in ("pipe.csv", "pipe.txt", "pipe.zip", "pipe.tar"):
+        os.mkfifo(name)
+        for read in (read_images, lambda path: list_sources([path])):
+            with pytest.raises(InputError, match=f"{name} is no regular file"):
+                read(name)
+
+
 def test_the_label_table_of_a_folder_and_the_store_are_no_images(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

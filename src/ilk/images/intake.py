@@ -25,7 +25,7 @@ from ilk.images.memory import pixel_budget
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
 from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
-from ilk.images.sources import SINGLE_KINDS, Input, Kind, find_kind, find_several
+from ilk.images.sources import SINGLE_KINDS, Input, Kind, check_regular, find_kind, find_several
 from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
@@ -166,8 +166,8 @@ def _list_rows(source: Any, labels: Sequence[Any] | None, columns: Columns) -> S
     if path.is_dir():
         return SourceRows(path, read_folder(path, columns), {})
     if kind in TABLE_SUFFIXES:
-        return SourceRows(path.parent, read_table(path, columns), {})
-    rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
+        return SourceRows(path.parent, read_table(check_regular(path), columns), {})
+    rows = read_list(check_regular(path)) if kind in LIST_SUFFIXES else [Row(path.name)]
     return SourceRows(path.parent, _attach_labels(rows, labels, columns), {})
 
 

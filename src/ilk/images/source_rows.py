@@ -13,7 +13,7 @@ from ilk.images.globs import list_matches, split_pattern
 from ilk.images.layout import is_system, read_folder
 from ilk.images.members import Member
 from ilk.images.rows import Row, escape_path
-from ilk.images.sources import Input, Kind, find_kind
+from ilk.images.sources import Input, Kind, check_regular, find_kind
 from ilk.images.tables import Columns
 
 
@@ -66,7 +66,7 @@ def find_walked_folders(source: Any) -> tuple[Path, ...]:
 
 
 def _read_archive(source: str, columns: Columns) -> SourceRows:
-    archive = open_archive(source)
+    archive = open_archive(check_regular(Path(source)))
     is_data = {member.name: not is_system(member.name) for member in archive.members}
     wrapper = find_wrapper(name for name, data in is_data.items() if data)
     prefix = f"{wrapper}/" if wrapper else ""

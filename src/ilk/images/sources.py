@@ -193,10 +193,28 @@ def _list_archive(source: str) -> ListedInputs:
 
 
 def _check_exists(source: str) -> pathlib.Path:
-    """Raise InputError if a table, list or archive does not exist."""
+    """Return the path of a table, list or archive.
+
+    Raises:
+        InputError: It does not exist, or is no regular file.
+    """
     if not os.path.exists(source):
         raise InputError(
             f"there is no file {escape_path(source)} "
             f"(working directory: {escape_path(os.getcwd())})"
         )
-    return pathlib.Path(source)
+    return check_regular(pathlib.Path(source))
+
+
+def check_regular(file: pathlib.Path) -> pathlib.Path:
+    """Return `file` if it is no named pipe or device, which may be read for ever.
+
+    Raises:
+        InputError: It is.
+    """
+    if not file.is_file():
+        raise InputError(
+            f"{escape_path(file)} is no regular file; save it as one, or give paths on standard "
+            "input with -"
+        )
+    return file
