@@ -145,6 +145,13 @@ def test_labels_are_for_one_image_each(home: Path) -> None:
         read_images("p.zip", labels=["a"])
 
 
+def test_items_of_a_generator_are_one_image_each(home: Path) -> None:
+    assert list(iter_inputs(iter(["photos", "p.zip"]))) == [
+        ("photos", "photos"),
+        ("p.zip", "p.zip"),
+    ]
+
+
 def test_a_stray_table_beside_single_images_is_not_read(home: Path) -> None:
     Path("photos/notes.txt").write_text("prose\nmore prose\n")
     write_archive(home / "photos" / "old.zip", FILES)
