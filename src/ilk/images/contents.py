@@ -18,6 +18,8 @@ from ilk.images.rows import Content, Row
 
 PIXEL_DIGEST_PREFIX = b"ilk RGB pixels\0"  # no image file begins with it
 CHANNEL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode by number of channels
+AnyContent = Content | Member
+"""An image that is no file of its own: in memory, or a file in an archive."""
 BYTES_PER_PIXEL = 8  # that a decoded pixel counts for in `ilk.images.memory`
 
 
@@ -27,7 +29,7 @@ class ContentMap(Mapping[str, Content]):
     A lookup raises ImageError if the file cannot be read any more, or has changed.
     """
 
-    def __init__(self, items: Mapping[str, Content | Member]) -> None:
+    def __init__(self, items: Mapping[str, AnyContent]) -> None:
         self._items = dict(items)
 
     def __getitem__(self, digest: str) -> Content:
@@ -55,7 +57,7 @@ class ContentMap(Mapping[str, Content]):
         return ContentMap({d: item for d, item in self._items.items() if d in digests})
 
 
-def inspect_content(content: Content | Member, row: Row, max_pixels: int = MAX_PIXELS) -> Row:
+def inspect_content(content: AnyContent, row: Row, max_pixels: int = MAX_PIXELS) -> Row:
     """Return the row of an image in memory or in an archive.
 
     The digest of bytes is that of a file with these bytes. That of pixels is the SHA-256 of their

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 from ilk.images import standard_input
 from ilk.images.archives import MemberPath, find_wrapper, open_archive
+from ilk.images.contents import AnyContent
 from ilk.images.globs import list_matches, split_pattern
 from ilk.images.layout import is_system, read_folder
 from ilk.images.members import Member
 from ilk.images.rows import Row, escape_path
-from ilk.images.sources import Input, Kind, check_regular, find_kind
+from ilk.images.sources import Kind, check_regular, find_kind
 from ilk.images.tables import Columns
 
 
@@ -29,7 +30,7 @@ class SourceRows(NamedTuple):
 
     root: Path | None
     rows: list[Row]
-    contents: dict[int, Input]
+    contents: dict[int, AnyContent]
     notes: tuple[str, ...] = ()
 
 
@@ -96,7 +97,7 @@ def _read_archive(source: str, columns: Columns) -> SourceRows:
         and ((name := member.name.removeprefix(prefix)) in members or name not in named)
     ]
     rows.sort(key=lambda row: row.path)
-    contents: dict[int, Input] = {
+    contents: dict[int, AnyContent] = {
         i: members[row.path] for i, row in enumerate(rows) if row.status == "used"
     }
     return SourceRows(root, rows, contents, notes)

@@ -24,15 +24,15 @@ from typing import Literal
 from ilk.core.errors import InputError, NoImages
 from ilk.images import standard_input
 from ilk.images.archives import find_wrapper, is_archive, open_archive
+from ilk.images.contents import AnyContent
 from ilk.images.globs import is_glob, list_matches
 from ilk.images.layout import is_label_table, is_system, list_files
-from ilk.images.members import Member
-from ilk.images.rows import Content, escape_path
+from ilk.images.rows import escape_path
 from ilk.images.tables import LIST_SUFFIXES, TABLE_SUFFIXES, read_list, read_paths
 
 Path = str | os.PathLike[str]
 Kind = Literal["folder", "table", "list", "archive", "glob", "standard input", "file", "missing"]
-Input = str | Content | Member
+Input = str | AnyContent
 NamedInput = tuple[str, Input]  # path, or place in the list; the image
 SINGLE_KINDS: tuple[Kind, ...] = ("file", "missing")  # of sources that stand for themselves
 
@@ -171,7 +171,7 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
 
 def _list_table(source: str, path_column: str | None) -> ListedInputs:
     paths, has_labels = read_paths(_check_exists(source), path_column)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if has_labels:
         notes = (f"labels in {escape_path(source)} are not read; ilk evaluate compares with them",)
     folder = os.path.dirname(source)
