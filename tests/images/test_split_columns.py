@@ -10,6 +10,7 @@ from PIL import Image
 
 from ilk.core.errors import InputError
 from ilk.images import Images, read_images
+from tests.helpers.frames import Frame
 
 CLASSES = ("disc", "bar", "cross")
 PATHS = [f"{c}/{i}.png" for c in CLASSES for i in range(6)]
@@ -72,10 +73,9 @@ CLEAR = [
 @pytest.mark.parametrize(("name", "values", "held"), CLEAR)
 def test_what_is_clear_is_read_and_said(folder, name, values, held, kind):
     if kind == "frame":
-        pandas = pytest.importorskip("pandas")
         labels = [p.split("/")[0] for p in PATHS]
         paths = [str(folder / p) for p in PATHS]
-        source = pandas.DataFrame({"path": paths, "label": labels, name: values})
+        source = Frame({"path": paths, "label": labels, name: values}, "pandas")
     elif kind == ".tsv":
         source = write(folder, {name: values}, ".csv")
         text = source.read_text().replace(",", "\t")
