@@ -127,8 +127,9 @@ def test_empty_rows_are_skipped_and_a_label_without_a_path_is_not(folder):
 
 
 def test_quoted_line_breaks_and_headers(folder):
-    images = read(folder, '"path";"label\nof, the, image"\na.png;"cat\nbig"\nb.png;dog\n')
-    assert images.rows[0].label == "cat\nbig" if images.rows[0].label else True
+    (folder / "q.csv").write_text('"path";"what,\nit, is"\na.png;"cat\nbig"\nb.png;dog\n')
+    images = read_images(folder / "q.csv", label_column="what,\nit, is")
+    assert labels(images) == ["cat\nbig", "dog"]
     text = io.StringIO()
     csv.writer(text).writerows([("path", "label"), ("a.png", " cat\n"), ("b.png", 'd"o,g')])
     assert labels(read(folder, text.getvalue())) == ["cat", 'd"o,g']

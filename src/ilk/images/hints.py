@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ilk.core.errors import IlkError
-from ilk.images.rows import Row, escape_path
+from ilk.images.rows import Row
 from ilk.images.splits import METADATA_FILES, UNLABELLED_FOLDERS
 from ilk.images.table_files import TABLE_SUFFIXES
 from ilk.images.tables import Columns, read_table
@@ -34,11 +34,11 @@ def find_better_source(root: Path, rows: Sequence[Row]) -> str:
         if _lists_images(root / row.path):
             return str(root / row.path)
     is_one_class = len({row.label for row in used if row.label is not None}) < 2
-    metadata = posixpath.join(wrapper, METADATA_FILES[0])
     if not wrapper or not is_one_class:
         return ""
     inside = {_parts(row, wrapper)[0] for row in used if len(_parts(row, wrapper)) > 1}
-    has_table = any(row.path.casefold() == metadata.casefold() for row in rows)
+    metadata = {posixpath.join(wrapper, name) for name in METADATA_FILES}
+    has_table = any(row.path in metadata for row in rows)
     return str(root / wrapper) if has_table or len(inside) > 1 else ""
 
 
@@ -66,6 +66,7 @@ def _may_be_table(row: Row, wrapper: str) -> bool:
     return (
         row.status == "refused"
         and is_above
+        and name.casefold() not in METADATA_FILES
         and posixpath.splitext(name)[1].casefold() in TABLE_SUFFIXES
     )
 
@@ -80,8 +81,3 @@ def _lists_images(file: Path) -> bool:
         return False
     n_found = sum(os.path.isfile(file.parent / row.path) for row in rows[:100])
     return any(row.label for row in rows) and n_found > MIN_SHARE * len(rows[:100])
-
-
-def describe_better_source(source: str) -> str:
-    """Return the question that names what was probably meant, or ""."""
-    return f"did you mean {escape_path(source)}?" if source else ""
