@@ -44,7 +44,10 @@ def test_the_last_pattern_decides():
     exclusion = Exclusion(["masks", "!3.png"])
     assert [path for path in PATHS if exclusion.excludes(path)] == ["masks/4.png"]
     exclusion = Exclusion(["!3.png", "masks"])
-    assert [path for path in PATHS if exclusion.excludes(path)] == ["dog/masks/3.png", "masks/4.png"]
+    assert [path for path in PATHS if exclusion.excludes(path)] == [
+        "dog/masks/3.png",
+        "masks/4.png",
+    ]
 
 
 @pytest.fixture
@@ -95,7 +98,9 @@ def test_lines_of_tables_lists_and_frames_are_left_out(folder):
     frame = Frame({"path": files, "label": ["x"] * 6}, "pandas")
     assert [r.path for r in read_images(frame, exclude=patterns).used] == expected
     assert [r.path for r in read_images(files, exclude=patterns).used] == expected
-    assert [r.path for r in read_images(files, exclude="*_mask.png").used] != expected  # one pattern
+    assert [
+        r.path for r in read_images(files, exclude="*_mask.png").used
+    ] != expected  # one pattern
 
 
 def test_images_in_memory_are_left_out_by_their_place(folder):

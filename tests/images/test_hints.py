@@ -50,7 +50,9 @@ def test_a_table_beside_its_images(tmp_path, name, top):
         text = "".join(f'{{"path": "{a}", "label": "{b}"}}\n' for a, b in lines[1:])
     (tmp_path / top / name).write_text(text)
     assert read_images(tmp_path).hint == f"did you mean {tmp_path / top / name}?"
-    draw(tmp_path, *(f"{top}masks/{p}" for p in KINDS), start=9)  # two classes, "images" and "masks"
+    draw(
+        tmp_path, *(f"{top}masks/{p}" for p in KINDS), start=9
+    )  # two classes, "images" and "masks"
     assert read_images(tmp_path).hint == f"did you mean {tmp_path / top / name}?"
 
 

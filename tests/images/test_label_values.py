@@ -52,7 +52,10 @@ VALUES = [
     ([date(2020, 1, 2), datetime(2020, 1, 3)], ["2020-01-02", "2020-01-03 00:00:00"]),
     ([datetime(2020, 1, 2), datetime(2020, 1, 3)], ["2020-01-02", "2020-01-03"]),
     (["2020-01-02 00:00:00", ""], ["2020-01-02", None]),
-    ([datetime(2020, 1, 2, 3), datetime(2020, 1, 3)], ["2020-01-02 03:00:00", "2020-01-03 00:00:00"]),
+    (
+        [datetime(2020, 1, 2, 3), datetime(2020, 1, 3)],
+        ["2020-01-02 03:00:00", "2020-01-03 00:00:00"],
+    ),
     ([np.datetime64("2020-01-02", "ns"), NAT], ["2020-01-02", None]),
     ([Color.RED, Kind.CAT], ["red", "cat"]),
     ([None, "", "  ", float("nan"), NA, NAT], [None] * 6),
@@ -71,7 +74,9 @@ def test_a_value_gives_a_class_name(values, names):
     [{"id": 1}, object(), 1j, PurePath("cat"), b"\xff", np.zeros((2, 2)), [{"id": 1}], lambda: 1],
 )
 def test_what_is_no_name_is_refused(value):
-    with pytest.raises(InputError, match=r"the label .* is of type \w+; labels are text or numbers"):
+    with pytest.raises(
+        InputError, match=r"the label .* is of type \w+; labels are text or numbers"
+    ):
         parse_labels(["cat", value])
 
 

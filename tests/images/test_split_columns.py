@@ -32,7 +32,9 @@ def write(folder: Path, columns: dict[str, list], kind: str = ".csv") -> Path:
     lines = list(zip(*columns.values(), strict=True))
     file = folder / f"table{kind}"
     if kind == ".jsonl":
-        file.write_text("".join(json.dumps(dict(zip(columns, x, strict=True))) + "\n" for x in lines))
+        file.write_text(
+            "".join(json.dumps(dict(zip(columns, x, strict=True))) + "\n" for x in lines)
+        )
     elif kind == ".parquet":
         pyarrow = pytest.importorskip("pyarrow")
         from pyarrow import parquet

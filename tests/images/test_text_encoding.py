@@ -100,9 +100,13 @@ def test_unicode_with_and_without_a_mark(folder, encoding):
     assert labels(read(folder, text.encode(encoding))) == ["Bär", "猫", "longer than that"]
 
 
-@pytest.mark.parametrize("head", ["sep=;\n", "sep=;\r\n", '"sep=;"\n', "SEP=;\n", "\ufeffsep=;\r\n"])
+@pytest.mark.parametrize(
+    "head", ["sep=;\n", "sep=;\r\n", '"sep=;"\n', "SEP=;\n", "\ufeffsep=;\r\n"]
+)
 def test_the_separator_line_of_spreadsheets(folder, head):
-    images = read(folder, f"{head}path;label, English\na.png;cat\nb.png;dog\n".replace(", English", ""))
+    images = read(
+        folder, f"{head}path;label, English\na.png;cat\nb.png;dog\n".replace(", English", "")
+    )
     assert labels(images) == ["cat", "dog"]
     pipe = read(folder, "sep=|\npath|label\na.png|cat, big; old\nb.png|dog\n")
     assert labels(pipe) == ["cat, big; old", "dog"]
@@ -112,16 +116,19 @@ def test_the_separator_line_of_spreadsheets(folder, head):
 
 def test_spaces_after_the_comma(folder):
     assert labels(read(folder, "path, label\na.png, cat\nb.png, dog\n")) == ["cat", "dog"]
-    assert labels(read(folder, 'path,label\na.png, "cat, big"\nb.png, dog\n')) == ["cat, big", "dog"]
+    assert labels(read(folder, 'path,label\na.png, "cat, big"\nb.png, dog\n')) == [
+        "cat, big",
+        "dog",
+    ]
     assert labels(read(folder, "path;label\na.png;  cat \nb.png;dog\t\n")) == ["cat", "dog"]
 
 
 def test_empty_rows_are_skipped_and_a_label_without_a_path_is_not(folder):
     images = read(folder, "path,label,note\na.png,cat,\n,,\nb.png,dog,\n , ,\n,,\n")
     assert labels(images) == ["cat", "dog"]
-    assert labels(read(folder, '{"path": "a.png", "label": "cat"}\n{"path": null}\n', "t.jsonl")) == [
-        "cat"
-    ]
+    assert labels(
+        read(folder, '{"path": "a.png", "label": "cat"}\n{"path": null}\n', "t.jsonl")
+    ) == ["cat"]
     with pytest.raises(InputError, match="line 3: '' where a path"):
         read(folder, "path,label\na.png,cat\n,dog\n")
 
@@ -163,7 +170,9 @@ def test_a_better_column_than_name_is_taken_and_said(many):
 def test_a_column_of_different_values_is_no_label(many):
     cells = (lambda i: f"{i}.png", lambda i: f"pic {i}", lambda i: "ab"[i % 2])
     text = lines("path,name,kind", 12, *cells)
-    with pytest.raises(InputError, match=r"every line .* 'name'.*the labels may be in: kind\. Name"):
+    with pytest.raises(
+        InputError, match=r"every line .* 'name'.*the labels may be in: kind\. Name"
+    ):
         read(many, text)
     assert len(read_images(many / "t.csv", label_column="name").classes) == 12
     assert read_images(many / "t.csv", label_column="kind").classes == ("a", "b")

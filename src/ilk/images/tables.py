@@ -294,7 +294,9 @@ def _decode_cells(
         pairs.append((cell, decode_windows(cell)))
         return pairs[-1][1]
 
-    decoded: list[Record] = [(n, [decode(i, cell) for i, cell in enumerate(cells)]) for n, cells in records]
+    decoded: list[Record] = [
+        (n, [decode(i, cell) for i, cell in enumerate(cells)]) for n, cells in records
+    ]
     text = describe_decoded(pairs)
     note(f"{source} {text}" if text else "")
     return decoded if pairs else records
