@@ -1,4 +1,4 @@
-"""Names from strangers on a terminal, in pipes, in tables; and class names through every command."""
+"""Names from strangers on a terminal, in pipes and in tables; class names in every command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from helpers.command_line import list_options
 from ilk.cli import ilk, run
 from ilk.core.name_lists import split_names
-from tests.helpers.command_line import list_options
 
 ESCAPE = "x\x1b[31mred\r\u202e.png"
 ROOT = Path(__file__).parents[2]
@@ -68,10 +68,14 @@ def open_terminal(arguments: list[str], home: Path) -> str:
 
 def test_a_terminal_shows_names_as_escapes_and_a_pipe_gets_them(world):
     shown = open_terminal(["predict", "model", ESCAPE, "gone\x1bc.png"], world)
-    assert "\x1b[31m" not in shown and "\x1bc" not in shown and "\u202e" not in shown
-    assert r"x\x1b[31mred\r\u202e.png" in shown and r"gone\x1bc.png" in shown
+    assert "\x1b[31m" not in shown
+    assert "\x1bc" not in shown
+    assert "\u202e" not in shown
+    assert r"x\x1b[31mred\r\u202e.png" in shown
+    assert r"gone\x1bc.png" in shown
     error = open_terminal(["predict", "no\x1b[2Jmodel", "x"], world)
-    assert "\x1b" not in error and r"no\x1b[2Jmodel" in error
+    assert "\x1b" not in error
+    assert r"no\x1b[2Jmodel" in error
     usage = open_terminal(["predict", "--no\x1b[2J"], world)
     assert "\x1b" not in usage
     piped = subprocess.run(
@@ -102,7 +106,8 @@ def test_formulas_are_counted_or_made_safe(world, tmp_path, capsys):
     assert "run as a formula" not in capsys.readouterr().err
     with (tmp_path / "safe.csv").open(encoding="utf-8", newline="") as lines:
         names = {row["name"] for row in csv.DictReader(lines)}
-    assert "'=a" in names and "=a" not in names
+    assert "'=a" in names
+    assert "=a" not in names
     from ilk.images import read_images
 
     for name in ("as_is.csv", "safe.csv"):  # ilk reads back what it wrote
@@ -145,7 +150,8 @@ def test_notes_of_intake_stand_in_the_report_and_in_intake_json(tmp_path, capsys
     assert run(["fit", str(tmp_path / "t.csv"), *arguments]) == 0
     shown = capsys.readouterr()
     note = "columns of t.csv that were not read: fold, note"
-    assert shown.err.count(note) == 1 and note not in shown.out
+    assert shown.err.count(note) == 1
+    assert note not in shown.out
     assert note in (model / "intake.json").read_text()
     assert note[1:] in (model / "report.html").read_text(encoding="utf-8")  # a sentence there
     assert run(["fit", str(tmp_path / "t.csv"), *arguments, "--split-column", "fold:test=0"]) == 0

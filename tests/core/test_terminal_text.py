@@ -48,9 +48,12 @@ def test_streams_are_filtered_where_people_look():
         stream.writelines(["\r", "a\n"])
         stream.flush()
     assert out.getvalue() == err.getvalue() == "\\x1b[2J\n\\ra\n"
-    assert shown.isatty() and not errors.isatty()
-    assert get_unfiltered(shown) is out and get_unfiltered(err) is err
-    assert not hasattr(shown, "buffer") and not hasattr(shown, "reconfigure")
+    assert shown.isatty()
+    assert not errors.isatty()
+    assert get_unfiltered(shown) is out
+    assert get_unfiltered(err) is err
+    assert not hasattr(shown, "buffer")
+    assert not hasattr(shown, "reconfigure")
     pipe = io.StringIO()
     assert filter_streams(pipe, err)[0] is pipe
     assert isinstance(errors, FilteredStream)

@@ -7,10 +7,10 @@ import re
 import pytest
 from PIL import Image
 
+from helpers.frames import Frame
 from ilk.core.errors import InputError
 from ilk.images import list_sources, read_images
 from ilk.images.exclude import Exclusion
-from tests.helpers.frames import Frame
 
 PATHS = ["cat/1.png", "cat/1_mask.png", "dog/2.png", "dog/masks/3.png", "masks/4.png", "masks.png"]
 

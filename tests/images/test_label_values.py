@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.frames import Frame
 from ilk.core.errors import InputError
 from ilk.fitting.config import FitConfig
 from ilk.images import read_images
 from ilk.images.label_values import parse_labels
 from ilk.images.spellings import adopt_spellings, match_class_names
-from tests.helpers.frames import Frame
 
 NA = type("NAType", (), {"__eq__": lambda s, o: s, "__bool__": lambda s: 1 / 0, "__hash__": id})()
 NAT = np.datetime64("NaT")
@@ -27,7 +27,7 @@ class Color(enum.StrEnum):
     RED = "red"
 
 
-class Kind(str, enum.Enum):
+class Kind(str, enum.Enum):  # noqa: UP042 (its str() is "Kind.CAT")
     CAT = "cat"
 
 

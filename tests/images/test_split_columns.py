@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from helpers.frames import Frame
 from ilk.core.errors import InputError
 from ilk.images import Images, read_images
-from tests.helpers.frames import Frame
 
 CLASSES = ("disc", "bar", "cross")
 PATHS = [f"{c}/{i}.png" for c in CLASSES for i in range(6)]

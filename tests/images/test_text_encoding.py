@@ -39,8 +39,8 @@ def test_windows_1252_is_read_as_text_and_said(folder):
     assert labels(images) == ["Bär", "Été", "Kraków – Øre’s"]
     [note] = images.notes
     assert note == (
-        "t.csv is not UTF-8 and was read as Windows-1252 (such as 'Bär'); if that is wrong, save it "
-        "as UTF-8"
+        "t.csv is not UTF-8 and was read as Windows-1252 (such as 'Bär'); if that is wrong, save "
+        "it as UTF-8"
     )
     lines = b'{"path": "a.png", "label": "B\xe4r"}\n{"path": "b.png", "label": "x"}\n'
     assert labels(read(folder, lines, "t.jsonl")) == ["Bär", "x"]
@@ -90,7 +90,7 @@ def test_the_name_of_a_folder_is_text_too(folder):
     assert images.notes[0].startswith("a folder's name is not UTF-8 and was read as Windows-1252")
     (folder / os.fsdecode(b"\xca\xee\xf8\xea\xe0")).mkdir()
     (folder / "c.png").rename(folder / os.fsdecode(b"\xca\xee\xf8\xea\xe0") / "c.png")
-    with pytest.raises(InputError, match="is not UTF-8 text; .* rename the folder"):
+    with pytest.raises(InputError, match=r"is not UTF-8 text; .* rename the folder"):
         read_images(folder)
 
 
@@ -161,8 +161,10 @@ def test_a_better_column_than_name_is_taken_and_said(many):
     images = read(many, lines("path,name,species", 12, *cells))
     assert images.classes == ("a", "b")
     assert images.notes == (
-        "labels were read from the column species of t.csv; another one (name) is read with "
-        "--label-column (label_column=)",
+        (
+            "labels were read from the column species of t.csv; another one (name) is read with "
+            "--label-column (label_column=)"
+        ),
         "columns of t.csv that were not read: name",
     )
 
