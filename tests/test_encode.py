@@ -15,9 +15,10 @@ from helpers.tiny_checkpoints import noise, save_timm
 from ilk import encode
 from ilk.core.errors import InputError, OutputError
 from ilk.core.space import FeatureSpace
-from ilk.encode import encode_images
+from ilk.encode import encode_and_refuse, encode_images
 from ilk.encoders import resolve_encoder
 from ilk.images import ImageError, Images, inspect_file
+from ilk.images import decode as images_decode
 from ilk.images.pixels import PixelEncoder
 from ilk.store import Store
 
@@ -295,3 +296,34 @@ def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
     encode_images(_images(folder), [Counting(batch_size=1)], store)
     assert len(under_way) == 37
     assert max(most) <= 2 * 2 + 1
+
+
+def test_what_is_decoded_is_summarized_in_the_same_pass(folder, store, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(
+        encode, "decode", lambda *a, **k: decoded.append(1) or images_decode(*a, **k)
+    )
+    images = _images(folder)
+    n = len(images.used)
+    encode_and_refuse(images, [Counting()], store)
+    digests = [row.digest for row in images.used]
+    assert len(decoded) == n == len(store.get_pixel_digests(digests))
+    assert len(encode_and_refuse(images, [Counting()], store).used) == n == len(decoded)
+    store._db.execute(
+        "UPDATE pixels SET checksum = 0 WHERE digest = ?", (bytes.fromhex(digests[3]),)
+    )
+    encode_images(images, [Counting()], store)  # a prediction needs no summary
+    assert len(decoded) == n
+    encoder = Counting()
+    encode_and_refuse(images, [encoder], store)
+    assert len(decoded) == n + 1  # the damaged summary alone, and no feature
+    assert len(store.get_pixel_digests(digests)) == n
+
+
+def test_the_same_pixels_in_other_files_are_refused_after_encoding(folder, store):
+    Image.open(folder / "05.png").save(folder / "copy.bmp")
+    images = encode_and_refuse(_images(folder), [Counting()], store)
+    (refused,) = images.refused
+    assert (refused.path, refused.reason) == ("copy.bmp", "duplicate")
+    assert "of 05.png (the same pixels" in refused.detail
+    assert all(row.pixel_digest for row in images.rows)

@@ -13,6 +13,7 @@ import pytest
 
 from ilk.core.errors import OutputError
 from ilk.core.space import FeatureSpace
+from ilk.images.pixel_summary import PixelSummary
 from ilk.store import Store
 
 SPACE = FeatureSpace("key a", "pixels/2x2x1", 4)
@@ -212,6 +213,46 @@ def test_a_damaged_decode_result_is_forgotten(store):
     store.put_decode_results({_digest(1): ("truncated", "half"), _digest(2): ("", "")})
     _edit(store, "UPDATE verdicts SET reason = CAST(x'ff66' AS TEXT) WHERE reason = 'truncated'")
     assert store.get_decode_results([_digest(1), _digest(2)]) == {_digest(2): ("", "")}
+
+
+def test_a_damaged_summary_of_pixels_is_forgotten_and_made_again(store):
+    one, two = (PixelSummary(_digest(i + 10), bytes([i]) * 768) for i in (1, 2))
+    summaries = {_digest(1): one, _digest(2): two}
+    store.put_pixel_summaries(summaries)
+    assert store.get_pixel_summaries(summaries) == summaries
+    damages = [("thumbnail", _flip(one.thumbnail, 9)), ("thumbnail", "text")]
+    damages += [("pixel_digest", bytes.fromhex(two.digest)), ("checksum", 7)]
+    for column, value in damages:
+        _edit(
+            store,
+            f"UPDATE pixels SET {column} = ? WHERE digest = ?",
+            value,
+            bytes.fromhex(_digest(1)),
+        )
+        assert store.get_pixel_digests(summaries) == {_digest(2): two.digest}
+        store.put_pixel_summaries({_digest(1): one})
+        assert store.get_pixel_summaries(summaries) == summaries
+    store.clear()
+    assert store.get_pixel_digests(summaries) == {}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_an_older_version_gets_a_table_for_pixels(tmp_path, version):
+    store = Store(tmp_path / "store.sqlite")
+    digests, values = _rows(3)
+    store.put(SPACE, digests, values)
+    store._db.execute("DROP TABLE pixels")
+    if version == 1:
+        for table in ("features", "verdicts"):
+            store._db.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+    store._db.execute(f"PRAGMA user_version = {version}")
+    store.close()
+    for _ in range(2):
+        store = Store(tmp_path / "store.sqlite")
+        np.testing.assert_array_equal(store.get(SPACE, digests), values)
+        store.put_pixel_summaries({digests[0]: PixelSummary(digests[1], b"x")})
+        assert store.get_pixel_digests(digests) == {digests[0]: digests[1]}
+        store.close()
 
 
 def test_a_store_without_checksums_gets_them(tmp_path):

@@ -186,7 +186,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             InputError: An image cannot be read.
         """
         check_is_fitted(self)
-        p = self.classifier_.predict_proba(_check_several(X))
+        p = self.classifier_.predict_proba(_as_single_images(_check_several(X)))
         return np.asarray(np.pad(p, ((0, 0), (0, 1)))[:, self._columns])
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -247,3 +247,8 @@ def _warn_of_copies(images: Images) -> None:
             f"{escape_path(copies[0].path)}: {copies[0].reason}, {escape_path(copies[0].detail)}",
             stacklevel=3,
         )
+
+
+def _as_single_images(X: Any) -> Any:
+    """Return images of which each gives one row: in a list, a folder would stand for its files."""
+    return iter(X) if isinstance(X, list | tuple) else X

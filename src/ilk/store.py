@@ -5,8 +5,9 @@ guarantees: a row is complete or absent whenever a process is killed, several pr
 once, and only requested rows are in memory.
 
 A row's address is a *space* (digest of encoder, weights, preprocessing and precision) and the
-digest of the image file's bytes. Each row has a checksum of its address and its values: a damaged
-row counts as missing and is encoded again.
+digest of the image file's bytes. Beside it stand what decoding the file gave: whether it can be
+decoded, and a summary of its pixels. Each row has a checksum of its address and its values: a
+damaged row counts as missing and is made again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
@@ -25,8 +26,9 @@ from platformdirs import user_cache_path
 from ilk.core.data import Features
 from ilk.core.errors import OutputError
 from ilk.core.space import FeatureSpace
+from ilk.images.pixel_summary import PixelSummary
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CHUNK_SIZE = 500  # rows per query; the oldest builds of SQLite allow 999 parameters
 BUSY_SECONDS = 30.0  # others write for less than a second at a time
 
@@ -40,16 +42,24 @@ CREATE TABLE IF NOT EXISTS features (
 CREATE TABLE IF NOT EXISTS verdicts (
     digest BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL,
     checksum INTEGER NOT NULL DEFAULT -1) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pixels (
+    digest BLOB PRIMARY KEY, pixel_digest BLOB NOT NULL, thumbnail BLOB NOT NULL,
+    checksum INTEGER NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA_VERSION};
 """
-ADD_CHECKSUMS = f"""
+MEASUREMENTS = """
+CREATE TABLE IF NOT EXISTS measurements (
+    name TEXT NOT NULL, digest BLOB NOT NULL, first REAL NOT NULL, second REAL NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (name, digest)) WITHOUT ROWID;
+"""  # of no version: an older ilk leaves the table alone
+ADD_CHECKSUMS = """  -- version 1 to 2
 BEGIN IMMEDIATE;
 ALTER TABLE features ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1;
 ALTER TABLE verdicts ADD COLUMN checksum INTEGER NOT NULL DEFAULT -1;
 UPDATE features SET checksum =
     compute_checksum((SELECT key FROM spaces WHERE id = space), digest, value);
 UPDATE verdicts SET checksum = compute_checksum(digest, reason, detail);
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = 2;
 COMMIT;
 """
 
@@ -101,8 +111,9 @@ class Store:
         self._db.execute("PRAGMA foreign_keys = ON")
         if version == 1:
             self._add_checksums()
-        elif version < SCHEMA_VERSION:
+        if version < SCHEMA_VERSION:
             self._db.executescript(SCHEMA)
+        self._db.execute(MEASUREMENTS)
 
     def _add_checksums(self) -> None:
         """Upgrade the rows of a store of version 1, unless another process has just done it."""
@@ -299,6 +310,78 @@ class Store:
                 ),
             )
 
+    def get_measurements(self, name: str, digests: Iterable[str]) -> dict[str, tuple[float, float]]:
+        """Return what was measured under a name: digest to two numbers; damaged rows are absent."""
+        unique = list(dict.fromkeys(digests))
+        with self._translate_errors():
+            return {
+                digest.hex(): (first, second)
+                for part in _iter_chunks(unique)
+                for digest, first, second, checksum in self._db.execute(
+                    "SELECT digest, first, second, checksum FROM measurements "
+                    f"WHERE name = ? AND digest IN ({_make_placeholders(part)})",
+                    (name, *map(bytes.fromhex, part)),
+                )
+                if isinstance(digest, bytes)
+                and checksum == compute_checksum(name, digest, repr((first, second)))
+            }
+
+    def put_measurements(self, name: str, values: Mapping[str, tuple[float, float]]) -> None:
+        """Keep two numbers per image under a name, such as its least and greatest value."""
+        rows = [
+            (name, bytes.fromhex(digest), float(first), float(second))
+            for digest, (first, second) in values.items()
+        ]
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO measurements VALUES (?, ?, ?, ?, ?)",
+                ((*row, compute_checksum(row[0], row[1], repr((row[2], row[3])))) for row in rows),
+            )
+
+    def get_pixel_summaries(self, digests: Iterable[str]) -> dict[str, PixelSummary]:
+        """Return what is kept of the pixels of files, by digest; damaged rows are left out."""
+        return {
+            digest.hex(): PixelSummary(pixel_digest.hex(), thumbnail)
+            for digest, pixel_digest, thumbnail in self._iter_pixel_rows(digests)
+        }
+
+    def get_pixel_digests(self, digests: Iterable[str]) -> dict[str, str]:
+        """Return the digests of the pixels of files, by digest; damaged rows are left out."""
+        return {
+            digest.hex(): pixel_digest.hex()
+            for digest, pixel_digest, _ in self._iter_pixel_rows(digests)
+        }
+
+    def _iter_pixel_rows(self, digests: Iterable[str]) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """Yield digest of the file, digest of the pixels and thumbnail of intact rows."""
+        for part in _iter_chunks(list(dict.fromkeys(digests))):
+            with self._translate_errors():
+                rows = self._db.execute(
+                    "SELECT digest, pixel_digest, thumbnail, checksum FROM pixels "
+                    f"WHERE digest IN ({_make_placeholders(part)})",
+                    tuple(map(bytes.fromhex, part)),
+                ).fetchall()
+            for *values, checksum in rows:
+                if all(isinstance(value, bytes) for value in values) and (
+                    checksum == compute_checksum(*values)
+                ):
+                    digest, pixel_digest, thumbnail = values
+                    yield digest, pixel_digest, thumbnail
+
+    def put_pixel_summaries(self, summaries: Mapping[str, PixelSummary]) -> None:
+        """Keep summaries of pixels by digest of the file; they replace damaged rows."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO pixels VALUES (?, ?, ?, ?)",
+                (
+                    (*values, compute_checksum(*values))
+                    for values in (
+                        (bytes.fromhex(digest), bytes.fromhex(summary.digest), summary.thumbnail)
+                        for digest, summary in summaries.items()
+                    )
+                ),
+            )
+
     def list_spaces(self) -> list[tuple[FeatureSpace, int]]:
         """List each space with its number of rows."""
         with self._translate_errors():
@@ -325,6 +408,8 @@ class Store:
             self._db.execute(f"DELETE FROM spaces WHERE {condition}", args)
             if name is None:
                 self._db.execute("DELETE FROM verdicts")
+                self._db.execute("DELETE FROM measurements")
+                self._db.execute("DELETE FROM pixels")
         with self._translate_errors():
             self._db.execute("VACUUM")
         return int(n_deleted)

@@ -269,7 +269,7 @@ def test_ctrl_c_says_how_to_resume(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ilk.fitting.encoding.encode_images", stop)
+    monkeypatch.setattr("ilk.fitting.encoding.encode_and_refuse", stop)
     assert run(["fit", str(digits), "--out", str(tmp_path / "k"), *QUICK]) == 130
     assert "run the same command again" in last_line(capsys)
 

@@ -105,9 +105,9 @@ def test_images_are_sampled_by_the_seed(digits: Path, tmp_path: Path) -> None:
             "--seed",
             seed,
             "--out",
-            tmp_path / "r",
+            tmp_path / "r.json",
         )
-        figures.append(json.loads((tmp_path / "r").read_text())["encoders"][0]["scores"])
+        figures.append(json.loads((tmp_path / "r.json").read_text())["encoders"][0]["scores"])
     assert figures[0] == figures[1] != figures[2]
 
 
@@ -156,8 +156,8 @@ def test_bad_input_is_one_sentence(
 def test_unlabelled_images_and_a_class_with_one_image_are_accepted(tmp_path: Path) -> None:
     home = write_digits(tmp_path / "d", {"a0": 9, "b1": 9, "c2": 1})
     write_digits(home, {"unlabelled/x3": 4})
-    rank(home, "--encoder", "pixels/4x4x1", "--out", tmp_path / "r")
-    assert json.loads((tmp_path / "r").read_text())["encoders"][0]["scores"]["TMI"]
+    rank(home, "--encoder", "pixels/4x4x1", "--out", tmp_path / "r.json")
+    assert json.loads((tmp_path / "r.json").read_text())["encoders"][0]["scores"]["TMI"]
 
 
 def test_only_sampled_images_are_encoded(

@@ -40,11 +40,11 @@ def test_images_are_split_and_encoded_once(tmp_path: Path, monkeypatch: pytest.M
 
         monkeypatch.setattr(module, name, call)
 
-    count(encoding, "encode_images")
+    count(encoding, "encode_and_refuse")
     count(fit, "split_images")
     config = FitConfig(encoders=("pixels", "hog"), methods=("GDA",))
     fit.fit(read_images(home, verify=False), config, store=Store(tmp_path / "store.sqlite"))
-    assert calls == ["encode_images", "split_images"]
+    assert calls == ["encode_and_refuse", "split_images"]
 
 
 def test_scores_of_other_classes_are_refused(tmp_path: Path) -> None:

@@ -136,10 +136,10 @@ def test_nothing_is_empty():
 @pytest.mark.parametrize(
     ("head", "name"),
     [
-        (b"\0\0\0\x18ftypheic", "HEIC"),
-        (b"\0\0\0\x18ftypavif", "AVIF"),
         (b"8BPS\0\x01", "Photoshop"),
-        (b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
+        (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
+        (b"\0\0\1\0", "icon"),
+        (b"P7\n", "PAM"),
     ],
 )
 def test_formats_that_are_not_read_are_named(head, name):

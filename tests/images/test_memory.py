@@ -14,6 +14,7 @@ from ilk.images.memory import PixelBudget
 from ilk.images.refused import ImageError
 
 decoding = import_module("ilk.images.decode")  # the package exports its function of that name
+samples = import_module("ilk.images.samples")
 
 
 def save(image, kind="PNG"):
@@ -83,6 +84,6 @@ def images():
 def test_strips_change_no_pixel(mode, monkeypatch):
     content = save(images()[mode], "TIFF" if mode == "F" else "PNG")
     whole = np.asarray(decoding.decode(content))
-    monkeypatch.setattr(decoding, "STRIP_PIXELS", 40)
+    monkeypatch.setattr(samples, "STRIP_PIXELS", 40)
     np.testing.assert_array_equal(np.asarray(decoding.decode(content)), whole)
     assert whole.std() > 10

@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image
 
 from ilk.artifacts import model_folder, pack
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
 from ilk.artifacts.remainder import explain_missing, remove_encoders
+from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
@@ -35,6 +37,10 @@ from ilk.images import (
     iter_blocks,
     iter_inputs,
 )
+from ilk.images.contrast import mark_near_constant
+from ilk.images.model_ranges import use_ranges
+from ilk.images.pages import check_pages
+from ilk.images.value_range import ValueRanges, restore_ranges
 from ilk.store import Store
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors
@@ -47,14 +53,15 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 2_000  # inputs per block, so that memory does not grow with their number
 BLOCK_BYTES = 2**29  # of images in memory, which a generator may have made only for this block
-PART_NAMES = (
-    "model",
-    "calibration",
-    "conformal",
-    "ood_detector",
-    "summary_statistics",
-    "class_priors",
-)
+PART_KINDS: dict[str, type[Any]] = {
+    "model": Model,
+    "calibration": Calibration,
+    "conformal": ConformalPredictor,
+    "ood_detector": OutOfDistributionDetector,
+    "summary_statistics": SummaryStatistics,
+    "class_priors": ClassPriors,
+}
+OPTIONAL_PARTS = {"summary_statistics", "class_priors"}
 RESERVED_KEYS = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
 
 PathLike = str | os.PathLike[str]
@@ -79,6 +86,7 @@ class Classifier:
         summary_statistics: Statistics of the training features for later updates; None without
             labels.
         class_priors: Class priors that the classifier was adapted to; None for those of training.
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
     """
 
     classes: tuple[str, ...]
@@ -91,6 +99,7 @@ class Classifier:
     side_files: Callable[[], Mapping[str, bytes]] | None = None
     summary_statistics: SummaryStatistics | None = None
     class_priors: ClassPriors | None = None
+    image_folders: tuple[Path, ...] = ()
 
     @property
     def leaderboard(self) -> LeaderboardView | None:
@@ -103,6 +112,11 @@ class Classifier:
     def class_values(self) -> Values | None:
         """Values of ordered classes, `[k]`; None if the classes have no order."""
         return compute_class_values(self.classes) if self.metadata.get("ordered") else None
+
+    @property
+    def value_ranges(self) -> dict[str, tuple[float, float]]:
+        """Stored values that are black and white in images of more than 8 bits, by kind."""
+        return restore_ranges(self.metadata.get("value_ranges"))
 
     def __repr__(self) -> str:
         from ilk.artifacts import classifier_summary
@@ -170,9 +184,10 @@ class Classifier:
         Args:
             inputs: One image: a path, the bytes of an image file, an open binary file, a Pillow
                 image of any mode, or a uint8 array `[h, w]` or `[h, w, c]` with 1, 3 or 4 channels.
-                Or several: an iterable of these, an array `[n, h, w, c]`, a DataFrame with a column
-                of paths, what `ilk.read` returns (one prediction per row, refused ones included),
-                or a folder, which stands for the files in it, sorted.
+                Or several: an array `[n, h, w, c]`, a DataFrame with a column of paths, what
+                `ilk.read` returns (one prediction per row, refused ones included), a folder, a
+                table or list of paths, a zip or tar archive, a pattern such as
+                `photos/**/*.jpg`, a list of any of these, or another iterable of images.
             store: Cache of encoded images; the user's own by default.
             progress: Reports the progress of encoding.
 
@@ -213,7 +228,9 @@ class Classifier:
         feature_store = store if store is not None else Store()
         blocks = [np.zeros((0, len(self.classes)))]
         for block in iter_image_blocks(inputs):
-            images, x = encode_block(block, self.encoder, feature_store, progress)
+            images, x = encode_block(
+                block, self.encoder, feature_store, progress, self.value_ranges
+            )
             if images.refused:
                 row = images.refused[0]
                 raise InputError(format_unreadable(row.path, format_refusal(row), "a name"))
@@ -226,20 +243,25 @@ class Classifier:
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
+        pages: str = "first",
     ) -> Iterator[Prediction]:
-        """Yield the predictions of `predict` block by block, for inputs of any number."""
+        """Yield the predictions of `predict` block by block, for inputs of any number.
+
+        Of a file with several pages or frames, `pages="all"` gives a prediction for each, called
+        `scan.tif[2]`; "first" uses the first.
+        """
         feature_store = store if store is not None else Store()
-        for images in iter_image_blocks(inputs):
+        for images in iter_image_blocks(inputs, pages):
             yield from self._predict_block(images, feature_store, progress)
 
     def _predict_block(
         self, images: Images, store: Store, progress: Progress
     ) -> Iterator[Prediction]:
-        images, x = encode_block(images, self.encoder, store, progress)
+        images, x = encode_block(images, self.encoder, store, progress, self.value_ranges)
         predictions = self._iter_predictions(self.score_batch(x))
         for row in images.rows:
             if row.status == "used":
-                yield replace(next(predictions), path=row.path)
+                yield replace(next(predictions), path=row.path, note=row.detail)
             else:
                 yield Prediction.from_error(row.path, format_refusal(row))
 
@@ -269,10 +291,11 @@ class Classifier:
         """Write the classifier and its side files to a model folder, and return the folder.
 
         Raises:
-            OutputError: The folder cannot be written, or contains other files.
+            OutputError: The folder cannot be written, contains other files, or lies in one of the
+                folders of images that the classifier was fitted to.
         """
-        home = check_writable(Path(folder))
-        parts = {name: getattr(self, name) for name in PART_NAMES}
+        home = check_writable(check_outside(Path(folder), self.image_folders))
+        parts = {name: getattr(self, name) for name in PART_KINDS}
         weights, description = pack.pack({name: part for name, part in parts.items() if part})
         side_files = self.side_files() if self.side_files else {}
         metadata = {
@@ -285,17 +308,24 @@ class Classifier:
         return home
 
 
-def iter_image_blocks(inputs: Any) -> Iterator[Images]:
+def iter_image_blocks(inputs: Any, pages: str = "first") -> Iterator[Images]:
     """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
+    check_pages(pages)
     for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
-        yield inspect_inputs(block)
+        yield inspect_inputs(block, pages)
 
 
 def encode_block(
-    images: Images, encoder: Embeds, store: Store, progress: Progress
+    images: Images, encoder: Embeds, store: Store, progress: Progress, ranges: ValueRanges
 ) -> tuple[Images, Features]:
-    """Return the images with their final status, and the features `[n, d]` of the used ones."""
+    """Return the images with their final status, and the features `[n, d]` of the used ones.
+
+    The detail of a used row says what is to be known of its image: values out of the `ranges` of
+    the model, hardly any contrast.
+    """
+    images = use_ranges(images, ranges, store, progress)
     images = images.refuse(encode_images(images, [encoder], store, progress=progress))
+    images = mark_near_constant(images, store)
     return images, store.get(encoder.space, [row.digest for row in images.used])
 
 
@@ -324,6 +354,7 @@ def load(
     device: str = "auto",
     runtime: str = "auto",
     without: Sequence[str] = (),
+    fetch: bool = False,
 ) -> Classifier:
     """Load a classifier from a model folder.
 
@@ -332,6 +363,8 @@ def load(
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
         without: Encoder of an ensemble to do without, because it is gone from this machine.
+        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
+            come from stands in the folder, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or
@@ -346,17 +379,33 @@ def load(
         if without:
             parts, metadata = remove_encoders(parts, metadata, without)
         try:
-            encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+            encoder = restore_encoder(
+                metadata["encoder"], device=device, runtime=runtime, fetch=fetch
+            )
         except Unavailable as error:
             raise explain_missing(error, metadata, device, runtime) from None
         other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
-        return Classifier(
-            parse_classes(metadata["classes"]), encoder, metadata=other_metadata, **parts
-        )
+        classes = check_classes(metadata["classes"])
+        check_kinds(parts, PART_KINDS, OPTIONAL_PARTS)
+        classifier = Classifier(classes, encoder, metadata=other_metadata, **parts)
+        _check_fit(classifier)
+        return classifier
 
 
-def parse_classes(classes: object) -> tuple[str, ...]:
-    """Return class names as they stand in a description; raises TypeError if they are none."""
-    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise TypeError("the classes are no list of names")
-    return tuple(classes)
+def _check_fit(classifier: Classifier) -> None:
+    """Raise ValueError unless the parts fit each other, the classes and the encoder."""
+    k, detector = len(classifier.classes), classifier.ood_detector
+    with np.errstate(all="ignore"):
+        scored = classifier.score_batch(make_probe(classifier.encoder.space.dim))
+    check_answers(
+        k,
+        probabilities=scored.probabilities,
+        sets=scored.prediction_sets,
+        scores=scored.unknown_score,
+    )
+    if classifier.class_priors is not None and len(classifier.class_priors.target) != k:
+        raise ValueError(f"the class priors are not those of {k} classes")
+    if (summary := classifier.summary_statistics) is not None:
+        summary.check_consistent()
+        if len(summary.counts) != k or np.count_nonzero(summary.counts) != len(detector.means):
+            raise ValueError(f"the statistics are not those of {k} classes")

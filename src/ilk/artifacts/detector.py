@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ilk.artifacts import model_folder
+from ilk.artifacts.classifier import encode_block, iter_image_blocks
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pack import pack, unpack
+from ilk.artifacts.restored_parts import check_answers, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.detectors.gaussian_anomaly import GaussianAnomaly, GaussianDetector
-from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
     Row,
-    inspect_inputs,
-    iter_inputs,
+    number_row_groups,
 )
+from ilk.images.value_range import restore_ranges
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean
@@ -53,11 +56,15 @@ class AnomalyDetector:
         encoder: The encoder.
         model: Detector fitted to the features of normal images.
         false_alarm: Probability that a normal image is flagged, in (0, 1).
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
+        value_ranges: Stored values that are black and white in images of more than 8 bits, by kind.
     """
 
     encoder: Embeds
     model: GaussianDetector
     false_alarm: float = 0.01
+    image_folders: tuple[Path, ...] = ()
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -82,9 +89,10 @@ class AnomalyDetector:
                 "and about a hundred for a reliable threshold"
             )
         x = store.get(encoder.space, [row.digest for row in images.used])
-        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), ()))
+        group = number_row_groups(images.used)
+        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), (), group=group))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
-        return cls(encoder, model, false_alarm)
+        return cls(encoder, model, false_alarm, images.folders, dict(images.value_ranges))
 
     def detect(
         self,
@@ -109,22 +117,31 @@ class AnomalyDetector:
             NoImages: If there is no file.
             InputError: If something in `inputs` is no image.
         """
-        threshold_value = (
-            self.model.compute_threshold(self.false_alarm) if threshold is None else threshold
-        )
-        listed = list(iter_inputs(inputs))
-        if not listed:
+        results = list(self.stream(inputs, store, threshold, progress))
+        if not results:
             raise NoImages("there is no file in an empty list; pass images or a folder with images")
-        images = inspect_inputs(listed)
-        images = images.refuse(encode_images(images, [self.encoder], store, progress=progress))
-        used = [row for row in images.rows if row.status == "used"]
-        x = store.get(self.encoder.space, [row.digest for row in used])
-        scores = iter(self.model.score(x).tolist())
-        results = []
-        for row in images.rows:
-            score = next(scores) if row.status == "used" else float("nan")
-            results.append(AnomalyResult(row, score, score > threshold_value))
         return results
+
+    def stream(
+        self,
+        inputs: Any,
+        store: Store,
+        threshold: float | None = None,
+        progress: Progress = silent_progress,
+        pages: str = "first",
+    ) -> Iterator[AnomalyResult]:
+        """Yield the results of `detect` block by block, for inputs of any number.
+
+        `pages` is "first" or "all", as for `Classifier.stream`.
+        """
+        if threshold is None:
+            threshold = self.model.compute_threshold(self.false_alarm)
+        for block in iter_image_blocks(inputs, pages):
+            images, x = encode_block(block, self.encoder, store, progress, self.value_ranges)
+            scores = iter(self.model.score(x).tolist() if len(x) else ())
+            for row in images.rows:
+                score = next(scores) if row.status == "used" else float("nan")
+                yield AnomalyResult(row, score, score > threshold)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the detector to a model folder.
@@ -132,18 +149,25 @@ class AnomalyDetector:
         Raises:
             OutputError: If the folder cannot be written or contains something else.
         """
-        output = check_writable(Path(folder), model_folder.DETECTOR)
+        output = check_writable(
+            check_outside(Path(folder), self.image_folders), model_folder.DETECTOR
+        )
         weights, parts = pack({"detector": self.model})
         metadata = {
             "encoder": self.encoder.describe(),
             "false_alarm": self.false_alarm,
+            "value_ranges": dict(self.value_ranges),
             "parts": parts,
         }
         model_folder.write(output, weights, metadata, model_folder.DETECTOR)
 
 
 def load(
-    folder: str | os.PathLike[str], *, device: str = "auto", runtime: str = "auto"
+    folder: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    fetch: bool = False,
 ) -> AnomalyDetector:
     """Load a detector from its model folder.
 
@@ -151,6 +175,8 @@ def load(
         folder: The model folder.
         device: Device of the encoder, such as "cpu" or "cuda"; "auto" chooses one.
         runtime: auto, torch, openvino or onnxruntime.
+        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
+            come from stands in the folder, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: If the folder contains something else, or was altered.
@@ -158,6 +184,13 @@ def load(
     """
     weights, metadata = model_folder.read(Path(folder), model_folder.DETECTOR)
     with model_folder.report_damage(Path(folder)):
-        model = unpack(weights, metadata["parts"])["detector"]
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
-        return AnomalyDetector(encoder, model, float(metadata["false_alarm"]))
+        parts = unpack(weights, metadata["parts"])
+        check_kinds(parts, {"detector": GaussianDetector}, set())
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
+        ranges = restore_ranges(metadata.get("value_ranges"))
+        model, false_alarm = parts["detector"], float(metadata["false_alarm"])
+        if not 0 < false_alarm < 1:
+            raise ValueError(f"the false-alarm rate is {false_alarm}")
+        with np.errstate(all="ignore"):
+            check_answers(0, scores=model.score(make_probe(encoder.space.dim)))
+        return AnomalyDetector(encoder, model, false_alarm, value_ranges=ranges)

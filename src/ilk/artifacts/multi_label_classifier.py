@@ -20,10 +20,11 @@ from ilk.artifacts.classifier import (
     format_refusal,
     format_unreadable,
     iter_image_blocks,
-    parse_classes,
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
+from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
@@ -33,12 +34,19 @@ from ilk.images import (
     Images,
     is_single,
 )
+from ilk.images.value_range import restore_ranges
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import OneVsRest
 from ilk.multilabel.thresholds import LabelThresholds
 from ilk.store import Store
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import check_feature_width
+
+PART_KINDS: dict[str, type[Any]] = {
+    "calibration": LabelCalibration,
+    "thresholds": LabelThresholds,
+    "ood_detector": OutOfDistributionDetector,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +79,7 @@ class MultiLabelClassifier:
         ood_detector: Computes out-of-distribution scores.
         metadata: Further entries of `model.json`: metrics, versions, seed.
         side_files: Returns the contents of further files to save beside the model, by file name.
+        image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
     """
 
     classes: tuple[str, ...]
@@ -81,6 +90,12 @@ class MultiLabelClassifier:
     ood_detector: OutOfDistributionDetector
     metadata: dict[str, Any] = field(default_factory=dict)
     side_files: Callable[[], Mapping[str, bytes]] | None = None
+    image_folders: tuple[Path, ...] = ()
+
+    @property
+    def value_ranges(self) -> dict[str, tuple[float, float]]:
+        """Stored values that are black and white in images of more than 8 bits, by kind."""
+        return restore_ranges(self.metadata.get("value_ranges"))
 
     def score_batch(self, x: Features) -> LabelBatch:
         """Predict from features `[n, d]` of the encoder of this classifier.
@@ -159,20 +174,24 @@ class MultiLabelClassifier:
         *,
         store: Store | None = None,
         progress: Progress = silent_progress,
+        pages: str = "first",
     ) -> Iterator[MultiLabelPrediction]:
-        """Yield the predictions of images block by block, for inputs of any number."""
+        """Yield the predictions of images block by block, for inputs of any number.
+
+        `pages` is "first" or "all", as for `Classifier.stream`.
+        """
         feature_store = store if store is not None else Store()
-        for images in iter_image_blocks(inputs):
+        for images in iter_image_blocks(inputs, pages):
             yield from self._predict_block(images, feature_store, progress)
 
     def _predict_block(
         self, images: Images, store: Store, progress: Progress
     ) -> Iterator[MultiLabelPrediction]:
-        images, x = encode_block(images, self.encoder, store, progress)
+        images, x = encode_block(images, self.encoder, store, progress, self.value_ranges)
         predictions = self._iter_predictions(x)
         for row in images.rows:
             if row.status == "used":
-                yield replace(next(predictions), path=row.path)
+                yield replace(next(predictions), path=row.path, note=row.detail)
             else:
                 yield MultiLabelPrediction.from_error(row.path, format_refusal(row))
 
@@ -195,7 +214,9 @@ class MultiLabelClassifier:
         Raises:
             OutputError: The folder cannot be written, or contains other files.
         """
-        home = check_writable(Path(folder), model_folder.MULTI_LABEL)
+        home = check_writable(
+            check_outside(Path(folder), self.image_folders), model_folder.MULTI_LABEL
+        )
         weights, description = pack.pack(
             {
                 **self.model.to_parts(),
@@ -216,7 +237,7 @@ class MultiLabelClassifier:
 
 
 def load_multi_label(
-    folder: PathLike, *, device: str = "auto", runtime: str = "torch"
+    folder: PathLike, *, device: str = "auto", runtime: str = "torch", fetch: bool = False
 ) -> MultiLabelClassifier:
     """Load a multi-label classifier from a model folder; see `ilk.load`.
 
@@ -228,9 +249,10 @@ def load_multi_label(
     weights, metadata = model_folder.read(Path(folder), model_folder.MULTI_LABEL)
     with model_folder.report_damage(Path(folder)):
         parts = pack.unpack(weights, metadata["parts"])
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
-        return MultiLabelClassifier(
-            parse_classes(metadata["classes"]),
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
+        check_kinds(parts, PART_KINDS, set())
+        classifier = MultiLabelClassifier(
+            check_classes(metadata["classes"]),
             encoder,
             OneVsRest.from_parts(parts),
             parts["calibration"],
@@ -238,3 +260,12 @@ def load_multi_label(
             parts["ood_detector"],
             {key: value for key, value in metadata.items() if key not in RESERVED_KEYS},
         )
+        with np.errstate(all="ignore"):
+            scored = classifier.score_batch(make_probe(encoder.space.dim))
+        check_answers(
+            len(classifier.classes),
+            probabilities=scored.probabilities,
+            labels=scored.predicted,
+            scores=scored.unknown_score,
+        )
+        return classifier

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ilk.artifacts.prediction_io import check_suffix
+from ilk.artifacts.row_file import open_rows
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import OutputError, Unavailable
@@ -31,6 +32,7 @@ class MultiLabelPrediction:
         is_unknown: Whether the image is out-of-distribution.
         unknown_score: Out-of-distribution score; nan if the input could not be read.
         error: Why the input could not be read, or "".
+        note: What is to be known of the image, as in `Prediction`.
     """
 
     path: str
@@ -39,6 +41,7 @@ class MultiLabelPrediction:
     is_unknown: bool
     unknown_score: float
     error: str = ""
+    note: str = ""
 
     @classmethod
     def from_error(cls, path: str, error: str) -> MultiLabelPrediction:
@@ -57,6 +60,7 @@ def to_row(prediction: MultiLabelPrediction) -> dict[str, Any]:
         "unknown": None if failed else prediction.is_unknown,
         "unknown_score": round(score, 6) if math.isfinite(score) else None,
         "error": prediction.error or None,
+        **({"note": prediction.note} if prediction.note else {}),
     }
 
 
@@ -72,14 +76,22 @@ def write_predictions(
     """
     suffix = check_suffix(path)
     if suffix == ".parquet":
-        return write_atomically(path, _encode_parquet(predictions, labels))
-    if suffix == ".json":
+        write_atomically(path, _encode_parquet(predictions, labels))
+    elif suffix == ".json":
         text = json.dumps([to_row(p) for p in predictions], indent=1) + "\n"
-    elif suffix == ".jsonl":
-        text = "".join(json.dumps(to_row(p)) + "\n" for p in predictions)
+        write_atomically(path, text.encode("utf-8", "surrogateescape"))
     else:
-        text = "".join(iter_csv_lines(predictions, labels, "\t" if suffix == ".tsv" else ","))
-    return write_atomically(path, text.encode("utf-8", "surrogateescape"))
+        with open_rows(path) as write:
+            for line in _iter_lines(predictions, labels, suffix):
+                write(line)
+
+
+def _iter_lines(
+    predictions: Iterable[MultiLabelPrediction], labels: Sequence[str], suffix: str
+) -> Iterator[str]:
+    if suffix == ".jsonl":
+        return (json.dumps(to_row(p)) + "\n" for p in predictions)
+    return iter_csv_lines(predictions, labels, "\t" if suffix == ".tsv" else ",")
 
 
 def write_csv_stream(
@@ -88,7 +100,7 @@ def write_csv_stream(
     """Write predictions as CSV lines to an open stream, as they arrive."""
     for line in iter_csv_lines(predictions, labels):
         out.write(line)
-    out.flush()
+        out.flush()
 
 
 def iter_csv_lines(

@@ -31,6 +31,8 @@ class Prediction:
         expected_absolute_error: Expected absolute error of `median`, in units of the classes;
             None without order.
         image: The image if it was in memory and predicted on its own, for display.
+        note: What is to be known of the image: values out of the value range of the classifier,
+            which are clipped, or hardly any contrast.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Prediction:
     median: str = ""
     expected_absolute_error: float | None = None
     image: Content | None = field(default=None, compare=False, repr=False)
+    note: str = ""
 
     def __str__(self) -> str:
         from ilk.report.formatting import escape_text, format_percent

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ilk.artifacts.prediction import Prediction
+from ilk.artifacts.row_file import open_rows
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import InputError, OutputError, Unavailable
@@ -32,6 +33,7 @@ def to_row(prediction: Prediction) -> dict[str, Any]:
         "unknown": None if failed else prediction.is_unknown,
         "unknown_score": _round_finite(prediction.unknown_score),
         "error": prediction.error or None,
+        **({"note": prediction.note} if prediction.note else {}),
         **(
             {
                 "median": prediction.median,
@@ -61,7 +63,8 @@ def check_suffix(path: Path) -> str:
 def write_predictions(predictions: Iterable[Prediction], path: Path) -> None:
     """Write predictions in the given order, in the format that the suffix of `path` indicates.
 
-    File names that are not valid UTF-8 keep their bytes in CSV and are escaped in JSON and Parquet.
+    Rows of CSV, TSV and JSON lines are written as they come (`ilk.artifacts.row_file`). File names
+    that are not valid UTF-8 keep their bytes in CSV and are escaped in JSON and Parquet.
 
     Raises:
         InputError: The suffix is not supported.
@@ -70,17 +73,20 @@ def write_predictions(predictions: Iterable[Prediction], path: Path) -> None:
     """
     suffix = check_suffix(path)
     if suffix == ".parquet":
-        return write_atomically(path, _encode_parquet(predictions))
-    text = io.StringIO()
-    if suffix == ".json":
-        json.dump([to_row(p) for p in predictions], text, indent=1)
-        text.write("\n")
-    elif suffix == ".jsonl":
-        text.writelines(json.dumps(to_row(p)) + "\n" for p in predictions)
+        write_atomically(path, _encode_parquet(predictions))
+    elif suffix == ".json":
+        text = json.dumps([to_row(p) for p in predictions], indent=1) + "\n"
+        write_atomically(path, text.encode("utf-8", "surrogateescape"))
     else:
-        for line in iter_csv_lines(predictions, "\t" if suffix == ".tsv" else ","):
-            text.write(line)
-    return write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
+        with open_rows(path) as write:
+            for line in _iter_lines(predictions, suffix):
+                write(line)
+
+
+def _iter_lines(predictions: Iterable[Prediction], suffix: str) -> Iterator[str]:
+    if suffix == ".jsonl":
+        return (json.dumps(to_row(p)) + "\n" for p in predictions)
+    return iter_csv_lines(predictions, "\t" if suffix == ".tsv" else ",")
 
 
 def iter_csv_lines(predictions: Iterable[Prediction], delimiter: str = ",") -> Iterator[str]:
@@ -120,7 +126,7 @@ def write_csv_stream(predictions: Iterable[Prediction], out: IO[str]) -> None:
     """Write predictions as CSV lines to an open stream, as they arrive."""
     for line in iter_csv_lines(predictions):
         out.write(line)
-    out.flush()
+        out.flush()
 
 
 def _escape(value: Any) -> Any:

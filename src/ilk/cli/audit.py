@@ -143,15 +143,14 @@ def _check_out_path(out: Path, source: Path) -> Path:
 
     Raises:
         InputError: `out` is the source or inside it.
-        OutputError: `out` is a folder, or its folder does not exist.
+        OutputError: `out` cannot be written, or is a file that ilk did not write.
     """
-    from ilk.core.errors import InputError, OutputError
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.core.errors import InputError
 
     out_path, source_path = out.resolve(), source.resolve()
     if out_path == source_path or (source_path.is_dir() and source_path in out_path.parents):
         raise InputError(
             f"{out} is inside {source}, which an audit never changes; name another file with --out"
         )
-    if out_path.is_dir() or not out_path.parent.is_dir():
-        raise OutputError(f"cannot write {out}: name a file in an existing folder with --out")
-    return out
+    return check_output_file(out, (".csv",), [source])

@@ -42,7 +42,7 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.classification.context import ClassificationContext
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.fitting.candidates import resolve_methods, select_candidates
     from ilk.fitting.encoding import load_features, resolve_encoders
     from ilk.fitting.model_selection import rank_candidates
@@ -59,7 +59,7 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
             f"{classifiers[0]} is a classifier and may have been trained on these labels; audit "
             "with an encoder that gives features"
         )
-    images = images.refuse(encode_images(images, encoders, store, progress=terminal_progress()))
+    images = encode_and_refuse(images, encoders, store, progress=terminal_progress())
     _check_auditable(images)
     split = split_images(images, config)
     tables = {e.name: load_features(e, split, config, store) for e in encoders}

@@ -29,7 +29,7 @@ def list_labels(audited: AuditedLabels, label_errors: LabelErrors) -> list[dict[
     )
     return [
         {
-            "path": str(audited.images.path_of(audited.rows[i])),
+            "path": str(audited.images.shown_path_of(audited.rows[i])),
             "label": names[audited.data.y[i]],
             "suggested": names[suggested],
             "score": float(score),

@@ -27,7 +27,11 @@ def command(name: str | None, small: bool, out: str | None) -> Result:
         questions = {n: runner.read_question(n).split("\n")[0] for n in runner.list_benchmarks()}
         print_table(("benchmark", "question"), list(questions.items()))
         return Result([{"benchmark": n, "question": text} for n, text in questions.items()])
-    path = Path(out) if out else runner.HERE / "results" / f"{name}.json"
+    path = runner.HERE / "results" / f"{name}.json"
+    if out:
+        from ilk.artifacts.output_files import check_output_file
+
+        path = check_output_file(Path(out), (".json",))
     record = runner.run_benchmark(name, path, small=small)
     click.echo(format_json(record["result"]))
     return Result(record)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
@@ -13,6 +14,8 @@ import click
 from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
+    add_group_options,
     add_network_options,
     add_resize_option,
     add_source_options,
@@ -47,6 +50,7 @@ def command() -> None:
     show_default=True,
     help="Fraction of ordinary images that may be flagged.",
 )
+@add_group_options
 @add_source_options
 @add_network_options
 @add_json_option
@@ -69,11 +73,12 @@ def fit(
     """
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.encoders.variants import check_variants
     from ilk.fitting.variants import choose_resize
     from ilk.store import Store
@@ -84,11 +89,12 @@ def fit(
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
-    home, store, progress = check_writable(Path(out), DETECTOR), Store(), terminal_progress()
+    home = hold_output_folder(check_outside_sources(Path(out), source), DETECTOR)
+    store, progress = Store(), terminal_progress()
     images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
-    images = images.refuse(encode_images(images, [network], store, progress=progress))
+    images = encode_and_refuse(images, [network], store, progress=progress)
     detector = replace(AnomalyDetector.fit(images, network, store), false_alarm=false_alarm)
     refused = f"; {len(images.refused):,} files were refused" if images.refused else ""
     click.echo(f"fitted on {len(images.used):,} images with {network.name}{refused}", err=True)
@@ -112,6 +118,7 @@ def fit(
 )
 @add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def score(
@@ -122,6 +129,7 @@ def score(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Score images with the detector in the folder DETECTOR and flag anomalies.
 
@@ -130,24 +138,24 @@ def score(
     input could be read and 1 otherwise.
     """
     from ilk.artifacts.detector import load
-    from ilk.core.atomic_write import write_atomically
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.cli.predict import report_part
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
     from ilk.store import Store
 
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
-    listed = intake.list_inputs(inputs)
-    loaded = load(Path(detector), device=device, runtime=runtime)
+    path = None if out == "-" else check_output_file(Path(out), (".csv",), inputs)
+    listed = intake.list_inputs(inputs, path)
+    loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
-    results = loaded.detect(listed, Store(), threshold, terminal_progress())
-    rows = [_to_row(result, threshold) for result in results]
-    if out == "-":
-        click.echo(_format_csv(rows), nl=False)
-    else:
-        write_atomically(Path(out), _format_csv(rows).encode("utf-8", "surrogateescape"))
+    intake.choose_range(loaded.value_ranges)  # refuses another one
+    results = loaded.stream(listed, Store(), threshold, terminal_progress(), intake.pages)
+    with report_part(path):
+        rows = _write_rows((_to_row(result, threshold) for result in results), path)
     if n_failed := sum(row["error"] is not None for row in rows):
         click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be read", err=True)
     return Result(rows, exit_code=1 if n_failed else 0)
@@ -170,9 +178,10 @@ def _compute_threshold(detector: AnomalyDetector) -> float | None:
     threshold = detector.model.compute_threshold(rate)
     if threshold != MAX_SCORE:
         return threshold
-    needed, n_normal = ceil(round(1 / rate - 1, 9)), len(detector.model.calibration_scores)
+    needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
+    what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
     click.echo(
-        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} normal images and there were "
+        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} {what} and there were "
         f"{n_normal:,}: no image can be flagged, and the column `anomaly` stays empty; use the "
         f"scores, or pass --false-alarm {ceil(1e3 / (n_normal + 1)) / 1e3:.3f} or more",
         err=True,
@@ -194,16 +203,26 @@ def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
     }
 
 
-def _format_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Format rows as CSV with a header; None becomes an empty cell."""
+def _write_rows(rows: Iterable[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
+    """Write rows as CSV as they come, to a file or to standard output, and return them."""
+    from ilk.artifacts.row_file import open_rows
     from ilk.core.csv_cells import CsvFormatter
 
-    def format_cell(value: object) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        return f"{value:.6f}" if isinstance(value, float) else str(value or "")
+    written, format_line = [], CsvFormatter().format
+    with nullcontext(_print_line) if path is None else open_rows(path) as write:
+        write(format_line(CSV_HEADER))
+        for row in rows:
+            write(format_line(_format_cell(row[name]) for name in CSV_HEADER))
+            written.append(row)
+    return written
 
-    format_line = CsvFormatter().format
-    lines = [format_line(CSV_HEADER)]
-    lines += [format_line(format_cell(row[name]) for name in CSV_HEADER) for row in rows]
-    return "".join(lines)
+
+def _print_line(line: str) -> None:
+    click.echo(line, nl=False)
+
+
+def _format_cell(value: object) -> str:
+    """Format a cell of CSV; None becomes an empty cell."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6f}" if isinstance(value, float) else str(value or "")

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
-from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
+from ilk.cli.options import (
+    IntakeOptions,
+    add_fetch_option,
+    add_network_options,
+    add_source_options,
+)
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ MAX_GROUPS = 50  # groups in the printed table
 )
 @add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -41,6 +47,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
@@ -52,16 +59,18 @@ def command(
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
     from ilk.updates.discover import discover_groups
     from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
-    home = check_output_folder(Path(out))
-    classifier, store = load(model, device=device, runtime=runtime), Store()
+    home = hold(check_outside_sources(Path(out), source), check_output_folder)
+    classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     discovery = discover_groups(
         classifier,
-        intake.read_unlabelled(source, store),
+        intake.read_unlabelled(source, store, classifier.value_ranges),
         store,
         n_groups=groups,
         keep_all=keep_all,

@@ -62,12 +62,16 @@ def command(
     With --reference, also print the Fréchet distance between the samples and the images of a
     folder, beside the distance between two halves of that folder. It needs hundreds of samples.
     """
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.core.device import pick_device
     from ilk.diffusion.checkpoint.checkpoint import load
-    from ilk.diffusion.generation.images import assign_classes, write_samples
+    from ilk.diffusion.generation.images import assign_classes, check_samples_path, write_samples
     from ilk.diffusion.generation.sample import Sampler
 
     torch_device = pick_device(device)
+    check_samples_path(Path(out), count)
+    if reference:
+        check_outside_sources(Path(out), reference)
     sampler = Sampler(steps=steps, churn=churn, guidance=guidance, seed=seed)
     denoiser = load(Path(model)).to(torch_device)
     classes = assign_classes(denoiser.classes, name, count)
@@ -95,7 +99,7 @@ def _measure_distance(samples: Tensor, source: str, name: str, device: str) -> d
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.generation.images import samples_to_pil
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.encoders import resolve_encoder
     from ilk.images import read_images
     from ilk.maths.frechet_distance import frechet_distance
@@ -104,7 +108,7 @@ def _measure_distance(samples: Tensor, source: str, name: str, device: str) -> d
     store, progress = Store(), terminal_progress()
     reference = read_images(source, verify=False, store=store, progress=progress)
     encoder = resolve_encoder(name, images=reference, device=device)
-    reference = reference.refuse(encode_images(reference, [encoder], store, progress=progress))
+    reference = encode_and_refuse(reference, [encoder], store, progress=progress)
     features = store.get(encoder.space, [row.digest for row in reference.used])
     if min(len(samples), len(features) // 2) < 2:
         raise InputError(

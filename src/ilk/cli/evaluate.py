@@ -10,6 +10,7 @@ import click
 
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
     add_intake_options,
     add_label_separator_option,
     add_network_options,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 )
 @add_label_separator_option
 @add_intake_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -39,6 +41,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Score the model folder MODEL on the labelled images of SOURCE."""
     from ilk.artifacts.evaluation import Evaluation, evaluate_images
@@ -49,16 +52,21 @@ def command(
         MultiLabelEvaluation,
         evaluate_multi_label_images,
     )
+    from ilk.artifacts.output_files import check_output_file
     from ilk.cli.multi_label import show_label_evaluation
     from ilk.cli.tables import show_evaluation
     from ilk.core.atomic_write import write_atomically
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
-    from ilk.updates.side_files import read_training_digests
+    from ilk.updates.side_files import count_known, read_training_digests
 
-    classifier, store = load(model, device=device, runtime=runtime), Store()
+    if out:
+        check_output_file(Path(out), (".json",), [source])
+    classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
-    images, split_note = _select_split(intake.read_images(source, store), source, split)
+    images, split_note = _select_split(
+        intake.read_images(source, store, ranges=classifier.value_ranges), source, split
+    )
     progress = terminal_progress()
     evaluation: Evaluation | MultiLabelEvaluation
     if isinstance(classifier, MultiLabelClassifier):
@@ -69,10 +77,11 @@ def command(
         evaluation, images, notes = evaluate_images(
             classifier, images, store=store, progress=progress
         )
+    notes += images.notes
     if images.refused:
         show_intake(images)
     training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))
-    if n_trained_on := sum(row.digest in training_digests for row in evaluation.rows):
+    if n_trained_on := count_known(evaluation.rows, training_digests):
         notes.append(
             f"the model was fitted on {n_trained_on:,} of these {len(evaluation.rows):,} images, "
             "so expect lower scores on new ones"

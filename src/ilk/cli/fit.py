@@ -131,9 +131,10 @@ def command(
     CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
     """
     from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_digest
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.multi_label import fit_multi_label
     from ilk.cli.options import read_sentences
+    from ilk.cli.output_folder import hold_output_folder
     from ilk.cli.tables import show_leaderboard
     from ilk.core.progress import terminal_progress
     from ilk.fitting.fit import DEFAULT_PROMPTS, FitConfig, fit_with_report
@@ -162,7 +163,7 @@ def command(
         views=views,
     )
     kind = MULTI_LABEL if config.multi_label else CLASSIFIER
-    home = check_writable(Path(out), kind)
+    home = hold_output_folder(check_outside_sources(Path(out), source), kind)
     if read_digest(home):
         print_note(
             f"{home} contains a classifier, which the new one will replace once it is fitted"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.output import Result, print_note, print_table, show_intake
+from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
@@ -80,34 +81,36 @@ def show_label_leaderboard(results: Sequence[LabelCandidate]) -> None:
 
 
 def predict_labels(
-    classifier: MultiLabelClassifier, files: ListedInputs, path: Path | None
-) -> tuple[list[dict[str, Any]], int]:
+    classifier: MultiLabelClassifier,
+    files: ListedInputs,
+    path: Path | None,
+    pages: str = "first",
+) -> tuple[list[dict[str, Any]], Tally]:
     """Write the predictions of `files` to `path`, or standard output.
 
     Returns:
-        The predictions as plain values if `--json` asks for them, and the number of unreadable
-        files.
+        The predictions as plain values if `--json` asks for them, and what was counted.
     """
     from ilk.artifacts.multi_label_prediction import to_row, write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
     as_json = bool(click.get_current_context().params.get("as_json"))
     rows: list[dict[str, Any]] = []
-    n_failed = 0
+    tally = Tally()
 
     def stream() -> Iterator[MultiLabelPrediction]:
-        nonlocal n_failed
-        for prediction in classifier.stream(files, progress=terminal_progress()):
-            n_failed += bool(prediction.error)
+        for prediction in classifier.stream(files, progress=terminal_progress(), pages=pages):
+            tally.add(prediction)
             if as_json:
                 rows.append(to_row(prediction))
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), classifier.classes, sys.stdout)
+        write_csv_stream(until_lost(stream()), classifier.classes, sys.stdout)
     else:
         write_predictions(stream(), classifier.classes, path)
-    return rows, n_failed
+    return rows, tally
 
 
 def show_label_evaluation(evaluation: MultiLabelEvaluation) -> None:

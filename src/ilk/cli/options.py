@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -15,7 +15,7 @@ from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
-    from ilk.images import Images, ListedInputs
+    from ilk.images import Images, ListedInputs, Row
     from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,10 +30,19 @@ add_seed_option = click.option(
 add_device_option = click.option(
     "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps."
 )
+
+
+def _check_precision(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    from ilk.core.device import check_precision
+
+    return check_precision(value)
+
+
 add_precision_option = click.option(
     "--precision",
     default="float32",
     show_default=True,
+    callback=_check_precision,
     help="Precision of network computations: float32, or bfloat16 (faster on recent GPUs).",
 )
 add_encoders_option = click.option(
@@ -85,6 +94,26 @@ add_exclude_option = click.option(
     metavar="PATTERN",
     help="Leave out files, as in .gitignore: '*_mask.png', 'masks/'; may be repeated.",
 )
+add_fetch_option = click.option(
+    "--fetch",
+    is_flag=True,
+    help="Fetch files of the saved model's encoder that are not on this machine, from the "
+    "repository that the model names.",
+)
+add_value_range_option = click.option(
+    "--value-range",
+    metavar="auto|LOW-HIGH",
+    help="Stored values that are black and white in images of more than 8 bits, such as 0-4095; "
+    "auto finds the smallest standard range that holds all of them [default: auto, or that of the "
+    "model].",
+)
+add_pages_option = click.option(
+    "--pages",
+    type=click.Choice(["first", "all"]),
+    default="first",
+    show_default=True,
+    help="Pages or frames of a file with several: the first, or an image of each.",
+)
 add_force_option = click.option(
     "--force", is_flag=True, help="Write the model even if a check advises against it."
 )
@@ -101,8 +130,12 @@ class IntakeOptions:
         merge_spellings: Merge class names that differ only in spelling.
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         label_separator: Separator of labels in one cell; None finds it.
+        group_column: Column of groups in a table; None reads none.
+        group_from: Regular expression that finds the group in a path; None reads none.
         split_column: Column that says what is held out; None finds it.
         exclude: Patterns of files to leave out.
+        value_range: Stored values that are black and white, LOW-HIGH; None or auto finds them.
+        pages: first or all of the pages of a file with several.
     """
 
     strict: bool = False
@@ -111,17 +144,34 @@ class IntakeOptions:
     merge_spellings: bool = False
     multi_label: bool | None = None
     label_separator: str | None = None
+    group_column: str | None = None
+    group_from: str | None = None
     split_column: str | None = None
     exclude: tuple[str, ...] = ()
+    value_range: str | None = None
+    pages: str = "first"
 
-    def read_images(self, source: str, store: Store, *, verify: bool = False) -> Images:
+    def read_images(
+        self,
+        source: str,
+        store: Store,
+        *,
+        verify: bool = False,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Images:
         """Read the images of `source`; print the refused files and exit if `strict`.
+
+        Args:
+            source: What is read.
+            store: Cache of decode results.
+            verify: Decode every image.
+            ranges: Value ranges of the model that the images are for.
 
         Raises:
             InputError: `source` cannot be read, or holds no usable image.
         """
         from ilk.core.progress import terminal_progress
-        from ilk.images import read_images
+        from ilk.images import describe_groups, read_images
 
         images = read_images(
             _check_source(source),
@@ -129,20 +179,46 @@ class IntakeOptions:
             label_column=self.label_column,
             multi_label=self.multi_label,
             label_separator=self.label_separator,
+            group_column=self.group_column,
+            group_from=self.group_from,
             merge_spellings=self.merge_spellings,
             verify=verify or self.strict,
             store=store,
             progress=terminal_progress(),
             split_column=self.split_column,
             exclude=self.exclude,
+            value_range=self.choose_range(ranges),
+            pages=self.pages,
         )
-        _print_notes((*images.notes, images.hint))
+        _print_notes((*images.notes, images.hint, *describe_groups(images.used)))
         if self.strict and images.refused:
             exit_refused(images)
         return images
 
-    def list_inputs(self, sources: Sequence[str]) -> ListedInputs:
+    def choose_range(self, ranges: Mapping[str, tuple[float, float]] | None) -> Any:
+        """Return the value range to read with: that of the model, else that of the options.
+
+        Raises:
+            InputError: The two differ.
+        """
+        from ilk.core.errors import InputError
+        from ilk.images.value_range import parse_value_range
+
+        given = parse_value_range(self.value_range)
+        if ranges is None:
+            return given or "auto"
+        if given is not None and given != ranges:
+            own = "a value range of its own" if ranges else "no value range"
+            raise InputError(
+                f"the model was fitted with {own}, which counts for new images too; leave "
+                "--value-range out, or fit the model again with it"
+            )
+        return ranges
+
+    def list_inputs(self, sources: Sequence[str], out: Path | None = None) -> ListedInputs:
         """Return the images that `sources` stand for, in order; print what is to be known.
+
+        The file `out` of an earlier run is none of them.
 
         Raises:
             InputError: A source cannot be read.
@@ -150,26 +226,51 @@ class IntakeOptions:
         """
         from ilk.images import list_sources
 
-        listed = list_sources(sources, self.path_column, self.exclude)
+        listed = list_sources(sources, self.path_column, self.exclude, self.group_column)
+        if out is not None:
+            from ilk.artifacts.output_files import leave_out
+
+            listed = leave_out(listed, out)
         _print_notes(listed.notes)
         return listed
 
-    def read_unlabelled(self, source: str, store: Store) -> Images:
+    def read_unlabelled(
+        self,
+        source: str,
+        store: Store,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Images:
         """Read the images that `source` stands for; names of folders do not become labels.
 
         Raises:
             InputError: There is no such source, it cannot be read, or it holds no usable image.
         """
+        from ilk.core.errors import NoImages
         from ilk.core.progress import terminal_progress
-        from ilk.images import escape_path, read_images
+        from ilk.images import describe_groups, escape_path, read_images
 
-        return read_images(
-            self.list_inputs([_check_source(source)]),
+        try:
+            listed = self.list_inputs([_check_source(source)])
+        except NoImages:
+            if not Path(source).is_dir():
+                raise
+            raise NoImages(
+                f"{escape_path(source)} is empty; it must contain images, which need no labels"
+            ) from None
+        images = read_images(
+            listed,
+            groups=listed.groups or None,
+            group_from=self.group_from,
             verify=False,
             store=store,
             progress=terminal_progress(),
             source_name=escape_path(source),
+            value_range=self.choose_range(ranges),
+            pages=self.pages,
         )
+        notes = [note for note in images.notes if note not in listed.notes]
+        _print_notes([*notes, *describe_groups(images.used)])
+        return images
 
 
 def _check_source(source: str) -> str:
@@ -196,6 +297,22 @@ def _print_notes(notes: Sequence[str]) -> None:
         click.echo(f"· {escape_line(note)}", err=True)
 
 
+def add_group_options(f: F) -> F:
+    """Add the options for groups of images, which stay on one side of every split."""
+    column = click.option(
+        "--group-column",
+        help="Table column with the group of each image, such as a patient or a video: a group is "
+        "never on both sides of a split.",
+    )
+    pattern = click.option(
+        "--group-from",
+        metavar="REGEX",
+        help="Regular expression that finds the group in the path of an image, such as "
+        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'.",
+    )
+    return column(pattern(f))
+
+
 def add_source_options(f: F) -> F:
     """Add the options of every command that reads images; it receives them as `intake`.
 
@@ -211,6 +328,8 @@ def add_source_options(f: F) -> F:
 
     for option in (
         add_exclude_option,
+        add_pages_option,
+        add_value_range_option,
         click.option("--path-column", help="Table column with the image paths."),
     ):
         command = option(command)
@@ -222,6 +341,7 @@ def add_intake_options(f: F) -> F:
     command = add_source_options(f)
     for option in (
         add_merge_option,
+        add_group_options,
         click.option("--label-column", help="Table column with the class names."),
         click.option(
             "--split-column",
@@ -264,16 +384,34 @@ def exit_refused(images: Images) -> NoReturn:
     raise click.exceptions.Exit(1)
 
 
-def encode_or_exit(images: Images, encoder: Embeds, store: Store, *, strict: bool) -> Images:
-    """Encode `images`; print the files that cannot be decoded, and exit if `strict`.
+def encode_or_exit(
+    images: Images,
+    encoder: Embeds,
+    store: Store,
+    *,
+    strict: bool,
+    known_rows: Mapping[str, Row] | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> Images:
+    """Encode `images`; print the files that cannot be used, and exit if `strict`.
 
     Returns:
-        The images, with the files that cannot be decoded marked as refused.
+        The images; files that cannot be decoded, and pictures that appear twice or are among
+        `known_rows` (by digest), are marked as refused. `ranges` are the value ranges of the
+        model, which images of more than 8 bits are read with.
     """
     from ilk.core.progress import terminal_progress
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
+    from ilk.images.model_ranges import use_ranges
+    from ilk.updates.side_files import refuse_known_pixels
 
-    images = images.refuse(encode_images(images, [encoder], store, progress=terminal_progress()))
+    known_notes = images.notes
+    if ranges is not None:
+        images = use_ranges(images, ranges, store, terminal_progress())
+    images = encode_and_refuse(images, [encoder], store, progress=terminal_progress())
+    _print_notes([note for note in images.notes if note not in known_notes])
+    if known_rows:
+        images = refuse_known_pixels(images, known_rows)
     if images.refused and strict:
         exit_refused(images)
     if images.refused:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
-from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
+from ilk.cli.options import (
+    IntakeOptions,
+    add_fetch_option,
+    add_network_options,
+    add_source_options,
+)
 from ilk.cli.output import Result, add_json_option
+from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 )
 @add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -45,40 +53,60 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Predict the class, or the labels, of each image with the model folder MODEL.
 
     INPUTS are images, folders (all files in them, sorted), tables and lists of paths (one row per
     line), zip and tar archives, quoted patterns such as 'photos/**/*.jpg', or - for paths from
     standard input. The exit code is 0 if every input could be read and 1 otherwise; the rows of
-    unreadable inputs state the reason.
+    unreadable inputs state the reason. Rows are written as they come: those of --out x.csv to
+    x.csv.part, which becomes x.csv when all are there (.json and .parquet are written at the end).
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
-    from ilk.artifacts.prediction_io import check_suffix, to_row
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.artifacts.prediction_io import SUFFIXES, to_row
     from ilk.cli.multi_label import predict_labels
 
     path = None if out == "-" else Path(out)
     if path is not None:
-        check_suffix(path)
-    files = intake.list_inputs(inputs)
-    classifier = load(model, device=device, runtime=runtime, without=without)
+        check_output_file(path, SUFFIXES, inputs)
+    files = intake.list_inputs(inputs, path)
+    classifier = load(model, device=device, runtime=runtime, fetch=fetch, without=without)
+    intake.choose_range(classifier.value_ranges)  # refuses another one
     as_json = bool(click.get_current_context().params.get("as_json"))
     if isinstance(classifier, MultiLabelClassifier):
-        rows, n_failed = predict_labels(classifier, files, path)
-        return _report(rows, len(files), n_failed, path)
+        with report_part(path):
+            rows, tally = predict_labels(classifier, files, path, intake.pages)
+        return _report(rows, tally, path)
     predictions: list[Prediction] = []
-    n_failed = _write(classifier, files, path, predictions if as_json else None)
-    return _report([to_row(p) for p in predictions], len(files), n_failed, path)
+    with report_part(path):
+        tally = _write(classifier, files, path, predictions if as_json else None, intake.pages)
+    return _report([to_row(p) for p in predictions], tally, path)
 
 
-def _report(rows: list[dict[str, Any]], n: int, n_failed: int, path: Path | None) -> Result:
-    """Return the rows, and print how many of `n` inputs were written or could not be read."""
+@contextmanager
+def report_part(path: Path | None) -> Iterator[None]:
+    """If the rows do not get complete, say where those are that were written."""
+    from ilk.artifacts.row_file import get_part_path
+
+    try:
+        yield
+    except BaseException:
+        if path is not None and get_part_path(path).exists():
+            click.echo(f"ilk: the rows so far are in {get_part_path(path)}", err=True)
+        raise
+
+
+def _report(rows: list[dict[str, Any]], tally: Tally, path: Path | None) -> Result:
+    """Return the rows, and print how many inputs were written or could not be read."""
     if path is not None:
-        click.echo(f"{n:,} rows in {path}", err=True)
-    if n_failed:
-        click.echo(f"ilk: {n_failed:,} of {n:,} inputs could not be read", err=True)
-    return Result(rows, exit_code=1 if n_failed else 0)
+        click.echo(f"{tally.n:,} rows in {path}", err=True)
+    tally.show_notes()
+    if tally.n_failed:
+        click.echo(f"ilk: {tally.n_failed:,} of {tally.n:,} inputs could not be read", err=True)
+    return Result(rows, exit_code=1 if tally.n_failed else 0)
 
 
 def _write(
@@ -86,30 +114,32 @@ def _write(
     files: ListedInputs,
     path: Path | None,
     collected: list[Prediction] | None,
-) -> int:
-    """Write the predictions of `files` as they come and return how many files were unreadable.
+    pages: str,
+) -> Tally:
+    """Write the predictions of `files` as they come and return what was counted.
 
     Args:
         classifier: The classifier.
         files: The images.
         path: File to write; None is standard output.
         collected: List that also receives the predictions, if given.
+        pages: first or all of the pages of a file.
     """
     from ilk.artifacts.prediction_io import write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
-    n_failed = 0
+    tally = Tally()
 
     def stream() -> Iterator[Prediction]:
-        nonlocal n_failed
-        for prediction in classifier.stream(files, progress=terminal_progress()):
-            n_failed += bool(prediction.error)
+        for prediction in classifier.stream(files, progress=terminal_progress(), pages=pages):
+            tally.add(prediction)
             if collected is not None:
                 collected.append(prediction)
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), sys.stdout)
+        write_csv_stream(until_lost(stream()), sys.stdout)
     else:
         write_predictions(stream(), path)
-    return n_failed
+    return tally

@@ -106,21 +106,24 @@ def command(
     command resumes and gives the same result. On several GPUs or machines:
     torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
     """
+    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold
     from ilk.core.device import pick_device
     from ilk.core.progress import silent_progress, terminal_progress
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
     from ilk.diffusion.pretraining.presets import choose_options, count_updates
     from ilk.diffusion.pretraining.pretrain import PretrainConfig
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.store import Store
     from ilk.training import distributed
     from ilk.training.trainer import DeviceConfig, Recipe
 
+    check_outside_sources(Path(out), source)
     store = Store()
     images = intake.read_images(source, store).select_split("train")
     pixels = choose_pixels(images, image_size)
-    images = images.refuse(encode_images(images, [pixels], store, progress=terminal_progress()))
+    images = encode_and_refuse(images, [pixels], store, progress=terminal_progress())
     classes = () if ignore_labels else images.classes
     data, used_images, _ = load_batch(images, classes, pixels, store)
     if used_images.refused:
@@ -139,6 +142,8 @@ def command(
         training_data = PretrainingData(data, [row.digest for row in used_images.used], classes)
         device_config = DeviceConfig(device_used, precision, compiled)
         progress = terminal_progress() if is_main else silent_progress
+        if is_main:
+            hold(Path(out), lambda folder: folder)
         pretrain_cross_fit(training_data, config, Path(out), folds, device_config, progress)
         if is_main:
             click.echo(f"{len(data):,} images, {n_labelled:,} of them labelled")

@@ -77,17 +77,20 @@ def command(
     encoders of `ilk fit` are scored.
     """
     from ilk.artifacts.model_folder import encode_json
+    from ilk.artifacts.output_files import check_output_file
     from ilk.cli.output import to_plain
     from ilk.core.atomic_write import write_atomically
     from ilk.core.progress import terminal_progress
-    from ilk.encode import encode_images
+    from ilk.encode import encode_and_refuse
     from ilk.store import Store
 
+    if out:
+        check_output_file(Path(out), (".json",), [source])
     store = Store()
     images = intake.read_images(source, store)
     sample = _sample_images(images, max_images, seed)  # checks its input before any encoding
     networks = _resolve_encoders(encoders, images, resize, device, runtime)
-    sample = sample.refuse(encode_images(sample, networks, store, progress=terminal_progress()))
+    sample = encode_and_refuse(sample, networks, store, progress=terminal_progress())
     if images.refused or sample.refused:
         show_intake(images.refuse({r.digest: (r.reason, r.detail) for r in sample.refused}))
     tables = build_tables(networks, sample, store)

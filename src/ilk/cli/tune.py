@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ilk.diffusion.denoiser.karras import Denoiser
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.store import Store
+    from ilk.training.trainer import DeviceConfig
 
 N_LEVELS = 24  # noise levels among which the level of the optimised noise is selected
 
@@ -56,6 +57,8 @@ def command(
     same with held-out training images. With --noise-shots, `--classifier
     diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class.
     """
+    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold_model
     from ilk.core.device import pick_device
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint
@@ -64,7 +67,8 @@ def command(
     from ilk.store import Store
     from ilk.training.trainer import DeviceConfig
 
-    home, store = Path(model), Store()
+    home, store = check_outside_sources(Path(model), source), Store()
+    hold_model(home, checkpoint.JSON)
     data = _load_unseen(home, source, intake, store)
     device_config = DeviceConfig(pick_device(device), precision)
     network = checkpoint.load(home).to(device_config.device)
@@ -77,7 +81,7 @@ def command(
     click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
     noise = None
     if noise_shots:
-        noise = _optimize_noise(home, network, data, noise_shots, seed, device_config.device)
+        noise = _optimize_noise(home, network, data, noise_shots, seed, device_config)
         click.echo(_describe_noise(noise))
     return Result({"model": model, "images": n_images, "noise": noise})
 
@@ -118,7 +122,12 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
 
 
 def _optimize_noise(
-    home: Path, network: Denoiser, data: PretrainingData, shots: int, seed: int, device: str
+    home: Path,
+    network: Denoiser,
+    data: PretrainingData,
+    shots: int,
+    seed: int,
+    machine: DeviceConfig,
 ) -> dict[str, Any]:
     """Optimise one noise on `shots` images per class, save it, and score it on the others.
 
@@ -136,7 +145,10 @@ def _optimize_noise(
 
     y, classes = data.batch.y, range(len(network.classes))
     rows = torch.cat([torch.nonzero(y == c).flatten()[:shots] for c in classes])
-    x, measure = normalize_images(data.batch.x), Measure("l1", device=device)
+    x, measure = (
+        normalize_images(data.batch.x),
+        Measure("l1", precision=machine.precision, device=machine.device),
+    )
     sigmas = torch.tensor(Levels.log_spaced(network, N_LEVELS).sort_by_sigma().sigmas)
     zero_noise = torch.zeros(len(sigmas), *network.shape)  # the optimisation starts from no noise
     errors = compute_class_errors(network, x[rows], sigmas, zero_noise, measure)

@@ -7,10 +7,22 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from ilk.core.errors import InputError, Unavailable
+from ilk.core.errors import InputError, Unavailable, UnknownName
 
 # Files of Linux for the GPUs of torch: NVIDIA's, Jetson's, AMD's, those of Windows' subsystem.
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
+PRECISIONS = ("float32", "bfloat16")
+
+
+def check_precision(precision: str) -> str:
+    """Return the precision of a network's computations if there is one of that name.
+
+    Raises:
+        UnknownName: There is none.
+    """
+    if precision not in PRECISIONS:
+        raise UnknownName("precision", precision, PRECISIONS)
+    return precision
 
 
 def may_have_gpu() -> bool:

@@ -28,6 +28,8 @@ def terminal_progress(stream: TextIO | None = None, interval: float = 10.0) -> P
         interval: Seconds between lines.
     """
     out = stream or sys.stderr
+    if out is None:  # a process without standard error
+        return silent_progress
     return _make_bar(out) if out.isatty() else _make_lines(out, interval)
 
 

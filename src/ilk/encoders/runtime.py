@@ -17,6 +17,7 @@ import numpy as np
 
 from ilk.core.allocator import keep_freed_memory
 from ilk.core.data import Features
+from ilk.core.device import check_precision
 from ilk.core.errors import InputError, UnknownName
 from ilk.encoders import converted, folding, network_files
 from ilk.encoders.engines import ENGINES, Engine, Run
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 ENGINE_NAMES = tuple(engine.name for engine in ENGINES)
 RUNTIMES = ("auto", "torch", *ENGINE_NAMES)
-PRECISIONS = ("float32", "bfloat16")
 # By the benchmark `encode`: a quarter faster than 4, now that freed memory stays in the process.
 # Before, each layer of a larger batch began on pages that the kernel had to clear (18,000 page
 # faults per image at 32), which made 4 the fastest: see `ilk.core.allocator`.
@@ -45,8 +45,7 @@ def check_runtime(runtime: str, precision: str, device: str) -> None:
     """
     if runtime not in RUNTIMES:
         raise UnknownName("runtime", runtime, RUNTIMES)
-    if precision not in PRECISIONS:
-        raise UnknownName("precision", precision, PRECISIONS)
+    check_precision(precision)
     for engine in ENGINES:
         if runtime != engine.name:
             continue

@@ -8,6 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ilk.core.contracts import describe
+from ilk.core.device import check_precision
 from ilk.core.errors import InputError
 from ilk.diffusion.classification.context import DEFAULT_PROMPTS
 from ilk.encoders.variants import check_variants
@@ -94,6 +95,7 @@ class FitConfig:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"
             )
+        check_precision(self.precision)
         if self.multi_label and self.ordered:
             raise InputError("multi_label and ordered exclude each other; choose one of them")
         if self.criterion == "mean_absolute_error" and not self.ordered:

@@ -12,13 +12,14 @@ from ilk.core.data import Data, Features
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.progress import Progress
 from ilk.diffusion.classification.context import ClassificationContext
-from ilk.encode import encode_images
+from ilk.encode import encode_and_refuse
 from ilk.encoders import choose_encoders, resolve_encoder
 from ilk.fitting.class_names import make_class_model
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
 from ilk.fitting.variants import apply_settings
-from ilk.images import Images, verify_images
+from ilk.hub import client as hub
+from ilk.images import Images, number_row_groups, verify_images
 from ilk.store import Store
 
 LogCallback = Callable[[str], None]
@@ -59,7 +60,7 @@ def resolve_encoders(
         images: Images from which `pixels` chooses its size.
         config: Names of encoders and classifiers.
         context: Classes and prompts of diffusion classifiers.
-        log: Called with a message if default encoders are chosen.
+        log: Called with a message if default encoders are chosen, and with what is downloaded.
 
     Raises:
         UnknownName: There is no such encoder or classifier.
@@ -67,26 +68,39 @@ def resolve_encoders(
         Unavailable: An encoder is not available on this machine.
     """
     encoders: list[Embeds] = []
-    for name in dict.fromkeys(config.encoders or ("default",)):
-        if name == "default":
-            defaults, message = choose_encoders(
-                images, device=config.device, runtime=config.runtime, precision=config.precision
-            )
-            log(message)
-            encoders += defaults
-        else:
+    with hub.apply_policy(hub.DownloadPolicy(log=log)):
+        for name in dict.fromkeys(config.encoders or ("default",)):
+            if name == "default":
+                defaults, message = choose_encoders(
+                    images, device=config.device, runtime=config.runtime, precision=config.precision
+                )
+                log(message)
+                encoders += defaults
+            else:
+                encoders.append(_resolve_encoder(name, images, config, context))
+        for name in map(_to_encoder_name, dict.fromkeys(config.classifiers)):
             encoders.append(_resolve_encoder(name, images, config, context))
-    for name in map(_to_encoder_name, dict.fromkeys(config.classifiers)):
-        encoders.append(_resolve_encoder(name, images, config, context))
+    if exact := _list_exact(encoders, config.precision):
+        log(
+            f"{' and '.join(exact)} runs no network in another precision than float32, so "
+            f"--precision {config.precision} changes nothing there"
+        )
     encoders = apply_settings(encoders, config.resize, config.views, log)
     return list({encoder.name: encoder for encoder in encoders}.values())
+
+
+def _list_exact(encoders: list[Embeds], precision: str) -> list[str]:
+    """Return the names of encoders that compute in float32 although `precision` is another."""
+    if precision == "float32":
+        return []
+    return [e.name for e in encoders if e.describe().get("precision", "float32") != precision]
 
 
 def encode(
     images: Images, encoders: list[Embeds], store: Store, progress: Progress, log: LogCallback
 ) -> Images:
-    """Encode all images and refuse those that cannot be decoded."""
-    return images.refuse(encode_images(images, encoders, store, progress=progress, log=log))
+    """Encode all images; refuse those that cannot be decoded, and pictures that appear twice."""
+    return encode_and_refuse(images, encoders, store, progress=progress, log=log)
 
 
 def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store) -> Data:
@@ -102,6 +116,7 @@ def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store
         store.get(encoder.space, [row.digest for row in rows]),
         split.encode_labels(rows),
         split.classes,
+        group=number_row_groups(rows),
     )
     if isinstance(encoder, NamesClasses):
         data = replace(data, class_model=make_class_model(encoder, split.classes))

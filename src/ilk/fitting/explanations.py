@@ -43,8 +43,9 @@ def explain_classes(
         margin = scores[class_rows, c] - other_scores.max(1)
         i = int(np.argsort(margin, kind="stable")[len(class_rows) // 2])
         row_index, runner_up = int(class_rows[i]), int(other_scores[i].argmax())
-        path = images.path_of(rows[row_index])
-        pixels = encoder.prepare(decode(images.source_of(rows[row_index])))
+        row = rows[row_index]
+        path = images.shown_path_of(row)
+        pixels = encoder.prepare(decode(images.source_of(row), **row.reading))
         picture = encoder.explain(pixels, int(c), runner_up)
         caption = (f"{encoder.classes[c]}, not {encoder.classes[runner_up]}",)
         explanations.append((path, caption, picture))

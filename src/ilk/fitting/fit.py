@@ -36,6 +36,7 @@ from ilk.fitting.encoding import (
 )
 from ilk.fitting.finalize import finalize
 from ilk.fitting.fit_state import FitState
+from ilk.fitting.held_together import hold_together
 from ilk.fitting.joined_features import find_detector_columns, join_features
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
@@ -123,7 +124,8 @@ def fit_with_report(
     classifier, evaluation = finalize(state, feature_store)
     report_data = build_report_data(state, classifier, evaluation, feature_store)
     side_files = partial(render_side_files, drop_unused_contents(report_data))
-    return replace(classifier, side_files=side_files), report_data
+    classifier = replace(classifier, side_files=side_files, image_folders=images.folders)
+    return classifier, report_data
 
 
 def _select_model(
@@ -179,7 +181,7 @@ def _select_model(
     if leaderboard.combination:
         log(str(leaderboard.combination))
     log(f"{describe(method)} on {name} is selected; fitting it to all training images")
-    return FitState(
+    state = FitState(
         config,
         images,
         split,
@@ -192,6 +194,7 @@ def _select_model(
         detector_columns=find_detector_columns(leaderboard, features),
         explainers=tuple(e for e in encoders if isinstance(e, Explains)),
     )
+    return hold_together(state, store, log)
 
 
 def _log_missing_unlabelled(

@@ -36,7 +36,7 @@ def build_multi_label_report(
         {split.held_out_name: split.held_out} if split.held_out else {}
     )
     scored = evaluation.scored
-    paths = [images.path_of(row) for row in evaluation.rows]
+    paths = [images.shown_path_of(row) for row in evaluation.rows]
     flagged = sorted(np.flatnonzero(scored.is_unknown), key=lambda i: -scored.unknown_score[i])
     return MultiLabelReport(
         command=f"ilk.fit(ilk.read({str(images.root)!r}, multi_label=True), {config!r})",
@@ -96,6 +96,7 @@ def make_metadata(
         },
         "notes": list(report.notes),
         "seed": config.seed,
+        "value_ranges": dict(images.value_ranges),
         "data": {
             "fingerprint": fingerprint_images(images),
             "train": len(split.train),

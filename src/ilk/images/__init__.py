@@ -9,6 +9,7 @@ from __future__ import annotations
 from ilk.images.decode import MAX_PIXELS, decode, decode_thumbnail
 from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
+from ilk.images.groups import count_groups, describe_groups, number_row_groups
 from ilk.images.inputs import (
     NamedInput,
     inspect_inputs,
@@ -35,8 +36,10 @@ __all__ = [
     "NamedInput",
     "Row",
     "adopt_spellings",
+    "count_groups",
     "decode",
     "decode_thumbnail",
+    "describe_groups",
     "describe_separator",
     "escape_path",
     "find_empty_folders",
@@ -49,6 +52,7 @@ __all__ = [
     "list_sources",
     "match_class_names",
     "normalize_class_name",
+    "number_row_groups",
     "parse_labels",
     "read_images",
     "verify_images",

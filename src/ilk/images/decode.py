@@ -1,30 +1,35 @@
 """Decode a file to 8-bit RGB pixels, upright, whatever its stored format.
 
-- **Grey of more than 8 bits** is scaled, never clipped. 16 bits: by 255/65535, the range of
-  the file, so that a dark image stays dark (12-bit TIFF: by 255/4095). Floats and 32-bit integers
-  do not state their white level: it is 1 for floats and 65535 for integers if every pixel lies
-  between 0 and that; otherwise the image's own minimum and maximum become 0 and 255. Fractions are
-  rounded; a pixel that is not finite is black.
-- **16-bit colour** keeps its upper 8 bits, as in Pillow.
+- **More than 8 bits**, grey or colour, are scaled to 0-255 from a value range: the stored values
+  that are black and white. What a file states counts first (12-bit TIFF: 0 to 4095; a PGM's largest
+  sample; a DICOM window). A file of 16 or 32 bits, or of floats, states nothing; the range is then
+  that of its source (see `ilk.images.value_range`), so that a darker image of a folder stays
+  darker, and values out of it are clipped. An image on its own, without a range, is read as 0 to
+  65535, floats as 0 to 1, unless it holds a value outside; then its own least and greatest value
+  become 0 and 255. Fractions are rounded; a pixel that is not finite is black.
 - **Transparency** (alpha, a palette's or a colour key) is composited on white.
 - **EXIF orientation** is applied; colour profiles are not.
-- Of several frames or pages, the first is used.
+- Of several frames or pages, the first is used unless another is asked for; a reduced version of
+  the image, as TIFF files may begin with, is no page.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from ilk.images import jpeg
+from ilk.images.array_image import ArrayImage
 from ilk.images.files import open_file
 from ilk.images.formats import (
     MAX_PIXELS,
+    AnyImage,
     check_size,
     mute_pillow_warnings,
     read_header,
@@ -32,15 +37,27 @@ from ilk.images.formats import (
 )
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content
+from ilk.images.samples import (
+    WIDE_RANGE,
+    ValueRange,
+    find_default_range,
+    find_extremes,
+    get_mode,
+    get_stated_range,
+    is_deep,
+    is_deep_colour,
+    iter_strips,
+    read_samples,
+    scale_samples,
+)
 from ilk.images.truncation import check_png, is_truncated
+from ilk.images.webp_zeros import check_webp
 
 __all__ = ["MAX_PIXELS", "ImageError", "decode", "decode_thumbnail"]
 
+CHECKS: dict[str | None, Callable[[BinaryIO], None]] = {"PNG": check_png, "WEBP": check_webp}
 ORIENTATION = 0x0112
 TRANSPOSE = Image.Transpose
-BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # TIFF 6.0, section 8 and 19
-WHITE_IS_ZERO = 0
-STRIP_PIXELS = 2**22  # converted at a time: an image of 128 million pixels must not cost gigabytes
 UNDO_ORIENTATION = {  # EXIF 2.3, table 6: what undoes each orientation
     2: TRANSPOSE.FLIP_LEFT_RIGHT,
     3: TRANSPOSE.ROTATE_180,
@@ -52,33 +69,67 @@ UNDO_ORIENTATION = {  # EXIF 2.3, table 6: what undoes each orientation
 }
 
 
-def decode(file: str | os.PathLike[str] | Content, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(
+    file: str | os.PathLike[str] | Content,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    page: int = 0,
+    value_range: ValueRange | None = None,
+) -> Image.Image:
     """Return the image in `file` in mode RGB, 8 bits, upright.
 
     Args:
         file: A path, the bytes of a file, or pixels: a Pillow image of any mode, or an array
             `[h, w]` (grey) or `[h, w, c]` (`c` is 1, 3 or 4) of type uint8.
         max_pixels: Width × height above which an image is refused without decoding.
+        page: Page or frame of the file, counted from 1; 0 is the image that it stands for.
+        value_range: Stored values that become 0 and 255, for an image of more than 8 bits.
 
     Raises:
         ImageError: It cannot be decoded in full; the reason says why. Partial or blank images are
             never returned.
     """
     if isinstance(file, Image.Image | np.ndarray):
-        return _convert_pixels(file, max_pixels)
+        return _convert_pixels(file, max_pixels, value_range)
     with open_file(file) as (source, _size), mute_pillow_warnings():
-        image = read_header(source, max_pixels)
+        image = read_header(source, max_pixels, page)
         try:
-            if image.format == "PNG":
-                check_png(source)
+            if image.format in CHECKS:
+                CHECKS[image.format](source)
             if image.format == "JPEG" and image.mode in jpeg.MODES:
                 source.seek(0)
                 return _apply_orientation(image, jpeg.decode_jpeg(source.read()))
-            image.load()
+            again = partial(read_header, source, max_pixels, page)
+            rgb = _to_rgb(image, again, value_range)
             # Some programs switch this on for the whole process; then Pillow fills with grey.
             if ImageFile.LOAD_TRUNCATED_IMAGES and is_truncated(source):
                 raise ImageError("truncated", "Pillow is configured to fill the rest with grey")
-            return _apply_orientation(image, _to_rgb(image))
+            return rgb if isinstance(image, ArrayImage) else _apply_orientation(image, rgb)
+        except Exception as error:
+            raise to_image_error(source, error) from error
+
+
+def measure_extremes(
+    file: str | os.PathLike[str] | Content, max_pixels: int = MAX_PIXELS, page: int = 0
+) -> ValueRange:
+    """Return the least and the greatest stored value of an image of more than 8 bits.
+
+    Args:
+        file: As for `decode`.
+        max_pixels: As for `decode`.
+        page: As for `decode`.
+
+    Raises:
+        ImageError: As for `decode`.
+    """
+    if isinstance(file, Image.Image | np.ndarray):
+        return find_extremes(np.asarray(file))
+    with open_file(file) as (source, _size), mute_pillow_warnings():
+        image = read_header(source, max_pixels, page)
+        try:
+            again = partial(read_header, source, max_pixels, page)
+            samples = read_samples(image, again)
+            return find_extremes(samples[..., :3] if samples.ndim == 3 else samples)
         except Exception as error:
             raise to_image_error(source, error) from error
 
@@ -98,7 +149,9 @@ def decode_thumbnail(
     return image
 
 
-def _convert_pixels(pixels: Image.Image | NDArray[np.uint8], max_pixels: int) -> Image.Image:
+def _convert_pixels(
+    pixels: Image.Image | NDArray[np.uint8], max_pixels: int, value_range: ValueRange | None
+) -> Image.Image:
     """Return a new image in mode RGB, upright, of an image that is in memory."""
     height, width = pixels.shape[:2] if isinstance(pixels, np.ndarray) else pixels.size[::-1]
     check_size(width, height, max_pixels)
@@ -107,7 +160,7 @@ def _convert_pixels(pixels: Image.Image | NDArray[np.uint8], max_pixels: int) ->
     try:
         with mute_pillow_warnings():
             pixels.load()
-            rgb = _apply_orientation(pixels, _to_rgb(pixels))
+            rgb = _apply_orientation(pixels, _to_rgb(pixels, lambda: pixels, value_range))
             return rgb.copy() if rgb is pixels else rgb
     except Exception as error:
         raise to_image_error(None, error) from error
@@ -122,77 +175,50 @@ def _apply_orientation(image: Image.Image, pixels: Image.Image) -> Image.Image:
     return pixels if transpose is None else pixels.transpose(transpose)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_grey(image)).convert("RGB")
+def _to_rgb(
+    image: AnyImage | Image.Image,
+    reopen: Callable[[], AnyImage | Image.Image],
+    value_range: ValueRange | None,
+) -> Image.Image:
+    """Return the pixels of an image, not turned; `reopen` opens it once more."""
+    chosen, mode = value_range or get_stated_range(image), get_mode(image)
+    if isinstance(image, ArrayImage):
+        return _render_array(image, chosen)
+    if is_deep(mode) and not (is_deep_colour(mode) and chosen in (None, WIDE_RANGE)):
+        samples = read_samples(image, reopen)
+        return _render_samples(image, samples, chosen)
+    image.load()
     if image.has_transparency_data:
         return _composite_on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def _render_array(image: ArrayImage, value_range: ValueRange | None) -> Image.Image:
+    samples = image.read()
+    if value_range is not None or samples.dtype != np.uint8:
+        return _render_samples(image, samples, value_range)
+    return Image.fromarray(255 - samples if image.is_inverted else samples).convert("RGB")
+
+
+def _render_samples(
+    image: AnyImage | Image.Image, samples: NDArray[Any], value_range: ValueRange | None
+) -> Image.Image:
+    """Scale samples `[h, w]` or `[h, w, c]` to RGB; a fourth channel is alpha."""
+    chosen = value_range or find_default_range(samples)
+    colours = samples[..., :3] if samples.ndim == 3 else samples
+    rgb = Image.fromarray(scale_samples(colours, chosen, image)).convert("RGB")
+    if samples.shape[2:] != (4,) or image.mode == "RGBX":
+        return rgb
+    alpha = samples[..., 3]
+    opaque = chosen[1] if 0 < alpha.max() <= chosen[1] else WIDE_RANGE[1]  # as deep as the colours
+    rgb.putalpha(Image.fromarray(np.rint(alpha * (255 / opaque)).astype(np.uint8)))
+    return _composite_on_white(rgb)
+
+
 def _composite_on_white(image: Image.Image) -> Image.Image:
     result = Image.new("RGB", image.size)
-    for top, bottom in _iter_strips(image.height, image.width):
+    for top, bottom in iter_strips(image.height, image.width):
         strip = image.crop((0, top, image.width, bottom)).convert("RGBA")
         white = Image.new("RGBA", strip.size, "white")
         result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
     return result
-
-
-def _iter_strips(height: int, width: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last row (exclusive) of strips that are small in memory."""
-    step = max(1, STRIP_PIXELS // max(width, 1))
-    for top in range(0, height, step):
-        yield top, min(top + step, height)
-
-
-def _to_grey(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale pixels `[h, w]` of more than 8 bits to 0-255, as described above."""
-    tags: Any = getattr(image, "tag_v2", {})
-    stored = np.asarray(image)
-    if (
-        image.mode == "I"
-        and tags.get(BITS_PER_SAMPLE) == (32,)
-        and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
-    ):
-        stored = stored.view(np.uint32)  # Pillow has no unsigned form of 32 bits
-    low, high = _find_value_range(image.mode, tags, *_find_extremes(stored))
-    grey = np.empty(stored.shape, np.uint8)
-    for top, bottom in _iter_strips(*stored.shape):
-        grey[top:bottom] = _scale_strip(stored[top:bottom], low, high, image, tags)
-    return grey
-
-
-def _find_extremes(stored: NDArray[Any]) -> tuple[float, float]:
-    """Return the least and the largest finite value of pixels `[h, w]`."""
-    extremes: list[float] = []
-    for top, bottom in _iter_strips(*stored.shape):
-        strip = stored[top:bottom]
-        finite = strip if strip.dtype.kind != "f" else strip[np.isfinite(strip)]
-        extremes += [float(finite.min()), float(finite.max())] if finite.size else []
-    if not extremes:
-        raise ImageError("unreadable", "no pixel is a finite number")
-    return min(extremes), max(extremes)
-
-
-def _scale_strip(
-    strip: NDArray[Any], low: float, high: float, image: Image.Image, tags: Any
-) -> NDArray[np.uint8]:
-    finite = np.isfinite(strip)
-    values = np.where(finite, strip, low).astype(np.float64)
-    grey = np.rint((values - low) * (255 / (high - low))).astype(np.uint8)
-    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
-        grey = 255 - grey
-    grey[~finite] = 0
-    if (key := image.info.get("transparency")) is not None:
-        grey[strip == key] = 255
-    return grey
-
-
-def _find_value_range(mode: str, tags: Any, low: float, high: float) -> tuple[float, float]:
-    """Return the stored values that map to 0 and 255, given the least and the largest."""
-    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
-    white = 1.0 if mode == "F" else 2.0 ** (bits if bits < 16 else 16) - 1
-    if low >= 0 and high <= white:
-        return 0.0, white
-    return low, max(high, np.nextafter(low, np.inf))

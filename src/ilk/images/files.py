@@ -8,12 +8,18 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from io import BytesIO
-from typing import BinaryIO
+from io import BufferedReader, BytesIO, FileIO, RawIOBase
+from typing import Any, BinaryIO
 
+from ilk.core.blocked_reads import watch_read
+from ilk.images.array_image import ArrayImage
+from ilk.images.derived_digest import derive_digest
+from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
+from ilk.images.pages import count_pages
 from ilk.images.refused import ImageError
 from ilk.images.rows import Row
+from ilk.images.samples import get_mode, get_stated_range
 
 MAX_IN_MEMORY = 64 * 2**20  # bytes; larger files are read piecewise
 
@@ -40,13 +46,46 @@ def open_file(path: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, 
         yield source, size
 
 
+class _WatchedFile(RawIOBase):
+    """An open file whose reads are noted, for the case that it gives no answer."""
+
+    def __init__(self, file: FileIO, path: str) -> None:
+        self._file, self._path = file, path
+
+    def readinto(self, buffer: Any) -> int | None:
+        with watch_read(self._path):
+            return self._file.readinto(buffer)
+
+    def readall(self) -> bytes:
+        with watch_read(self._path):
+            return self._file.readall()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    name = os.fsdecode(path)
     try:
-        # Checked before opening, because opening a named pipe blocks until something writes to it.
-        if not stat.S_ISREG(mode := os.stat(path).st_mode):
-            description = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise ImageError("unreadable", description, is_permanent=False)
-        return open(path, "rb")
+        with watch_read(name):
+            # Checked before opening: opening a named pipe blocks until something writes to it.
+            if not stat.S_ISREG(mode := os.stat(path).st_mode):
+                description = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+                raise ImageError("unreadable", description, is_permanent=False)
+            return BufferedReader(_WatchedFile(open(path, "rb", buffering=0), name))
     except (OSError, ValueError) as error:
         raise _to_image_error(path, error) from error
 
@@ -77,10 +116,54 @@ def inspect_file(
             digest = hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
             row = replace(row, digest=digest)
             with mute_pillow_warnings():
-                image = read_header(source, max_pixels)
-            width, height = image.size
-            return replace(
-                row, width=width, height=height, mode=image.mode, format=image.format or ""
-            )
+                return _add_header(row, source, max_pixels)
     except ImageError as error:
         return replace(row, status="refused", reason=error.reason, detail=error.detail)
+
+
+def _add_header(row: Row, source: BinaryIO, max_pixels: int) -> Row:
+    image = read_header(source, max_pixels, row.page)
+    n_pages = count_pages(image, source)
+    taken, camera = ("", "") if isinstance(image, ArrayImage) else read_origin(image)
+    return replace(
+        row,
+        taken=taken,
+        camera=camera,
+        width=image.size[0],
+        height=image.size[1],
+        mode=get_mode(image),
+        format=image.format or "",
+        n_pages=n_pages if n_pages > 1 else 0,
+        value_range=get_stated_range(image),
+    )
+
+
+def inspect_pages(
+    path: str | os.PathLike[str] | bytes, row: Row, max_pixels: int = MAX_PIXELS
+) -> list[Row]:
+    """Return one row per page of a file that `inspect_file` has found to hold several.
+
+    Args:
+        path: Path of the file, or its bytes.
+        row: The row of the file.
+        max_pixels: Width × height above which a page is refused.
+    """
+    rows = []
+    try:
+        with open_file(path) as (source, _), mute_pillow_warnings():
+            for page in range(1, row.n_pages + 1):
+                one = replace(
+                    row,
+                    path=f"{row.path}[{page}]",
+                    page=page,
+                    digest=derive_digest(row.digest, page),
+                )
+                try:
+                    rows.append(_add_header(one, source, max_pixels))
+                except ImageError as error:
+                    rows.append(
+                        replace(one, status="refused", reason=error.reason, detail=error.detail)
+                    )
+    except ImageError as error:
+        return [replace(row, status="refused", reason=error.reason, detail=error.detail)]
+    return rows

@@ -1,4 +1,4 @@
-"""Detect the image format of a file from its first bytes.
+"""Detect the image format of a file from its first bytes; see `ilk.images.readers` for others.
 
 Pillow's format classes are called directly rather than through `Image.open`: file names are
 ignored, unsupported formats cannot be reached, and Pillow's global pixel limit is left alone.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from threading import Lock
+from types import ModuleType
 from typing import BinaryIO, cast
 
 from PIL import Image
@@ -18,53 +20,43 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from ilk.core.registry import find_modules
+from ilk.images.array_image import ArrayImage
 from ilk.images.refused import ImageError
 from ilk.images.truncation import MIN_BYTES, PNG_SIGNATURE, get_size, is_truncated
+from ilk.images.unsupported import refuse_unsupported
 
 MAX_PIXELS = 128_000_000  # the largest cameras give 102 to 151 million; 128 million are 384 MB
 MAX_SIDE = 65_535  # pixels, as in JPEG: resizing a longer line costs gigabytes
-SIGNATURE_BYTES = 32  # bytes that identify a format
+SIGNATURE_BYTES = 1024  # bytes that identify a format
 _READERS: dict[bytes, Callable[[BinaryIO], ImageFile]] = {
     b"\xff\xd8\xff": cast("Callable[[BinaryIO], ImageFile]", JpegImageFile),
     PNG_SIGNATURE: PngImageFile,
     b"GIF87a": GifImageFile,
     b"GIF89a": GifImageFile,
     b"BM": BmpImageFile,
-    b"II*\0": TiffImageFile,
-    b"MM\0*": TiffImageFile,
-    b"II+\0": TiffImageFile,
-    b"MM\0+": TiffImageFile,
 }
-_UNSUPPORTED = (  # image formats that are not supported: offset, bytes, name
-    (4, b"ftyphei", "HEIC"),
-    (4, b"ftyphev", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypmsf1", "HEIC"),
-    (4, b"ftypavi", "AVIF"),
-    (4, b"JXL ", "JPEG XL"),
-    (0, b"\xff\x0a", "JPEG XL"),
-    (4, b"jP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (0, b"8BPS", "a Photoshop document"),
-    (0, b"\x00\x00\x01\x00", "an icon"),
-)
+AnyImage = ImageFile | ArrayImage
+_SHORT_SIGNATURES = (*_READERS, b"RIFF", b"II*\0", b"MM\0*")
 
 
-def read_header(source: BinaryIO, max_pixels: int = MAX_PIXELS) -> ImageFile:
+def read_header(source: BinaryIO, max_pixels: int = MAX_PIXELS, page: int = 0) -> AnyImage:
     """Return the image in `source` with its size and mode read and no pixel decoded.
+
+    Args:
+        source: An open file.
+        max_pixels: Width × height above which it is refused.
+        page: Page or frame, counted from 1; 0 is the image that the file stands for.
 
     Raises:
         ImageError: The file is empty, not an image, too large, truncated or unreadable.
     """
     source.seek(0)
     head = source.read(SIGNATURE_BYTES)
-    opener = _find_reader(head)
-    source.seek(0)
     try:
-        image = opener(source)
+        image = _open_image(head, source, max_pixels, page)
     except Exception as error:
         raise to_image_error(source, error) from error
     check_size(*image.size, max_pixels)
@@ -83,22 +75,33 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageError("unreadable", f"{width} × {height} pixels")
 
 
-def _find_reader(head: bytes) -> Callable[[BinaryIO], ImageFile]:
+def _open_image(head: bytes, source: BinaryIO, max_pixels: int, page: int) -> AnyImage:
     if not head:
         raise ImageError("empty", "0 bytes")
-    for magic, opener in _READERS.items():
-        if head.startswith(magic):
-            return opener
+    opener = next((_READERS[magic] for magic in _READERS if head.startswith(magic)), None)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return WebPImageFile
-    for start, magic, name in _UNSUPPORTED:
-        if head[start:].startswith(magic):
-            raise ImageError(
-                "unreadable", f"{name}, which is not supported; convert it to JPEG or PNG"
-            )
-    if len(head) < MIN_BYTES and any(m.startswith(head[:4]) for m in (*_READERS, b"RIFF")):
+        opener = WebPImageFile
+    source.seek(0)
+    if opener is not None:
+        image = opener(source)
+        if page > 1:
+            check_size(*image.size, max_pixels)  # because a frame is drawn on those before it
+            image.seek(page - 1)
+        return image
+    for reader in _load_readers():
+        if reader.matches(head):
+            return cast(AnyImage, reader.open_image(source, page))
+    refuse_unsupported(head)
+    if len(head) < MIN_BYTES and any(m.startswith(head[:4]) for m in _SHORT_SIGNATURES):
         raise ImageError("truncated", f"{len(head)} bytes")
     raise ImageError("not an image", f"begins with {head[:8]!r}")
+
+
+@lru_cache(maxsize=1)
+def _load_readers() -> tuple[ModuleType, ...]:
+    """Return the files of `ilk.images.readers` that are readers."""
+    modules = find_modules("ilk.images.readers").values()
+    return tuple(module for module in modules if hasattr(module, "matches"))
 
 
 def to_image_error(source: BinaryIO | None, error: Exception) -> ImageError:
@@ -133,7 +136,7 @@ def mute_pillow_warnings() -> Iterator[None]:
         if _mute_count == 0:
             filters = warnings.catch_warnings()
             filters.__enter__()
-            warnings.filterwarnings("ignore", module=r"PIL\.")
+            warnings.filterwarnings("ignore", module=r"(PIL|pydicom|pillow_heif)\b")
             _saved_filters.append(filters)
         _mute_count += 1
     try:

@@ -21,8 +21,9 @@ from PIL import Image, ImageFile
 from ilk.core.errors import InputError
 from ilk.core.progress import silent_progress
 from ilk.images import threads
-from ilk.images.contents import CHANNEL_MODES, ContentMap, inspect_content
+from ilk.images.contents import CHANNEL_MODES, inspect_content
 from ilk.images.files import inspect_file
+from ilk.images.finish import finish_rows
 from ilk.images.formats import read_header
 from ilk.images.frames import is_frame, list_paths
 from ilk.images.members import Member
@@ -130,8 +131,11 @@ def to_input(value: Any, name: str) -> Input:
     raise InputError(f"{name} is {_describe(value)}; {ACCEPTED}")
 
 
-def inspect_inputs(inputs: Iterable[NamedInput]) -> Images:
-    """Return one row per input, in order, each used or refused with the reason."""
+def inspect_inputs(inputs: Iterable[NamedInput], pages: str = "first") -> Images:
+    """Return one row per input, in order, each used or refused with the reason.
+
+    With `pages` "all", a file with several pages or frames has a row for each.
+    """
 
     def inspect(named: NamedInput) -> Row:
         name, content = named
@@ -142,12 +146,8 @@ def inspect_inputs(inputs: Iterable[NamedInput]) -> Images:
     listed = list(inputs)
     with silent_progress("", len(listed)) as advance:
         rows = tuple(threads.map_threaded(inspect, listed, advance))
-    contents = {
-        row.digest: content
-        for row, (_, content) in zip(rows, listed, strict=True)
-        if row.digest and not isinstance(content, str)
-    }
-    return Images(None, rows, ContentMap(contents))
+    in_memory = {i: c for i, (_, c) in enumerate(listed) if not isinstance(c, str)}
+    return finish_rows(None, rows, in_memory, {}, pages=pages)
 
 
 def iter_blocks(

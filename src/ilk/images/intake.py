@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,13 +12,23 @@ from typing import Any, Protocol
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
-from ilk.images.contents import BYTES_PER_PIXEL, ContentMap, inspect_content
+from ilk.images.contents import BYTES_PER_PIXEL, inspect_content
+from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
 from ilk.images.exclude import Exclusion
 from ilk.images.files import inspect_file
+from ilk.images.finish import finish_rows
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
+from ilk.images.groups import (
+    assign_groups,
+    assign_groups_from_paths,
+    check_any_group,
+    check_one_source,
+    check_pattern,
+    refuse_split_groups,
+)
 from ilk.images.hints import find_better_source
 from ilk.images.inputs import iter_inputs, to_input
 from ilk.images.label_columns import (
@@ -31,6 +41,11 @@ from ilk.images.label_lists import list_labels
 from ilk.images.label_values import parse_labels
 from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
+from ilk.images.memory_cache import MemoryCache
+from ilk.images.pages import check_pages
+from ilk.images.pixel_duplicates import refuse_pixel_duplicates
+from ilk.images.pixel_summary import PixelSummary, summarize_pixels
+from ilk.images.ranges import MeasurementCache
 from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
@@ -42,15 +57,18 @@ from ilk.images.tables import (
     Columns,
     read_list,
 )
+from ilk.images.value_range import parse_value_range
 
 DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
 
-class DecodeCache(Protocol):
-    """The part of a store that intake uses: decode results by content."""
+class DecodeCache(MeasurementCache, Protocol):
+    """The part of a store that intake uses: what decoding gave, by content."""
 
     def get_decode_results(self, digests: Iterable[str], /) -> dict[str, DecodeResult]: ...
     def put_decode_results(self, results: dict[str, DecodeResult], /) -> None: ...
+    def get_pixel_digests(self, digests: Iterable[str], /) -> Mapping[str, str]: ...
+    def put_pixel_summaries(self, summaries: Mapping[str, PixelSummary], /) -> None: ...
 
 
 def read_images(
@@ -61,6 +79,9 @@ def read_images(
     label_column: str | None = None,
     multi_label: bool | None = None,
     label_separator: str | None = None,
+    groups: Sequence[Any] | None = None,
+    group_column: str | None = None,
+    group_from: str | None = None,
     merge_spellings: bool = False,
     verify: bool = True,
     max_pixels: int = MAX_PIXELS,
@@ -69,13 +90,17 @@ def read_images(
     source_name: str = "",
     split_column: str | None = None,
     exclude: Sequence[str] = (),
+    value_range: Any = "auto",
+    pages: str = "first",
 ) -> Images:
     """Read every file of `source`; each becomes one row, used or refused with a reason.
 
     Args:
         source: A folder (see `ilk.images.layout`); a table (.csv, .tsv, .jsonl, .parquet, or a
             DataFrame) with a column of paths, one of labels and optionally `split`; a .txt list of
-            paths; an image; or several images, each a path, the bytes of a file, an open binary
+            paths; a zip or tar archive or a pattern such as `photos/**/*.jpg`, which are read like
+            a folder; `-` for paths from standard input; an image; several of these in a list, each
+            with its own labels; or several images, each a path, the bytes of a file, an open binary
             file, a Pillow image or a uint8 array `[h, w]` or `[h, w, c]`; or an array `[n, h, w,
             c]`. Paths in a table or list are relative to its folder; images in memory stay there,
             and their rows are called `image 0`, `image 1`, ….
@@ -85,6 +110,11 @@ def read_images(
         multi_label: Whether an image has a set of labels: names in one cell, one column of 0 and 1
             per label, or one line per image and label. None refuses tables that look like it.
         label_separator: Separator of several labels in one cell; None finds `;`, `|` or `,`.
+        groups: For several images: the group of each (a patient, a video), None for an image on its
+            own. A group is never on both sides of a split.
+        group_column: The table's column of groups; an empty cell is an image on its own.
+        group_from: Regular expression that finds the group in the path of an image, relative to the
+            folder, with `/` as separator: what it captures, or the whole match.
         merge_spellings: Merge class names that differ only in spelling.
         verify: Decode every image, to find damaged files now.
         max_pixels: Width × height above which an image is refused without decoding.
@@ -96,6 +126,11 @@ def read_images(
             `is_valid`, `subset` and `Usage` are read where their values leave no doubt.
         exclude: Patterns of files to leave out, as in `.gitignore`: `*_mask.png`, `masks/`. They
             match the path relative to the folder or table.
+        value_range: Stored values that are black and white in images of more than 8 bits:
+            "LOW-HIGH", such as "0-4095", or a pair of numbers; "auto" finds the smallest standard
+            range that holds all values of the source, which a model then keeps.
+        pages: "first" uses the first page or frame of a file with several, "all" makes a row of
+            each, called `scan.tif[2]`.
 
     Raises:
         InputError: The source cannot be read; the message says what to do.
@@ -104,15 +139,28 @@ def read_images(
     """
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
-    columns = Columns(path_column, label_column, multi_label, label_separator, split=split_column)
+    ranges = parse_value_range(value_range)
+    check_pages(pages)
+    check_one_source(group_column, group_from, groups)
+    columns = Columns(
+        path_column, label_column, multi_label, label_separator, split_column, group_column
+    )
+    if group_from is not None:
+        check_pattern(group_from)
     reading = Reading(columns, Exclusion(exclude))
     root, rows, contents, notes = _list_rows(source, labels, reading)
+    if groups is not None:
+        rows = _attach_groups(source, rows, groups)
+    if group_column is not None:
+        check_any_group(rows, "group_column (--group-column), which is for tables,")
     name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
     if not rows:
         raise NoImages(f"{name} is empty; it must hold images, preferably in one folder per class")
     rows = unify_spellings(rows, merge_spellings)
+    if group_from is not None:
+        rows = assign_groups_from_paths(rows, group_from)
 
     def inspect_row(numbered: tuple[int, Row]) -> Row:
         i, row = numbered
@@ -125,22 +173,29 @@ def read_images(
 
     with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
-    in_memory = {inspected[i].digest: content for i, content in contents.items()}
-    in_memory.pop("", None)  # refused, unread
-    folders = find_walked_folders(source)
+    images = finish_rows(
+        root,
+        inspected,
+        contents,
+        ranges,
+        pages=pages,
+        max_pixels=max_pixels,
+        store=store,
+        progress=progress,
+    )
     notes = (
         *notes,
         *reading.notes,
         *_describe_source(source, inspected, columns),
         reading.exclusion.describe(),
+        *images.notes,
     )
-    images = Images(
-        root,
-        tuple(refuse_duplicates(inspected)),
-        ContentMap(in_memory),
-        tuple(dict.fromkeys(filter(None, notes))),
-        folders,
-        _find_hint(source, root, inspected, columns),
+    images = replace(
+        images,
+        rows=tuple(refuse_split_groups(refuse_duplicates(images.rows))),
+        notes=tuple(dict.fromkeys(filter(None, notes))),
+        folders=find_walked_folders(source),
+        hint=_find_hint(source, root, inspected, columns),
     )
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
@@ -156,7 +211,9 @@ def verify_images(
     store: DecodeCache | None = None,
     progress: Progress = silent_progress,
 ) -> Images:
-    """Decode every used image and refuse those that cannot be decoded.
+    """Decode every used image; refuse those that cannot be decoded and those that appear twice.
+
+    The same picture in several files is found by its pixels; see `refuse_pixel_duplicates`.
 
     Args:
         images: Images to verify.
@@ -164,7 +221,9 @@ def verify_images(
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of decoded images.
     """
-    return images.refuse(_find_failures(images, max_pixels, store, progress))
+    cache = store if store is not None else MemoryCache()
+    images = images.refuse(_find_failures(images, max_pixels, cache, progress))
+    return note_contrast(refuse_pixel_duplicates(images, cache), cache)
 
 
 def _describe_source(source: Any, rows: Sequence[Row], columns: Columns) -> list[str]:
@@ -295,35 +354,71 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
     return single
 
 
+def _attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[Row]:
+    """Return the rows of several images with their groups.
+
+    Raises:
+        InputError: The source is a folder or a table, or `groups` has another length.
+    """
+    is_listed = isinstance(source, str | os.PathLike) and (
+        os.path.isdir(source) or Path(os.fsdecode(source)).suffix.casefold() in TABLE_SUFFIXES
+    )
+    if is_listed:
+        raise InputError(
+            "groups= is for a list of images; give the column of a table with group_column= "
+            "(--group-column), or the part of the paths with group_from= (--group-from)"
+        )
+    grouped = assign_groups(rows, groups)
+    check_any_group(grouped, "groups=")
+    return grouped
+
+
 def _find_failures(
-    images: Images, max_pixels: int, store: DecodeCache | None, progress: Progress
+    images: Images, max_pixels: int, cache: DecodeCache, progress: Progress
 ) -> dict[str, DecodeResult]:
-    """Decode the used images; return the failures by digest."""
-    results = store.get_decode_results([row.digest for row in images.used]) if store else {}
+    """Decode the used images; return the failures by digest. Summaries go to the cache."""
+    digests = [row.digest for row in images.used]
+    results, summarized = cache.get_decode_results(digests), cache.get_pixel_digests(digests)
+    results = {d: result for d, result in results.items() if result[0] or d in summarized}
     pending = [row for row in images.used if row.digest not in results]
 
-    def decode_row(row: Row) -> tuple[str, DecodeResult, bool]:
+    def decode_row(row: Row) -> tuple[str, DecodeResult, bool, PixelSummary | None]:
         try:
             with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
-                decode(images.source_of(row), max_pixels)
+                image = decode(images.source_of(row), max_pixels, **row.reading)
+                contrast.update(find_low_contrast(row, image))
+                summary = summarize_pixels(image)
         except ImageError as error:
             # Results that depend on a limit or on the moment are not cached.
             permanent = error.is_permanent and error.reason in ("truncated", "unreadable")
-            return row.digest, (error.reason, error.detail), permanent
-        return row.digest, ("", ""), True
+            return row.digest, (error.reason, error.detail), permanent, None
+        return row.digest, ("", ""), True, summary
 
+    contrast: dict[str, tuple[float, float]] = {}
     unsaved: dict[str, DecodeResult] = {}
+    summaries: dict[str, PixelSummary] = {}
+
+    def save() -> None:
+        cache.put_pixel_summaries(summaries)
+        cache.put_decode_results(unsaved)
+        summaries.clear()
+        unsaved.clear()
+
     with progress("decoding", len(pending)) as advance, mute_pillow_warnings():
         try:
-            for digest, result, permanent in threads.map_threaded(decode_row, pending, advance):
+            for digest, result, permanent, summary in threads.map_threaded(
+                decode_row, pending, advance
+            ):
                 results[digest] = result
                 unsaved.update({digest: result} if permanent else {})
-                if store and len(unsaved) == threads.BATCH_SIZE * threads.MAX_PENDING_BATCHES:
-                    store.put_decode_results(unsaved)
-                    unsaved.clear()
+                summaries.update({digest: summary} if summary else {})
+                if len(unsaved) >= threads.BATCH_SIZE * threads.MAX_PENDING_BATCHES:
+                    save()
         finally:
-            if store and unsaved:
-                store.put_decode_results(unsaved)
+            if unsaved or summaries:
+                save()
+            if contrast:
+                cache.put_measurements(CONTRAST, contrast)
     return {digest: result for digest, result in results.items() if result[0]}
 
 

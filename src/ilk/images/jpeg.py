@@ -12,6 +12,7 @@ import re
 import simplejpeg
 from PIL import Image
 
+from ilk.images.jpeg_holes import check_holes
 from ilk.images.refused import ImageError
 
 END_MARKER = b"\xff\xd9"
@@ -26,6 +27,7 @@ def decode_jpeg(content: bytes) -> Image.Image:
     Raises:
         ImageError: Its data ends early, or does not decode without gaps.
     """
+    check_holes(content)
     try:
         return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB", strict=True))
     except ValueError as error:

@@ -14,6 +14,7 @@ import os
 import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ilk.core.errors import InputError
@@ -39,6 +40,7 @@ SYSTEM_FILES = {
     ".localized",
     ".directory",
 }
+DEFAULT_STORE = "store.sqlite"  # the name of `ilk.store`'s file, unless ILK_STORE sets another
 SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}
 
 
@@ -84,7 +86,8 @@ def read_folder(
     if columns.is_given and not tables:
         raise InputError(
             f"{escape_path(root)} is a folder without a metadata table; "
-            "path_column, label_column, split_column and multi_label are for tables"
+            "path_column, label_column, split_column, group_column and multi_label are for tables; "
+            "group_from (--group-from) finds groups in paths"
         )
     table_rows = _read_tables(root, tables, columns, open_table, note)
     rows = [
@@ -164,9 +167,18 @@ def is_system(path: str) -> bool:
     *folders, name = path.casefold().split("/")
     return (
         name in SYSTEM_FILES
-        or name.startswith("._")
+        or name in list_store_files(os.environ.get("ILK_STORE"))
+        or name.startswith(("._", ".ilk."))
+        or (name.startswith(".") and name.endswith(".part"))
         or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
     )
+
+
+@lru_cache
+def list_store_files(path: str | None) -> frozenset[str]:
+    """Return the names, in lower case, of the files of a feature store, which are no images."""
+    name = os.path.basename(path or DEFAULT_STORE).casefold()
+    return frozenset(name + suffix for suffix in ("", "-wal", "-shm", "-journal"))
 
 
 def is_label_table(path: str) -> bool:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ilk.core.errors import ArtifactError, NoImages, OutputError
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import ArtifactError, NoImages
+from ilk.core.typed_values import check_type
 from ilk.images.refused import ImageError
 
 Content = bytes | Image.Image | NDArray[np.uint8]
@@ -27,13 +29,15 @@ Status = Literal["used", "refused", "ignored"]
 REASONS = {
     "empty": "no bytes",
     "truncated": "the file ends too early",
-    "not an image": "none of JPEG, PNG, WebP, GIF, BMP, TIFF",
+    "not an image": "none of the formats that are read, such as JPEG, PNG, WebP and TIFF",
     "too large": "more pixels than allowed, according to the header",
     "unreadable": "no permission, corrupt, or of an unsupported kind",
     "missing": "listed, but the file does not exist",
-    "duplicate": "the same bytes as another file, which is used",
-    "same content under two labels": "the same bytes with different labels; none of them is used",
-    "in both train and test": "the same bytes are in the test split, where they stay",
+    "duplicate": "the same bytes or pixels as another file, which is used",
+    "same content under two labels": "the same bytes or pixels with different labels; none of "
+    "them is used",
+    "in both train and test": "the same bytes or pixels are in the test split, where they stay",
+    "group in both train and test": "the test split has images of its group, which stay there",
     "excluded": "left out by a pattern of --exclude",
     "system file": "created by the operating system or a tool",
     "label table": "the table that the labels came from",
@@ -61,6 +65,17 @@ class Row:
         size: Bytes.
         labels: Names of the labels of a multi-label source, sorted, () if none applies; None if
             unknown or the source has one label per image.
+        group: Name of the group (a patient, a video) that it belongs to; None if it is on its own.
+        pixel_digest: SHA-256 of the decoded pixels, hex (`ilk.images.pixel_summary`); "" if the
+            image is not decoded.
+        taken: When the picture was taken, as its EXIF says, such as "2024:05:31 17:02:59"; "" if
+            unknown.
+        camera: Maker and model of the camera, as its EXIF says; "" if unknown.
+        page: Number of the page or frame in its file, from 1; 0 if the file is read as one image.
+            The path of a page ends in its number, as in `scan.tif[2]`.
+        n_pages: Number of pages of a file with several; 0 for one.
+        value_range: Stored values that are black and white, for more than 8 bits; None if only the
+            file decides.
     """
 
     path: str
@@ -76,6 +91,23 @@ class Row:
     format: str = ""
     size: int = 0
     labels: tuple[str, ...] | None = None
+    group: str | None = None
+    pixel_digest: str = ""
+    taken: str = ""
+    camera: str = ""
+    page: int = 0
+    n_pages: int = 0
+    value_range: tuple[float, float] | None = None
+
+    @property
+    def file_path(self) -> str:
+        """The path of the file, without the number of the page."""
+        return self.path.removesuffix(f"[{self.page}]") if self.page else self.path
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the file is decoded: the keywords `page` and `value_range` of `decode`."""
+        return {"page": self.page, "value_range": self.value_range}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,6 +132,8 @@ class Images:
         folders: Folders all of whose files were listed. What ilk writes must not lie in them.
         hint: The folder or table that was probably meant instead of this one, as a question; "" if
             none is known.
+        value_ranges: Stored values that are black and white in images of more than 8 bits, by kind
+            (see `ilk.images.value_range`); empty if there are no such images.
     """
 
     root: Path | None
@@ -108,6 +142,7 @@ class Images:
     notes: tuple[str, ...] = ()
     folders: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     hint: str = ""
+    value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @cached_property
     def used(self) -> tuple[Row, ...]:
@@ -130,7 +165,11 @@ class Images:
         return any(row.labels is not None for row in self.rows)
 
     def path_of(self, row: Row) -> Path:
-        """Return the path of the file of `row`."""
+        """Return the path of the file of `row`; the pages of a file share it."""
+        return self.root / row.file_path if self.root is not None else Path(row.file_path)
+
+    def shown_path_of(self, row: Row) -> Path:
+        """Return the path of `row` for display: of a page, that of the file and its number."""
         return self.root / row.path if self.root is not None else Path(row.path)
 
     def source_of(self, row: Row) -> Path | Content:
@@ -144,6 +183,18 @@ class Images:
             return self.contents.get(self._digests_in_memory.get(path.as_posix(), ""))
         except ImageError:
             return b""
+
+    def find_special_row(self, path: Path) -> Row | None:
+        """Return the row with this path if its file alone does not say how it is read."""
+        return self._special_rows.get(path.as_posix())
+
+    @cached_property
+    def _special_rows(self) -> dict[str, Row]:
+        return {
+            self.shown_path_of(row).as_posix(): row
+            for row in self.rows
+            if row.page or row.value_range
+        }
 
     @cached_property
     def _digests_in_memory(self) -> dict[str, str]:
@@ -197,6 +248,7 @@ class Images:
         root = None if self.root is None else str(self.root)
         return {
             "root": root,
+            **({"value_ranges": dict(self.value_ranges)} if self.value_ranges else {}),
             "counts": self.count_rows(),
             **({"notes": list(self.notes)} if self.notes else {}),
             "rows": [_row_to_json(row) for row in self.rows],
@@ -212,8 +264,10 @@ class Images:
         try:
             root = None if data["root"] is None else Path(data["root"])
             rows = tuple(_row_from_json(record) for record in data["rows"])
-            return cls(root, rows, notes=tuple(str(note) for note in data.get("notes", ())))
-        except (KeyError, TypeError) as error:
+            notes = tuple(str(note) for note in data.get("notes", ()))
+            ranges = {str(k): (float(a), float(b)) for k, (a, b) in _items(data, "value_ranges")}
+            return cls(root, rows, notes=notes, value_ranges=ranges)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"this is not an intake report of ilk ({error}); create it again"
             ) from None
@@ -228,12 +282,7 @@ class Images:
         rows = ",\n".join(json.dumps(row) for row in report["rows"])
         head_fields = {name: value for name, value in report.items() if name != "rows"}
         head = "{" + "".join(f'"{k}": {json.dumps(v)},\n' for k, v in head_fields.items())
-        try:
-            Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {escape_path(path)}: {error.strerror}; choose a writable path"
-            ) from error
+        write_atomically(Path(path), f'{head}"rows": [\n{rows}\n]}}\n'.encode("ascii"))
 
 
 def escape_path(text: str | os.PathLike[str]) -> str:
@@ -253,6 +302,10 @@ def _refuse_row(row: Row, failures: Mapping[str, tuple[str, str]]) -> Row:
     return replace(row, status="refused", reason=reason, detail=detail)
 
 
+def _items(data: Mapping[str, Any], name: str) -> Iterable[tuple[str, Any]]:
+    return cast("Iterable[tuple[str, Any]]", data.get(name, {}).items())
+
+
 _REQUIRED_FIELDS = ("path", "label", "split", "status")
 _FIELD_NAMES = tuple(f.name for f in fields(Row))
 
@@ -266,9 +319,13 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 def _row_from_json(record: Mapping[str, Any]) -> Row:
-    row = Row(**{name: record[name] for name in _FIELD_NAMES if name in record})
+    known = {name: record[name] for name in _FIELD_NAMES if name in record}
+    check_type(known, Row, "")
+    row = Row(**known)
     if row.labels is not None:
         row = replace(row, labels=tuple(row.labels))
+    if row.value_range is not None:
+        row = replace(row, value_range=(float(row.value_range[0]), float(row.value_range[1])))
     if row.status not in ("used", "refused", "ignored") or row.split not in (
         "train",
         "val",

@@ -51,7 +51,7 @@ def read_special_source(source: str, kind: Kind, reading: Reading) -> SourceRows
 
 
 def find_walked_folders(source: Any) -> tuple[Path, ...]:
-    """Return the folders whose files a source, or a list of sources, stands for."""
+    """Return the folders whose files a source, or a list of sources, stands for; absolute."""
     if isinstance(source, list | tuple):
         return tuple(folder for item in source for folder in find_walked_folders(item))
     if not isinstance(source, str | os.PathLike):
@@ -59,9 +59,11 @@ def find_walked_folders(source: Any) -> tuple[Path, ...]:
     path = os.fsdecode(source)
     kind = find_kind(path)
     if kind == "folder":
-        return (Path(path),)
+        return (Path(os.path.abspath(path)),)
     root = split_pattern(path)[0] if kind == "glob" else ""
-    return (Path(root),) if root else ()  # `*/*.jpg` makes no source of the working directory
+    return (
+        (Path(os.path.abspath(root)),) if root else ()
+    )  # `*/*.jpg` makes no source of the working directory
 
 
 def _read_archive(source: str, reading: Reading) -> SourceRows:

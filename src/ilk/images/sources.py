@@ -45,10 +45,12 @@ class ListedInputs:
     Attributes:
         inputs: Path, or name, and image of each.
         notes: What was left out or read in another way than may be expected.
+        groups: Group of each image, None for a group of its own; empty if none is read.
     """
 
     inputs: tuple[NamedInput, ...]
     notes: tuple[str, ...] = ()
+    groups: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -97,7 +99,10 @@ def find_several(values: Sequence[object]) -> list[Kind]:
 
 
 def list_sources(
-    sources: Sequence[Path], path_column: str | None = None, exclude: Sequence[str] = ()
+    sources: Sequence[Path],
+    path_column: str | None = None,
+    exclude: Sequence[str] = (),
+    group_column: str | None = None,
 ) -> ListedInputs:
     """Return the images that sources stand for, in order.
 
@@ -108,6 +113,7 @@ def list_sources(
         sources: Paths.
         path_column: The column of paths in tables, if it has none of the usual names.
         exclude: Patterns of files to leave out (see `ilk.images.exclude`).
+        group_column: The column of groups in tables; None reads none.
 
     Raises:
         InputError: A source cannot be read.
@@ -116,7 +122,10 @@ def list_sources(
     kinds = [find_kind(source) for source in sources]
     if path_column is not None and "table" not in kinds:
         raise InputError("path_column (--path-column) is for tables, and there is none")
+    if group_column is not None and "table" not in kinds:
+        raise InputError("group_column (--group-column) is for tables, and there is none")
     inputs: list[NamedInput] = []
+    groups: list[str | None] = []
     notes: list[str] = []
     exclusion = Exclusion(exclude)
     for source, kind in zip(map(os.fsdecode, sources), drop_stray(sources, kinds), strict=True):
@@ -125,19 +134,21 @@ def list_sources(
                 f"{escape_path(source)} lies beside images that are given one by one, and is not "
                 "read; give it alone, or the folder"
             )
-        found = list_source(source, kind, path_column)
+        found = list_source(source, kind, path_column, group_column)
         base = source if kind in ("folder", "archive") else os.path.dirname(source)
-        inputs += [
-            named
-            for named in found.inputs
-            if not exclusion.excludes(_make_relative(named[0], base))
+        kept = [
+            i
+            for i, (path, _) in enumerate(found.inputs)
+            if not exclusion.excludes(_make_relative(path, base))
         ]
+        inputs += [found.inputs[i] for i in kept]
+        groups += [found.groups[i] if found.groups else None for i in kept]
         notes += found.notes
     notes += filter(None, [exclusion.describe()])
     if not inputs:
         names = ", ".join(map(escape_path, sources)) or "an empty list"
         raise NoImages(f"there is no file in {names}; give images, or a folder with some")
-    return ListedInputs(tuple(inputs), tuple(notes))
+    return ListedInputs(tuple(inputs), tuple(notes), () if group_column is None else tuple(groups))
 
 
 def _make_relative(path: str, base: str) -> str:
@@ -155,7 +166,9 @@ def drop_stray(sources: Sequence[Path], kinds: Sequence[Kind]) -> Iterator[Kind]
         yield "file" if is_stray else kind
 
 
-def list_source(source: str, kind: Kind, path_column: str | None = None) -> ListedInputs:
+def list_source(
+    source: str, kind: Kind, path_column: str | None = None, group_column: str | None = None
+) -> ListedInputs:
     """Return the images that one source stands for, perhaps none.
 
     Raises:
@@ -169,7 +182,7 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
                 if not is_label_table(os.path.relpath(path, source).replace(os.sep, "/"))
             ]
         case "table":
-            return _list_table(source, path_column)
+            return _list_table(source, path_column, group_column)
         case "list":
             rows = read_list(_check_exists(source))
             paths = [os.path.join(os.path.dirname(source), row.path) for row in rows]
@@ -177,8 +190,8 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
             return _list_archive(source)
         case "glob":
             root, rows = list_matches(source)
-            paths = [os.path.join(os.fspath(root), row.path) for row in rows]
-            paths = [os.path.normpath(p) for p in paths if not is_system(p.replace(os.sep, "/"))]
+            names = [row.path for row in rows if not is_system(os.path.basename(row.path))]
+            paths = [os.fspath(root / name) for name in names]
         case "standard input":
             paths = standard_input.read_paths()
         case _:
@@ -186,14 +199,15 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
     return ListedInputs(tuple((path, path) for path in paths))
 
 
-def _list_table(source: str, path_column: str | None) -> ListedInputs:
-    paths, has_labels = read_paths(_check_exists(source), path_column)
+def _list_table(source: str, path_column: str | None, group_column: str | None) -> ListedInputs:
+    rows, has_labels = read_paths(_check_exists(source), path_column, group_column)
     notes = ()
     if has_labels:
         notes = (f"labels in {escape_path(source)} are not read; ilk evaluate compares with them",)
     folder = os.path.dirname(source)
-    joined = [os.path.join(folder, path) for path in paths]
-    return ListedInputs(tuple((path, path) for path in joined), notes)
+    joined = [os.path.join(folder, row.path) for row in rows]
+    groups = tuple(row.group for row in rows)
+    return ListedInputs(tuple((path, path) for path in joined), notes, groups)
 
 
 def _list_archive(source: str) -> ListedInputs:

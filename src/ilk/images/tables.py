@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ilk.core.csv_cells import unprotect
 from ilk.core.errors import InputError
+from ilk.images.groups import assign_groups, check_any_group, unify_lines
 from ilk.images.indicator_columns import find_indicator_columns
 from ilk.images.label_columns import (
     OFFER,
@@ -59,6 +60,7 @@ class Columns(NamedTuple):
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         separator: Separator of labels in one cell; None finds it.
         split: Column that says what is held out (see `ilk.images.split_columns`); None finds it.
+        group: Column of groups; None reads none.
     """
 
     path: str | None = None
@@ -66,14 +68,12 @@ class Columns(NamedTuple):
     multi_label: bool | None = None
     separator: str | None = None
     split: str | None = None
+    group: str | None = None
 
     @property
     def is_given(self) -> bool:
-        return (
-            self.multi_label is True
-            or self.split is not None
-            or not (self.path is self.label is self.separator is None)
-        )
+        names = (self.path, self.label, self.separator, self.split, self.group)
+        return self.multi_label is True or any(name is not None for name in names)
 
 
 def read_table(file: Path, columns: Columns, note: NoteCallback = ignore_note) -> list[Row]:
@@ -140,11 +140,15 @@ def read_records(
             for n, cells in records
         ]
     rows = [_parse_row(file, number, _select_cells(cells, (path,))) for number, cells in records]
+    used = [path]
+    if columns.group is not None:
+        rows, group = _add_groups(file, names, records, rows, columns.group)
+        used.append(group)
     label = find_usual(names, LABEL_COLUMNS) if columns.label is None else None
     splits = read_split_columns(escape_path(file), names, records, columns.split, (path, label))
     if splits.splits:
         rows = [replace(row, split=one) for row, one in zip(rows, splits.splits, strict=True)]
-    used = [path, *splits.columns]
+    used += splits.columns
     rows = _add_labels(file, names, records, rows, columns, used, note, splits.unclear)
     note(splits.note)
     note(describe_unread(source, names, records, used, splits.unclear))
@@ -165,23 +169,35 @@ def read_list(file: Path) -> list[Row]:
     return [Row(_to_native_path(line, file.parent)) for line in lines if line.strip()]
 
 
-def read_paths(file: Path, path_column: str | None) -> tuple[list[str], bool]:
-    """Return the paths of a table, one per line and in order, and whether it also has labels.
+def read_paths(
+    file: Path, path_column: str | None, group_column: str | None = None
+) -> tuple[list[Row], bool]:
+    """Return path and group of each line of a table, in order, and whether it also has labels.
 
     Raises:
-        InputError: It cannot be read, or has no column of paths.
+        InputError: It cannot be read, or has no column of paths, or none of groups.
         Unavailable: It is Parquet and pyarrow is not installed.
     """
     with _report_table_errors(file):
         table = read_any_table(file)
         names = [name.strip() for name in table.names]
         position = _find_column(file, names, "path", PATH_COLUMNS, path_column)
-        paths = [
-            _parse_row(file, number, _select_cells(cells, (position,))).path
-            for number, cells in table.records
-            if not all(map(_is_empty, cells))
-        ]
-    return paths, find_usual(names, LABEL_COLUMNS) not in (None, position)
+        records = [record for record in table.records if not all(map(_is_empty, record[1]))]
+        rows = [_parse_row(file, n, _select_cells(cells, (position,))) for n, cells in records]
+        if group_column is not None:
+            rows = _add_groups(file, names, records, rows, group_column)[0]
+    return rows, find_usual(names, LABEL_COLUMNS) not in (None, position)
+
+
+def _add_groups(
+    file: Path, names: list[str], records: Sequence[Record], rows: list[Row], column: str
+) -> tuple[list[Row], int]:
+    """Return the rows with the groups of their lines, and the position of the column."""
+    position = _find_column(file, names, "group", (), column)
+    values = [_select_cells(cells, (position,))[0] for _, cells in records]
+    rows = unify_lines(escape_path(file), assign_groups(rows, values))
+    check_any_group(rows, f"column {column!r} of {escape_path(file)}")
+    return rows, position
 
 
 def _add_labels(

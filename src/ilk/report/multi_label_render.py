@@ -21,7 +21,7 @@ from ilk.report.multi_label_summary import build_label_summary
 from ilk.report.multi_label_tables import build_candidate_table, build_label_rows
 from ilk.report.render import MAX_THUMBNAILS, Gallery, Tile
 from ilk.report.templates import render_template
-from ilk.report.thumbnails import make_thumbnail
+from ilk.report.thumbnails import show_image
 
 MAX_NAMES = 6  # labels in a caption
 
@@ -98,7 +98,7 @@ def _build_mistakes(report: MultiLabelReport) -> Gallery:
     rows = np.flatnonzero((report.targets != report.predicted).any(1) & np.isfinite(worst).any(1))
     order = rows[np.argsort(np.nanmin(worst[rows], axis=1), kind="stable")] if len(rows) else rows
     thumbnails = [
-        make_thumbnail(report.paths[i], report.images.root, *_describe_mistake(report, int(i)))
+        show_image(report.images, report.paths[i], *_describe_mistake(report, int(i)))
         for i in order[:MAX_THUMBNAILS]
     ]
     return Gallery(thumbnails, max(0, len(order) - MAX_THUMBNAILS))
@@ -118,8 +118,7 @@ def _describe_mistake(report: MultiLabelReport, i: int) -> tuple[str, ...]:
 
 def _build_unknowns(report: MultiLabelReport) -> Gallery:
     shown = report.unknown_examples[:MAX_THUMBNAILS]
-    root = report.images.root
     return Gallery(
-        [make_thumbnail(file, root, f"score {score:.3g}") for file, score in shown],
+        [show_image(report.images, file, f"score {score:.3g}") for file, score in shown],
         len(report.unknown_examples) - len(shown),
     )

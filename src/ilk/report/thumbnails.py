@@ -13,7 +13,7 @@ from ilk.report.formatting import format_file_name
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ilk.images import Content
+    from ilk.images import Content, Images
 
 THUMBNAIL_SIDE = 128  # px; about 5 kB as JPEG, at most 15 kB
 MAX_PIXELATED_SIDE = 48  # px; smaller images are stored as PNG and enlarged without smoothing
@@ -68,6 +68,19 @@ def make_thumbnail(
         return Thumbnail(name, captions, "", False, "cannot be read")
     is_pixelated = max(image.size) <= MAX_PIXELATED_SIDE
     return Thumbnail(name, captions, data_uri, is_pixelated, "")
+
+
+def show_image(images: Images, file: Path, *captions: str) -> Thumbnail:
+    """Return a thumbnail of the image whose row is shown as `file`, read as its row says.
+
+    Args:
+        images: The images, of which it is one.
+        file: Its path, as `Images.shown_path_of` returns it.
+        captions: Lines of the caption.
+    """
+    from ilk.images.display import find_picture
+
+    return make_thumbnail(file, images.root, *captions, content=find_picture(images, file))
 
 
 def embed_image(image: Image, file: Path, root: Path | None, *captions: str) -> Thumbnail:

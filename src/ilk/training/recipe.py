@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from ilk.core.device import check_precision
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.training.optimizers import MuonAdamW, OptimizerConfig
@@ -92,8 +93,7 @@ class DeviceConfig:
     torch_compile: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"no precision is called {self.precision!r}; use float32 or bfloat16")
+        check_precision(self.precision)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from ilk.core.data import UNLABELLED, Data, Features, Labels
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.discovery.gaussian_mixture_discovery import GaussianMixtureDiscovery
-from ilk.encode import encode_images
+from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
+from ilk.images.model_ranges import use_ranges
 from ilk.store import Store
 from ilk.updates.group_names import suggest_group_names
 from ilk.vocabulary.group_names import NameSuggestion
@@ -102,7 +103,8 @@ def discover_groups(
         InputError: If the classifier stores no features, or there are fewer images than groups.
         NoImages: If no image can be read.
     """
-    images = images.refuse(encode_images(images, [classifier.encoder], store, progress=progress))
+    images = use_ranges(images, classifier.value_ranges, store, progress)
+    images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
     used = images.used
     if not used:
         raise NoImages("none of the images can be read, so there is nothing to group")

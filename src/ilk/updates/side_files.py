@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
 from ilk.artifacts import model_folder
 from ilk.core.errors import ArtifactError
+from ilk.core.regular_file import read_regular_file
 from ilk.images import Images, Row
+from ilk.images.duplicates import SUFFIX, describe_copy
 
 SIDE_FILES = ("leaderboard.json", "suspects.csv")
 INTAKE, REPORT = "intake.json", "report.html"
@@ -70,7 +72,7 @@ class SideFiles:
             }
             intake = contents.pop(INTAKE, None)
             images = None if intake is None else Images.from_json(json.loads(intake))
-        except (OSError, ValueError, ArtifactError) as error:
+        except (OSError, ValueError, RecursionError, ArtifactError) as error:
             raise ArtifactError(
                 f"{folder / INTAKE} or another file beside the model cannot be read ({error}); fit "
                 "the model again, or remove the damaged file"
@@ -135,37 +137,58 @@ class SideFiles:
 def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -> set[str]:
     """Return digests of the training images of a model, as far as its folder records them.
 
-    The held-out split is excluded: test, or val if there is no test split.
+    They are the digests of the files and those of their pixels. The held-out split is excluded:
+    test, or val if there is no test split.
 
     Args:
         folder: The model folder.
         previous_additions: Class by digest of the images of the last extension.
     """
     try:
-        rows = Images.from_json(json.loads((folder / INTAKE).read_bytes())).used
-    except (OSError, ValueError, ArtifactError):
+        rows = Images.from_json(json.loads(read_regular_file(folder / INTAKE))).used
+    except (OSError, ValueError, RecursionError, ArtifactError):
         return set(previous_additions)
     splits = {row.split for row in rows}
     held_out_split = "test" if "test" in splits else "val"
-    return {
-        row.digest for row in rows if row.label is not None and row.split != held_out_split
-    } | set(previous_additions)
+    trained = [row for row in rows if row.label is not None and row.split != held_out_split]
+    digests = {row.digest for row in trained} | {row.pixel_digest for row in trained}
+    return digests - {""} | set(previous_additions)
 
 
-def refuse_known(images: Images, known_rows: dict[str, Row]) -> Images:
+def count_known(rows: Iterable[Row], digests: Set[str]) -> int:
+    """Return how many rows have their bytes or their pixels among `digests`."""
+    return sum(row.digest in digests or row.pixel_digest in digests for row in rows)
+
+
+def refuse_known(images: Images, known_rows: Mapping[str, Row]) -> Images:
     """Return `images` with known ones refused; each refused row states the known image."""
-    failures = {}
-    for row in images.used:
-        if (known := known_rows.get(row.digest)) is None:
-            continue
-        if known.split == "test":
-            failures[row.digest] = ("in both train and test", f"also {known.path}")
-        elif known.label != row.label:
-            detail = f"as {row.label}, but {known.path} as {known.label}"
-            failures[row.digest] = ("same content under two labels", detail)
-        else:
-            failures[row.digest] = ("duplicate", f"of {known.path}")
-    return images.refuse(failures)
+    return images.refuse(
+        {
+            row.digest: _describe_known(row, known)
+            for row in images.used
+            if (known := known_rows.get(row.digest)) is not None
+        }
+    )
+
+
+def refuse_known_pixels(images: Images, known_rows: Mapping[str, Row]) -> Images:
+    """Return `images` with those refused whose pixels are those of a known image."""
+    by_pixels = {row.pixel_digest: row for row in known_rows.values() if row.pixel_digest}
+    return images.refuse(
+        {
+            row.digest: _describe_known(row, known, SUFFIX["pixels"])
+            for row in images.used
+            if (known := by_pixels.get(row.pixel_digest)) is not None
+        }
+    )
+
+
+def _describe_known(row: Row, known: Row, suffix: str = "") -> tuple[str, str]:
+    """Return reason and detail of a row whose content is that of a known image."""
+    if known.split != "test" and known.label != row.label:
+        detail = f"as {row.label}, but {known.path} as {known.label}"
+        return "same content under two labels", detail + suffix
+    return describe_copy(row, known, suffix)
 
 
 def insert_note(page: str, message: str) -> str:

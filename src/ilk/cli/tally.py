@@ -1,0 +1,39 @@
+"""Count what a stream of predictions holds, and sum up what is to be known of the images."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+    from ilk.artifacts.prediction import Prediction
+
+NUMBERS = re.compile(r"-?\d[\d,.]*")
+
+
+class Tally:
+    """Number of predictions, of inputs that could not be read, and notes by kind."""
+
+    def __init__(self) -> None:
+        self.n = self.n_failed = 0
+        self._notes: dict[str, tuple[int, str]] = {}  # by their wording: number, example
+
+    def add(self, prediction: Prediction | MultiLabelPrediction) -> None:
+        """Count one prediction."""
+        self.n += 1
+        self.n_failed += bool(prediction.error)
+        for note in filter(None, prediction.note.split("; ")):
+            kind = NUMBERS.sub("#", note)
+            n, example = self._notes.get(kind, (0, f"{prediction.path}: {note}"))
+            self._notes[kind] = (n + 1, example)
+
+    def show_notes(self) -> None:
+        """Print each kind of note once, with the number of images and an example."""
+        from ilk.images import escape_path
+
+        for n, example in self._notes.values():
+            images = "1 image has a note" if n == 1 else f"{n:,} of {self.n:,} images have a note"
+            click.echo(f"· {images}: {escape_path(example)}", err=True)

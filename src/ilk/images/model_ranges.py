@@ -1,0 +1,64 @@
+"""Read images with the value ranges that a model was fitted with, whatever they were read with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ilk.core.progress import Progress, silent_progress
+from ilk.images.contents import ContentMap, inspect_content
+from ilk.images.derived_digest import derive_digest
+from ilk.images.files import inspect_file
+from ilk.images.ranges import MeasurementCache, apply_ranges, drop_range_notes
+from ilk.images.rows import Content, Images, Row
+from ilk.images.samples import is_deep
+from ilk.images.value_range import ValueRanges
+
+
+def use_ranges(
+    images: Images,
+    ranges: ValueRanges,
+    store: MeasurementCache | None = None,
+    progress: Progress = silent_progress,
+) -> Images:
+    """Return the images with the value ranges of a model; values outside are clipped and noted.
+
+    Args:
+        images: Images that were read with any value range.
+        ranges: Those of the model, by kind; images of a kind without one are read as their file
+            alone says.
+        store: Cache of the least and greatest values.
+        progress: Reports the number of measured images.
+    """
+    if dict(images.value_ranges) == dict(ranges):
+        return images
+    rows = list(images.rows)
+    deep = [i for i, row in enumerate(rows) if row.status == "used" and is_deep(row.mode)]
+    if images.value_ranges:
+        for i in deep:
+            rows[i] = _forget_range(images, rows[i])
+
+    def get_source(i: int) -> Path | Content:
+        return images.source_of(images.rows[i])
+
+    rows, _, notes = apply_ranges(rows, ranges, get_source, store=store, progress=progress)
+    held = images.contents
+    contents = held if isinstance(held, ContentMap) else ContentMap(held)
+    renamed = {images.rows[i].digest: rows[i].digest for i in deep if rows[i].digest}
+    return replace(
+        images,
+        rows=tuple(rows),
+        contents=contents.rename(renamed) if held else held,
+        notes=(*drop_range_notes(images.notes), *notes),
+        value_ranges=dict(ranges),
+    )
+
+
+def _forget_range(images: Images, row: Row) -> Row:
+    """Return a row as it is without a value range, which is part of its digest."""
+    plain, source = replace(row, detail="", value_range=None), images.source_of(row)
+    if row.digest in images.contents:
+        found = inspect_content(images.contents[row.digest], plain)
+    else:
+        found = inspect_file(source, plain)  # type: ignore[arg-type]
+    return replace(found, digest=derive_digest(found.digest, row.page)) if found.digest else found
