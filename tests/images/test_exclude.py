@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from PIL import Image
 
 from helpers.frames import Frame
+from helpers.noise_images import save_noise
 from ilk.core.errors import InputError
 from ilk.images import list_sources, read_images
 from ilk.images.exclude import Exclusion
@@ -53,8 +53,7 @@ def test_the_last_pattern_decides():
 @pytest.fixture
 def folder(tmp_path):
     for i, path in enumerate(PATHS):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4), (i, 52, 7)).save(tmp_path / path)
+        save_noise(tmp_path / path, i)
     return tmp_path
 
 

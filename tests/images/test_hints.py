@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from PIL import Image
 
+from helpers.noise_images import save_noise
 from ilk.core.errors import InputError
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import list_classes
@@ -13,8 +13,7 @@ from ilk.images import read_images
 
 def draw(root, *paths, start=0):
     for i, path in enumerate(paths, start):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4), (i, 53, 7)).save(root / path)
+        save_noise(root / path, i)
 
 
 KINDS = ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png")

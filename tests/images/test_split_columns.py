@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from helpers.frames import Frame
+from helpers.noise_images import save_noise
 from ilk.core.errors import InputError
 from ilk.images import Images, read_images
 
@@ -22,8 +22,7 @@ HELD = [i > 3 for i in PART]
 def folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("images")
     for k, path in enumerate(PATHS):
-        (root / path).parent.mkdir(exist_ok=True)
-        Image.new("RGB", (4, 4), (k, 60, 9)).save(root / path)
+        save_noise(root / path, k)
     return root
 
 

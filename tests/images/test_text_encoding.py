@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from helpers.noise_images import save_noise
 from ilk.core.errors import InputError
 from ilk.images import read_images
 from ilk.images.text_encoding import decode_windows
@@ -19,7 +19,7 @@ from ilk.images.text_encoding import decode_windows
 @pytest.fixture
 def folder(tmp_path):
     for i, name in enumerate(("a.png", "b.png", "c.png")):
-        Image.new("RGB", (4, 4), (i, 50, 7)).save(tmp_path / name)
+        save_noise(tmp_path / name, i)
     return tmp_path
 
 
@@ -152,7 +152,7 @@ def lines(head: str, n: int, *cells):
 @pytest.fixture
 def many(tmp_path):
     for i in range(12):
-        Image.new("RGB", (4, 4), (i, 51, 7)).save(tmp_path / f"{i}.png")
+        save_noise(tmp_path / f"{i}.png", i)
     return tmp_path
 
 
