@@ -62,6 +62,23 @@ def test_a_metadata_table_in_a_folder_in_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("listed", "there"),
+    [
+        ("1.png", "images/1.png"),
+        ("1", "images/1.png"),
+        ("cat/1.png", "images/cat/1.png"),
+        ("wrong/1.png", "images/1.png"),
+        ("b", "b.png"),
+    ],
+)
+def test_files_that_a_table_misses_are_looked_for(tmp_path, listed, there):
+    draw(tmp_path, there)
+    (tmp_path / "t.csv").write_text(f"path,label\n{listed},cat\nnowhere.png,dog\n")
+    with pytest.raises(InputError, match=f"there is {there}: write such paths"):
+        read_images(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
     "paths",
     [
         KINDS,

@@ -15,6 +15,8 @@ from ilk.images.tables import Columns, read_table
 
 MAX_TABLES = 3  # tables that are tried
 MAX_BYTES = 50_000_000  # of a table that is tried
+MAX_FOLDERS = 50  # folders in which a missing file is looked for
+SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".tif", ".JPG")  # tables often leave them out
 MIN_SHARE = 0.5  # of the lines of a table that must name a file that is there
 
 
@@ -40,6 +42,29 @@ def find_better_source(root: Path, rows: Sequence[Row]) -> str:
     metadata = {posixpath.join(wrapper, name) for name in METADATA_FILES}
     has_table = any(row.path in metadata for row in rows)
     return str(root / wrapper) if has_table or len(inside) > 1 else ""
+
+
+def find_missing(root: Path, path: str) -> str:
+    """Return where a file that a table lists is instead, relative to `root`, or "".
+
+    It is looked for in the folders of `root`, and with a usual suffix.
+
+    Args:
+        root: The folder of the table.
+        path: The path in the table, relative to `root`.
+    """
+    try:
+        with os.scandir(root) as entries:
+            folders = sorted(entry.name for entry in entries if entry.is_dir())[:MAX_FOLDERS]
+    except OSError:
+        return ""
+    for folder in ("", *folders):
+        for name in dict.fromkeys((path, posixpath.basename(path))):
+            for suffix in SUFFIXES:
+                candidate = posixpath.join(folder, name + suffix)
+                if os.path.isfile(root / candidate):
+                    return candidate
+    return ""
 
 
 def _find_wrapper(used: Sequence[Row]) -> str:
