@@ -93,7 +93,7 @@ def command(
         show_evaluation(evaluation)
     for note in notes:
         print_note(note)
-    report = {"notes": notes, **evaluation.to_json()}
+    report = {"notes": [*images.notes, *notes], **evaluation.to_json()}
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report)

@@ -29,7 +29,7 @@ from ilk.images.groups import (
     check_pattern,
     refuse_split_groups,
 )
-from ilk.images.hints import find_better_source
+from ilk.images.hints import find_better_source, find_missing
 from ilk.images.inputs import iter_inputs, to_input
 from ilk.images.label_columns import (
     check_single_labels,
@@ -431,9 +431,13 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
     example = escape_path(images.rows[0].path)
     if set(reasons) == {"missing"}:
         start = "" if images.root is None else f" in {escape_path(images.root)}"
+        found = "" if images.root is None else find_missing(images.root, images.rows[0].path)
+        advice = (
+            f"there is {escape_path(found)}: write such paths" if found else "correct the paths"
+        )
         return InputError(
             f"none of the {len(images.rows)} files that {name} lists exists (first: {example}, "
-            f"searched{start}); correct the paths"
+            f"searched{start}); {advice}"
         )
     summary = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
     return NoImages(
