@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import add_force_option, add_network_options, add_strict_option
+from ilk.cli.options import (
+    add_force_option,
+    add_group_options,
+    add_network_options,
+    add_strict_option,
+)
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
@@ -28,11 +33,20 @@ MAX_CHANGES = 3  # classes in the summary
 @click.argument("source")
 @click.option("--out", required=True, help="Folder for the adapted model.")
 @add_force_option
+@add_group_options
 @add_strict_option
 @add_network_options
 @add_json_option
 def command(
-    model: str, source: str, out: str, force: bool, strict: bool, device: str, runtime: str
+    model: str,
+    source: str,
+    out: str,
+    force: bool,
+    group_column: str | None,
+    group_from: str | None,
+    strict: bool,
+    device: str,
+    runtime: str,
 ) -> Result:
     """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
@@ -42,6 +56,8 @@ def command(
     from ilk.artifacts.classifier import load
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
+    from ilk.images import describe_groups, number_row_groups
+    from ilk.maths.folds import has_shared_groups
     from ilk.store import Store
     from ilk.updates.adapt_priors import adapt_priors
     from ilk.updates.side_files import SideFiles
@@ -49,23 +65,31 @@ def command(
     classifier, store = load(model, device=device, runtime=runtime), Store()
     side_files = SideFiles.read(Path(model))
     out_folder = check_writable(Path(out), source_model=Path(model))
-    images = _read_unlabelled(source, store)
+    images = _read_unlabelled(source, store, group_column, group_from)
     images = encode_or_exit(images, classifier.encoder, store, strict=strict)
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
-    adapted, estimate = adapt_priors(classifier, x, force=force)
+    group = number_row_groups(images.used)
+    adapted, estimate = adapt_priors(
+        classifier, x, force=force, groups=group if has_shared_groups(group) else None
+    )
     summary = summarize(estimate, adapted)
     side_files.check_unchanged()
     replace(adapted, side_files=partial(side_files.render, summary)).save(out_folder)
     show_priors(estimate, adapted.classes)
-    print_note(summary)
+    for note in (*describe_groups(images.used), summary):
+        print_note(note)
     click.echo(f"model  {out_folder}")
     adapted_flag = adapted.class_priors is not None
     value = {"model": out_folder, "summary": summary, "adapted": adapted_flag}
     return Result({**value, "classes": adapted.classes, **estimate.to_json()})
 
 
-def _read_unlabelled(source: str, store: Store) -> Images:
+def _read_unlabelled(
+    source: str, store: Store, group_column: str | None = None, group_from: str | None = None
+) -> Images:
     """Read all images below `source`; names of folders do not become labels.
+
+    Groups of images come from a column of a table, or from the paths.
 
     Raises:
         InputError: There is no such folder, or it has no usable image.
@@ -80,7 +104,13 @@ def _read_unlabelled(source: str, store: Store) -> Images:
     if not (files := list_files(source)):
         raise InputError(f"{name} is empty; it must contain images, which need no labels")
     return read_images(
-        files, verify=False, store=store, progress=terminal_progress(), source_name=name
+        source if group_column else files,
+        group_column=group_column,
+        group_from=group_from,
+        verify=False,
+        store=store,
+        progress=terminal_progress(),
+        source_name=name,
     )
 
 

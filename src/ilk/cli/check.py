@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ilk.cli.output import Result, add_json_option, print_table, show_intake
 
 if TYPE_CHECKING:
     from ilk.images import Images
+    from ilk.images.groups import GroupCounts
 
 MAX_CLASSES = 50  # classes in the printed table
 
@@ -32,6 +34,7 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     from ilk.artifacts.model_folder import encode_json
     from ilk.core.atomic_write import write_atomically
     from ilk.core.errors import InputError
+    from ilk.images import count_groups
     from ilk.store import Store
 
     if out and all(map(os.path.exists, (out, source))) and os.path.samefile(out, source):
@@ -40,9 +43,28 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     show_intake(images)
     _show_classes(images)
     report = images.to_json()
+    if (groups := count_groups(images.used)) is not None:
+        _show_groups(groups)
+        report["groups"] = asdict(groups)
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report, exit_code=1 if images.refused else 0)
+
+
+def _show_groups(groups: GroupCounts) -> None:
+    """Print the number of groups of images and the largest of them."""
+    print_table(
+        ("groups", "images", "without a group", "largest group", "its images"),
+        [
+            (
+                f"{groups.n_groups:,}",
+                f"{groups.n_images:,}",
+                f"{groups.n_ungrouped:,}",
+                groups.largest,
+                f"{groups.largest_size:,}",
+            )
+        ],
+    )
 
 
 def _show_classes(images: Images) -> None:

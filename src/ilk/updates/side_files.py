@@ -152,6 +152,16 @@ def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -
     } | set(previous_additions)
 
 
+def read_training_groups(folder: Path) -> set[str]:
+    """Return the groups of the training images of a model, as far as its folder records them."""
+    try:
+        rows = Images.from_json(json.loads((folder / INTAKE).read_bytes())).used
+    except (OSError, ValueError, ArtifactError):
+        return set()
+    held_out_split = "test" if any(row.split == "test" for row in rows) else "val"
+    return {row.group for row in rows if row.group and row.split != held_out_split}
+
+
 def refuse_known(images: Images, known_rows: dict[str, Row]) -> Images:
     """Return `images` with known ones refused; each refused row states the known image."""
     failures = {}
