@@ -145,7 +145,7 @@ def find_group(path: str, pattern: re.Pattern[str]) -> str | None:
     if match is None:
         return None
     parts = [part for part in match.groups() if part]
-    return SEPARATOR.join(parts) if pattern.groups else match.group() or None
+    return (SEPARATOR.join(parts) if pattern.groups else match.group()) or None
 
 
 def assign_groups_from_paths(rows: Sequence[Row], pattern: str) -> list[Row]:
