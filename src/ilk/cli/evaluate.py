@@ -57,8 +57,13 @@ def command(
     from ilk.cli.tables import show_evaluation
     from ilk.core.atomic_write import write_atomically
     from ilk.core.progress import terminal_progress
+    from ilk.images import escape_path
     from ilk.store import Store
-    from ilk.updates.side_files import count_known, read_training_digests
+    from ilk.updates.side_files import (
+        count_known,
+        read_training_digests,
+        read_training_groups,
+    )
 
     if out:
         check_output_file(Path(out), (".json",), [source])
@@ -85,6 +90,14 @@ def command(
         notes.append(
             f"the model was fitted on {n_trained_on:,} of these {len(evaluation.rows):,} images, "
             "so expect lower scores on new ones"
+        )
+    groups = {row.group for row in evaluation.rows} - {None}
+    if shared := sorted(map(str, groups & read_training_groups(Path(model)))):
+        n_shared = sum(row.group in shared for row in evaluation.rows)
+        notes.append(
+            f"the model was fitted on images of {len(shared):,} of the {len(groups):,} groups, to "
+            f"which {n_shared:,} of these images belong (such as {escape_path(shared[0])}), so "
+            "expect lower scores on new groups"
         )
     notes += split_note
     if isinstance(evaluation, MultiLabelEvaluation):
