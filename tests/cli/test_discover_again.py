@@ -1,5 +1,6 @@
-"""`ilk discover` again into the same folder: nothing of the user's is lost, and nothing is doubled."""
+"""`ilk discover` again into the same folder: nothing of the user's is lost."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_groups_of_other_images_are_kept(home: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize("change", ["rename", "add", "edit", "remove", "record"])
 def test_groups_that_someone_has_changed_are_kept(home: Path, tmp_path: Path, change: str) -> None:
     out = tmp_path / "groups"
-    assert discover(home, "new", out) == 0
+    shutil.copytree(home / "groups", out)
     first = min((out / "group-1").iterdir())
     match change:
         case "rename":
