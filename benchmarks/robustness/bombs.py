@@ -28,14 +28,19 @@ from ilk.images.memory import MAX_PIXELS_IN_FLIGHT
 BYTES_PER_PIXEL = 16
 SLACK_MIB = 256
 THREADS = (2, 8)
+MISSING_KIB = 2**30  # where the command did not end by itself
 
+# The peak of a child that the system reports includes that of its parent before the child began.
 RUN = """
 import os, sys
 n = int(sys.argv[1])
 os.cpu_count = lambda: n
 os.sched_getaffinity = lambda _pid=0: set(range(n))
 from ilk.cli import run
-sys.exit(run(sys.argv[2:]))
+code = run(sys.argv[3:])
+with open("/proc/self/status") as status, open(sys.argv[2], "w") as out:
+    out.write(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+sys.exit(code)
 """
 
 
@@ -83,19 +88,18 @@ def _measure(source: Path, command: str, threads: int, work: Path) -> tuple[floa
         args += ["--out", os.fspath(work / "model")]
     store = work / f"{command} {threads} {source.name}.sqlite"  # nothing is known from before
     env = {**os.environ, "OMP_NUM_THREADS": "1", "ILK_STORE": os.fspath(store)}
-    with (work / "said.txt").open("w+") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(threads), *args],
-            stdout=said,
-            stderr=said,
-            env=env,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        text = said.read()
+    peak = work / "peak.txt"
+    peak.unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(threads), os.fspath(peak), *args],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
+    )
     store.unlink(missing_ok=True)
-    return usage.ru_maxrss / 1024, process.returncode, text
+    kib = int(peak.read_text()) if peak.exists() else MISSING_KIB
+    return kib / 1024, done.returncode, done.stdout + done.stderr
 
 
 def write_bombs(root: Path, pixels: int, copies: int) -> None:
