@@ -10,7 +10,7 @@ import numpy as np
 
 from ilk.core.digested_json import check_digest, parse_json, write_json
 from ilk.core.errors import ArtifactError
-from ilk.diffusion.checkpoint.companions import check_network, name_network
+from ilk.diffusion.denoiser.companions import check_network, name_network
 from ilk.diffusion.features.feature_point import FeaturePoint
 
 FILE, VERSION = "features.json", 3
