@@ -43,7 +43,7 @@ SIZES = {  # full, small
     "mutations": (300, 40),
     "edits given to commands": (600, 60),
     "kills": (100, 6),
-    "rounds of two writers": (50, 4),
+    "rounds of two writers": (50, 2),
 }
 Result = dict[str, Any]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.typed_values import check_type
 from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.errors.class_errors import compute_class_errors
 from ilk.diffusion.errors.denoising_errors import Measure
@@ -162,6 +163,19 @@ def load(folder: Path, network: Denoises, device: str = "cpu") -> OptimizedNoise
     return noise
 
 
+class _Entries(TypedDict):
+    """Entries of the JSON file."""
+
+    version: int
+    sigma: float
+    distance: str
+    classes: list[str]
+    offset: dict[str, int] | None
+    metadata: dict[str, Any]
+    arrays: str
+    digest: str
+
+
 def read(folder: Path) -> OptimizedNoise:
     """Read the noise in `folder` without checking the network.
 
@@ -183,6 +197,7 @@ def read(folder: Path) -> OptimizedNoise:
     if metadata[checkpoint.DIGEST_KEY] != fields.get("arrays"):
         raise ArtifactError(f"{folder / ARRAYS} is not the file that {JSON} refers to")
     try:
+        check_type(fields, _Entries, "")
         noise, reference_outputs, offset = (
             arrays.pop("noise"),
             arrays.pop("reference_outputs"),
@@ -202,7 +217,7 @@ def read(folder: Path) -> OptimizedNoise:
             reference_outputs,
             fields["metadata"],
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, InputError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise ArtifactError(f"{folder / ARRAYS} does not fit {JSON}: {first}") from error
 
