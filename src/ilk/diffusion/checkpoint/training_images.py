@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from ilk.core.errors import ArtifactError
-from ilk.diffusion.checkpoint.companions import read_entry
+from ilk.diffusion.denoiser.companions import read_entry
 from ilk.maths.folds import number_groups
 from ilk.training import checkpoint
 
