@@ -203,6 +203,16 @@ def test_a_tiff_of_thumbnails_alone_is_refused() -> None:
     assert "only thumbnails" in refusal(data).detail
 
 
+def test_a_colour_map_in_8_bits_is_not_black() -> None:
+    index = (GREY > 100).astype(np.uint8)
+    colours = np.zeros((3, 256), int)
+    colours[:, 0], colours[:, 1] = (10, 20, 30), (200, 100, 50)
+    for scale in (1, 256):
+        tags = grey_tags(index) | {262: (SHORT, (3,)), 320: (SHORT, tuple(colours.ravel() * scale))}
+        found = pixels(write_tiff([tags], [index.tobytes()]))
+        assert (found == colours.T[index]).all()
+
+
 def test_directories_in_a_circle_end() -> None:
     data = bytearray(write_tiff([grey_tags(GREY)], [GREY.tobytes()]))
     struct.pack_into("<I", data, len(data) - 4, struct.unpack_from("<I", data, 4)[0])

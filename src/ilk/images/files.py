@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ilk.images.array_image import ArrayImage
 from ilk.images.exif import read_origin
@@ -104,6 +104,14 @@ def _add_header(row: Row, source: BinaryIO, max_pixels: int) -> Row:
     )
 
 
+def _join_pages(row: Row) -> Row:
+    """Put the pages of a file into one group, where rows have groups, because they are related."""
+    if "group" not in Row.__dataclass_fields__ or getattr(row, "group", None) is not None:
+        return row
+    changes: dict[str, Any] = {"group": row.path}
+    return replace(row, **changes)
+
+
 def inspect_pages(
     path: str | os.PathLike[str] | bytes, row: Row, max_pixels: int = MAX_PIXELS
 ) -> list[Row]:
@@ -119,7 +127,7 @@ def inspect_pages(
         with open_file(path) as (source, _), mute_pillow_warnings():
             for page in range(1, row.n_pages + 1):
                 one = replace(
-                    row,
+                    _join_pages(row),
                     path=f"{row.path}[{page}]",
                     page=page,
                     digest=derive_digest(row.digest, page),
