@@ -116,7 +116,9 @@ def _read_archive(path: Path, mode: str) -> list[tuple[str, str, Pixels]]:
             files = sorted((m for m in tar if m.isfile()), key=lambda m: m.name)
             image_files = [m for m in files if m.name.endswith((".png", ".jpg"))]
             pixels = [np.asarray(_open_member(tar, m).convert(mode)) for m in image_files]
-        np.savez(cache_path, names=[m.name for m in image_files], x=np.stack(pixels))
+        buffer = io.BytesIO()
+        np.savez(buffer, names=[m.name for m in image_files], x=np.stack(pixels))
+        write_atomically(cache_path, buffer.getvalue())
     arrays = np.load(cache_path)
     x = arrays["x"][:, None] if mode == "L" else arrays["x"].transpose(0, 3, 1, 2)
     return [(n, n.split("/")[-2], p) for n, p in zip(arrays["names"].tolist(), x, strict=True)]

@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError, Unavailable, UnknownName
 from ilk.core.versions import get_versions
 
@@ -99,7 +100,7 @@ def run_benchmark(name: str, out: Path, *, small: bool = False) -> dict[str, Any
     record["result"] = result
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(record, indent=1) + "\n")
+        write_atomically(out, (json.dumps(record, indent=1) + "\n").encode())
     except OSError as error:
         raise OutputError(
             f"cannot write {out}: {error.strerror}; name another with --out"

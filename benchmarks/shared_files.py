@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.diffusion_setup import get_cache_dir
 from benchmarks.runner import shared_path
+from ilk.core.atomic_write import write_atomically
 
 Pixels = NDArray[np.uint8]
 
@@ -24,7 +25,9 @@ def load_or_compute_arrays(
     path = get_cache_dir() / "sets" / f"{name}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, *compute())
+        buffer = io.BytesIO()
+        np.savez(buffer, *compute())
+        write_atomically(path, buffer.getvalue())
     arrays = np.load(path)
     return tuple(arrays[f"arr_{i}"] for i in range(len(arrays.files)))
 

@@ -7,6 +7,8 @@ found.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError
 
+PLANTED_FILE, UNFINISHED_FILE = "planted.json", ".ilk.demo"
+LEFTOVERS = re.compile(rf"\.{re.escape(UNFINISHED_FILE)}\..*\.part")
 TEST_FRACTION = 0.3
 MISLABELLED_FRACTION = 0.02
 N_OUTLIERS = 30
@@ -62,19 +67,24 @@ def make_demo(folder: Path, seed: int = 0, *, faults: bool = True) -> PlantedFau
         _clear_folder(folder)
         planted = _write_digits(folder / "digits", seed, faults)
         _write_outliers(folder / "not-digits", np.random.default_rng(seed))
-        text = json.dumps(asdict(planted), indent=1)
-        (folder / "planted.json").write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(asdict(planted), indent=1) + "\n"
+        write_atomically(folder / PLANTED_FILE, text.encode())
+        (folder / UNFINISHED_FILE).unlink()
     except OSError as error:
         raise OutputError(f"cannot write the demo to {folder}: {error.strerror}") from error
     return planted
 
 
 def _clear_folder(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / "planted.json").exists():
-        raise OutputError(f"{folder} contains other files; choose an empty folder with --out")
-    for part in ("digits", "not-digits", "kinds", "diffusion"):
-        shutil.rmtree(folder / part, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    names = [name for name in os.listdir(folder) if not LEFTOVERS.fullmatch(name)]
+    if names and not {PLANTED_FILE, UNFINISHED_FILE} & set(names):
+        raise OutputError(f"{folder} contains other files; choose an empty folder with --out")
+    write_atomically(folder / UNFINISHED_FILE, b"")  # whatever happens, this is a demo's folder
+    (folder / PLANTED_FILE).unlink(missing_ok=True)
+    for part in ("digits", "not-digits", "kinds", "diffusion"):
+        if (folder / part).exists():
+            shutil.rmtree(folder / part)
 
 
 def _write_digits(folder: Path, seed: int, faults: bool) -> PlantedFaults:

@@ -15,9 +15,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -26,15 +26,16 @@ from ilk.core.capabilities import Embeds, list_parts
 from ilk.core.data import Features
 from ilk.core.errors import InputError, OutputError
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.worker_threads import Task, WorkerThreads
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
 from ilk.images.contents import count_pixels, decode_content
 from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
+from ilk.images.derived_digest import is_digest_of
 from ilk.images.files import open_file
 from ilk.images.memory import pixel_budget
 from ilk.images.pixel_duplicates import refuse_pixel_duplicates
 from ilk.images.pixel_summary import PixelSummary, summarize_pixels
-from ilk.images.reading import is_digest_of
 from ilk.store import Store
 
 Failures = dict[str, tuple[str, str]]  # digest: reason, detail
@@ -222,17 +223,14 @@ def _commit_on_exit(results: EncodedBatch, store: Store) -> Iterator[None]:
 def _map_tasks(tasks: Iterator[EncodeTask]) -> Iterator[EncodedBatch]:
     """Yield results in order, from one thread per core, with few pending tasks at any time."""
     threads = count_cores()
-    with limit_torch_threads() as start, ThreadPoolExecutor(threads, "encode", start) as pool:
-        pending: deque[Future[EncodedBatch]] = deque()
-        try:
-            for task in tasks:
-                pending.append(pool.submit(_encode_task, task))
-                if len(pending) >= TASKS_PER_THREAD * threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with limit_torch_threads() as start, WorkerThreads(threads, "encode", start) as pool:
+        pending: deque[Task[EncodedBatch]] = deque()
+        for task in tasks:
+            pending.append(pool.submit(partial(_encode_task, task)))
+            if len(pending) >= TASKS_PER_THREAD * threads:
+                yield pool.get_result(pending.popleft())
+        while pending:
+            yield pool.get_result(pending.popleft())
 
 
 def count_cores() -> int:

@@ -21,7 +21,14 @@ from ilk.core.errors import InputError, UnknownName
 from ilk.core.metrics import softmax
 from ilk.fitting.fit import FitConfig, fit_with_report
 from ilk.fitting.settings import FIT_SETTINGS
-from ilk.images import Images, escape_path, is_single, normalize_class_name, read_images
+from ilk.images import (
+    Images,
+    escape_path,
+    is_single,
+    normalize_class_name,
+    parse_labels,
+    read_images,
+)
 from ilk.images.frames import is_frame, list_paths
 from ilk.methods import parse
 
@@ -214,10 +221,11 @@ def _check_several(X: Any) -> Any:
 
 
 def _name_classes(labels: NDArray[Any]) -> list[str]:
-    """Return one class name per label: its text, or its number where texts are empty or equal."""
-    names = [str(label) for label in labels]
-    if len({normalize_class_name(name) for name in names} - {""}) == len(names):
-        return names
+    """Return one class name per label: its text, or its number where texts are missing or equal."""
+    names = parse_labels(labels)
+    texts = [name for name in names if name is not None]
+    if len({normalize_class_name(name) for name in texts}) == len(names):
+        return texts
     return [f"class {i}" for i in range(len(names))]
 
 

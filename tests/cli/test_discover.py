@@ -90,7 +90,7 @@ def test_without_new_classes_no_group_is_suggested(
     out = tmp_path / "groups"
     assert discover(home, "old", out) == 0
     assert "nothing new" in capsys.readouterr().out
-    assert sorted(path.name for path in out.iterdir()) == ["groups.csv", "groups.html"]
+    assert sorted(path.name for path in out.glob("[!.]*")) == ["groups.csv", "groups.html"]
     assert "Nothing new" in (out / "groups.html").read_text("utf-8")
     assert {row["group"] for row in read_rows(out)} == {""}
 

@@ -125,6 +125,24 @@ def check_leave_one_out(kind):
     assert np.abs(got - refits).max() < 0.05
 
 
+def check_leave_group_out(kind):
+    """With groups that hold rows of every class, logits are those of refits without the group."""
+    data, method = make_data(), kind()
+    group = np.concatenate([np.arange(n) % 3 for n in data.count_labels()])
+    data = replace(data, group=group)
+    model = method.fit(data)
+    held, stats = hold_hyperparameters(method, model), statistics_of(data)
+    got = probabilities(method.leave_one_out_logits(model, data.x, data.y, stats, group))
+    refits = np.zeros_like(got)
+    for g in range(3):
+        refits[group == g] = probabilities(
+            held.fit(data.take(group != g)).logits(data.x[group == g])
+        )
+    in_sample, own = probabilities(model.logits(data.x)), (np.arange(len(data)), data.y)
+    # The centre, which is estimated from all rows, moves by more than for one row.
+    assert np.abs(got - refits)[own].mean() < 0.6 * np.abs(in_sample - refits)[own].mean()
+
+
 def check_leave_one_out_of_single_rows(kind):
     """Without the only row of a class, that class is not predicted for it."""
     data = make_data(counts=(12, 9, 1))
@@ -149,7 +167,9 @@ def test_extend_equals_a_batch_fit(kind):
 
 
 @leaves_one_out
-@pytest.mark.parametrize("check", [check_leave_one_out, check_leave_one_out_of_single_rows])
+@pytest.mark.parametrize(
+    "check", [check_leave_one_out, check_leave_group_out, check_leave_one_out_of_single_rows]
+)
 def test_leave_one_out(kind, check):
     check(kind)
 

@@ -7,7 +7,8 @@ import pytest
 
 from ilk.core.data import Data
 from ilk.fitting.model_selection import rank_candidates
-from ilk.fitting.repeated_folds import Run, average_scores, choose_run, compute_interval
+from ilk.fitting.repeated_folds import Run, average_scores, choose_run
+from ilk.maths.clusters import compute_interval
 from ilk.methods import parse
 
 NAMES = tuple("abc")

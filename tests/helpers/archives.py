@@ -26,7 +26,7 @@ def make_png(seed: int, level: int = 128, side: int = 10) -> bytes:
 def make_classes(n: int = 6) -> dict[str, bytes]:
     """Return files of two classes, dark and light, `n` images each."""
     return {
-        f"{name}/{i}.png": make_png(100 * level + i, level)
+        f"{name}/{i:0{len(str(n - 1))}}.png": make_png(100 * level + i, level)
         for name, level in (("dark", 60), ("light", 200))
         for i in range(n)
     }

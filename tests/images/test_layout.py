@@ -247,7 +247,6 @@ def test_a_folder_that_cannot_be_opened_is_a_row(tmp_path, monkeypatch):
     ("one", "two"),
     [
         ("Cat", "cat"),
-        ("cat", "cat "),
         ("café", unicodedata.normalize("NFD", "café")),
         ("straße", "STRASSE"),
     ],
@@ -261,6 +260,13 @@ def test_two_spellings_of_a_class(tmp_path, one, two):
     assert f"{two!r} (2" in str(caught.value) or f"{two!a} (2" in str(caught.value)
     merged = read_images(files, labels=[one, two, two], merge_spellings=True)
     assert [row.label for row in merged.rows] == [two] * 3
+
+
+def test_spaces_around_the_name_of_a_folder(tmp_path):
+    plant(tmp_path, "cat/1.png", "cat /2.png", " dog/3.png")
+    with pytest.raises(InputError, match=r"'cat' .* 'cat '"):
+        read_images(tmp_path)
+    assert read_images(tmp_path, merge_spellings=True).classes == ("cat", "dog")
 
 
 def test_different_names_are_not_merged(tmp_path):

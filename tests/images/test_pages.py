@@ -64,6 +64,8 @@ def test_every_page_is_a_row(kind: str, tmp_path: Path) -> None:
         assert images.rows[0].digest == digest  # what the file stands for
         assert len({row.digest for row in images.rows}) == 3
         assert {row.label for row in images.rows} == {"a"}
+        assert len({row.group for row in images.rows}) == 1
+        assert images.rows[0].group  # what is known of one page helps with the others
         assert not any("several pages" in note for note in images.notes)
     row = read_images([str(file)], pages="all").rows[1]
     assert row.path == f"{file}[2]"

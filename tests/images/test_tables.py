@@ -155,7 +155,7 @@ def test_missing_files_are_rows_and_all_missing_an_error(folder):
         ("l.csv", "path,label\n", "is empty"),
         ("l.csv", "path,label\n,cat\n", "line 2: '' where a path"),
         ("l.csv", 'path,label\n"a.png,cat\n', "not the table"),
-        ("l.csv", "path,label,split\na.png,cat,holdout\n", "split 'holdout' is not known"),
+        ("l.csv", "path,label,split\na.png,cat,left\n", "split 'left' is not known"),
         ("l.jsonl", '{"path": "a.png"\n', "line 1: no JSON"),
         ("l.jsonl", "[1]\n", "line 1: not an object"),
         ("l.jsonl", '{"image": {"bytes": "x"}, "label": 1}\n', "an image itself"),

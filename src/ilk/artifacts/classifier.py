@@ -18,6 +18,7 @@ from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
 from ilk.artifacts.remainder import explain_missing, remove_encoders
+from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
@@ -52,14 +53,15 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 2_000  # inputs per block, so that memory does not grow with their number
 BLOCK_BYTES = 2**29  # of images in memory, which a generator may have made only for this block
-PART_NAMES = (
-    "model",
-    "calibration",
-    "conformal",
-    "ood_detector",
-    "summary_statistics",
-    "class_priors",
-)
+PART_KINDS: dict[str, type[Any]] = {
+    "model": Model,
+    "calibration": Calibration,
+    "conformal": ConformalPredictor,
+    "ood_detector": OutOfDistributionDetector,
+    "summary_statistics": SummaryStatistics,
+    "class_priors": ClassPriors,
+}
+OPTIONAL_PARTS = {"summary_statistics", "class_priors"}
 RESERVED_KEYS = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
 
 PathLike = str | os.PathLike[str]
@@ -293,7 +295,7 @@ class Classifier:
                 folders of images that the classifier was fitted to.
         """
         home = check_writable(check_outside(Path(folder), self.image_folders))
-        parts = {name: getattr(self, name) for name in PART_NAMES}
+        parts = {name: getattr(self, name) for name in PART_KINDS}
         weights, description = pack.pack({name: part for name, part in parts.items() if part})
         side_files = self.side_files() if self.side_files else {}
         metadata = {
@@ -356,6 +358,7 @@ def load(
     device: str = "auto",
     runtime: str = "auto",
     without: Sequence[str] = (),
+    fetch: bool = False,
 ) -> Classifier:
     """Load a classifier from a model folder.
 
@@ -364,6 +367,8 @@ def load(
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
         without: Encoder of an ensemble to do without, because it is gone from this machine.
+        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
+            come from stands in the folder, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or
@@ -378,17 +383,33 @@ def load(
         if without:
             parts, metadata = remove_encoders(parts, metadata, without)
         try:
-            encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+            encoder = restore_encoder(
+                metadata["encoder"], device=device, runtime=runtime, fetch=fetch
+            )
         except Unavailable as error:
             raise explain_missing(error, metadata, device, runtime) from None
         other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
-        return Classifier(
-            parse_classes(metadata["classes"]), encoder, metadata=other_metadata, **parts
-        )
+        classes = check_classes(metadata["classes"])
+        check_kinds(parts, PART_KINDS, OPTIONAL_PARTS)
+        classifier = Classifier(classes, encoder, metadata=other_metadata, **parts)
+        _check_fit(classifier)
+        return classifier
 
 
-def parse_classes(classes: object) -> tuple[str, ...]:
-    """Return class names as they stand in a description; raises TypeError if they are none."""
-    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise TypeError("the classes are no list of names")
-    return tuple(classes)
+def _check_fit(classifier: Classifier) -> None:
+    """Raise ValueError unless the parts fit each other, the classes and the encoder."""
+    k, detector = len(classifier.classes), classifier.ood_detector
+    with np.errstate(all="ignore"):
+        scored = classifier.score_batch(make_probe(classifier.encoder.space.dim))
+    check_answers(
+        k,
+        probabilities=scored.probabilities,
+        sets=scored.prediction_sets,
+        scores=scored.unknown_score,
+    )
+    if classifier.class_priors is not None and len(classifier.class_priors.target) != k:
+        raise ValueError(f"the class priors are not those of {k} classes")
+    if (summary := classifier.summary_statistics) is not None:
+        summary.check_consistent()
+        if len(summary.counts) != k or np.count_nonzero(summary.counts) != len(detector.means):
+            raise ValueError(f"the statistics are not those of {k} classes")

@@ -15,6 +15,7 @@ from ilk.artifacts.classifier import encode_block, iter_image_blocks
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pack import pack, unpack
+from ilk.artifacts.restored_parts import check_answers, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoImages
@@ -24,6 +25,7 @@ from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
     Row,
+    number_row_groups,
 )
 from ilk.images.value_range import restore_ranges
 from ilk.store import Store
@@ -87,7 +89,8 @@ class AnomalyDetector:
                 "and about a hundred for a reliable threshold"
             )
         x = store.get(encoder.space, [row.digest for row in images.used])
-        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), ()))
+        group = number_row_groups(images.used)
+        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), (), group=group))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
         return cls(encoder, model, false_alarm, images.folders, dict(images.value_ranges))
 
@@ -160,7 +163,11 @@ class AnomalyDetector:
 
 
 def load(
-    folder: str | os.PathLike[str], *, device: str = "auto", runtime: str = "auto"
+    folder: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    fetch: bool = False,
 ) -> AnomalyDetector:
     """Load a detector from its model folder.
 
@@ -168,6 +175,8 @@ def load(
         folder: The model folder.
         device: Device of the encoder, such as "cpu" or "cuda"; "auto" chooses one.
         runtime: auto, torch, openvino or onnxruntime.
+        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
+            come from stands in the folder, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: If the folder contains something else, or was altered.
@@ -175,8 +184,13 @@ def load(
     """
     weights, metadata = model_folder.read(Path(folder), model_folder.DETECTOR)
     with model_folder.report_damage(Path(folder)):
-        model = unpack(weights, metadata["parts"])["detector"]
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
+        parts = unpack(weights, metadata["parts"])
+        check_kinds(parts, {"detector": GaussianDetector}, set())
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
         ranges = restore_ranges(metadata.get("value_ranges"))
-        false_alarm = float(metadata["false_alarm"])
+        model, false_alarm = parts["detector"], float(metadata["false_alarm"])
+        if not 0 < false_alarm < 1:
+            raise ValueError(f"the false-alarm rate is {false_alarm}")
+        with np.errstate(all="ignore"):
+            check_answers(0, scores=model.score(make_probe(encoder.space.dim)))
         return AnomalyDetector(encoder, model, false_alarm, value_ranges=ranges)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.prediction import ScoredBatch
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
-from ilk.core.metrics import Interval, Scores, wilson_interval
+from ilk.core.metrics import Interval, Scores
 from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
-from ilk.images import Images, Row
+from ilk.images import Images, Row, adopt_spellings, number_row_groups
 from ilk.images.model_ranges import use_ranges
+from ilk.maths.clusters import compute_interval
+from ilk.maths.folds import has_shared_groups
 from ilk.store import Store
 from ilk.trust.conformal import CoverageReport
 
@@ -40,15 +43,28 @@ class Evaluation:
     target_coverage: float
     class_values: Values | None = None
 
+    @cached_property
+    def groups(self) -> Labels | None:
+        """Group of each image, `[n]`, -1 for none; None if no two images share one."""
+        groups = number_row_groups(self.rows)
+        return groups if has_shared_groups(groups) else None
+
     @property
     def scores(self) -> Scores:
-        """Accuracy, macro accuracy, log loss, calibration and, if ordered, absolute error."""
-        return score_ordered(self.y, self.scored.probabilities, self.class_values)
+        """Accuracy, macro accuracy, log loss, calibration and, if ordered, absolute error.
+
+        The interval of the accuracy counts images of one group as right or wrong together.
+        """
+        p = self.scored.probabilities
+        scores = score_ordered(self.y, p, self.class_values)
+        if self.groups is None:
+            return scores
+        return replace(scores, accuracy=compute_interval(p.argmax(1) == self.y, self.groups))
 
     @property
     def coverage(self) -> Interval:
         """Proportion of conformal sets that contain the true class."""
-        return CoverageReport.from_sets(self.scored.prediction_sets, self.y).coverage
+        return CoverageReport.from_sets(self.scored.prediction_sets, self.y, self.groups).coverage
 
     @property
     def mean_set_size(self) -> float:
@@ -59,7 +75,7 @@ class Evaluation:
     def unknown_rate(self) -> Interval:
         """Proportion flagged as out-of-distribution; these are false alarms."""
         is_unknown = self.scored.is_unknown
-        return wilson_interval(float(is_unknown.sum()), len(is_unknown))
+        return compute_interval(is_unknown, self.groups)
 
     def to_json(self) -> dict[str, Any]:
         """Return all metrics as values that JSON can represent."""
@@ -90,6 +106,7 @@ def evaluate_images(
     """
     images = use_ranges(images, classifier.value_ranges, store, progress)
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
+    images, spelling_note = adopt_spellings(images, classifier.classes)
     labelled = [row for row in images.used if row.label is not None]
     known_rows = tuple(row for row in labelled if row.label in classifier.classes)
     if not known_rows:
@@ -97,9 +114,9 @@ def evaluate_images(
         label_names = ", ".join(map(repr, images.classes[:5])) or "none"
         raise InputError(
             f"no image has a label that is a class of the model; the classes are: {model_names}; "
-            f"the labels are: {label_names}"
+            f"the labels are: {label_names}{images.hint and '; '}{images.hint}"
         )
-    notes = []
+    notes = [spelling_note] if spelling_note else []
     if n_unknown := len(labelled) - len(known_rows):
         names = sorted({str(r.label) for r in labelled} - set(classifier.classes))
         notes.append(

@@ -15,7 +15,12 @@ AnyClassifier = Classifier | MultiLabelClassifier
 
 
 def load(
-    folder: PathLike, *, device: str = "auto", runtime: str = "auto", without: Sequence[str] = ()
+    folder: PathLike,
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    without: Sequence[str] = (),
+    fetch: bool = False,
 ) -> AnyClassifier:
     """Load a classifier, of one label per image or of several, from a model folder.
 
@@ -24,6 +29,8 @@ def load(
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
         without: Encoders of an ensemble to do without, because they are gone from this machine.
+        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
+            come from stands in the folder, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or
@@ -33,7 +40,7 @@ def load(
         InputError: The classifier cannot do without an encoder of `without`.
     """
     if model_folder.read_format(Path(folder)) != model_folder.MULTI_LABEL.format:
-        return load_classifier(folder, device=device, runtime=runtime, without=without)
+        return load_classifier(folder, device=device, runtime=runtime, without=without, fetch=fetch)
     if without:
         raise InputError(f"{folder} has one encoder and cannot do without {', '.join(without)}")
-    return load_multi_label(folder, device=device, runtime=runtime)
+    return load_multi_label(folder, device=device, runtime=runtime, fetch=fetch)

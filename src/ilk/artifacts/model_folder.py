@@ -16,9 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ilk.core.digested_json import compute_digest
+from ilk.artifacts.description import (
+    ClassifierEntries,
+    CommonEntries,
+    DetectorEntries,
+    MultiLabelEntries,
+)
+from ilk.core.digested_json import compute_digest, refuse_constant
 from ilk.core.errors import ArtifactError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.regular_file import read_regular_file
+from ilk.core.typed_values import check_type
 
 VERSION = 3  # of the format
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
@@ -32,15 +40,24 @@ READ_ATTEMPTS = 3  # a reader that meets a writer reads again
 
 @dataclass(frozen=True)
 class FolderKind:
-    """Type of model in a folder: its name in the description, and a command that creates one."""
+    """Type of model in a folder.
+
+    Attributes:
+        format: Its name in the description.
+        command: A command that creates one.
+        entries: Types of the entries of the description.
+    """
 
     format: str
     command: str
+    entries: type[CommonEntries]
 
 
-CLASSIFIER = FolderKind("ilk classifier", "ilk fit DIR --out NEW")
-MULTI_LABEL = FolderKind("ilk multi-label classifier", "ilk fit TABLE --multi-label --out NEW")
-DETECTOR = FolderKind("ilk detector", "ilk detect fit DIR --out NEW")
+CLASSIFIER = FolderKind("ilk classifier", "ilk fit DIR --out NEW", ClassifierEntries)
+MULTI_LABEL = FolderKind(
+    "ilk multi-label classifier", "ilk fit TABLE --multi-label --out NEW", MultiLabelEntries
+)
+DETECTOR = FolderKind("ilk detector", "ilk detect fit DIR --out NEW", DetectorEntries)
 
 
 @contextmanager
@@ -89,7 +106,8 @@ def write(
         name = _choose_weights_name(folder, sha256 := hashlib.sha256(weights).hexdigest())
         description: dict[str, Any] = {"format": kind.format, "version": VERSION, **metadata}
         description["weights"] = {"file": name, "sha256": sha256}
-        description = json.loads(json.dumps(description))
+        # JSON has no nan: what could not be computed is null.
+        description = json.loads(json.dumps(description), parse_constant=lambda _name: None)
         description["digest"] = compute_digest(description)
         change = FolderTransaction(folder)
         change.write(name, weights)
@@ -105,12 +123,10 @@ def write(
 def _choose_weights_name(folder: Path, sha: str) -> str:
     """Return a file name for weights that does not overwrite those of the current description."""
     try:
-        stored = json.loads((folder / DESCRIPTION_FILE).read_bytes())["weights"]
-        return (
-            WEIGHTS_FILE
-            if stored["file"] != WEIGHTS_FILE or stored["sha256"] == sha
-            else f"model-{sha[:8]}.safetensors"
-        )
+        stored = json.loads(read_regular_file(folder / DESCRIPTION_FILE))["weights"]
+        if stored["sha256"] == sha and WEIGHTS_PATTERN.fullmatch(stored["file"]):
+            return str(stored["file"])  # a repetition leaves the same files
+        return WEIGHTS_FILE if stored["file"] != WEIGHTS_FILE else f"model-{sha[:8]}.safetensors"
     except UNREADABLE_ERRORS:
         return WEIGHTS_FILE
 
@@ -137,7 +153,8 @@ def read(folder: Path, kind: FolderKind = CLASSIFIER) -> tuple[bytes, dict[str, 
 
 def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
+        content = read_regular_file(folder / DESCRIPTION_FILE)
+        description = json.loads(content, parse_constant=refuse_constant)
         stored_format, version = description["format"], description["version"]
         if not (isinstance(stored_format, str) and type(version) is int):
             raise TypeError("format or version")
@@ -154,12 +171,13 @@ def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
             f"create one with: {kind.command}"
         )
     _check_version(folder, version, kind)
-    if description.get("digest") != compute_digest(description):
-        raise ArtifactError(
-            f"{folder / DESCRIPTION_FILE} was altered after it was saved; "
-            f"create the model again with: {kind.command}"
-        )
     with report_damage(folder):
+        if description.get("digest") != compute_digest(description):
+            raise ArtifactError(
+                f"{folder / DESCRIPTION_FILE} was altered after it was saved; "
+                f"create the model again with: {kind.command}"
+            )
+        check_type(description, kind.entries, "")
         return _read_weights(folder, description["weights"], kind), description
 
 
@@ -180,7 +198,7 @@ def _read_weights(folder: Path, entry: Mapping[str, Any], kind: FolderKind) -> b
     name = str(entry["file"])
     path = folder / (name if WEIGHTS_PATTERN.fullmatch(name) else WEIGHTS_FILE)
     try:
-        weights = path.read_bytes()
+        weights = read_regular_file(path)
     except OSError as error:
         raise _make_missing_error(folder, kind, error) from None
     if entry["sha256"] != hashlib.sha256(weights).hexdigest():
@@ -201,7 +219,7 @@ def _make_missing_error(folder: Path, kind: FolderKind, error: OSError) -> Artif
 def read_format(folder: Path) -> str:
     """Return the type of model that the description of `folder` names, or "" without one."""
     try:
-        return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["format"])
+        return str(json.loads(read_regular_file(folder / DESCRIPTION_FILE))["format"])
     except UNREADABLE_ERRORS:
         return ""
 
@@ -209,7 +227,7 @@ def read_format(folder: Path) -> str:
 def read_digest(folder: Path) -> str:
     """Return the digest of the model in `folder`, or "" if there is none."""
     try:
-        return str(json.loads((folder / DESCRIPTION_FILE).read_bytes())["digest"])
+        return str(json.loads(read_regular_file(folder / DESCRIPTION_FILE))["digest"])
     except UNREADABLE_ERRORS:
         return ""
 

@@ -20,11 +20,11 @@ from ilk.artifacts.classifier import (
     format_refusal,
     format_unreadable,
     iter_image_blocks,
-    parse_classes,
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
+from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
@@ -41,6 +41,12 @@ from ilk.multilabel.thresholds import LabelThresholds
 from ilk.store import Store
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import check_feature_width
+
+PART_KINDS: dict[str, type[Any]] = {
+    "calibration": LabelCalibration,
+    "thresholds": LabelThresholds,
+    "ood_detector": OutOfDistributionDetector,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +237,7 @@ class MultiLabelClassifier:
 
 
 def load_multi_label(
-    folder: PathLike, *, device: str = "auto", runtime: str = "torch"
+    folder: PathLike, *, device: str = "auto", runtime: str = "torch", fetch: bool = False
 ) -> MultiLabelClassifier:
     """Load a multi-label classifier from a model folder; see `ilk.load`.
 
@@ -243,9 +249,10 @@ def load_multi_label(
     weights, metadata = model_folder.read(Path(folder), model_folder.MULTI_LABEL)
     with model_folder.report_damage(Path(folder)):
         parts = pack.unpack(weights, metadata["parts"])
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime)
-        return MultiLabelClassifier(
-            parse_classes(metadata["classes"]),
+        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
+        check_kinds(parts, PART_KINDS, set())
+        classifier = MultiLabelClassifier(
+            check_classes(metadata["classes"]),
             encoder,
             OneVsRest.from_parts(parts),
             parts["calibration"],
@@ -253,3 +260,12 @@ def load_multi_label(
             parts["ood_detector"],
             {key: value for key, value in metadata.items() if key not in RESERVED_KEYS},
         )
+        with np.errstate(all="ignore"):
+            scored = classifier.score_batch(make_probe(encoder.space.dim))
+        check_answers(
+            len(classifier.classes),
+            probabilities=scored.probabilities,
+            labels=scored.predicted,
+            scores=scored.unknown_score,
+        )
+        return classifier

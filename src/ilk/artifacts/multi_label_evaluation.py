@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from ilk.artifacts.multi_label_classifier import LabelBatch, MultiLabelClassifier
+from ilk.core.data import Labels
 from ilk.core.errors import InputError
-from ilk.core.metrics import Interval, wilson_interval
+from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
-from ilk.images import Images, Row
+from ilk.images import Images, Row, adopt_spellings, number_row_groups
 from ilk.images.model_ranges import use_ranges
+from ilk.maths.clusters import compute_interval
+from ilk.maths.folds import has_shared_groups
 from ilk.maths.iterative_stratification import Targets
 from ilk.multilabel.average_precision import draw_counts
 from ilk.multilabel.metrics import MultiLabelScores, score_labels
@@ -44,15 +47,22 @@ class MultiLabelEvaluation:
     def scores(self) -> MultiLabelScores:
         """All metrics."""
         scored = self.scored
-        counts = draw_counts(len(self.rows), seed=self.seed)
+        groups = self.groups
+        counts = draw_counts(len(self.rows), seed=self.seed, groups=groups)
         return score_labels(
-            self.classes, self.targets, scored.probabilities, scored.predicted, counts
+            self.classes, self.targets, scored.probabilities, scored.predicted, counts, groups
         )
+
+    @cached_property
+    def groups(self) -> Labels | None:
+        """Group of each image, `[n]`, -1 for none; None if no two images share one."""
+        groups = number_row_groups(self.rows)
+        return groups if has_shared_groups(groups) else None
 
     @property
     def unknown_rate(self) -> Interval:
         """Proportion flagged as out-of-distribution; these are false alarms."""
-        return wilson_interval(float(self.scored.is_unknown.sum()), len(self.rows))
+        return compute_interval(self.scored.is_unknown, self.groups)
 
     def to_json(self) -> dict[str, Any]:
         """Return all metrics as values that JSON can represent; undefined ones are None."""
@@ -102,6 +112,7 @@ def evaluate_multi_label_images(
     """
     images = use_ranges(images, classifier.value_ranges, store, progress)
     images = encode_and_refuse(images, [classifier.encoder], store, progress=progress)
+    images, spelling_note = adopt_spellings(images, classifier.classes)
     labelled = [row for row in images.used if row.labels is not None]
     others = sorted({name for row in labelled for name in row.names} - set(classifier.classes))
     if not any(set(row.names) & set(classifier.classes) for row in labelled):
@@ -110,7 +121,7 @@ def evaluate_multi_label_images(
             f"{', '.join(map(repr, classifier.classes[:5]))}; those of the images are: "
             f"{', '.join(map(repr, others[:5])) or 'none'}"
         )
-    notes = [describe_unlabelled(len(images.used) - len(labelled))]
+    notes = [spelling_note, describe_unlabelled(len(images.used) - len(labelled))]
     if others:
         notes.append(
             f"{len(others)} labels are not known to the model ({', '.join(others[:5])}) and are "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -14,7 +13,9 @@ from typing import IO, Any
 from ilk.artifacts.prediction_io import check_suffix
 from ilk.artifacts.row_file import open_rows
 from ilk.core.atomic_write import write_atomically
+from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import OutputError, Unavailable
+from ilk.core.name_lists import join_names
 
 PROBABILITY_PREFIX = "probability:"  # of the column of each label
 
@@ -105,29 +106,26 @@ def write_csv_stream(
 def iter_csv_lines(
     predictions: Iterable[MultiLabelPrediction], labels: Sequence[str], delimiter: str = ","
 ) -> Iterator[str]:
-    """Yield a header and one line per prediction: names joined by `|`, one column per label."""
-    yield _format_line(
+    """Yield a header and one line per prediction, with one column per label.
+
+    Names are joined by `|`, or a JSON list if one of them holds a `|`.
+    """
+    format_line = CsvFormatter(delimiter).format
+    yield format_line(
         ["path", "names", "unknown", "unknown_score", "error"]
-        + [f"{PROBABILITY_PREFIX}{label}" for label in labels],
-        delimiter,
+        + [f"{PROBABILITY_PREFIX}{label}" for label in labels]
     )
     for prediction in predictions:
         row = to_row(prediction)
         cells = [
             row["path"],
-            "|".join(row["names"] or ()),
+            join_names(row["names"] or (), "|"),
             None if row["unknown"] is None else str(row["unknown"]).lower(),
             row["unknown_score"],
             row["error"],
             *(row["probabilities"].get(label) for label in labels),
         ]
-        yield _format_line(["" if cell is None else cell for cell in cells], delimiter)
-
-
-def _format_line(cells: Sequence[Any], delimiter: str) -> str:
-    text = io.StringIO()
-    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+        yield format_line("" if cell is None else cell for cell in cells)
 
 
 def _encode_parquet(predictions: Iterable[MultiLabelPrediction], labels: Sequence[str]) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,62 @@ from ilk.artifacts.model_folder import (
 )
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError
+from ilk.core.folder_transaction import HOLDER_FILE, LOCK_FILE, lock_folder
+from ilk.core.regular_file import read_regular_file
 
-ILK_FILES = re.compile(
-    rf"{WEIGHTS_PATTERN.pattern}|\..*\.(part|trial)|\.ilk\.(lock|commit)|.*\.ilk-new"
-)  # files that only ilk writes
+TEMPORARY_FILES = re.compile(r"\..*\.(part|trial)|\.ilk\.(lock|holder|commit)|.*\.ilk-new")
+ILK_FILES = re.compile(rf"{WEIGHTS_PATTERN.pattern}|{TEMPORARY_FILES.pattern}")  # only ilk's
 LEFTOVER_FILES = re.compile(
     rf"{ILK_FILES.pattern}|intake\.json|leaderboard\.json|suspects\.csv|report\.html"
 )
+
+
+@contextmanager
+def hold_folder(folder: Path, check: Callable[[Path], Path], *, holder: str = "") -> Iterator[Path]:
+    """Check an output folder, and hold its lock until the work is done.
+
+    A folder that was created for the lock is removed again if nothing was written to it.
+
+    Args:
+        folder: Folder to write to.
+        check: Checks the folder, such as `check_writable`; called before and under the lock.
+        holder: Description of this process, for others that want to write.
+
+    Raises:
+        OutputError: By `check`, or because another process writes to the folder.
+    """
+    check(folder)
+    absolute = Path(os.path.abspath(folder))
+    missing = [path for path in (absolute, *absolute.parents) if not path.exists()]
+    is_first = not (absolute / LOCK_FILE).exists()
+    with lock_folder(folder, holder=holder):
+        try:
+            yield check(folder)
+        finally:
+            if is_first and holds_only_leftovers(absolute):
+                _remove_empty(absolute, missing)
+
+
+def holds_only_leftovers(folder: Path) -> bool:
+    """Whether a folder is empty but for what ilk's processes leave when they are killed."""
+    try:
+        return all(
+            holds_only_leftovers(path)
+            if path.is_dir() and not path.is_symlink()
+            else TEMPORARY_FILES.fullmatch(path.name)
+            for path in folder.iterdir()
+        )
+    except OSError:
+        return False
+
+
+def _remove_empty(folder: Path, created: list[Path]) -> None:
+    """Remove the files of the lock, and the folders that were created for it."""
+    with suppress(OSError):  # another process has written to it
+        for name in (HOLDER_FILE, LOCK_FILE):
+            (folder / name).unlink(missing_ok=True)
+        for path in created:
+            path.rmdir()
 
 
 def check_writable(
@@ -52,11 +102,11 @@ def check_writable(
         raise OutputError(
             f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
         ) from error
-    if names:
+    if not holds_only_leftovers(absolute):
         _check_contents(folder, names, kind, source_model)
-    probe = absolute / f".{os.getpid()}.trial"
+    probe = absolute / ".ilk.trial"
     write_atomically(probe, b"")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another process may check the folder at this moment
     if first_missing is not None:
         with suppress(OSError):  # another process has written to it
             for created in (absolute, *absolute.parents):
@@ -111,7 +161,7 @@ def _is_adaptation(description: dict[str, Any], source: dict[str, Any]) -> bool:
 def _read_description(folder: Path) -> dict[str, Any]:
     """Return the description of a folder; empty if it cannot be read."""
     try:
-        description = json.loads((folder / DESCRIPTION_FILE).read_bytes())
+        description = json.loads(read_regular_file(folder / DESCRIPTION_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return description if isinstance(description, dict) else {}

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from ilk.artifacts.part_fields import check_part
 from ilk.core.errors import ArtifactError
 from ilk.core.registry import find_modules
 
@@ -73,7 +74,8 @@ def unpack(weights: bytes, descriptions: Mapping[str, Any]) -> dict[str, Any]:
     """Restore the parts that were given to `pack`.
 
     Raises:
-        ArtifactError: A kind is unknown, or the fields of a part are not those of its class.
+        ArtifactError: A kind is unknown, or the fields of a part are not those of its class: other
+            names, types or shapes, or values that are not finite or out of bounds.
     """
     try:
         arrays = load_tensors(weights)
@@ -82,7 +84,9 @@ def unpack(weights: bytes, descriptions: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _build_part(name, entry, arrays) for name, entry in descriptions.items()}
 
 
-def _build_part(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
+def _build_part(name: str, entry: Any, arrays: Mapping[str, Any]) -> Any:
+    if not isinstance(entry, dict):
+        raise ArtifactError(f"the part {name!r} of this model is not described")
     field_values = {
         key: _build_value(f"{name}.{key}", value, arrays)
         for key, value in entry.items()
@@ -94,7 +98,9 @@ def _build_part(name: str, entry: Mapping[str, Any], arrays: Mapping[str, Any]) 
             field_values[field_name] = value
     part_class = find_class(str(entry.get("kind")))
     try:
-        return part_class(**field_values)
+        part = part_class(**field_values)
+        check_part(part, name)
+        return part
     except (TypeError, ValueError) as error:
         raise ArtifactError(
             f"the part {name!r} of this model cannot be restored: {error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -14,7 +13,9 @@ from typing import IO, Any
 from ilk.artifacts.prediction import Prediction
 from ilk.artifacts.row_file import open_rows
 from ilk.core.atomic_write import write_atomically
+from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import InputError, OutputError, Unavailable
+from ilk.core.name_lists import join_names
 
 ORDER_COLUMNS = ("median", "expected_absolute_error")  # of ordered classes
 COLUMNS = ("path", "name", "probability", "set", "unknown", "unknown_score", "error")
@@ -89,16 +90,12 @@ def _iter_lines(predictions: Iterable[Prediction], suffix: str) -> Iterator[str]
 
 
 def iter_csv_lines(predictions: Iterable[Prediction], delimiter: str = ",") -> Iterator[str]:
-    """Yield a header line and one line per prediction; classes of a set are joined by `|`."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
+    """Yield a header line and one line per prediction.
 
-    def format_line(cells: Iterable[Any]) -> str:
-        buffer.seek(0)
-        buffer.truncate()
-        writer.writerow(cells)
-        return buffer.getvalue()
-
+    Classes of a set are joined by `|`, or a JSON list if one of them holds a `|` (see
+    `ilk.core.name_lists`).
+    """
+    format_line = CsvFormatter(delimiter).format
     columns: tuple[str, ...] = COLUMNS
     first, predictions = _peek_readable(predictions)
     if first is not None and first.median:
@@ -107,7 +104,7 @@ def iter_csv_lines(predictions: Iterable[Prediction], delimiter: str = ",") -> I
     for prediction in predictions:
         row = to_row(prediction)
         if row["set"] is not None:
-            row["set"] = "|".join(row["set"])
+            row["set"] = join_names(row["set"], "|")
         if row["unknown"] is not None:
             row["unknown"] = str(row["unknown"]).lower()
         yield format_line("" if (cell := row.get(c)) is None else cell for c in columns)

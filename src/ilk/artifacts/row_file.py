@@ -41,13 +41,19 @@ def open_rows(path: Path) -> Iterator[Callable[[str], None]]:
     except OSError as error:
         raise _make_error(path, error, part, n_lines) from error
 
+    n_bytes = 0
+
     def write(line: str) -> None:
-        nonlocal n_lines
+        nonlocal n_lines, n_bytes
+        data = line.encode("utf-8", "surrogateescape")
         try:
-            file.write(line.encode("utf-8", "surrogateescape"))  # at once: nothing is buffered
+            _write_all(file, data)  # at once: nothing is buffered
         except OSError as error:
+            with suppress(OSError):
+                file.truncate(n_bytes)  # whole lines only
             raise _make_error(path, error, part, n_lines) from error
         n_lines += 1
+        n_bytes += len(data)
 
     try:
         with file:
@@ -64,6 +70,13 @@ def open_rows(path: Path) -> Iterator[Callable[[str], None]]:
             with suppress(OSError):
                 part.unlink()
         raise
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    """Write all bytes, of which a full disk takes a part before it fails."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _open_locked(part: Path) -> IO[bytes]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 import click
+
+from ilk.core.blocked_reads import has_blocked_threads
+from ilk.core.terminal_text import filter_streams
+
+OUTPUT_LOST = 5  # exit code where standard output could not be written
 
 COMMAND_GROUPS = {
     "Classify": {
@@ -70,10 +76,33 @@ def ilk() -> None:
 
 def main() -> None:
     """Run `ilk` on the process's arguments and exit with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    from ilk.cli.signals import signals
+    from ilk.cli.streams import describe_loss, guard
+
+    out, _ = guard("stdout"), guard("stderr")
+    sys.stdout, sys.stderr = filter_streams(sys.stdout, sys.stderr)
+    try:
+        signals.install()
+        code = run(sys.argv[1:])
+        signals.uninstall()
+    except KeyboardInterrupt:  # just before the command began, or just after it ended
+        code = _report_interruption()
+    sys.stdout.flush()
+    if reason := describe_loss(out):
+        click.echo(f"ilk: {reason}", err=True)
+        code = max(code, OUTPUT_LOST)
+    sys.stderr.flush()
+    if signals.received is not None or has_blocked_threads():
+        os._exit(code)  # a thread that waits for a drive would keep the process from ending
+    sys.exit(code)
+
+
+def _report_interruption() -> int:
+    """Print what a signal did, and return the exit code."""
+    from ilk.cli.signals import signals
+
+    click.echo(f"ilk: {signals.describe()}", err=True)
+    return signals.exit_code
 
 
 def run(args: list[str]) -> int:
@@ -93,12 +122,7 @@ def run(args: list[str]) -> int:
         click.echo(f"ilk: {error}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "ilk: interrupted. Finished work is saved; run the same command again to resume.",
-            err=True,
-        )
-        return 130
+        return _report_interruption()
     except BrokenPipeError:
-        sys.stderr.close()
         return 0
     return code if isinstance(code, int) else 0

@@ -11,6 +11,7 @@ import click
 
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
     add_force_option,
     add_network_options,
     add_source_options,
@@ -33,6 +34,7 @@ MAX_CHANGES = 3  # classes in the summary
 @add_force_option
 @add_strict_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -43,6 +45,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
@@ -51,16 +54,22 @@ def command(
     The method assumes that only the class priors have changed and each class looks as before.
     """
     from ilk.artifacts.classifier import load
+    from ilk.artifacts.model_folder import read_digest
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
+    from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.store import Store
     from ilk.updates.adapt_priors import adapt_priors
     from ilk.updates.side_files import SideFiles
 
-    classifier, store = load(model, device=device, runtime=runtime), Store()
-    side_files = SideFiles.read(Path(model))
-    out_folder = check_writable(check_outside_sources(Path(out), source), source_model=Path(model))
+    if is_same_folder(out, Path(model)):
+        hold_model(Path(model))
+    digest = read_digest(Path(model))
+    classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
+    side_files = replace(SideFiles.read(Path(model)), digest=digest)
+    out_folder = hold_output_folder(
+        check_outside_sources(Path(out), source), source_model=Path(model)
+    )
     images = intake.read_unlabelled(source, store, classifier.value_ranges)
     images = encode_or_exit(
         images, classifier.encoder, store, strict=intake.strict, ranges=classifier.value_ranges

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import click
 from ilk.cli.add_output import show_report, summarize
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
     add_force_option,
     add_intake_options,
     add_network_options,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 )
 @add_force_option
 @add_intake_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -56,6 +59,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Add classes to the model folder MODEL and report how its predictions change.
 
@@ -66,27 +70,32 @@ def command(
     import numpy as np
 
     from ilk.artifacts.classifier import load
-    from ilk.artifacts.model_folder import SAVE_SECONDS
+    from ilk.artifacts.model_folder import read_digest
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.options import encode_or_exit
+    from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.core.data import Data
-    from ilk.core.folder_transaction import lock_folder
+    from ilk.images import describe_groups, number_row_groups
     from ilk.store import Store
+    from ilk.updates.add_groups import describe_single_groups, refuse_tested_groups
     from ilk.updates.add_validation import get_summary
     from ilk.updates.extend import extend_classifier
     from ilk.updates.side_files import SideFiles, refuse_known
 
-    classifier = load(model, device=device, runtime=runtime)
-    get_summary(classifier)
     home, store = Path(model), Store()
-    side_files = SideFiles.read(home, classifier.metadata.get("last_added"))
+    if not out or is_same_folder(out, home):
+        hold_model(home)
+    digest = read_digest(home)
+    classifier = load(model, device=device, runtime=runtime, fetch=fetch)
+    get_summary(classifier)
+    side_files = replace(SideFiles.read(home, classifier.metadata.get("last_added")), digest=digest)
     read = [source, *(folder for _, folder in class_folders)]
     out_folder = check_outside_sources(Path(out) if out else home, read)
     if out:
-        check_writable(out_folder, source_model=home)
+        hold_output_folder(out_folder, source_model=home)
     images, names = _read_images((source, intake), class_folders, classifier, store)
     images = refuse_known(images, side_files.known_rows)
+    images, group_note = refuse_tested_groups(images, side_files.known_rows)
     images = encode_or_exit(
         images,
         classifier.encoder,
@@ -96,7 +105,8 @@ def command(
     )
     rows = [row for row in images.used if row.label is not None and row.split != "test"]
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
-    data = Data(x, np.array([names.index(str(row.label)) for row in rows], np.int64), names)
+    y = np.array([names.index(str(row.label)) for row in rows], np.int64)
+    data = Data(x, y, names, group=number_row_groups(rows))
     extended, report = extend_classifier(classifier, data, allow_known=allow_known, force=force)
     summary, last_added = summarize(report), side_files.merge_additions(rows)
     image_rows = [
@@ -107,11 +117,12 @@ def command(
         metadata={**extended.metadata, "last_added": last_added},
         side_files=partial(side_files.render, summary, image_rows),
     )
-    with lock_folder(out_folder, wait=SAVE_SECONDS):
-        side_files.check_unchanged()
-        updated.save(out_folder)
+    side_files.check_unchanged()
+    updated.save(out_folder)
     show_report(report)
-    notes = [note for note in (extended.conformal.note, extended.ood_detector.note) if note]
+    notes = [*([] if source else describe_groups(rows)), group_note, *describe_single_groups(data)]
+    notes += [extended.conformal.note, extended.ood_detector.note]
+    notes = [note for note in notes if note]
     for note in (*notes, summary):
         print_note(note)
     click.echo(f"model  {out_folder}")
@@ -140,9 +151,19 @@ def _read_images(
         InputError: Both or neither of SOURCE and `--class-images` are given, or cannot be read.
     """
     from ilk.core.errors import InputError
-    from ilk.images import ListedInputs, escape_path, normalize_class_name, read_images
+    from ilk.images import (
+        ListedInputs,
+        escape_path,
+        normalize_class_name,
+        parse_labels,
+        read_images,
+    )
 
     source, intake = source_options
+    names = parse_labels(name for name, _ in class_folders)
+    if None in names:
+        raise InputError("a class name is empty; name it as in --class-images owl owls/")
+    class_folders = [(str(n), folder) for n, (_, folder) in zip(names, class_folders, strict=True)]
     spellings = {name for name, _ in class_folders}
     if len({normalize_class_name(name) for name in spellings}) < len(spellings):
         raise InputError(
@@ -158,13 +179,15 @@ def _read_images(
         images = intake.read_images(source, store, ranges=classifier.value_ranges)
         return images, images.classes
     labelled = [
-        (named, name)
+        (named, name, group)
         for name, folder in class_folders
-        for named in _list_class_inputs(name, folder, classifier.classes, intake)
+        for named, group in _list_class_inputs(name, folder, classifier.classes, intake)
     ]
     images = read_images(
-        ListedInputs(tuple(named for named, _ in labelled)),
-        labels=[name for _, name in labelled],
+        ListedInputs(tuple(named for named, _, _ in labelled)),
+        labels=[name for _, name, _ in labelled],
+        groups=[group for _, _, group in labelled] if intake.group_column else None,
+        group_from=intake.group_from,
         verify=False,
         store=store,
         value_range=intake.choose_range(classifier.value_ranges),
@@ -176,8 +199,8 @@ def _read_images(
 
 def _list_class_inputs(
     name: str, source: str, classes: Sequence[str], intake: IntakeOptions
-) -> tuple[NamedInput, ...]:
-    """List the images of class `name` that `source` stands for.
+) -> list[tuple[NamedInput, str | None]]:
+    """List the images of class `name` that `source` stands for, and the group of each.
 
     Raises:
         InputError: `source` is missing or empty, or has sub-folders of other known classes.
@@ -212,4 +235,4 @@ def _list_class_inputs(
         print_note(
             f"all images in sub-folders of {escape_path(source)} ({names}) count as {name!r}"
         )
-    return listed.inputs
+    return list(zip(listed.inputs, listed.groups or repeat(None), strict=False))

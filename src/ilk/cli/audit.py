@@ -16,6 +16,7 @@ from ilk.cli.audit_output import (
     show_labels,
     write_csv,
 )
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
     add_encoders_option,
@@ -66,6 +67,7 @@ DEFAULT_FRACTIONS = (0.01, 0.05)
 @add_folds_option
 @add_seed_option
 @add_single_label_option
+@add_csv_safe_option
 @add_intake_options
 @add_network_options
 @add_json_option

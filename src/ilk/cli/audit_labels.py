@@ -94,5 +94,6 @@ def _check_auditable(images: Images) -> None:
         )
     if len(images.classes) == 1:
         raise InputError(
-            f"every label is {images.classes[0]!r}; finding wrong labels needs at least two classes"
+            f"every label is {images.classes[0]!r}; finding wrong labels needs at least two "
+            f"classes{images.hint and '; '}{images.hint}"
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,14 +53,14 @@ def list_confused_pairs(audited: AuditedLabels, label_errors: LabelErrors) -> li
 def write_csv(out: Path, audited: AuditedLabels, label_errors: LabelErrors) -> None:
     """Write every audited label as a line of the CSV file `out`."""
     from ilk.core.atomic_write import write_atomically
+    from ilk.core.csv_cells import CsvFormatter
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
+    format_line = CsvFormatter().format
+    lines = [format_line(CSV_HEADER)]
     for row in list_labels(audited, label_errors):
-        flag = str(row["suspect"]).lower()
-        writer.writerow((row["path"], row["label"], row["suggested"], f"{row['score']:.6f}", flag))
-    write_atomically(out, text.getvalue().encode("utf-8", "surrogateescape"))
+        cells = (row["path"], row["label"], row["suggested"], f"{row['score']:.6f}")
+        lines.append(format_line((*cells, str(row["suspect"]).lower())))
+    write_atomically(out, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def show_labels(audited: AuditedLabels, label_errors: LabelErrors, limit: int) -> None:

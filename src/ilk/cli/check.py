@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ilk.cli.options import IntakeOptions, add_intake_options, add_multi_label_options
-from ilk.cli.output import Result, add_json_option, print_table, show_intake
+from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
 
 if TYPE_CHECKING:
     from ilk.images import Images
+    from ilk.images.near_pairs import NearPair
 
 MAX_CLASSES = 50  # classes in the printed table
+MAX_PAIRS = 20  # near-duplicates in the printed table
 
 
 @click.command()
@@ -26,19 +29,24 @@ MAX_CLASSES = 50  # classes in the printed table
 def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     """Inspect SOURCE: a folder with a sub-folder per class, a table, or a list of paths.
 
-    Every file is decoded. The exit code is 0 if every file can be used and 1 if some were refused.
+    Every file is decoded. Pictures that are nearly the same are listed with their distance; they
+    are used. The exit code is 0 if every file can be used and 1 if some were refused.
     """
     from ilk.artifacts.model_folder import encode_json
     from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
+    from ilk.images.near_pairs import find_near_pairs, near_pairs_to_json
     from ilk.store import Store
 
     if out:
         check_output_file(Path(out), (".json",), [source])
-    images = intake.read_images(source, Store(), verify=True)
+    store = Store()
+    images = intake.read_images(source, store, verify=True)
     show_intake(images)
     _show_classes(images)
-    report = images.to_json()
+    pairs = find_near_pairs(images.used, store)
+    _show_near_pairs(pairs)
+    report = {**images.to_json(), "near_duplicates": near_pairs_to_json(pairs)}
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report, exit_code=1 if images.refused else 0)
@@ -62,3 +70,20 @@ def _show_classes(images: Images) -> None:
     if len(images.classes) > MAX_CLASSES:
         what = "labels" if images.is_multi_label else "classes"
         click.echo(f"… and {len(images.classes) - MAX_CLASSES} more {what}")
+
+
+def _show_near_pairs(pairs: Sequence[NearPair]) -> None:
+    """Print how many pictures are nearly the same, and the pairs that matter most."""
+    from ilk.images.near_pairs import describe_near_pairs
+
+    if not pairs:
+        return
+    print_table(
+        ("nearly the same", "as", "distance", "bits", "concerns"),
+        [
+            (pair.first, pair.second, f"{pair.distance:.3f}", str(pair.bits), pair.concerns)
+            for pair in pairs[:MAX_PAIRS]
+        ],
+    )
+    for sentence in describe_near_pairs(pairs):
+        print_note(sentence)

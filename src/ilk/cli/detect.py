@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from math import ceil
@@ -13,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
+    add_group_options,
     add_network_options,
     add_resize_option,
     add_source_options,
@@ -49,6 +50,7 @@ def command() -> None:
     show_default=True,
     help="Fraction of ordinary images that may be flagged.",
 )
+@add_group_options
 @add_source_options
 @add_network_options
 @add_json_option
@@ -72,7 +74,7 @@ def fit(
     from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
@@ -87,8 +89,8 @@ def fit(
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
         )
-    home, store, progress = check_outside_sources(Path(out), source), Store(), terminal_progress()
-    check_writable(home, DETECTOR)
+    home = hold_output_folder(check_outside_sources(Path(out), source), DETECTOR)
+    store, progress = Store(), terminal_progress()
     images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
     network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
@@ -114,7 +116,9 @@ def fit(
     type=float,
     help="Fraction of ordinary images that may be flagged [default: as given to fit].",
 )
+@add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def score(
@@ -125,6 +129,7 @@ def score(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Score images with the detector in the folder DETECTOR and flag anomalies.
 
@@ -143,7 +148,7 @@ def score(
         check_false_alarm_rate(false_alarm)
     path = None if out == "-" else check_output_file(Path(out), (".csv",), inputs)
     listed = intake.list_inputs(inputs, path)
-    loaded = load(Path(detector), device=device, runtime=runtime)
+    loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
@@ -173,9 +178,10 @@ def _compute_threshold(detector: AnomalyDetector) -> float | None:
     threshold = detector.model.compute_threshold(rate)
     if threshold != MAX_SCORE:
         return threshold
-    needed, n_normal = ceil(round(1 / rate - 1, 9)), len(detector.model.calibration_scores)
+    needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
+    what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
     click.echo(
-        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} normal images and there were "
+        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} {what} and there were "
         f"{n_normal:,}: no image can be flagged, and the column `anomaly` stays empty; use the "
         f"scores, or pass --false-alarm {ceil(1e3 / (n_normal + 1)) / 1e3:.3f} or more",
         err=True,
@@ -200,12 +206,13 @@ def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
 def _write_rows(rows: Iterable[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
     """Write rows as CSV as they come, to a file or to standard output, and return them."""
     from ilk.artifacts.row_file import open_rows
+    from ilk.core.csv_cells import CsvFormatter
 
-    written = []
+    written, format_line = [], CsvFormatter().format
     with nullcontext(_print_line) if path is None else open_rows(path) as write:
-        write(_format_line(CSV_HEADER))
+        write(format_line(CSV_HEADER))
         for row in rows:
-            write(_format_line([row[name] for name in CSV_HEADER]))
+            write(format_line(_format_cell(row[name]) for name in CSV_HEADER))
             written.append(row)
     return written
 
@@ -214,14 +221,8 @@ def _print_line(line: str) -> None:
     click.echo(line, nl=False)
 
 
-def _format_line(cells: Sequence[object]) -> str:
-    """Format a line of CSV; None becomes an empty cell."""
-
-    def format_cell(value: object) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        return f"{value:.6f}" if isinstance(value, float) else str(value or "")
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([format_cell(cell) for cell in cells])
-    return text.getvalue()
+def _format_cell(value: object) -> str:
+    """Format a cell of CSV; None becomes an empty cell."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6f}" if isinstance(value, float) else str(value or "")

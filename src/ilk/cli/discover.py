@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
+from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.options import (
+    IntakeOptions,
+    add_fetch_option,
+    add_network_options,
+    add_source_options,
+)
 from ilk.cli.output import Result, add_json_option, print_note, print_table
 
 if TYPE_CHECKING:
@@ -27,7 +33,9 @@ MAX_GROUPS = 50  # groups in the printed table
     is_flag=True,
     help="Suggest every group, even if the classifier flags few of its images as unknown.",
 )
+@add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -39,6 +47,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
@@ -51,13 +60,14 @@ def command(
     """
     from ilk.artifacts.classifier import load
     from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
     from ilk.updates.discover import discover_groups
     from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
-    home = check_output_folder(check_outside_sources(Path(out), source))
-    classifier, store = load(model, device=device, runtime=runtime), Store()
+    home = hold(check_outside_sources(Path(out), source), check_output_folder)
+    classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     discovery = discover_groups(
         classifier,
         intake.read_unlabelled(source, store, classifier.value_ranges),

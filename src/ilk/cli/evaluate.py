@@ -10,6 +10,7 @@ import click
 
 from ilk.cli.options import (
     IntakeOptions,
+    add_fetch_option,
     add_intake_options,
     add_label_separator_option,
     add_network_options,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 )
 @add_label_separator_option
 @add_intake_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -39,6 +41,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Score the model folder MODEL on the labelled images of SOURCE."""
     from ilk.artifacts.evaluation import Evaluation, evaluate_images
@@ -59,7 +62,7 @@ def command(
 
     if out:
         check_output_file(Path(out), (".json",), [source])
-    classifier, store = load(model, device=device, runtime=runtime), Store()
+    classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
     images, split_note = _select_split(
         intake.read_images(source, store, ranges=classifier.value_ranges), source, split

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.options import (
     IntakeOptions,
     add_encoders_option,
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
 @add_seed_option
 @add_precision_option
 @add_multi_label_options
+@add_csv_safe_option
 @add_intake_options
 @add_network_options
 @add_json_option
@@ -130,9 +132,9 @@ def command(
     """
     from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_digest
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.artifacts.overwrite_guard import check_writable
     from ilk.cli.multi_label import fit_multi_label
     from ilk.cli.options import read_sentences
+    from ilk.cli.output_folder import hold_output_folder
     from ilk.cli.tables import show_leaderboard
     from ilk.core.progress import terminal_progress
     from ilk.fitting.fit import DEFAULT_PROMPTS, FitConfig, fit_with_report
@@ -161,7 +163,7 @@ def command(
         views=views,
     )
     kind = MULTI_LABEL if config.multi_label else CLASSIFIER
-    home = check_writable(check_outside_sources(Path(out), source), kind)
+    home = hold_output_folder(check_outside_sources(Path(out), source), kind)
     if read_digest(home):
         print_note(
             f"{home} contains a classifier, which the new one will replace once it is fitted"

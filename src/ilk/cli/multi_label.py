@@ -46,7 +46,7 @@ def fit_multi_label(
         show_intake(report.images)
     show_label_leaderboard(report.results)
     for note in report.notes:
-        if note not in images.notes:  # printed already
+        if note not in report.images.notes:  # printed already
             print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(
@@ -92,6 +92,7 @@ def predict_labels(
         The predictions as plain values if `--json` asks for them, and what was counted.
     """
     from ilk.artifacts.multi_label_prediction import to_row, write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
     as_json = bool(click.get_current_context().params.get("as_json"))
@@ -106,7 +107,7 @@ def predict_labels(
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), classifier.classes, sys.stdout)
+        write_csv_stream(until_lost(stream()), classifier.classes, sys.stdout)
     else:
         write_predictions(stream(), classifier.classes, path)
     return rows, tally

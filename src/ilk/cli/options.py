@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import click
 
 from ilk.cli.output import show_intake
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 add_seed_option = click.option(
-    "--seed", default=0, show_default=True, help="Seed of the random number generator."
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the random number generator.",
 )
 add_device_option = click.option(
     "--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:N or mps."
@@ -83,6 +88,18 @@ add_single_label_option = click.option(
     default=None,
     help="Take labels with separators, such as 'cat; dog', as names of classes.",
 )
+add_exclude_option = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave out files, as in .gitignore: '*_mask.png', 'masks/'; may be repeated.",
+)
+add_fetch_option = click.option(
+    "--fetch",
+    is_flag=True,
+    help="Fetch files of the saved model's encoder that are not on this machine, from the "
+    "repository that the model names.",
+)
 add_value_range_option = click.option(
     "--value-range",
     metavar="auto|LOW-HIGH",
@@ -113,6 +130,10 @@ class IntakeOptions:
         merge_spellings: Merge class names that differ only in spelling.
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         label_separator: Separator of labels in one cell; None finds it.
+        group_column: Column of groups in a table; None reads none.
+        group_from: Regular expression that finds the group in a path; None reads none.
+        split_column: Column that says what is held out; None finds it.
+        exclude: Patterns of files to leave out.
         value_range: Stored values that are black and white, LOW-HIGH; None or auto finds them.
         pages: first or all of the pages of a file with several.
     """
@@ -123,6 +144,10 @@ class IntakeOptions:
     merge_spellings: bool = False
     multi_label: bool | None = None
     label_separator: str | None = None
+    group_column: str | None = None
+    group_from: str | None = None
+    split_column: str | None = None
+    exclude: tuple[str, ...] = ()
     value_range: str | None = None
     pages: str = "first"
 
@@ -146,12 +171,7 @@ class IntakeOptions:
             InputError: `source` cannot be read, or holds no usable image.
         """
         from ilk.core.progress import terminal_progress
-        from ilk.images import (
-            describe_separator,
-            escape_path,
-            find_empty_folders,
-            read_images,
-        )
+        from ilk.images import describe_groups, read_images
 
         images = read_images(
             _check_source(source),
@@ -159,21 +179,18 @@ class IntakeOptions:
             label_column=self.label_column,
             multi_label=self.multi_label,
             label_separator=self.label_separator,
+            group_column=self.group_column,
+            group_from=self.group_from,
             merge_spellings=self.merge_spellings,
             verify=verify or self.strict,
             store=store,
             progress=terminal_progress(),
+            split_column=self.split_column,
+            exclude=self.exclude,
             value_range=self.choose_range(ranges),
             pages=self.pages,
         )
-        if Path(source).is_dir() and (empty := find_empty_folders(Path(source))):
-            names = ", ".join(map(escape_path, empty[:5]))
-            click.echo(f"· empty folders, which add no class: {names}", err=True)
-        if self.multi_label is None and not Path(source).is_dir():
-            labels = [row.label for row in images.rows if row.label is not None]
-            if note := describe_separator(labels):
-                click.echo(f"· {note}", err=True)
-        _print_notes(images.notes)
+        _print_notes((*images.notes, images.hint, *describe_groups(images.used)))
         if self.strict and images.refused:
             exit_refused(images)
         return images
@@ -209,7 +226,7 @@ class IntakeOptions:
         """
         from ilk.images import list_sources
 
-        listed = list_sources(sources, self.path_column)
+        listed = list_sources(sources, self.path_column, self.exclude, self.group_column)
         if out is not None:
             from ilk.artifacts.output_files import leave_out
 
@@ -230,7 +247,7 @@ class IntakeOptions:
         """
         from ilk.core.errors import NoImages
         from ilk.core.progress import terminal_progress
-        from ilk.images import escape_path, read_images
+        from ilk.images import describe_groups, escape_path, read_images
 
         try:
             listed = self.list_inputs([_check_source(source)])
@@ -242,6 +259,8 @@ class IntakeOptions:
             ) from None
         images = read_images(
             listed,
+            groups=listed.groups or None,
+            group_from=self.group_from,
             verify=False,
             store=store,
             progress=terminal_progress(),
@@ -249,7 +268,8 @@ class IntakeOptions:
             value_range=self.choose_range(ranges),
             pages=self.pages,
         )
-        _print_notes([note for note in images.notes if note not in listed.notes])
+        notes = [note for note in images.notes if note not in listed.notes]
+        _print_notes([*notes, *describe_groups(images.used)])
         return images
 
 
@@ -272,8 +292,25 @@ def _check_source(source: str) -> str:
 
 
 def _print_notes(notes: Sequence[str]) -> None:
-    for note in notes:
-        click.echo(f"· {note}", err=True)
+    """Print what there is to know about a source to standard error; "" is nothing."""
+    for note in filter(None, notes):
+        click.echo(f"· {escape_line(note)}", err=True)
+
+
+def add_group_options(f: F) -> F:
+    """Add the options for groups of images, which stay on one side of every split."""
+    column = click.option(
+        "--group-column",
+        help="Table column with the group of each image, such as a patient or a video: a group is "
+        "never on both sides of a split.",
+    )
+    pattern = click.option(
+        "--group-from",
+        metavar="REGEX",
+        help="Regular expression that finds the group in the path of an image, such as "
+        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'.",
+    )
+    return column(pattern(f))
 
 
 def add_source_options(f: F) -> F:
@@ -290,6 +327,7 @@ def add_source_options(f: F) -> F:
         return f(*args, intake=intake, **options)
 
     for option in (
+        add_exclude_option,
         add_pages_option,
         add_value_range_option,
         click.option("--path-column", help="Table column with the image paths."),
@@ -303,7 +341,13 @@ def add_intake_options(f: F) -> F:
     command = add_source_options(f)
     for option in (
         add_merge_option,
+        add_group_options,
         click.option("--label-column", help="Table column with the class names."),
+        click.option(
+            "--split-column",
+            help="Table column that says what is held out: its name, 'fold:test=0' to say which of "
+            "its values are, or none [default: split, is_valid, Usage, … where they are clear].",
+        ),
         add_strict_option,
     ):
         command = option(command)

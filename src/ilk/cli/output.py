@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.core.terminal_text import escape_line, get_unfiltered
+
 if TYPE_CHECKING:
     from ilk.images import Images
 
@@ -98,12 +100,13 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool
         out.add_row(*row)
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else 120
-    Console(file=stream, markup=False, highlight=False, width=width).print(out)
+    console = Console(file=get_unfiltered(stream), markup=False, highlight=False, width=width)
+    console.print(out)  # whose cells are escaped
 
 
 def print_note(text: str) -> None:
     """Print a remark below a table."""
-    click.echo(f"· {text}")
+    click.echo(f"· {escape_line(text)}")
 
 
 def show_intake(images: Images, *, err: bool = False) -> None:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import IntakeOptions, add_network_options, add_source_options
+from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.options import (
+    IntakeOptions,
+    add_fetch_option,
+    add_network_options,
+    add_source_options,
+)
 from ilk.cli.output import Result, add_json_option
 from ilk.cli.tally import Tally
 
@@ -34,7 +40,9 @@ if TYPE_CHECKING:
     multiple=True,
     help="Encoder of an ensemble to do without, because it is gone from this machine.",
 )
+@add_csv_safe_option
 @add_source_options
+@add_fetch_option
 @add_network_options
 @add_json_option
 def command(
@@ -45,6 +53,7 @@ def command(
     intake: IntakeOptions,
     device: str,
     runtime: str,
+    fetch: bool,
 ) -> Result:
     """Predict the class, or the labels, of each image with the model folder MODEL.
 
@@ -64,7 +73,7 @@ def command(
     if path is not None:
         check_output_file(path, SUFFIXES, inputs)
     files = intake.list_inputs(inputs, path)
-    classifier = load(model, device=device, runtime=runtime, without=without)
+    classifier = load(model, device=device, runtime=runtime, fetch=fetch, without=without)
     intake.choose_range(classifier.value_ranges)  # refuses another one
     as_json = bool(click.get_current_context().params.get("as_json"))
     if isinstance(classifier, MultiLabelClassifier):
@@ -117,6 +126,7 @@ def _write(
         pages: first or all of the pages of a file.
     """
     from ilk.artifacts.prediction_io import write_csv_stream, write_predictions
+    from ilk.cli.streams import until_lost
     from ilk.core.progress import terminal_progress
 
     tally = Tally()
@@ -129,7 +139,7 @@ def _write(
             yield prediction
 
     if path is None:
-        write_csv_stream(stream(), sys.stdout)
+        write_csv_stream(until_lost(stream()), sys.stdout)
     else:
         write_predictions(stream(), path)
     return tally

@@ -107,6 +107,7 @@ def command(
     torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
     """
     from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold
     from ilk.core.device import pick_device
     from ilk.core.progress import silent_progress, terminal_progress
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
@@ -141,6 +142,8 @@ def command(
         training_data = PretrainingData(data, [row.digest for row in used_images.used], classes)
         device_config = DeviceConfig(device_used, precision, compiled)
         progress = terminal_progress() if is_main else silent_progress
+        if is_main:
+            hold(Path(out), lambda folder: folder)
         pretrain_cross_fit(training_data, config, Path(out), folds, device_config, progress)
         if is_main:
             click.echo(f"{len(data):,} images, {n_labelled:,} of them labelled")

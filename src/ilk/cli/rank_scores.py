@@ -21,10 +21,14 @@ def build_tables(encoders: Sequence[Embeds], sample: Images, store: Store) -> di
     from ilk.core.data import Data
     from ilk.fitting.config import FitConfig
     from ilk.fitting.split import split_images
+    from ilk.images import number_row_groups
 
     split = split_images(sample, FitConfig())
     digests, y = [row.digest for row in split.train], split.encode_labels(split.train)
-    return {e.name: Data(store.get(e.space, digests), y, split.classes) for e in encoders}
+    group = number_row_groups(split.train)
+    return {
+        e.name: Data(store.get(e.space, digests), y, split.classes, group=group) for e in encoders
+    }
 
 
 def score_encoders(encoders: Sequence[Embeds], tables: dict[str, Data]) -> list[EncoderScores]:

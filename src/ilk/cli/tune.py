@@ -15,7 +15,7 @@ from ilk.cli.options import (
     add_seed_option,
     add_single_label_option,
 )
-from ilk.cli.output import Result, add_json_option
+from ilk.cli.output import Result, add_json_option, print_note
 
 if TYPE_CHECKING:
     from ilk.diffusion.denoiser.karras import Denoiser
@@ -58,6 +58,7 @@ def command(
     diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class.
     """
     from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold_model
     from ilk.core.device import pick_device
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint
@@ -67,6 +68,7 @@ def command(
     from ilk.training.trainer import DeviceConfig
 
     home, store = check_outside_sources(Path(model), source), Store()
+    hold_model(home, checkpoint.JSON)
     data = _load_unseen(home, source, intake, store)
     device_config = DeviceConfig(pick_device(device), precision)
     network = checkpoint.load(home).to(device_config.device)
@@ -95,12 +97,16 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
     from ilk.diffusion.checkpoint import checkpoint, training_images
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
+    from ilk.images import adopt_spellings
 
     spec = checkpoint.read_spec(home)
     if not spec.classes:
         raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
     channels, size, _ = spec.shape
     images = intake.read_images(source, store).select_split("train")
+    images, note = adopt_spellings(images, spec.classes)
+    if note:
+        print_note(note)
     pixels = choose_pixels(images, size, channels)
     batch, used_images, _ = load_batch(images, spec.classes, pixels, store, terminal_progress())
     digests = [row.digest for row in used_images.used]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ilk.core.errors import OutputError
+from ilk.core.leftovers import delete_leftovers, get_temporary_path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,17 +20,21 @@ def write_atomically(path: Path, content: bytes) -> None:
     replace_atomically(path, lambda temporary: _write(temporary, content))
 
 
-def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def replace_atomically(path: Path, write: Callable[[Path], object], *, clean: bool = True) -> None:
     """Call `write` with a temporary path beside `path`, then move the result to `path`.
 
     Args:
         path: File to create or replace; its folder must exist.
         write: Writes the whole content to the path it is given.
+        clean: Delete what processes that were killed have left of this file, which takes as long as
+            the folder has files.
 
     Raises:
         OutputError: The folder cannot be written or the disk is full. The old file is intact.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = get_temporary_path(path)
+    if clean:
+        delete_leftovers(path)
     try:
         write(temporary)
         _flush_to_disk(temporary)

@@ -68,9 +68,17 @@ class LeavesOneOut(Protocol):
     """A method with closed-form leave-one-out scores: no refit per row."""
 
     def leave_one_out_logits(
-        self, model: Any, x: Features, y: Labels, statistics: Statistics, /
+        self,
+        model: Any,
+        x: Features,
+        y: Labels,
+        statistics: Statistics,
+        group: Labels | None = None,
+        /,
     ) -> Logits:
         """Return logits `[m, k]` of training rows, each as if `model` had been fitted without it.
+
+        With groups, each is scored as if `model` had been fitted without any row of its group.
 
         Hyperparameters that `fit` estimates from all rows keep their value.
 
@@ -79,6 +87,8 @@ class LeavesOneOut(Protocol):
             x: Rows that `model` was fitted on, `[m, d]`.
             y: Their classes, `[m]`.
             statistics: Counts, means and scatter of all rows that `model` was fitted on.
+            group: Group of each row, `[m]`, -1 for a group of its own; `x` holds all rows of a
+                group that `model` was fitted on. None makes every row one.
         """
         ...
 

@@ -51,7 +51,7 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         ArtifactError: The content is no JSON object, or holds a number that is not finite.
     """
     try:
-        fields = json.loads(content, parse_constant=_refuse_constant)
+        fields = json.loads(content, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ArtifactError(f"{path} is damaged: {why}") from None
@@ -66,5 +66,6 @@ def check_digest(fields: Mapping[str, Any], path: Path) -> None:
         raise ArtifactError(f"{path} was altered after it was saved, or is damaged")
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """Raise ValueError: `name` is nan or infinity, which JSON does not have; for `json.loads`."""
     raise ValueError(f"{name} is no number of JSON")

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ilk.core.contracts import Method, MethodTags, Model
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.metrics import Probabilities, softmax
+from ilk.core.part_bounds import FRACTION, NON_NEGATIVE, POSITIVE, Bounds
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,14 @@ class MemberModel:
     """
 
     kind: ClassVar[str] = "ensemble_member"
+    shapes: ClassVar[dict[str, str]] = {"columns": "b 2", "scale": "b"}
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "columns": NON_NEGATIVE,
+        "scale": POSITIVE,
+        "weight": NON_NEGATIVE,
+        "temperature": POSITIVE,
+        "uniform_weight": FRACTION,
+    }
 
     model: Model
     columns: Labels

@@ -16,13 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from ilk.core.terminal_text import escape_line
+
 MAX_LISTED_NAMES = 40  # names listed in a message
 
 
 class IlkError(Exception):
-    """Base class of the exceptions that ilk raises."""
+    """Base class of the exceptions that ilk raises; their text is one printable line."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return escape_line(super().__str__())
 
 
 class InputError(IlkError):

@@ -19,6 +19,7 @@ class ExemplarMLP(MLP):
     """
 
     kind: ClassVar[str] = "exemplar_mlp"
+    shapes: ClassVar[dict[str, str]] = MLP.shapes | {"exemplars": "m d", "exemplar_labels": "m"}
 
     exemplars: Features
     exemplar_labels: Labels

@@ -13,21 +13,26 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from ilk.core.atomic_write import replace_atomically, write_atomically
 from ilk.core.errors import ArtifactError, OutputError
+from ilk.core.regular_file import read_regular_file
 
 LOCK_FILE = ".ilk.lock"
+HOLDER_FILE = ".ilk.holder"  # which process holds the lock; means nothing while the lock is free
 COMMIT_FILE = ".ilk.commit"
 NEW_SUFFIX = ".ilk-new"  # of a file that is written but not yet in place
 READ_SECONDS = 5.0  # how long a reader waits for a writer that has committed
+POLL_SECONDS = 0.05  # between a reader's attempts to take the lock
+MAX_HOLDER_LENGTH = 300
 
 
 @contextmanager
-def lock_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+def lock_folder(folder: Path, *, wait: float = 0.0, holder: str = "") -> Iterator[None]:
     """Hold the lock of `folder`, which is created if missing, and finish an interrupted commit.
 
     A process that holds the lock may take it again.
@@ -35,6 +40,7 @@ def lock_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     Args:
         folder: Folder to lock.
         wait: Seconds to wait for a process that holds the lock.
+        holder: Description of this process, which others that want the lock are shown.
 
     Raises:
         OutputError: Another process holds the lock, or the folder cannot be written.
@@ -46,36 +52,64 @@ def lock_folder(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         lock = FileLock(folder.resolve() / LOCK_FILE, is_singleton=True)
         lock.acquire(timeout=wait)
     except Timeout:
+        shown = _read_holder(folder)
         raise OutputError(
-            f"another ilk process is writing to {folder}; wait for it to end, or choose another "
-            "folder"
+            f"another ilk process{f' ({shown})' if shown else ''} is writing to {folder}; wait for "
+            "it to end, or choose another folder"
         ) from None
     except OSError as error:
         raise OutputError(
             f"cannot write to {folder}: {error.strerror or error}; choose another folder"
         ) from error
+    is_outermost = lock.lock_counter == 1
     try:
+        if is_outermost:
+            _write_holder(folder, holder)
         _finish_commit(folder)
         yield
     finally:
+        if is_outermost and holder:
+            _write_holder(folder, "")
         lock.release()
+
+
+def _write_holder(folder: Path, holder: str) -> None:
+    """Say who holds the lock; "" deletes what a process that was killed has said."""
+    with suppress(OSError):  # it only serves a message
+        if holder:
+            (folder / HOLDER_FILE).write_text(holder[:MAX_HOLDER_LENGTH], "utf-8", "replace")
+        else:
+            (folder / HOLDER_FILE).unlink(missing_ok=True)
+
+
+def _read_holder(folder: Path) -> str:
+    try:
+        with (folder / HOLDER_FILE).open(encoding="utf-8", errors="replace") as file:
+            text = file.read(MAX_HOLDER_LENGTH)
+    except OSError:
+        return ""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def finish_commit(folder: Path) -> None:
     """Finish the commit of a process that was killed, if there is one; for readers.
 
+    A process that is just committing is waited for, even if it keeps the lock afterwards.
+
     Raises:
         ArtifactError: The folder was left in the middle of a change and cannot be written.
     """
-    if not (folder / COMMIT_FILE).exists():
-        return
-    try:
-        with lock_folder(folder, wait=READ_SECONDS):
-            pass
-    except OutputError as error:
-        raise ArtifactError(
-            f"a change of {folder} was interrupted and cannot be finished: {error}"
-        ) from error
+    deadline = time.monotonic() + READ_SECONDS
+    while (folder / COMMIT_FILE).exists():
+        try:
+            with lock_folder(folder):
+                return
+        except OutputError as error:
+            if time.monotonic() > deadline:
+                raise ArtifactError(
+                    f"a change of {folder} was interrupted and cannot be finished: {error}"
+                ) from error
+        time.sleep(POLL_SECONDS)
 
 
 class FolderTransaction:
@@ -106,7 +140,7 @@ class FolderTransaction:
         """Add a file that `write` writes to the path it is given; as `write` otherwise."""
         path = self.folder / (_check_name(name) + NEW_SUFFIX)
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_atomically(path, write)
+        replace_atomically(path, write, clean=False)  # all of the folder's are deleted already
         self._written.append(name)
 
     def delete(self, name: str) -> None:
@@ -134,9 +168,14 @@ def _check_name(name: str) -> str:
 def _finish_commit(folder: Path) -> None:
     """Rename and delete what the commit record lists, and then the record."""
     try:
-        text = (folder / COMMIT_FILE).read_bytes()
+        text = read_regular_file(folder / COMMIT_FILE)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder / COMMIT_FILE} cannot be read: {error.strerror or error}; delete it and "
+            "create the model again"
+        ) from None
     try:
         record = json.loads(text)
         written, deleted = (list(map(_check_name, record[key])) for key in ("write", "delete"))
@@ -161,10 +200,12 @@ def _finish_commit(folder: Path) -> None:
 def _delete_leftovers(folder: Path) -> None:
     """Delete what transactions that never committed have written."""
     try:
-        for path in folder.rglob(f"*{NEW_SUFFIX}"):
-            path.unlink(missing_ok=True)
-        for path in folder.rglob(f".*{NEW_SUFFIX}.*.part"):
-            path.unlink(missing_ok=True)
+        for pattern in (f"*{NEW_SUFFIX}", f".*{NEW_SUFFIX}.*.part"):
+            for path in list(folder.rglob(pattern)):
+                path.unlink(missing_ok=True)
+                for parent in path.relative_to(folder).parents[:-1]:
+                    with suppress(OSError):  # other files are in it
+                        (folder / parent).rmdir()
     except OSError as error:
         raise OutputError(
             f"cannot delete {error.filename}: {error.strerror or error}; choose another folder"

@@ -27,6 +27,7 @@ class GroupedSoftmax:
     """
 
     kind: ClassVar[str] = "grouped_softmax"
+    shapes: ClassVar[dict[str, str]] = {"weight": "m d", "bias": "m", "group": "m"}
 
     weight: Features
     bias: Features

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Features, Logits
+from ilk.core.part_bounds import POSITIVE, Bounds
 
 CHUNK_SIZE = 4096  # rows at a time
 
@@ -23,6 +24,7 @@ class Linear:
     """
 
     kind: ClassVar[str] = "linear"
+    shapes: ClassVar[dict[str, str]] = {"weight": "k d", "bias": "k"}
 
     weight: Features
     bias: Features
@@ -65,6 +67,7 @@ class NormalizedLinear:
     """
 
     kind: ClassVar[str] = "normalized_linear"
+    shapes: ClassVar[dict[str, str]] = {"weight": "k d", "bias": "k"}
 
     weight: Features
     bias: Features
@@ -88,6 +91,15 @@ class MLP:
     """
 
     kind: ClassVar[str] = "mlp"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "scale": "d",
+        "hidden_weight": "h d",
+        "hidden_bias": "h",
+        "weight": "k h",
+        "bias": "k",
+    }
+    bounds: ClassVar[dict[str, Bounds]] = {"scale": POSITIVE}
 
     centre: Features
     scale: Features

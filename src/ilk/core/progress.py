@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
+from ilk.core.terminal_text import escape_line, get_unfiltered
+
 Advance = Callable[[int], None]
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 """`with progress("encoding", total) as advance: … advance(done_since_last)`."""
@@ -26,6 +28,8 @@ def terminal_progress(stream: TextIO | None = None, interval: float = 10.0) -> P
         interval: Seconds between lines.
     """
     out = stream or sys.stderr
+    if out is None:  # a process without standard error
+        return silent_progress
     return _make_bar(out) if out.isatty() else _make_lines(out, interval)
 
 
@@ -33,12 +37,14 @@ def _make_bar(out: TextIO) -> Progress:
     @contextmanager
     def progress(what: str, total: int) -> Iterator[Advance]:
         from rich.console import Console
+        from rich.markup import escape
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Bar(*columns, TimeRemainingColumn(), console=Console(file=out)) as bar:
-            task = bar.add_task(what, total=total)
+        console = Console(file=get_unfiltered(out))
+        with Bar(*columns, TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task(escape(escape_line(what)), total=total)
             yield lambda n: bar.advance(task, n)
 
     return progress

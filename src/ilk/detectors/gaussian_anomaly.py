@@ -23,7 +23,7 @@ is diagonal; NPCA ignores directions without variance, the full Gaussian does no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -32,7 +32,9 @@ from numpy.typing import NDArray
 from ilk.core.contracts import DetectorTags, check_weights
 from ilk.core.data import Data, Features
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.part_bounds import NON_NEGATIVE, POSITIVE, Bounds
 from ilk.maths import folds
+from ilk.maths.conformal_quantile import compute_votes, find_conformal_quantile
 from ilk.maths.pca import fit_pca
 
 MAX_SCORE = float(np.finfo(np.float64).max)  # stands for infinity, which JSON does not have
@@ -56,9 +58,21 @@ class GaussianDetector:
         degrees_of_freedom: Dimension of the Gaussian: d, or r where only some components were
             selected.
         calibration_scores: Out-of-fold scores of the normal rows, ascending, `[m]`.
+        calibration_votes: Their votes, `[m]`: one per row, or per group of rows; empty is 1 each.
     """
 
     kind: ClassVar[str] = "gaussian_detector"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "axes": "d r",
+        "std": "r",
+        "calibration_scores": "m",
+    }
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "std": POSITIVE,
+        "residual_precision": NON_NEGATIVE,
+        "calibration_scores": NON_NEGATIVE,
+    }
 
     centre: Vector
     axes: Matrix
@@ -66,6 +80,13 @@ class GaussianDetector:
     residual_precision: float
     degrees_of_freedom: int
     calibration_scores: Vector
+    calibration_votes: Vector = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def n_votes(self) -> int:
+        """Number of rows, or of groups of rows, behind a threshold."""
+        votes = self.calibration_votes
+        return round(float(votes.sum())) if len(votes) else len(self.calibration_scores)
 
     def score(self, x: Features) -> Vector:
         """Return the Mahalanobis distance `[n]` of features `[n, d]`."""
@@ -85,7 +106,8 @@ class GaussianDetector:
         """Return the score that a new normal row exceeds with at most the given probability.
 
         It is `MAX_SCORE`, which nothing exceeds, with fewer than `1 / false_alarm_rate - 1`
-        out-of-fold scores.
+        out-of-fold scores, or groups of rows. With groups, the probability is that of a row of a
+        new group.
 
         Args:
             false_alarm_rate: Probability in (0, 1).
@@ -94,12 +116,10 @@ class GaussianDetector:
             InputError: If `false_alarm_rate` is not between 0 and 1.
         """
         check_false_alarm_rate(false_alarm_rate)
-        rank = int(np.ceil(round((len(self.calibration_scores) + 1) * (1 - false_alarm_rate), 9)))
-        return (
-            float(self.calibration_scores[rank - 1])
-            if rank <= len(self.calibration_scores)
-            else MAX_SCORE
-        )
+        scores, votes = self.calibration_scores, self.calibration_votes
+        votes = votes if len(votes) else compute_votes(None, len(scores))
+        threshold = find_conformal_quantile(scores, 1 - false_alarm_rate, votes)
+        return MAX_SCORE if threshold is None else threshold
 
     def compute_chi_square_threshold(self, false_alarm_rate: float) -> float:
         """Return the chi-square quantile of the distance, as if mean and precision were known.
@@ -159,13 +179,17 @@ class GaussianAnomaly(DetectorTags):
         x, y = np.asarray(rows.x, np.float64), np.zeros(len(rows), np.int64)
         n_folds = folds.count_folds(y, self.folds, rows.group)
         fold = folds.assign_folds(y, n_folds, self.seed, rows.group)
-        calibration_scores = [
-            self._fit_gaussian(x[fold != f]).score(x[fold == f])
-            for f in range(n_folds if n_folds > 1 else 0)
-        ]
+        scores = np.full(len(x), np.nan)
+        for f in range(n_folds if n_folds > 1 else 0):
+            scores[fold == f] = self._fit_gaussian(x[fold != f]).score(x[fold == f])
+        votes = np.zeros(0)
+        if folds.has_shared_groups(rows.group):
+            votes = compute_votes(rows.group, len(rows))
+        order = np.argsort(scores[np.isfinite(scores)], kind="stable")
         return replace(
             self._fit_gaussian(x),
-            calibration_scores=np.sort(np.concatenate([np.zeros(0), *calibration_scores])),
+            calibration_scores=scores[np.isfinite(scores)][order],
+            calibration_votes=votes[np.isfinite(scores)][order] if len(votes) else votes,
         )
 
     def _fit_gaussian(self, x: Matrix) -> GaussianDetector:

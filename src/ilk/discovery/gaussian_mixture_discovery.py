@@ -59,6 +59,15 @@ class StudentMixture:
     """
 
     kind: ClassVar[str] = "student_mixture"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "basis": "d r",
+        "mean": "c r",
+        "whitening": "c r r",
+        "degrees": "c",
+        "constant": "c",
+        "group_counts": "g",
+    }
 
     centre: Matrix
     basis: Matrix

@@ -58,6 +58,13 @@ class DomainMixture:
     """
 
     kind: ClassVar[str] = "domain_mixture"
+    shapes: ClassVar[dict[str, str]] = {
+        "weight": "m d",
+        "bias": "m",
+        "domain_given_class": "m k",
+        "class_priors": "k m",
+        "domains": "m",
+    }
 
     weight: Features
     bias: Features

@@ -55,6 +55,14 @@ class JointHead:
     """
 
     kind: ClassVar[str] = "joint_head"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "scale": "d",
+        "hidden_weight": "h d",
+        "hidden_bias": "h",
+        "weight": "k h",
+        "bias": "k",
+    }
 
     centre: Features
     scale: Features

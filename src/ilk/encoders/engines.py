@@ -7,12 +7,10 @@ An engine turns a torch network into bytes once (`convert`); later processes ope
 from __future__ import annotations
 
 import io
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -135,21 +133,20 @@ class OnnxRuntime(Engine):
         import torch
 
         with (
-            tempfile.TemporaryDirectory() as folder,
             torch.inference_mode(),
             warnings.catch_warnings(action="ignore"),  # of tracing, and of torch's plans for it
         ):
-            path = Path(folder) / "network.onnx"
+            content = io.BytesIO()
             torch.onnx.export(
                 network,
                 (torch.zeros(2, 3, *size),),
-                str(path),
+                content,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "b"}, OUTPUT: {0: "b"}},
                 dynamo=False,
             )
-            return path.read_bytes()
+            return content.getvalue()
 
     def open(self, content: bytes) -> Run:
         """Open a session that runs in the calling thread: `encode` starts one per core."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from ilk.encoders.combined import CombinedEncoder
 from ilk.encoders.families import find_family, list_families
 from ilk.encoders.options import EncoderOptions
 from ilk.encoders.variants import split_variant
+from ilk.hub import client as hub
 from ilk.store import Store
 
 if TYPE_CHECKING:
@@ -57,27 +60,38 @@ def restore_encoder(
     device: str = "auto",
     runtime: str = "auto",
     store: Store | None = None,
+    fetch: bool = False,
 ) -> Embeds:
     """Open the encoder whose `describe` returned `description`.
 
     If the folder in its name does not exist, the recorded absolute folder is tried. A combination
     of encoders is restored part by part.
 
+    The name comes from a model folder, which may be someone else's: nothing is requested from the
+    hub unless `fetch` is true, and then without the user's token.
+
     Raises:
         Unavailable: The files are missing, or have other weights or preprocessing.
     """
     if parts := description.get("parts"):
         return CombinedEncoder(
-            tuple(restore_encoder(d, device=device, runtime=runtime, store=store) for d in parts)
+            tuple(
+                restore_encoder(d, device=device, runtime=runtime, store=store, fetch=fetch)
+                for d in parts
+            )
         )
     name, precision = str(description["name"]), str(description.get("precision", "float32"))
-    name = _relocate(name, str(description.get("folder", "")))
+    folder = str(description.get("folder", ""))
+    if not fetch:
+        _refuse_remote_folder(name, folder)
+    name = _relocate(name, folder)
     classes, prompts = description.get("classes"), description.get("prompts", DEFAULT_PROMPTS)
     context = ClassificationContext(classes and tuple(classes), tuple(prompts), store)
     try:
-        encoder = resolve_encoder(
-            name, device=device, runtime=runtime, precision=precision, context=context
-        )
+        with hub.apply_policy(hub.DownloadPolicy(fetch, False, _print_line)):
+            encoder = resolve_encoder(
+                name, device=device, runtime=runtime, precision=precision, context=context
+            )
     except Unavailable as error:
         raise Unavailable(f"the model was fitted on features of {name}, and {error}") from None
     if encoder.space.key != description.get("key"):
@@ -86,6 +100,24 @@ def restore_encoder(
             "preprocessing or version differ; restore the same files, or fit again"
         )
     return encoder
+
+
+def _print_line(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _refuse_remote_folder(name: str, folder: str) -> None:
+    """Refuse folders of other machines, whose mere opening may send the user's password there.
+
+    Raises:
+        Unavailable: The name or the recorded folder of an encoder is one.
+    """
+    for path in (folder, name.partition(":")[2]):
+        if os.name == "nt" and path.replace("/", "\\").startswith("\\\\"):
+            raise Unavailable(
+                f"the model names the network folder {path}, which is not opened unasked: pass "
+                "--fetch (in Python fetch=True) if you trust it"
+            )
 
 
 def _relocate(name: str, folder: str) -> str:

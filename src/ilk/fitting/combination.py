@@ -37,7 +37,7 @@ from ilk.fitting.selection_statistics import (
     estimate_corrected_accuracy,
     is_tied,
 )
-from ilk.maths.folds import number_groups
+from ilk.maths.clusters import compute_variance
 from ilk.trust.calibration import Calibration, cross_calibrate
 
 MAX_SIDE_SECONDS = 1.5  # estimated time of the side-by-side candidate
@@ -219,7 +219,11 @@ class Combiner:
             results=(result, *self._find_tied(trial.outcomes, leaderboard)),
             winner=(name, ensemble),
             corrected_accuracy=estimate_corrected_accuracy(
-                builder.tested_labels, outcomes, builder.criterion, self.seed
+                builder.tested_labels,
+                outcomes,
+                builder.criterion,
+                self.seed,
+                builder.tested_groups,
             ),
             fold=run.fold,
             out_of_fold=OutOfFold(builder.spread(run.logits), builder.is_tested, run.seconds),
@@ -231,11 +235,12 @@ class Combiner:
     def _find_tied(self, outcomes: Outcomes, leaderboard: Leaderboard) -> list[CandidateResult]:
         """Return the results with the ties of the ensemble marked."""
         builder = self.builder
+        y, criterion, groups = builder.tested_labels, builder.criterion, builder.tested_groups
         tied = {
             (result.encoder, result.method)
             for i, result in enumerate(builder.results)
             if i in builder.outcomes
-            and is_tied(builder.tested_labels, outcomes, builder.outcomes[i], builder.criterion)
+            and is_tied(y, outcomes, builder.outcomes[i], criterion, groups)
         }
         return [
             replace(result, is_tied=(result.encoder, result.method) in tied)
@@ -255,7 +260,5 @@ def _can_be_member(method: Method, has_text: bool) -> bool:
 def _standard_error(gains: Vector, groups: Labels | None) -> float:
     """Return the standard error of the mean of gains `[n]`, whose groups vary together."""
     if groups is not None:
-        sums = np.bincount(number_groups(groups), gains - gains.mean())
-        n = len(sums)
-        return float(np.sqrt(np.sum(sums**2) * n / max(1, n - 1)) / len(gains))
+        return float(np.sqrt(compute_variance(gains, groups)))
     return float(np.std(gains, ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else float("inf")

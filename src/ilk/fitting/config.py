@@ -13,6 +13,7 @@ from ilk.core.errors import InputError
 from ilk.diffusion.classification.context import DEFAULT_PROMPTS
 from ilk.encoders.variants import check_variants
 from ilk.fitting.selection_statistics import CRITERIA
+from ilk.images import parse_labels
 
 __all__ = ["CRITERIA", "DEFAULT_PROMPTS", "FitConfig"]
 
@@ -102,6 +103,7 @@ class FitConfig:
             )
         if not all(name.strip() for name in self.classes):
             raise InputError("a class name is empty; name classes as in --class cat,dog")
+        object.__setattr__(self, "classes", tuple(map(str, parse_labels(self.classes))))
         check_variants(self.resize, self.views)
         for prompt in self.prompts:
             if "{}" not in prompt:

@@ -18,7 +18,8 @@ from ilk.fitting.class_names import make_class_model
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
 from ilk.fitting.variants import apply_settings
-from ilk.images import Images, verify_images
+from ilk.hub import client as hub
+from ilk.images import Images, number_row_groups, verify_images
 from ilk.store import Store
 
 LogCallback = Callable[[str], None]
@@ -59,7 +60,7 @@ def resolve_encoders(
         images: Images from which `pixels` chooses its size.
         config: Names of encoders and classifiers.
         context: Classes and prompts of diffusion classifiers.
-        log: Called with a message if default encoders are chosen.
+        log: Called with a message if default encoders are chosen, and with what is downloaded.
 
     Raises:
         UnknownName: There is no such encoder or classifier.
@@ -67,17 +68,18 @@ def resolve_encoders(
         Unavailable: An encoder is not available on this machine.
     """
     encoders: list[Embeds] = []
-    for name in dict.fromkeys(config.encoders or ("default",)):
-        if name == "default":
-            defaults, message = choose_encoders(
-                images, device=config.device, runtime=config.runtime, precision=config.precision
-            )
-            log(message)
-            encoders += defaults
-        else:
+    with hub.apply_policy(hub.DownloadPolicy(log=log)):
+        for name in dict.fromkeys(config.encoders or ("default",)):
+            if name == "default":
+                defaults, message = choose_encoders(
+                    images, device=config.device, runtime=config.runtime, precision=config.precision
+                )
+                log(message)
+                encoders += defaults
+            else:
+                encoders.append(_resolve_encoder(name, images, config, context))
+        for name in map(_to_encoder_name, dict.fromkeys(config.classifiers)):
             encoders.append(_resolve_encoder(name, images, config, context))
-    for name in map(_to_encoder_name, dict.fromkeys(config.classifiers)):
-        encoders.append(_resolve_encoder(name, images, config, context))
     if exact := _list_exact(encoders, config.precision):
         log(
             f"{' and '.join(exact)} runs no network in another precision than float32, so "
@@ -114,6 +116,7 @@ def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store
         store.get(encoder.space, [row.digest for row in rows]),
         split.encode_labels(rows),
         split.classes,
+        group=number_row_groups(rows),
     )
     if isinstance(encoder, NamesClasses):
         data = replace(data, class_model=make_class_model(encoder, split.classes))

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Labels
+from ilk.maths.clusters import iterate_draws
 
 N_STEPS = 20  # candidates taken; weights are multiples of 1 / 20 in each bag
 N_INITIAL = 2  # of which the best ones at the start
@@ -31,19 +32,27 @@ MAX_ROWS = 2_000  # an evenly spaced subsample determines the weights
 Vector = NDArray[np.float64]
 
 
-def select_weights(own: NDArray[np.floating], seed: int = 0) -> Vector:
+def select_weights(
+    own: NDArray[np.floating], seed: int = 0, groups: Labels | None = None
+) -> Vector:
     """Return the weight of each candidate, `[m]`, which sum to 1.
 
     Args:
         own: Out-of-fold probability of the true class, `[m, n]`.
         seed: Seed of the bootstrap samples.
+        groups: Group of each row, `[n]`, which are drawn as a whole; None makes every row one.
     """
     m, n = own.shape
     if m == 1 or not n:
         return np.asarray(np.arange(m) == 0, np.float64)
-    p = np.clip(np.asarray(own[:, :: -(-n // MAX_ROWS)], np.float64), 1e-15, 1.0)
+    step = -(-n // MAX_ROWS)
+    p = np.clip(np.asarray(own[:, ::step], np.float64), 1e-15, 1.0)
     rng = np.random.default_rng(seed)
-    samples = [rng.integers(p.shape[1], size=p.shape[1]) for _ in range(N_SAMPLES)]
+    if groups is None:
+        samples = [rng.integers(p.shape[1], size=p.shape[1]) for _ in range(N_SAMPLES)]
+    else:
+        draws = iterate_draws(p.shape[1], N_SAMPLES, rng, groups[::step])
+        samples = [np.repeat(np.arange(p.shape[1]), counts) for counts in draws]
     counts = np.sum([_select_greedily(p[:, rows]) for rows in samples], axis=0)
     weights = counts / counts.sum()
     weights[weights < MIN_WEIGHT] = 0
@@ -65,14 +74,21 @@ def _select_greedily(p: NDArray[np.float64]) -> Vector:
     return np.bincount(taken[:n_best], minlength=len(p)) / n_best
 
 
-def cross_fit_weights(own: NDArray[np.floating], fold: Labels, seed: int = 0) -> Vector:
+def cross_fit_weights(
+    own: NDArray[np.floating], fold: Labels, seed: int = 0, groups: Labels | None = None
+) -> Vector:
     """Return the weights for the rows of each fold, `[F, m]`, selected on the other folds.
 
     Args:
         own: Out-of-fold probability of the true class, `[m, n]`.
         fold: Fold of each row, `[n]`, 0 to F - 1.
         seed: Seed of the bootstrap samples.
+        groups: Group of each row, `[n]`, as for `select_weights`.
     """
+    others = [fold != f for f in range(int(fold.max(initial=-1)) + 1)]
     return np.stack(
-        [select_weights(own[:, fold != f], seed) for f in range(int(fold.max(initial=-1)) + 1)]
+        [
+            select_weights(own[:, rows], seed, None if groups is None else groups[rows])
+            for rows in others
+        ]
     )

@@ -65,10 +65,13 @@ def try_ensemble(
     own = np.stack(
         [np.concatenate([run.probabilities[rows, y] for run in i.runs]) for i in library]
     )
-    weights = _limit_encoders(select_weights(own, seed), library)
+    groups = None if builder.tested_groups is None else np.tile(builder.tested_groups, n_runs)
+    weights = _limit_encoders(select_weights(own, seed, groups), library)
     is_member = weights > 0
     items = [item for item, is_one in zip(library, is_member, strict=True) if is_one]
-    fold_weights = _limit_encoders(cross_fit_weights(own, np.tile(fold, n_runs), seed), library)
+    fold_weights = _limit_encoders(
+        cross_fit_weights(own, np.tile(fold, n_runs), seed, groups), library
+    )
     runs = mix_runs(builder, library, fold_weights)
     outcomes = builder.rate(runs).outcomes
     return Trial(items, weights[is_member], fold_weights[:, is_member], runs, outcomes)

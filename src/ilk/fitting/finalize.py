@@ -79,7 +79,11 @@ def _calibrate(state: FitState, unknown_scores: NDArray[np.float64]) -> Classifi
         calibration = Calibration.fit(leaderboard.out_of_fold.logits[tested_rows], y[tested_rows])
         p = calibration.to_probabilities(leaderboard.out_of_fold.logits[tested_rows])
         sets = ConformalPredictor.fit(
-            p, y[tested_rows], config.coverage, unknown_scores[tested_rows]
+            p,
+            y[tested_rows],
+            config.coverage,
+            unknown_scores[tested_rows],
+            groups=state.features.group[tested_rows],
         )
     detector = OutOfDistributionDetector.fit(
         _select_detector_data(state), unknown_scores, config.false_alarm
@@ -132,7 +136,8 @@ def _evaluate_out_of_fold(
         leaderboard.fold[tested_rows],
         unknown_scores[tested_rows],
     )
-    sets = cross_conformal_sets(p, y, fold, level, tested_scores)
+    group = state.features.group[tested_rows]
+    sets = cross_conformal_sets(p, y, fold, level, tested_scores, group)
     scored = ScoredBatch(p, sets, tested_scores > classifier.ood_detector.threshold, tested_scores)
     rows = tuple(state.split.train[i] for i in tested_rows)
     return Evaluation(rows, y, scored, level, classifier.class_values)

@@ -36,6 +36,7 @@ from ilk.fitting.encoding import (
 )
 from ilk.fitting.finalize import finalize
 from ilk.fitting.fit_state import FitState
+from ilk.fitting.held_together import hold_together
 from ilk.fitting.joined_features import find_detector_columns, join_features
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
@@ -180,7 +181,7 @@ def _select_model(
     if leaderboard.combination:
         log(str(leaderboard.combination))
     log(f"{describe(method)} on {name} is selected; fitting it to all training images")
-    return FitState(
+    state = FitState(
         config,
         images,
         split,
@@ -193,6 +194,7 @@ def _select_model(
         detector_columns=find_detector_columns(leaderboard, features),
         explainers=tuple(e for e in encoders if isinstance(e, Explains)),
     )
+    return hold_together(state, store, log)
 
 
 def _log_missing_unlabelled(

@@ -25,6 +25,8 @@ from ilk.core.metrics import Scores, score
 from ilk.core.progress import Progress, silent_progress
 from ilk.fitting.cross_validation import cross_validate
 from ilk.fitting.selection_statistics import compute_outcomes, compute_p_value
+from ilk.maths.clusters import compute_interval
+from ilk.maths.folds import has_shared_groups
 from ilk.protocols import cross_validation_steps, stratified_folds
 from ilk.trust.calibration import check_logits, cross_calibrate
 from ilk.trust.label_errors import DEFAULT_RANKING, LabelErrors, check_ranking
@@ -76,7 +78,8 @@ class CleaningResult:
         fraction: Fraction of the training labels that is cleaned, in (0, 1).
         removed: Scores after removing the rows that are most likely mislabelled.
         relabelled: Scores after replacing their labels by the suggested ones.
-        removed_p_value: Two-sided p-value of `removed` against the baseline (McNemar's mid-p).
+        removed_p_value: Two-sided p-value of `removed` against the baseline (McNemar's mid-p, or a
+            t-test over groups of images where there are some).
         relabelled_p_value: The same for `relabelled`.
     """
 
@@ -134,7 +137,8 @@ def measure_cleaning(
                     method.fit(train_set).logits(step.test.x)
                 )
             advance(1)
-    return _summarize_effect(logits, data.y, fold, fractions)
+    groups = data.group if has_shared_groups(data.group) else None
+    return _summarize_effect(logits, data.y, fold, fractions, groups)
 
 
 def _clean_labels(
@@ -168,13 +172,26 @@ def _last_of_each_class(y: Labels) -> NDArray[np.bool_]:
 
 
 def _summarize_effect(
-    logits: Logits, y: Labels, fold: Labels, fractions: Sequence[float]
+    logits: Logits,
+    y: Labels,
+    fold: Labels,
+    fractions: Sequence[float],
+    groups: Labels | None = None,
 ) -> CleaningEffect:
     is_tested = fold >= 0
+    tested_groups = None if groups is None else groups[is_tested]
     probabilities = [cross_calibrate(z, y, fold)[is_tested] for z in logits]
-    scores = [score(y[is_tested], p) for p in probabilities]
     outcomes = [compute_outcomes(y[is_tested], p) for p in probabilities]
-    p_values = [compute_p_value(y[is_tested], outcomes[0], other) for other in outcomes]
+    scores = [score(y[is_tested], p) for p in probabilities]
+    if groups is not None:
+        scores = [
+            replace(s, accuracy=compute_interval(o.is_correct, tested_groups))
+            for s, o in zip(scores, outcomes, strict=True)
+        ]
+    p_values = [
+        compute_p_value(y[is_tested], outcomes[0], other, groups=tested_groups)
+        for other in outcomes
+    ]
     results = (
         CleaningResult(fraction, scores[i], scores[i + 1], p_values[i], p_values[i + 1])
         for fraction, i in zip(fractions, range(1, len(logits), 2), strict=True)

@@ -26,6 +26,8 @@ from ilk.fitting.selection_statistics import (
     is_tied,
     mcnemar_p_value,
 )
+from ilk.maths.clusters import compute_mean_p_value
+from ilk.maths.folds import has_shared_groups
 from ilk.protocols.folds import NEVER_TESTED
 from ilk.trust.calibration import cross_calibrate
 
@@ -61,8 +63,8 @@ class LeaderboardBuilder:
     ) -> None:
         self.y, self.criterion, self.values = y, criterion, values
         self.fold = fold
-        has_groups = group is not None and bool((group >= 0).any())
-        self.tested_groups = group[fold >= 0] if group is not None and has_groups else None
+        is_grouped = group is not None and has_shared_groups(group)
+        self.tested_groups = group[fold >= 0] if group is not None and is_grouped else None
         self.excluded_encoders = excluded_encoders
         self.n_folds, self.is_tested = int(fold.max(initial=-1)) + 1, fold >= 0
         self.results: list[CandidateResult] = []
@@ -131,12 +133,20 @@ class LeaderboardBuilder:
 
     def _find_hopeless(self, first: OutOfFold) -> str:
         """Return why a candidate is stopped after the first fold, or ""."""
-        best = self.kept[self.best_index][0].logits.argmax(1)[self.fold[self.is_tested] == 0]
+        is_first = self.fold[self.is_tested] == 0
+        best = self.kept[self.best_index][0].logits.argmax(1)[is_first]
         y = self.y[first.is_tested]
         is_correct, best_is_correct = first.logits[first.is_tested].argmax(1) == y, best == y
         only_best = int(np.sum(best_is_correct & ~is_correct))
         only_this = int(np.sum(is_correct & ~best_is_correct))
-        if only_best <= only_this or mcnemar_p_value(only_best, only_this) > HOPELESS_P:
+        if only_best <= only_this:
+            return ""
+        if self.tested_groups is None:
+            p_value = mcnemar_p_value(only_best, only_this)
+        else:
+            gains = best_is_correct.astype(np.float64) - is_correct
+            p_value = compute_mean_p_value(gains, self.tested_groups[is_first])
+        if p_value > HOPELESS_P:
             return ""
         return (
             f"stopped after one of {self.n_folds} folds: {is_correct.mean():.0%} of {len(y)} "
@@ -215,7 +225,7 @@ class LeaderboardBuilder:
         return {
             i
             for i, outcomes in self.outcomes.items()
-            if is_tied(y, self.outcomes[best], outcomes, self.criterion)
+            if is_tied(y, self.outcomes[best], outcomes, self.criterion, self.tested_groups)
         }
 
     def build(self, candidates: Sequence[Candidate], note: str, seed: int) -> Leaderboard:
@@ -229,7 +239,11 @@ class LeaderboardBuilder:
         results = [replace(r, is_tied=i in tied) for i, r in enumerate(self.results)]
         order = sorted(range(len(results)), key=lambda i: (i != best, *self.sort_key(i)))
         corrected_accuracy = estimate_corrected_accuracy(
-            self.tested_labels, list(self.outcomes.values()), self.criterion, seed
+            self.tested_labels,
+            list(self.outcomes.values()),
+            self.criterion,
+            seed,
+            self.tested_groups,
         )
         run = choose_run(self.tested_labels, self.kept[best])
         return Leaderboard(
@@ -254,7 +268,7 @@ def make_unmeasured_leaderboard(
     candidates: Sequence[Candidate], fold: Labels, note: str
 ) -> Leaderboard:
     """Return a leaderboard without scores; `fold` is `[n]`."""
-    reason = "not evaluated: every class has a single image"
+    reason = "not evaluated: every class has a single image, or group of images"
     results = tuple(CandidateResult(name, describe(m), None, 0.0, reason) for name, m in candidates)
     return Leaderboard(results, _choose_safe_candidate(candidates), 0, note, None, fold)
 

@@ -36,7 +36,7 @@ from ilk.fitting.multi_label_report import (
 from ilk.fitting.multi_label_selection import rank_label_candidates
 from ilk.fitting.multi_label_split import split_labels
 from ilk.fitting.variants import add_variants
-from ilk.images import Images, Row
+from ilk.images import Images, Row, describe_groups, number_row_groups
 from ilk.methods import list_methods, parse
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import check_method, fit_one_vs_rest
@@ -123,7 +123,12 @@ def fit_multi_label_with_report(
             config.seed,
         )
     )
-    notes = [*split.notes, classifier.ood_detector.note, *images.notes]
+    notes = [
+        *describe_groups(split.train + split.held_out),
+        *split.notes,
+        classifier.ood_detector.note,
+        *images.notes,
+    ]
     report = build_multi_label_report(
         images, config, split, leaderboard, classifier, evaluation, [n for n in notes if n]
     )
@@ -167,4 +172,4 @@ def _check_encoders(encoders: Sequence[Embeds]) -> None:
 
 def _load_features(encoder: Embeds, rows: Sequence[Row], store: Store) -> Data:
     x = store.get(encoder.space, [row.digest for row in rows])
-    return Data(x, np.full(len(rows), UNLABELLED), ())
+    return Data(x, np.full(len(rows), UNLABELLED), (), group=number_row_groups(rows))

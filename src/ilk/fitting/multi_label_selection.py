@@ -15,6 +15,7 @@ from ilk.core.data import Data, Labels
 from ilk.core.errors import IlkError, InputError
 from ilk.core.metrics import Interval
 from ilk.core.progress import Advance, Progress
+from ilk.maths.folds import has_shared_groups
 from ilk.maths.iterative_stratification import Targets, iterative_stratification
 from ilk.multilabel.average_precision import Counts, draw_counts
 from ilk.multilabel.calibration import Margins, cross_calibrate_labels
@@ -78,7 +79,9 @@ def rank_label_candidates(
     """
     group = next(iter(data_by_encoder.values())).group
     fold = iterative_stratification(targets, n_folds, seed, group)
-    builder = _Builder(targets, labels, fold, draw_counts(len(targets), N_DRAWS, seed, group))
+    shared = group if has_shared_groups(group) else None
+    counts = draw_counts(len(targets), N_DRAWS, seed, shared)
+    builder = _Builder(targets, labels, fold, counts, shared)
     candidates = [(name, method) for name in data_by_encoder for method in methods]
     with progress("cross-validation", len(candidates) * builder.n_folds) as advance:
         for name, method in candidates:
@@ -99,12 +102,19 @@ class _Builder:
         labels: The labels.
         fold: Fold that tests each row, `[n]`.
         counts: Bootstrap draws, `[draws, n]`.
+        groups: Group of each row, `[n]`; None makes every row one.
     """
 
     def __init__(
-        self, targets: Targets, labels: tuple[str, ...], fold: Labels, counts: Counts
+        self,
+        targets: Targets,
+        labels: tuple[str, ...],
+        fold: Labels,
+        counts: Counts,
+        groups: Labels | None = None,
     ) -> None:
         self.targets, self.labels, self.fold, self.counts = targets, labels, fold, counts
+        self.groups = groups
         self.n_folds = int(fold.max()) + 1
         self.results: list[LabelCandidate] = []
         self.draws: list[CandidateDraws | None] = []
@@ -134,7 +144,7 @@ class _Builder:
         candidate = LabelCandidate(
             encoder,
             describe(method),
-            score_labels(self.labels, self.targets, p, predicted, self.counts),
+            score_labels(self.labels, self.targets, p, predicted, self.counts, self.groups),
             oof.seconds,
         )
         self.results.append(candidate)

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Labels
-from ilk.core.metrics import Interval, Scores, wilson_interval
+from ilk.core.metrics import Scores
 from ilk.core.ordered_classes import Values, score_ordered
 from ilk.fitting.selection_statistics import Outcomes, compute_outcomes
-from ilk.maths.folds import number_groups
+from ilk.maths.clusters import compute_interval
 
 MAX_REPEATS = 12
 MIN_REPEATS = 3  # the spread of two says nothing
@@ -110,35 +110,6 @@ def average_scores(
         mean_scores = replace(mean_scores, mean_absolute_error=float(error.mean()))
     ratio = spread / np.sqrt(len(runs)) / sampling_error if len(runs) >= MIN_REPEATS else np.inf
     return Repeats(mean_scores, mean_outcomes, float(ratio))
-
-
-def compute_interval(
-    is_correct: Vector, groups: Labels | None = None, spread: float = 0.0
-) -> Interval:
-    """Return the mean with its 95 % interval: Wilson's for an effective number of rows.
-
-    The effective number is n, divided by how much the variance exceeds that of n independent rows,
-    because rows of a group are right or wrong together, or because of the spread over folds.
-
-    Args:
-        is_correct: How often each row is correct, in [0, 1], `[n]`.
-        groups: Group of each row, `[n]`; -1 is a group of its own.
-        spread: Standard deviation of the accuracy over sets of folds.
-    """
-    n, p = len(is_correct), float(np.mean(is_correct))
-    independent = p * (1 - p) / n
-    if independent <= 0:
-        return wilson_interval(p * n, n)
-    variance = independent
-    if groups is not None:
-        group = number_groups(groups)
-        sums = np.bincount(group, is_correct - p)
-        n_groups = len(sums)
-        clustered = float(np.sum(sums**2)) / n**2 * n_groups / max(1, n_groups - 1)
-        variance = max(variance, clustered) if n_groups > 1 else p * (1 - p)
-    effective = max(1.0, n * independent / (variance + spread**2))
-    interval = wilson_interval(p * effective, effective)
-    return replace(interval, value=p)
 
 
 def choose_run(y: Labels, runs: Sequence[Run]) -> Run:

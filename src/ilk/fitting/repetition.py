@@ -11,14 +11,18 @@ from ilk.core.data import UNLABELLED, Data, Labels
 from ilk.core.progress import Progress
 from ilk.fitting.leaderboard_builder import FIT_ERRORS, Candidate, LeaderboardBuilder
 from ilk.fitting.repeated_folds import FEW_IMAGES, MAX_REPEATS, NOISE_RATIO, Run
+from ilk.maths.folds import count_groups
 from ilk.protocols import stratified_folds
 
 SEED_STEP = 7919  # between the seeds of repeated folds
 
 
-def has_few_images(y: Labels) -> bool:
-    """Return whether tested labels `[m]` average fewer than `FEW_IMAGES` per class."""
-    return len(y) < FEW_IMAGES * len(np.unique(y))
+def has_few_images(y: Labels, groups: Labels | None = None) -> bool:
+    """Return whether tested labels `[m]` average fewer than `FEW_IMAGES` per class.
+
+    Where images belong to `groups [m]`, these count instead.
+    """
+    return int(count_groups(y, groups).sum()) < FEW_IMAGES * len(np.unique(y))
 
 
 def repeat_folds(
@@ -46,7 +50,7 @@ def repeat_folds(
     Returns:
         How often the folds were repeated, as a sentence; "" where they were not.
     """
-    if max_seconds <= 0 or not has_few_images(builder.tested_labels):
+    if max_seconds <= 0 or not has_few_images(builder.tested_labels, builder.tested_groups):
         return ""
     started_at = time.perf_counter()
     indices = _choose_candidates(builder, max_seconds)
@@ -76,8 +80,9 @@ def repeat_folds(
     best = builder.best_index
     ratio = builder.rate(runs[best]).noise_ratio
     who = "candidate was" if len(indices) == 1 else f"{len(indices)} candidates were"
+    units = "images" if builder.tested_groups is None else "groups of images"
     return (
-        f"with fewer than {FEW_IMAGES} images per class the folds matter, so the best {who} "
+        f"with fewer than {FEW_IMAGES} {units} per class the folds matter, so the best {who} "
         f"cross-validated over {n_done} sets of folds: their scores are means, whose standard "
         f"error over the sets is {100 * ratio:.0f} % of the sampling error, and their intervals "
         "include the spread over the sets"

@@ -20,7 +20,8 @@ from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.split import Split
 from ilk.fitting.variants import describe_variants
-from ilk.images import Row
+from ilk.images import Row, describe_groups
+from ilk.images.near_pairs import COPY, describe_near_pairs
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
 from ilk.trust.label_errors import LabelErrors
@@ -70,7 +71,16 @@ def build_report_data(
         credits=list_credits(state.encoder),
         notes=collect_notes(state, classifier) + _note_label_errors(ranked),
         images=state.images,
+        groups=evaluation.groups,
+        group_notes=_describe_groups(split),
+        held_together=state.held_together,
+        near_pairs=state.near_pairs,
     )
+
+
+def _describe_groups(split: Split) -> list[str]:
+    """Return how many groups of images there are, in sentences."""
+    return describe_groups(split.train + split.held_out + split.novel + split.unlabelled)
 
 
 def _format_command(state: FitState) -> str:
@@ -90,10 +100,15 @@ def describe_evaluated_rows(split: Split) -> str:
 def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
     """Return remarks on the limits of the results."""
     split = state.split
+    intake = list(state.images.notes)
     messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
     messages[1:1] = collect_name_notes(state)
     if (combination := state.leaderboard.combination) is not None:
         messages.insert(1, str(combination))
+    if state.held_together is not None:
+        messages.insert(0, str(state.held_together))
+    messages[:0] = _describe_groups(split)
+    messages += describe_near_pairs([p for p in state.near_pairs if p.concerns != COPY])
     if split.train and state.config.classes:
         messages.append(
             "the labels decide the classes: names given by --class (classes=) are added to them "
@@ -122,14 +137,17 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
                 f"{split.held_out_name} images with their labels; its predictions for them are "
                 "optimistic"
             )
-    return [note for note in (*messages, *state.images.notes) if note]
+    return [note for note in (*messages, *intake) if note]
 
 
 def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
     """Return evaluated training rows and whether they are flagged, most likely errors first."""
-    if state.leaderboard.probabilities is None:
+    probabilities = state.audit_probabilities
+    if probabilities is None:
+        probabilities = state.leaderboard.probabilities
+    if probabilities is None:
         return []
-    errors = LabelErrors.find(state.leaderboard.probabilities, state.features.y)
+    errors = LabelErrors.find(probabilities, state.features.y)
     names, rows = state.split.classes, state.split.train
     return [
         (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erfc, log, sqrt
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval, Probabilities
 from ilk.core.ordered_classes import compute_absolute_errors
+from ilk.maths.clusters import compute_mean_p_value, iterate_draws
 
 CRITERIA = ("accuracy", "macro_accuracy", "log_loss", "mean_absolute_error")
 COST_CRITERIA = ("log_loss", "mean_absolute_error")  # lower is better
@@ -63,7 +64,11 @@ def compute_outcomes(
 
 
 def estimate_corrected_accuracy(
-    y: Labels, candidates: Sequence[Outcomes], criterion: str = "accuracy", seed: int = 0
+    y: Labels,
+    candidates: Sequence[Outcomes],
+    criterion: str = "accuracy",
+    seed: int = 0,
+    groups: Labels | None = None,
 ) -> Interval:
     """Estimate the accuracy of the best candidate, corrected for the selection by BBC-CV.
 
@@ -72,6 +77,7 @@ def estimate_corrected_accuracy(
         candidates: Outcomes of each candidate on the same rows.
         criterion: One of `CRITERIA`.
         seed: Seed of the bootstrap.
+        groups: Group of each row, `[n]`, which are drawn as a whole; None makes every row one.
 
     Returns:
         Mean and 95 % percentile interval over 1,000 bootstrap draws.
@@ -82,13 +88,16 @@ def estimate_corrected_accuracy(
     is_ordered = criterion == "mean_absolute_error"
     loss = np.stack([c.cost if is_ordered else c.loss for c in candidates]).astype(np.float32)
     accuracies = []
-    for _ in range(N_BOOTSTRAP):
-        draw_counts = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float32)
+    for counts in iterate_draws(n, N_BOOTSTRAP, rng, groups):
+        draw_counts = counts.astype(np.float32)
         is_undrawn = draw_counts == 0
         if not is_undrawn.any():
             continue
         best = _select_best(y, is_correct, loss, draw_counts, criterion)
         accuracies.append(float(is_correct[best, is_undrawn].mean()))
+    if not accuracies:  # a single group
+        value = float(is_correct.mean(1).max())
+        return Interval(value, 0.0, 1.0)
     low, high = np.quantile(accuracies, [0.025, 0.975])
     return Interval(float(np.mean(accuracies)), float(low), float(high))
 
@@ -111,26 +120,36 @@ def _select_best(
     return int(np.lexsort((mean_loss, np.round(cost, 4)))[0])
 
 
-def is_tied(y: Labels, winner: Outcomes, other: Outcomes, criterion: str = "accuracy") -> bool:
+def is_tied(
+    y: Labels,
+    winner: Outcomes,
+    other: Outcomes,
+    criterion: str = "accuracy",
+    groups: Labels | None = None,
+) -> bool:
     """Return whether a paired test at the 5 % level finds no difference; labels `y` are `[n]`.
 
     Accuracy is compared by McNemar's mid-p test (Fagerland, Lydersen, Laake 2013,
     doi:10.1186/1471-2288-13-91) on the rows where exactly one of the two is correct; other criteria
     are compared by a z-test of the mean difference per row, and so is accuracy over repeated folds.
+    Where `groups [n]` of rows vary together, all are compared by a t-test over the groups.
     """
-    return compute_p_value(y, winner, other, criterion) > 0.05
+    return compute_p_value(y, winner, other, criterion, groups) > 0.05
 
 
-def compute_p_value(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accuracy") -> float:
-    """Return the two-sided p-value of no difference, in [0, 1]; labels `y` are `[n]`."""
-    if criterion == "accuracy" and a.is_correct.dtype == bool == b.is_correct.dtype:
+def compute_p_value(
+    y: Labels,
+    a: Outcomes,
+    b: Outcomes,
+    criterion: str = "accuracy",
+    groups: Labels | None = None,
+) -> float:
+    """Return the two-sided p-value of no difference, in [0, 1]; `y` and `groups` are `[n]`."""
+    is_plain = criterion == "accuracy" and groups is None
+    if is_plain and a.is_correct.dtype == bool == b.is_correct.dtype:
         only_a, only_b = a.is_correct > b.is_correct, b.is_correct > a.is_correct
         return mcnemar_p_value(int(np.sum(only_a)), int(np.sum(only_b)))
-    difference = compute_row_gains(y, a, b, criterion)
-    n, std = len(y), float(np.std(difference, ddof=1)) if len(y) > 1 else 0.0
-    if std == 0:
-        return float(np.mean(difference) == 0)
-    return erfc(abs(float(np.mean(difference))) * sqrt(n / 2) / std)
+    return compute_mean_p_value(compute_row_gains(y, a, b, criterion), groups)
 
 
 def compute_row_gains(y: Labels, a: Outcomes, b: Outcomes, criterion: str = "accuracy") -> Vector:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import replace
 
 from ilk.artifacts.model_folder import encode_json
+from ilk.core.csv_cells import CsvFormatter
 from ilk.images import Content
 from ilk.images.contents import ContentMap
 from ilk.report import ReportData, leaderboard_to_json, list_pictured_files, render_report
@@ -40,9 +39,9 @@ def drop_unused_contents(report_data: ReportData) -> ReportData:
 def format_label_errors(report_data: ReportData) -> str:
     """Return all evaluated training images as CSV, most likely mislabelled first."""
     error_paths = {path for path, *_ in report_data.label_errors}
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "label", "suggested", "score", "suspect"))
+    format_line = CsvFormatter().format
+    lines = [format_line(("path", "label", "suggested", "score", "suspect"))]
     for path, label, suggested, score in report_data.ranked_labels:
-        rows.writerow((path, label, suggested, f"{score:.6f}", str(path in error_paths).lower()))
-    return text.getvalue()
+        suspect = str(path in error_paths).lower()
+        lines.append(format_line((str(path), label, suggested, f"{score:.6f}", suspect)))
+    return "".join(lines)

@@ -14,6 +14,8 @@ from ilk.core.ordered_classes import sort_classes
 from ilk.fitting.config import FitConfig
 from ilk.images import Images, Row
 
+DETECT_HINT = "to detect images that are unlike this class: ilk detect fit DIR --out detector"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -61,10 +63,13 @@ def split_images(images: Images, config: FitConfig) -> Split:
     held_out_name = _choose_held_out(images)
     labelled = [row for row in images.used if row.label is not None]
     held_out = [row for row in labelled if row.split == held_out_name]
+    tested_groups = {row.group for row in held_out} - {None}  # whose images nothing learns from
     return Split(
         train=tuple(row for row in labelled if row.split != held_out_name),
         held_out=tuple(row for row in held_out if row.label in classes),
-        unlabelled=tuple(row for row in images.used if row.label is None),
+        unlabelled=tuple(
+            row for row in images.used if row.label is None and row.group not in tested_groups
+        ),
         novel=tuple(row for row in held_out if row.label not in classes),
         held_out_name=held_out_name,
         classes=classes,
@@ -95,8 +100,7 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
     if len(classes) == 1:
         raise InputError(
             f"there is only one class, {classes[0]!r} ({len(labels)} images); a classifier needs "
-            "at least two; to detect images that are unlike this class: "
-            "ilk detect fit DIR --out detector"
+            f"at least two; {images.hint or DETECT_HINT}"
         )
     return classes
 
@@ -107,7 +111,9 @@ def _choose_held_out(images: Images) -> str:
 
 
 def fingerprint_images(images: Images) -> str:
-    """Return the SHA-256 of contents, labels and splits of all used images, in any order."""
-    rows = sorted((row.digest, row.label or "", row.split) for row in images.used)
+    """Return the SHA-256 of contents, labels, splits and groups of used images, in any order."""
+    rows = sorted(
+        (row.digest, row.label or "", row.split, *filter(None, [row.group])) for row in images.used
+    )
     text = "\n".join("\t".join(row) for row in rows)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,6 +41,39 @@ class RequiredFiles:
         return [name for group in self.groups for files in group for name in files] + [
             *self.optional
         ]
+
+
+@dataclass(frozen=True)
+class DownloadPolicy:
+    """What may be requested from the hub.
+
+    Attributes:
+        is_allowed: Whether anything may be requested.
+        sends_token: Whether requests may carry the user's token, which opens private repositories.
+        log: Called with what is about to be downloaded.
+    """
+
+    is_allowed: bool = True
+    sends_token: bool = True
+    log: Callable[[str], None] = lambda _line: None
+
+    @property
+    def token(self) -> bool | None:
+        """The argument of the hub's client: its own choice, or never."""
+        return None if self.sends_token else False
+
+
+_policy: ContextVar[DownloadPolicy] = ContextVar("download policy", default=DownloadPolicy())  # noqa: B039
+
+
+@contextmanager
+def apply_policy(policy: DownloadPolicy) -> Iterator[None]:
+    """Let `policy` decide on downloads of this thread."""
+    token = _policy.set(policy)
+    try:
+        yield
+    finally:
+        _policy.reset(token)
 
 
 def require_package(package: str, extra: str) -> None:
@@ -110,12 +144,16 @@ def fetch(repo: str, required: RequiredFiles) -> Path:
     """
     if (folder := find_cached(repo, required)) is not None:
         return folder
+    policy = _policy.get()
+    if not policy.is_allowed:
+        raise Unavailable(_format_forbidden(repo, required))
     require_package("huggingface_hub", "timm")
     if is_offline():
         raise Unavailable(_format_unavailable(repo, required, "HF_HUB_OFFLINE is set"))
     try:
         if not is_reachable(repo, 10.0):  # the client itself would try for half a minute
             raise TimeoutError("the hub gave no answer")
+        policy.log(f"fetching {_list_files(repo, required)} from {_get_url(repo)}")
         _download(repo, required)
     except Exception as error:  # any error of the client, its transport or a proxy
         reason = str(error).strip().splitlines()
@@ -138,13 +176,15 @@ def is_reachable(repo: str, timeout: float) -> bool:
     Runs in its own thread, since resolving a host name ignores time limits.
     """
 
+    token = _policy.get().token  # a thread has policies of its own
+
     def query() -> None:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError
 
         name, revision = _split_revision(repo)
         try:
-            HfApi().model_info(name, revision=revision, timeout=timeout)
+            HfApi(token=token).model_info(name, revision=revision, timeout=timeout)
         except HfHubHTTPError:
             # "no such repository" is an answer too; the download reports it
             _hub_answered.set()
@@ -168,7 +208,7 @@ def _download(repo: str, required: RequiredFiles) -> None:
         _download_first(name, revision, group)
     for file in required.optional:
         with suppress(EntryNotFoundError):
-            hf_hub_download(name, file, revision=revision)
+            hf_hub_download(name, file, revision=revision, token=_policy.get().token)
 
 
 def _download_first(name: str, revision: str | None, group: tuple[tuple[str, ...], ...]) -> None:
@@ -179,7 +219,7 @@ def _download_first(name: str, revision: str | None, group: tuple[tuple[str, ...
     for files in group:
         with suppress(EntryNotFoundError):
             for file in files:
-                hf_hub_download(name, file, revision=revision)
+                hf_hub_download(name, file, revision=revision, token=_policy.get().token)
             return
 
 
@@ -196,11 +236,32 @@ def _split_revision(repo: str) -> tuple[str, str | None]:
     return name, revision or None
 
 
-def _format_unavailable(repo: str, required: RequiredFiles, reason: str) -> str:
+def _list_files(repo: str, required: RequiredFiles) -> str:
     name, revision = _split_revision(repo)
-    files = ", ".join(required.preferred)
     suffix = f" in revision {revision}" if revision else ""
+    return f"{', '.join(required.preferred)} of {name}{suffix}"
+
+
+def _get_url(repo: str) -> str:
+    """Return the address of a repository."""
+    endpoint = "https://huggingface.co"
+    if find_spec("huggingface_hub") is not None:
+        from huggingface_hub import constants
+
+        endpoint = str(constants.ENDPOINT)
+    return f"{endpoint}/{_split_revision(repo)[0]}"
+
+
+def _format_forbidden(repo: str, required: RequiredFiles) -> str:
     return (
-        f"{files} of {name}{suffix} are not on this machine and cannot be fetched ({reason}); "
+        f"{_list_files(repo, required)} are not on this machine; a model folder fetches nothing "
+        f"unasked: pass --fetch (in Python fetch=True) to get them from {_get_url(repo)}, if you "
+        f"trust that source, or run: {format_download_command(repo, required)}"
+    )
+
+
+def _format_unavailable(repo: str, required: RequiredFiles, reason: str) -> str:
+    return (
+        f"{_list_files(repo, required)} are not on this machine and cannot be fetched ({reason}); "
         f"where there is a network, run: {format_download_command(repo, required)}"
     )

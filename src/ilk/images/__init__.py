@@ -9,6 +9,7 @@ from __future__ import annotations
 from ilk.images.decode import MAX_PIXELS, decode, decode_thumbnail
 from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
+from ilk.images.groups import count_groups, describe_groups, number_row_groups
 from ilk.images.inputs import (
     NamedInput,
     inspect_inputs,
@@ -18,10 +19,12 @@ from ilk.images.inputs import (
 )
 from ilk.images.intake import read_images, verify_images
 from ilk.images.label_columns import describe_separator
+from ilk.images.label_values import parse_labels
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
 from ilk.images.sources import ListedInputs, list_sources
+from ilk.images.spellings import adopt_spellings, match_class_names
 
 __all__ = [
     "MAX_PIXELS",
@@ -32,8 +35,11 @@ __all__ = [
     "ListedInputs",
     "NamedInput",
     "Row",
+    "adopt_spellings",
+    "count_groups",
     "decode",
     "decode_thumbnail",
+    "describe_groups",
     "describe_separator",
     "escape_path",
     "find_empty_folders",
@@ -44,7 +50,10 @@ __all__ = [
     "iter_inputs",
     "list_files",
     "list_sources",
+    "match_class_names",
     "normalize_class_name",
+    "number_row_groups",
+    "parse_labels",
     "read_images",
     "verify_images",
 ]

@@ -9,12 +9,12 @@ from dataclasses import replace
 from PIL import Image
 
 from ilk.images.decode import decode
+from ilk.images.derived_digest import is_digest_of
 from ilk.images.files import inspect_file
 from ilk.images.formats import MAX_PIXELS
 from ilk.images.members import Member
 from ilk.images.memory import pixel_budget
 from ilk.images.pixel_summary import compute_pixel_digest
-from ilk.images.reading import is_digest_of
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Row
 from ilk.images.samples import ValueRange, is_deep

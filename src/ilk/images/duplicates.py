@@ -10,6 +10,7 @@ from typing import Literal
 
 from ilk.core.errors import InputError
 from ilk.images.label_columns import with_labels
+from ilk.images.label_values import parse_labels
 from ilk.images.rows import Row, escape_path
 
 SPLIT_PRIORITY = {
@@ -23,8 +24,9 @@ SUFFIX = {"bytes": "", "pixels": " (the same pixels, saved differently)"}  # of 
 def unify_spellings(rows: Sequence[Row], merge: bool) -> list[Row]:
     """Return the rows with one spelling per class.
 
-    Names that differ only in case, in spaces around them or in how Unicode composes a letter are
-    one class; `merge` selects the most frequent spelling (ties: the first in sort order).
+    Names that differ only in case, in spaces around them, in how Unicode composes a letter or in
+    `1.0` for `1` are one class; `merge` selects the most frequent spelling (ties: the first in sort
+    order). No name keeps spaces around it.
 
     Raises:
         InputError: Such names exist and `merge` is false.
@@ -33,14 +35,15 @@ def unify_spellings(rows: Sequence[Row], merge: bool) -> list[Row]:
         return _unify_label_spellings(rows, merge)
     counts = Counter(row.label for row in rows if row.label is not None and row.status == "used")
     groups: dict[str, list[str]] = {}
+    clean = {n: parsed or n for n, parsed in zip(counts, parse_labels(counts), strict=True)}
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        groups.setdefault(normalize_class_name(name), []).append(name)
+        groups.setdefault(normalize_class_name(clean[name]), []).append(name)
     conflicts = [names for names in groups.values() if len(names) > 1]
-    if not conflicts:
-        return list(rows)
-    if not merge:
+    if conflicts and not merge:
         raise InputError(_format_spelling_conflict(conflicts, counts))
-    canonical = {name: names[0] for names in conflicts for name in names}
+    canonical = {name: clean[names[0]] for names in groups.values() for name in names}
+    if all(name == spelling for name, spelling in canonical.items()):
+        return list(rows)
     return [replace(row, label=canonical.get(row.label or "", row.label)) for row in rows]
 
 

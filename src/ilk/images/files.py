@@ -8,14 +8,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO, RawIOBase
 from typing import Any, BinaryIO
 
+from ilk.core.blocked_reads import watch_read
 from ilk.images.array_image import ArrayImage
+from ilk.images.derived_digest import derive_digest
 from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
 from ilk.images.pages import count_pages
-from ilk.images.reading import derive_digest
 from ilk.images.refused import ImageError
 from ilk.images.rows import Row
 from ilk.images.samples import get_mode, get_stated_range
@@ -45,13 +46,46 @@ def open_file(path: str | os.PathLike[str] | bytes) -> Iterator[tuple[BinaryIO, 
         yield source, size
 
 
+class _WatchedFile(RawIOBase):
+    """An open file whose reads are noted, for the case that it gives no answer."""
+
+    def __init__(self, file: FileIO, path: str) -> None:
+        self._file, self._path = file, path
+
+    def readinto(self, buffer: Any) -> int | None:
+        with watch_read(self._path):
+            return self._file.readinto(buffer)
+
+    def readall(self) -> bytes:
+        with watch_read(self._path):
+            return self._file.readall()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 def _open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    name = os.fsdecode(path)
     try:
-        # Checked before opening, because opening a named pipe blocks until something writes to it.
-        if not stat.S_ISREG(mode := os.stat(path).st_mode):
-            description = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise ImageError("unreadable", description, is_permanent=False)
-        return open(path, "rb")
+        with watch_read(name):
+            # Checked before opening: opening a named pipe blocks until something writes to it.
+            if not stat.S_ISREG(mode := os.stat(path).st_mode):
+                description = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+                raise ImageError("unreadable", description, is_permanent=False)
+            return BufferedReader(_WatchedFile(open(path, "rb", buffering=0), name))
     except (OSError, ValueError) as error:
         raise _to_image_error(path, error) from error
 
@@ -104,14 +138,6 @@ def _add_header(row: Row, source: BinaryIO, max_pixels: int) -> Row:
     )
 
 
-def _join_pages(row: Row) -> Row:
-    """Put the pages of a file into one group, where rows have groups, because they are related."""
-    if "group" not in Row.__dataclass_fields__ or getattr(row, "group", None) is not None:
-        return row
-    changes: dict[str, Any] = {"group": row.path}
-    return replace(row, **changes)
-
-
 def inspect_pages(
     path: str | os.PathLike[str] | bytes, row: Row, max_pixels: int = MAX_PIXELS
 ) -> list[Row]:
@@ -127,9 +153,10 @@ def inspect_pages(
         with open_file(path) as (source, _), mute_pillow_warnings():
             for page in range(1, row.n_pages + 1):
                 one = replace(
-                    _join_pages(row),
+                    row,
                     path=f"{row.path}[{page}]",
                     page=page,
+                    group=row.group or row.path,  # the pages of a file are related
                     digest=derive_digest(row.digest, page),
                 )
                 try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ilk.core.errors import InputError
 from ilk.images.rows import Row, escape_path
-from ilk.images.tables import PATH_COLUMNS, Columns, read_records
+from ilk.images.tables import PATH_COLUMNS, Columns, NoteCallback, ignore_note, read_records
 
 NAME = "the DataFrame"  # in messages
 
@@ -42,7 +42,7 @@ def list_values(frame: Any, position: int) -> list[Any]:
     return list(column)
 
 
-def read_frame(frame: Any, columns: Columns) -> list[Row]:
+def read_frame(frame: Any, columns: Columns, note: NoteCallback = ignore_note) -> list[Row]:
     """Return one row per line of a DataFrame, as `read_table` does; paths start from here.
 
     Raises:
@@ -50,7 +50,7 @@ def read_frame(frame: Any, columns: Columns) -> list[Row]:
     """
     names = list_columns(frame)
     values = [list_values(frame, position) for position in range(len(names))]
-    return read_records(Path(NAME), names, enumerate(zip(*values, strict=True)), columns)
+    return read_records(Path(NAME), names, enumerate(zip(*values, strict=True)), columns, note)
 
 
 def list_paths(frame: Any) -> list[Any]:

@@ -16,19 +16,37 @@ from ilk.images.contents import count_pixels, inspect_content
 from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
+from ilk.images.exclude import Exclusion
 from ilk.images.files import inspect_file
 from ilk.images.finish import finish_rows
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.frames import is_frame
+from ilk.images.groups import (
+    assign_groups,
+    assign_groups_from_paths,
+    check_any_group,
+    check_one_source,
+    check_pattern,
+    refuse_split_groups,
+)
+from ilk.images.hints import find_better_source
 from ilk.images.inputs import iter_inputs, to_input
-from ilk.images.label_columns import check_single_labels, parse_label, parse_sets, with_labels
-from ilk.images.layout import read_folder
+from ilk.images.label_columns import (
+    check_single_labels,
+    describe_separator,
+    parse_sets,
+    with_labels,
+)
+from ilk.images.label_lists import list_labels
+from ilk.images.label_values import parse_labels
+from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
 from ilk.images.memory_cache import MemoryCache
 from ilk.images.pages import check_pages
 from ilk.images.pixel_duplicates import refuse_pixel_duplicates
 from ilk.images.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.ranges import MeasurementCache
+from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
 from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
@@ -38,7 +56,6 @@ from ilk.images.tables import (
     TABLE_SUFFIXES,
     Columns,
     read_list,
-    read_table,
 )
 from ilk.images.value_range import parse_value_range
 
@@ -62,12 +79,17 @@ def read_images(
     label_column: str | None = None,
     multi_label: bool | None = None,
     label_separator: str | None = None,
+    groups: Sequence[Any] | None = None,
+    group_column: str | None = None,
+    group_from: str | None = None,
     merge_spellings: bool = False,
     verify: bool = True,
     max_pixels: int = MAX_PIXELS,
     store: DecodeCache | None = None,
     progress: Progress = silent_progress,
     source_name: str = "",
+    split_column: str | None = None,
+    exclude: Sequence[str] = (),
     value_range: Any = "auto",
     pages: str = "first",
 ) -> Images:
@@ -88,12 +110,22 @@ def read_images(
         multi_label: Whether an image has a set of labels: names in one cell, one column of 0 and 1
             per label, or one line per image and label. None refuses tables that look like it.
         label_separator: Separator of several labels in one cell; None finds `;`, `|` or `,`.
+        groups: For several images: the group of each (a patient, a video), None for an image on its
+            own. A group is never on both sides of a split.
+        group_column: The table's column of groups; an empty cell is an image on its own.
+        group_from: Regular expression that finds the group in the path of an image, relative to the
+            folder, with `/` as separator: what it captures, or the whole match.
         merge_spellings: Merge class names that differ only in spelling.
         verify: Decode every image, to find damaged files now.
         max_pixels: Width × height above which an image is refused without decoding.
         store: Cache of decode results, so that no content is decoded twice.
         progress: Reports the number of processed files.
         source_name: Name of a list of paths in messages, such as the folder they came from.
+        split_column: The table's column that says what is held out: its name, or `fold:test=0` to
+            say which of its values are, or "none". Without it, `split` and columns such as
+            `is_valid`, `subset` and `Usage` are read where their values leave no doubt.
+        exclude: Patterns of files to leave out, as in `.gitignore`: `*_mask.png`, `masks/`. They
+            match the path relative to the folder or table.
         value_range: Stored values that are black and white in images of more than 8 bits:
             "LOW-HIGH", such as "0-4095", or a pair of numbers; "auto" finds the smallest standard
             range that holds all values of the source, which a model then keeps.
@@ -109,21 +141,35 @@ def read_images(
         multi_label = _check_separator(label_separator, multi_label)
     ranges = parse_value_range(value_range)
     check_pages(pages)
-    columns = Columns(path_column, label_column, multi_label, label_separator)
-    root, rows, contents, notes = _list_rows(source, labels, columns)
+    check_one_source(group_column, group_from, groups)
+    columns = Columns(
+        path_column, label_column, multi_label, label_separator, split_column, group_column
+    )
+    if group_from is not None:
+        check_pattern(group_from)
+    reading = Reading(columns, Exclusion(exclude))
+    root, rows, contents, notes = _list_rows(source, labels, reading)
+    if groups is not None:
+        rows = _attach_groups(source, rows, groups)
+    if group_column is not None:
+        check_any_group(rows, "group_column (--group-column), which is for tables,")
     name = source_name or "the list of images"
     if isinstance(source, str | os.PathLike):
         name = escape_path(source)
     if not rows:
         raise NoImages(f"{name} is empty; it must hold images, preferably in one folder per class")
     rows = unify_spellings(rows, merge_spellings)
+    if group_from is not None:
+        rows = assign_groups_from_paths(rows, group_from)
 
     def inspect_row(numbered: tuple[int, Row]) -> Row:
         i, row = numbered
+        if row.status != "used":
+            return row
         if i in contents:
             return inspect_content(contents[i], row, max_pixels)
         path = root / row.path if root is not None else row.path
-        return inspect_file(path, row, max_pixels) if row.status == "used" else row
+        return inspect_file(path, row, max_pixels)
 
     with progress("inspecting files", len(rows)) as advance, mute_pillow_warnings():
         inspected = list(threads.map_threaded(inspect_row, list(enumerate(rows)), advance))
@@ -137,11 +183,19 @@ def read_images(
         store=store,
         progress=progress,
     )
+    notes = (
+        *notes,
+        *reading.notes,
+        *_describe_source(source, inspected, columns),
+        reading.exclusion.describe(),
+        *images.notes,
+    )
     images = replace(
         images,
-        rows=tuple(refuse_duplicates(images.rows)),
-        notes=(*notes, *images.notes),
+        rows=tuple(refuse_split_groups(refuse_duplicates(images.rows))),
+        notes=tuple(dict.fromkeys(filter(None, notes))),
         folders=find_walked_folders(source),
+        hint=_find_hint(source, root, inspected, columns),
     )
     if verify:
         images = verify_images(images, max_pixels=max_pixels, store=store, progress=progress)
@@ -172,10 +226,31 @@ def verify_images(
     return note_contrast(refuse_pixel_duplicates(images, cache), cache)
 
 
-def _list_rows(source: Any, labels: Sequence[Any] | None, columns: Columns) -> SourceRows:
+def _describe_source(source: Any, rows: Sequence[Row], columns: Columns) -> list[str]:
+    """Return notes on folders that add no class, and on class names that may be sets."""
+    if isinstance(source, str | os.PathLike) and os.path.isdir(source):
+        empty = find_empty_folders(Path(os.fsdecode(source)))
+        names = ", ".join(map(escape_path, empty[:5]))
+        return [f"empty folders, which add no class: {names}"] if empty else []
+    if columns.multi_label is not None:
+        return []
+    return [describe_separator([row.label for row in rows if row.label is not None])]
+
+
+def _find_hint(source: Any, root: Path | None, rows: Sequence[Row], columns: Columns) -> str:
+    """Return the question whether something else than the folder `source` was meant, or ""."""
+    is_folder = isinstance(source, str | os.PathLike) and os.path.isdir(source)
+    if root is None or not is_folder or columns.is_given:
+        return ""
+    better = find_better_source(root, rows)
+    return f"did you mean {escape_path(better)}?" if better else ""
+
+
+def _list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
     """Return one uninspected row per image, the root of their paths and the images in memory."""
+    columns = reading.columns
     if not isinstance(source, str | os.PathLike):
-        return _list_inputs(source, labels, columns)
+        return _list_inputs(source, labels, reading)
     path = Path(os.fsdecode(source))
     if (source_kind := find_kind(source)) in ("archive", "glob", "standard input"):
         if labels is not None:
@@ -183,7 +258,7 @@ def _list_rows(source: Any, labels: Sequence[Any] | None, columns: Columns) -> S
                 f"labels= is for a list of images; {escape_path(path)} stands for several, whose "
                 "order is not yours"
             )
-        listed = read_special_source(os.fsdecode(source), source_kind, columns)
+        listed = read_special_source(os.fsdecode(source), source_kind, reading)
         if source_kind == "standard input":
             _attach_labels(listed.rows, None, columns)
         return listed
@@ -198,11 +273,12 @@ def _list_rows(source: Any, labels: Sequence[Any] | None, columns: Columns) -> S
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
     if path.is_dir():
-        return SourceRows(path, read_folder(path, columns), {})
+        return SourceRows(path, reading.read_folder(path), {})
     if kind in TABLE_SUFFIXES:
-        return SourceRows(path.parent, read_table(path, columns), {})
+        return SourceRows(path.parent, reading.read_table(path), {})
     rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
-    return SourceRows(path.parent, _attach_labels(rows, labels, columns), {})
+    rows = reading.exclusion.apply(_attach_labels(rows, labels, columns))
+    return SourceRows(path.parent, rows, {})
 
 
 def _check_separator(separator: str, multi_label: bool | None) -> bool:
@@ -215,25 +291,28 @@ def _check_separator(separator: str, multi_label: bool | None) -> bool:
     return True
 
 
-def _list_inputs(source: Any, labels: Sequence[Any] | None, columns: Columns) -> SourceRows:
+def _list_inputs(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
     """Return one row per image of a list, array or DataFrame, and the images in memory."""
     if isinstance(source, Images):
         raise InputError("these images are already read; use them as they are")
     if is_frame(source):
         if labels is not None:
             raise InputError(f"labels= is for a list of images; {frames.NAME} has its own")
-        return SourceRows(None, frames.read_frame(source, columns), {})
+        rows = reading.exclusion.apply(
+            frames.read_frame(source, reading.columns, reading.notes.append)
+        )
+        return SourceRows(None, rows, {})
     if labels is not None and isinstance(source, list | tuple):
         source = iter(source)  # one image each, as the labels
     if isinstance(source, list | tuple) and (kinds := find_several(source)):
-        return _list_several(source, kinds, columns)
+        return _list_several(source, kinds, reading)
     inputs = list(iter_inputs(source))
     contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
-    rows = _attach_labels([Row(name) for name, _ in inputs], labels, columns)
-    return SourceRows(None, rows, contents)
+    rows = _attach_labels([Row(name) for name, _ in inputs], labels, reading.columns)
+    return SourceRows(None, reading.exclusion.apply(rows), contents)
 
 
-def _list_several(source: Sequence[Any], kinds: Sequence[Kind], columns: Columns) -> SourceRows:
+def _list_several(source: Sequence[Any], kinds: Sequence[Kind], reading: Reading) -> SourceRows:
     """Return the rows of several sources, each with the labels that it has of its own."""
     rows: list[Row] = []
     contents: dict[int, Input] = {}
@@ -245,7 +324,7 @@ def _list_several(source: Sequence[Any], kinds: Sequence[Kind], columns: Columns
             if not isinstance(image, str):
                 part = SourceRows(None, [Row(f"image {i}")], {0: image})
         else:
-            part = _list_rows(value, None, columns)
+            part = _list_rows(value, None, reading)
         contents |= {len(rows) + j: content for j, content in part.contents.items()}
         rows += [replace(row, path=Path(part.root or "", row.path).as_posix()) for row in part.rows]
         notes += part.notes
@@ -256,11 +335,10 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
     if labels is None:
         if columns.multi_label:
             raise InputError("multi_label needs labels: a table, or a list of paths with labels=")
+        if columns.split is not None:
+            raise InputError("split_column is for tables; a list of images has no columns")
         return rows
-    if isinstance(labels, str | bytes):
-        raise InputError(f"labels= is the text {labels!r}; give a list with one label per image")
-    if not hasattr(labels, "__len__"):
-        labels = list(labels)
+    labels = list_labels(labels)
     if len(labels) != len(rows):
         raise InputError(
             f"{len(labels)} labels for {len(rows)} images; give one label per image, "
@@ -269,10 +347,30 @@ def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Colum
     if columns.multi_label:
         sets = parse_sets("labels", range(1, len(rows) + 1), labels, columns.separator)
         return [with_labels(row, one) for row, one in zip(rows, sets, strict=True)]
-    single = [Row(row.path, parse_label(label)) for row, label in zip(rows, labels, strict=True)]
+    names = parse_labels(labels)
+    single = [replace(row, label=name) for row, name in zip(rows, names, strict=True)]
     if columns.multi_label is None:
         check_single_labels("the list of labels", labels, single)
     return single
+
+
+def _attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[Row]:
+    """Return the rows of several images with their groups.
+
+    Raises:
+        InputError: The source is a folder or a table, or `groups` has another length.
+    """
+    is_listed = isinstance(source, str | os.PathLike) and (
+        os.path.isdir(source) or Path(os.fsdecode(source)).suffix.casefold() in TABLE_SUFFIXES
+    )
+    if is_listed:
+        raise InputError(
+            "groups= is for a list of images; give the column of a table with group_column= "
+            "(--group-column), or the part of the paths with group_from= (--group-from)"
+        )
+    grouped = assign_groups(rows, groups)
+    check_any_group(grouped, "groups=")
+    return grouped
 
 
 def _find_failures(

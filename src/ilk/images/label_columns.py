@@ -9,12 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
 from math import isfinite
-from numbers import Number
 from typing import Any
-
-import numpy as np
 
 from ilk.core.errors import InputError
 from ilk.images.indicator_columns import check_signs, parse_indicators
@@ -25,6 +21,7 @@ from ilk.images.label_sets import (
     parse_label_set,
     parse_list,
 )
+from ilk.images.label_values import parse_label, parse_labels
 from ilk.images.rows import Row, escape_path
 
 OFFER = (
@@ -33,45 +30,7 @@ OFFER = (
 )
 MIN_REPEATED = 10  # images with several lines and labels, and
 MIN_REPEATED_SHARE = 0.1  # their share, from which a table looks like one line per label
-LABEL_TYPES = (str, Number, np.bool_, date)
 MAX_NUMBERS = 20  # different numbers that can be classes, however many images there are
-
-
-def parse_label(value: Any) -> str | None:
-    """Convert a cell or an item of `labels` to a class name; None if it is empty.
-
-    Raises:
-        InputError: It is neither text nor a number, truth value, date or list of names.
-    """
-    items = parse_list(value) if not isinstance(value, str) else None
-    if items is not None:
-        return format_label_set([str(item) for item in items]) if items else None
-    if is_missing(value):
-        return None
-    if not isinstance(value, LABEL_TYPES):
-        kind = type(value).__name__
-        raise InputError(
-            f"the label {_abbreviate(value)} is of type {kind}; labels are text or numbers, one "
-            "per image"
-        )
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # whole numbers with gaps come as floats
-    return str(value) if str(value).strip() else None
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a cell holds no value: None, nan, or what pandas calls NA and NaT."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)
-    except (TypeError, ValueError):  # NA is neither equal to itself nor different; arrays are both
-        return type(value).__name__ == "NAType"
-
-
-def _abbreviate(value: Any) -> str:
-    text = escape_path(repr(value))
-    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def check_single_labels(name: str, cells: Sequence[Any], rows: Sequence[Row]) -> None:
@@ -181,13 +140,31 @@ def parse_sets(
     found = find_separator(texts) if separator is None else None
     if found is not None:
         separator = found.separator
-    sets = []
+    sets: list[LabelSet | None] = []
     for number, cell in zip(numbers, cells, strict=True):
         try:
-            sets.append(parse_label_set(cell, separator))
+            sets.append(_parse_set(cell, separator))
         except ValueError as error:
             raise InputError(f"{file}, line {number}: {error}; correct the line") from None
-    return sets
+    return _unify_values(sets)
+
+
+def _parse_set(cell: Any, separator: str | None) -> LabelSet | None:
+    """Return the labels in a cell, whose items may have any type of a label."""
+    items = parse_list(cell)
+    if items is not None:
+        return parse_label_set([parse_label(item) for item in items], separator)
+    if isinstance(cell, str):
+        parse_label(cell)  # raises for text that is not UTF-8
+        return parse_label_set(cell, separator)
+    return parse_label_set(parse_label(cell), separator)
+
+
+def _unify_values(sets: Sequence[LabelSet | None]) -> list[LabelSet | None]:
+    """Return sets in which whole numbers are written one way, as for single labels."""
+    names = sorted({name for one in sets for name in one or ()})
+    unified = dict(zip(names, parse_labels(names), strict=True))
+    return [None if one is None else tuple(sorted({str(unified[n]) for n in one})) for one in sets]
 
 
 def parse_indicator_sets(

@@ -8,9 +8,12 @@ applies.
 from __future__ import annotations
 
 import ast
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+from ilk.core.name_lists import join_names
 
 SEPARATORS = (";", "|", ",")
 NO_LABEL = "none"  # a cell for an image that no label applies to
@@ -71,15 +74,21 @@ def split_names(cell: str, separator: str | None) -> LabelSet:
 
 def parse_list(value: Any) -> list[Any] | None:
     """Return a list, or text that is one (`['cat', 'dog']`), as a list; None for other values."""
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return list(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):  # of NumPy, as pandas reads
+        return list(value.tolist())
     if not (isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]"):
         return None
-    try:
-        parsed = ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError):
-        return None
-    return parsed if isinstance(parsed, list) else None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            parsed = parse(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return parsed if isinstance(parsed, list) else None
+    return None
 
 
 def parse_label_set(value: Any, separator: str | None) -> LabelSet | None:
@@ -116,5 +125,8 @@ def _is_name(value: Any) -> bool:
 
 
 def format_label_set(names: Sequence[str]) -> str:
-    """Return a set of labels as text, such as `cat; dog`, and `none` for the empty set."""
-    return "; ".join(names) or NO_LABEL
+    """Return a set of labels as text, such as `cat; dog`, and `none` for the empty set.
+
+    It is a JSON list if a name holds a semicolon.
+    """
+    return join_names(names, "; ") or NO_LABEL

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ilk.core.errors import InputError
+from ilk.images.exclude import Exclusion
 from ilk.images.rows import Row, escape_path
 from ilk.images.splits import (
     METADATA_FILES,
@@ -26,7 +27,8 @@ from ilk.images.splits import (
     find_split_layout,
     parse_split,
 )
-from ilk.images.tables import Columns, read_table
+from ilk.images.tables import Columns, NoteCallback, ignore_note, read_table
+from ilk.images.text_encoding import decode_windows, describe_decoded
 from ilk.images.walk import walk_files
 
 SYSTEM_FILES = {
@@ -59,6 +61,8 @@ def read_folder(
     columns: Columns = Columns(),  # noqa: B008 (frozen)
     files: Sequence[Row] | None = None,
     open_table: Callable[[Path], Path] = lambda path: path,
+    note: NoteCallback = ignore_note,
+    exclusion: Exclusion | None = None,
 ) -> list[Row]:
     """Return one uninspected row per file below `root`, sorted, with label and split.
 
@@ -67,20 +71,25 @@ def read_folder(
         columns: Column names given by the user, for its label tables.
         files: The files, if they are not all in `root`; their paths are relative to it.
         open_table: Returns the path from which a label table is read.
+        note: Called with each remark on how it was read.
+        exclusion: Patterns of files that are left out; their rows are "ignored".
 
     Raises:
         InputError: The layout is ambiguous, or a label table cannot be read.
     """
     all_rows = walk_files(root) if files is None else files
-    data_rows = [row for row in all_rows if not is_system(row.path)]
+    if exclusion is not None:
+        all_rows = exclusion.apply(all_rows)
+    data_rows = [row for row in all_rows if not (is_system(row.path) or row.status == "ignored")]
     layout = find_split_layout([tuple(row.path.split("/")) for row in data_rows], root)
     tables = _find_tables(data_rows, layout, root)
     if columns.is_given and not tables:
         raise InputError(
             f"{escape_path(root)} is a folder without a metadata table; "
-            "path_column, label_column and multi_label are for tables"
+            "path_column, label_column, split_column, group_column and multi_label are for tables; "
+            "group_from (--group-from) finds groups in paths"
         )
-    table_rows = _read_tables(root, tables, columns, open_table)
+    table_rows = _read_tables(root, tables, columns, open_table, note)
     rows = [
         row_out
         for row in all_rows
@@ -91,7 +100,18 @@ def read_folder(
         for lines in table_rows.values()
         for line in lines
     ]
-    return sorted(rows, key=lambda row: row.path)
+    return sorted(_decode_labels(rows, note), key=lambda row: row.path)
+
+
+def _decode_labels(rows: list[Row], note: NoteCallback) -> list[Row]:
+    """Return the rows with labels that are text, whatever the encoding of the folders' names."""
+    names = sorted({row.label for row in rows if row.label is not None})
+    decoded = {name: decode_windows(name) for name in names}
+    text = describe_decoded(list(decoded.items()))
+    if not text:
+        return rows
+    note(f"a folder's name {text}".replace("save it as UTF-8", "rename it"))
+    return [replace(row, label=decoded.get(row.label or "", row.label)) for row in rows]
 
 
 def find_empty_folders(root: Path) -> list[str]:
@@ -129,9 +149,17 @@ def _list_class_folders(folder: Path) -> list[Path]:
 
 def _is_empty(folder: Path) -> bool:
     """Whether it is readable throughout and holds no file; stops at the first file."""
-    errors: list[OSError] = []
-    has_files = any(files for _, _, files in os.walk(folder, onerror=errors.append))
-    return not has_files and not errors
+    pending = [os.fspath(folder)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        return False
+                    pending.append(entry.path)
+        except OSError:
+            return False
+    return True
 
 
 def is_system(path: str) -> bool:
@@ -140,7 +168,8 @@ def is_system(path: str) -> bool:
     return (
         name in SYSTEM_FILES
         or name in list_store_files(os.environ.get("ILK_STORE"))
-        or name.startswith("._")
+        or name.startswith(("._", ".ilk."))
+        or (name.startswith(".") and name.endswith(".part"))
         or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
     )
 
@@ -174,12 +203,16 @@ def _find_tables(rows: list[Row], layout: SplitLayout, root: Path) -> dict[str, 
 
 
 def _read_tables(
-    root: Path, tables: dict[str, str], columns: Columns, open_table: Callable[[Path], Path]
+    root: Path,
+    tables: dict[str, str],
+    columns: Columns,
+    open_table: Callable[[Path], Path],
+    note: NoteCallback,
 ) -> dict[str, list[Row]]:
     """Return what the label tables say about each file, by path relative to the root."""
     lines: dict[str, list[Row]] = {}
     for folder, name in tables.items():
-        for row in read_table(open_table(root / folder / name), columns):
+        for row in read_table(open_table(root / folder / name), columns, note):
             path = posixpath.normpath(posixpath.join(folder, row.path))
             lines.setdefault(path, []).append(replace(row, path=path))
     return lines

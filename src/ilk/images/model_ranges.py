@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ilk.core.progress import Progress, silent_progress
 from ilk.images.contents import ContentMap, inspect_content
+from ilk.images.derived_digest import derive_digest
 from ilk.images.files import inspect_file
 from ilk.images.ranges import MeasurementCache, apply_ranges, drop_range_notes
-from ilk.images.reading import derive_digest
 from ilk.images.rows import Content, Images, Row
 from ilk.images.samples import is_deep
 from ilk.images.value_range import ValueRanges

@@ -38,7 +38,6 @@ def refuse_pixel_duplicates(images: Images, store: PixelDigests) -> Images:
 
 def _find_digest(images: Images, row: Row, known: Mapping[str, str]) -> str:
     """Return the digest of an image's pixels; of pixels in memory it is the digest of the row."""
-    content = images.contents.get(row.digest)
-    if content is not None and not isinstance(content, bytes) and not is_deep(row.mode):
+    if row.size == 0 and row.digest in images.contents and not is_deep(row.mode):
         return row.digest
     return known.get(row.digest, "")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 PREFIX = b"ilk RGB pixels\0"  # no image file begins with it
-SIDE = 16  # of the thumbnail: its area means hold all frequencies that the perceptual hash uses
+SIDE = 16  # of the thumbnail, which holds all frequencies that the perceptual hash uses
 STRIP_PIXELS = 2**22  # copied at a time: an image of 128 million pixels must not cost gigabytes
 
 
@@ -24,8 +24,9 @@ class PixelSummary:
 
     Attributes:
         digest: SHA-256 of the size and the pixels, hex.
-        thumbnail: Means of the pixels over a grid of `SIDE` × `SIDE` cells, RGB, as bytes
-            `[SIDE, SIDE, 3]`.
+        thumbnail: The picture reduced to `SIDE` × `SIDE` pixels, RGB, as bytes `[SIDE, SIDE, 3]`;
+            each is a mean with triangular weights, which overlap, so that it changes little when
+            the picture is resized or moved by a fraction of a cell.
     """
 
     digest: str
@@ -34,7 +35,7 @@ class PixelSummary:
 
 def summarize_pixels(rgb: Image.Image) -> PixelSummary:
     """Return the summary of a decoded image of mode RGB."""
-    small = rgb.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+    small = rgb.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
     return PixelSummary(compute_pixel_digest(rgb), small.tobytes())
 
 

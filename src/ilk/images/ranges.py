@@ -13,9 +13,9 @@ from typing import Protocol
 from ilk.core.progress import Progress
 from ilk.images import threads
 from ilk.images.decode import measure_extremes
+from ilk.images.derived_digest import derive_digest, is_default_range
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
 from ilk.images.memory import pixel_budget
-from ilk.images.reading import derive_digest, is_default_range
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Row, escape_path
 from ilk.images.samples import ValueRange, is_deep

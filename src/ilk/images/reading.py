@@ -1,39 +1,41 @@
-"""How a file becomes one image: its page and its value range, and the digest that names the two."""
+"""How sources are read: column names and patterns given by the user, and the notes that arise."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from ilk.images.samples import DEEP_COLOUR, WIDE_RANGE, ValueRange
+from ilk.images import layout, tables
+from ilk.images.exclude import Exclusion
+from ilk.images.rows import Row
 
-WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
+@dataclass(frozen=True)
+class Reading:
+    """How the sources of one call are read.
 
-def derive_digest(digest: str, page: int = 0, value_range: ValueRange | None = None) -> str:
-    """Return the digest of an image: that of its file, unless it is read in a way of its own.
-
-    The first page has the digest of the file, which it stands for.
-
-    Args:
-        digest: SHA-256 of the bytes of the file, hex.
-        page: Number of the page, from 1; 0 for the file.
-        value_range: Range that is not the default one, else None.
+    Attributes:
+        columns: Column names given by the user.
+        exclusion: Patterns of files that are left out.
+        notes: What was read in another way than may be expected, in the order it was found.
     """
-    if page > 1:
-        digest = hashlib.sha256(f"ilk page {page} of {digest}".encode()).hexdigest()
-    if value_range is not None:
-        low, high = value_range
-        text = f"ilk values {float(low)!r} to {float(high)!r} of {digest}"
-        digest = hashlib.sha256(text.encode()).hexdigest()
-    return digest
 
+    columns: tables.Columns = field(default_factory=tables.Columns)
+    exclusion: Exclusion = field(default_factory=Exclusion)
+    notes: list[str] = field(default_factory=list)
 
-def is_default_range(mode: str, value_range: ValueRange) -> bool:
-    """Whether samples of a mode are read with a range as they are without one."""
-    is_wide = mode in WIDE_MODES or mode.endswith(DEEP_COLOUR)
-    return is_wide and tuple(value_range) == WIDE_RANGE
+    def read_folder(
+        self,
+        root: Path,
+        files: Sequence[Row] | None = None,
+        open_table: Callable[[Path], Path] = lambda path: path,
+    ) -> list[Row]:
+        """Return the rows of a folder, as `ilk.images.layout.read_folder`."""
+        return layout.read_folder(
+            root, self.columns, files, open_table, self.notes.append, self.exclusion
+        )
 
-
-def is_digest_of(digest: str, content: str, page: int, value_range: ValueRange | None) -> bool:
-    """Whether `digest` is that of an image read from the content whose digest is `content`."""
-    return digest in (derive_digest(content, page), derive_digest(content, page, value_range))
+    def read_table(self, file: Path) -> list[Row]:
+        """Return the rows of a table, as `ilk.images.tables.read_table`."""
+        return self.exclusion.apply(tables.read_table(file, self.columns, self.notes.append))

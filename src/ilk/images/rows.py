@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ilk.core.errors import ArtifactError, NoImages, OutputError
+from ilk.core.atomic_write import write_atomically
+from ilk.core.errors import ArtifactError, NoImages
+from ilk.core.typed_values import check_type
 from ilk.images.refused import ImageError
 
 Content = bytes | Image.Image | NDArray[np.uint8]
@@ -35,6 +37,8 @@ REASONS = {
     "same content under two labels": "the same bytes or pixels with different labels; none of "
     "them is used",
     "in both train and test": "the same bytes or pixels are in the test split, where they stay",
+    "group in both train and test": "the test split has images of its group, which stay there",
+    "excluded": "left out by a pattern of --exclude",
     "system file": "created by the operating system or a tool",
     "label table": "the table that the labels came from",
 }
@@ -61,6 +65,7 @@ class Row:
         size: Bytes.
         labels: Names of the labels of a multi-label source, sorted, () if none applies; None if
             unknown or the source has one label per image.
+        group: Name of the group (a patient, a video) that it belongs to; None if it is on its own.
         pixel_digest: SHA-256 of the decoded pixels, hex (`ilk.images.pixel_summary`); "" if the
             image is not decoded.
         taken: When the picture was taken, as its EXIF says, such as "2024:05:31 17:02:59"; "" if
@@ -86,6 +91,7 @@ class Row:
     format: str = ""
     size: int = 0
     labels: tuple[str, ...] | None = None
+    group: str | None = None
     pixel_digest: str = ""
     taken: str = ""
     camera: str = ""
@@ -124,6 +130,8 @@ class Images:
         notes: What was read in another way than may be expected, and what was left out, one
             sentence each.
         folders: Folders all of whose files were listed. What ilk writes must not lie in them.
+        hint: The folder or table that was probably meant instead of this one, as a question; "" if
+            none is known.
         value_ranges: Stored values that are black and white in images of more than 8 bits, by kind
             (see `ilk.images.value_range`); empty if there are no such images.
     """
@@ -133,6 +141,7 @@ class Images:
     contents: Mapping[str, Content] = field(default_factory=dict, compare=False, repr=False)
     notes: tuple[str, ...] = ()
     folders: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    hint: str = ""
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @cached_property
@@ -239,9 +248,9 @@ class Images:
         root = None if self.root is None else str(self.root)
         return {
             "root": root,
-            **({"notes": list(self.notes)} if self.notes else {}),
             **({"value_ranges": dict(self.value_ranges)} if self.value_ranges else {}),
             "counts": self.count_rows(),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "rows": [_row_to_json(row) for row in self.rows],
         }
 
@@ -258,7 +267,7 @@ class Images:
             notes = tuple(str(note) for note in data.get("notes", ()))
             ranges = {str(k): (float(a), float(b)) for k, (a, b) in _items(data, "value_ranges")}
             return cls(root, rows, notes=notes, value_ranges=ranges)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"this is not an intake report of ilk ({error}); create it again"
             ) from None
@@ -273,12 +282,7 @@ class Images:
         rows = ",\n".join(json.dumps(row) for row in report["rows"])
         head_fields = {name: value for name, value in report.items() if name != "rows"}
         head = "{" + "".join(f'"{k}": {json.dumps(v)},\n' for k, v in head_fields.items())
-        try:
-            Path(path).write_text(f'{head}"rows": [\n{rows}\n]}}\n', encoding="ascii")
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {escape_path(path)}: {error.strerror}; choose a writable path"
-            ) from error
+        write_atomically(Path(path), f'{head}"rows": [\n{rows}\n]}}\n'.encode("ascii"))
 
 
 def escape_path(text: str | os.PathLike[str]) -> str:
@@ -315,7 +319,9 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 def _row_from_json(record: Mapping[str, Any]) -> Row:
-    row = Row(**{name: record[name] for name in _FIELD_NAMES if name in record})
+    known = {name: record[name] for name in _FIELD_NAMES if name in record}
+    check_type(known, Row, "")
+    row = Row(**known)
     if row.labels is not None:
         row = replace(row, labels=tuple(row.labels))
     if row.value_range is not None:

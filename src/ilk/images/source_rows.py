@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from ilk.images import standard_input
 from ilk.images.archives import MemberPath, find_wrapper, open_archive
 from ilk.images.globs import list_matches, split_pattern
-from ilk.images.layout import is_system, read_folder
+from ilk.images.layout import is_system
 from ilk.images.members import Member
+from ilk.images.reading import Reading
 from ilk.images.rows import Row, escape_path
 from ilk.images.sources import Input, Kind, find_kind
-from ilk.images.tables import Columns
 
 
 class SourceRows(NamedTuple):
@@ -33,7 +33,7 @@ class SourceRows(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def read_special_source(source: str, kind: Kind, columns: Columns) -> SourceRows:
+def read_special_source(source: str, kind: Kind, reading: Reading) -> SourceRows:
     """Return the rows of an archive, a pattern or standard input.
 
     An archive and the files that match a pattern are read as a folder would be.
@@ -42,11 +42,12 @@ def read_special_source(source: str, kind: Kind, columns: Columns) -> SourceRows
         InputError: The source cannot be read, or its layout is ambiguous.
     """
     if kind == "archive":
-        return _read_archive(source, columns)
+        return _read_archive(source, reading)
     if kind == "glob":
         root, files = list_matches(source)
-        return SourceRows(root, read_folder(root, columns, files), {})
-    return SourceRows(None, [Row(path) for path in standard_input.read_paths()], {})
+        return SourceRows(root, reading.read_folder(root, files), {})
+    rows = reading.exclusion.apply([Row(path) for path in standard_input.read_paths()])
+    return SourceRows(None, rows, {})
 
 
 def find_walked_folders(source: Any) -> tuple[Path, ...]:
@@ -65,7 +66,7 @@ def find_walked_folders(source: Any) -> tuple[Path, ...]:
     )  # `*/*.jpg` makes no source of the working directory
 
 
-def _read_archive(source: str, columns: Columns) -> SourceRows:
+def _read_archive(source: str, reading: Reading) -> SourceRows:
     archive = open_archive(source)
     is_data = {member.name: not is_system(member.name) for member in archive.members}
     wrapper = find_wrapper(name for name, data in is_data.items() if data)
@@ -86,7 +87,7 @@ def _read_archive(source: str, columns: Columns) -> SourceRows:
     def open_table(path: Path) -> Path:
         return MemberPath.of(members[os.path.relpath(path, root).replace(os.sep, "/")])
 
-    listed = read_folder(root, columns, [Row(name) for name in members], open_table)
+    listed = reading.read_folder(root, [Row(name) for name in members], open_table)
     rows = [_check_member(row, members, problems) for row in listed]
     named = {row.path for row in rows}
     rows += [

@@ -24,6 +24,7 @@ from typing import Literal
 from ilk.core.errors import InputError, NoImages
 from ilk.images import standard_input
 from ilk.images.archives import find_wrapper, is_archive, open_archive
+from ilk.images.exclude import Exclusion
 from ilk.images.globs import is_glob, list_matches
 from ilk.images.layout import is_label_table, is_system, list_files
 from ilk.images.members import Member
@@ -44,10 +45,12 @@ class ListedInputs:
     Attributes:
         inputs: Path, or name, and image of each.
         notes: What was left out or read in another way than may be expected.
+        groups: Group of each image, None for a group of its own; empty if none is read.
     """
 
     inputs: tuple[NamedInput, ...]
     notes: tuple[str, ...] = ()
+    groups: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -95,7 +98,12 @@ def find_several(values: Sequence[object]) -> list[Kind]:
     return found if set(found) - set(SINGLE_KINDS) else []
 
 
-def list_sources(sources: Sequence[Path], path_column: str | None = None) -> ListedInputs:
+def list_sources(
+    sources: Sequence[Path],
+    path_column: str | None = None,
+    exclude: Sequence[str] = (),
+    group_column: str | None = None,
+) -> ListedInputs:
     """Return the images that sources stand for, in order.
 
     A table, list or archive beside images that are given one by one, as the shell expands
@@ -104,6 +112,8 @@ def list_sources(sources: Sequence[Path], path_column: str | None = None) -> Lis
     Args:
         sources: Paths.
         path_column: The column of paths in tables, if it has none of the usual names.
+        exclude: Patterns of files to leave out (see `ilk.images.exclude`).
+        group_column: The column of groups in tables; None reads none.
 
     Raises:
         InputError: A source cannot be read.
@@ -112,21 +122,39 @@ def list_sources(sources: Sequence[Path], path_column: str | None = None) -> Lis
     kinds = [find_kind(source) for source in sources]
     if path_column is not None and "table" not in kinds:
         raise InputError("path_column (--path-column) is for tables, and there is none")
+    if group_column is not None and "table" not in kinds:
+        raise InputError("group_column (--group-column) is for tables, and there is none")
     inputs: list[NamedInput] = []
+    groups: list[str | None] = []
     notes: list[str] = []
+    exclusion = Exclusion(exclude)
     for source, kind in zip(map(os.fsdecode, sources), drop_stray(sources, kinds), strict=True):
         if kind == "file" and _find_kind_of_suffix(source):
             notes.append(
                 f"{escape_path(source)} lies beside images that are given one by one, and is not "
                 "read; give it alone, or the folder"
             )
-        found = list_source(source, kind, path_column)
-        inputs += found.inputs
+        found = list_source(source, kind, path_column, group_column)
+        base = source if kind in ("folder", "archive") else os.path.dirname(source)
+        kept = [
+            i
+            for i, (path, _) in enumerate(found.inputs)
+            if not exclusion.excludes(_make_relative(path, base))
+        ]
+        inputs += [found.inputs[i] for i in kept]
+        groups += [found.groups[i] if found.groups else None for i in kept]
         notes += found.notes
+    notes += filter(None, [exclusion.describe()])
     if not inputs:
         names = ", ".join(map(escape_path, sources)) or "an empty list"
         raise NoImages(f"there is no file in {names}; give images, or a folder with some")
-    return ListedInputs(tuple(inputs), tuple(notes))
+    return ListedInputs(tuple(inputs), tuple(notes), () if group_column is None else tuple(groups))
+
+
+def _make_relative(path: str, base: str) -> str:
+    """Return a path with `/` between names, relative to the folder `base` if it lies in it."""
+    relative = os.path.relpath(path, base or os.curdir) if not os.path.isabs(path) or base else path
+    return (path if relative.startswith(os.pardir) else relative).replace(os.sep, "/")
 
 
 def drop_stray(sources: Sequence[Path], kinds: Sequence[Kind]) -> Iterator[Kind]:
@@ -138,7 +166,9 @@ def drop_stray(sources: Sequence[Path], kinds: Sequence[Kind]) -> Iterator[Kind]
         yield "file" if is_stray else kind
 
 
-def list_source(source: str, kind: Kind, path_column: str | None = None) -> ListedInputs:
+def list_source(
+    source: str, kind: Kind, path_column: str | None = None, group_column: str | None = None
+) -> ListedInputs:
     """Return the images that one source stands for, perhaps none.
 
     Raises:
@@ -152,7 +182,7 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
                 if not is_label_table(os.path.relpath(path, source).replace(os.sep, "/"))
             ]
         case "table":
-            return _list_table(source, path_column)
+            return _list_table(source, path_column, group_column)
         case "list":
             rows = read_list(_check_exists(source))
             paths = [os.path.join(os.path.dirname(source), row.path) for row in rows]
@@ -161,7 +191,7 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
         case "glob":
             root, rows = list_matches(source)
             names = [row.path for row in rows if not is_system(os.path.basename(row.path))]
-            paths = [os.path.normpath(os.path.join(root, name)) for name in names]
+            paths = [os.fspath(root / name) for name in names]
         case "standard input":
             paths = standard_input.read_paths()
         case _:
@@ -169,14 +199,15 @@ def list_source(source: str, kind: Kind, path_column: str | None = None) -> List
     return ListedInputs(tuple((path, path) for path in paths))
 
 
-def _list_table(source: str, path_column: str | None) -> ListedInputs:
-    paths, has_labels = read_paths(_check_exists(source), path_column)
+def _list_table(source: str, path_column: str | None, group_column: str | None) -> ListedInputs:
+    rows, has_labels = read_paths(_check_exists(source), path_column, group_column)
     notes = ()
     if has_labels:
         notes = (f"labels in {escape_path(source)} are not read; ilk evaluate compares with them",)
     folder = os.path.dirname(source)
-    joined = [os.path.join(folder, path) for path in paths]
-    return ListedInputs(tuple((path, path) for path in joined), notes)
+    joined = [os.path.join(folder, row.path) for row in rows]
+    groups = tuple(row.group for row in rows)
+    return ListedInputs(tuple((path, path) for path in joined), notes, groups)
 
 
 def _list_archive(source: str) -> ListedInputs:

@@ -7,7 +7,7 @@ images, never for each image, so that a darker image stays darker. A model keeps
 was fitted with.
 
 A range that is not what a file is read with by default is part of the digest of the image (see
-`ilk.images.reading`), so that a feature is never that of another range.
+`ilk.images.derived_digest`), so that a feature is never that of another range.
 """
 
 from __future__ import annotations

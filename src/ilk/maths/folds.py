@@ -21,7 +21,7 @@ def assign_folds(y: Labels, n_folds: int, seed: int = 0, groups: Labels | None =
             None makes every row one.
     """
     order = np.random.default_rng(seed).permutation(len(y))
-    if groups is not None and _has_groups(groups):
+    if groups is not None and has_shared_groups(groups):
         return _assign_groups(y, n_folds, order, number_groups(groups))
     order = order[np.argsort(y[order], kind="stable")]
     fold = np.empty(len(y), np.int64)
@@ -45,7 +45,7 @@ def count_groups(y: Labels, groups: Labels | None = None) -> Labels:
         y: Class of each row, `[n]`, all >= 0.
         groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
     """
-    if groups is None or not _has_groups(groups):
+    if groups is None or not has_shared_groups(groups):
         return np.bincount(y, minlength=1)
     pairs = np.unique(np.column_stack([y, number_groups(groups)]), axis=0)
     return np.bincount(pairs[:, 0], minlength=1)
@@ -73,8 +73,18 @@ def share_group(groups: Labels, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(shared)
 
 
-def _has_groups(groups: Labels) -> bool:
-    """Whether any two rows share a group."""
+def share_votes(groups: Labels) -> NDArray[np.float64]:
+    """Return the vote of each row, `[n]`: one per group, shared by its rows.
+
+    Args:
+        groups: Group of each row, `[n]`; -1 is a group of its own.
+    """
+    group = number_groups(groups)
+    return np.asarray(1 / np.bincount(group)[group]) if len(group) else np.zeros(0)
+
+
+def has_shared_groups(groups: Labels) -> bool:
+    """Return whether any two rows share a group; `groups` are `[n]`, -1 for a group of its own."""
     known = groups[groups >= 0]
     return len(np.unique(known)) < len(known)
 

@@ -122,6 +122,21 @@ def merge_statistics(a: Statistics, b: Statistics) -> Statistics:
     return Statistics(counts, means, a.scatter + b.scatter + mean_difference.T @ mean_difference)
 
 
+def subtract_statistics(a: Statistics, b: Statistics) -> Statistics:
+    """Return the statistics of the rows of `a` without those of `b`, which are among them.
+
+    The inverse of `merge_statistics`; counts that rounding leaves of an empty class become 0.
+    """
+    counts = a.counts - b.counts
+    counts = np.where(counts > 1e-9, counts, 0).astype(a.counts.dtype)
+    divisor = np.where(counts > 0, counts, 1)[:, None]
+    means = (a.counts[:, None] * a.means - b.counts[:, None] * b.means) / divisor
+    means = np.where(counts[:, None] > 0, means, 0.0)
+    share = np.where(a.counts > 0, counts * b.counts / np.where(a.counts > 0, a.counts, 1), 0.0)
+    mean_difference = (means - b.means) * np.sqrt(share)[:, None]
+    return Statistics(counts, means, a.scatter - b.scatter - mean_difference.T @ mean_difference)
+
+
 def fit_discriminant(
     stats: Statistics, covariance: Matrix, log_prior: Matrix
 ) -> tuple[Matrix, Matrix]:

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilk.core.data import Labels
 from ilk.core.linear_models import Linear
 from ilk.maths.covariance import Shrinkage
 from ilk.maths.iterative_stratification import Targets
+from ilk.maths.leave_group_out import leave_group_out_residuals, list_members
 from ilk.maths.pca import PrincipalAxes, fit_pca
 
 Matrix = NDArray[np.float64]
@@ -94,13 +96,17 @@ def _shrink_scatter(
     return (1 - intensity) / freedom, intensity * mean_variance
 
 
-def fit_label_ridge(x: NDArray[Any], targets: Targets, alphas: Matrix | float) -> BinaryRules:
+def fit_label_ridge(
+    x: NDArray[Any], targets: Targets, alphas: Matrix | float, group: Labels | None = None
+) -> BinaryRules:
     """Return ridge regressions of the labels, each with the penalty of least leave-one-out error.
 
     Args:
         x: Rows, `[n, d]`.
         targets: Whether each label applies, `[n, k]`; both values occur for every label.
         alphas: Penalties to choose from, as multiples of the mean eigenvalue, or the one penalty.
+        group: Group number of each row, `[n]`, from 0, which is left out as a whole; None makes
+            every row one.
     """
     pca = fit_pca(x)
     prior = targets.mean(0)
@@ -110,17 +116,35 @@ def fit_label_ridge(x: NDArray[Any], targets: Targets, alphas: Matrix | float) -
         alpha = np.full(len(prior), alphas)
     else:
         scale = float(pca.eigenvalues.mean()) if pca.scores.size else 1.0
-        errors = [_left_out_error(pca, residual, moment, scale * a) for a in alphas]
+        members = None if group is None else list_members(group)
+        errors = [_left_out_error(pca, residual, moment, scale * a, members) for a in alphas]
         alpha = scale * alphas[np.argmin(errors, axis=0)]
     weight = moment.T / (pca.eigenvalues + alpha[:, None])
     return BinaryRules(pca.centre, 2 * weight @ pca.basis.T, 2 * prior - 1)
 
 
 def _left_out_error(
-    pca: PrincipalAxes, residual: Matrix, moment: Matrix, alpha: float
+    pca: PrincipalAxes,
+    residual: Matrix,
+    moment: Matrix,
+    alpha: float,
+    members: list[Labels] | None = None,
 ) -> NDArray[np.float64]:
-    """Return the summed squared leave-one-out error of each label, `[k]`, for one penalty."""
+    """Return the summed squared leave-one-out error of each label, `[k]`, for one penalty.
+
+    With `members`, the positions of the rows of each group, groups are left out.
+    """
     shrunk = pca.eigenvalues + alpha
+    if members is not None:
+        fitted = residual - pca.scores @ (moment / shrunk[:, None])
+        total = np.zeros(residual.shape[1])
+        for rows in members:
+            z, ones = pca.scores[rows].astype(np.float64), np.ones(len(rows))
+            left_out = leave_group_out_residuals(
+                z, fitted[rows][None], 1 / shrunk[None], float(len(residual)), ones
+            )
+            total += np.sum(left_out[0] ** 2, axis=0)
+        return total
     leverage = 1 / len(residual) + (pca.scores**2) @ (1 / shrunk)
     error = residual - pca.scores @ (moment / shrunk[:, None])
     return np.asarray(np.sum((error / np.maximum(1 - leverage, 1e-12)[:, None]) ** 2, axis=0))

@@ -68,6 +68,15 @@ class NeighbourMemory:
     """
 
     kind: ClassVar[str] = "neighbour_memory"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "rows": "n d",
+        "y": "n",
+        "initial_predictions": "n",
+        "validation_rows": "m",
+        "recent_similarity": "r",
+        "recent_predictions": "r",
+    }
 
     centre: Features
     rows: Features

@@ -44,6 +44,12 @@ class DescriptionClassifier:
     """
 
     kind: ClassVar[str] = "description_classifier"
+    nan_fields: ClassVar[tuple[str, ...]] = ("similarity",)
+    shapes: ClassVar[dict[str, str]] = {
+        "class_embeddings": "k d",
+        "description_embeddings": "m d",
+        "similarity": "m k",
+    }
 
     class_embeddings: Features
     description_embeddings: Features

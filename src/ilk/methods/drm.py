@@ -48,6 +48,15 @@ class DomainHeads:
     """
 
     kind: ClassVar[str] = "domain_heads"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "scale": "d",
+        "hidden_weight": "h d",
+        "hidden_bias": "h",
+        "weight": "p k h",
+        "bias": "p k",
+        "means": "q h",
+    }
 
     centre: Features
     scale: Features

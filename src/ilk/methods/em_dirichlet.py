@@ -53,6 +53,12 @@ class DirichletClassifier:
     """
 
     kind: ClassVar[str] = "dirichlet_classifier"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "anchors": "k d",
+        "weight": "k k",
+        "bias": "k",
+    }
 
     centre: Features
     anchors: Features

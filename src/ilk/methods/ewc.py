@@ -51,6 +51,12 @@ class EWCHead(MLP):
     """A head with the Fisher information of each weight, float32, in the shapes of the weights."""
 
     kind: ClassVar[str] = "ewc_head"
+    shapes: ClassVar[dict[str, str]] = MLP.shapes | {
+        "hidden_weight_fisher": "h d",
+        "hidden_bias_fisher": "h",
+        "weight_fisher": "k h",
+        "bias_fisher": "k",
+    }
 
     hidden_weight_fisher: Features
     hidden_bias_fisher: Features

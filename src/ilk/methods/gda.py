@@ -23,6 +23,7 @@ from ilk.core.statistics import Statistics
 from ilk.maths.covariance import Shrinkage, check_shrinkage
 from ilk.maths.gaussian import fit_linear_discriminant
 from ilk.maths.label_rules import fit_label_discriminants
+from ilk.maths.leave_group_out import compute_gaussian_logits_by_fold
 from ilk.maths.leave_one_out import compute_gaussian_logits
 from ilk.maths.row_discriminant import fit_rows_discriminant
 
@@ -64,7 +65,16 @@ class GDA(MethodTags):
         return fit_linear_discriminant(statistics, self.shrink, self.uniform)
 
     def leave_one_out_logits(
-        self, model: Linear, x: Features, y: Labels, statistics: Statistics
+        self,
+        model: Linear,
+        x: Features,
+        y: Labels,
+        statistics: Statistics,
+        group: Labels | None = None,
     ) -> Logits:
-        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each left out."""
+        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each group left out."""
+        if group is not None:
+            return compute_gaussian_logits_by_fold(
+                statistics, x, y, group, self.shrink, self.uniform
+            )
         return compute_gaussian_logits(statistics, x, y, self.shrink, self.uniform)

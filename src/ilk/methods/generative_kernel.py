@@ -58,6 +58,16 @@ class KernelMachine:
     """
 
     kind: ClassVar[str] = "kernel_machine"
+    shapes: ClassVar[dict[str, str]] = {
+        "class_factors": "k f d",
+        "counts": "k",
+        "centre": "d",
+        "scale": "d",
+        "hidden_weight": "h d",
+        "hidden_bias": "h",
+        "weight": "k w",
+        "bias": "k",
+    }
 
     class_factors: Features
     counts: NDArray[Any]

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.statistics import Statistics
+from ilk.maths.folds import number_groups
+from ilk.maths.leave_group_out import find_groups, find_rows_with_other_groups
 from ilk.maths.leave_one_out import left_out_weight
 from ilk.maths.pca import weighted_mean
 
@@ -49,6 +51,7 @@ class Neighbours:
     """
 
     kind: ClassVar[str] = "neighbours"
+    shapes: ClassVar[dict[str, str]] = {"rows": "n d", "y": "n", "centre": "d", "weight": "n"}
 
     rows: Features
     y: Labels
@@ -172,7 +175,8 @@ class KNearest(MethodTags):
 
     Attributes:
         k: Number of votes, >= 1; all rows where there are fewer. None takes, of 1 to 50, the most
-            accurate by leave-one-out, the larger in a tie.
+            accurate by leave-one-out, or leave-group-out where rows belong to groups, the larger in
+            a tie.
         seed: Seed of the subsample that chooses k where there are more than 2,000 rows.
     """
 
@@ -209,9 +213,22 @@ class KNearest(MethodTags):
         )
 
     def leave_one_out_logits(
-        self, model: Neighbours, x: Features, y: Labels, statistics: Statistics
+        self,
+        model: Neighbours,
+        x: Features,
+        y: Labels,
+        statistics: Statistics,
+        group: Labels | None = None,
     ) -> Logits:
-        """Return logits `[m, k]` of rows `x [m, d]`, each without its own vote."""
+        """Return logits `[m, k]` of rows `x [m, d]`, each without the votes of its group."""
+        if group is not None:
+            own_group = number_groups(group)
+            row_group = np.full(len(model.rows), -1, np.int64)
+            row_group[model.find_nearest(x, 1)[:, 0]] = own_group  # the nearest is the row itself
+            is_other = row_group < 0
+            row_group[is_other] = own_group.max(initial=-1) + 1 + np.arange(is_other.sum())
+            nearest, weight = find_other_groups(model, x, model.k, row_group, own_group)
+            return model.vote(model.y[nearest], model.k, weight)
         if model.weight is None:
             k = min(model.k, len(model.rows) - 1)
             nearest = model.find_nearest(x, k + 1)[:, 1:]  # the first is the row itself
@@ -224,7 +241,10 @@ class KNearest(MethodTags):
 
     def _choose_k(self, model: Neighbours, labelled: Data) -> int:
         left_out = left_out_weight(labelled.sample_weight, len(labelled))
+        group = find_groups(labelled)
         rows = np.flatnonzero(labelled.sum_label_weights()[labelled.y] > left_out + 1e-9)
+        if group is not None:
+            rows = find_rows_with_other_groups(labelled.y, group, labelled.sample_weight)
         if not len(rows):
             return 1
         if len(rows) > MAX_VALIDATION_ROWS:
@@ -232,7 +252,12 @@ class KNearest(MethodTags):
             rows = rng.choice(rows, MAX_VALIDATION_ROWS, replace=False)
         n = labelled.weight.sum()
         candidates = [k for k in CANDIDATE_KS if k < n]
-        nearest, weight = _find_others(model, labelled, rows, candidates[-1])
+        if group is not None:
+            nearest, weight = find_other_groups(
+                model, labelled.x[rows], candidates[-1], group, group[rows]
+            )
+        else:
+            nearest, weight = _find_others(model, labelled, rows, candidates[-1])
         n_correct = [
             np.sum(
                 labelled.weight[rows]
@@ -254,3 +279,22 @@ def _find_others(
     weight = model.weight[nearest]
     left_out = left_out_weight(model.weight, len(model.rows))[nearest]
     return nearest, weight - np.where(nearest == rows[:, None], left_out, 0.0)
+
+
+def find_other_groups(
+    model: Neighbours, x: Features, k: int, group: Labels, own_group: Labels
+) -> tuple[Labels, NDArray[np.float64]]:
+    """Return neighbours in other groups with `k` votes between them, and their votes, `[m, j]`.
+
+    Args:
+        model: The training rows.
+        x: Features, `[m, d]`.
+        k: Number of votes.
+        group: Group number of each training row, `[n]`.
+        own_group: Group number of each of `x`, `[m]`.
+    """
+    n_excluded = int(np.bincount(group)[own_group].max(initial=0))
+    n = min(len(model.rows), model.count_neighbours(k) + n_excluded)
+    nearest = model.find_nearest(x, n)
+    weight = np.ones(nearest.shape) if model.weight is None else model.weight[nearest]
+    return nearest, np.where(group[nearest] == own_group[:, None], 0.0, weight)

@@ -50,6 +50,7 @@ class FrechetMeanClassifier:
     """
 
     kind: ClassVar[str] = "frechet_mean_classifier"
+    shapes: ClassVar[dict[str, str]] = {"weight": "m d", "bias": "m", "squared_distances": "k m"}
 
     weight: Features
     bias: Features

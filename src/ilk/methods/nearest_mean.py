@@ -27,8 +27,15 @@ from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import InputError
 from ilk.core.linear_models import CHUNK_SIZE, apply_affine, normalize_rows
 from ilk.core.statistics import Statistics
+from ilk.maths.folds import number_groups
 from ilk.maths.gaussian import compute_class_means
 from ilk.maths.inverse_temperature import fit_inverse_temperature, select_rows
+from ilk.maths.leave_group_out import (
+    find_groups,
+    find_rows_with_other_groups,
+    is_alone,
+    score_without_group,
+)
 from ilk.maths.leave_one_out import (
     compute_nearest_mean_logits,
     find_rows_with_others,
@@ -56,6 +63,13 @@ class NormalizedMeans:
     """
 
     kind: ClassVar[str] = "normalized_means"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "scale": "d",
+        "weight": "k d",
+        "bias": "k",
+        "counts": "k",
+    }
 
     centre: Features
     scale: Features
@@ -156,11 +170,24 @@ class NearestClassMean(MethodTags):
         )
 
     def leave_one_out_logits(
-        self, model: NormalizedMeans, x: Features, y: Labels, statistics: Statistics
+        self,
+        model: NormalizedMeans,
+        x: Features,
+        y: Labels,
+        statistics: Statistics,
+        group: Labels | None = None,
     ) -> Logits:
-        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each left out."""
+        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each group left out."""
         t = model.inverse_temperature
         means = model.weight.astype(np.float64) / t
+        if group is not None:
+            number = number_groups(group)
+            u, counts = model.normalize(x), statistics.counts
+            scores = score_without_group(u, y, number, means, counts)
+            logits = np.where(counts > 0, t * scores, -np.inf)
+            alone = is_alone(y, number, counts)
+            logits[alone, y[alone]] = -np.inf
+            return logits
         return compute_nearest_mean_logits(model.normalize(x), y, means, statistics.counts, t)
 
 
@@ -188,7 +215,12 @@ def _estimate_inverse_temperature(
     means: NDArray[np.float64],
     counts: NDArray[Any],
 ) -> float:
-    """Fit t to the leave-one-out scores of the rows whose class has other rows."""
+    """Fit t to the leave-one-out scores of the rows whose class has other rows.
+
+    Where rows belong to groups, whole groups are left out.
+    """
+    if (group := find_groups(labelled)) is not None:
+        return _estimate_by_groups(normalize, labelled, means, counts, group)
     rows = find_rows_with_others(labelled.y, counts, labelled.sample_weight)
     rows = rows[select_rows(len(rows))]  # no other row is scored
     if not len(rows) or np.sum(counts > 0) < 2:
@@ -204,3 +236,30 @@ def _estimate_inverse_temperature(
         scores[np.arange(at, at + len(c)), c] = own_scores
     labels = np.searchsorted(np.flatnonzero(counts), y)
     return fit_inverse_temperature(scores[:, counts > 0], labels, weight=weight)
+
+
+def _estimate_by_groups(
+    normalize: Callable[[Features], NDArray[np.float64]],
+    labelled: Data,
+    means: NDArray[np.float64],
+    counts: NDArray[Any],
+    group: Labels,
+) -> float:
+    """Fit t to scores of the rows of some groups `[n]`, each without any row of its group."""
+    weight = labelled.sample_weight
+    with_others = find_rows_with_other_groups(labelled.y, group, weight)
+    scored = with_others[select_rows(len(with_others))]
+    if not len(scored) or np.sum(counts > 0) < 2:
+        return DEFAULT_INVERSE_TEMPERATURE
+    rows = np.flatnonzero(np.isin(group, group[scored]))  # with all members of the groups
+    scores = score_without_group(
+        normalize(labelled.x[rows]),
+        labelled.y[rows],
+        np.unique(group[rows], return_inverse=True)[1],
+        means,
+        counts,
+        weight=None if weight is None else weight[rows],
+    )[np.searchsorted(rows, scored)]
+    labels = np.searchsorted(np.flatnonzero(counts), labelled.y[scored])
+    row_weight = None if weight is None else weight[scored]
+    return fit_inverse_temperature(scores[:, counts > 0], labels, weight=row_weight)

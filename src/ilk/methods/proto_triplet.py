@@ -26,6 +26,11 @@ from ilk.core.data import Data, Labels
 from ilk.core.linear_models import MLP
 from ilk.maths.gaussian import Matrix, compute_class_means
 from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.leave_group_out import (
+    find_groups,
+    find_rows_with_other_groups,
+    score_without_group,
+)
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,25 @@ def fit_nearest_mean(model: MLP, known: Data) -> MLP:
     rows, counts = model.compute_hidden(known.x), known.count_labels()
     means = compute_class_means(rows, known.y, counts)
     scores = rows @ means.T - 0.5 * np.sum(means**2, axis=1)
-    inverse_temperature = _estimate_inverse_temperature(scores, rows, means, known.y)
+    if (group := find_groups(known)) is None:
+        inverse_temperature = _estimate_inverse_temperature(scores, rows, means, known.y)
+    else:
+        inverse_temperature = _estimate_by_groups(rows, means, known.y, group)
     bias = np.where(counts > 0, -0.5 * inverse_temperature * np.sum(means**2, axis=1), -np.inf)
     return replace(
         model, weight=(inverse_temperature * means).astype(np.float32), bias=bias.astype(np.float32)
     )
+
+
+def _estimate_by_groups(rows: Matrix, means: Matrix, y: Labels, group: Labels) -> float:
+    """The inverse temperature that fits the rows best, each scored without its group `[n]`."""
+    counts = np.bincount(y, minlength=len(means))
+    scored, present = find_rows_with_other_groups(y, group), counts > 0
+    if not len(scored) or present.sum() < 2:
+        return 1.0
+    scores = score_without_group(np.asarray(rows, np.float64), y, group, means, counts)[scored]
+    targets = np.searchsorted(np.flatnonzero(present), y[scored])
+    return fit_inverse_temperature(scores[:, present], targets, 1e-3, 10.0)
 
 
 def _estimate_inverse_temperature(scores: Matrix, rows: Matrix, means: Matrix, y: Labels) -> float:

@@ -50,6 +50,7 @@ class NearestMeanOfExemplars(ExemplarMLP):
     """
 
     kind: ClassVar[str] = "nearest_mean_of_exemplars"
+    shapes: ClassVar[dict[str, str]] = ExemplarMLP.shapes | {"means": "k h"}
 
     means: Features
     inverse_temperature: float

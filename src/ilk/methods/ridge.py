@@ -10,12 +10,13 @@ doi:10.1080/00401706.1974.10489157.
     h_i = 1 / n + x_i' (X'X + alpha I)^-1 x_i
 
 One eigendecomposition, of X'X or of XX', whichever is smaller, serves all penalties. Scores are
-multiplied by the inverse temperature with the least leave-one-out log loss.
+multiplied by the inverse temperature with the least leave-one-out log loss. Where rows belong to
+groups, whole groups are left out (`ilk.maths.leave_group_out`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,12 @@ from ilk.core.data import Data, one_hot
 from ilk.core.linear_models import Linear
 from ilk.maths.inverse_temperature import fit_inverse_temperature, select_rows
 from ilk.maths.label_rules import fit_label_ridge
+from ilk.maths.leave_group_out import (
+    find_groups,
+    find_rows_with_other_groups,
+    leave_group_out_residuals,
+    list_members,
+)
 from ilk.maths.leave_one_out import find_rows_with_others, left_out_weight
 from ilk.maths.pca import find_axes, fit_pca
 
@@ -59,6 +66,9 @@ class Ridge(MethodTags):
     def fit(self, data: Data) -> Linear:
         labelled = labelled_features(data, self)
         problem = _Problem.from_data(labelled)
+        if (group := find_groups(labelled)) is not None:
+            rows = find_rows_with_other_groups(labelled.y, group, labelled.sample_weight)
+            problem = replace(problem, validation_rows=rows, members=tuple(list_members(group)))
         mean_square = float(problem.eigenvalues.mean()) if len(problem.eigenvalues) else 1.0
         alpha = mean_square if self.alpha is None else self.alpha
         if self.alpha is None and len(problem.validation_rows):
@@ -83,7 +93,7 @@ class Ridge(MethodTags):
         The scores have no inverse temperature: they are 1 for the label and -1 for the rest.
         """
         alphas = ALPHAS if self.alpha is None else float(self.alpha)
-        return fit_label_ridge(data.x, targets, alphas).to_models()
+        return fit_label_ridge(data.x, targets, alphas, find_groups(data)).to_models()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +111,8 @@ class _Problem:
         validation_rows: Rows whose class has other rows, `[m]`.
         scores: Rows in principal axes, `[n, r]`; None for more rows than features, whose scores are
             computed in blocks.
+        members: Positions of the rows of each group, which is left out as a whole; empty where
+            every row is one.
     """
 
     labelled: Data
@@ -112,6 +124,7 @@ class _Problem:
     left_out: Matrix
     validation_rows: NDArray[np.int64]
     scores: Matrix | None = None
+    members: tuple[NDArray[np.int64], ...] = ()
 
     @classmethod
     def from_data(cls, labelled: Data) -> _Problem:
@@ -171,6 +184,14 @@ class _Problem:
             dtype: Float type of the matrix products.
         """
         errors, rows = np.zeros(len(alphas)), self.validation_rows
+        if self.members:
+            is_validated = np.isin(np.arange(len(self.labelled)), rows)
+            for one in self.members:
+                squares = self._leave_group_out(alphas, one) ** 2
+                errors += np.einsum(
+                    "n,ank->a", self.labelled.weight[one] * is_validated[one], squares
+                )
+            return errors
         for at in range(0, len(rows), CHUNK_SIZE):
             part = rows[at : at + CHUNK_SIZE]
             squares = self._compute_residuals(alphas, part, dtype) ** 2
@@ -179,11 +200,28 @@ class _Problem:
 
     def compute_residuals(self, alpha: float, rows: NDArray[np.int64]) -> Matrix:
         """Return the leave-one-out residuals of `rows`, `[len(rows), k]`."""
+        if self.members:
+            out = np.zeros((len(self.labelled), len(self.prior)))
+            for one in self.members:
+                out[one] = self._leave_group_out(np.array([alpha]), one)[0]
+            return out[rows]
         parts = [
             self._compute_residuals(np.array([alpha]), rows[at : at + CHUNK_SIZE], np.float64)[:, 0]
             for at in range(0, len(rows), CHUNK_SIZE)
         ]
         return np.concatenate(parts)
+
+    def _leave_group_out(self, alphas: Matrix, rows: NDArray[np.int64]) -> Matrix:
+        """Return the residuals `[a, n, k]` of all rows of a group, which is left out."""
+        if self.scores is None:
+            z = (self.labelled.x[rows] - self.centre).astype(np.float64) @ self.basis
+        else:
+            z = self.scores[rows]
+        inverse = 1 / (self.eigenvalues + alphas[:, None])
+        targets = one_hot(self.labelled.y[rows], len(self.prior)) - self.prior
+        residual = targets - np.einsum("nr,ar,rk->ank", z, inverse, self.moment, optimize=True)
+        weight = self.labelled.weight
+        return leave_group_out_residuals(z, residual, inverse, weight.sum(), weight[rows])
 
     def _compute_residuals(self, alphas: Matrix, rows: NDArray[np.int64], dtype: Any) -> Any:
         """Return the leave-one-out residuals of rows under each penalty, `[n, a, k]`."""

@@ -25,6 +25,7 @@ from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.statistics import Statistics
 from ilk.maths.covariance import Shrinkage, check_shrinkage, estimate_covariance
 from ilk.maths.gaussian import compute_log_prior, fit_discriminant, merge_statistics
+from ilk.maths.leave_group_out import compute_gaussian_logits_by_fold
 from ilk.maths.leave_one_out import compute_gaussian_logits
 from ilk.maths.pca import weighted_mean
 
@@ -44,6 +45,13 @@ class StreamingGaussian:
     """
 
     kind: ClassVar[str] = "streaming_gaussian"
+    shapes: ClassVar[dict[str, str]] = {
+        "weight": "k d",
+        "bias": "k",
+        "counts": "k",
+        "means": "k d",
+        "scatter": "d d",
+    }
 
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
@@ -107,9 +115,18 @@ class StreamingGDA(MethodTags):
         return self.update(padded, added)
 
     def leave_one_out_logits(
-        self, model: StreamingGaussian, x: Features, y: Labels, statistics: Statistics
+        self,
+        model: StreamingGaussian,
+        x: Features,
+        y: Labels,
+        statistics: Statistics,
+        group: Labels | None = None,
     ) -> Logits:
-        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each left out."""
+        """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each group left out."""
+        if group is not None:
+            return compute_gaussian_logits_by_fold(
+                statistics, x, y, group, self.shrink, self.uniform
+            )
         return compute_gaussian_logits(statistics, x, y, self.shrink, self.uniform)
 
     def _make_model(self, stats: Statistics) -> StreamingGaussian:

@@ -29,6 +29,11 @@ from ilk.core.linear_models import normalize_rows
 from ilk.core.metrics import softmax
 from ilk.maths.gaussian import compute_class_means
 from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.leave_group_out import (
+    find_groups,
+    find_rows_with_other_groups,
+    score_without_group,
+)
 from ilk.maths.leave_one_out import find_rows_with_others, leave_one_out_means
 from ilk.maths.pca import weighted_mean
 from ilk.training.continual import select_update_rows
@@ -55,6 +60,12 @@ class CalibratedPrototypes:
     """
 
     kind: ClassVar[str] = "calibrated_prototypes"
+    shapes: ClassVar[dict[str, str]] = {
+        "centre": "d",
+        "means": "k d",
+        "counts": "k",
+        "is_base": "k",
+    }
 
     centre: Features
     means: Features
@@ -230,6 +241,24 @@ def _estimate_inverse_temperature(labelled: Data, means: Matrix, counts: NDArray
     rows = find_rows_with_others(labelled.y, counts, labelled.sample_weight)
     if not len(rows) or np.sum(counts > 0) < 2:
         return DEFAULT_INVERSE_TEMPERATURE
+    if (group := find_groups(labelled)) is not None:
+        rows = find_rows_with_other_groups(labelled.y, group, labelled.sample_weight)
+        if not len(rows):
+            return DEFAULT_INVERSE_TEMPERATURE
+        scores = score_without_group(
+            np.asarray(labelled.x, np.float64),
+            labelled.y,
+            group,
+            means,
+            counts,
+            weight=labelled.sample_weight,
+            transform=normalize_rows,
+            halved_norm=False,
+        )[rows]
+        scores /= np.maximum(np.linalg.norm(labelled.x[rows], axis=1, keepdims=True), 1e-12)
+        labels = np.searchsorted(np.flatnonzero(counts), labelled.y[rows])
+        weight = None if labelled.sample_weight is None else labelled.weight[rows]
+        return fit_inverse_temperature(scores[:, counts > 0], labels, weight=weight)
     x, y = labelled.x[rows], labelled.y[rows]
     weight = None if labelled.sample_weight is None else labelled.weight[rows]
     u, own_means = normalize_rows(x), leave_one_out_means(x, y, means, counts, weight)

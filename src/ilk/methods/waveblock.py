@@ -57,6 +57,7 @@ class NetworkPair:
     """
 
     kind: ClassVar[str] = "network_pair"
+    shapes: ClassVar[dict[str, str]] = {"parameters": "2 p", "present_classes": "s"}
 
     parameters: Features
     in_channels: int

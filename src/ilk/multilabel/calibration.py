@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Labels
+from ilk.core.part_bounds import NON_NEGATIVE, Bounds
 from ilk.maths.iterative_stratification import Targets
 
 MAX_STEPS = 100
@@ -39,6 +40,8 @@ class LabelCalibration:
     """
 
     kind: ClassVar[str] = "label_calibration"
+    shapes: ClassVar[dict[str, str]] = {"slope": "k", "intercept": "k"}
+    bounds: ClassVar[dict[str, Bounds]] = {"slope": NON_NEGATIVE}
 
     slope: Vector
     intercept: Vector

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.metrics import Interval, wilson_interval
+from ilk.core.data import Labels
+from ilk.core.metrics import Interval
+from ilk.maths.clusters import compute_interval
 from ilk.maths.iterative_stratification import Targets
 from ilk.multilabel.average_precision import Counts, average_precision, estimate_interval
 
@@ -67,6 +69,7 @@ def score_labels(
     probabilities: NDArray[np.float64],
     predicted: Targets,
     counts: Counts,
+    groups: Labels | None = None,
 ) -> MultiLabelScores:
     """Return all metrics; pairs whose probability is nan are left out, exact matches excepted.
 
@@ -76,6 +79,7 @@ def score_labels(
         probabilities: Probability that it does, `[n, k]`.
         predicted: Whether it is predicted, `[n, k]`.
         counts: Bootstrap draws of the rows, `[draws, n]`.
+        groups: Group of each row, `[n]`; None makes every row one.
 
     Raises:
         ValueError: There is no row.
@@ -97,7 +101,7 @@ def score_labels(
         estimate_interval(targets, probabilities, counts),
         float(np.mean(f1)) if f1 else float("nan"),
         _compute_f1(y, guess),
-        wilson_interval(float(is_match.sum()), len(targets)),
+        compute_interval(is_match, groups),
         float(-np.mean(np.log(np.clip(own, 1e-15, 1)))),
         compute_calibration_error(y, p),
         labels,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Labels
+from ilk.core.part_bounds import FRACTION, Bounds
 from ilk.maths.iterative_stratification import Targets
 
 DEFAULT_THRESHOLD = 0.5  # of a label without positive rows
@@ -24,6 +25,8 @@ class LabelThresholds:
     """The probability from which each label applies, `[k]`, each in [0, 1]."""
 
     kind: ClassVar[str] = "label_thresholds"
+    shapes: ClassVar[dict[str, str]] = {"values": "k"}
+    bounds: ClassVar[dict[str, Bounds]] = {"values": FRACTION}
 
     values: NDArray[np.float64]
 

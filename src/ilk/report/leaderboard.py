@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from ilk.images.near_pairs import near_pairs_to_json
 from ilk.report.charts import draw_interval_bar
 from ilk.report.formatting import escape_text, format_interval, format_percent_value, format_seconds
 from ilk.report.report_data import ReportData
@@ -101,6 +102,8 @@ def leaderboard_to_json(report: ReportData) -> dict[str, Any]:
         "corrected_accuracy": None
         if report.corrected_accuracy is None
         else asdict(report.corrected_accuracy),
+        "held_together": None if report.held_together is None else report.held_together.to_json(),
+        "near_duplicates": near_pairs_to_json(report.near_pairs),
         "folds": escape_text(report.folds_note),
         "seed": report.seed,
         "version": escape_text(report.version),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval, reliability_curve, wilson_interval
+from ilk.maths.clusters import compute_interval
 from ilk.report.report_data import ReportData
 
 N_BINS = 10  # of the reliability curve
@@ -78,6 +79,7 @@ class EvaluationMetrics:
             [] if empty else np.max(report.probabilities, 1), np.float64
         )
         self.set_size: Labels = np.asarray(report.prediction_sets, bool).sum(1, dtype=np.int64)
+        self.groups = report.groups
         self.is_covered = np.asarray(report.prediction_sets, bool)[np.arange(len(self.y)), self.y]
 
     def __len__(self) -> int:
@@ -119,12 +121,18 @@ class EvaluationMetrics:
             ClassScore(
                 c,
                 int(n[c]),
-                wilson_interval(int(correct[c]), int(n[c])),
+                self.compute_recall(c),
                 float(correct[c] / predicted[c]) if predicted[c] else None,
                 top_confusions.get(c),
             )
             for c in range(self.n_classes)
         ]
+
+    def compute_recall(self, c: int) -> Interval:
+        """Return the recall of class `c`; images of one group count as right or wrong together."""
+        rows = self.y == c
+        groups = None if self.groups is None else self.groups[rows]
+        return compute_interval(self.is_correct[rows], groups)
 
     @cached_property
     def mistakes(self) -> Labels:

@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ilk.core.errors import OutputError
+from ilk.core.atomic_write import write_atomically
 from ilk.core.metrics import Interval, Scores
 from ilk.report import charts, confusion_tables, tables
 from ilk.report.formatting import (
@@ -31,6 +31,7 @@ from ilk.report.thumbnails import Thumbnail, embed_image, show_image
 
 MAX_THUMBNAILS = 24  # per gallery
 MAX_LISTED_LABELS = 200  # label errors listed by name in addition to those shown as thumbnails
+MAX_LISTED_PAIRS = 50  # near-duplicates
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,11 @@ def render_report(report: ReportData) -> str:
         title=format_headline(report, metrics),
         tiles=_build_tiles(report, metrics),
         summary=build_summary(report, metrics),
-        notes=[note for note in dict.fromkeys(report.notes) if note != report.folds_note],
+        notes=[
+            note
+            for note in dict.fromkeys(report.notes)
+            if note not in (report.folds_note, *report.group_notes)
+        ],
         leaderboard=leaderboard,
         is_ordered=any(
             r.scores and r.scores.mean_absolute_error is not None for r in report.results
@@ -85,6 +90,8 @@ def render_report(report: ReportData) -> str:
         unknown_images=_build_unknowns(report),
         difference_maps=_build_maps(report),
         intake_rows=build_intake_rows(report.images),
+        near_pairs=report.near_pairs[:MAX_LISTED_PAIRS],
+        max_distance=f"{max((pair.distance for pair in report.near_pairs), default=0):.3f}",
     )
 
 
@@ -95,13 +102,7 @@ def write_report(report: ReportData, path: str | os.PathLike[str]) -> Path:
         OutputError: The file cannot be written.
     """
     path_out = Path(path)
-    try:
-        path_out.write_bytes(render_report(report).encode("utf-8"))
-    except OSError as error:
-        raise OutputError(
-            f"the report {path_out} cannot be written: {error.strerror or error}; "
-            "choose a writable folder with enough space"
-        ) from error
+    write_atomically(path_out, render_report(report).encode("utf-8"))
     return path_out
 
 

@@ -16,8 +16,10 @@ from ilk.core.metrics import Interval, Probabilities, Scores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ilk.core.held_together import HeldTogether
     from ilk.core.leaderboard import CandidateResult
     from ilk.images import Images
+    from ilk.images.near_pairs import NearPair
 
 SuspectedLabel = tuple[Path, str, str, float]
 """Image file, given label, suggested label, and score in [0, 1]."""
@@ -62,6 +64,11 @@ class ReportData:
         credits: Whose pretrained weights the encoder has, their licence and training data.
         notes: Remarks for the reader, one sentence each.
         images: All input files and their status.
+        groups: Group of each evaluated image, `[n]`, -1 for none; None if no two share one.
+        group_notes: How many groups of images there are, one sentence each.
+        held_together: The accuracy with clusters of images that depend on each other held together;
+            None if there are none that matter.
+        near_pairs: Nearly the same pictures among the used images, most serious first.
 
     Raises:
         ValueError: An array does not have the expected shape, or a label is out of range.
@@ -98,6 +105,10 @@ class ReportData:
     credits: Sequence[str] = ()
     notes: Sequence[str] = ()
     images: Images
+    groups: Labels | None = None
+    group_notes: Sequence[str] = ()
+    held_together: HeldTogether | None = None
+    near_pairs: Sequence[NearPair] = ()
 
     def __post_init__(self) -> None:
         n, k = len(self.y), len(self.classes)

@@ -32,15 +32,24 @@ def format_headline(report: ReportData, metrics: EvaluationMetrics) -> str:
     kinds = format_count(len(report.classes), "class", "classes")
     if report.scores is None or not len(metrics):
         return f"Classifier for {kinds}, not yet evaluated"
-    return f"Classifier for {kinds}: {format_percent(report.scores.accuracy.value)} accuracy"
+    title = f"Classifier for {kinds}: {format_percent(report.scores.accuracy.value)} accuracy"
+    held = report.held_together
+    if held is None or not held.is_lower:
+        return title
+    if len(report.class_counts) > 1:  # a held-out split, which may hold images of the same clusters
+        return f"{title}; expect {format_percent(held.accuracy.value)} for new groups of images"
+    plain = format_percent(held.plain.value)
+    return f"{title} for new groups of images, {plain} where nearly the same images were learned"
 
 
 def build_summary(report: ReportData, metrics: EvaluationMetrics) -> list[tuple[str, str]]:
     """Return pairs of subject and text; subjects without content are omitted."""
     sections = {
         "Data": _describe_data(report),
+        "Groups": " ".join(f"{escape_text(n[:1].upper() + n[1:])}." for n in report.group_notes),
         "Selection": _describe_selection(report),
         "Accuracy": _describe_accuracy(report, metrics),
+        "Dependence": _describe_dependence(report),
         "Errors": _describe_hardest_class(report, metrics),
         "Calibration": _describe_calibration(report, metrics),
         "Prediction sets": _describe_sets(report, metrics),
@@ -94,6 +103,26 @@ def _describe_accuracy(report: ReportData, metrics: EvaluationMetrics) -> str:
         f"{format_count(n, 'image')} {'was' if n_correct == 1 else 'were'} classified correctly: "
         f"accuracy {format_with_interval(report.scores.accuracy)}. Always predicting the most "
         f"frequent class would reach {format_percent(majority)}.{_describe_order(report.scores)}"
+    )
+
+
+def _describe_dependence(report: ReportData) -> str:
+    """Return how much of the accuracy rests on images that depend on each other."""
+    if (held := report.held_together) is None:
+        return ""
+    text = (
+        f"{held.n_images:,} of {format_count(held.n_train, 'training image')} lie in "
+        f"{format_count(held.n_clusters, 'cluster')} of pictures that depend on each other "
+        f"({escape_text(held.evidence)}). With each cluster in one fold, the accuracy is "
+        f"{format_with_interval(held.accuracy)}; with images dealt one by one, it is "
+        f"{format_with_interval(held.plain)}"
+    )
+    if not held.is_lower:
+        return f"{text}. That is no clear difference."
+    return (
+        f"{text}. The leaderboard shows the latter, and everything else the former, which is to be "
+        "expected for new patients, scenes or days. To compare the methods that way, too, fit "
+        f"again with {escape_text(held.option)}."
     )
 
 

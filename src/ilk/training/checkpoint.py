@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from ilk.core.atomic_write import replace_atomically
 from ilk.core.errors import ArtifactError, IlkError, InputError, OutputError
+from ilk.core.regular_file import check_regular_file
+from ilk.core.typed_values import check_type
 from ilk.training import distributed as ranks
 
 DIGEST_KEY, METADATA_KEY = "digest", "ilk"
@@ -85,7 +87,8 @@ class TrainState:
         tensors, metadata = load(path)
         try:
             step, recipe = int(metadata["step"]), json.loads(metadata["recipe"])
-        except (KeyError, ValueError):
+            check_type(recipe, dict[str, Any], "recipe")
+        except (KeyError, ValueError, TypeError, RecursionError):
             raise ArtifactError(f"{path} is not a checkpoint of an ilk training run") from None
         self._check_recipe(recipe, path)
         self._load_tensors(tensors, path)
@@ -116,11 +119,14 @@ class TrainState:
                 value.copy_(saved)
         groups = self.optimizer.state_dict()["param_groups"]
         moments: dict[int, dict[str, Tensor]] = {}
-        for full_key, value in tensors.items():
-            if full_key.startswith("optimizer/"):
-                _, i, key = full_key.split("/")
-                moments.setdefault(int(i), {})[key] = value
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        try:
+            for full_key, value in tensors.items():
+                if full_key.startswith("optimizer/"):
+                    _, i, key = full_key.split("/")
+                    moments.setdefault(int(i), {})[key] = value
+            self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        except (ValueError, KeyError, TypeError, RuntimeError):
+            raise ArtifactError(f"{path} holds another optimizer; train again") from None
 
     def make_divergence_error(self, step: int, loss: float, path: Path | None) -> DivergenceError:
         """Return the error for update `step` (from 0), whose gradient is not finite."""
@@ -182,7 +188,8 @@ def compute_digest(arrays: dict[str, Tensor], metadata: dict[str, str]) -> str:
     total = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         total.update(json.dumps([name, str(array.dtype), list(array.shape)]).encode())
-        total.update(array.reshape(-1).view(torch.uint8).numpy().data)
+        if array.numel():
+            total.update(array.reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 
@@ -193,14 +200,20 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ArtifactError: The file is missing, damaged or not a safetensors file of ilk.
     """
     try:
+        check_regular_file(path)
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
-    digest = metadata.pop(DIGEST_KEY, None) if isinstance(metadata, dict) else None
+    except RecursionError:
+        raise ArtifactError(f"{path} cannot be read: its metadata are nested too deeply") from None
+    is_text = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+    digest = metadata.pop(DIGEST_KEY, None) if is_text else None
     if digest is None or digest != compute_digest(arrays, metadata):
         raise ArtifactError(
             f"{path} was altered after it was saved, is damaged, or is of another version of ilk"
         )
+    if not all(torch.isfinite(a).all() for a in arrays.values() if a.is_floating_point()):
+        raise ArtifactError(f"{path} holds values that are not finite")
     return arrays, {**metadata, DIGEST_KEY: digest}

@@ -104,9 +104,10 @@ def train(
             advance(1)
             losses.append(loss)
             if (step + 1) % checkpointing.interval == 0 or step + 1 == recipe.steps:
-                state.save(checkpointing.path, step + 1)
+                # The state comes last: a run that is killed in between makes both again.
                 if checkpointing.on_checkpoint and distributed.is_main_process():
                     checkpointing.on_checkpoint(step + 1, float(torch.stack(losses).mean()), ema)
+                state.save(checkpointing.path, step + 1)
                 losses.clear()
     return ema
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,11 @@ from ilk.core.linear_models import apply_affine, normalize_rows
 from ilk.core.metrics import softmax
 from ilk.maths.gaussian import Matrix, compute_class_means
 from ilk.maths.inverse_temperature import fit_inverse_temperature
+from ilk.maths.leave_group_out import (
+    find_groups,
+    find_rows_with_other_groups,
+    score_without_group,
+)
 from ilk.maths.leave_one_out import (
     find_rows_with_others,
     leave_one_out_means,
@@ -41,6 +46,8 @@ class CentredCosine:
         weight: `[k, d]` float32.
         bias: `[k]` float32, `-inf` for a class without labelled rows.
     """
+
+    shapes: ClassVar[dict[str, str]] = {"centre": "d", "weight": "k d", "bias": "k"}
 
     centre: Features
     weight: Features
@@ -66,6 +73,7 @@ class UnitRows:
         means: Mean unit vector of each class, `[k, d]` float64; zeros for a class without rows.
         weight: How many times each labelled row counts, `[n]`; None counts each once.
         unlabelled_weight: Likewise for unlabelled rows, `[m]`.
+        group: Group number of each labelled row, `[n]`, from 0; None if no two share a group.
     """
 
     centre: Features
@@ -76,6 +84,7 @@ class UnitRows:
     means: Matrix
     weight: Matrix | None = None
     unlabelled_weight: Matrix | None = None
+    group: Labels | None = None
 
     @classmethod
     def from_data(cls, data: Data, method: object) -> UnitRows:
@@ -92,7 +101,17 @@ class UnitRows:
         unlabelled = normalize_rows(np.asarray(free.x, np.float64) - centre)
         counts = rows.sum_label_weights()
         means = compute_class_means(labelled, rows.y, counts, weight=weight)
-        return cls(centre, labelled, rows.y, unlabelled, counts, means, weight, free.sample_weight)
+        return cls(
+            centre,
+            labelled,
+            rows.y,
+            unlabelled,
+            counts,
+            means,
+            weight,
+            free.sample_weight,
+            find_groups(rows),
+        )
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -119,8 +138,20 @@ class UnitRows:
     def score_left_out(self, *, normalize: bool = False) -> Matrix:
         """Return leave-one-out scores `u @ mean - |mean|^2 / 2` of labelled rows, `[n, k]`.
 
-        With `normalize`, means have unit length, and scores are cosines minus one half.
+        With `normalize`, means have unit length, and scores are cosines minus one half. Where rows
+        belong to groups, means leave the whole group out.
         """
+        if self.group is not None:
+            transform = normalize_rows if normalize else None
+            return score_without_group(
+                self.labelled,
+                self.y,
+                self.group,
+                self.means,
+                self.counts,
+                weight=self.weight,
+                transform=transform,
+            )
         means, own_means = self.means, self.leave_one_out_means()
         if normalize:
             means, own_means = normalize_rows(means), normalize_rows(own_means)
@@ -137,6 +168,8 @@ class UnitRows:
         """
         left_out = left_out_weight(self.weight, len(self.y))
         rows = np.flatnonzero(self.counts[self.y] > left_out + 1e-9)
+        if self.group is not None:
+            rows = find_rows_with_other_groups(self.y, self.group, self.weight)
         if not len(rows) or self.present.sum() < 2:
             return DEFAULT_INVERSE_TEMPERATURE
         labels = np.searchsorted(np.flatnonzero(self.present), self.y[rows])

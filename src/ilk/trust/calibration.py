@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Labels, Logits
 from ilk.core.metrics import Probabilities, check_finite, softmax
+from ilk.core.part_bounds import FRACTION, POSITIVE, Bounds
 
 MAX_ROWS = 4_000  # an evenly spaced subsample of this size determines T to about 2 %
 MAX_LOGITS = 4_000_000  # logits to fit, where that allows more rows than MAX_ROWS
@@ -45,6 +46,7 @@ class Calibration:
     """
 
     kind: ClassVar[str] = "calibration"
+    bounds: ClassVar[dict[str, Bounds]] = {"temperature": POSITIVE, "uniform_weight": FRACTION}
 
     temperature: float = 1.0
     uniform_weight: float = 0.0

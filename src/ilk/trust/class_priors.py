@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.metrics import Probabilities
+from ilk.core.part_bounds import POSITIVE, Bounds
 
 Vector = NDArray[np.float64]
 
@@ -29,6 +30,8 @@ class ClassPriors:
     """
 
     kind: ClassVar[str] = "class_priors"
+    shapes: ClassVar[dict[str, str]] = {"source": "k", "target": "k"}
+    bounds: ClassVar[dict[str, Bounds]] = {"source": POSITIVE, "target": POSITIVE}
 
     source: Vector
     target: Vector

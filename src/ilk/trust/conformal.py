@@ -15,6 +15,15 @@ block of ties covers too much. Probabilities above 0.9 are not comparable betwee
 folds behind the threshold, each of which chose its own hyperparameters, and are treated as tied.
 `tie_breakers` orders tied rows by another score, such as the out-of-distribution score: of two
 tied rows, the one with the greater value leaves the set first.
+
+Groups: rows of one group (a patient, a video) are not exchangeable with a row of a new one, but the
+groups are with each other. With `groups`, each of G groups has one vote, shared by its rows, and
+the row to predict has the vote of its own new group: r becomes the greatest rank up to which less
+than (G + 1) (1 - level) groups are left out, the new one included. A row drawn from a new group is
+then covered with probability at least `level`, however strongly rows of a group depend on each
+other (Yonghoon Lee, Rina Foygel Barber, Rebecca Willett, 2023, Distribution-free inference with
+hierarchical data, arXiv 2306.06342, HCP, section 3; Robin Dunn, Larry Wasserman, Aaditya Ramdas,
+2018, arXiv 1809.07441). That holds on average over groups: all rows of one group may be missed.
 """
 
 from __future__ import annotations
@@ -28,6 +37,9 @@ from numpy.typing import NDArray
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, Probabilities, wilson_interval
+from ilk.core.part_bounds import FRACTION, Bounds
+from ilk.maths.clusters import compute_interval
+from ilk.maths.folds import has_shared_groups, number_groups, share_votes
 
 TIE_DECIMALS = 9  # probabilities that agree to this many decimals are tied
 TIE_PROBABILITY = 0.9  # with a tie-breaker, probabilities above this are tied
@@ -44,14 +56,17 @@ class ConformalPredictor:
         tie_threshold: Greatest tie-breaking value of a class in a set, at the threshold itself.
         level: Coverage, in (0, 1).
         n_rows: Number of held-out rows behind the threshold.
+        n_groups: Number of their groups; 0 where every row is one.
     """
 
     kind: ClassVar[str] = "conformal_predictor"
+    bounds: ClassVar[dict[str, Bounds]] = {"threshold": FRACTION, "level": FRACTION}
 
     threshold: float
     tie_threshold: float = NO_TIE_LIMIT
     level: float = 0.9
     n_rows: int = 0
+    n_groups: int = 0
 
     @classmethod
     def fit(
@@ -61,10 +76,12 @@ class ConformalPredictor:
         level: float = 0.9,
         tie_breakers: NDArray[np.floating] | None = None,
         weights: NDArray[np.floating] | None = None,
+        groups: Labels | None = None,
     ) -> ConformalPredictor:
         """Fit the threshold to held-out rows.
 
-        With fewer rows than the level needs (9 for 0.9, 99 for 0.99) every set has all classes.
+        With fewer rows, or groups, than the level needs (9 for 0.9, 99 for 0.99) every set has all
+        classes.
 
         Args:
             probabilities: Probabilities of held-out rows, `[n, k]`.
@@ -74,6 +91,8 @@ class ConformalPredictor:
             weights: Ratio of target to source prior of each row's class, `[n]`, for coverage under
                 the target priors (Podkopaev & Ramdas 2021, arXiv 2103.03323, with the greatest
                 weight for the test row, which is conservative); None is 1 for each.
+            groups: Group of each row, `[n]`, for coverage in new groups; -1 is a group of its own,
+                and None makes every row one.
 
         Raises:
             InputError: If `level` is not between 0 and 1.
@@ -82,19 +101,21 @@ class ConformalPredictor:
             raise InputError(f"the coverage is {level}; it must lie between 0 and 1")
         n = len(y)
         weight = np.ones(n) if weights is None else np.asarray(weights, np.float64)
+        test_weight, n_groups = weight.max(initial=0), 0
+        if groups is not None and has_shared_groups(groups):
+            weight, n_groups = weight * share_votes(groups), len(np.unique(number_groups(groups)))
         p = np.round(probabilities[np.arange(n), y], TIE_DECIMALS)
         tie = np.zeros(n) if tie_breakers is None else np.asarray(tie_breakers, np.float64)
         p = p if tie_breakers is None else np.minimum(p, TIE_PROBABILITY)
         order = np.lexsort((-tie, p))
         cumulative = np.cumsum(weight[order]) - weight[order]
-        missed_weight = weight.sum() - level * (weight.sum() + weight.max(initial=0))
+        missed_weight = weight.sum() - level * (weight.sum() + test_weight)
         rank = int(np.sum(cumulative <= round(missed_weight, 9))) if missed_weight > -1e-9 else 0
         if rank < 1:
-            return cls(0.0, NO_TIE_LIMIT, level, n)
+            return cls(0.0, NO_TIE_LIMIT, level, n, n_groups)
         row = order[rank - 1]
-        return cls(
-            float(p[row]), NO_TIE_LIMIT if tie_breakers is None else float(tie[row]), level, n
-        )
+        tie_limit = NO_TIE_LIMIT if tie_breakers is None else float(tie[row])
+        return cls(float(p[row]), tie_limit, level, n, n_groups)
 
     def contains(
         self, probabilities: Probabilities, tie_breakers: NDArray[np.floating] | None = None
@@ -116,11 +137,14 @@ class ConformalPredictor:
     def note(self) -> str:
         """Why every set has all classes, as a sentence; "" where they do not."""
         needed = int(np.ceil(round(self.level / (1 - self.level), 9)))
-        if self.n_rows >= needed:
+        n_votes, what = self.n_rows, "labelled images"
+        if self.n_groups:
+            n_votes, what = self.n_groups, "groups of labelled images"
+        if n_votes >= needed:
             return ""
         return (
-            f"a coverage of {100 * self.level:.4g}% needs {needed} labelled images that can be "
-            f"held out and there are {self.n_rows}: every set holds every class"
+            f"a coverage of {100 * self.level:.4g}% needs {needed} {what} that can be "
+            f"held out and there are {n_votes}: every set holds every class"
         )
 
 
@@ -141,11 +165,12 @@ class CoverageReport:
     singleton_fraction: float
 
     @classmethod
-    def from_sets(cls, sets: NDArray[np.bool_], y: Labels) -> CoverageReport:
-        """Return the report for sets `[n, k]` and classes `[n]`; nan if n is 0."""
+    def from_sets(
+        cls, sets: NDArray[np.bool_], y: Labels, groups: Labels | None = None
+    ) -> CoverageReport:
+        """Return the report for sets `[n, k]`, classes and groups `[n]`; nan if n is 0."""
         n = len(y)
         set_sizes = sets.sum(1)
-        n_covered = float(sets[np.arange(n), y].sum())
         if not n:
             return cls(wilson_interval(0, 0), float("nan"), float("nan"), float("nan"))
         fractions = (
@@ -153,7 +178,7 @@ class CoverageReport:
             float(np.mean(set_sizes == 0)),
             float(np.mean(set_sizes == 1)),
         )
-        return cls(wilson_interval(n_covered, n), *fractions)
+        return cls(compute_interval(sets[np.arange(n), y], groups), *fractions)
 
 
 def cross_conformal_sets(
@@ -162,6 +187,7 @@ def cross_conformal_sets(
     fold: Labels,
     level: float = 0.9,
     tie_breakers: NDArray[np.floating] | None = None,
+    groups: Labels | None = None,
 ) -> NDArray[np.bool_]:
     """Return prediction sets `[n, k]`, each fold's with a threshold fitted to the other folds.
 
@@ -173,6 +199,7 @@ def cross_conformal_sets(
         fold: Fold of each row, `[n]`; -1 for rows without probabilities.
         level: Coverage, in (0, 1).
         tie_breakers: Score that orders tied rows, `[n]`.
+        groups: Group of each row, `[n]`, as for `ConformalPredictor.fit`.
     """
     out = np.zeros(np.shape(probabilities), bool)
     for f in range(int(fold.max(initial=-1)) + 1):
@@ -182,6 +209,7 @@ def cross_conformal_sets(
             y[is_other],
             level,
             None if tie_breakers is None else tie_breakers[is_other],
+            groups=None if groups is None else groups[is_other],
         )
         out[is_test] = sets.contains(
             probabilities[is_test], None if tie_breakers is None else tie_breakers[is_test]

@@ -15,7 +15,8 @@ still, but it lets inputs pass that are far from every class, such as inverted i
 The threshold is a conformal quantile of out-of-fold scores: an exchangeable new image is flagged
 with at most the stated probability. In-sample scores are smaller and would flag too many. With no
 more rows than features the rate stays well below the stated one, because the Gaussian of all rows
-is closer to new rows than those of the folds are.
+is closer to new rows than those of the folds are. With groups of rows the quantile is that of
+`ilk.trust.conformal`: each group has one vote, and the rate holds for rows of new groups.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import InputError, NoLabels
+from ilk.core.part_bounds import FRACTION, NON_NEGATIVE, POSITIVE, Bounds
+from ilk.maths.conformal_quantile import compute_votes, find_conformal_quantile
 from ilk.maths.covariance import oas_shrinkage, shrink_covariance
+from ilk.maths.folds import has_shared_groups
 from ilk.maths.gaussian import compute_statistics
 from ilk.maths.shared_covariance import SharedCovariance, compute_smaller_statistics
 from ilk.protocols.folds import split_rows
@@ -56,9 +60,17 @@ class OutOfDistributionDetector:
         threshold: Rows with greater scores are flagged; `NO_THRESHOLD` flags none.
         false_alarm: Stated probability of flagging a row of a known class, in (0, 1).
         n_rows: Number of held-out scores behind the threshold.
+        n_groups: Number of their groups; 0 where every row is one.
     """
 
     kind: ClassVar[str] = "out_of_distribution_detector"
+    shapes: ClassVar[dict[str, str]] = {"centre": "d", "axes": "d r", "std": "r", "means": "m r"}
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "std": POSITIVE,
+        "residual_variance": POSITIVE,
+        "threshold": NON_NEGATIVE,
+        "false_alarm": FRACTION,
+    }
 
     centre: Features
     axes: Features
@@ -68,6 +80,7 @@ class OutOfDistributionDetector:
     threshold: float = NO_THRESHOLD
     false_alarm: float = 0.05
     n_rows: int = 0
+    n_groups: int = 0
 
     def score(self, x: Features) -> Vector:
         """Return squared Mahalanobis distances `[n]` of features `[n, d]` to the nearest mean."""
@@ -117,15 +130,31 @@ class OutOfDistributionDetector:
         """
         if not 0 < false_alarm < 1:
             raise InputError(f"the false-alarm rate is {false_alarm}; it must lie between 0 and 1")
-        return replace(fit_gaussian(data), false_alarm=float(false_alarm)).with_threshold(held_out)
+        detector = replace(fit_gaussian(data), false_alarm=float(false_alarm))
+        groups = data.group if has_shared_groups(data.group) else None
+        return detector.with_threshold(held_out, groups)
 
-    def with_threshold(self, held_out: Vector) -> OutOfDistributionDetector:
-        """Return a copy with the threshold fitted to out-of-fold scores `[n]`."""
-        scores = np.sort(held_out[np.isfinite(held_out)])
-        n = len(scores)
-        rank = int(np.ceil(round((n + 1) * (1 - self.false_alarm), 9)))
-        threshold = float(scores[rank - 1]) if rank <= n else NO_THRESHOLD
-        return replace(self, threshold=threshold, n_rows=n)
+    def with_threshold(
+        self, held_out: Vector, groups: Labels | None = None
+    ) -> OutOfDistributionDetector:
+        """Return a copy with the threshold fitted to out-of-fold scores `[n]`.
+
+        Args:
+            held_out: Out-of-fold scores, `[n]`; nan for rows without.
+            groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row
+                one.
+        """
+        is_scored = np.isfinite(held_out)
+        scores = held_out[is_scored]
+        votes = compute_votes(None if groups is None else groups[is_scored], len(scores))
+        threshold = find_conformal_quantile(scores, 1 - self.false_alarm, votes)
+        n_votes = round(float(votes.sum()))
+        return replace(
+            self,
+            threshold=NO_THRESHOLD if threshold is None else threshold,
+            n_rows=len(scores),
+            n_groups=n_votes if n_votes < len(scores) else 0,
+        )
 
     def with_mean(self, mean: Vector, index: int) -> OutOfDistributionDetector:
         """Return a copy with the mean of one class set; the covariance stays the same.
@@ -158,9 +187,11 @@ class OutOfDistributionDetector:
         if self.threshold < NO_THRESHOLD:
             return ""
         needed = int(np.ceil(round(1 / self.false_alarm - 1, 9)))
+        what = "groups of labelled images" if self.n_groups else "labelled images"
         return (
-            f"a false-alarm rate of {100 * self.false_alarm:.3g}% needs {needed} labelled images "
-            f"that can be held out and there are {self.n_rows}: nothing is ever flagged as unknown"
+            f"a false-alarm rate of {100 * self.false_alarm:.3g}% needs {needed} {what} that can "
+            f"be held out and there are {self.n_groups or self.n_rows}: nothing is ever flagged as "
+            "unknown"
         )
 
 

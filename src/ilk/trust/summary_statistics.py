@@ -7,15 +7,17 @@ their out-of-fold logits and scores, to recalibrate after a change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.data import UNGROUPED, Data, Features, Labels, Logits
 from ilk.core.errors import InputError
+from ilk.core.part_bounds import NON_NEGATIVE, Bounds
 from ilk.core.statistics import Statistics
+from ilk.maths.folds import has_shared_groups, number_groups
 from ilk.maths.gaussian import compute_statistics
 
 MAX_ROWS = 2_000  # held-out rows to store; they determine the coverage to 0.7 points
@@ -38,9 +40,26 @@ class SummaryStatistics:
         y: Their classes, `[m]` int64.
         logits: Their out-of-fold logits, `[m, k]` float32.
         unknown_score: Their out-of-fold out-of-distribution scores, `[m]` float64.
+        group: Their groups, `[m]` int64, numbers without a meaning; -1 for a group of its own. All
+            rows of a group are stored, or none, unless a class has no smaller group. Empty is -1
+            for each.
     """
 
     kind: ClassVar[str] = "summary_statistics"
+    shapes: ClassVar[dict[str, str]] = {
+        "counts": "k",
+        "means": "k d",
+        "scatter_triangle": "t",
+        "x": "m w",
+        "y": "m",
+        "logits": "m k",
+        "unknown_score": "m",
+    }
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "counts": NON_NEGATIVE,
+        "y": NON_NEGATIVE,
+        "unknown_score": NON_NEGATIVE,
+    }
 
     counts: Labels
     means: Matrix
@@ -49,10 +68,24 @@ class SummaryStatistics:
     y: Labels
     logits: Features
     unknown_score: Matrix
+    group: Labels = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def groups(self) -> Labels:
+        """Group of each stored row, `[m]`, -1 for a group of its own."""
+        return self.group if len(self.group) else np.full(len(self.y), UNGROUPED)
 
     def check_width(self, x: Features) -> None:
         """Raise InputError unless `x` is `[n, width]`."""
         check_feature_width(x, self.width)
+
+    def check_consistent(self) -> None:
+        """Raise ValueError unless the arrays, as read from a file, describe the same rows."""
+        width, n_stored = self.width, len(self.y)
+        if len(self.scatter_triangle) != width * (width + 1) // 2:
+            raise ValueError(f"the scatter is not that of {width} features")
+        if n_stored and (self.x.shape[1] != width or int(self.y.max()) >= len(self.counts)):
+            raise ValueError("the stored rows are of other features or classes")
 
     @property
     def width(self) -> int:
@@ -79,16 +112,34 @@ class SummaryStatistics:
             unknown_score: Out-of-fold out-of-distribution scores, `[n]`; nan for rows without.
         """
         stats = compute_statistics(data.x, data.y, data.k, weight=data.sample_weight)
-        order = shuffle_within_classes(data.y)
+        group = data.group if has_shared_groups(data.group) else None
+        order = shuffle_within_classes(data.y, group)
         order = order[(is_tested & np.isfinite(unknown_score))[order]]
-        rows = order[select_first_rows(data.y[order], data.count_labels(), stats.means.shape[1])]
+        selected = select_first_rows(
+            data.y[order],
+            data.count_labels(),
+            stats.means.shape[1],
+            None if group is None else group[order],
+        )
+        rows = order[selected]
         return cls.from_statistics(
-            stats, data.x[rows], data.y[rows], logits[rows], unknown_score[rows]
+            stats,
+            data.x[rows],
+            data.y[rows],
+            logits[rows],
+            unknown_score[rows],
+            None if group is None else group[rows],
         )
 
     @classmethod
     def from_statistics(
-        cls, stats: Statistics, x: Features, y: Labels, logits: Logits, unknown_score: Matrix
+        cls,
+        stats: Statistics,
+        x: Features,
+        y: Labels,
+        logits: Logits,
+        unknown_score: Matrix,
+        group: Labels | None = None,
     ) -> SummaryStatistics:
         """Return the summary of given statistics and rows.
 
@@ -98,23 +149,34 @@ class SummaryStatistics:
             y: Their classes, `[m]`.
             logits: Their out-of-fold logits, `[m, k]`.
             unknown_score: Their out-of-fold out-of-distribution scores, `[m]`.
+            group: Their groups, `[m]`, -1 for a group of its own; None for no groups.
         """
+        groups = np.zeros(0, np.int64) if group is None else np.asarray(group, np.int64)
         triangle = stats.scatter[np.tril_indices(len(stats.scatter))]
         rows = np.asarray(x, np.float32), y, np.asarray(logits, np.float32), unknown_score
-        return cls(stats.counts, stats.means, triangle, *rows)
+        return cls(stats.counts, stats.means, triangle, *rows, groups)
 
 
-def shuffle_within_classes(y: Labels) -> Labels:
+def shuffle_within_classes(y: Labels, group: Labels | None = None) -> Labels:
     """Return positions of all rows, sorted by class and shuffled within each.
 
-    The order of a class does not depend on the other classes.
+    The order of a class does not depend on the other classes. Rows of a group follow each other.
 
     Args:
         y: Classes, `[n]`.
+        group: Groups, `[n]`, -1 for a group of its own; None makes every row one.
     """
     class_rows = [np.flatnonzero(y == c) for c in np.unique(y)]
     shuffled = [np.random.default_rng(0).permutation(rows) for rows in class_rows]
+    if group is not None:
+        shuffled = [rows[_order_by_first(number_groups(group[rows]))] for rows in shuffled]
     return np.concatenate([np.zeros(0, np.int64), *shuffled])
+
+
+def _order_by_first(group: Labels) -> Labels:
+    """Return the order of rows `[n]` in which groups follow each other by their first row."""
+    first = np.unique(group, return_index=True)[1]
+    return np.argsort(first[group], kind="stable")
 
 
 def check_feature_width(x: Features, width: int) -> None:
@@ -126,19 +188,28 @@ def check_feature_width(x: Features, width: int) -> None:
         )
 
 
-def select_first_rows(y: Labels, counts: Labels, width: int) -> Labels:
+def select_first_rows(y: Labels, counts: Labels, width: int, group: Labels | None = None) -> Labels:
     """Return positions of the first rows of each class, in proportion to its size.
 
     As `counts` grow fewer rows are selected, always the first ones, so that the selection from a
-    class does not depend on the order in which classes are added.
+    class does not depend on the order in which classes are added. Groups are selected as a whole,
+    or not at all, where that leaves a class some rows.
 
     Args:
         y: Classes of the candidate rows, `[m]`.
         counts: Rows of each class, `[k]`.
         width: Number of features.
+        group: Groups of the candidate rows, `[m]`, -1 for a group of its own; None makes every row
+            one.
     """
     rate = min(1.0, min(MAX_ROWS, MAX_VALUES // max(1, width)) / max(1, int(counts.sum())))
     max_per_class = np.ceil(rate * counts)
     order = np.argsort(y, kind="stable")
     rank = np.arange(len(y)) - np.searchsorted(y[order], y[order])
-    return np.asarray(order[rank < max_per_class[y[order]]])
+    is_first = rank < max_per_class[y[order]]
+    if group is not None:
+        number = number_groups(group)[order]
+        is_cut = np.isin(number, number[~is_first])
+        emptied = np.setdiff1d(y[order][is_first], y[order][is_first & ~is_cut])
+        is_first &= ~is_cut | np.isin(y[order], emptied)
+    return np.asarray(order[is_first])

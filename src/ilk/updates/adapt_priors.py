@@ -131,7 +131,9 @@ def _refit_conformal(classifier: Classifier) -> ConformalPredictor:
         return classifier.conformal
     weights = class_priors.ratio[summary.y] if class_priors else None
     p = classifier.to_probabilities(summary.logits)
-    return ConformalPredictor.fit(p, summary.y, level, summary.unknown_score, weights)
+    return ConformalPredictor.fit(
+        p, summary.y, level, summary.unknown_score, weights, summary.groups
+    )
 
 
 def _record_adaptation(classifier: Classifier, prior_estimate: PriorEstimate) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Data
 from ilk.core.statistics import Statistics
+from ilk.maths.folds import has_shared_groups, number_groups
 from ilk.maths.gaussian import compute_statistics, merge_statistics
+from ilk.maths.leave_group_out import is_alone, list_members
 from ilk.trust.calibration import Calibration
 from ilk.trust.conformal import ConformalPredictor
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
@@ -66,9 +68,10 @@ def extend_classifier(
     method = parse_method(classifier)
     names = merge_class_names(classifier, added, method, allow_known)
     y = np.array([names.index(name) for name in added.classes])[added.y]
-    update = _merge_statistics(summary, Data(np.asarray(added.x, np.float32), y, names))
+    data = Data(np.asarray(added.x, np.float32), y, names, group=added.group)
+    update = _merge_statistics(summary, data)
     rows = _collect_held_out(classifier, summary, update)
-    selected = select_first_rows(rows.y, update.after.counts, summary.width)
+    selected = select_first_rows(rows.y, update.after.counts, summary.width, rows.group)
     temperature = classifier.calibration.temperature
     model = extend_model(classifier.model, method, update, rows.take(selected), temperature)
     logits = leave_one_out_logits(model, method, update.after, rows)
@@ -106,17 +109,21 @@ def _collect_held_out(
     classifier: Classifier, summary: SummaryStatistics, update: StatisticsUpdate
 ) -> HeldOutRows:
     """Return the stored rows, then the added ones, at most `MAX_ROWS` of each class."""
-    order = shuffle_within_classes(update.added.y)
-    y = update.added.y[order]
+    added = update.added
+    order = shuffle_within_classes(added.y, added.group)
+    y = added.y[order]
     order = order[np.arange(len(y)) - np.searchsorted(y, y) < MAX_ROWS]
-    x, y = update.added.x[order], update.added.y[order]
+    x, y, group = added.x[order], added.y[order], added.group[order]
+    first = int(summary.groups.max(initial=-1)) + 1  # numbers of added groups are others
+    groups = np.append(summary.groups, np.where(group < 0, group, first + group))
     rows = HeldOutRows(
         np.concatenate([summary.x, x]),
         np.append(summary.y, y),
         np.concatenate([summary.logits.astype(np.float64), classifier.model.logits(x)]),
         np.append(summary.unknown_score, classifier.ood_detector.score(x)),
+        groups if has_shared_groups(groups) else None,
     )
-    return rows.take(update.after.counts[rows.y] > 1)
+    return rows.take(~is_alone(rows.y, number_groups(groups), update.after.counts))
 
 
 def _extend_detector(
@@ -150,7 +157,42 @@ def _update_scores(
         )
         distances = replace(detector, means=detector.means[index : index + 1]).score(rows.x[is_own])
         scores[is_own] = np.minimum(scores[is_own], (n / max(1, n - 1)) ** 2 * distances)
+        if rows.group is not None:
+            others = replace(detector, means=np.delete(detector.means, index, axis=0))
+            _score_without_groups(scores, rows, np.flatnonzero(is_own), others, detector, update)
     return scores
+
+
+def _score_without_groups(
+    scores: NDArray[np.float64],
+    rows: HeldOutRows,
+    own: NDArray[np.int64],
+    others: OutOfDistributionDetector,
+    detector: OutOfDistributionDetector,
+    update: StatisticsUpdate,
+) -> None:
+    """Set the scores of the rows `own [m]` of one class, whose mean leaves their group out.
+
+    Args:
+        scores: Scores of all rows, which are changed.
+        rows: All rows.
+        own: Positions of the added rows of the class.
+        others: The detector without the mean of the class.
+        detector: The extended detector.
+        update: The added rows, and the statistics of all.
+    """
+    assert rows.group is not None
+    c = int(rows.y[own[0]])
+    index, n, mean = _find_mean_index(update, c), update.after.counts[c], update.after.means[c]
+    for members in list_members(number_groups(rows.group[own])):
+        group = own[members]
+        x = rows.x[group].astype(np.float64)
+        left = max(float(n) - len(group), 1.0)
+        moved = detector.with_mean((n * mean - x.sum(0)) / left, index)
+        distance = replace(moved, means=moved.means[index : index + 1]).score(rows.x[group])
+        if len(others.means):
+            distance = np.minimum(distance, others.score(rows.x[group]))
+        scores[group] = distance
 
 
 def _recalibrate(extended: Classifier, update: StatisticsUpdate, rows: HeldOutRows) -> Classifier:
@@ -159,7 +201,7 @@ def _recalibrate(extended: Classifier, update: StatisticsUpdate, rows: HeldOutRo
     if class_priors is not None:
         class_priors = class_priors.extend(counts / counts.sum())
     summary = SummaryStatistics.from_statistics(
-        update.after, rows.x, rows.y, rows.logits, rows.unknown_score
+        update.after, rows.x, rows.y, rows.logits, rows.unknown_score, rows.group
     )
     extended = replace(extended, summary_statistics=summary, class_priors=class_priors)
     if not len(rows.y):
@@ -169,11 +211,13 @@ def _recalibrate(extended: Classifier, update: StatisticsUpdate, rows: HeldOutRo
         extended.to_probabilities(rows.logits),
         class_priors.ratio[rows.y] if class_priors else None,
     )
-    sets = ConformalPredictor.fit(p, rows.y, extended.conformal.level, rows.unknown_score, weights)
+    sets = ConformalPredictor.fit(
+        p, rows.y, extended.conformal.level, rows.unknown_score, weights, rows.group
+    )
     return replace(
         extended,
         conformal=sets,
-        ood_detector=extended.ood_detector.with_threshold(rows.unknown_score),
+        ood_detector=extended.ood_detector.with_threshold(rows.unknown_score, rows.group),
     )
 
 

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from ilk.core.contracts import Extendable, LeavesOneOut, Method, Model
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.linear_models import apply_affine
+from ilk.core.part_bounds import POSITIVE, Bounds
 from ilk.core.statistics import Statistics
 from ilk.maths.gaussian import fit_linear_discriminant
+from ilk.maths.leave_group_out import compute_gaussian_logits_by_fold
 from ilk.maths.leave_one_out import compute_gaussian_logits
 from ilk.trust.calibration import Calibration
 
@@ -43,6 +45,11 @@ class ExtendedModel:
     """
 
     kind: ClassVar[str] = "extended_model"
+    shapes: ClassVar[dict[str, str]] = {"weight": "k d", "bias": "k"}
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "gaussian_temperature": POSITIVE,
+        "base_temperature": POSITIVE,
+    }
 
     base: Model
     weight: Features
@@ -103,17 +110,23 @@ class HeldOutRows:
         logits: Out-of-fold logits, `[m, k]`, for the classes that the model had when the rows were
             added or fitted.
         unknown_score: Out-of-fold out-of-distribution scores, `[m]`.
+        group: Groups, `[m]`, -1 for a group of its own; None makes every row one.
     """
 
     x: Features
     y: Labels
     logits: Logits
     unknown_score: NDArray[np.float64]
+    group: Labels | None = None
 
     def take(self, index: NDArray[np.bool_] | Labels) -> HeldOutRows:
         """Return the rows at `index`, positions or a mask `[m]`."""
         return HeldOutRows(
-            self.x[index], self.y[index], self.logits[index], self.unknown_score[index]
+            self.x[index],
+            self.y[index],
+            self.logits[index],
+            self.unknown_score[index],
+            None if self.group is None else self.group[index],
         )
 
 
@@ -142,7 +155,7 @@ def extend_model(
         return method.extend(model, update.added, update.after)
     linear, gaussian_temperature = fit_linear_discriminant(update.after), 1.0
     if len(rows.y):
-        gaussian_logits = compute_gaussian_logits(update.after, rows.x, rows.y)
+        gaussian_logits = _compute_gaussian_logits(update.after, rows)
         gaussian_temperature = Calibration.fit(gaussian_logits, rows.y).temperature
     if isinstance(model, ExtendedModel):
         return replace(
@@ -156,7 +169,7 @@ def extend_model(
 def leave_one_out_logits(
     model: Model, method: Method | None, stats: Statistics, rows: HeldOutRows
 ) -> Logits:
-    """Return logits `[m, k]` of `rows`, each as if `model` had been fitted without it.
+    """Return logits `[m, k]` of `rows`, each as if `model` had been fitted without its group.
 
     Args:
         model: The fitted model.
@@ -166,8 +179,15 @@ def leave_one_out_logits(
             closed form.
     """
     if method is not None and isinstance(method, LeavesOneOut):
-        return method.leave_one_out_logits(model, rows.x, rows.y, stats)
+        return method.leave_one_out_logits(model, rows.x, rows.y, stats, rows.group)
     if isinstance(model, ExtendedModel):
-        gaussian_logits = compute_gaussian_logits(stats, rows.x, rows.y)
+        gaussian_logits = _compute_gaussian_logits(stats, rows)
         return model.append_columns(rows.logits[:, : model.n_old], gaussian_logits)
     return rows.logits
+
+
+def _compute_gaussian_logits(stats: Statistics, rows: HeldOutRows) -> Logits:
+    """Return log posteriors of Gaussians `[m, k]`, each row, or its group, left out."""
+    if rows.group is None:
+        return compute_gaussian_logits(stats, rows.x, rows.y)
+    return compute_gaussian_logits_by_fold(stats, rows.x, rows.y, rows.group)

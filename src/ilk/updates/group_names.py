@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def suggest_group_names(
     if part is None or not len(grouped):
         return {}, ""
     rows = tuple(images.used[i] for i in grouped)
-    if encode_images(Images(images.root, rows), [part], store, progress=progress):
+    if encode_images(replace(images, rows=rows), [part], store, progress=progress):
         return {}, ""  # a file was changed or removed since it was grouped
     x = store.get(part.space, [row.digest for row in rows])
     probabilities = softmax(make_name_head(part).logits(x), axis=1)

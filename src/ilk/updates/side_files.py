@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ilk.artifacts import model_folder
 from ilk.core.errors import ArtifactError
+from ilk.core.regular_file import read_regular_file
 from ilk.images import Images, Row
 from ilk.images.duplicates import SUFFIX, describe_copy
 
@@ -71,7 +72,7 @@ class SideFiles:
             }
             intake = contents.pop(INTAKE, None)
             images = None if intake is None else Images.from_json(json.loads(intake))
-        except (OSError, ValueError, ArtifactError) as error:
+        except (OSError, ValueError, RecursionError, ArtifactError) as error:
             raise ArtifactError(
                 f"{folder / INTAKE} or another file beside the model cannot be read ({error}); fit "
                 "the model again, or remove the damaged file"
@@ -144,8 +145,8 @@ def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -
         previous_additions: Class by digest of the images of the last extension.
     """
     try:
-        rows = Images.from_json(json.loads((folder / INTAKE).read_bytes())).used
-    except (OSError, ValueError, ArtifactError):
+        rows = Images.from_json(json.loads(read_regular_file(folder / INTAKE))).used
+    except (OSError, ValueError, RecursionError, ArtifactError):
         return set(previous_additions)
     splits = {row.split for row in rows}
     held_out_split = "test" if "test" in splits else "val"

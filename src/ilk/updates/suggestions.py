@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ilk.artifacts.classifier import format_refusal
-from ilk.artifacts.overwrite_guard import check_writable
-from ilk.core.atomic_write import write_atomically
-from ilk.core.errors import OutputError
+from ilk.artifacts.model_folder import SAVE_SECONDS
+from ilk.artifacts.overwrite_guard import TEMPORARY_FILES, check_writable, holds_only_leftovers
+from ilk.core.csv_cells import CsvFormatter
+from ilk.core.digested_json import check_digest, encode_json, parse_json
+from ilk.core.errors import ArtifactError, OutputError
+from ilk.core.fingerprint import hash_file
+from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.images import Images, Row
 from ilk.updates.discover import GROUPS_FILE, Discovery
 from ilk.updates.suggestions_page import render_groups
 
-PAGE_FILE = "groups.html"
+PAGE_FILE, RECORD_FILE = "groups.html", ".ilk.groups"
 COLUMNS = (
     *("path", "group", "suggested_name", "name_probability", "distance", "nearest", "probability"),
     *("unknown", "copy", "error"),
@@ -28,18 +32,49 @@ COLUMNS = (
 def check_output_folder(out: Path) -> Path:
     """Check that groups can be written to `out`.
 
+    What a process that was killed has left counts as nothing. So do groups that were written whole
+    and have not been touched since: `write_groups` then checks that it would write the same ones.
+
     Raises:
         OutputError: If the folder cannot be written or is not empty; earlier groups in it may have
             been renamed.
     """
     with suppress(OSError):  # an unreadable folder is reported by check_writable
-        if out.is_dir() and any(out.iterdir()):
-            raise OutputError(f"{out} is not empty; name a new or an empty folder with --out")
+        if out.is_dir() and not holds_only_leftovers(out):
+            finish_commit(out)
+            if not (record := _read_record(out)) or record != _digest_files(out):
+                raise _make_occupied_error(out)
+            return out
     return check_writable(out)
+
+
+def _make_occupied_error(out: Path) -> OutputError:
+    return OutputError(f"{out} is not empty; name a new or an empty folder with --out")
+
+
+def _read_record(out: Path) -> dict[str, str]:
+    """Return the digests of the files that were written to `out`, by name; none if unknown."""
+    try:
+        fields = parse_json((out / RECORD_FILE).read_bytes(), out / RECORD_FILE)
+        check_digest(fields, out / RECORD_FILE)
+        return {str(name): str(digest) for name, digest in fields["files"].items()}
+    except (OSError, ArtifactError, LookupError, AttributeError):
+        return {}
+
+
+def _digest_files(out: Path) -> dict[str, str]:
+    """Return the digests of all files in `out` but those of ilk's own book-keeping, by name."""
+    return {
+        path.relative_to(out).as_posix(): hash_file(path)
+        for path in out.rglob("*")
+        if path.is_file() and not (path.name == RECORD_FILE or TEMPORARY_FILES.fullmatch(path.name))
+    }
 
 
 def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
     """Write copies of the images to `out/group-1`, …, and `groups.csv` and `groups.html`.
+
+    All are written in one step. Nothing is written if the folder holds these very files already.
 
     Args:
         discovery: The groups.
@@ -47,21 +82,34 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
         model_folder: Path of the model, for the commands on the page.
 
     Raises:
-        OutputError: If a file cannot be written.
+        OutputError: If a file cannot be written, or the folder holds other groups.
     """
     copies: dict[int, str] = {}
-    out.mkdir(parents=True, exist_ok=True)
+    sources: dict[str, Row] = {}
+    record: dict[str, str] = {}
     for number in range(1, discovery.n_groups + 1):
         members = discovery.list_group(number)
         names = make_unique([Path(f.row.path).name for f in members])
         for f, name in zip(members, names, strict=True):
-            copies[id(f)] = f"group-{number}/{name}"
-            _copy_image(discovery.images, f.row, out / f"group-{number}" / name)
-    lines = _format_table(discovery, copies)
-    write_atomically(out / GROUPS_FILE, lines.encode("utf-8", "surrogateescape"))
-    write_atomically(
-        out / PAGE_FILE, render_groups(discovery, model_folder, str(out)).encode("utf-8")
-    )
+            copies[id(f)] = copy = f"group-{number}/{name}"
+            sources[copy], record[copy] = f.row, _digest_file(discovery.images, f.row)
+    pages = {
+        GROUPS_FILE: _format_table(discovery, copies).encode("utf-8", "surrogateescape"),
+        PAGE_FILE: render_groups(discovery, model_folder, str(out)).encode("utf-8"),
+    }
+    record |= {name: hashlib.sha256(page).hexdigest() for name, page in pages.items()}
+    with lock_folder(out, wait=SAVE_SECONDS):
+        if (written := _read_record(out)) == record:
+            return
+        if written:
+            raise _make_occupied_error(out)
+        change = FolderTransaction(out)
+        for name, row in sources.items():
+            change.write_with(name, partial(_copy_image, discovery.images, row))
+        for name, page in pages.items():
+            change.write(name, page)
+        change.write(RECORD_FILE, encode_json({"files": record}))
+        change.commit()
 
 
 def make_unique(names: Sequence[str]) -> list[str]:
@@ -78,12 +126,19 @@ def make_unique(names: Sequence[str]) -> list[str]:
     return result
 
 
+def _digest_file(images: Images, row: Row) -> str:
+    """Return the digest of the file of an image; that of a row differs if it is read in parts."""
+    if not row.page and row.value_range is None:
+        return row.digest
+    content = images.find_content(path := images.path_of(row))
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else hash_file(path)
+
+
 def _copy_image(images: Images, row: Row, to: Path) -> None:
     """Write a copy of an image; one in an archive is read from it."""
     source = images.path_of(row)
     content = images.find_content(source)
     try:
-        to.parent.mkdir(exist_ok=True)
         if isinstance(content, bytes):
             to.write_bytes(content)
         else:
@@ -96,9 +151,8 @@ def _copy_image(images: Images, row: Row, to: Path) -> None:
 
 def _format_table(discovery: Discovery, copies: dict[int, str]) -> str:
     """Return the CSV table, one line per file; cells without a value are empty."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    format_line = CsvFormatter().format
+    lines = [format_line(COLUMNS)]
     for f in discovery.grouped:
         if f.row.status == "ignored":
             continue
@@ -115,5 +169,5 @@ def _format_table(discovery: Discovery, copies: dict[int, str]) -> str:
             copies.get(id(f), ""),
             "" if is_read else format_refusal(f.row),
         )
-        rows.writerow(cells)
-    return text.getvalue()
+        lines.append(format_line(cells))
+    return "".join(lines)

@@ -62,12 +62,9 @@ def render_groups(discovery: Discovery, known: str, out: str) -> str:
 
 
 def _build_group(discovery: Discovery, number: int, known: str, out: str) -> Group:
-    members = discovery.list_group(number)
+    members, images = discovery.list_group(number), discovery.images
     shown = members[: max(1, min(MAX_GROUP_THUMBNAILS, MAX_THUMBNAILS // discovery.n_groups))]
-    pictures = [
-        show_image(discovery.images, discovery.images.shown_path_of(f.row), *_make_caption(f))
-        for f in shown
-    ]
+    pictures = [show_image(images, images.shown_path_of(f.row), *_make_caption(f)) for f in shown]
     name, suggestion = f"group-{number}", discovery.names.get(number)
     class_name = suggestion.name if suggestion else "NAME"
     command = shlex.join(

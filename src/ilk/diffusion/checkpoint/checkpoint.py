@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
 from torch import nn
 
 from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, InputError, UnknownName
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.regular_file import read_regular_file
+from ilk.core.typed_values import check_type
+from ilk.diffusion.checkpoint import training_images
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.networks.dit import DiT
 from ilk.diffusion.networks.unet import UNet
 from ilk.training import checkpoint
 
 VERSION = 3
+MAX_SIZE = 2**16  # of images, widths and counts of layers
 NETWORKS = {"unet": UNet, "dit": DiT}
 JSON, ARRAYS = "diffusion.json", "diffusion.safetensors"
+
+
+class _Entries(TypedDict):
+    """Entries of `diffusion.json`."""
+
+    version: int
+    shape: tuple[int, int, int]
+    classes: list[str]
+    sigma_data: float
+    sigmas: tuple[float, float]
+    network: Literal["unet", "dit"]
+    options: dict[str, int | list[int]]
+    metadata: dict[str, Any]
+    arrays: str
+    digest: str
+    training_images: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -64,17 +85,32 @@ class DenoiserSpec:
         return Denoiser(network, self.shape, self.classes, self.sigma_data, self.sigmas)
 
 
-def save(denoiser: Denoiser, spec: DenoiserSpec, folder: Path) -> None:
-    """Write both files in one step: a folder holds the old denoiser or the new one.
+def save(
+    denoiser: Denoiser,
+    spec: DenoiserSpec,
+    folder: Path,
+    side_files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write all files in one step: a folder holds the old denoiser or the new one.
+
+    Args:
+        denoiser: The denoiser.
+        spec: How it is built.
+        folder: Folder to write to; created if missing.
+        side_files: Contents of further files, by name.
 
     Raises:
         OutputError: They cannot be written.
     """
     write, digest = checkpoint.prepare_arrays(denoiser.state_dict(), {"format": "ilk diffusion"})
     fields = {"version": VERSION, **asdict(spec), "arrays": digest}
+    if (recorded := training_images.read_digest(folder)) is not None:
+        fields[training_images.ENTRY] = recorded
     with lock_folder(folder):
         change = FolderTransaction(folder)
         change.write_with(ARRAYS, write)
+        for name, content in (side_files or {}).items():
+            change.write(name, content)
         change.write(JSON, encode_json(fields))
         change.commit()
 
@@ -93,7 +129,7 @@ def _read(folder: Path) -> tuple[DenoiserSpec, str]:
     path = folder / JSON
     try:
         finish_commit(folder)
-        fields = parse_json(path.read_bytes(), path)
+        fields = parse_json(read_regular_file(path), path)
     except FileNotFoundError:
         raise ArtifactError(
             f"{folder} holds no diffusion model of ilk: there is no {JSON} in it; "
@@ -108,13 +144,29 @@ def _read(folder: Path) -> tuple[DenoiserSpec, str]:
         )
     check_digest({"version": version, **fields}, path)
     try:
+        check_type({"version": version, **fields}, _Entries, "")
+        _check_numbers(fields)
         digest = fields.pop("arrays")
         del fields["digest"]
+        fields.pop(training_images.ENTRY, None)
         for name in ("shape", "classes", "sigmas"):
             fields[name] = tuple(fields[name])
         return DenoiserSpec(**fields), digest
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} was not written by ilk: {error}") from None
+
+
+def _check_numbers(fields: dict[str, Any]) -> None:
+    """Raise ValueError if a size or a noise level cannot be one."""
+    sizes = [*fields["shape"], *(v for v in fields["options"].values() if isinstance(v, int))]
+    sizes += [
+        v for values in fields["options"].values() if isinstance(values, list) for v in values
+    ]
+    low, high = fields["sigmas"]
+    if min(sizes) < 1 or max(sizes) > MAX_SIZE or not (0 < low < high and fields["sigma_data"] > 0):
+        raise ValueError("a size or a noise level is out of bounds")
+    if len(set(fields["classes"])) < len(fields["classes"]):
+        raise ValueError("two classes have the same name")
 
 
 def load(folder: Path) -> Denoiser:
@@ -130,7 +182,7 @@ def load(folder: Path) -> Denoiser:
     try:
         denoiser = spec.build()
         denoiser.load_state_dict(arrays)
-    except (InputError, RuntimeError) as error:
+    except (InputError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         first = str(error).splitlines()[0]
         raise ArtifactError(f"{folder / ARRAYS} does not fit {JSON}: {first}") from error
     return denoiser.eval()

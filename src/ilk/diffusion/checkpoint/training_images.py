@@ -18,9 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from ilk.core.errors import ArtifactError
+from ilk.diffusion.checkpoint.companions import read_entry
 from ilk.training import checkpoint
 
 FILE = "training_images.safetensors"
+ENTRY = "training_images"  # in the description of the model: the digest of this record
+MAX_FOLDS = 10_000
 DIGEST_BYTES = 8  # two of a million images collide with probability 3e-8
 
 Hashes = NDArray[np.int64]
@@ -93,18 +96,37 @@ def assign_folds(hashes: Hashes, folds: int) -> NDArray[np.int64]:
     return (hashes.astype(np.uint64) % np.uint64(folds)).astype(np.int64)
 
 
-def load(folder: Path) -> TrainingImages:
-    """Load the record; an empty one if there is no file.
+def read_digest(folder: Path) -> str | None:
+    """Return the digest of the record; None if there is no file.
 
     Raises:
         ArtifactError: The file is damaged.
     """
     if not (folder / FILE).exists():
+        return None
+    return checkpoint.load(folder / FILE)[1][checkpoint.DIGEST_KEY]
+
+
+def load(folder: Path) -> TrainingImages:
+    """Load the record; an empty one if there is no file.
+
+    Raises:
+        ArtifactError: The file is damaged, or not the one that the model was saved with.
+    """
+    recorded = read_entry(folder, ENTRY)
+    if not (folder / FILE).exists():
+        if recorded is not None:
+            raise ArtifactError(f"{folder / FILE} is missing; pretrain again")
         return TrainingImages(np.zeros(0, np.int64), np.zeros(0, np.int64))
     arrays, metadata = checkpoint.load(folder / FILE)
+    if recorded is not None and recorded != metadata[checkpoint.DIGEST_KEY]:
+        raise ArtifactError(f"{folder / FILE} belongs to another model; pretrain again")
     try:
-        return TrainingImages(
-            arrays["pixels"].numpy(), arrays["files"].numpy(), int(metadata["folds"])
-        )
+        pixels, files, folds = arrays["pixels"], arrays["files"], int(metadata["folds"])
+        if not (pixels.dtype == files.dtype == torch.int64 and pixels.dim() == files.dim() == 1):
+            raise ValueError("the hashes are no vectors of whole numbers")
+        if not 0 <= folds <= MAX_FOLDS:
+            raise ValueError("folds")
+        return TrainingImages(pixels.numpy(), files.numpy(), folds)
     except (KeyError, ValueError):
         raise ArtifactError(f"{folder / FILE} was not written by ilk; pretrain again") from None

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ilk.core.errors import ArtifactError
+from ilk.diffusion.checkpoint.companions import check_network, name_network
 from ilk.diffusion.errors.levels import Levels
 from ilk.training import checkpoint
 
@@ -46,7 +47,8 @@ class CalibrationErrors:
     def save(self, folder: Path) -> None:
         """Write the errors to the folder of the network."""
         arrays = {"errors": self.errors.float(), "y": self.y}
-        checkpoint.save(arrays, folder / FILE, {"levels": json.dumps(self.levels.to_json())})
+        levels = json.dumps(self.levels.to_json())
+        checkpoint.save(arrays, folder / FILE, {"levels": levels, **name_network(folder)})
 
 
 @lru_cache(maxsize=8)
@@ -68,8 +70,15 @@ def load(folder: Path) -> CalibrationErrors | None:
     if not (folder / FILE).exists():
         return None
     arrays, metadata = checkpoint.load(folder / FILE)
+    check_network(metadata, folder / FILE)
     try:
         levels = Levels.from_json(json.loads(metadata["levels"]))
-        return CalibrationErrors(arrays["errors"], arrays["y"], levels)
-    except (KeyError, ValueError):
+        errors, y = arrays["errors"], arrays["y"]
+        shape = (len(y), errors.shape[1], len(levels.sigmas)) if errors.dim() == 3 else ()
+        if errors.shape != shape or y.dtype != torch.int64 or y.dim() != 1:
+            raise ValueError("shapes that do not fit")
+        if len(y) and not 0 <= int(y.min()) <= int(y.max()) < errors.shape[1]:
+            raise ValueError("a class out of range")
+        return CalibrationErrors(errors, y, levels)
+    except (KeyError, ValueError, TypeError, RecursionError):
         raise ArtifactError(f"{folder / FILE} was not written by ilk; pretrain again") from None

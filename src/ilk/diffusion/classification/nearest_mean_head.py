@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ilk.core.errors import ArtifactError
+from ilk.diffusion.checkpoint.companions import check_network, name_network
 from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.features.extract import extract_features
 from ilk.diffusion.features.feature_point import FeaturePoint
@@ -64,7 +65,7 @@ class NearestMeanHead:
     def save(self, folder: Path) -> None:
         """Write the head to the folder of its network."""
         arrays = {"mean": self.mean, "std": self.std, "class_means": self.class_means}
-        checkpoint.save(arrays, folder / FILE, {"point": str(self.point)})
+        checkpoint.save(arrays, folder / FILE, {"point": str(self.point), **name_network(folder)})
 
 
 def load(folder: Path) -> NearestMeanHead:
@@ -79,10 +80,14 @@ def load(folder: Path) -> NearestMeanHead:
             "omit shortlist"
         )
     arrays, metadata = checkpoint.load(folder / FILE)
+    check_network(metadata, folder / FILE)
     try:
         point = FeaturePoint.parse(metadata["point"])
-        return NearestMeanHead(point, arrays["mean"], arrays["std"], arrays["class_means"])
-    except KeyError:
+        mean, std, class_means = arrays["mean"], arrays["std"], arrays["class_means"]
+        if not (mean.shape == std.shape == class_means.shape[1:] and class_means.dim() == 2):
+            raise ValueError("shapes that do not fit")
+        return NearestMeanHead(point, mean, std, class_means)
+    except (KeyError, ValueError):
         raise ArtifactError(f"{folder / FILE} was not written by ilk; pretrain again") from None
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from ilk.core.digested_json import check_digest, parse_json, write_json
 from ilk.core.errors import ArtifactError
+from ilk.core.regular_file import read_regular_file
+from ilk.diffusion.checkpoint.companions import check_network, name_network
 from ilk.diffusion.features.feature_point import FeaturePoint
 
 FILE, VERSION = "features.json", 3
@@ -93,7 +95,7 @@ def write(result: SearchResult, folder: Path) -> Path:
         OutputError: It cannot be written.
     """
     path = folder / FILE
-    write_json(path, result.to_json())
+    write_json(path, {**result.to_json(), **name_network(folder)})
     return path
 
 
@@ -105,10 +107,11 @@ def read(folder: Path) -> SearchResult:
     """
     path = folder / FILE
     try:
-        fields = parse_json(path.read_bytes(), path)
+        fields = parse_json(read_regular_file(path), path)
         if fields["version"] != VERSION:
             raise ArtifactError(f"{path} has another format version; search again")
         check_digest(fields, path)
+        check_network(fields, path)
         places = [
             FeatureLocation(**{**p, "point": FeaturePoint(**p["point"])})
             for p in fields["locations"]

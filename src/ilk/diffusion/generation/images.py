@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import InputError, OutputError, UnknownName
+from ilk.core.folder_transaction import FolderTransaction, lock_folder
 from ilk.diffusion.generation.sample import make_grid
+from ilk.images import match_class_names
 
 SOFTWARE = "ilk draw"
 HEAD_BYTES = 4096  # in which a PNG file states its software
@@ -31,6 +35,7 @@ def assign_classes(classes: tuple[str, ...], name: str, n: int) -> Tensor:
         raise InputError(
             f"this network was trained without classes, so it cannot generate {name!r}"
         )
+    name = match_class_names([name], classes).get(name, name)
     if name and name not in classes:
         raise UnknownName("class", name, classes)
     if name:
@@ -67,20 +72,26 @@ def check_samples_path(out: Path, n: int) -> None:
             )
 
 
-def save_drawn(image: Image.Image, file: Path) -> None:
-    """Save an image as PNG that says that ilk drew it (keyword Software, PNG 11.3.4.2)."""
-    info = PngInfo()
+def encode_drawn(image: Image.Image) -> bytes:
+    """Return a PNG file that says that ilk drew it (keyword Software, PNG 11.3.4.2)."""
+    info, content = PngInfo(), io.BytesIO()
     info.add_text("Software", SOFTWARE)
-    image.save(file, pnginfo=info)
+    image.save(content, "PNG", pnginfo=info)
+    return content.getvalue()
 
 
 def is_drawn(file: Path) -> bool:
-    """Whether `save_drawn` wrote a file."""
+    """Whether a file has the mark of `encode_drawn`."""
     try:
         with file.open("rb") as stream:
             return b"tEXtSoftware\0" + SOFTWARE.encode() in stream.read(HEAD_BYTES)
     except OSError:
         return False
+
+
+def _encode(samples: Tensor, columns: int) -> bytes:
+    """Return a PNG file with a grid of images `[n, c, h, w]` in [-1, 1]."""
+    return encode_drawn(pixels_to_pil(make_grid(samples, columns)))
 
 
 def write_samples(samples: Tensor, out: Path) -> Path:
@@ -95,11 +106,13 @@ def write_samples(samples: Tensor, out: Path) -> Path:
     try:
         if out.suffix.lower() == ".png":
             out.parent.mkdir(parents=True, exist_ok=True)
-            save_drawn(pixels_to_pil(make_grid(samples, round(len(samples) ** 0.5))), out)
+            write_atomically(out, _encode(samples, round(len(samples) ** 0.5)))
             return out
-        out.mkdir(parents=True, exist_ok=True)
-        for i, sample in enumerate(samples):
-            save_drawn(pixels_to_pil(make_grid(sample[None], 1)), out / f"{i:05d}.png")
+        with lock_folder(out):
+            change = FolderTransaction(out)
+            for i, sample in enumerate(samples):
+                change.write(f"{i:05d}.png", _encode(sample[None], 1))
+            change.commit()
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}; choose another location") from error
     return out

@@ -19,6 +19,7 @@ from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.regular_file import read_regular_file
 from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.errors.class_errors import compute_class_errors
 from ilk.diffusion.errors.denoising_errors import Measure
@@ -171,7 +172,7 @@ def read(folder: Path) -> OptimizedNoise:
     path = folder / JSON
     try:
         finish_commit(folder)
-        fields = parse_json(path.read_bytes(), path)
+        fields = parse_json(read_regular_file(path), path)
     except FileNotFoundError:
         raise ArtifactError(f"{folder} holds no optimised noise: there is no {JSON}") from None
     except OSError as error:

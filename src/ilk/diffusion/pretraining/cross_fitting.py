@@ -25,7 +25,12 @@ from ilk.diffusion.errors.class_errors import Measure, compute_class_errors
 from ilk.diffusion.errors.levels import Levels
 from ilk.diffusion.features import search_result
 from ilk.diffusion.features.search import search
-from ilk.diffusion.pretraining.pretrain import PretrainConfig, pretrain
+from ilk.diffusion.pretraining.pretrain import (
+    PretrainConfig,
+    check_same_spec,
+    make_spec,
+    pretrain,
+)
 from ilk.training import distributed
 from ilk.training.trainer import Batch, DeviceConfig
 
@@ -95,6 +100,7 @@ def pretrain_cross_fit(
         else fold_ids > 0
     )
     training_data = data.select(is_training)
+    check_same_spec(make_spec(training_data.batch, data.classes, config), home)
     if (
         distributed.is_main_process()
     ):  # before training, so that an interrupted run is marked as well

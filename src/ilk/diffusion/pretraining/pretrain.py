@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ilk.core.errors import InputError, OutputError
+from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.checkpoint import checkpoint
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
-from ilk.diffusion.generation.images import pixels_to_pil, save_drawn
+from ilk.diffusion.generation.images import encode_drawn, pixels_to_pil
 from ilk.diffusion.generation.sample import Sampler, make_grid
 from ilk.diffusion.pretraining.objective import (
     DenoisingLoss,
@@ -197,9 +197,6 @@ def make_checkpoint_writer(
     def write_checkpoint(step: int, loss: float, average: nn.Module) -> None:
         assert isinstance(average, Denoiser)
         metadata = {**spec.metadata, "updates": step}
-        checkpoint.save(
-            average, checkpoint.DenoiserSpec(**{**vars(spec), "metadata": metadata}), folder
-        )
         line = {
             "updates": step,
             "loss": loss,
@@ -209,13 +206,23 @@ def make_checkpoint_writer(
         k = len(spec.classes)
         classes = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
         grid = pixels_to_pil(make_grid(Sampler().draw(average, classes, device), COLUMNS))
-        try:
-            with (folder / LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            save_drawn(grid, folder / SAMPLES)
-        except OSError as error:
-            raise OutputError(f"{folder} cannot be written: {error}") from error
+        log = "\n".join([*_read_log(folder, step), json.dumps(line), ""])
+        side_files = {LOG: log.encode(), SAMPLES: encode_drawn(grid)}
+        current_spec = checkpoint.DenoiserSpec(**{**vars(spec), "metadata": metadata})
+        checkpoint.save(average, current_spec, folder, side_files)
 
     return (
         write_checkpoint if distributed.is_main_process() else (lambda _step, _loss, _average: None)
     )
+
+
+def _read_log(folder: Path, step: int) -> list[str]:
+    """Return the lines of the log up to before update `step`, which may have been made before.
+
+    A run that is killed between its model and its training state makes some updates again.
+    """
+    try:
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if json.loads(line)["updates"] < step]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []  # there is none, or it is damaged and begun anew

@@ -1,0 +1,116 @@
+"""Means of rows that vary together in groups: intervals, standard errors and tests.
+
+The variance of a mean of n rows is estimated from the sums of their deviations in each of G groups,
+
+    G / (G - 1) sum_g (sum_{i in g} (v_i - mean))^2 / n^2
+
+(Kung-Yee Liang, Scott L. Zeger, 1986, Longitudinal Data Analysis Using Generalized Linear Models),
+with the quantiles of Student's t for G - 1 degrees of freedom, because few groups determine it
+poorly (A. Colin Cameron, Jonah B. Gelbach, Douglas L. Miller, 2008, doi:10.1162/rest.90.3.414).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import erfc, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.data import Labels
+from ilk.core.metrics import Interval, wilson_interval
+from ilk.maths.folds import number_groups
+
+Z = 1.96
+Vector = NDArray[np.float64]
+
+
+def compute_interval(
+    is_correct: NDArray[np.float64 | np.bool_], groups: Labels | None = None, spread: float = 0.0
+) -> Interval:
+    """Return the mean with its 95 % interval: Wilson's for an effective number of rows.
+
+    The effective number is n, divided by how much the variance exceeds that of n independent rows,
+    because rows of a group are right or wrong together, or because of the spread over folds. Where
+    all rows are right, or all are wrong, it is the number of groups.
+
+    Args:
+        is_correct: How often each row is correct, in [0, 1], `[n]`.
+        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+        spread: Standard deviation of the accuracy over sets of folds.
+    """
+    n = len(is_correct)
+    if not n:
+        return wilson_interval(0, 0)
+    p = float(np.mean(is_correct))
+    independent = p * (1 - p) / n
+    group = None if groups is None else number_groups(groups)
+    n_groups = n if group is None else int(group.max()) + 1
+    if independent <= 0:
+        return replace(wilson_interval(p * n_groups, n_groups), value=p)
+    variance = independent
+    if group is not None and n_groups < n:
+        clustered = compute_variance(is_correct, group) * (_find_quantile(n_groups - 1) / Z) ** 2
+        variance = max(variance, clustered) if n_groups > 1 else p * (1 - p)
+    effective = max(1.0, n * independent / (variance + spread**2))
+    return replace(wilson_interval(p * effective, effective), value=p)
+
+
+def compute_variance(values: NDArray[np.float64 | np.bool_], groups: Labels) -> float:
+    """Return the variance of the mean of `values [n]`, whose groups `[n]` vary together.
+
+    Infinite for a single group.
+    """
+    group = number_groups(groups)
+    sums = np.bincount(group, values - np.mean(values))
+    n_groups = len(sums)
+    if n_groups < 2:
+        return float("inf")
+    return float(np.sum(sums**2)) / len(values) ** 2 * n_groups / (n_groups - 1)
+
+
+def compute_mean_p_value(values: Vector, groups: Labels | None = None) -> float:
+    """Return the two-sided p-value of a mean of 0 of `values [n]`, in [0, 1].
+
+    Args:
+        values: One value per row, `[n]`.
+        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+    """
+    mean, n = float(np.mean(values)), len(values)
+    if groups is None:
+        error = float(np.std(values, ddof=1)) / sqrt(n) if n > 1 else 0.0
+        return float(mean == 0) if error == 0 else erfc(abs(mean) / error / sqrt(2))
+    variance, n_groups = compute_variance(values, groups), int(number_groups(groups).max()) + 1
+    if n_groups < 2:
+        return 1.0
+    if variance == 0:
+        return float(mean == 0)
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(n_groups - 1, -abs(mean) / sqrt(variance)))
+
+
+def iterate_draws(
+    n: int, n_draws: int, rng: np.random.Generator, groups: Labels | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Yield how often each of n rows is drawn, `[n]`, in each bootstrap draw of whole groups.
+
+    Args:
+        n: Number of rows.
+        n_draws: Number of draws.
+        rng: Random numbers.
+        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+    """
+    group = None if groups is None else number_groups(groups)
+    n_groups = n if group is None else int(group.max(initial=-1)) + 1
+    for _ in range(n_draws):
+        counts = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
+        yield counts if group is None else counts[group]
+
+
+def _find_quantile(degrees: int) -> float:
+    """Return the 97.5 % quantile of Student's t; infinite for 0 degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.975)) if degrees > 0 else float("inf")
