@@ -29,6 +29,9 @@ EXTRAS = {  # extra: its packages, and what they are needed for
     "openvino": (("openvino",), "--runtime openvino, which auto picks first"),
     "onnx": (("onnxruntime", "onnx"), "--runtime onnxruntime"),
     "diffusers": (("diffusers", "transformers"), "diffusers checkpoints"),
+    "heic": (("pillow-heif",), "HEIC photos"),
+    "dicom": (("pydicom",), "DICOM images"),
+    "raw": (("rawpy",), "camera raw files"),
 }
 
 

@@ -29,7 +29,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.core.worker_threads import Task, WorkerThreads
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
-from ilk.images.contents import BYTES_PER_PIXEL, decode_content
+from ilk.images.contents import count_pixels, decode_content
 from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.derived_digest import is_digest_of
 from ilk.images.files import open_file
@@ -285,7 +285,7 @@ def _prepare_row(
     Raises:
         ImageError: The image cannot be decoded, or is too large to be resized.
     """
-    with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
+    with pixel_budget.reserve(count_pixels(row)):
         image = _decode_row(task, row)
         batch.contrast.update(find_low_contrast(row, image))
         try:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.format_examples import make_picture, save
+from ilk.artifacts.classifier import iter_image_blocks
 from ilk.core.errors import InputError
 from ilk.encode import encode_images
 from ilk.images import Images, decode, inspect_file, inspect_inputs, iter_inputs, pages, read_images
@@ -63,6 +64,8 @@ def test_every_page_is_a_row(kind: str, tmp_path: Path) -> None:
         assert images.rows[0].digest == digest  # what the file stands for
         assert len({row.digest for row in images.rows}) == 3
         assert {row.label for row in images.rows} == {"a"}
+        assert len({row.group for row in images.rows}) == 1
+        assert images.rows[0].group  # what is known of one page helps with the others
         assert not any("several pages" in note for note in images.notes)
     row = read_images([str(file)], pages="all").rows[1]
     assert row.path == f"{file}[2]"
@@ -83,6 +86,14 @@ def test_pages_are_encoded_apart(tmp_path: Path) -> None:
         assert (x.reshape(3, 3, 4)[:, :, 0] * 255 == WANT).all()
     restored = Images.from_json(images.to_json())
     assert restored.rows == images.rows
+
+
+def test_images_with_pages_are_predicted_as_they_were_read() -> None:
+    read = read_images([several("TIFF"), save(make_picture(), "PNG")], pages="all")
+    [images] = iter_image_blocks(read)
+    assert [colour_of(images, i) for i in range(3)] == WANT
+    assert [row.path for row in images.rows] == [row.path for row in read.rows]
+    assert [row.digest for row in images.rows] == [row.digest for row in read.rows]
 
 
 def test_pages_of_different_sizes(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from ilk.images import (
     iter_inputs,
 )
 from ilk.images.contrast import mark_near_constant
-from ilk.images.model_ranges import use_ranges
+from ilk.images.model_ranges import inspect_again, use_ranges
 from ilk.images.pages import check_pages
 from ilk.images.value_range import ValueRanges, restore_ranges
 from ilk.store import Store
@@ -311,6 +311,10 @@ class Classifier:
 def iter_image_blocks(inputs: Any, pages: str = "first") -> Iterator[Images]:
     """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
     check_pages(pages)
+    if isinstance(inputs, Images) and any(row.page for row in inputs.rows):
+        for start in range(0, len(inputs.rows), BLOCK_SIZE):
+            yield inspect_again(inputs, inputs.rows[start : start + BLOCK_SIZE])
+        return
     for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
         yield inspect_inputs(block, pages)
 

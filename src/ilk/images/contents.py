@@ -23,7 +23,17 @@ DEEP_DIGEST_PREFIX = b"ilk deep pixels\0"
 CHANNEL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode by number of channels
 AnyContent = Content | Member
 """An image that is no file of its own: in memory, or a file in an archive."""
+WIDE_SUFFIX, WIDE_FORMATS = ";16", ("RAW", "DICOM")
 BYTES_PER_PIXEL = 8  # that a decoded pixel counts for in `ilk.images.memory`
+
+
+def count_pixels(row: Row) -> int:
+    """Return the pixels that an image counts for in `ilk.images.memory` while it is decoded.
+
+    Those of deep colour, and of formats that are decoded to wider numbers, count twice.
+    """
+    is_wide = row.mode.endswith(WIDE_SUFFIX) or row.format in WIDE_FORMATS
+    return max(row.width * row.height * (2 if is_wide else 1), row.size // BYTES_PER_PIXEL)
 
 
 class ContentMap(Mapping[str, Content]):

@@ -156,6 +156,7 @@ def inspect_pages(
                     row,
                     path=f"{row.path}[{page}]",
                     page=page,
+                    group=row.group or row.path,  # the pages of a file are related
                     digest=derive_digest(row.digest, page),
                 )
                 try:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
-from ilk.images.contents import BYTES_PER_PIXEL, AnyContent, inspect_content
+from ilk.images.contents import AnyContent, count_pixels, inspect_content
 from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
@@ -387,7 +387,7 @@ def _find_failures(
 
     def decode_row(row: Row) -> tuple[str, DecodeResult, bool, PixelSummary | None]:
         try:
-            with pixel_budget.reserve(max(row.width * row.height, row.size // BYTES_PER_PIXEL)):
+            with pixel_budget.reserve(count_pixels(row)):
                 image = decode(images.source_of(row), max_pixels, **row.reading)
                 contrast.update(find_low_contrast(row, image))
                 summary = summarize_pixels(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,11 +55,28 @@ def use_ranges(
     )
 
 
+def inspect_again(images: Images, rows: Sequence[Row]) -> Images:
+    """Return rows of images as files that were never read: refused ones get another chance.
+
+    Their pages stay, and their value ranges go. The path of each is that which is shown.
+    """
+    found = []
+    for row in rows:
+        new = _forget_range(images, Row(row.path, digest=row.digest, page=row.page))
+        found.append(replace(new, path=str(images.shown_path_of(row))))
+    contents = images.contents
+    if contents:
+        held = contents if isinstance(contents, ContentMap) else ContentMap(contents)
+        pairs = zip(rows, found, strict=True)
+        contents = held.rename({old.digest: new.digest for old, new in pairs if new.digest})
+    return Images(None, tuple(found), contents)
+
+
 def _forget_range(images: Images, row: Row) -> Row:
     """Return a row as it is without a value range, which is part of its digest."""
-    plain, source = replace(row, detail="", value_range=None), images.source_of(row)
-    if row.digest in images.contents:
-        found = inspect_content(images.contents[row.digest], plain)
-    else:
-        found = inspect_file(source, plain)  # type: ignore[arg-type]
+    plain = replace(row, detail="", value_range=None)
+    source = images.source_of(row)
+    found = (
+        inspect_file(source, plain) if isinstance(source, Path) else inspect_content(source, plain)
+    )
     return replace(found, digest=derive_digest(found.digest, row.page)) if found.digest else found

@@ -95,7 +95,7 @@ def find_extremes(stored: NDArray[Any]) -> ValueRange:
 
 
 def find_default_range(stored: NDArray[Any]) -> ValueRange:
-    """Return the value range of one image whose source has none.
+    """Return the value range of samples `[h, w]` or `[h, w, c]` whose source has none.
 
     Integers are from 0 to 65535 and floats from 0 to 1 if all of them are; otherwise the least and
     the greatest value count.

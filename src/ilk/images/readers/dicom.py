@@ -17,6 +17,8 @@ from ilk.images.formats import MAX_PIXELS, check_size
 from ilk.images.refused import ImageError
 
 PREAMBLE = 128
+META_BYTES = 4_096  # that hold the transfer syntax
+DEFLATED = b"1.2.840.10008.1.2.1.99"  # a few bytes may inflate to any size
 GREY = ("MONOCHROME1", "MONOCHROME2")
 HAS_LIMITED_BITS = 16  # of fewer bits, the file's own limit says what is white
 
@@ -33,6 +35,11 @@ def open_image(source: BinaryIO, page: int) -> ArrayImage:
         ImageError: pydicom is not installed, or the file holds no picture that it can read.
     """
     pydicom = require("pydicom", "pydicom", "a DICOM image", "dicom")
+    source.seek(0)
+    if DEFLATED in source.read(META_BYTES):
+        raise ImageError(
+            "unreadable", "a deflated DICOM file, which is not read; save it uncompressed"
+        )
     source.seek(0)
     try:
         header = pydicom.dcmread(source, stop_before_pixels=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO
 
+from PIL import ImagePalette
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ilk.images.array_image import ArrayImage
@@ -26,6 +27,7 @@ RAW_PHOTOMETRICS = {32803, 34892}  # a colour filter array; linear raw
 REDUCED, MASK, OLD_REDUCED = 1, 4, 2
 SIZES = {1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8}  # bytes of the types that hold numbers or offsets
 CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+COLOUR_MAP = 320
 MAX_DIRECTORIES = 4_096
 MAX_ENTRIES = 4_096
 MAX_VALUES = 64  # of one tag; more sub-directories are not looked at
@@ -93,6 +95,9 @@ def open_image(source: BinaryIO, page: int) -> TiffImageFile | ArrayImage:
     source.seek(0)
     image = TiffPage(source)  # type: ignore[no-untyped-call]
     image.n_pages = max(1, len(pages))
+    colours = image.tag_v2.get(COLOUR_MAP, ()) if image.mode == "P" else ()
+    if colours and max(colours) < 256:  # written in 8 bits: Pillow takes the upper ones of 16
+        image.palette = ImagePalette.raw("RGB;L", bytes(colours))
     return image
 
 
