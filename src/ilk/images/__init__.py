@@ -10,7 +10,6 @@ from ilk.images.decode import MAX_PIXELS, decode, decode_thumbnail
 from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
 from ilk.images.inputs import (
-    NamedInput,
     inspect_inputs,
     is_single,
     iter_blocks,
@@ -21,7 +20,7 @@ from ilk.images.label_columns import describe_separator
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
-from ilk.images.sources import ListedInputs, list_sources
+from ilk.images.sources import ListedInputs, NamedInput, list_sources
 
 __all__ = [
     "MAX_PIXELS",
