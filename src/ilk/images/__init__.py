@@ -11,7 +11,6 @@ from ilk.images.duplicates import normalize_class_name
 from ilk.images.files import inspect_file
 from ilk.images.groups import count_groups, describe_groups, number_row_groups
 from ilk.images.inputs import (
-    NamedInput,
     inspect_inputs,
     is_single,
     iter_blocks,
@@ -23,7 +22,7 @@ from ilk.images.label_values import parse_labels
 from ilk.images.layout import find_empty_folders, list_files
 from ilk.images.refused import ImageError
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
-from ilk.images.sources import ListedInputs, list_sources
+from ilk.images.sources import ListedInputs, NamedInput, list_sources
 from ilk.images.spellings import adopt_spellings, match_class_names
 
 __all__ = [

@@ -123,7 +123,7 @@ class TarArchive:
         contents: dict[str, Member] = {}
         last = -1
         while (info := tar.next()) is not None:
-            tar.members = []  # tarfile would keep all
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep all
             if info.offset <= last:
                 raise tarfile.ReadError("its parts point backwards")
             last = info.offset
