@@ -162,7 +162,7 @@ def _read_images(
     source, intake = source_options
     names = parse_labels(name for name, _ in class_folders)
     if None in names:
-        raise InputError("a class name is empty; name it as in --class-images owl owls/")
+        raise InputError("a class needs a name, as in --class-images owl owls/")
     class_folders = [(str(n), folder) for n, (_, folder) in zip(names, class_folders, strict=True)]
     spellings = {name for name, _ in class_folders}
     if len({normalize_class_name(name) for name in spellings}) < len(spellings):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.errors import InputError
-from ilk.images.label_columns import parse_label
+from ilk.images.label_values import parse_label
 from ilk.images.rows import Row, escape_path
 
 SPLIT_REASON = "group in both train and test"
