@@ -4,13 +4,17 @@ BIN := .venv/bin
 ILK_STORE ?= $(CURDIR)/.venv/store.sqlite
 export ILK_STORE
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test robustness lint docs clean
 
 demo: .venv/core.stamp
 	$(BIN)/ilk demo
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n auto
+
+# Hostile files, tampered models, kills, two writers, bombs and odd situations, in a short form.
+robustness: .venv/dev.stamp
+	$(BIN)/ilk bench robustness --small --out .venv/robustness.json > .venv/robustness.txt
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

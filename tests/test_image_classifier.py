@@ -189,3 +189,25 @@ def test_images_that_are_given_twice_are_named_in_a_warning(arrays, y):
     rows = [*range(len(y)), 0]
     with pytest.warns(UserWarning, match=r"^1 of 49 images are not used, .* image 48: duplicate"):
         ilk.ImageClassifier(**FAST).fit(arrays[rows], y[rows])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([1.0, 2.0]),
+        np.array([True, False]),
+        np.array(["cat ", "cat"]),
+        np.array(["1.0", "1"]),
+        np.array(["", "x"]),
+        np.array(["NA", "nan"]),
+    ],
+)
+def test_labels_of_any_kind_come_back_as_they_were_given(labels, tmp_path):
+    rng = np.random.default_rng(0)
+    images = np.concatenate([rng.integers(low, low + 60, (8, 8, 8, 3)) for low in (0, 180)]).astype(
+        np.uint8
+    )
+    y = np.repeat(labels, 8)
+    model = ilk.ImageClassifier(encoders="pixels", methods="GDA", single=True).fit(images, y)
+    assert (model.predict(images) == y).all()
+    assert (model.predict_proba(images).max(1) > 0.5).all()

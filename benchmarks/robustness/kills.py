@@ -79,11 +79,12 @@ def measure_kills(work: Path, n: int, seed: int = 0) -> list[dict[str, Any]]:
     """
     rng, jobs = np.random.default_rng(seed), make_jobs(work)
     total = sum(job.share for job in jobs)
-    counts = [max(1, round(n * job.share / total)) for job in jobs]
-    counts[0] += max(0, n - sum(counts))
+    ends = np.round(n * np.cumsum([job.share for job in jobs]) / total).astype(int).tolist()
+    counts = np.diff([0, *ends]).tolist()
     return [
         _measure_job(job, work / "runs", count, rng)
         for job, count in zip(jobs, counts, strict=True)
+        if count
     ]
 
 

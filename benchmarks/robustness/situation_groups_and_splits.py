@@ -71,7 +71,9 @@ def _class_first(desk: Desk) -> Outcome:
     return call("check", desk.root / "data")
 
 
-def _held_out(column: str, held_out: object, training: object, *options: str) -> object:
+def _held_out(
+    column: str, held_out: object, training: object, *options: str
+) -> Callable[[Desk], Outcome]:
     def run(desk: Desk) -> Outcome:
         rows = [
             (path, shape, held_out if i > 3 else training)

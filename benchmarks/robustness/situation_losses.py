@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.robustness.inputs import write_folder
 from benchmarks.robustness.saved_things import sign
 from benchmarks.robustness.situations import Desk, Situation, answer
 
+Edit = Callable[[Path, dict[str, object]], None]
 SAFE, MODELS = "nothing lost", "edited models"
 
 
@@ -37,7 +39,7 @@ def _leftovers(desk: Desk) -> Outcome:
     return outcome if not left else answer(f"left over: {left}", 1)
 
 
-def _line(width: int, height: int) -> object:
+def _line(width: int, height: int) -> Callable[[Desk], Outcome]:
     def run(desk: Desk) -> Outcome:
         write_folder(desk.root / "photos", 3)
         path = desk.root / "photos" / "ring" / "line.png"
@@ -114,11 +116,11 @@ def _pretrain(desk: Desk) -> Path:
     return Path(shutil.copytree(home, desk.root / "diffusion"))
 
 
-def _edit(change: object) -> object:
+def _edit(change: Edit) -> Callable[[Desk], Outcome]:
     def run(desk: Desk) -> Outcome:
         home = desk.copy_model()
         description = json.loads((home / "model.json").read_bytes())
-        change(home, description)  # type: ignore[operator]
+        change(home, description)
         return call("predict", home, desk.images / "ring")
 
     return run

@@ -48,7 +48,7 @@ def _fit(make: Callable[[Desk], Any]) -> Callable[[Desk], Outcome]:
 
 def _letters(_desk: Desk) -> Outcome:
     from ilk.core.errors import IlkError
-    from ilk.fitting import FitConfig
+    from ilk.fitting.config import FitConfig
 
     try:
         return answer(f"methods: {FitConfig(methods='GDA').methods}")  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.robustness.commands import Outcome, call, finish, start
@@ -117,7 +118,7 @@ def _escapes_in_classes(desk: Desk) -> Outcome:
     return _count_escapes(call("fit", folder, *fast, "--out", desk.root / "out"))
 
 
-def _formula(*options: str) -> object:
+def _formula(*options: str) -> Callable[[Desk], Outcome]:
     def run(desk: Desk) -> Outcome:
         folder = desk.root / "photos"
         folder.mkdir()

@@ -86,7 +86,10 @@ def measure_situations(work: Path, small: bool) -> list[dict[str, Any]]:
         root = work / "desk"
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir()
-        rows.append(_try(situation, Desk(root, model, images)))
+        try:
+            rows.append(_try(situation, Desk(root, model, images)))
+        except ModuleNotFoundError:
+            continue  # a package that the situation is about, such as pandas, is not installed
     return rows
 
 
@@ -102,6 +105,8 @@ def list_situations() -> list[Situation]:
 def _try(situation: Situation, desk: Desk) -> dict[str, Any]:
     try:
         outcome = situation.run(desk)
+    except ModuleNotFoundError:
+        raise
     except SystemExit as error:
         outcome = Outcome(INTERNAL_ERROR, "", f"SystemExit {error.code}")
     except Exception:

@@ -119,7 +119,9 @@ def _iter_mutations(
 ) -> Iterator[Mutation]:
     yield from _iter_damages(thing, other, rng, n)
     yield from _iter_edits(thing, rng, n)
-    yield from _iter_arrays(thing)
+    arrays = list(_iter_arrays(thing))
+    chosen = sorted(rng.permutation(len(arrays))[: 4 * n].tolist())
+    yield from (arrays[i] for i in chosen)
 
 
 def _iter_damages(

@@ -56,13 +56,17 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, method: str | Method = "GDA()") -> None:
         self.method = method
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MethodClassifier:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None
+    ) -> MethodClassifier:
         """Fit the method to rows `X [n, d]` and labels `y [n]`.
 
         Args:
             X: Rows.
             y: Labels.
             sample_weight: How many times each row counts, `[n]`, >= 0; None counts each once.
+            groups: Group of each row, `[n]`, such as a patient, of which hyperparameters chosen
+                inside the method are tested on whole groups; None makes every row one.
 
         Raises:
             InputError: If weights differ and the method does not support them.
@@ -76,7 +80,8 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{describe(self._method())} needs at least two classes; y holds one class only"
             )
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        data = Data(X, index, tuple(map(str, self.classes_)), weight=weight)
+        classes = tuple(map(str, self.classes_))
+        data = Data(X, index, classes, weight=weight, group=_number_groups(groups, len(X)))
         self.model_ = self._method().fit(data)
         return self
 
@@ -153,13 +158,16 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         + [Parameter(n, Parameter.KEYWORD_ONLY, default=d) for n, d in IMAGE_SETTINGS.items()]
     )
 
-    def fit(self, X: Any, y: Any) -> ImageClassifier:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> ImageClassifier:
         """Fit to images `X`, `n` of them, and labels `y [n]`.
 
         Args:
             X: Images.
             y: Labels. Of images with the same bytes, one is used, and none if their labels differ;
                 a warning says how many.
+            groups: Group of each image, `[n]`, such as a patient or a video, None for an image on
+                its own: no fold of the selection and the calibration splits a group. scikit-learn
+                hands the `groups` of its own splitters on if asked to, by `set_fit_request`.
 
         Raises:
             InputError: An image cannot be read, `X` holds no images, or there is only one class.
@@ -169,7 +177,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, index = np.unique(y, return_inverse=True)
         names = _name_classes(self.classes_)
-        images = read_images(_check_several(X), labels=[names[i] for i in index], verify=False)
+        images = read_images(
+            _check_several(X), labels=[names[i] for i in index], groups=groups, verify=False
+        )
         _check_readable(images)
         config = FitConfig(**{name: getattr(self, name) for name in IMAGE_SETTINGS})
         self.classifier_, report_data = fit_with_report(images, config)
@@ -204,6 +214,20 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.no_validation = True
         return tags
+
+
+def _number_groups(groups: Any, n: int) -> NDArray[np.int64] | None:
+    """Return the group of each row as a number, `[n]`; None without groups.
+
+    Raises:
+        ValueError: There is another number of groups than rows.
+    """
+    if groups is None:
+        return None
+    names = np.asarray(groups)
+    if names.shape != (n,):
+        raise ValueError(f"groups has shape {names.shape}; {n} rows need ({n},)")
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
 def _check_several(X: Any) -> Any:

@@ -119,7 +119,8 @@ def test_the_same_file_under_another_name_is_found(home: Path) -> None:
     Path("link").symlink_to(home / "photos", target_is_directory=True)
     with pytest.raises(InputError, match="is the source itself"):
         check_output_file(Path("photos/../t.csv"), (".csv",), ["t.csv"])
-    for folder in ("photos/kinds", "link/kinds", "photos", "link", ".", "photos/dark/a/b", ".."):
+    Path("deep").symlink_to(home / "photos" / "dark", target_is_directory=True)
+    for folder in ("photos/kinds", "link/kinds", "photos", "link", ".", "deep/a/b", "deep", ".."):
         with pytest.raises(OutputError, match="whose files are read as images"):
             check_outside_sources(Path(folder), "photos")
         with pytest.raises(OutputError, match="whose files are read as images"):

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from helpers.digit_folders import write_digits
 from ilk.artifacts import model_folder as artefact
@@ -388,3 +389,45 @@ def test_an_interrupted_add_is_remembered_by_the_next(
     summary = load(tmp_path / "k").summary_statistics
     assert summary is not None
     assert summary.counts[-2:].tolist() == [30, 30]
+
+
+def save_again(folder: Path, target: Path, n: int) -> list[str]:
+    """Write images of a folder as BMP files; return the names of the originals."""
+    target.mkdir(parents=True)
+    originals = sorted(folder.iterdir())[:n]
+    for file in originals:
+        Image.open(file).save(target / f"{file.stem}.bmp")
+    return [file.name for file in originals]
+
+
+def test_training_images_saved_in_another_format_are_not_added(
+    model: Path,
+    digits: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    if request.node.callspec.params["model"] == "logistic":
+        pytest.skip("known classes cannot be extended by it")
+    names = save_again(digits / "old" / "train" / "zero 0", tmp_path / "more" / "zero 0", 2)
+    save_again(digits / "old" / "train" / "one 1", tmp_path / "more" / "six 6", 1)
+    shutil.copytree(digits / "new" / "six 6", tmp_path / "more" / "six 6", dirs_exist_ok=True)
+    out = tmp_path / "wider"
+    args = ["--class-images", "six 6", str(tmp_path / "more" / "six 6"), "--out", str(out)]
+    args += ["--class-images", "zero 0", str(tmp_path / "more" / "zero 0"), "--allow-known"]
+    Image.new("L", (8, 8), 3).save(tmp_path / "more" / "zero 0" / "new.png")
+    assert run([str(model), *args]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"of train/zero 0/{names[0]} (the same pixels, saved differently)" in shown
+    assert "as six 6, but train/one 1/" in shown
+    rows = json.loads((out / "intake.json").read_text())["rows"]
+    assert not any(row["path"].endswith(".bmp") for row in rows)
+
+
+def test_evaluation_knows_training_images_by_their_pixels(
+    model: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_again(digits / "old" / "train" / "zero 0", tmp_path / "again" / "zero 0", 3)
+    shutil.copytree(digits / "old" / "test" / "one 1", tmp_path / "again" / "one 1")
+    assert ilk(["evaluate", str(model), str(tmp_path / "again")]) == 0
+    assert "the model was fitted on 3 of these" in capsys.readouterr().out

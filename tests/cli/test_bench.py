@@ -106,3 +106,14 @@ def test_this_checkout_is_found_from_any_folder(
     assert run(["bench", "--json"]) == 0
     names = {entry["benchmark"] for entry in json.loads(capsys.readouterr().out)}
     assert {"digits", "which_encoder"} <= names
+
+
+@pytest.mark.usefixtures("checkout")
+def test_a_missed_bar_is_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = {"result": {"bars missed": ["two writers: a lost update"]}}
+    runner = bench.load_runner()
+    monkeypatch.setattr(runner, "run_benchmark", lambda _name, _path, **_options: record)
+    assert run(["bench", "tiny"]) == 1
+    assert capsys.readouterr().err == "ilk: missed: two writers: a lost update\n"

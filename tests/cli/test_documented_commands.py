@@ -66,7 +66,11 @@ def read_strings() -> Iterator[tuple[str, str]]:
 
 def test_every_option_in_a_message_or_page_exists() -> None:
     options = [option for by_command in list_options().values() for option in by_command.values()]
-    names = {name for option in options for name in option.opts} | GENERAL | OTHER_PROGRAMS
+    names = (
+        {name for option in options for name in (*option.opts, *option.secondary_opts)}
+        | GENERAL
+        | OTHER_PROGRAMS
+    )
     unknown = {
         f"{path}: {option}"
         for path, text in read_strings()

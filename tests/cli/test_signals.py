@@ -138,3 +138,17 @@ def test_an_ignored_signal_stays_ignored(monkeypatch):
         signal.signal(signal.SIGHUP, hang_up)
         for name, action in before.items():
             signal.signal(getattr(signal, name), action)
+
+
+def test_an_interruption_while_python_starts_prints_no_traceback():
+    code = (
+        "import os, signal, sys, runpy\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "runpy.run_module('ilk', run_name='__main__')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (run.returncode, run.stderr) == (-signal.SIGINT, "")

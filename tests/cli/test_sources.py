@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import ilk
 from helpers.archives import make_classes, make_png, write_archive, write_folder
 from ilk.cli import run
 
@@ -147,6 +148,18 @@ def test_add(source: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     value = run_json(capsys, "add", "kinds", *args)
     assert isinstance(value, dict)
     assert value["classes"] == ["dark", "light", "red"]
+
+
+def test_the_same_in_python(home: Path) -> None:
+    classifier = ilk.load("kinds")
+    for source in ("photos/", Path("p.zip"), "photos/*/*.png", "t.csv", ["photos", "red.zip"][:1]):
+        predictions = classifier.predict(source)
+        assert [p.name for p in predictions] == [name.split("/")[0] for name in FILES]
+        assert classifier.predict_proba(source).shape == (len(FILES), 2)
+    mixed = classifier.predict(["red.zip", "photos/dark/00.png", make_png(1)])
+    assert [p.path for p in mixed[8:]] == ["red.zip/red/8.png", "photos/dark/00.png", "image 10"]
+    fitted = ilk.fit("p.zip", encoders="pixels/8x8x3", methods="GDA")
+    assert fitted.predict("p.zip")[0].name == "dark"
 
 
 def test_several_labels_per_image(home: Path, tmp_path: Path) -> None:

@@ -93,3 +93,30 @@ def test_chosen_classes_are_told_as_the_network_knows_them():
 def test_a_class_that_the_network_does_not_know_is_named():
     with pytest.raises(InputError, match=r"knows 3 classes \('a', 'b', 'c'\) and not 'd'"):
         ClassSubset(denoiser(), ("a", "d"))
+
+
+def test_a_group_is_in_one_fold_and_with_it_what_shares_a_picture():
+    x = np.concatenate([pictures(), pictures()[:1]])  # the last is the first again
+    hashes, n = seen.hash_images(x), len(x)
+    groups = np.arange(n) // 2
+    fold = seen.assign_folds(hashes, 3, groups)
+    for g in np.unique(groups):
+        assert len(np.unique(fold[groups == g])) == 1
+    assert fold[-1] == fold[0]
+    names = [f"{i:016x}" + "0" * 48 for i in range(n)]
+    held = seen.TrainingImages.from_images(x, names, 3, fold)
+    np.testing.assert_array_equal(held.find_held_out_fold(hashes), fold)
+    assert held.is_held_out(names, groups).all()
+    crossed = np.zeros(n, np.int64)  # one group for all: no network excluded it
+    assert held.is_held_out(names, crossed).all() == (len(np.unique(fold)) == 1)
+
+
+def test_folds_by_picture_do_not_hold_out_groups(tmp_path):
+    held = seen.TrainingImages.from_images(pictures(), digests(), folds=3)
+    held.save(tmp_path)
+    loaded = seen.load(tmp_path)
+    together, alone = np.zeros(len(digests()), np.int64), np.full(len(digests()), -1)
+    assert not loaded.is_held_out(digests(), together).any()
+    assert loaded.is_held_out(digests(), alone).all()
+    new = ["f" * 64]  # not trained on, but of a group that was
+    assert loaded.is_held_out([digests()[0], *new], np.array([4, 4])).tolist() == [False, False]

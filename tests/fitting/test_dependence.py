@@ -99,7 +99,7 @@ def test_the_report_warns_in_its_title_and_the_notes_are_saved(patients):
     assert "where nearly the same images were learned" in title
     notes = json.loads((model / "model.json").read_text())["notes"]
     assert notes[0].startswith("144 of 144 training images lie in 2")
-    suspects = list(csv.DictReader((model / "suspects.csv").open()))
+    suspects = csv.DictReader((model / "suspects.csv").read_text().splitlines())
     assert sum(row["suspect"] == "true" for row in suspects) < 20
 
 
@@ -164,6 +164,28 @@ def test_a_prefix_that_is_the_class_is_no_group():
     x = rng.normal(size=(120, 6)) + 4 * y[:, None]
     rows = [Row(f"{['cat', 'dog'][c]}.{i}.jpg", str(c)) for i, c in enumerate(y)]
     assert not find_clusters(rows, x, y).matter
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("p{0:02}_{1}.png", r"^(p\d+)_"),
+        ("{2}/p{0:02}-{1}.png", r"(?:^|/)(p\d+)\-"),
+        ("{2}/_s{0}_{1}.png", None),
+        ("{2}/site{0}.scan{1}.png", r"(?:^|/)(site\d+)\."),
+        ("{2}/eye {0} left {1}.png", None),
+        ("{2}/scene{0}/{1}.png", None),
+    ],
+)
+def test_the_pattern_finds_the_groups_in_the_paths(name, expected):
+    rng = np.random.default_rng(5)
+    number = np.repeat(np.arange(24), 4)
+    names = [name.format(g, i % 4, "ab"[g % 2]) for i, g in enumerate(number)]
+    x = np.repeat(rng.normal(size=(24, 6)), 4, 0) + 0.3 * rng.normal(size=(96, 6))
+    clusters = find_clusters([Row(path) for path in names], x, number % 2)
+    assert expected in (None, clusters.pattern)
+    found = [re.search(clusters.pattern, n).group(1) for n in names]
+    assert len(set(zip(found, number.tolist(), strict=True))) == len(set(found)) == 24
 
 
 def test_folders_below_the_classes_are_suggested():

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,7 +49,8 @@ def write_archive(path: Path, files: Files) -> Path:
                 archive.writestr(name, content)
         return path
     kind = {".gz": "gz", ".tgz": "gz", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "")
-    with tarfile.open(path, f"w:{kind}") as archive:  # type: ignore[call-overload]
+    mode: Any = f"w:{kind}"
+    with tarfile.open(path, mode) as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)

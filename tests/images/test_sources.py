@@ -145,6 +145,13 @@ def test_labels_are_for_one_image_each(home: Path) -> None:
         read_images("p.zip", labels=["a"])
 
 
+def test_items_of_a_generator_are_one_image_each(home: Path) -> None:
+    assert list(iter_inputs(iter(["photos", "p.zip"]))) == [
+        ("photos", "photos"),
+        ("p.zip", "p.zip"),
+    ]
+
+
 def test_a_stray_table_beside_single_images_is_not_read(home: Path) -> None:
     Path("photos/notes.txt").write_text("prose\nmore prose\n")
     write_archive(home / "photos" / "old.zip", FILES)
@@ -165,6 +172,17 @@ def test_a_missing_table_or_archive_is_an_error_and_a_missing_image_a_row(home: 
     assert list_sources(["none.png"]).list_paths() == ["none.png"]
     with pytest.raises(NoImages, match="there is no file in an empty list"):
         list_sources([])
+
+
+def test_a_named_pipe_is_not_waited_for(home: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no named pipes here")
+    for name in ("pipe.csv", "pipe.txt", "pipe.zip", "pipe.tar"):
+        os.mkfifo(name)
+        with pytest.raises(InputError, match=f"{name} is no regular file"):
+            read_images(name)
+        with pytest.raises(InputError, match=f"{name} is no regular file"):
+            list_sources([name])
 
 
 def test_the_label_table_of_a_folder_and_the_store_are_no_images(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from helpers.frames import Frame
+from helpers.noise_images import save_noise
 from ilk.core.errors import InputError
 from ilk.images import Images, read_images
 
@@ -22,9 +22,7 @@ HELD = [i > 3 for i in PART]
 def folder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("images")
     for k, path in enumerate(PATHS):
-        (root / path).parent.mkdir(exist_ok=True)
-        pixels = np.random.default_rng(k).integers(0, 256, (4, 4, 3), np.uint8)
-        Image.fromarray(pixels).save(root / path)
+        save_noise(root / path, k)
     return root
 
 
@@ -33,8 +31,9 @@ def write(folder: Path, columns: dict[str, list], kind: str = ".csv") -> Path:
     lines = list(zip(*columns.values(), strict=True))
     file = folder / f"table{kind}"
     if kind == ".jsonl":
-        records = [dict(zip(columns, x, strict=True)) for x in lines]
-        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+        file.write_text(
+            "".join(json.dumps(dict(zip(columns, x, strict=True))) + "\n" for x in lines)
+        )
     elif kind == ".parquet":
         pyarrow = pytest.importorskip("pyarrow")
         from pyarrow import parquet
@@ -75,10 +74,9 @@ CLEAR = [
 @pytest.mark.parametrize(("name", "values", "held"), CLEAR)
 def test_what_is_clear_is_read_and_said(folder, name, values, held, kind):
     if kind == "frame":
-        pandas = pytest.importorskip("pandas")
         labels = [p.split("/")[0] for p in PATHS]
         paths = [str(folder / p) for p in PATHS]
-        source = pandas.DataFrame({"path": paths, "label": labels, name: values})
+        source = Frame({"path": paths, "label": labels, name: values}, "pandas")
     elif kind == ".tsv":
         source = write(folder, {name: values}, ".csv")
         text = source.read_text().replace(",", "\t")

@@ -168,3 +168,26 @@ def test_coverage_is_counted():
     assert got.coverage.value == 0.5
     assert (got.mean_size, got.empty_fraction, got.singleton_fraction) == (1.25, 0.25, 0.25)
     assert np.isnan(CoverageReport.from_sets(members[:0], np.zeros(0, int)).mean_size)
+
+
+def test_sets_cover_new_groups_with_one_vote_per_group() -> None:
+    """Rows of a group are covered or missed together; the threshold counts groups."""
+    rng, covered, naive = np.random.default_rng(4), [], []
+    for _ in range(400):
+        group = np.repeat(np.arange(25), 6)
+        easy = rng.normal(1.5, 1.5, 25)[group] + 0.2 * rng.normal(size=len(group))
+        p = 1 / (1 + np.exp(-np.column_stack([easy, -easy])))
+        old, new, y = slice(0, 144), slice(144, 150), np.zeros(150, int)
+        sets = ConformalPredictor.fit(p[old], y[old], 0.9, groups=group[old])
+        covered.append(sets.contains(p[new])[:, 0].mean())
+        apart = ConformalPredictor.fit(p[old], y[old], 0.9)
+        naive.append(apart.contains(p[new])[:, 0].mean())
+    assert sets.n_groups == 24
+    assert np.mean(covered) > 0.9 - 2 * np.std(covered) / 20
+    assert np.mean(covered) < 0.97
+    assert np.mean(naive) < np.mean(covered)
+    few = ConformalPredictor.fit(p[:48], y[:48], 0.9, groups=group[:48])
+    assert few.threshold == 0
+    assert "needs 9 groups of labelled images that can be held out and there are 8" in few.note
+    alone = ConformalPredictor.fit(p[old], y[old], 0.9, groups=np.full(144, -1))
+    assert (alone.threshold, alone.n_groups) == (apart.threshold, 0)

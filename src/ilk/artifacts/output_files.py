@@ -128,7 +128,7 @@ def _is_predictions_table(path: Path) -> bool:
         names = parquet.read_schema(path).names
     except Exception:  # not installed, or any error of a foreign file
         return False
-    return names[:1] == ["path"] and "error" in names
+    return bool(names[:1] == ["path"] and "error" in names)
 
 
 def check_outside_sources(folder: Path, source: object) -> Path:

@@ -13,6 +13,7 @@ from ilk.cli.options import (
     IntakeOptions,
     add_fetch_option,
     add_force_option,
+    add_group_options,
     add_network_options,
     add_source_options,
     add_strict_option,
@@ -32,6 +33,7 @@ MAX_CHANGES = 3  # classes in the summary
 @click.argument("source")
 @click.option("--out", required=True, help="Folder for the adapted model.")
 @add_force_option
+@add_group_options
 @add_strict_option
 @add_source_options
 @add_fetch_option
@@ -58,6 +60,8 @@ def command(
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.options import encode_or_exit
     from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
+    from ilk.images import number_row_groups
+    from ilk.maths.folds import has_shared_groups
     from ilk.store import Store
     from ilk.updates.adapt_priors import adapt_priors
     from ilk.updates.side_files import SideFiles
@@ -75,7 +79,10 @@ def command(
         images, classifier.encoder, store, strict=intake.strict, ranges=classifier.value_ranges
     )
     x = store.get(classifier.encoder.space, [row.digest for row in images.used])
-    adapted, estimate = adapt_priors(classifier, x, force=force)
+    group = number_row_groups(images.used)
+    adapted, estimate = adapt_priors(
+        classifier, x, force=force, groups=group if has_shared_groups(group) else None
+    )
     summary = summarize(estimate, adapted)
     side_files.check_unchanged()
     replace(adapted, side_files=partial(side_files.render, summary)).save(out_folder)

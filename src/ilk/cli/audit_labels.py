@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ilk.images.groups import SPLIT_REASON
+
 if TYPE_CHECKING:
     from ilk.core.data import Data
     from ilk.core.leaderboard import Leaderboard
@@ -77,8 +79,16 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
 
 
 def _merge_splits(images: Images) -> Images:
-    """Move all used images to the train split, because the other splits are audited as well."""
-    rows = tuple(replace(r, split="train") if r.status == "used" else r for r in images.rows)
+    """Move all used images to the train split, because the other splits are audited as well.
+
+    So are images that were refused because other splits hold images of their groups.
+    """
+    rows = tuple(
+        replace(r, split="train", status="used", reason="", detail="")
+        if r.status == "used" or r.reason == SPLIT_REASON
+        else r
+        for r in images.rows
+    )
     return replace(images, rows=rows)
 
 

@@ -20,7 +20,8 @@ from ilk.cli.output import Result, add_json_option, format_json, print_table
 def command(name: str | None, small: bool, out: str | None) -> Result:
     """Run benchmark NAME, or list the benchmarks if NAME is omitted.
 
-    The benchmarks are in the folder benchmarks/ of the repository and not part of the package.
+    The benchmarks are in the folder benchmarks/ of the repository and not part of the package. The
+    exit code is 1 if a result misses a bar that the benchmark sets itself.
     """
     runner = load_runner()
     if name is None:
@@ -34,7 +35,10 @@ def command(name: str | None, small: bool, out: str | None) -> Result:
         path = check_output_file(Path(out), (".json",))
     record = runner.run_benchmark(name, path, small=small)
     click.echo(format_json(record["result"]))
-    return Result(record)
+    missed = record["result"].get("bars missed", [])
+    for bar in missed:
+        click.echo(f"ilk: missed: {bar}", err=True)
+    return Result(record, exit_code=1 if missed else 0)
 
 
 def load_runner() -> ModuleType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ilk.cli.output import Result, add_json_option, print_note, print_table, sho
 
 if TYPE_CHECKING:
     from ilk.images import Images
+    from ilk.images.groups import GroupCounts
     from ilk.images.near_pairs import NearPair
 
 MAX_CLASSES = 50  # classes in the printed table
@@ -35,6 +37,7 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     from ilk.artifacts.model_folder import encode_json
     from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
+    from ilk.images import count_groups
     from ilk.images.near_pairs import find_near_pairs, near_pairs_to_json
     from ilk.store import Store
 
@@ -47,9 +50,28 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     pairs = find_near_pairs(images.used, store)
     _show_near_pairs(pairs)
     report = {**images.to_json(), "near_duplicates": near_pairs_to_json(pairs)}
+    if (groups := count_groups(images.used)) is not None:
+        _show_groups(groups)
+        report["groups"] = asdict(groups)
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report, exit_code=1 if images.refused else 0)
+
+
+def _show_groups(groups: GroupCounts) -> None:
+    """Print the number of groups of images and the largest of them."""
+    print_table(
+        ("groups", "images", "without a group", "largest group", "its images"),
+        [
+            (
+                f"{groups.n_groups:,}",
+                f"{groups.n_images:,}",
+                f"{groups.n_ungrouped:,}",
+                groups.largest,
+                f"{groups.largest_size:,}",
+            )
+        ],
+    )
 
 
 def _show_classes(images: Images) -> None:

@@ -57,8 +57,13 @@ def command(
     from ilk.cli.tables import show_evaluation
     from ilk.core.atomic_write import write_atomically
     from ilk.core.progress import terminal_progress
+    from ilk.images import escape_path
     from ilk.store import Store
-    from ilk.updates.side_files import count_known, read_training_digests
+    from ilk.updates.side_files import (
+        count_known,
+        read_training_digests,
+        read_training_groups,
+    )
 
     if out:
         check_output_file(Path(out), (".json",), [source])
@@ -86,6 +91,14 @@ def command(
             f"the model was fitted on {n_trained_on:,} of these {len(evaluation.rows):,} images, "
             "so expect lower scores on new ones"
         )
+    groups = {row.group for row in evaluation.rows} - {None}
+    if shared := sorted(map(str, groups & read_training_groups(Path(model)))):
+        n_shared = sum(row.group in shared for row in evaluation.rows)
+        notes.append(
+            f"the model was fitted on images of {len(shared):,} of the {len(groups):,} groups, to "
+            f"which {n_shared:,} of these images belong (such as {escape_path(shared[0])}), so "
+            "expect lower scores on new groups"
+        )
     notes += split_note
     if isinstance(evaluation, MultiLabelEvaluation):
         show_label_evaluation(evaluation)
@@ -93,7 +106,7 @@ def command(
         show_evaluation(evaluation)
     for note in notes:
         print_note(note)
-    report = {"notes": notes, **evaluation.to_json()}
+    report = {"notes": [*images.notes, *notes], **evaluation.to_json()}
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report)

@@ -115,6 +115,8 @@ def command(
     from ilk.diffusion.pretraining.presets import choose_options, count_updates
     from ilk.diffusion.pretraining.pretrain import PretrainConfig
     from ilk.encode import encode_and_refuse
+    from ilk.images import number_row_groups
+    from ilk.maths.folds import has_shared_groups
     from ilk.store import Store
     from ilk.training import distributed
     from ilk.training.trainer import DeviceConfig, Recipe
@@ -139,7 +141,14 @@ def command(
     n_labelled = int((data.y >= 0).sum())
     with distributed.join_process_group(pick_device(device)) as device_used:
         is_main = distributed.is_main_process()
-        training_data = PretrainingData(data, [row.digest for row in used_images.used], classes)
+        used = used_images.used
+        group = number_row_groups(used)
+        training_data = PretrainingData(
+            data,
+            [row.digest for row in used],
+            classes,
+            group if has_shared_groups(group) else None,
+        )
         device_config = DeviceConfig(device_used, precision, compiled)
         progress = terminal_progress() if is_main else silent_progress
         if is_main:

@@ -73,7 +73,7 @@ def command(
     device_config = DeviceConfig(pick_device(device), precision)
     network = checkpoint.load(home).to(device_config.device)
     save_search_and_errors(
-        home, network, data.batch, [(network, data)], device_config, terminal_progress()
+        home, network, data.batch, [(network, data)], device_config, terminal_progress(), data.group
     )
     calibration = calibration_errors.load(home)
     assert calibration is not None, "there is at least one image"
@@ -92,12 +92,15 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
     Raises:
         InputError: The model has no classes, or there is no such image.
     """
+    import numpy as np
+
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint, training_images
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
-    from ilk.images import adopt_spellings
+    from ilk.images import adopt_spellings, number_row_groups
+    from ilk.maths.folds import has_shared_groups, share_group
 
     spec = checkpoint.read_spec(home)
     if not spec.classes:
@@ -112,7 +115,11 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
     digests = [row.digest for row in used_images.used]
     is_trained_on = training_images.load(home).is_training_image(batch.x.numpy(), digests)
     is_labelled = (batch.y >= 0).numpy()
-    data = PretrainingData(batch, digests, spec.classes).select(~is_trained_on & is_labelled)
+    group = number_row_groups(used_images.used)
+    is_trained_on |= share_group(group, np.flatnonzero(is_trained_on))
+    data = PretrainingData(
+        batch, digests, spec.classes, group if has_shared_groups(group) else None
+    ).select(~is_trained_on & is_labelled)
     if len(data.batch) < 2:
         raise InputError(
             f"{home} was trained on all {len(batch)} images in {source}, or they have none of its "
@@ -142,6 +149,7 @@ def _optimize_noise(
     from ilk.diffusion.errors.levels import Levels
     from ilk.diffusion.noise_optimization.single_noise import select_sigma
     from ilk.diffusion.noise_optimization.tuning import NoiseTuningConfig, optimize_noise
+    from ilk.maths.folds import share_group
 
     y, classes = data.batch.y, range(len(network.classes))
     rows = torch.cat([torch.nonzero(y == c).flatten()[:shots] for c in classes])
@@ -158,6 +166,8 @@ def _optimize_noise(
     optimized.save(home)
     is_rest = torch.ones(len(y), dtype=torch.bool)
     is_rest[rows] = False
+    if data.group is not None:
+        is_rest &= torch.from_numpy(~share_group(data.group, rows.numpy()))
     n_rest, accuracy = int(is_rest.sum()), None
     if n_rest:
         predicted = optimized.score_batch(network, x[is_rest], measure).scores.argmax(1)

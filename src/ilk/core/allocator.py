@@ -51,3 +51,17 @@ def _configure() -> bool:
         return False
     is_set = any(mallopt(M_MMAP_THRESHOLD, n) for n in (NEVER, LARGEST_MMAP_THRESHOLD))
     return bool(mallopt(M_TRIM_THRESHOLD, NEVER) and mallopt(M_ARENA_MAX, 1) and is_set)
+
+
+def release_freed_memory() -> None:
+    """Hand freed blocks of all threads back to the kernel, where glibc's `malloc` holds them.
+
+    Every thread has an arena of its own, and a small block that lives on keeps the large ones
+    around it: after an image of half a gigabyte in each thread, gigabytes are held by nobody.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):  # another C library
+        return

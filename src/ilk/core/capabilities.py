@@ -117,8 +117,13 @@ class ScoresClasses(Protocol):
         """Class names, in the order of the scores."""
         ...
 
-    def is_held_out(self, digests: Sequence[str]) -> NDArray[np.bool_]:
-        """Whether each file can be scored by a network that was not trained on it, `[n]`."""
+    def is_held_out(
+        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Whether each file can be scored by a network that was not trained on it, `[n]`.
+
+        With the groups of the files, `[n]`, -1 for a group of its own: nor on another of its group.
+        """
         ...
 
 

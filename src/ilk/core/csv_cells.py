@@ -75,14 +75,14 @@ class CsvFormatter:
         """Start without a line, with a delimiter between cells."""
         self._writing = _WRITING.get() or CsvWriting()
         self._text = io.StringIO()
-        self._writer = csv.writer(self._text, delimiter=delimiter, lineterminator="\n")
+        self._writer = csv.writer(self._text, delimiter=delimiter)  # quotes both line breaks
 
     def format(self, cells: Iterable[Any]) -> str:
         """Return the cells of one line, with a line break at the end."""
         self._text.seek(0)
         self._text.truncate()
         self._writer.writerow([self._protect(c) if isinstance(c, str) else c for c in cells])
-        return self._text.getvalue()
+        return self._text.getvalue().removesuffix("\r\n") + "\n"
 
     def _protect(self, cell: str) -> str:
         if _PROTECTED.match(cell):

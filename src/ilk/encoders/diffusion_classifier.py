@@ -109,9 +109,11 @@ class DiffusionClassifier:
         description = {"name": self.name, "key": self.space.key, **self._describe_space()}
         return {**description, "folder": str(self.folder.absolute())}
 
-    def is_held_out(self, digests: Sequence[str]) -> NDArray[np.bool_]:
-        """Whether each file can be scored by a network that was not trained on it, `[n]`."""
-        return self._training_images.is_held_out(digests)
+    def is_held_out(
+        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Whether each file can be scored by a network not trained on it or its group, `[n]`."""
+        return self._training_images.is_held_out(digests, groups)
 
     def load(self) -> None:
         """Load the network and the cross-fitted networks. Takes about a second.

@@ -89,6 +89,8 @@ class FitConfig:
             raise InputError(f"folds is {self.folds}; cross-validation needs at least 2")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; it must be at least 0")
+        if self.seed >= 2**32:
+            raise InputError(f"seed is {self.seed}; it must be below 2**32")
         if self.criterion not in CRITERIA:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"

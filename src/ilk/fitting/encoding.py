@@ -81,9 +81,10 @@ def resolve_encoders(
         for name in map(_to_encoder_name, dict.fromkeys(config.classifiers)):
             encoders.append(_resolve_encoder(name, images, config, context))
     if exact := _list_exact(encoders, config.precision):
+        verb = "compute" if len(exact) > 1 else "computes"
         log(
-            f"{' and '.join(exact)} runs no network in another precision than float32, so "
-            f"--precision {config.precision} changes nothing there"
+            f"{' and '.join(exact)} {verb} in float32, so --precision {config.precision} changes "
+            "nothing there"
         )
     encoders = apply_settings(encoders, config.resize, config.views, log)
     return list({encoder.name: encoder for encoder in encoders}.values())

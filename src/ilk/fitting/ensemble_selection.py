@@ -48,12 +48,14 @@ def select_weights(
     step = -(-n // MAX_ROWS)
     p = np.clip(np.asarray(own[:, ::step], np.float64), 1e-15, 1.0)
     rng = np.random.default_rng(seed)
+    samples: list[NDArray[np.int64]]
     if groups is None:
-        samples = [rng.integers(p.shape[1], size=p.shape[1]) for _ in range(N_SAMPLES)]
+        width = p.shape[1]
+        samples = [rng.integers(width, size=width, dtype=np.int64) for _ in range(N_SAMPLES)]
     else:
         draws = iterate_draws(p.shape[1], N_SAMPLES, rng, groups[::step])
         samples = [np.repeat(np.arange(p.shape[1]), counts) for counts in draws]
-    counts = np.sum([_select_greedily(p[:, rows]) for rows in samples], axis=0)
+    counts = np.sum([_select_greedily(p[:, drawn]) for drawn in samples], axis=0)
     weights = counts / counts.sum()
     weights[weights < MIN_WEIGHT] = 0
     return np.asarray(weights / weights.sum())

@@ -10,18 +10,28 @@ from numpy.typing import NDArray
 from ilk.core.capabilities import Embeds, ScoresClasses
 from ilk.core.data import Labels
 from ilk.fitting.split import Split
+from ilk.images import Row, number_row_groups
+from ilk.maths.folds import has_shared_groups
 
 MIN_ROWS = 50  # with fewer images, the standard error of the accuracy can exceed 7 points
 LEAKED_NOTE = (
-    "not evaluated: it was trained on these images with their labels; pretrain it with --folds 3, "
-    "or hold out some images"
+    "not evaluated: it was trained on these images with their labels, or on others of their "
+    "groups; pretrain it with --folds 3 and the same groups, or hold out some images"
 )
 
 
 def find_leaked_rows(encoders: Sequence[Embeds], split: Split) -> dict[str, NDArray[np.bool_]]:
     """Return the rows that each pretrained classifier was trained on, `[n]` by encoder name."""
-    digests = [row.digest for row in split.train + split.unlabelled]
-    return {e.name: ~e.is_held_out(digests) for e in encoders if isinstance(e, ScoresClasses)}
+    rows = split.train + split.unlabelled
+    return {e.name: ~is_held_out(e, rows) for e in encoders if isinstance(e, ScoresClasses)}
+
+
+def is_held_out(encoder: ScoresClasses, rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """Return whether each image has a network that was not trained on it or its group, `[n]`."""
+    digests, groups = [row.digest for row in rows], number_row_groups(rows)
+    if has_shared_groups(groups):
+        return encoder.is_held_out(digests, groups)
+    return encoder.is_held_out(digests)
 
 
 def exclude_leaked_rows(

@@ -37,6 +37,7 @@ from ilk.fitting.multi_label_selection import rank_label_candidates
 from ilk.fitting.multi_label_split import split_labels
 from ilk.fitting.variants import add_variants
 from ilk.images import Images, Row, describe_groups, number_row_groups
+from ilk.images.near_pairs import COPY, describe_near_pairs, find_near_pairs
 from ilk.methods import list_methods, parse
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import check_method, fit_one_vs_rest
@@ -123,10 +124,12 @@ def fit_multi_label_with_report(
             config.seed,
         )
     )
+    near_pairs = [p for p in find_near_pairs(images.used, feature_store) if p.concerns != COPY]
     notes = [
         *describe_groups(split.train + split.held_out),
         *split.notes,
         classifier.ood_detector.note,
+        *describe_near_pairs(near_pairs),
         *images.notes,
     ]
     report = build_multi_label_report(

@@ -72,11 +72,12 @@ def is_supported(group: Labels, nearest: Labels, y: Labels) -> bool:
         y: Class of each row, `[n]`.
     """
     rows = np.flatnonzero((group >= 0) & (nearest >= 0))
-    n, k = int(group.max(initial=-1)) + 1, int(y.max(initial=-1)) + 1
-    sizes = np.zeros((n, k))
-    np.add.at(sizes, (group[rows], y[rows]), 1)
+    if not len(rows):
+        return False
+    n, k = int(group.max()) + 1, int(y.max()) + 1
+    _, index, sizes = np.unique(group[rows] * k + y[rows], return_inverse=True, return_counts=True)
     class_size = np.bincount(y[y >= 0], minlength=k)
-    others = sizes[group[rows], y[rows]] - 1
+    others = sizes[index] - 1
     rows, others = rows[others > 0], others[others > 0]
     if not len(rows):
         return False
@@ -158,7 +159,9 @@ def _shorten(pattern: str, paths: Sequence[str], names: Sequence[str]) -> str:
     ends = {path.rpartition("/")[2][len(name)] for path, name in zip(paths, names, strict=True)}
     start = "(?:^|/)" if any("/" in path for path in paths) else "^"
     end = f"[{re.escape(''.join(sorted(ends)))}]" if len(ends) > 1 else re.escape(ends.pop())
-    return rf"{start}({words.pop()}\d+){end}"
+    short = rf"{start}({words.pop()}\d+){end}"
+    found = [match.group(1) if (match := re.search(short, path)) else "" for path in paths]
+    return short if found == list(names) else pattern
 
 
 def _parse_time(text: str) -> float | None:

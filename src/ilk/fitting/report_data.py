@@ -18,6 +18,7 @@ from ilk.encoders.families import list_credits
 from ilk.fitting.class_names import collect_name_notes
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
+from ilk.fitting.leakage import is_held_out
 from ilk.fitting.split import Split
 from ilk.fitting.variants import describe_variants
 from ilk.images import Row, describe_groups
@@ -129,11 +130,11 @@ def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
         messages.append(
             "the train and val splits are used for training, the test split is held out"
         )
-    digests = [row.digest for row in split.held_out]
+    n = len(split.held_out)
     for encoder in state.explainers:
-        if n_leaked := int(np.sum(~encoder.is_held_out(digests))):
+        if n_leaked := int(np.sum(~is_held_out(encoder, split.held_out + split.train)[:n])):
             messages.append(
-                f"{encoder.name} was trained on {n_leaked} of the {len(digests)} "
+                f"{encoder.name} was trained on {n_leaked} of the {n} "
                 f"{split.held_out_name} images with their labels; its predictions for them are "
                 "optimistic"
             )

@@ -21,6 +21,8 @@ from ilk.images.samples import ValueRange, is_deep
 
 DEEP_DIGEST_PREFIX = b"ilk deep pixels\0"
 CHANNEL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode by number of channels
+AnyContent = Content | Member
+"""An image that is no file of its own: in memory, or a file in an archive."""
 WIDE_SUFFIX, WIDE_FORMATS = ";16", ("RAW", "DICOM")
 BYTES_PER_PIXEL = 8  # that a decoded pixel counts for in `ilk.images.memory`
 
@@ -46,7 +48,7 @@ class ContentMap(Mapping[str, Content]):
     """
 
     def __init__(
-        self, items: Mapping[str, Content | Member], origins: Mapping[str, str] | None = None
+        self, items: Mapping[str, AnyContent], origins: Mapping[str, str] | None = None
     ) -> None:
         self._items = dict(items)
         self._origins = dict(origins or {})
@@ -86,7 +88,7 @@ class ContentMap(Mapping[str, Content]):
         )
 
 
-def inspect_content(content: Content | Member, row: Row, max_pixels: int = MAX_PIXELS) -> Row:
+def inspect_content(content: AnyContent, row: Row, max_pixels: int = MAX_PIXELS) -> Row:
     """Return the row of an image in memory or in an archive.
 
     The digest of bytes is that of a file with these bytes. That of pixels is the SHA-256 of their

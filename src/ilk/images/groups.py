@@ -145,7 +145,7 @@ def find_group(path: str, pattern: re.Pattern[str]) -> str | None:
     if match is None:
         return None
     parts = [part for part in match.groups() if part]
-    return SEPARATOR.join(parts) if pattern.groups else match.group() or None
+    return (SEPARATOR.join(parts) if pattern.groups else match.group()) or None
 
 
 def assign_groups_from_paths(rows: Sequence[Row], pattern: str) -> list[Row]:
@@ -202,7 +202,7 @@ def refuse_split_groups(rows: Sequence[Row]) -> list[Row]:
     """
     used = [row for row in rows if row.status == "used"]
     test = "test" if any(row.split == "test" for row in used) else "val"
-    tested = {row.group: row.path for row in reversed(used) if row.split == test and row.group}
+    tested = {str(row.group): row.path for row in reversed(used) if row.split == test and row.group}
     is_shared = [row.status == "used" and row.split != test and row.group in tested for row in rows]
     learned = [i for i, row in enumerate(rows) if _is_learned(row, test)]
     if learned and all(is_shared[i] for i in learned):
@@ -217,7 +217,7 @@ def refuse_split_groups(rows: Sequence[Row]) -> list[Row]:
             row,
             status="refused",
             reason=SPLIT_REASON,
-            detail=f"group {row.group}, also {tested[row.group]}",
+            detail=f"group {row.group}, also {tested[str(row.group)]}",
         )
         if shared
         else row

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ilk.core.errors import IlkError
-from ilk.images.rows import Row, escape_path
+from ilk.images.rows import Row
 from ilk.images.splits import METADATA_FILES, UNLABELLED_FOLDERS
 from ilk.images.table_files import TABLE_SUFFIXES
 from ilk.images.tables import Columns, read_table
 
 MAX_TABLES = 3  # tables that are tried
 MAX_BYTES = 50_000_000  # of a table that is tried
+MAX_FOLDERS = 50  # folders in which a missing file is looked for
+SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".tif", ".JPG")  # tables often leave them out
 MIN_SHARE = 0.5  # of the lines of a table that must name a file that is there
 
 
@@ -34,12 +36,35 @@ def find_better_source(root: Path, rows: Sequence[Row]) -> str:
         if _lists_images(root / row.path):
             return str(root / row.path)
     is_one_class = len({row.label for row in used if row.label is not None}) < 2
-    metadata = posixpath.join(wrapper, METADATA_FILES[0])
     if not wrapper or not is_one_class:
         return ""
     inside = {_parts(row, wrapper)[0] for row in used if len(_parts(row, wrapper)) > 1}
-    has_table = any(row.path.casefold() == metadata.casefold() for row in rows)
+    metadata = {posixpath.join(wrapper, name) for name in METADATA_FILES}
+    has_table = any(row.path in metadata for row in rows)
     return str(root / wrapper) if has_table or len(inside) > 1 else ""
+
+
+def find_missing(root: Path, path: str) -> str:
+    """Return where a file that a table lists is instead, relative to `root`, or "".
+
+    It is looked for in the folders of `root`, and with a usual suffix.
+
+    Args:
+        root: The folder of the table.
+        path: The path in the table, relative to `root`.
+    """
+    try:
+        with os.scandir(root) as entries:
+            folders = sorted(entry.name for entry in entries if entry.is_dir())[:MAX_FOLDERS]
+    except OSError:
+        return ""
+    for folder in ("", *folders):
+        for name in dict.fromkeys((path, posixpath.basename(path))):
+            for suffix in SUFFIXES:
+                candidate = posixpath.join(folder, name + suffix)
+                if os.path.isfile(root / candidate):
+                    return candidate
+    return ""
 
 
 def _find_wrapper(used: Sequence[Row]) -> str:
@@ -66,6 +91,7 @@ def _may_be_table(row: Row, wrapper: str) -> bool:
     return (
         row.status == "refused"
         and is_above
+        and name.casefold() not in METADATA_FILES
         and posixpath.splitext(name)[1].casefold() in TABLE_SUFFIXES
     )
 
@@ -80,8 +106,3 @@ def _lists_images(file: Path) -> bool:
         return False
     n_found = sum(os.path.isfile(file.parent / row.path) for row in rows[:100])
     return any(row.label for row in rows) and n_found > MIN_SHARE * len(rows[:100])
-
-
-def describe_better_source(source: str) -> str:
-    """Return the question that names what was probably meant, or ""."""
-    return f"did you mean {escape_path(source)}?" if source else ""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import frames, threads
-from ilk.images.contents import count_pixels, inspect_content
+from ilk.images.contents import AnyContent, count_pixels, inspect_content
 from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.images.decode import decode
 from ilk.images.duplicates import refuse_duplicates, unify_spellings
@@ -29,7 +29,7 @@ from ilk.images.groups import (
     check_pattern,
     refuse_split_groups,
 )
-from ilk.images.hints import find_better_source
+from ilk.images.hints import find_better_source, find_missing
 from ilk.images.inputs import iter_inputs, to_input
 from ilk.images.label_columns import (
     check_single_labels,
@@ -50,7 +50,7 @@ from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row, escape_path
 from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
-from ilk.images.sources import SINGLE_KINDS, Input, Kind, find_kind, find_several
+from ilk.images.sources import SINGLE_KINDS, Kind, check_regular, find_kind, find_several
 from ilk.images.tables import (
     LIST_SUFFIXES,
     TABLE_SUFFIXES,
@@ -275,8 +275,8 @@ def _list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> S
     if path.is_dir():
         return SourceRows(path, reading.read_folder(path), {})
     if kind in TABLE_SUFFIXES:
-        return SourceRows(path.parent, reading.read_table(path), {})
-    rows = read_list(path) if kind in LIST_SUFFIXES else [Row(path.name)]
+        return SourceRows(path.parent, reading.read_table(check_regular(path)), {})
+    rows = read_list(check_regular(path)) if kind in LIST_SUFFIXES else [Row(path.name)]
     rows = reading.exclusion.apply(_attach_labels(rows, labels, columns))
     return SourceRows(path.parent, rows, {})
 
@@ -307,7 +307,9 @@ def _list_inputs(source: Any, labels: Sequence[Any] | None, reading: Reading) ->
     if isinstance(source, list | tuple) and (kinds := find_several(source)):
         return _list_several(source, kinds, reading)
     inputs = list(iter_inputs(source))
-    contents = {i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)}
+    contents: dict[int, AnyContent] = {
+        i: c for i, (_, c) in enumerate(inputs) if not isinstance(c, str)
+    }
     rows = _attach_labels([Row(name) for name, _ in inputs], labels, reading.columns)
     return SourceRows(None, reading.exclusion.apply(rows), contents)
 
@@ -315,13 +317,14 @@ def _list_inputs(source: Any, labels: Sequence[Any] | None, reading: Reading) ->
 def _list_several(source: Sequence[Any], kinds: Sequence[Kind], reading: Reading) -> SourceRows:
     """Return the rows of several sources, each with the labels that it has of its own."""
     rows: list[Row] = []
-    contents: dict[int, Input] = {}
+    contents: dict[int, AnyContent] = {}
     notes: tuple[str, ...] = ()
     for i, (value, kind) in enumerate(zip(source, kinds, strict=True)):
         if kind in SINGLE_KINDS:
             image = to_input(value, f"image {i}")
-            part = SourceRows(None, [Row(image)], {})
-            if not isinstance(image, str):
+            if isinstance(image, str):
+                part = SourceRows(None, [Row(image)], {})
+            else:
                 part = SourceRows(None, [Row(f"image {i}")], {0: image})
         else:
             part = _list_rows(value, None, reading)
@@ -428,9 +431,13 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
     example = escape_path(images.rows[0].path)
     if set(reasons) == {"missing"}:
         start = "" if images.root is None else f" in {escape_path(images.root)}"
+        found = "" if images.root is None else find_missing(images.root, images.rows[0].path)
+        advice = (
+            f"there is {escape_path(found)}: write such paths" if found else "correct the paths"
+        )
         return InputError(
             f"none of the {len(images.rows)} files that {name} lists exists (first: {example}, "
-            f"searched{start}); correct the paths"
+            f"searched{start}); {advice}"
         )
     summary = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
     return NoImages(

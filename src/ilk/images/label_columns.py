@@ -44,14 +44,14 @@ def check_single_labels(name: str, cells: Sequence[Any], rows: Sequence[Row]) ->
     Raises:
         InputError: The labels are clearly sets of names, or real numbers.
     """
-    if evidence := _find_label_sets(cells) or _find_repeated_images(rows):
+    if evidence := _find_label_sets(cells, rows) or _find_repeated_images(rows):
         raise InputError(f"{name} looks like multi-label: {evidence}; {OFFER}")
     _check_no_regression(name, [row.label for row in rows if row.label is not None])
 
 
-def _find_label_sets(cells: Sequence[Any]) -> str:
+def _find_label_sets(cells: Sequence[Any], rows: Sequence[Row]) -> str:
     """Return the evidence that cells hold several labels, or ""."""
-    filled = [cell for cell in cells if parse_label(cell) is not None]
+    filled = [cell for cell, row in zip(cells, rows, strict=True) if row.label is not None]
     lists = [items for cell in filled if (items := parse_list(cell)) is not None]
     if longer := [items for items in lists if len(items) > 1]:
         return (

@@ -20,14 +20,14 @@ def list_labels(labels: Any) -> list[Any]:
     wanted = "give a list with one label per image"
     if isinstance(labels, str | bytes):
         raise InputError(f"labels= is the text {labels!r}; {wanted}")
-    if isinstance(labels, Mapping | AbstractSet) or not isinstance(labels, Iterable):
-        raise InputError(f"labels= is of type {type(labels).__name__}; {wanted}, in their order")
     if is_frame(labels):
         if len(names := list_columns(labels)) != 1:
             raise InputError(
                 f"labels= has {len(names)} columns; give one, such as df[{names[0]!r}]"
             )
         return list_values(labels, 0)
+    if isinstance(labels, Mapping | AbstractSet) or not isinstance(labels, Iterable):
+        raise InputError(f"labels= is of type {type(labels).__name__}; {wanted}, in their order")
     if (n_dims := getattr(labels, "ndim", 1)) != 1:
         if n_dims != 2 or array.shape[1] != 1:
             raise InputError(
@@ -35,4 +35,7 @@ def list_labels(labels: Any) -> list[Any]:
                 "class, names[labels.argmax(1)]"
             )
         labels = array[:, 0]
+    for convert in ("to_pylist", "to_list"):  # of pyarrow, pandas and Polars
+        if hasattr(array, convert):
+            return list(getattr(array, convert)())
     return list(labels)

@@ -50,7 +50,15 @@ def parse_labels(values: Iterable[Any]) -> list[str | None]:
     """
     values = [_to_plain(value) for value in values]
     is_whole = all(_is_whole(value) for value in values if isinstance(value, float | Decimal))
-    texts = [_to_text(value, is_whole) for value in values]
+    known: dict[str, str | None] = {}
+    texts = [
+        known[value]
+        if type(value) is str and value in known
+        else known.setdefault(value, _to_text(value, is_whole))
+        if type(value) is str
+        else _to_text(value, is_whole)
+        for value in values
+    ]
     for pattern, group in ((_WHOLE, "."), (_MIDNIGHT, None)):
         distinct = {text for text in texts if text is not None}
         if distinct and all(map(pattern.fullmatch, distinct)):
@@ -112,6 +120,8 @@ def _to_text(value: Any, is_whole: bool) -> str | None:
 
 def _to_plain(value: Any) -> Any:
     """Return the value of an Enum, a NumPy scalar or a tensor of one number."""
+    if type(value) is str:
+        return value
     if isinstance(value, Enum):
         value = value.value
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item") and not is_missing(value):

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Condition
 
+from ilk.core.allocator import release_freed_memory
+
 MAX_PIXELS_IN_FLIGHT = 64_000_000  # about 0.6 GB: 8 bytes per pixel of image and result, and strips
+TRIMMED_PIXELS = MAX_PIXELS_IN_FLIGHT // 2  # images from this size leave no freed memory behind
 
 
 class PixelBudget:
@@ -37,6 +40,8 @@ class PixelBudget:
         try:
             yield
         finally:
+            if n_pixels >= TRIMMED_PIXELS:
+                release_freed_memory()
             with self._released:
                 self._in_flight -= n_pixels
                 self._released.notify_all()

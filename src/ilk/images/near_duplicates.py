@@ -39,7 +39,7 @@ MIN_CONTRAST = 2.0  # grey levels
 WINDOW = 2048
 N_REFERENCES = 4096  # pictures among which the `RANK`-th nearest is looked for
 BLOCK = 256  # hashes that are compared with others at a time
-MAX_CANDIDATES = 64  # per picture and band
+MAX_CANDIDATES = 24  # per picture and band
 PER_BAND = 8  # pairs that are kept per picture and band: more tell no more
 
 Positions = NDArray[np.int64]

@@ -45,7 +45,7 @@ def measure_contrast(thumbnails: Thumbnails) -> NDArray[np.float32]:
 
 
 def count_differing_bits(first: Hashes, second: Hashes) -> NDArray[Any]:
-    """Return the number of bits, 0 to 64, in which hashes differ; shapes are broadcast."""
+    """Return the number of bits, 0 to 64, in which hashes `[n]` differ; shapes are broadcast."""
     return np.bitwise_count(first ^ second)
 
 

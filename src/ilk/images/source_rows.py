@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from ilk.images import standard_input
 from ilk.images.archives import MemberPath, find_wrapper, open_archive
+from ilk.images.contents import AnyContent
 from ilk.images.globs import list_matches, split_pattern
 from ilk.images.layout import is_system
 from ilk.images.members import Member
 from ilk.images.reading import Reading
 from ilk.images.rows import Row, escape_path
-from ilk.images.sources import Input, Kind, find_kind
+from ilk.images.sources import Kind, check_regular, find_kind
 
 
 class SourceRows(NamedTuple):
@@ -29,7 +30,7 @@ class SourceRows(NamedTuple):
 
     root: Path | None
     rows: list[Row]
-    contents: dict[int, Input]
+    contents: dict[int, AnyContent]
     notes: tuple[str, ...] = ()
 
 
@@ -67,7 +68,7 @@ def find_walked_folders(source: Any) -> tuple[Path, ...]:
 
 
 def _read_archive(source: str, reading: Reading) -> SourceRows:
-    archive = open_archive(source)
+    archive = open_archive(check_regular(Path(source)))
     is_data = {member.name: not is_system(member.name) for member in archive.members}
     wrapper = find_wrapper(name for name, data in is_data.items() if data)
     prefix = f"{wrapper}/" if wrapper else ""
@@ -97,7 +98,7 @@ def _read_archive(source: str, reading: Reading) -> SourceRows:
         and ((name := member.name.removeprefix(prefix)) in members or name not in named)
     ]
     rows.sort(key=lambda row: row.path)
-    contents: dict[int, Input] = {
+    contents: dict[int, AnyContent] = {
         i: members[row.path] for i, row in enumerate(rows) if row.status == "used"
     }
     return SourceRows(root, rows, contents, notes)

@@ -24,16 +24,16 @@ from typing import Literal
 from ilk.core.errors import InputError, NoImages
 from ilk.images import standard_input
 from ilk.images.archives import find_wrapper, is_archive, open_archive
+from ilk.images.contents import AnyContent
 from ilk.images.exclude import Exclusion
 from ilk.images.globs import is_glob, list_matches
 from ilk.images.layout import is_label_table, is_system, list_files
-from ilk.images.members import Member
-from ilk.images.rows import Content, escape_path
+from ilk.images.rows import escape_path
 from ilk.images.tables import LIST_SUFFIXES, TABLE_SUFFIXES, read_list, read_paths
 
 Path = str | os.PathLike[str]
 Kind = Literal["folder", "table", "list", "archive", "glob", "standard input", "file", "missing"]
-Input = str | Content | Member
+Input = str | AnyContent
 NamedInput = tuple[str, Input]  # path, or place in the list; the image
 SINGLE_KINDS: tuple[Kind, ...] = ("file", "missing")  # of sources that stand for themselves
 
@@ -201,7 +201,7 @@ def list_source(
 
 def _list_table(source: str, path_column: str | None, group_column: str | None) -> ListedInputs:
     rows, has_labels = read_paths(_check_exists(source), path_column, group_column)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if has_labels:
         notes = (f"labels in {escape_path(source)} are not read; ilk evaluate compares with them",)
     folder = os.path.dirname(source)
@@ -224,10 +224,28 @@ def _list_archive(source: str) -> ListedInputs:
 
 
 def _check_exists(source: str) -> pathlib.Path:
-    """Raise InputError if a table, list or archive does not exist."""
+    """Return the path of a table, list or archive.
+
+    Raises:
+        InputError: It does not exist, or is no regular file.
+    """
     if not os.path.exists(source):
         raise InputError(
             f"there is no file {escape_path(source)} "
             f"(working directory: {escape_path(os.getcwd())})"
         )
-    return pathlib.Path(source)
+    return check_regular(pathlib.Path(source))
+
+
+def check_regular(file: pathlib.Path) -> pathlib.Path:
+    """Return `file` if it is no named pipe or device, which may be read for ever.
+
+    Raises:
+        InputError: It is.
+    """
+    if not file.is_file():
+        raise InputError(
+            f"{escape_path(file)} is no regular file; save it as one, or give paths on standard "
+            "input with -"
+        )
+    return file

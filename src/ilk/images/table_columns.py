@@ -86,7 +86,12 @@ def describe_unread(
 
 
 def check_recurring(
-    file: str, names: Sequence[str], records: Records, label: int, used: Sequence[int]
+    file: str,
+    names: Sequence[str],
+    records: Records,
+    label: int,
+    used: Sequence[int],
+    labels: Sequence[str | None],
 ) -> None:
     """Refuse a column of labels in which no value occurs twice, unless the user named it.
 
@@ -94,8 +99,8 @@ def check_recurring(
         InputError: There are `MIN_DISTINCT` lines or more, each with a label of its own; the
             message names the columns that could be meant.
     """
-    labels = [name for name in _list_labels(records, label) if name is not None]
-    if len(labels) < MIN_DISTINCT or len(set(labels)) < len(labels):
+    known = [name for name in labels if name is not None]
+    if len(known) < MIN_DISTINCT or len(set(known)) < len(known):
         return
     others = [i for i in range(len(names)) if i not in used and _may_be_labels(records, i)]
     shown, name = _list_names(names, others), escape_path(names[label])

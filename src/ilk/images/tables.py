@@ -135,10 +135,7 @@ def read_records(
     path = _find_column(file, names, "path", PATH_COLUMNS, columns.path)
     records = _decode_cells(source, records, path, note)
     if is_csv:
-        records = [
-            (n, [unprotect(c) if i != path else c for i, c in enumerate(cells)])
-            for n, cells in records
-        ]
+        records = _unprotect_cells(records, path)
     rows = [_parse_row(file, number, _select_cells(cells, (path,))) for number, cells in records]
     used = [path]
     if columns.group is not None:
@@ -258,7 +255,7 @@ def _add_labels(
     if columns.multi_label is None:
         check_single_labels(source, cells, single)
     if columns.label is None and label is not None:
-        check_recurring(source, names, records, label, used)
+        check_recurring(source, names, records, label, used, labels)
     return single
 
 
@@ -298,6 +295,16 @@ def _is_empty(cell: Any) -> bool:
     return not cell.strip() if isinstance(cell, str) else is_missing(cell)
 
 
+def _unprotect_cells(records: list[Record], path: int) -> list[Record]:
+    """Return the records without apostrophes that keep a spreadsheet from running cells."""
+    return [
+        (n, [unprotect(c) if i != path else c for i, c in enumerate(cells)])
+        if "'" in "".join(cells)
+        else (n, cells)
+        for n, cells in records
+    ]
+
+
 def _decode_cells(
     source: str, records: list[Record], path: int, note: NoteCallback
 ) -> list[Record]:
@@ -311,7 +318,10 @@ def _decode_cells(
         return pairs[-1][1]
 
     decoded: list[Record] = [
-        (n, [decode(i, cell) for i, cell in enumerate(cells)]) for n, cells in records
+        (n, [decode(i, cell) for i, cell in enumerate(cells)])
+        if has_undecoded("".join([cell for cell in cells if isinstance(cell, str)]))
+        else (n, cells)
+        for n, cells in records
     ]
     text = describe_decoded(pairs)
     note(f"{source} {text}" if text else "")

@@ -17,7 +17,7 @@ _SIGN = "\xa0¡£§«°²³´µ·»¼½¾¿–—‘’…€"
 _ALLOWED = re.compile(rf"[\x00-\x7f{_LETTER}{_SIGN}]*")
 _SUSPICIOUS = re.compile(
     rf"[{_LETTER}]{{3}}"  # Cyrillic and other scripts: words of such letters
-    r"|[a-z][À-ÖØ-ÞŠŽŒŸ]"  # Mac OS Roman: a capital letter inside a word
+    r"|[a-z][À-ÖØ-ÞŠŽŒŸ]|[A-Z][À-ÖØ-ÞŠŽŒŸ][a-z]"  # Mac OS Roman: a capital letter inside a word
     rf"|\w[^\w\s\x00-\x7f’‘´·–—°]\w"  # DOS code pages: a sign inside a word
 )
 _BYTE_ORDER_MARKS = (

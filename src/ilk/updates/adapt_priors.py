@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ilk.artifacts.classifier import Classifier
-from ilk.core.data import Features
+from ilk.core.data import Features, Labels
 from ilk.core.errors import InputError
 from ilk.core.metrics import wilson_interval
 from ilk.core.versions import format_now
@@ -26,7 +26,12 @@ MAX_UNEXPLAINED = 0.05  # fraction of the predictions, beyond twice the residual
 
 
 def adapt_priors(
-    classifier: Classifier, x: Features, *, force: bool = False, seed: int = 0
+    classifier: Classifier,
+    x: Features,
+    *,
+    force: bool = False,
+    seed: int = 0,
+    groups: Labels | None = None,
 ) -> tuple[Classifier, PriorEstimate]:
     """Return the classifier adapted to the class priors of `x`, and the estimate of these.
 
@@ -39,6 +44,8 @@ def adapt_priors(
         x: Features of its own encoder, without labels, `[n, d]`.
         force: Adapt in spite of any reason against it.
         seed: Seed of folds and resampling.
+        groups: Group of each image, `[n]`, -1 for a group of its own; images of a group vary
+            together. None makes every image one.
 
     Raises:
         InputError: If there is no image, the features are from another encoder, the classifier was
@@ -59,7 +66,7 @@ def adapt_priors(
     unadapted = replace(classifier, class_priors=None)
     p = unadapted.to_probabilities(unadapted.model.logits(x))
     prior_estimate = estimate_priors(
-        p, unadapted.to_probabilities(summary.logits), summary.y, summary.counts, seed
+        p, unadapted.to_probabilities(summary.logits), summary.y, summary.counts, seed, groups
     )
     reason = explain_refusal(
         prior_estimate,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Labels
 from ilk.core.metrics import Probabilities
 from ilk.maths.class_prior_em import estimate_class_priors
+from ilk.maths.folds import number_groups
 
 Vector = NDArray[np.float64]
 
@@ -76,7 +77,11 @@ def estimate_priors_bbse(
 
 
 def compute_standard_error(
-    p: Probabilities, p_cal: Probabilities, source: Vector, target: Vector
+    p: Probabilities,
+    p_cal: Probabilities,
+    source: Vector,
+    target: Vector,
+    groups: Labels | None = None,
 ) -> Vector:
     """Return the standard errors of `target`, `[k]`, from the curvature of its likelihood.
 
@@ -89,6 +94,8 @@ def compute_standard_error(
         p_cal: Probabilities of the held-out rows behind `source`, `[m, k]`.
         source: Priors that the probabilities imply, `[k]`.
         target: Estimated priors, `[k]`, > 0.
+        groups: Group of each image, `[n]`. Its images vary together, so that the variance is that
+            of their summed scores (the sandwich), where that is larger; None makes every image one.
     """
     k = len(target)
     r = p / source
@@ -98,6 +105,10 @@ def compute_standard_error(
     inner = plane.T @ (information + np.diag(1 / target**2)) @ plane
     inverse = plane @ np.linalg.solve(inner, plane.T)
     out = np.diag(inverse).copy()
+    if groups is not None:
+        sums = np.zeros((int(number_groups(groups).max()) + 1, k))
+        np.add.at(sums, number_groups(groups), r)
+        out = np.maximum(out, np.diag(inverse @ (sums.T @ sums) @ inverse))
     if len(p_cal) > 1:
         sensitivity = inverse @ (information * target - np.diag(score)) / source
         out += np.diag(sensitivity @ np.cov(p_cal.T) @ sensitivity.T) / len(p_cal)

@@ -89,7 +89,12 @@ class PriorEstimate:
 
 
 def estimate_priors(
-    p: Probabilities, p_cal: Probabilities, y_cal: Labels, counts: Labels, seed: int = 0
+    p: Probabilities,
+    p_cal: Probabilities,
+    y_cal: Labels,
+    counts: Labels,
+    seed: int = 0,
+    groups: Labels | None = None,
 ) -> PriorEstimate:
     """Estimate the class priors of images from their calibrated probabilities.
 
@@ -99,11 +104,12 @@ def estimate_priors(
         y_cal: Their classes, `[m]`.
         counts: Training rows per class, `[k]`.
         seed: Seed of folds and resampling.
+        groups: Group of each image, `[n]`, which vary together; None makes every image one.
     """
     rng = np.random.default_rng(seed)
     source = estimate_source_priors(p_cal, y_cal, counts)
     target = estimate_priors_em(p, source)
-    error = compute_standard_error(p, p_cal, source, target)
+    error = compute_standard_error(p, p_cal, source, target, groups)
     shrunken = np.clip(source, target - Z_SCORE * error, target + Z_SCORE * error)
     ratio = shrunken / shrunken.sum() / source
     by_class = mean_class_probabilities(p_cal, y_cal, len(counts))
@@ -113,7 +119,7 @@ def estimate_priors(
         error,
         ratio * source,
         estimate_priors_bbse(p, p_cal, y_cal, source),
-        measure_likelihood_gain(p, source, rng),
+        measure_likelihood_gain(p, source, rng, groups),
         measure_accuracy_gain(p, (p_cal, y_cal), ratio, target, error),
         measure_unexplained(p, p_cal, y_cal, by_class, rng),
         len(p),

@@ -9,6 +9,8 @@ import numpy as np
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Probabilities
+from ilk.maths.clusters import compute_variance
+from ilk.maths.folds import number_groups
 from ilk.maths.gaussian import Matrix
 from ilk.updates.label_shift import Vector, estimate_priors_em
 
@@ -18,7 +20,7 @@ SUM_WEIGHT = 1e3  # weight of the constraint "priors sum to 1" in least squares
 
 
 def measure_likelihood_gain(
-    p: Probabilities, source: Vector, rng: np.random.Generator
+    p: Probabilities, source: Vector, rng: np.random.Generator, groups: Labels | None = None
 ) -> tuple[float, float]:
     """Return the gain in log likelihood of cross-fitted priors: mean and standard error, in nats.
 
@@ -26,14 +28,19 @@ def measure_likelihood_gain(
         p: Probabilities of the images, `[n, k]`.
         source: Priors that they imply, `[k]`.
         rng: Assigns the folds.
+        groups: Group of each image, `[n]`, which stays in one fold; None makes every image one.
     """
     n = len(p)
-    if n < 2 * FOLDS:
+    unit = np.arange(n) if groups is None else number_groups(groups)
+    n_units = int(unit.max(initial=-1)) + 1
+    if n_units < 2 * FOLDS:
         return 0.0, 0.0
-    fold, log_gains = rng.permutation(n) % FOLDS, np.zeros(n)
+    fold, log_gains = (rng.permutation(n_units) % FOLDS)[unit], np.zeros(n)
     for f in range(FOLDS):
         is_test = fold == f
         log_gains[is_test] = np.log(p[is_test] @ (estimate_priors_em(p[~is_test], source) / source))
+    if groups is not None:
+        return float(log_gains.mean()), float(np.sqrt(compute_variance(log_gains, groups)))
     return float(log_gains.mean()), float(log_gains.std(ddof=1) / np.sqrt(n))
 
 

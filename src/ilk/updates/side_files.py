@@ -160,6 +160,16 @@ def count_known(rows: Iterable[Row], digests: Set[str]) -> int:
     return sum(row.digest in digests or row.pixel_digest in digests for row in rows)
 
 
+def read_training_groups(folder: Path) -> set[str]:
+    """Return the groups of the training images of a model, as far as its folder records them."""
+    try:
+        rows = Images.from_json(json.loads(read_regular_file(folder / INTAKE))).used
+    except (OSError, ValueError, RecursionError, ArtifactError):
+        return set()
+    held_out_split = "test" if any(row.split == "test" for row in rows) else "val"
+    return {row.group for row in rows if row.group and row.split != held_out_split}
+
+
 def refuse_known(images: Images, known_rows: Mapping[str, Row]) -> Images:
     """Return `images` with known ones refused; each refused row states the known image."""
     return images.refuse(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ilk.core.errors import ArtifactError
-from ilk.diffusion.checkpoint.companions import check_network, name_network
+from ilk.diffusion.denoiser.companions import check_network, name_network
 from ilk.diffusion.errors.levels import Levels
 from ilk.training import checkpoint
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ilk.core.errors import ArtifactError
-from ilk.diffusion.checkpoint.companions import check_network, name_network
+from ilk.diffusion.denoiser.companions import check_network, name_network
 from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.features.extract import extract_features
 from ilk.diffusion.features.feature_point import FeaturePoint

@@ -94,6 +94,7 @@ def search(
     y: Labels,
     settings: SearchConfig = SearchConfig(),
     progress: Progress = silent_progress,
+    groups: Labels | None = None,
 ) -> SearchResult:
     """Evaluate every block, noise level and pooling on labelled images.
 
@@ -103,6 +104,7 @@ def search(
         y: Class indices `[n]`; rows of -1 (unknown) are ignored.
         settings: Search space.
         progress: Reports images times calls.
+        groups: Group of each image, `[n]`, which stays in one fold; None makes every image one.
 
     Raises:
         InputError: Fewer than two classes have images, images or labels do not match, or the search
@@ -113,7 +115,10 @@ def search(
         raise InputError(f"{len(y)} labels for {len(x)} images; give one each, -1 where unknown")
     subset = subsample_balanced(y, settings.max_images, settings.feature_config.seed)
     _, y = np.unique(y[subset], return_inverse=True)
-    fold_ids = folds.assign_folds(y, settings.folds, settings.feature_config.seed)
+    subset_groups = None if groups is None else groups[subset]
+    n_folds = max(2, folds.count_folds(y, settings.folds, subset_groups))
+    n_folds = settings.folds if groups is None else n_folds
+    fold_ids = folds.assign_folds(y, n_folds, settings.feature_config.seed, subset_groups)
     x, sigmas = x[torch.from_numpy(subset)], settings.choose_sigmas(network)
     scores: dict[FeaturePoint, ProbeScore] = {}
     with closing(Hooks(network)) as hooks, progress("searching", len(x) * len(sigmas)) as advance:

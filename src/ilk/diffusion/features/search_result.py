@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from ilk.core.digested_json import check_digest, parse_json, write_json
 from ilk.core.errors import ArtifactError
 from ilk.core.regular_file import read_regular_file
-from ilk.diffusion.checkpoint.companions import check_network, name_network
+from ilk.core.typed_values import check_type
+from ilk.diffusion.denoiser.companions import check_network, name_network
 from ilk.diffusion.features.feature_point import FeaturePoint
 
 FILE, VERSION = "features.json", 3
@@ -88,6 +89,17 @@ class SearchResult:
         return {"version": VERSION, **asdict(self), "accuracy_grid": accuracy_grid}
 
 
+class _Entries(TypedDict):
+    """Entries of the file."""
+
+    version: int
+    locations: list[FeatureLocation]
+    best_point: FeaturePoint
+    selected_point: FeaturePoint
+    n_images: int
+    digest: str
+
+
 def write(result: SearchResult, folder: Path) -> Path:
     """Write `result` to the folder of the model, where `--encoder diffusion:PATH` looks for it.
 
@@ -112,6 +124,7 @@ def read(folder: Path) -> SearchResult:
             raise ArtifactError(f"{path} has another format version; search again")
         check_digest(fields, path)
         check_network(fields, path)
+        check_type(fields, _Entries, "")
         places = [
             FeatureLocation(**{**p, "point": FeaturePoint(**p["point"])})
             for p in fields["locations"]

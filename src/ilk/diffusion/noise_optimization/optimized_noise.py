@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from ilk.core.errors import ArtifactError, InputError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.progress import Progress, silent_progress
 from ilk.core.regular_file import read_regular_file
+from ilk.core.typed_values import check_type
 from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.errors.class_errors import compute_class_errors
 from ilk.diffusion.errors.denoising_errors import Measure
@@ -163,6 +164,19 @@ def load(folder: Path, network: Denoises, device: str = "cpu") -> OptimizedNoise
     return noise
 
 
+class _Entries(TypedDict):
+    """Entries of the JSON file."""
+
+    version: int
+    sigma: float
+    distance: str
+    classes: list[str]
+    offset: dict[str, int] | None
+    metadata: dict[str, Any]
+    arrays: str
+    digest: str
+
+
 def read(folder: Path) -> OptimizedNoise:
     """Read the noise in `folder` without checking the network.
 
@@ -184,6 +198,7 @@ def read(folder: Path) -> OptimizedNoise:
     if metadata[checkpoint.DIGEST_KEY] != fields.get("arrays"):
         raise ArtifactError(f"{folder / ARRAYS} is not the file that {JSON} refers to")
     try:
+        check_type(fields, _Entries, "")
         noise, reference_outputs, offset = (
             arrays.pop("noise"),
             arrays.pop("reference_outputs"),
@@ -203,7 +218,7 @@ def read(folder: Path) -> OptimizedNoise:
             reference_outputs,
             fields["metadata"],
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, InputError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, InputError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise ArtifactError(f"{folder / ARRAYS} does not fit {JSON}: {first}") from error
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ilk.core.errors import InputError
@@ -49,18 +50,23 @@ class PretrainingData:
         batch: Images `[n, c, h, w]` uint8 and class indices, -1 where unknown.
         digests: SHA-256 of their files, hexadecimal.
         classes: Names; empty for an unconditional network.
+        group: Group of each image, `[n]`, -1 for a group of its own; None makes every image one.
     """
 
     batch: Batch
     digests: Sequence[str]
     classes: tuple[str, ...]
+    group: NDArray[np.int64] | None = None
 
     def select(self, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> PretrainingData:
         """Return the images selected by a boolean mask."""
         indices = torch.from_numpy(np.flatnonzero(mask))
         digests = [d for d, k in zip(self.digests, mask, strict=True) if k]
         return PretrainingData(
-            Batch(self.batch.x[indices], self.batch.y[indices]), digests, self.classes
+            Batch(self.batch.x[indices], self.batch.y[indices]),
+            digests,
+            self.classes,
+            None if self.group is None else self.group[mask],
         )
 
 
@@ -92,8 +98,10 @@ def pretrain_cross_fit(
     if not (data.classes and has_label.any()):
         return pretrain(data.batch, data.classes, config, home, machine, progress)
     hashes = training_images.hash_images(data.batch.x.numpy())
-    folds = choose_folds(folds, int(has_label.sum()), hashes)
-    fold_ids = training_images.assign_folds(hashes, folds or round(1 / HOLDOUT_FRACTION))
+    folds = choose_folds(folds, int(has_label.sum()), hashes, data.group)
+    fold_ids = training_images.assign_folds(
+        hashes, folds or round(1 / HOLDOUT_FRACTION), data.group
+    )
     is_training = (
         (fold_ids >= 0)
         if folds or (fold_ids[has_label] > 0).sum() < MIN_TRAINING_IMAGES
@@ -106,7 +114,10 @@ def pretrain_cross_fit(
     ):  # before training, so that an interrupted run is marked as well
         labelled_data = data.select(is_training & has_label)
         training_images.TrainingImages.from_images(
-            labelled_data.batch.x.numpy(), labelled_data.digests, folds
+            labelled_data.batch.x.numpy(),
+            labelled_data.digests,
+            folds,
+            None if data.group is None else fold_ids[is_training & has_label],
         ).save(home)
     full_network = pretrain(training_data.batch, data.classes, config, home, machine, progress)
     held_out: list[tuple[Denoises, PretrainingData]] = []
@@ -124,7 +135,15 @@ def pretrain_cross_fit(
     if not folds:
         held_out = [(full_network, data.select(~is_training))]
     if distributed.is_main_process():
-        save_search_and_errors(home, full_network, training_data.batch, held_out, machine, progress)
+        save_search_and_errors(
+            home,
+            full_network,
+            training_data.batch,
+            held_out,
+            machine,
+            progress,
+            training_data.group,
+        )
         fit_nearest_mean_heads(home, [(full_network, training_data, -1), *fold_networks], machine)
     return full_network
 
@@ -143,8 +162,15 @@ def fit_nearest_mean_heads(
         )
 
 
-def choose_folds(requested: int, n_labelled: int, hashes: training_images.Hashes) -> int:
+def choose_folds(
+    requested: int,
+    n_labelled: int,
+    hashes: training_images.Hashes,
+    groups: NDArray[np.int64] | None = None,
+) -> int:
     """Return the number of folds: as requested (-1 chooses), if the images allow it.
+
+    Images of one of the `groups [n]` are in one fold.
 
     Raises:
         InputError: One fold would leave nothing to train on.
@@ -156,7 +182,7 @@ def choose_folds(requested: int, n_labelled: int, hashes: training_images.Hashes
     )
     return (
         requested
-        if requested and len(np.unique(training_images.assign_folds(hashes, requested))) > 1
+        if requested and len(np.unique(training_images.assign_folds(hashes, requested, groups))) > 1
         else 0
     )
 
@@ -168,10 +194,12 @@ def save_search_and_errors(
     held_out: Sequence[tuple[Denoises, PretrainingData]],
     machine: DeviceConfig,
     progress: Progress = silent_progress,
+    groups: NDArray[np.int64] | None = None,
 ) -> None:
     """Save the best feature point and the calibration errors to `home`.
 
-    Nothing is saved if too few images are labelled; results from more images are kept.
+    The groups `[n]` of the images of `batch` stay together in the folds of the search. Nothing is
+    saved if too few images are labelled; results from more images are kept.
     """
     counts = torch.bincount(batch.y[batch.y >= 0])
     should_search = not (home / search_result.FILE).exists() or search_result.read(
@@ -180,7 +208,8 @@ def save_search_and_errors(
     if should_search and int((counts > 0).sum()) > 1 and int(counts.max()) > 1:
         device_network = network.to(machine.device)
         search_result.write(
-            search(device_network, batch.x, batch.y.numpy(), progress=progress), home
+            search(device_network, batch.x, batch.y.numpy(), progress=progress, groups=groups),
+            home,
         )
     n_images = sum(int((fold_data.batch.y >= 0).sum()) for _, fold_data in held_out)
     previous = calibration_errors.load(home)

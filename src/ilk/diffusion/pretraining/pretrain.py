@@ -182,9 +182,11 @@ def to_comparable_json(spec: checkpoint.DenoiserSpec) -> Any:
     """Return `spec` as plain JSON without the fields that may change when resuming."""
     plain = json.loads(json.dumps(asdict(spec)))
     plain["metadata"].pop("updates", None)
-    for name in MUTABLE_FIELDS:
-        plain["metadata"]["config"]["recipe"].pop(name)
-    plain["metadata"]["config"].pop("checkpoint_every")
+    config = plain["metadata"].get("config")
+    if isinstance(config, dict) and isinstance(config.get("recipe"), dict):
+        for name in MUTABLE_FIELDS:
+            config["recipe"].pop(name, None)
+        config.pop("checkpoint_every", None)
     return plain
 
 
