@@ -36,8 +36,8 @@ def count_pages(image: AnyImage, source: BinaryIO) -> int:
         n = _count_gif_frames(source)
         source.seek(position)
         return max(1, n)
-    found = getattr(image, "n_pages", None) or getattr(image, "n_frames", 1)
-    return min(int(found), MAX_PAGES + 1)
+    found: int = getattr(image, "n_pages", 0) or getattr(image, "n_frames", 1)
+    return min(found, MAX_PAGES + 1)
 
 
 def explain_excess(row: Row) -> str:
