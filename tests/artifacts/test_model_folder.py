@@ -20,7 +20,9 @@ LINEAR = Linear(np.arange(6, dtype=np.float32).reshape(2, 3), np.array([0, -np.i
 
 def write_model(folder: Path) -> Path:
     weights, parts = pack.pack({"model": LINEAR})
-    model_folder.write(folder, weights, {"parts": parts, "seed": 3})
+    encoder = {"name": "pixels:4", "key": "4"}
+    metadata = {"parts": parts, "classes": ["a", "b"], "encoder": encoder, "seed": 3}
+    model_folder.write(folder, weights, metadata)
     return folder
 
 

@@ -19,9 +19,15 @@ folder, tag = Path(sys.argv[1]), sys.argv[2]
 sys.stdin.readline()
 for i in range(40):
     weights = f"{tag} {i} ".encode() * 5000
-    about = {"tag": f"{tag} {i}"}
+    encoder = {"name": "pixels:4", "key": "4"}
+    about = {"tag": f"{tag} {i}", "parts": {}, "classes": ["a", "b"], "encoder": encoder}
     model_folder.write(folder, weights, about, side_files={"report.html": about["tag"].encode()})
 """
+
+
+def describe(tag):
+    encoder = {"name": "pixels:4", "key": "4"}
+    return {"tag": tag, "parts": {}, "classes": ["a", "b"], "encoder": encoder}
 
 
 def start(*args):
@@ -43,7 +49,7 @@ def read_tag(folder):
 
 def test_two_writers_and_a_reader(tmp_path):
     folder = tmp_path / "model"
-    model_folder.write(folder, b"first 0 " * 5000, {"tag": "first 0"})
+    model_folder.write(folder, b"first 0 " * 5000, describe("first 0"))
     writers = [start(WRITER, str(folder), tag) for tag in ("one", "two")]
     for writer in writers:
         writer.stdin.write("go\n")
@@ -69,7 +75,7 @@ KILLED = WRITER.replace("range(40)", "range(10**6)")
 def test_a_writer_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path):
     rng = np.random.default_rng(0)
     folder = tmp_path / "model"
-    model_folder.write(folder, b"first 0 " * 5000, {"tag": "first 0"})
+    model_folder.write(folder, b"first 0 " * 5000, describe("first 0"))
     for _ in range(8):
         writer = start(KILLED, str(folder), "killed")
         writer.stdin.write("go\n")
@@ -82,7 +88,7 @@ def test_a_writer_that_is_killed_leaves_the_old_model_or_the_new_one(tmp_path):
         writer.communicate()
         tag = read_tag(folder)
         assert (folder / "report.html").read_text() == tag
-        model_folder.write(folder, b"whole 1 " * 5000, {"tag": "whole 1"})
+        model_folder.write(folder, b"whole 1 " * 5000, describe("whole 1"))
         assert read_tag(folder) == "whole 1"
 
 

@@ -101,6 +101,7 @@ class CommonEntries(TypedDict):
     notes: NotRequired[list[str]]
     data: NotRequired[DataEntry]
     versions: NotRequired[dict[str, str | None]]
+    value_ranges: NotRequired[dict[str, tuple[float, float]]]
 
 
 class ClassifierEntries(CommonEntries):
