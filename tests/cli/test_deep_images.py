@@ -113,6 +113,9 @@ def test_a_detector_keeps_the_range(folder: Path, tmp_path: Path) -> None:
     alone = run("detect", "score", out, dark).stdout.splitlines()[1]
     beside = run("detect", "score", out, dark, folder / "bar" / "1.png").stdout.splitlines()[1]
     assert alone == beside
+    bright = tmp_path / "bright.png"
+    draw("bar", 3, 9000).save(bright)
+    assert "are clipped to 0 to 4,095" in run("detect", "score", out, bright).stderr
 
 
 def test_values_outside_the_wish_of_the_user(folder: Path) -> None:
@@ -131,7 +134,11 @@ def test_pages_are_predicted_one_by_one(model: Path, tmp_path: Path) -> None:
         (f"{scan}[1]", "bar"),
         (f"{scan}[2]", "disc"),
     ]
-    assert len(json.loads(run("predict", model, scan, "--json").stdout)) == 1
+    result = run("predict", model, scan, "--json")
+    assert [row["note"] for row in json.loads(result.stdout)] == [
+        "the first of 2 pages or frames (--pages all)"
+    ]
+    assert "1 image has a note" in result.stderr
     result = run("check", scan.parent, "--pages", "all", "--json")
     paths = [row["path"] for row in json.loads(result.stdout)["rows"]]
     assert {"scan.tif[1]", "scan.tif[2]"} <= set(paths)

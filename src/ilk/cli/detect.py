@@ -21,6 +21,7 @@ from ilk.cli.options import (
     add_source_options,
 )
 from ilk.cli.output import Result, add_json_option
+from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
     from ilk.artifacts.detector import AnomalyDetector, AnomalyResult
@@ -154,8 +155,10 @@ def score(
     threshold = _compute_threshold(loaded)
     intake.choose_range(loaded.value_ranges)  # refuses another one
     results = loaded.stream(listed, Store(), threshold, terminal_progress(), intake.pages)
+    tally = Tally()
     with report_part(path):
-        rows = _write_rows((_to_row(result, threshold) for result in results), path)
+        rows = _write_rows((_to_row(result, threshold, tally) for result in results), path)
+    tally.show_notes()
     if n_failed := sum(row["error"] is not None for row in rows):
         click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be read", err=True)
     return Result(rows, exit_code=1 if n_failed else 0)
@@ -189,11 +192,12 @@ def _compute_threshold(detector: AnomalyDetector) -> float | None:
     return None
 
 
-def _to_row(result: AnomalyResult, threshold: float | None) -> dict[str, Any]:
-    """Return a result under the names of `CSV_HEADER`; None stands for an unknown value."""
+def _to_row(result: AnomalyResult, threshold: float | None, tally: Tally) -> dict[str, Any]:
+    """Count a result and return it under the names of `CSV_HEADER`; None is an unknown value."""
     from ilk.artifacts.classifier import format_refusal
 
     is_read = result.row.status == "used"
+    tally.count(result.row.path, result.row.detail if is_read else "", is_read=is_read)
     return {
         "path": result.row.path,
         "score": result.score if is_read else None,

@@ -23,11 +23,15 @@ class Tally:
 
     def add(self, prediction: Prediction | MultiLabelPrediction) -> None:
         """Count one prediction."""
+        self.count(prediction.path, prediction.note, is_read=not prediction.error)
+
+    def count(self, path: str, notes: str, *, is_read: bool) -> None:
+        """Count one input, and what is to be known of it, separated by semicolons."""
         self.n += 1
-        self.n_failed += bool(prediction.error)
-        for note in filter(None, prediction.note.split("; ")):
+        self.n_failed += not is_read
+        for note in filter(None, notes.split("; ")):
             kind = NUMBERS.sub("#", note)
-            n, example = self._notes.get(kind, (0, f"{prediction.path}: {note}"))
+            n, example = self._notes.get(kind, (0, f"{path}: {note}"))
             self._notes[kind] = (n + 1, example)
 
     def show_notes(self) -> None:

@@ -40,7 +40,7 @@ def find_low_contrast(row: Row, image: Image.Image) -> Mapping[str, tuple[float,
     """
     steps = [max(1, side // SAMPLE_SIDE) for side in image.size]
     if not is_deep(row.mode):
-        size = tuple(max(1, side // step) for side, step in zip(image.size, steps, strict=True))
+        size = (max(1, image.width // steps[0]), max(1, image.height // steps[1]))
         few = np.asarray(image.resize(size, Image.Resampling.NEAREST) if max(steps) > 1 else image)
         if few.reshape(-1, 3).std(0).max() > AMPLE_DEVIATION:
             return {}

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from ilk.images import jpeg
 from ilk.images.array_image import ArrayImage
@@ -96,7 +97,7 @@ def decode(
         try:
             if image.format in CHECKS:
                 CHECKS[image.format](source)
-            if image.format == "JPEG" and image.mode in jpeg.MODES:
+            if isinstance(image, JpegImageFile) and image.mode in jpeg.MODES:
                 source.seek(0)
                 return _apply_orientation(image, jpeg.decode_jpeg(source.read()))
             again = partial(read_header, source, max_pixels, page)

@@ -27,6 +27,7 @@ from ilk.images.finish import finish_rows
 from ilk.images.formats import read_header
 from ilk.images.frames import is_frame, list_paths
 from ilk.images.members import Member
+from ilk.images.pages import mark_first_page
 from ilk.images.refused import ImageError
 from ilk.images.rows import Images, Row
 from ilk.images.sources import (
@@ -147,6 +148,8 @@ def inspect_inputs(inputs: Iterable[NamedInput], pages: str = "first") -> Images
     with silent_progress("", len(listed)) as advance:
         rows = tuple(threads.map_threaded(inspect, listed, advance))
     in_memory = {i: c for i, (_, c) in enumerate(listed) if not isinstance(c, str)}
+    if pages == "first":
+        rows = tuple(mark_first_page(row) for row in rows)
     return finish_rows(None, rows, in_memory, {}, pages=pages)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from ilk.core.errors import InputError
@@ -35,8 +36,8 @@ def count_pages(image: AnyImage, source: BinaryIO) -> int:
         n = _count_gif_frames(source)
         source.seek(position)
         return max(1, n)
-    found = getattr(image, "n_pages", None) or getattr(image, "n_frames", 1)
-    return min(int(found), MAX_PAGES + 1)
+    found: int = getattr(image, "n_pages", 0) or getattr(image, "n_frames", 1)
+    return min(found, MAX_PAGES + 1)
 
 
 def explain_excess(row: Row) -> str:
@@ -61,6 +62,13 @@ def describe_pages(rows: Sequence[Row]) -> str:
         f"{n} several pages or frames ({example}); the first is used; --pages all "
         "(pages='all') makes an image of each"
     )
+
+
+def mark_first_page(row: Row) -> Row:
+    """Say in the detail of a used row that its file has further pages."""
+    if row.status != "used" or row.n_pages < 2 or row.page:
+        return row
+    return replace(row, detail=f"the first of {row.n_pages:,} pages or frames (--pages all)")
 
 
 def _count_gif_frames(source: BinaryIO) -> int:

@@ -82,7 +82,7 @@ def apply_ranges(
         out[i] = _set_range(rows[i], chosen)
         if i in extremes and (extremes[i][0] < chosen[0] or extremes[i][1] > chosen[1]):
             detail = f"values {format_range(extremes[i])} are clipped to {format_range(chosen)}"
-            out[i] = replace(out[i], detail=detail)
+            out[i] = replace(out[i], detail="; ".join(filter(None, (out[i].detail, detail))))
             outside.append(f"{escape_path(rows[i].path)}: {detail}")
     return out, ranges, _describe(rows, extremes, ranges, len(deep), given is None, outside)
 

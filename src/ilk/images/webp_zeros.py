@@ -49,7 +49,7 @@ def _read_size(name: bytes, head: bytes) -> int:
     """Return the number of pixels that the header of a frame states, 0 if it is damaged."""
     if name == b"VP8 " and head[3:6] == b"\x9d\x01\x2a" and len(head) >= 10:
         width, height = struct.unpack_from("<HH", head, 6)
-        return (width & SIZE_MASK) * (height & SIZE_MASK)
+        return int(width & SIZE_MASK) * int(height & SIZE_MASK)
     if name == b"VP8L" and head[:1] == b"\x2f" and len(head) >= 5:
         bits = int.from_bytes(head[1:5], "little")
         return ((bits & SIZE_MASK) + 1) * ((bits >> 14 & SIZE_MASK) + 1)

@@ -35,7 +35,7 @@ def open_image(source: BinaryIO, page: int) -> ImageFile:
 
     check_boxes(source)
     source.seek(0)
-    image: Any = AvifImageFile(source)  # type: ignore[no-untyped-call]
+    image: Any = AvifImageFile(source)
     if page > 1:
         image.seek(page - 1)
     return cast(ImageFile, image)

@@ -37,4 +37,4 @@ def open_image(source: BinaryIO, page: int) -> ImageFile:
     if END not in source.read()[-(2**16) :]:
         raise ImageError("truncated", f"a JPEG 2000 without its end, in {size} bytes")
     source.seek(0)
-    return cast(ImageFile, Jpeg2KImageFile(source))  # type: ignore[no-untyped-call]
+    return cast(ImageFile, Jpeg2KImageFile(source))

@@ -97,6 +97,7 @@ def _read_binary(source: BinaryIO, shape: tuple[int, ...], kind: int, largest: i
 def _read_text(text: bytes, shape: tuple[int, ...], kind: int) -> NDArray[Any]:
     text = re.sub(rb"#[^\n\r]*", b" ", text)
     n = int(np.prod(shape))
+    values: NDArray[Any]
     if kind == 1:  # digits need no white space between them
         digits = re.sub(rb"\s", b"", text)[:n]
         if digits.strip(b"01"):

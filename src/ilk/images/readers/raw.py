@@ -40,9 +40,9 @@ def open_image(source: BinaryIO, page: int) -> ArrayImage:
         ImageError: rawpy is not installed, or LibRaw does not know the file.
     """
     rawpy = require("rawpy", "rawpy", "a camera raw file", "raw")
-    sizes = _call(lambda: _read_sizes(rawpy, source))
-    check_size(*sizes, MAX_PIXELS)
-    return ArrayImage(sizes, "RGB", "RAW", lambda: _call(lambda: _develop(rawpy, source)))
+    width, height = _call(lambda: _read_sizes(rawpy, source))
+    check_size(width, height, MAX_PIXELS)
+    return ArrayImage((width, height), "RGB", "RAW", lambda: _call(lambda: _develop(rawpy, source)))
 
 
 def _call(action: Any) -> Any:

@@ -93,7 +93,7 @@ def open_image(source: BinaryIO, page: int) -> TiffImageFile | ArrayImage:
     if chosen is not None and chosen.offset != chain[0].offset:
         source = _set_first_directory(source, head, chosen.offset)
     source.seek(0)
-    image = TiffPage(source)  # type: ignore[no-untyped-call]
+    image = TiffPage(source)
     image.n_pages = max(1, len(pages))
     colours = image.tag_v2.get(COLOUR_MAP, ()) if image.mode == "P" else ()
     if colours and max(colours) < 256:  # written in 8 bits: Pillow takes the upper ones of 16
