@@ -152,7 +152,8 @@ def test_files_are_fetched_into_the_cache_when_the_hub_answers(folder, cache, mo
 
     fetched = []
 
-    def download(repo, file, revision=None):
+    def download(repo, file, revision=None, token=None):
+        assert token is None  # the client's own choice: it is the user who names the repository
         fetched.append((repo, file, revision))
         if len(fetched) == 2:
             into_cache(folder, cache, repo)

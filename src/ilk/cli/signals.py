@@ -98,7 +98,7 @@ def _signal_main_thread(number: int) -> None:
     if hasattr(signal, "pthread_kill"):  # which also wakes a thread that waits
         signal.pthread_kill(threading.main_thread().ident or 0, number)
     else:
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))
 
 
 signals = SignalHandler()

@@ -137,10 +137,11 @@ class OnnxRuntime(Engine):
             warnings.catch_warnings(action="ignore"),  # of tracing, and of torch's plans for it
         ):
             content = io.BytesIO()
+            file: Any = content  # which torch takes, though its types do not say so
             torch.onnx.export(
                 network,
                 (torch.zeros(2, 3, *size),),
-                content,
+                file,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "b"}, OUTPUT: {0: "b"}},
