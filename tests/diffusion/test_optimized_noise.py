@@ -277,7 +277,10 @@ def test_a_noise_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path):
     for wrong, match in (
         ({**told, "version": 9}, "format 9"),
         ({**told, "offset": {"levels": 1, "width": 8}}, "does not fit"),
-        ({k: v for k, v in told.items() if k != "sigma"}, "does not fit noise.json: sigma is missing"),
+        (
+            {k: v for k, v in told.items() if k != "sigma"},
+            "does not fit noise.json: sigma is missing",
+        ),
     ):
         (tmp_path / "noise.json").write_bytes(encode_json(wrong))
         with pytest.raises(ArtifactError, match=match):
