@@ -64,7 +64,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start `ilk` with `args` in a new process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "ilk", *map(os.fspath, args)],
+        [sys.executable, "-m", "ilk", *(os.fspath(arg) for arg in args)],
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

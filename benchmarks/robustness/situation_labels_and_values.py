@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _space_after_comma(desk: Desk) -> Outcome:
 
 
 def _missing_label(desk: Desk) -> Outcome:
-    import pandas as pd
+    pd: Any = import_module("pandas")  # not needed by ilk, so it may be missing
 
     import ilk
     from ilk.core.errors import IlkError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def _first(desk: Desk) -> Path:
 
 
 def _table(desk: Desk) -> Any:
-    import pandas as pd
+    pd: Any = import_module("pandas")  # not needed by ilk, so it may be missing
 
     paths = sorted(map(str, desk.images.glob("*/00[01].png")))
     return pd.DataFrame({"path": paths, "label": [Path(p).parent.name for p in paths]})

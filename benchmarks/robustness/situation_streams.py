@@ -124,12 +124,9 @@ def _formula(*options: str) -> Callable[[Desk], Outcome]:
         folder.mkdir()
         draw_picture("ring", 1).save(folder / "=1+1.png")
         out = desk.root / "rows.csv"
-        process = start(
-            *("predict", desk.model, "=1+1.png", "--out", out, *options),
-            cwd=folder,
-            env={"ILK_STORE": str(desk.root / "store.sqlite")},
-        )
-        outcome = finish(process)
+        store = {"ILK_STORE": str(desk.root / "store.sqlite")}
+        args = ("predict", str(desk.model), "=1+1.png", "--out", str(out), *options)
+        outcome = finish(start(*args, cwd=folder, env=store))
         if outcome.code:
             return outcome
         with out.open(newline="", encoding="utf-8") as file:

@@ -26,6 +26,7 @@ from ilk.core.errors import InputError, Unavailable
 from ilk.core.metrics import Probabilities
 from ilk.core.ordered_classes import Values, compute_class_values
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.typed_values import check_type
 from ilk.encode import encode_images
 from ilk.encoders import restore_encoder
 from ilk.images import (
@@ -379,6 +380,7 @@ def load(
     """
     weights, metadata = model_folder.read(Path(folder))
     with model_folder.report_damage(Path(folder)):
+        check_type(metadata, model_folder.CLASSIFIER.entries, "")
         parts = pack.unpack(weights, metadata["parts"])
         if without:
             parts, metadata = remove_encoders(parts, metadata, without)

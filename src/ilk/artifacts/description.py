@@ -1,6 +1,6 @@
 """What stands in `model.json`, as types, for each type of model.
 
-`ilk.artifacts.model_folder` compares every description with them before anything else reads it. An
+Whoever loads a model compares its description with them before it reads anything else. An
 entry that no type names is allowed: name it here if some code relies on it.
 """
 

@@ -20,6 +20,7 @@ from ilk.core.capabilities import Embeds
 from ilk.core.data import UNLABELLED, Data
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.typed_values import check_type
 from ilk.detectors.gaussian_anomaly import GaussianAnomaly, GaussianDetector
 from ilk.encoders import restore_encoder
 from ilk.images import (
@@ -184,6 +185,7 @@ def load(
     """
     weights, metadata = model_folder.read(Path(folder), model_folder.DETECTOR)
     with model_folder.report_damage(Path(folder)):
+        check_type(metadata, model_folder.DETECTOR.entries, "")
         parts = unpack(weights, metadata["parts"])
         check_kinds(parts, {"detector": GaussianDetector}, set())
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)

@@ -26,7 +26,6 @@ from ilk.core.digested_json import compute_digest, refuse_constant
 from ilk.core.errors import ArtifactError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.regular_file import read_regular_file
-from ilk.core.typed_values import check_type
 
 VERSION = 3  # of the format
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
@@ -177,7 +176,6 @@ def _read_once(folder: Path, kind: FolderKind) -> tuple[bytes, dict[str, Any]]:
                 f"{folder / DESCRIPTION_FILE} was altered after it was saved; "
                 f"create the model again with: {kind.command}"
             )
-        check_type(description, kind.entries, "")
         return _read_weights(folder, description["weights"], kind), description
 
 

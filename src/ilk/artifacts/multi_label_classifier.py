@@ -29,6 +29,7 @@ from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.typed_values import check_type
 from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
@@ -248,6 +249,7 @@ def load_multi_label(
     """
     weights, metadata = model_folder.read(Path(folder), model_folder.MULTI_LABEL)
     with model_folder.report_damage(Path(folder)):
+        check_type(metadata, model_folder.MULTI_LABEL.entries, "")
         parts = pack.unpack(weights, metadata["parts"])
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
         check_kinds(parts, PART_KINDS, set())

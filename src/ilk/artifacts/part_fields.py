@@ -34,7 +34,8 @@ def check_part(part: Any, name: str) -> None:
         TypeError: A field has another type.
         ValueError: A number is not finite or out of bounds, or a shape does not fit.
     """
-    hints, bounds = get_hints(type(part)), getattr(part, "bounds", {})
+    part_class: Any = type(part)
+    hints, bounds = get_hints(part_class), getattr(part, "bounds", {})
     for f in fields(part):
         value, place = getattr(part, f.name), f"{name}.{f.name}"
         hint = _resolve_optional(value, hints[f.name])

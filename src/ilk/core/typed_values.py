@@ -88,11 +88,11 @@ def _check_object(value: Any, hint: Any, place: str) -> None:
     if is_typeddict(hint):
         required = _list_required(hint)
     else:
-        required = {
+        required = frozenset(
             f.name
             for f in fields(hint)
             if f.default is MISSING and f.default_factory is MISSING and f.init
-        }
+        )
         if unknown := sorted(value.keys() - hints.keys()):
             raise TypeError(f"{place} has an entry {unknown[0]!r} that it cannot have")
     for name in sorted(required):

@@ -74,8 +74,9 @@ def load(folder: Path) -> CalibrationErrors | None:
     try:
         levels = Levels.from_json(json.loads(metadata["levels"]))
         errors, y = arrays["errors"], arrays["y"]
-        shape = (len(y), errors.shape[1], len(levels.sigmas)) if errors.dim() == 3 else ()
-        if errors.shape != shape or y.dtype != torch.int64 or y.dim() != 1:
+        if errors.dim() != 3 or y.dtype != torch.int64 or y.dim() != 1:
+            raise ValueError("arrays of another kind")
+        if (len(errors), errors.shape[2]) != (len(y), len(levels.sigmas)):
             raise ValueError("shapes that do not fit")
         if len(y) and not 0 <= int(y.min()) <= int(y.max()) < errors.shape[1]:
             raise ValueError("a class out of range")
