@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -31,9 +32,9 @@ def measure_summaries(repeats: int) -> list[dict[str, Any]]:
         image.save(out, "JPEG", quality=90)
         content = out.getvalue()
         seconds = {
-            "decode": _time(lambda c=content: decode(c), repeats),
-            "digest": _time(lambda i=image: compute_pixel_digest(i), repeats),
-            "summary": _time(lambda i=image: summarize_pixels(i), repeats),
+            "decode": _time(partial(decode, content), repeats),
+            "digest": _time(partial(compute_pixel_digest, image), repeats),
+            "summary": _time(partial(summarize_pixels, image), repeats),
         }
         for name in ENCODERS:
             encoder = resolve_encoder(name, images=Images(None, ()))
