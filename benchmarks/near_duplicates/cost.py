@@ -39,10 +39,10 @@ def measure_summaries(repeats: int) -> list[dict[str, Any]]:
         for name in ENCODERS:
             encoder = resolve_encoder(name, images=Images(None, ()))
             encoder.load()
-            encode = _time(
-                lambda e=encoder, i=image: e.embed(np.stack([e.prepare(i)] * 8)), repeats
-            )
-            total = seconds["decode"] + encode / 8
+            prepare = _time(partial(encoder.prepare, image), repeats)
+            batch = np.stack([encoder.prepare(image)] * BATCH)
+            embed = _time(partial(encoder.embed, batch), repeats) / BATCH
+            total = seconds["decode"] + prepare + embed
             rows.append(
                 {
                     "image": f"{width} x {height} JPEG",
