@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -31,17 +32,17 @@ def measure_summaries(repeats: int) -> list[dict[str, Any]]:
         image.save(out, "JPEG", quality=90)
         content = out.getvalue()
         seconds = {
-            "decode": _time(lambda c=content: decode(c), repeats),
-            "digest": _time(lambda i=image: compute_pixel_digest(i), repeats),
-            "summary": _time(lambda i=image: summarize_pixels(i), repeats),
+            "decode": _time(partial(decode, content), repeats),
+            "digest": _time(partial(compute_pixel_digest, image), repeats),
+            "summary": _time(partial(summarize_pixels, image), repeats),
         }
         for name in ENCODERS:
             encoder = resolve_encoder(name, images=Images(None, ()))
             encoder.load()
-            encode = _time(
-                lambda e=encoder, i=image: e.embed(np.stack([e.prepare(i)] * 8)), repeats
-            )
-            total = seconds["decode"] + encode / 8
+            prepare = _time(partial(encoder.prepare, image), repeats)
+            batch = np.stack([encoder.prepare(image)] * BATCH)
+            embed = _time(partial(encoder.embed, batch), repeats) / BATCH
+            total = seconds["decode"] + prepare + embed
             rows.append(
                 {
                     "image": f"{width} x {height} JPEG",

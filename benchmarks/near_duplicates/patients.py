@@ -41,17 +41,18 @@ def measure(home: Path, seed: int, signal: float, n_patients: int) -> dict[str, 
     plain_truth = evaluate_images(plain, new, store=store)[0]
     store.close()
     found = report.held_together
+    assert found is not None, "the clusters were not found"
     return {
         "dealt one by one": plain_report.scores.accuracy.value,
-        "clusters held together": found.accuracy.value if found else float("nan"),
+        "clusters held together": found.accuracy.value,
         "interval holds the accuracy on new patients": float(
-            bool(found) and found.accuracy.low <= truth.scores.accuracy.value <= found.accuracy.high
+            found.accuracy.low <= truth.scores.accuracy.value <= found.accuracy.high
         ),
         "new patients": truth.scores.accuracy.value,
         "coverage on new patients, dealt one by one": plain_truth.coverage.value,
         "coverage on new patients, clusters held together": truth.coverage.value,
         "the suggested option names the patients": float(
-            bool(found) and found.option == r"--group-from '^(p\d+)_'"
+            found.option == r"--group-from '^(p\d+)_'"
         ),
     }
 

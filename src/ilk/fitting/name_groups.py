@@ -140,7 +140,7 @@ def find_number_pairs(rows: Sequence[Row], nearest: Labels, y: Labels) -> NDArra
     deviation = np.sqrt((chance * (1 - chance)).sum())
     if not deviation or (is_close.sum() - chance.sum()) / deviation < MIN_Z:
         return np.zeros((0, 2), np.int64)
-    return both[is_close]
+    return np.asarray(both[is_close], np.int64)
 
 
 def number_names(names: Sequence[str]) -> Labels:
