@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ilk.core.contracts import DetectorTags, DiscoveryTags, Method, describe
-from ilk.core.data import Data
+from ilk.core.data import UNGROUPED, Data
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.metrics import softmax
 from ilk.fitting.fit import FitConfig, fit_with_report
@@ -216,14 +216,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _number_groups(groups: Any, n: int) -> NDArray[np.int64] | None:
-    """Return the group of each row as a number, `[n]`; None without groups.
+def _number_groups(groups: Any, n: int) -> NDArray[np.int64]:
+    """Return the group of each row as a number, `[n]`; -1 without groups.
 
     Raises:
         ValueError: There is another number of groups than rows.
     """
     if groups is None:
-        return None
+        return np.full(n, UNGROUPED)
     names = np.asarray(groups)
     if names.shape != (n,):
         raise ValueError(f"groups has shape {names.shape}; {n} rows need ({n},)")

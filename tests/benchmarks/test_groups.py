@@ -15,8 +15,9 @@ def test_small_shows_what_folds_over_images_claim(monkeypatch):
     assert apart["interval contains it"]["rate"] == 0
     assert together["accuracy"]["mean"] < 0.75
     assert together["width of the interval"]["mean"] > 5 * apart["width of the interval"]["mean"]
-    assert together["coverage on new patients"]["mean"] > 0.85
-    assert rows["scikit-learn, StratifiedKFold"]["accuracy"]["mean"] > 0.8
+    assert together["coverage on new patients"]["mean"] > 0.8
+    assert apart["coverage on new patients"]["mean"] < 0.5
+    assert rows["scikit-learn, StratifiedKFold"]["accuracy"]["mean"] > 0.7
 
 
 def test_clinics_share_no_patient_and_shots_are_near_identical():

@@ -212,28 +212,36 @@ def test_groups_of_test_images_are_not_added(tmp_path: Path) -> None:
     assert "p001" in note
 
 
-def test_accuracy_and_sets_hold_for_new_patients(tmp_path: Path) -> None:
+def test_accuracy_and_sets_hold_for_new_patients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Labels at random: cross-validation over images recognizes the patient, over groups not."""
-    store = Store(tmp_path / "s")
-    rng = np.random.default_rng(3)
-    names = " ".join(rng.choice(["well", "ill"], 24))
-    table = write_patients(tmp_path / "d", 24, 6, names=names)
-    new_names = " ".join(rng.choice(["well", "ill"], 60))
-    new = read(tmp_path / "new", n_patients=60, n_shots=3, seed=5, names=new_names)
-    config = replace(CONFIG, methods=("GDA", "Ridge", "KNearest"))
-    apart, apart_report = fit_with_report(read_images(table), config, store=store)
-    images = read_images(table, group_column="patient")
-    grouped, report = fit_with_report(images, config, store=store)
-    truth = evaluate_images(grouped, new, store=store)[0]
-    scores, wrong = report.results[0].scores, apart_report.results[0].scores
-    assert scores is not None
-    assert wrong is not None
-    assert wrong.accuracy.low > 0.9
-    assert scores.accuracy.low <= truth.scores.accuracy.value <= scores.accuracy.high
-    assert truth.coverage.value > 0.85
-    assert evaluate_images(apart, new, store=store)[0].coverage.value < 0.6
-    assert truth.groups is not None
+    from ilk.fitting import fit as fitting
+
+    monkeypatch.setattr(fitting, "REPEAT_SECONDS", 0.0)  # as many repeats as time allows
+    store, config = Store(tmp_path / "s"), replace(CONFIG, methods=("GDA", "Ridge", "KNearest"))
+    coverages = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        names, new_names = (" ".join(rng.choice(["well", "ill"], n)) for n in (24, 60))
+        table = write_patients(tmp_path / f"old{seed}", 24, 6, seed, names)
+        new = read(
+            tmp_path / f"new{seed}", n_patients=60, n_shots=3, seed=10 + seed, names=new_names
+        )
+        images = read_images(table, group_column="patient")
+        classifier, report = fit_with_report(images, config, store=store)
+        truth = evaluate_images(classifier, new, store=store)[0]
+        corrected = report.corrected_accuracy  # of the best of three, at 50 % by chance
+        assert corrected is not None
+        assert corrected.low <= truth.scores.accuracy.value <= corrected.high
+        coverages.append(truth.coverage.value)
+    assert np.mean(coverages) > 0.85
     assert truth.scores.accuracy.high - truth.scores.accuracy.low > 0.2  # of 60, not of 180
+    apart, report = fit_with_report(read_images(table), config, store=store)
+    scores = report.results[0].scores
+    assert scores is not None
+    assert scores.accuracy.low > 0.9
+    assert evaluate_images(apart, new, store=store)[0].coverage.value < 0.6
 
 
 def test_one_group_per_class_is_measured_by_nothing(tmp_path: Path) -> None:

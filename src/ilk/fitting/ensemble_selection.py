@@ -51,7 +51,7 @@ def select_weights(
     samples: list[NDArray[np.int64]]
     if groups is None:
         width = p.shape[1]
-        samples = [rng.integers(width, size=width, dtype=np.int64) for _ in range(N_SAMPLES)]
+        samples = [np.asarray(rng.integers(width, size=(width,))) for _ in range(N_SAMPLES)]
     else:
         draws = iterate_draws(p.shape[1], N_SAMPLES, rng, groups[::step])
         samples = [np.repeat(np.arange(p.shape[1]), counts) for counts in draws]

@@ -252,10 +252,10 @@ class KNearest(MethodTags):
             rows = rng.choice(rows, MAX_VALIDATION_ROWS, replace=False)
         n = labelled.weight.sum()
         candidates = [k for k in CANDIDATE_KS if k < n]
+        weight: NDArray[np.float64] | None
         if group is not None:
-            nearest, weight = find_other_groups(
-                model, labelled.x[rows], candidates[-1], group, group[rows]
-            )
+            x, most = labelled.x[rows], candidates[-1]
+            nearest, weight = find_other_groups(model, x, most, group, group[rows])
         else:
             nearest, weight = _find_others(model, labelled, rows, candidates[-1])
         n_correct = [
