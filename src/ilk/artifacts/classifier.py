@@ -39,6 +39,7 @@ from ilk.images import (
     iter_inputs,
 )
 from ilk.images.contrast import mark_near_constant
+from ilk.images.members import Member
 from ilk.images.model_ranges import inspect_again, use_ranges
 from ilk.images.pages import check_pages
 from ilk.images.value_range import ValueRanges, restore_ranges
@@ -206,7 +207,9 @@ class Classifier:
         images = inspect_inputs([(name, content)])
         feature_store = store if store is not None else Store()
         [prediction] = self._predict_block(images, feature_store, progress)
-        return prediction if isinstance(content, str) else replace(prediction, image=content)
+        if isinstance(content, str | Member):
+            return prediction
+        return replace(prediction, image=content)
 
     def predict_proba(
         self,

@@ -41,12 +41,13 @@ def compute_hashes(thumbnails: Thumbnails) -> Hashes:
 
 def measure_contrast(thumbnails: Thumbnails) -> NDArray[np.float32]:
     """Return the standard deviation of the grey values of each thumbnail, `[n]`, in 0 to 128."""
-    return (thumbnails.astype(np.float32) @ LUMINANCE).std(axis=(1, 2), dtype=np.float32)
+    grey = thumbnails.astype(np.float32) @ LUMINANCE
+    return np.asarray(grey.std(axis=(1, 2)), np.float32)
 
 
 def count_differing_bits(first: Hashes, second: Hashes) -> NDArray[Any]:
     """Return the number of bits, 0 to 64, in which hashes `[n]` differ; shapes are broadcast."""
-    return np.bitwise_count(first ^ second)
+    return np.asarray(np.bitwise_count(first ^ second))
 
 
 def _make_cosines() -> NDArray[np.float32]:
@@ -54,7 +55,7 @@ def _make_cosines() -> NDArray[np.float32]:
     frequency, position = np.mgrid[:SIDE, :SIDE]
     basis = np.cos(np.pi * frequency * (2 * position + 1) / (2 * SIDE)) * np.sqrt(2 / SIDE)
     basis[0] /= np.sqrt(2)
-    return basis.astype(np.float32)
+    return np.asarray(basis, np.float32)
 
 
 def _list_low_frequencies() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
