@@ -587,7 +587,8 @@ def test_text_has_sufficient_contrast_in_light_and_dark_mode(folder: Path) -> No
 
 def test_a_page_that_cannot_be_written_is_an_output_error(folder: Path) -> None:
     with pytest.raises(
-        OutputError, match=r"report .* cannot be written: .*; choose a writable folder"
+        OutputError,
+        match=r"cannot write .*report\.html: .*; free some space or choose another location",
     ):
         write_report(make_report_data(folder), folder / "no such folder" / "report.html")
 
