@@ -12,7 +12,7 @@ from ilk.cli import run
 
 
 def test_a_small_run_writes_figures_with_their_provenance(tmp_path: Path) -> None:
-    out = tmp_path / "new" / "digits.json"
+    out = tmp_path / "digits.json"
     assert run(["bench", "digits", "--small", "--out", str(out)]) == 0
     record = json.loads(out.read_text())
     assert record["small"] is True

@@ -195,8 +195,8 @@ def test_an_array_that_is_not_finite_or_has_another_shape_is_refused(kind: str) 
         wrong = [array[None], array.astype("U4")]
         if array.dtype.kind == "f" and f.name not in getattr(part_class, "nan_fields", ()):
             wrong += [array * np.nan, array * np.inf]
-        letters = " ".join(part_class.shapes.values()).split()
-        if letters.count(part_class.shapes[f.name].split()[0]) > 1:
+        letters = " ".join(part_class.shapes.values()).replace("?", "").split()
+        if letters.count(part_class.shapes[f.name].replace("?", "").split()[0]) > 1:
             wrong.append(array[:1])
         for value in wrong:
             edited = replace(make_part(part_class), **{f.name: value})

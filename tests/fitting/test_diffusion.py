@@ -17,6 +17,7 @@ from ilk.artifacts.classifier import load
 from ilk.cli import run
 from ilk.core.capabilities import Explains, ScoresClasses
 from ilk.core.errors import ArtifactError, InputError, Unavailable
+from ilk.diffusion.checkpoint import checkpoint
 from ilk.diffusion.checkpoint import training_images as seen
 from ilk.diffusion.classification import calibration_errors as trial
 from ilk.diffusion.classification.context import ClassificationContext
@@ -102,7 +103,7 @@ def test_each_seen_image_is_judged_by_the_network_that_left_it_out(model, tmp_pa
         alone.mkdir()
         for name in ("diffusion.json", "diffusion.safetensors"):
             (alone / name).write_bytes((model / f"without-{p}" / name).read_bytes())
-        (alone / trial.FILE).write_bytes((model / trial.FILE).read_bytes())
+        trial.load(model).save(alone)
         theirs = scores(alone, "@strategy=naive,levels=4").embed(x[part == p])
         np.testing.assert_allclose(whole[part == p], theirs, rtol=1e-5)
 
@@ -228,6 +229,8 @@ def test_a_network_that_learnt_from_all_images_is_not_measured_on_them(folder, s
     )
     crossed.pretrain_cross_fit(given, plan(2), tmp_path / "model", folds=0)
     seen.TrainingImages.from_images(x[:, None], digests, 0).save(tmp_path / "model")
+    network, spec = checkpoint.load(tmp_path / "model"), checkpoint.read_spec(tmp_path / "model")
+    checkpoint.save(network, spec, tmp_path / "model")
     asked = FitConfig(
         encoders=("pixels",), methods=("GDA",), classifiers=(f"diffusion:{tmp_path}/model",)
     )

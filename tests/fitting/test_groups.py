@@ -241,6 +241,9 @@ def test_accuracy_and_sets_hold_for_new_patients(
     scores = report.results[0].scores
     assert scores is not None
     assert scores.accuracy.low > 0.9
+    assert evaluate_images(apart, new, store=store)[0].coverage.value > 0.8  # clusters were found
+    monkeypatch.setattr(fitting, "hold_together", lambda state, *_: state)
+    apart, _ = fit_with_report(read_images(table), config, store=store)
     assert evaluate_images(apart, new, store=store)[0].coverage.value < 0.6
 
 

@@ -94,6 +94,7 @@ def _check_values(value: NDArray[Any], name: str, bounds: Bounds, place: str) ->
 
 
 def _check_shapes(part: Any, name: str) -> None:
+    """Check that axes with one letter have one length; of `m?`, 0 is allowed as well."""
     lengths: dict[str, int] = {}
     for field_name, axes in getattr(part, "shapes", {}).items():
         array = getattr(part, field_name)
@@ -103,6 +104,9 @@ def _check_shapes(part: Any, name: str) -> None:
         if array.ndim != len(letters):
             raise ValueError(f"{name}.{field_name} has {array.ndim} axes instead of {len(letters)}")
         for letter, length in zip(letters, array.shape, strict=True):
+            if letter.endswith("?") and length == 0:
+                continue
+            letter = letter.rstrip("?")
             expected = int(letter) if letter.isdecimal() else lengths.setdefault(letter, length)
             if length != expected:
                 raise ValueError(

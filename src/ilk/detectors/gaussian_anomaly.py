@@ -67,11 +67,13 @@ class GaussianDetector:
         "axes": "d r",
         "std": "r",
         "calibration_scores": "m",
+        "calibration_votes": "m?",
     }
     bounds: ClassVar[dict[str, Bounds]] = {
         "std": POSITIVE,
         "residual_precision": NON_NEGATIVE,
         "calibration_scores": NON_NEGATIVE,
+        "calibration_votes": NON_NEGATIVE,
     }
 
     centre: Vector

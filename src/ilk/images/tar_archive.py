@@ -174,6 +174,6 @@ def _open_zstandard(file: BinaryIO) -> IO[bytes]:
     except ImportError:
         raise Unavailable(
             "this archive is compressed with Zstandard, which Python reads from version 3.14 on; "
-            "unpack it with: tar --zstd -xf ARCHIVE"
+            "unpack it and give the folder"
         ) from None
     return cast("IO[bytes]", zstd.ZstdFile(file))

@@ -7,6 +7,7 @@ their out-of-fold logits and scores, to recalibrate after a change.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -54,8 +55,10 @@ class SummaryStatistics:
         "y": "m",
         "logits": "m k",
         "unknown_score": "m",
+        "group": "m?",
     }
     bounds: ClassVar[dict[str, Bounds]] = {
+        "group": (UNGROUPED, math.inf),
         "counts": NON_NEGATIVE,
         "y": NON_NEGATIVE,
         "unknown_score": NON_NEGATIVE,
