@@ -56,6 +56,22 @@ def call(*args: str | os.PathLike[str]) -> Outcome:
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
+def call_on_terminal(*args: str | os.PathLike[str]) -> Outcome:
+    """Run `ilk` with `args` in this process, with standard output that says it is a terminal."""
+    from ilk.cli import run
+    from ilk.core.terminal_text import filter_streams
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out, err = Terminal(), io.StringIO()
+    shown, errors = filter_streams(out, err)
+    with redirect_stdout(shown), redirect_stderr(errors):
+        code = run([os.fspath(arg) for arg in args])
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
 def start(
     *args: str | os.PathLike[str],
     env: Mapping[str, str] | None = None,

@@ -216,7 +216,7 @@ SITUATIONS = (
         "species",
     ),
     Situation(LABELS, "pd.NA among the labels: ilk.fit", _missing_label, (0, 2), "fitted|label"),
-    Situation(VALUES, "12-bit values in 16-bit files: ilk fit", _twelve_bits(), (0,), "409[0-9]"),
+    Situation(VALUES, "12-bit values in 16-bit files: ilk fit", _twelve_bits(), (0,), "4,?09[0-9]"),
     Situation(
         VALUES,
         "the same, --value-range 0-4095",

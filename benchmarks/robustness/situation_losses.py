@@ -33,7 +33,7 @@ def _locked_folder(desk: Desk) -> Outcome:
 def _leftovers(desk: Desk) -> Outcome:
     home = desk.copy_model()
     (home / "model.json.ilk-new").write_text("{")
-    (home / ".report.html.123.part").write_text("<p>")
+    (home / ".report.html.ilk-new.host.123.part").write_text("<p>")
     outcome = call("fit", desk.images, "--encoder", "pixels/8x8x3", "--out", home)
     left = [path.name for path in home.iterdir() if path.suffix in (".ilk-new", ".part")]
     return outcome if not left else answer(f"left over: {left}", 1)

@@ -60,7 +60,7 @@ def check_output_file(
         raise InputError(f"{shown} is the source itself; name another file with --out")
     if path.suffix.casefold() not in suffixes:
         allowed = suffixes[0] if len(suffixes) == 1 else f"one of {', '.join(suffixes)}"
-        raise InputError(f"the suffix of {shown} must be {allowed}")
+        raise InputError(f"the suffix of {shown} must be {allowed}; name another file with --out")
     if path.name.casefold() in METADATA_FILES:
         raise InputError(
             f"{shown} has the name of a table of labels, which the next run would read; name "

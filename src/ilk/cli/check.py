@@ -76,7 +76,7 @@ def _show_groups(groups: GroupCounts) -> None:
 
 def _show_classes(images: Images) -> None:
     """Print the number of used images per class, or label, and split."""
-    splits = sorted({row.split for row in images.used})
+    splits = [s for s in ("train", "val", "test") if any(row.split == s for row in images.used)]
     counts = Counter((name, row.split) for row in images.used for name in row.names)
     names = list(images.classes[:MAX_CLASSES])
     for row in images.used:
