@@ -13,7 +13,7 @@ import pytest
 
 from ilk.core.errors import OutputError
 from ilk.core.space import FeatureSpace
-from ilk.images.pixel_summary import PixelSummary
+from ilk.images.inspection.pixel_summary import PixelSummary
 from ilk.store import Store
 
 SPACE = FeatureSpace("key a", "pixels/2x2x1", 4)

@@ -5,8 +5,9 @@ kind, through the encoder `hog`; the truth is measured on 6 shots of each of 300
 `images` is `ilk fit` as it is without groups, which looks for clusters of dependent images by
 itself, and `patients` the same with the patient as group: accuracy on the leaderboard, corrected
 for selection, as the report states it (with clusters held together where that is clearly lower),
-and on new patients; how often the intervals contain the truth; and the coverage of the 90 % sets. `votes per image` has the folds of `patients`
-but a conformal threshold in which every image has a vote, instead of every patient.
+and on new patients; how often the intervals contain the truth; and the coverage of the 90 % sets.
+`votes per image` has the folds of `patients` but a conformal threshold in which every image has a
+vote, instead of every patient.
 
 The baseline on the same features is scikit-learn's: `StandardScaler` and `LogisticRegressionCV`,
 its accuracy by `cross_val_score` with `StratifiedKFold` and with `GroupKFold` (5 folds).

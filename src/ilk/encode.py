@@ -29,13 +29,13 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.core.worker_threads import Task, WorkerThreads
 from ilk.hub.preprocessing import PixelArray
 from ilk.images import MAX_PIXELS, ImageError, Images, Row, decode, escape_path
-from ilk.images.contents import count_pixels, decode_content
-from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
-from ilk.images.derived_digest import is_digest_of
-from ilk.images.files import open_file
-from ilk.images.memory import pixel_budget
-from ilk.images.pixel_duplicates import refuse_pixel_duplicates
-from ilk.images.pixel_summary import PixelSummary, summarize_pixels
+from ilk.images.decoding.derived_digest import is_digest_of
+from ilk.images.decoding.memory import pixel_budget
+from ilk.images.decoding.open_file import open_file
+from ilk.images.duplicates.pixel_duplicates import refuse_pixel_duplicates
+from ilk.images.inspection.contents import count_pixels, decode_content
+from ilk.images.inspection.pixel_summary import PixelSummary, summarize_pixels
+from ilk.images.value_ranges.contrast import CONTRAST, find_low_contrast, note_contrast
 from ilk.store import Store
 
 Failures = dict[str, tuple[str, str]]  # digest: reason, detail
@@ -110,7 +110,7 @@ def encode_images(
 ) -> Failures:
     """Encode every used image that `store` lacks, for each of `encoders`.
 
-    What is decoded also gets a summary of its pixels (`ilk.images.pixel_summary`). With
+    What is decoded also gets a summary of its pixels (`ilk.images.inspection.pixel_summary`). With
     `need_summaries`, images that lack nothing else are decoded for it: in stores of older versions.
 
     Rows are committed about once per second: after Ctrl-C, a kill or a full disk, the next call
@@ -165,7 +165,7 @@ def encode_and_refuse(
     """Encode every used image, as `encode_images` does, and refuse what must not be used.
 
     Refused are files that cannot be decoded, and pictures that other files hold as well: the same
-    pixels, whatever the bytes (`ilk.images.pixel_duplicates`).
+    pixels, whatever the bytes (`ilk.images.duplicates.pixel_duplicates`).
 
     Returns:
         The images with their final status.

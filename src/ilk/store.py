@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 from ilk.core.data import Features
 from ilk.core.errors import OutputError
 from ilk.core.space import FeatureSpace
-from ilk.images.pixel_summary import PixelSummary
+from ilk.images.inspection.pixel_summary import PixelSummary
 
 SCHEMA_VERSION = 3
 CHUNK_SIZE = 500  # rows per query; the oldest builds of SQLite allow 999 parameters

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from ilk.core import threaded_map as threads
 from ilk.core.errors import NoImages
-from ilk.images import REASONS, Images, Row, decode, intake, read_images, threads
+from ilk.images import REASONS, Images, Row, decode, intake, read_images
 from ilk.store import Store
 
 

@@ -38,11 +38,11 @@ from ilk.images import (
     iter_blocks,
     iter_inputs,
 )
-from ilk.images.contrast import mark_near_constant
-from ilk.images.members import Member
-from ilk.images.model_ranges import inspect_again, use_ranges
-from ilk.images.pages import check_pages
-from ilk.images.value_range import ValueRanges, restore_ranges
+from ilk.images.decoding.pages import check_pages
+from ilk.images.inspection.members import Member
+from ilk.images.value_ranges.contrast import mark_near_constant
+from ilk.images.value_ranges.model_ranges import inspect_again, use_ranges
+from ilk.images.value_ranges.value_range import ValueRanges, restore_ranges
 from ilk.store import Store
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors

@@ -28,7 +28,7 @@ from ilk.images import (
     Row,
     number_row_groups,
 )
-from ilk.images.value_range import restore_ranges
+from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean

@@ -35,7 +35,7 @@ from ilk.images import (
     Images,
     is_single,
 )
-from ilk.images.value_range import restore_ranges
+from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import OneVsRest
 from ilk.multilabel.thresholds import LabelThresholds

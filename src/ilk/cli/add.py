@@ -207,7 +207,7 @@ def _list_class_inputs(
     """
     from ilk.core.errors import InputError, NoImages
     from ilk.images import escape_path
-    from ilk.images.sources import find_kind
+    from ilk.images.sources.kinds import find_kind
 
     if find_kind(source) == "missing":
         raise InputError(

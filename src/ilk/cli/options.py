@@ -202,7 +202,7 @@ class IntakeOptions:
             InputError: The two differ.
         """
         from ilk.core.errors import InputError
-        from ilk.images.value_range import parse_value_range
+        from ilk.images.value_ranges.value_range import parse_value_range
 
         given = parse_value_range(self.value_range)
         if ranges is None:
@@ -281,7 +281,7 @@ def _check_source(source: str) -> str:
     """
     from ilk.core.errors import InputError
     from ilk.images import escape_path
-    from ilk.images.sources import find_kind
+    from ilk.images.sources.kinds import find_kind
 
     if find_kind(source) == "missing":
         raise InputError(
@@ -402,7 +402,7 @@ def encode_or_exit(
     """
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
-    from ilk.images.model_ranges import use_ranges
+    from ilk.images.value_ranges.model_ranges import use_ranges
     from ilk.updates.side_files import refuse_known_pixels
 
     known_notes = images.notes

@@ -9,19 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ilk.core import threaded_map as threads
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
-from ilk.images import frames, threads
-from ilk.images.contents import AnyContent, count_pixels, inspect_content
-from ilk.images.contrast import CONTRAST, find_low_contrast, note_contrast
-from ilk.images.decode import decode
-from ilk.images.duplicates import refuse_duplicates, unify_spellings
-from ilk.images.exclude import Exclusion
-from ilk.images.files import inspect_file
-from ilk.images.finish import finish_rows
-from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings
-from ilk.images.frames import is_frame
-from ilk.images.groups import (
+from ilk.images.annotations.groups import (
     assign_groups,
     assign_groups_from_paths,
     check_any_group,
@@ -29,35 +20,42 @@ from ilk.images.groups import (
     check_pattern,
     refuse_split_groups,
 )
-from ilk.images.hints import find_better_source, find_missing
-from ilk.images.inputs import iter_inputs, to_input
-from ilk.images.label_columns import (
+from ilk.images.annotations.label_columns import (
     check_single_labels,
     describe_separator,
     parse_sets,
     with_labels,
 )
-from ilk.images.label_lists import list_labels
-from ilk.images.label_values import parse_labels
-from ilk.images.layout import find_empty_folders
-from ilk.images.memory import pixel_budget
-from ilk.images.memory_cache import MemoryCache
-from ilk.images.pages import check_pages
-from ilk.images.pixel_duplicates import refuse_pixel_duplicates
-from ilk.images.pixel_summary import PixelSummary, summarize_pixels
-from ilk.images.ranges import MeasurementCache
-from ilk.images.reading import Reading
-from ilk.images.refused import ImageError
+from ilk.images.annotations.label_values import parse_labels
+from ilk.images.annotations.unify_spellings import unify_spellings
+from ilk.images.decoding.decode import decode
+from ilk.images.decoding.formats import MAX_PIXELS, mute_pillow_warnings
+from ilk.images.decoding.memory import pixel_budget
+from ilk.images.decoding.pages import check_pages
+from ilk.images.duplicates.pixel_duplicates import refuse_pixel_duplicates
+from ilk.images.duplicates.same_content import refuse_duplicates
+from ilk.images.finish import finish_rows
+from ilk.images.inputs import iter_inputs, to_input
+from ilk.images.inspection.contents import AnyContent, count_pixels, inspect_content
+from ilk.images.inspection.files import inspect_file
+from ilk.images.inspection.memory_cache import MemoryCache
+from ilk.images.inspection.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.rows import Images, Row, escape_path
-from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
-from ilk.images.sources import SINGLE_KINDS, Kind, check_regular, find_kind, find_several
-from ilk.images.tables import (
-    LIST_SUFFIXES,
-    TABLE_SUFFIXES,
-    Columns,
-    read_list,
-)
-from ilk.images.value_range import parse_value_range
+from ilk.images.rows.refused import ImageError
+from ilk.images.sources.exclude import Exclusion
+from ilk.images.sources.hints import find_better_source, find_missing
+from ilk.images.sources.kinds import SINGLE_KINDS, Kind, check_regular, find_kind, find_several
+from ilk.images.sources.layout import find_empty_folders
+from ilk.images.sources.reading import Reading
+from ilk.images.sources.special_sources import SourceRows, find_walked_folders, read_special_source
+from ilk.images.tables import frames
+from ilk.images.tables.frames import is_frame
+from ilk.images.tables.label_lists import list_labels
+from ilk.images.tables.read import LIST_SUFFIXES, TABLE_SUFFIXES, read_list
+from ilk.images.tables.requested_columns import Columns
+from ilk.images.value_ranges.assign_ranges import MeasurementCache
+from ilk.images.value_ranges.contrast import CONTRAST, find_low_contrast, note_contrast
+from ilk.images.value_ranges.value_range import parse_value_range
 
 DecodeResult = tuple[str, str]  # reason ("" if it can be decoded), detail
 
@@ -96,14 +94,14 @@ def read_images(
     """Read every file of `source`; each becomes one row, used or refused with a reason.
 
     Args:
-        source: A folder (see `ilk.images.layout`); a table (.csv, .tsv, .jsonl, .parquet, or a
-            DataFrame) with a column of paths, one of labels and optionally `split`; a .txt list of
-            paths; a zip or tar archive or a pattern such as `photos/**/*.jpg`, which are read like
-            a folder; `-` for paths from standard input; an image; several of these in a list, each
-            with its own labels; or several images, each a path, the bytes of a file, an open binary
-            file, a Pillow image or a uint8 array `[h, w]` or `[h, w, c]`; or an array `[n, h, w,
-            c]`. Paths in a table or list are relative to its folder; images in memory stay there,
-            and their rows are called `image 0`, `image 1`, ….
+        source: A folder (see `ilk.images.sources.layout`); a table (.csv, .tsv, .jsonl, .parquet,
+            or a DataFrame) with a column of paths, one of labels and optionally `split`; a .txt
+            list of paths; a zip or tar archive or a pattern such as `photos/**/*.jpg`, which are
+            read like a folder; `-` for paths from standard input; an image; several of these in a
+            list, each with its own labels; or several images, each a path, the bytes of a file, an
+            open binary file, a Pillow image or a uint8 array `[h, w]` or `[h, w, c]`; or an array
+            `[n, h, w, c]`. Paths in a table or list are relative to its folder; images in memory
+            stay there, and their rows are called `image 0`, `image 1`, ….
         labels: For several images: one class name per image, None where unknown.
         path_column: The table's column of paths, if it has none of the usual names.
         label_column: The table's column of labels, if it has none of the usual names.
