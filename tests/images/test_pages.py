@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.format_examples import make_picture, save
-from ilk.artifacts.classifier import iter_image_blocks
+from ilk.artifacts.image_blocks import iter_image_blocks
 from ilk.core.errors import InputError
 from ilk.encode import encode_images
 from ilk.images import Images, decode, inspect_file, inspect_inputs, iter_inputs, read_images

@@ -111,7 +111,7 @@ def test_a_second_look_decodes_nothing(tmp_path, monkeypatch):
     save(tmp_path / "d/again.bmp", picture(0))
     store = Store(tmp_path / "store.sqlite")
     first = read_images(tmp_path / "d", store=store)
-    monkeypatch.setattr("ilk.images.intake.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("ilk.images.verify.decode", lambda *_: pytest.fail("decoded again"))
     assert read_images(tmp_path / "d", store=store) == first
     store.close()
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.artifacts import model_folder, pack
-from ilk.artifacts.classifier import (
-    RESERVED_KEYS,
+from ilk.artifacts.classifier import RESERVED_KEYS
+from ilk.artifacts.image_blocks import (
     ManyImages,
     OneImage,
     PathLike,

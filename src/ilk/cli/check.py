@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import IntakeOptions, add_intake_options, add_multi_label_options
+from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
+from ilk.cli.source_options import add_intake_options, add_multi_label_options
 
 if TYPE_CHECKING:
     from ilk.images import Images

@@ -30,11 +30,12 @@ from ilk.images.inputs import (
     iter_inputs,
 )
 from ilk.images.inspection.files import inspect_file
-from ilk.images.intake import read_images, verify_images
+from ilk.images.intake import read_images
 from ilk.images.rows import REASONS, Content, Images, Row, escape_path
 from ilk.images.rows.refused import ImageError
 from ilk.images.sources.layout import find_empty_folders, list_files
 from ilk.images.sources.listing import ListedInputs, NamedInput, list_sources
+from ilk.images.verify import verify_images
 
 __all__ = [
     "MAX_PIXELS",

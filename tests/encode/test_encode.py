@@ -12,10 +12,9 @@ import pytest
 from PIL import Image
 
 from helpers.tiny_checkpoints import noise, save_timm
-from ilk import encode
 from ilk.core.errors import InputError, OutputError
 from ilk.core.space import FeatureSpace
-from ilk.encode import encode_and_refuse, encode_images
+from ilk.encode import encode_and_refuse, encode_images, encode_task, fill_store
 from ilk.encoders import resolve_encoder
 from ilk.images import ImageError, Images, inspect_file
 from ilk.images import decode as images_decode
@@ -134,8 +133,8 @@ def test_only_what_is_missing_is_encoded_and_each_file_is_decoded_once(folder, s
         decoded.append(row.path)
         return original(task, row)
 
-    original = encode._decode_row
-    monkeypatch.setattr(encode, "_decode_row", watched)
+    original = encode_task._decode_row
+    monkeypatch.setattr(encode_task, "_decode_row", watched)
     images = _images(folder)
     first, second = Counting(key="first"), Counting(key="second")
     encode_images(Images(folder, images.rows[:20]), [first], store)
@@ -253,7 +252,7 @@ def test_ctrl_c_keeps_what_is_done(folder, store, after):
 
 
 def test_a_full_disk_stops_the_work_and_keeps_the_rows(folder, store, monkeypatch):
-    monkeypatch.setattr(encode, "COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr(fill_store, "COMMIT_SECONDS", 0.0)
     images = _images(folder)
     put, calls = store.put, []
 
@@ -279,10 +278,10 @@ def test_a_full_disk_stops_the_work_and_keeps_the_rows(folder, store, monkeypatc
 
 def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
     """Features that wait for a slow store hold the work back instead of piling up."""
-    monkeypatch.setattr(encode, "TASKS_PER_THREAD", 2)
-    monkeypatch.setattr(encode, "count_cores", lambda: 2)
-    monkeypatch.setattr(encode, "COMMIT_SECONDS", 0.0)
-    under_way, most, encode_one = [], [], encode._encode_task
+    monkeypatch.setattr(fill_store, "TASKS_PER_THREAD", 2)
+    monkeypatch.setattr(fill_store, "count_cores", lambda: 2)
+    monkeypatch.setattr(fill_store, "COMMIT_SECONDS", 0.0)
+    under_way, most, encode_one = [], [], fill_store.encode_task
 
     def counted(task):
         under_way.append(task)
@@ -291,7 +290,7 @@ def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
     def put(_space, _digests, _values):
         most.append(len(under_way) - len(most))
 
-    monkeypatch.setattr(encode, "_encode_task", counted)
+    monkeypatch.setattr(fill_store, "encode_task", counted)
     monkeypatch.setattr(store, "put", put)
     encode_images(_images(folder), [Counting(batch_size=1)], store)
     assert len(under_way) == 37
@@ -301,7 +300,7 @@ def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
 def test_what_is_decoded_is_summarized_in_the_same_pass(folder, store, monkeypatch):
     decoded = []
     monkeypatch.setattr(
-        encode, "decode", lambda *a, **k: decoded.append(1) or images_decode(*a, **k)
+        encode_task, "decode", lambda *a, **k: decoded.append(1) or images_decode(*a, **k)
     )
     images = _images(folder)
     n = len(images.used)

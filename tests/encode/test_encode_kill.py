@@ -20,17 +20,18 @@ N = 300
 FILL = """
 import sys, time
 from pathlib import Path
-from ilk import encode
+from ilk.encode import fill_store
 from ilk.encoders import resolve_encoder
 from ilk.images import Images, inspect_file
 from ilk.store import Store
 folder, store, pause = Path(sys.argv[1]), Store(sys.argv[2]), float(sys.argv[3])
 images = Images(None, tuple(inspect_file(path) for path in sorted(folder.iterdir())))
-encode.COMMIT_SECONDS = 0.02
-work = encode._encode_task
-encode._encode_task = lambda task: time.sleep(pause) or work(task)
+fill_store.COMMIT_SECONDS = 0.02
+work = fill_store.encode_task
+fill_store.encode_task = lambda task: time.sleep(pause) or work(task)
 print("ready", flush=True)
-encode.encode_images(images, [resolve_encoder("pixels/4x4x3"), resolve_encoder("hog/16")], store)
+encoders = [resolve_encoder("pixels/4x4x3"), resolve_encoder("hog/16")]
+fill_store.encode_images(images, encoders, store)
 print("done", flush=True)
 """
 

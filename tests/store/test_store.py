@@ -283,7 +283,7 @@ def test_a_store_without_checksums_gets_them(tmp_path):
 
 
 def test_a_store_in_use_is_said_to_be_in_use(tmp_path, monkeypatch):
-    monkeypatch.setattr("ilk.store.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("ilk.store.database.BUSY_SECONDS", 0.1)
     store = Store(tmp_path / "store.sqlite")
     store.put(SPACE, *_rows(1))
     other = sqlite3.connect(tmp_path / "store.sqlite")
