@@ -24,6 +24,7 @@ from torch import nn
 from benchmarks.runner import shared_path
 from ilk.artifacts.model_folder import encode_json
 from ilk.core.atomic_write import write_atomically
+from ilk.core.cores import count_cores
 from ilk.core.progress import terminal_progress
 from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.denoiser.karras import Denoiser
@@ -31,7 +32,6 @@ from ilk.diffusion.denoiser.noise_levels import LogNormal
 from ilk.diffusion.denoiser.protocol import normalize_images
 from ilk.diffusion.pretraining.presets import choose_options
 from ilk.diffusion.pretraining.pretrain import PretrainConfig, make_spec, pretrain
-from ilk.encode import count_cores
 from ilk.training.trainer import Batch, DeviceConfig, Recipe
 
 N_HELD_OUT = 2_000  # validation images of Fashion-MNIST and CIFAR-10

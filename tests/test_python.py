@@ -91,7 +91,7 @@ def test_held_out_images_do_not_influence_the_model(tmp_path: Path) -> None:
 def test_an_endless_stream_is_predicted_block_by_block(
     fitted: ilk.Classifier, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ilk.artifacts.classifier.BLOCK_SIZE", 4)
+    monkeypatch.setattr("ilk.artifacts.image_blocks.BLOCK_SIZE", 4)
     file = next(home.rglob("*.png"))
     taken = 0
 

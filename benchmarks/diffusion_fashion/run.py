@@ -35,6 +35,7 @@ from benchmarks.diffusion_setup import (
     take_balanced,
 )
 from benchmarks.runner import summarize
+from ilk.core.cores import count_cores
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.errors.class_errors import Measure, compute_class_errors, compute_scores
 from ilk.diffusion.errors.levels import Levels
@@ -44,7 +45,6 @@ from ilk.diffusion.features.hooks import Hooks
 from ilk.diffusion.features.search import SearchConfig, search
 from ilk.diffusion.pretraining import supervised_baseline
 from ilk.diffusion.pretraining.pretrain import PretrainConfig
-from ilk.encode import count_cores
 from ilk.training.trainer import Batch
 
 SEEDS = (0, 1, 2)

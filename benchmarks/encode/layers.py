@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ilk.core.allocator import keep_freed_memory
-from ilk.encode import count_cores
+from ilk.core.cores import count_cores
 from ilk.encoders import folding
 from ilk.encoders.efficientnet_lite0 import PREPROCESS, EmbeddedCheckpoint
 

@@ -26,7 +26,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.encode.layers import SMALL_SECONDS
-from ilk.encode import count_cores, encode_images
+from ilk.core.cores import count_cores
+from ilk.encode import encode_images
 from ilk.encoders import resolve_encoder
 from ilk.encoders.engines import ENGINES
 from ilk.encoders.network import NetworkEncoder

@@ -13,8 +13,8 @@ from PIL import Image
 
 from ilk.encoders import resolve_encoder
 from ilk.images import Images, decode
-from ilk.images.near_duplicates import find_near_duplicates
-from ilk.images.pixel_summary import SIDE, compute_pixel_digest, summarize_pixels
+from ilk.images.duplicates.near_duplicates import find_near_duplicates
+from ilk.images.inspection.pixel_summary import SIDE, compute_pixel_digest, summarize_pixels
 
 SIZES = ((224, 224), (500, 375))
 BATCH = 8

@@ -11,9 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ilk.images.near_duplicates import find_near_duplicates
-from ilk.images.perceptual_hash import compute_hashes, count_differing_bits, stack_thumbnails
-from ilk.images.pixel_summary import summarize_pixels
+from ilk.images.duplicates.near_duplicates import find_near_duplicates
+from ilk.images.duplicates.perceptual_hash import (
+    compute_hashes,
+    count_differing_bits,
+    stack_thumbnails,
+)
+from ilk.images.inspection.pixel_summary import summarize_pixels
 
 MAX_BITS = 10
 Pairs = set[tuple[int, int]]

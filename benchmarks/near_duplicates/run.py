@@ -27,8 +27,8 @@ from benchmarks.shared_files import decode_image, iterate_archive
 from ilk.encoders import resolve_encoder
 from ilk.fitting.dependence import find_clusters
 from ilk.images import Images, Row
-from ilk.images.perceptual_hash import stack_thumbnails
-from ilk.images.pixel_summary import summarize_pixels
+from ilk.images.duplicates.perceptual_hash import stack_thumbnails
+from ilk.images.inspection.pixel_summary import summarize_pixels
 
 SETS = {  # archive, part of the path, position of the class in the path
     "PACS photographs and paintings": ("pacs_subset", "pacs_subset.tar.gz", ("photo", "art"), -2),

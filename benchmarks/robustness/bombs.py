@@ -1,10 +1,10 @@
 """Small files of many pixels: the peak memory of whole commands, with few and with many threads.
 
-The bound follows from `ilk.images.memory`: threads share a budget of pixels, and an image beyond
-it, of up to `MAX_PIXELS`, is decoded alone. The most expensive decoding is that of a float TIFF of
-one strip, which holds for each pixel the strip (4 bytes), Pillow's image (4), its bytes twice
-(8, to make an array of them) and the result (4). A run without bombs takes what is measured beside
-it, and 256 MiB are allowed for strips, contents of files and fragments.
+The bound follows from `ilk.images.decoding.memory`: threads share a budget of pixels, and an image
+beyond it, of up to `MAX_PIXELS`, is decoded alone. The most expensive decoding is that of a float
+TIFF of one strip, which holds for each pixel the strip (4 bytes), Pillow's image (4), its bytes
+twice (8, to make an array of them) and the result (4). A run without bombs takes what is measured
+beside it, and 256 MiB are allowed for strips, contents of files and fragments.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from PIL import Image
 
 from benchmarks.robustness.hostile_files import make_png
 from benchmarks.robustness.inputs import write_folder
-from ilk.images.formats import MAX_PIXELS, MAX_SIDE
-from ilk.images.memory import MAX_PIXELS_IN_FLIGHT
+from ilk.images.decoding.formats import MAX_PIXELS, MAX_SIDE
+from ilk.images.decoding.memory import MAX_PIXELS_IN_FLIGHT
 
 BYTES_PER_PIXEL = 20
 SLACK_MIB = 256

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ilk.core.cores import count_cores, limit_torch_threads
 from ilk.core.device import may_have_gpu
-from ilk.encode import count_cores, limit_torch_threads
 from ilk.encoders import resolve_encoder
 from ilk.encoders.families import list_families
 from ilk.images import decode

@@ -29,7 +29,7 @@ from ilk.images import (
     parse_labels,
     read_images,
 )
-from ilk.images.frames import is_frame, list_paths
+from ilk.images.tables.frames import is_frame, list_paths
 from ilk.methods import parse
 
 COPY_REASONS = ("duplicate", "same content under two labels")

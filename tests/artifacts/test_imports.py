@@ -18,7 +18,7 @@ LIST_HEAVY = f"print(*sorted({{name.split('.')[0] for name in sys.modules}} & se
 SCORE = """
 import sys
 import numpy as np
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 classifier = load(sys.argv[1])
 scored = classifier.score_batch(np.zeros((3, len(classifier.ood_detector.centre)), np.float32))
 assert np.isfinite(scored.probabilities).all()

@@ -174,7 +174,7 @@ def test_images_in_memory_are_encoded_once(fitted, files, tmp_path, monkeypatch)
 
 
 def test_a_stream_holds_few_images_in_memory(fitted, monkeypatch):
-    monkeypatch.setattr("ilk.artifacts.classifier.BLOCK_BYTES", 4 * 64)
+    monkeypatch.setattr("ilk.artifacts.image_blocks.BLOCK_BYTES", 4 * 64)
     made = 0
 
     def endless():

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.digit_folders import write_digits
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.cli import run as ilk
 from ilk.cli.adapt import command
 from ilk.core.errors import IlkError

@@ -13,7 +13,7 @@ from PIL import Image
 
 from helpers.digit_folders import write_digits
 from ilk.artifacts import model_folder as artefact
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.cli.add import command
 from ilk.core.errors import IlkError
 

@@ -200,7 +200,7 @@ def test_a_classifier_is_not_overwritten_by_a_detector(digits: Path, tmp_path: P
 
 
 def test_a_classifier_command_refuses_a_detector(detector: Path) -> None:
-    from ilk.artifacts.classifier import load
+    from ilk.artifacts.load_classifier import load
 
     with pytest.raises(ArtifactError, match="'ilk detector'"):
         load(detector)

@@ -10,7 +10,7 @@ import pytest
 
 from helpers.digit_folders import write_digits
 from ilk import cli
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 
 KNOWN = ("d0", "d1", "d2", "d3", "d4")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.artifacts.overwrite_guard import check_writable, hold_folder
 from ilk.cli import run
 from ilk.core.errors import OutputError

@@ -20,14 +20,14 @@ SENTENCE = "Finished work is saved; run the same command again to resume."
 # A command of which every batch of images takes a while; it says when the first one is at work.
 SLOW = """
 import sys, time
-from ilk import encode
+from ilk.encode import fill_store
 from ilk.cli import main
-work = encode._encode_task
+work = fill_store.encode_task
 def slow(task):
     print("at work", flush=True)
     time.sleep(0.2)
     return work(task)
-encode._encode_task = slow
+fill_store.encode_task = slow
 main()
 """
 # A command that is in a long call of a library, during which Python handles no signal.

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from helpers import tiny_diffusers as tiny
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.core.errors import InputError
 from ilk.diffusion.classification.context import ClassificationContext
 from ilk.encoders import resolve_encoder, restore_encoder

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.cli import run
 from ilk.core.capabilities import Explains, ScoresClasses
 from ilk.core.errors import ArtifactError, InputError, Unavailable

@@ -72,7 +72,7 @@ def test_descriptions_are_read_and_their_selection_is_a_candidate(
     assert "DescriptionSelection()" in {row["method"] for row in rows}
     only = ["--method", "DescriptionSelection", "--descriptions", str(tmp_path / "message.txt")]
     assert run([*args, *only]) == 0
-    from ilk.artifacts.classifier import load
+    from ilk.artifacts.load_classifier import load
 
     assert load(tmp_path / "k").model.description_embeddings.shape[0] == 3
 

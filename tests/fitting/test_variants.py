@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers.digit_folders import write_digits
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.cli import run
 from ilk.core.errors import IlkError
 from ilk.core.leaderboard import CandidateResult

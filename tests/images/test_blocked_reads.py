@@ -27,8 +27,8 @@ LIMIT = 0.2
 PIPE = """
 import os, sys
 from ilk.core import worker_threads
-from ilk.images import files
-files.stat.S_ISREG = lambda mode: True
+from ilk.images.decoding import open_file
+open_file.stat.S_ISREG = lambda mode: True
 worker_threads.POLL_SECONDS = 0.05
 from ilk.cli import main
 print("at work", flush=True)

@@ -281,7 +281,7 @@ def test_a_path_and_its_bytes_are_one_image(tmp_path):
 
 
 def test_a_large_file_is_decoded_without_reading_it_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("ilk.images.files.MAX_IN_MEMORY", 10)
+    monkeypatch.setattr("ilk.images.decoding.open_file.MAX_IN_MEMORY", 10)
     for kind in ("PNG", "TIFF", "BMP"):
         file = tmp_path / kind
         file.write_bytes(coded(PHOTO, kind))

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from ilk.core import threaded_map as threads
 from ilk.core.errors import NoImages
-from ilk.images import REASONS, Images, Row, decode, intake, read_images, threads
+from ilk.images import REASONS, Images, Row, decode, read_images, verify
 from ilk.store import Store
 
 
@@ -144,7 +145,7 @@ def test_verdicts_are_remembered(tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
     seen = []
     monkeypatch.setattr(
-        intake, "decode", lambda file, *a, **k: seen.append(file) or decode(file, *a, **k)
+        verify, "decode", lambda file, *a, **k: seen.append(file) or decode(file, *a, **k)
     )
     first = read_images(tmp_path / "data", store=store)
     assert len(seen) == 6
@@ -185,7 +186,7 @@ def test_work_that_was_stopped_ends_soon_and_keeps_its_verdicts(tmp_path, monkey
             time.sleep(0.05)
         return decode(file, limit, **reading)
 
-    monkeypatch.setattr(intake, "decode", stopping)
+    monkeypatch.setattr(verify, "decode", stopping)
     with pytest.raises(KeyboardInterrupt):
         read_images(tmp_path / "data", store=store)
     held = store.get_decode_results([hashlib.sha256(png(i)).hexdigest() for i in range(400)])

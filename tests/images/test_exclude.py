@@ -10,7 +10,7 @@ from helpers.frames import Frame
 from helpers.noise_images import save_noise
 from ilk.core.errors import InputError
 from ilk.images import list_sources, read_images
-from ilk.images.exclude import Exclusion
+from ilk.images.sources.exclude import Exclusion
 
 PATHS = ["cat/1.png", "cat/1_mask.png", "dog/2.png", "dog/masks/3.png", "masks/4.png", "masks.png"]
 

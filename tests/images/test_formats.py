@@ -404,7 +404,7 @@ def test_a_missing_library_is_named_and_not_remembered(
         pytest.skip(f"{package} is needed to write the file")
     real = builtins.__import__
     monkeypatch.setattr(
-        "ilk.images.array_image.import_module",
+        "ilk.images.decoding.array_image.import_module",
         lambda m: (_ for _ in ()).throw(ImportError) if m == module else real(m),
     )
     found = refusal(SAMPLES[name])

@@ -11,7 +11,7 @@ import pytest
 from helpers.archives import make_png, write_folder
 from ilk.core.errors import NoImages
 from ilk.images import list_sources, read_images
-from ilk.images.globs import is_glob, list_matches, split_pattern
+from ilk.images.sources.globs import is_glob, list_matches, split_pattern
 
 FILES = {
     name: make_png(i)

@@ -12,7 +12,7 @@ from PIL import Image
 from helpers.patients import write_patients
 from ilk.core.errors import InputError
 from ilk.images import Images, count_groups, describe_groups, number_row_groups, read_images
-from ilk.images.groups import check_pattern, find_group
+from ilk.images.annotations.groups import check_pattern, find_group
 
 RNG = np.random.default_rng(0)
 

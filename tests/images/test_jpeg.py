@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ilk.images.decode import decode
-from ilk.images.refused import ImageError
+from ilk.images.decoding.decode import decode
+from ilk.images.rows.refused import ImageError
 
 
 def photo(seed=0, mode="RGB"):

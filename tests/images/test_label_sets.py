@@ -7,7 +7,7 @@ import pytest
 from helpers.label_tables import draw_pairs, write_indicators, write_table
 from ilk.core.errors import InputError
 from ilk.images import Images, describe_separator, read_images
-from ilk.images.label_sets import find_separator, parse_label_set
+from ilk.images.annotations.label_sets import find_separator, parse_label_set
 
 
 @pytest.fixture(scope="module")

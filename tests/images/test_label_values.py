@@ -16,8 +16,8 @@ from helpers.frames import Frame
 from ilk.core.errors import InputError
 from ilk.fitting.config import FitConfig
 from ilk.images import read_images
-from ilk.images.label_values import parse_labels
-from ilk.images.spellings import adopt_spellings, match_class_names
+from ilk.images.annotations.label_values import parse_labels
+from ilk.images.annotations.spellings import adopt_spellings, match_class_names
 
 NA = type("NAType", (), {"__eq__": lambda s, o: s, "__bool__": lambda s: 1 / 0, "__hash__": id})()
 NAT = np.datetime64("NaT")

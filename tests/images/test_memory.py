@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ilk.images.memory import PixelBudget
-from ilk.images.refused import ImageError
+from ilk.images.decoding.memory import PixelBudget
+from ilk.images.rows.refused import ImageError
 
-decoding = import_module("ilk.images.decode")  # the package exports its function of that name
-samples = import_module("ilk.images.samples")
+decoding = import_module(
+    "ilk.images.decoding.decode"
+)  # the package exports its function of that name
+samples = import_module("ilk.images.decoding.samples")
 
 
 def save(image, kind="PNG"):

@@ -11,11 +11,16 @@ from PIL import Image, ImageDraw, ImageEnhance
 from scipy.fft import dctn
 
 from ilk.cli.check import command
-from ilk.images import near_duplicates, read_images
-from ilk.images.near_duplicates import find_near_duplicates
-from ilk.images.near_pairs import find_near_pairs
-from ilk.images.perceptual_hash import compute_hashes, count_differing_bits, stack_thumbnails
-from ilk.images.pixel_summary import summarize_pixels
+from ilk.images import read_images
+from ilk.images.duplicates import near_duplicates
+from ilk.images.duplicates.near_duplicates import find_near_duplicates
+from ilk.images.duplicates.near_pairs import find_near_pairs
+from ilk.images.duplicates.perceptual_hash import (
+    compute_hashes,
+    count_differing_bits,
+    stack_thumbnails,
+)
+from ilk.images.inspection.pixel_summary import summarize_pixels
 from ilk.store import Store
 
 

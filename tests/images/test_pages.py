@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from helpers.format_examples import make_picture, save
-from ilk.artifacts.classifier import iter_image_blocks
+from ilk.artifacts.image_blocks import iter_image_blocks
 from ilk.core.errors import InputError
 from ilk.encode import encode_images
-from ilk.images import Images, decode, inspect_file, inspect_inputs, iter_inputs, pages, read_images
+from ilk.images import Images, decode, inspect_file, inspect_inputs, iter_inputs, read_images
+from ilk.images.decoding import pages
 from ilk.images.pixels import PixelEncoder
 from ilk.store import Store
 

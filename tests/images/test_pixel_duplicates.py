@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ilk.images import Images, read_images
-from ilk.images.pixel_summary import compute_pixel_digest, summarize_pixels
+from ilk.images.inspection.pixel_summary import compute_pixel_digest, summarize_pixels
 from ilk.store import Store
 
 
@@ -72,7 +72,9 @@ def test_one_pixel_or_another_shape_is_another_picture():
 def test_a_large_picture_is_digested_in_strips_to_the_same_result(monkeypatch):
     image = picture(4, (30, 40))
     whole = compute_pixel_digest(image)
-    monkeypatch.setattr("ilk.images.pixel_summary.STRIP_PIXELS", 70)  # two rows and a bit
+    monkeypatch.setattr(
+        "ilk.images.inspection.pixel_summary.STRIP_PIXELS", 70
+    )  # two rows and a bit
     assert compute_pixel_digest(image) == whole
 
 
@@ -109,7 +111,7 @@ def test_a_second_look_decodes_nothing(tmp_path, monkeypatch):
     save(tmp_path / "d/again.bmp", picture(0))
     store = Store(tmp_path / "store.sqlite")
     first = read_images(tmp_path / "d", store=store)
-    monkeypatch.setattr("ilk.images.intake.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("ilk.images.verify.decode", lambda *_: pytest.fail("decoded again"))
     assert read_images(tmp_path / "d", store=store) == first
     store.close()
 

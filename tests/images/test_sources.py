@@ -12,8 +12,8 @@ import pytest
 from helpers.archives import make_classes, make_png, write_archive, write_folder
 from ilk.core.errors import InputError, NoImages
 from ilk.images import Row, inspect_inputs, iter_inputs, list_sources, read_images
-from ilk.images.members import Member
-from ilk.images.sources import find_kind
+from ilk.images.inspection.members import Member
+from ilk.images.sources.kinds import find_kind
 
 FILES = make_classes(2)
 

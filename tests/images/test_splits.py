@@ -3,7 +3,7 @@ from PIL import Image
 
 from ilk.core.errors import InputError
 from ilk.images import read_images
-from ilk.images.splits import parse_split
+from ilk.images.annotations.splits import parse_split
 
 
 def plant(root, *paths):

@@ -13,7 +13,7 @@ import pytest
 from helpers.noise_images import save_noise
 from ilk.core.errors import InputError
 from ilk.images import read_images
-from ilk.images.text_encoding import decode_windows
+from ilk.images.tables.text_encoding import decode_windows
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from helpers.format_examples import make_picture, save
 from ilk.core.errors import ArtifactError, InputError
 from ilk.encode import encode_images
 from ilk.images import Images, decode, inspect_inputs, iter_inputs, read_images
-from ilk.images.model_ranges import use_ranges
 from ilk.images.pixels import PixelEncoder
-from ilk.images.value_range import (
+from ilk.images.value_ranges.model_ranges import use_ranges
+from ilk.images.value_ranges.value_range import (
     EVERY,
     FLOAT,
     HOUNSFIELD,
@@ -184,7 +184,7 @@ def test_extremes_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = write(tmp_path / "d", {f"a/{i}.png": deep(4000 - i) for i in range(3)})
     write(folder, {"a/plain.png": make_picture()})
     store, measured = Store(tmp_path / "store"), []
-    import ilk.images.ranges as ranges
+    import ilk.images.value_ranges.assign_ranges as ranges
 
     real = ranges.measure_extremes
     monkeypatch.setattr(ranges, "measure_extremes", lambda *a: measured.append(a) or real(*a))

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ilk.images import ImageError, decode
-from ilk.images.jpeg_holes import check_holes
-from ilk.images.webp_zeros import check_webp
+from ilk.images.decoding.jpeg_holes import check_holes
+from ilk.images.decoding.webp_zeros import check_webp
 
 RNG = np.random.default_rng(0)
 NOISE = Image.fromarray(RNG.integers(0, 256, (160, 160, 3), np.uint8))

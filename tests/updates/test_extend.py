@@ -11,7 +11,8 @@ import pytest
 from benchmarks.saved_classifier import FeatureSet
 from ilk.artifacts import model_folder as artefact
 from ilk.artifacts import pack as packed
-from ilk.artifacts.classifier import Classifier, load
+from ilk.artifacts.classifier import Classifier
+from ilk.artifacts.load_classifier import load
 from ilk.core.data import Data
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.folder_transaction import FolderTransaction

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 
 from benchmarks.saved_classifier import FeatureSet
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.core.data import Data
 from ilk.core.errors import InputError
 from ilk.methods.gda import GDA

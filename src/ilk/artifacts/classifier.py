@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from PIL import Image
 
 from ilk.artifacts import model_folder, pack
+from ilk.artifacts.image_blocks import (
+    ManyImages,
+    OneImage,
+    PathLike,
+    encode_block,
+    format_refusal,
+    format_unreadable,
+    iter_image_blocks,
+)
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
-from ilk.artifacts.remainder import explain_missing, remove_encoders
-from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
-from ilk.core.errors import InputError, Unavailable
+from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities
 from ilk.core.ordered_classes import Values, compute_class_values
 from ilk.core.progress import Progress, silent_progress
-from ilk.core.typed_values import check_type
-from ilk.encode import encode_images
-from ilk.encoders import restore_encoder
 from ilk.images import (
     Images,
-    Row,
-    escape_path,
     inspect_inputs,
     is_single,
-    iter_blocks,
     iter_inputs,
 )
-from ilk.images.contrast import mark_near_constant
-from ilk.images.members import Member
-from ilk.images.model_ranges import inspect_again, use_ranges
-from ilk.images.pages import check_pages
-from ilk.images.value_range import ValueRanges, restore_ranges
+from ilk.images.inspection.members import Member
+from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.store import Store
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors
@@ -52,9 +48,6 @@ from ilk.trust.summary_statistics import SummaryStatistics, check_feature_width
 
 if TYPE_CHECKING:
     from ilk.report.notebook import LeaderboardView
-
-BLOCK_SIZE = 2_000  # inputs per block, so that memory does not grow with their number
-BLOCK_BYTES = 2**29  # of images in memory, which a generator may have made only for this block
 PART_KINDS: dict[str, type[Any]] = {
     "model": Model,
     "calibration": Calibration,
@@ -63,12 +56,7 @@ PART_KINDS: dict[str, type[Any]] = {
     "summary_statistics": SummaryStatistics,
     "class_priors": ClassPriors,
 }
-OPTIONAL_PARTS = {"summary_statistics", "class_priors"}
 RESERVED_KEYS = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
-
-PathLike = str | os.PathLike[str]
-OneImage = bytes | Image.Image | IO[bytes]  # for type checkers; a path may be that of a folder
-ManyImages = list[Any] | tuple[Any, ...] | Images
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -310,111 +298,3 @@ class Classifier:
         metadata["parts"] = description
         model_folder.write(home, weights, metadata, side_files=side_files)
         return home
-
-
-def iter_image_blocks(inputs: Any, pages: str = "first") -> Iterator[Images]:
-    """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
-    check_pages(pages)
-    if isinstance(inputs, Images) and any(row.page for row in inputs.rows):
-        for start in range(0, len(inputs.rows), BLOCK_SIZE):
-            yield inspect_again(inputs, inputs.rows[start : start + BLOCK_SIZE])
-        return
-    for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
-        yield inspect_inputs(block, pages)
-
-
-def encode_block(
-    images: Images, encoder: Embeds, store: Store, progress: Progress, ranges: ValueRanges
-) -> tuple[Images, Features]:
-    """Return the images with their final status, and the features `[n, d]` of the used ones.
-
-    The detail of a used row says what is to be known of its image: values out of the `ranges` of
-    the model, hardly any contrast.
-    """
-    images = use_ranges(images, ranges, store, progress)
-    images = images.refuse(encode_images(images, [encoder], store, progress=progress))
-    images = mark_near_constant(images, store)
-    return images, store.get(encoder.space, [row.digest for row in images.used])
-
-
-def format_unreadable(path: str, reason: str, answer: str) -> str:
-    """Return what `predict_proba` says of an image that cannot be read.
-
-    Args:
-        path: The image as it was given.
-        reason: Why it cannot be read.
-        answer: What `predict` would return for a readable image, such as "a name".
-    """
-    return (
-        f"{escape_path(path)} cannot be read ({escape_path(reason)}); leave it out, or use "
-        f"predict, which returns the reason instead of {answer}"
-    )
-
-
-def format_refusal(row: Row) -> str:
-    """Return the reason why a row was refused, with its detail."""
-    return f"{row.reason}: {row.detail}" if row.detail else row.reason
-
-
-def load(
-    folder: PathLike,
-    *,
-    device: str = "auto",
-    runtime: str = "auto",
-    without: Sequence[str] = (),
-    fetch: bool = False,
-) -> Classifier:
-    """Load a classifier from a model folder.
-
-    Args:
-        folder: Folder written by `Classifier.save`.
-        device: auto, cpu, cuda, cuda:N or mps.
-        runtime: auto, torch, openvino or onnxruntime.
-        without: Encoder of an ensemble to do without, because it is gone from this machine.
-        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
-            come from stands in the folder, so trust its source; the user's token is not sent.
-
-    Raises:
-        ArtifactError: The folder is not a classifier, was written by another version of ilk, or
-            was altered.
-        Unavailable: The encoder is not available on this machine, or differs from the one that the
-            classifier was fitted with.
-        InputError: The classifier cannot do without the encoder named in `without`.
-    """
-    weights, metadata = model_folder.read(Path(folder))
-    with model_folder.report_damage(Path(folder)):
-        check_type(metadata, model_folder.CLASSIFIER.entries, "")
-        parts = pack.unpack(weights, metadata["parts"])
-        if without:
-            parts, metadata = remove_encoders(parts, metadata, without)
-        try:
-            encoder = restore_encoder(
-                metadata["encoder"], device=device, runtime=runtime, fetch=fetch
-            )
-        except Unavailable as error:
-            raise explain_missing(error, metadata, device, runtime) from None
-        other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
-        classes = check_classes(metadata["classes"])
-        check_kinds(parts, PART_KINDS, OPTIONAL_PARTS)
-        classifier = Classifier(classes, encoder, metadata=other_metadata, **parts)
-        _check_fit(classifier)
-        return classifier
-
-
-def _check_fit(classifier: Classifier) -> None:
-    """Raise ValueError unless the parts fit each other, the classes and the encoder."""
-    k, detector = len(classifier.classes), classifier.ood_detector
-    with np.errstate(all="ignore"):
-        scored = classifier.score_batch(make_probe(classifier.encoder.space.dim))
-    check_answers(
-        k,
-        probabilities=scored.probabilities,
-        sets=scored.prediction_sets,
-        scores=scored.unknown_score,
-    )
-    if classifier.class_priors is not None and len(classifier.class_priors.target) != k:
-        raise ValueError(f"the class priors are not those of {k} classes")
-    if (summary := classifier.summary_statistics) is not None:
-        summary.check_consistent()
-        if len(summary.counts) != k or np.count_nonzero(summary.counts) != len(detector.means):
-            raise ValueError(f"the statistics are not those of {k} classes")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ilk.artifacts import model_folder
-from ilk.artifacts.classifier import encode_block, iter_image_blocks
+from ilk.artifacts.image_blocks import encode_block, iter_image_blocks
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pack import pack, unpack
@@ -28,7 +28,7 @@ from ilk.images import (
     Row,
     number_row_groups,
 )
-from ilk.images.value_range import restore_ranges
+from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ilk.artifacts import model_folder
-from ilk.artifacts.classifier import Classifier, PathLike
-from ilk.artifacts.classifier import load as load_classifier
+from ilk.artifacts.classifier import Classifier
+from ilk.artifacts.image_blocks import PathLike
+from ilk.artifacts.load_classifier import load as load_classifier
 from ilk.artifacts.multi_label_classifier import MultiLabelClassifier, load_multi_label
 from ilk.core.errors import InputError
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.artifacts import model_folder, pack
-from ilk.artifacts.classifier import (
-    RESERVED_KEYS,
+from ilk.artifacts.classifier import RESERVED_KEYS
+from ilk.artifacts.image_blocks import (
     ManyImages,
     OneImage,
     PathLike,
@@ -35,7 +35,7 @@ from ilk.images import (
     Images,
     is_single,
 )
-from ilk.images.value_range import restore_ranges
+from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import OneVsRest
 from ilk.multilabel.thresholds import LabelThresholds

@@ -16,7 +16,7 @@ from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row, adopt_spellings, number_row_groups
-from ilk.images.model_ranges import use_ranges
+from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
 from ilk.maths.iterative_stratification import Targets

@@ -16,8 +16,8 @@ from pathlib import Path
 from ilk.artifacts.row_file import get_part_path
 from ilk.core.errors import InputError, OutputError
 from ilk.images import ListedInputs, escape_path
-from ilk.images.source_rows import find_walked_folders
-from ilk.images.splits import METADATA_FILES
+from ilk.images.annotations.splits import METADATA_FILES
+from ilk.images.sources.special_sources import find_walked_folders
 
 HEAD_BYTES = 4096
 BYTE_ORDER_MARK = "\ufeff"

@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import (
-    IntakeOptions,
-    add_fetch_option,
-    add_force_option,
-    add_group_options,
-    add_network_options,
-    add_source_options,
-    add_strict_option,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_force_option, add_network_options
 from ilk.cli.output import Result, add_json_option, print_note, print_table
+from ilk.cli.source_options import add_group_options, add_source_options, add_strict_option
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
@@ -55,10 +49,10 @@ def command(
     ignored, a table or list of paths, an archive, a quoted pattern, or - for standard input.
     The method assumes that only the class priors have changed and each class looks as before.
     """
-    from ilk.artifacts.classifier import load
+    from ilk.artifacts.load_classifier import load
     from ilk.artifacts.model_folder import read_digest
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.cli.options import encode_or_exit
+    from ilk.cli.encode_images import encode_or_exit
     from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.images import number_row_groups
     from ilk.maths.folds import has_shared_groups

@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ilk.cli.add_output import show_report, summarize
-from ilk.cli.options import (
-    IntakeOptions,
-    add_fetch_option,
-    add_force_option,
-    add_intake_options,
-    add_network_options,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_force_option, add_network_options
 from ilk.cli.output import Result, add_json_option, print_note
+from ilk.cli.source_options import add_intake_options
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
@@ -69,10 +65,10 @@ def command(
     """
     import numpy as np
 
-    from ilk.artifacts.classifier import load
+    from ilk.artifacts.load_classifier import load
     from ilk.artifacts.model_folder import read_digest
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.cli.options import encode_or_exit
+    from ilk.cli.encode_images import encode_or_exit
     from ilk.cli.output_folder import hold_model, hold_output_folder, is_same_folder
     from ilk.core.data import Data
     from ilk.images import describe_groups, number_row_groups
@@ -207,7 +203,7 @@ def _list_class_inputs(
     """
     from ilk.core.errors import InputError, NoImages
     from ilk.images import escape_path
-    from ilk.images.sources import find_kind
+    from ilk.images.sources.kinds import find_kind
 
     if find_kind(source) == "missing":
         raise InputError(

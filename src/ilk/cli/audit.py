@@ -17,17 +17,16 @@ from ilk.cli.audit_output import (
     write_csv,
 )
 from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import (
-    IntakeOptions,
     add_encoders_option,
     add_folds_option,
-    add_intake_options,
     add_network_options,
     add_resize_option,
     add_seed_option,
-    add_single_label_option,
 )
 from ilk.cli.output import Result, add_json_option, show_intake
+from ilk.cli.source_options import add_intake_options, add_single_label_option
 
 if TYPE_CHECKING:
     from ilk.fitting.label_audit import CleaningEffect

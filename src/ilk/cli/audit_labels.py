@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.images.groups import SPLIT_REASON
+from ilk.images.annotations.groups import SPLIT_REASON
 
 if TYPE_CHECKING:
     from ilk.core.data import Data

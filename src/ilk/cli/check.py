@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import IntakeOptions, add_intake_options, add_multi_label_options
+from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
+from ilk.cli.source_options import add_intake_options, add_multi_label_options
 
 if TYPE_CHECKING:
     from ilk.images import Images
-    from ilk.images.groups import GroupCounts
-    from ilk.images.near_pairs import NearPair
+    from ilk.images.annotations.group_counts import GroupCounts
+    from ilk.images.duplicates.near_pairs import NearPair
 
 MAX_CLASSES = 50  # classes in the printed table
 MAX_PAIRS = 20  # near-duplicates in the printed table
@@ -38,7 +39,7 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
     from ilk.images import count_groups
-    from ilk.images.near_pairs import find_near_pairs, near_pairs_to_json
+    from ilk.images.duplicates.near_pairs import find_near_pairs, near_pairs_to_json
     from ilk.store import Store
 
     if out:
@@ -96,7 +97,7 @@ def _show_classes(images: Images) -> None:
 
 def _show_near_pairs(pairs: Sequence[NearPair]) -> None:
     """Print how many pictures are nearly the same, and the pairs that matter most."""
-    from ilk.images.near_pairs import describe_near_pairs
+    from ilk.images.duplicates.near_pairs import describe_near_pairs
 
     if not pairs:
         return

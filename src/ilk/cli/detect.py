@@ -12,15 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
-from ilk.cli.options import (
-    IntakeOptions,
-    add_fetch_option,
-    add_group_options,
-    add_network_options,
-    add_resize_option,
-    add_source_options,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option
+from ilk.cli.source_options import add_group_options, add_source_options
 from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
@@ -194,7 +189,7 @@ def _compute_threshold(detector: AnomalyDetector) -> float | None:
 
 def _to_row(result: AnomalyResult, threshold: float | None, tally: Tally) -> dict[str, Any]:
     """Count a result and return it under the names of `CSV_HEADER`; None is an unknown value."""
-    from ilk.artifacts.classifier import format_refusal
+    from ilk.artifacts.image_blocks import format_refusal
 
     is_read = result.row.status == "used"
     tally.count(result.row.path, result.row.detail if is_read else "", is_read=is_read)

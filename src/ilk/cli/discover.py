@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
-from ilk.cli.options import (
-    IntakeOptions,
-    add_fetch_option,
-    add_network_options,
-    add_source_options,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option, print_note, print_table
+from ilk.cli.source_options import add_source_options
 
 if TYPE_CHECKING:
     from ilk.updates.discover import Discovery
@@ -58,7 +55,7 @@ def command(
 
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
-    from ilk.artifacts.classifier import load
+    from ilk.artifacts.load_classifier import load
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress

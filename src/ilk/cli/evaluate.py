@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ilk.cli.options import (
-    IntakeOptions,
-    add_fetch_option,
-    add_intake_options,
-    add_label_separator_option,
-    add_network_options,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option, print_note, show_intake
+from ilk.cli.source_options import add_intake_options, add_label_separator_option
 
 if TYPE_CHECKING:
     from ilk.images import Images

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import (
-    IntakeOptions,
     add_encoders_option,
     add_folds_option,
-    add_intake_options,
-    add_multi_label_options,
     add_network_options,
     add_precision_option,
     add_resize_option,
@@ -24,6 +22,7 @@ from ilk.cli.options import (
     add_views_option,
 )
 from ilk.cli.output import Result, add_json_option, print_note, show_intake
+from ilk.cli.source_options import add_intake_options, add_multi_label_options
 
 if TYPE_CHECKING:
     from ilk.report.report_data import ReportData
@@ -133,8 +132,8 @@ def command(
     from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_digest
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.multi_label import fit_multi_label
-    from ilk.cli.options import read_sentences
     from ilk.cli.output_folder import hold_output_folder
+    from ilk.cli.sentences import read_sentences
     from ilk.cli.tables import show_leaderboard
     from ilk.core.progress import terminal_progress
     from ilk.fitting.fit import DEFAULT_PROMPTS, FitConfig, fit_with_report

@@ -11,7 +11,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -122,3 +122,16 @@ def escape_unprintable(text: str) -> str:
     """Return `text` with undecodable bytes and control characters escaped."""
     shown = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Print what there is to know about a source to standard error; "" is nothing."""
+    for note in filter(None, notes):
+        click.echo(f"· {escape_line(note)}", err=True)
+
+
+def exit_refused(images: Images) -> NoReturn:
+    """Print the refused files to standard error and exit with code 1, because of `--strict`."""
+    show_intake(images, err=True)
+    click.echo("ilk: stopped because files were refused and --strict was given", err=True)
+    raise click.exceptions.Exit(1)

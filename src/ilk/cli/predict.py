@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
-from ilk.cli.options import (
-    IntakeOptions,
-    add_fetch_option,
-    add_network_options,
-    add_source_options,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option
+from ilk.cli.source_options import add_source_options
 from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:

@@ -6,15 +6,10 @@ from pathlib import Path
 
 import click
 
-from ilk.cli.options import (
-    IntakeOptions,
-    add_device_option,
-    add_intake_options,
-    add_precision_option,
-    add_seed_option,
-    add_single_label_option,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_device_option, add_precision_option, add_seed_option
 from ilk.cli.output import Result, add_json_option, show_intake
+from ilk.cli.source_options import add_intake_options, add_single_label_option
 
 NON_NEGATIVE, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
 

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import (
-    IntakeOptions,
     add_encoders_option,
-    add_intake_options,
     add_network_options,
     add_resize_option,
     add_seed_option,
-    add_single_label_option,
 )
 from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
 from ilk.cli.rank_scores import (
@@ -26,6 +24,7 @@ from ilk.cli.rank_scores import (
     measure_accuracy,
     score_encoders,
 )
+from ilk.cli.source_options import add_intake_options, add_single_label_option
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds

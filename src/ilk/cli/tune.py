@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.options import (
-    IntakeOptions,
-    add_device_option,
-    add_intake_options,
-    add_precision_option,
-    add_seed_option,
-    add_single_label_option,
-)
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_device_option, add_precision_option, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note
+from ilk.cli.source_options import add_intake_options, add_single_label_option
 
 if TYPE_CHECKING:
     from ilk.diffusion.denoiser.karras import Denoiser

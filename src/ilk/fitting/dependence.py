@@ -3,7 +3,7 @@
 Cross-validation assumes independent images. Several shots of one patient, scene or product are not:
 a model that has seen one knows the others. Clusters are what these have in common:
 
-- near-duplicates (`ilk.images.near_duplicates`),
+- near-duplicates (`ilk.images.duplicates.near_duplicates`),
 - neighbours of one class that are far closer than chance allows (`ilk.maths.nearest_neighbors`), in
   features or in thumbnails,
 - images that a folder, a prefix, a burst or a running number puts together, where those look alike
@@ -27,8 +27,8 @@ from ilk.fitting.name_groups import (
     number_names,
 )
 from ilk.images import Row
-from ilk.images.near_duplicates import find_near_duplicates, standardize
-from ilk.images.perceptual_hash import Thumbnails
+from ilk.images.duplicates.near_duplicates import find_near_duplicates, standardize
+from ilk.images.duplicates.perceptual_hash import Thumbnails
 from ilk.maths.nearest_neighbors import Neighbors, find_close_pairs, find_neighbors
 
 MIN_IMAGES, MIN_SHARE = 6, 0.05  # in clusters, below which they do not matter

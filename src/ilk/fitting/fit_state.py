@@ -13,7 +13,7 @@ from ilk.core.metrics import Probabilities
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
 from ilk.images import Images
-from ilk.images.near_pairs import NearPair
+from ilk.images.duplicates.near_pairs import NearPair
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,8 @@ from ilk.fitting.dependence import Clusters, find_clusters
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leaderboard_builder import FIT_ERRORS
 from ilk.images import Row
-from ilk.images.near_pairs import find_near_pairs
-from ilk.images.perceptual_hash import Thumbnails, stack_thumbnails
+from ilk.images.duplicates.near_pairs import find_near_pairs
+from ilk.images.duplicates.perceptual_hash import Thumbnails, stack_thumbnails
 from ilk.protocols import stratified_folds
 from ilk.store import Store
 from ilk.trust.calibration import cross_calibrate

@@ -37,7 +37,7 @@ from ilk.fitting.multi_label_selection import rank_label_candidates
 from ilk.fitting.multi_label_split import split_labels
 from ilk.fitting.variants import add_variants
 from ilk.images import Images, Row, describe_groups, number_row_groups
-from ilk.images.near_pairs import COPY, describe_near_pairs, find_near_pairs
+from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs, find_near_pairs
 from ilk.methods import list_methods, parse
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import check_method, fit_one_vs_rest

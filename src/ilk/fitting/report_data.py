@@ -22,7 +22,7 @@ from ilk.fitting.leakage import is_held_out
 from ilk.fitting.split import Split
 from ilk.fitting.variants import describe_variants
 from ilk.images import Row, describe_groups
-from ilk.images.near_pairs import COPY, describe_near_pairs
+from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
 from ilk.trust.label_errors import LabelErrors

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ilk.artifacts.model_folder import encode_json
 from ilk.core.csv_cells import CsvFormatter
 from ilk.images import Content
-from ilk.images.contents import ContentMap
+from ilk.images.inspection.contents import ContentMap
 from ilk.report import ReportData, leaderboard_to_json, list_pictured_files, render_report
 
 

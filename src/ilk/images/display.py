@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ilk.images.decode import decode
-from ilk.images.refused import ImageError
+from ilk.images.decoding.decode import decode
 from ilk.images.rows import Content, Images
+from ilk.images.rows.refused import ImageError
 
 
 def find_picture(images: Images, path: Path) -> Content | None:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ilk.core.progress import Progress, silent_progress
-from ilk.images.contents import ContentMap
-from ilk.images.files import inspect_pages
-from ilk.images.formats import MAX_PIXELS
-from ilk.images.members import Member
-from ilk.images.pages import describe_pages, explain_excess
-from ilk.images.ranges import MeasurementCache, apply_ranges
-from ilk.images.refused import ImageError
+from ilk.images.decoding.formats import MAX_PIXELS
+from ilk.images.decoding.pages import describe_pages, explain_excess
+from ilk.images.inspection.contents import ContentMap
+from ilk.images.inspection.files import inspect_pages
+from ilk.images.inspection.members import Member
 from ilk.images.rows import Content, Images, Row
-from ilk.images.value_range import ValueRanges
+from ilk.images.rows.refused import ImageError
+from ilk.images.value_ranges.assign_ranges import MeasurementCache, apply_ranges
+from ilk.images.value_ranges.value_range import ValueRanges
 
 
 def finish_rows(

@@ -18,29 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from ilk.core import threaded_map as threads
 from ilk.core.errors import InputError
 from ilk.core.progress import silent_progress
-from ilk.images import threads
-from ilk.images.contents import CHANNEL_MODES, inspect_content
-from ilk.images.files import inspect_file
+from ilk.images.decoding.formats import read_header
+from ilk.images.decoding.pages import mark_first_page
 from ilk.images.finish import finish_rows
-from ilk.images.formats import read_header
-from ilk.images.frames import is_frame, list_paths
-from ilk.images.members import Member
-from ilk.images.pages import mark_first_page
-from ilk.images.refused import ImageError
+from ilk.images.inspection.contents import CHANNEL_MODES, inspect_content
+from ilk.images.inspection.files import inspect_file
+from ilk.images.inspection.members import Member
 from ilk.images.rows import Images, Row
-from ilk.images.sources import (
-    SINGLE_KINDS,
-    Input,
-    ListedInputs,
-    NamedInput,
-    drop_stray,
-    find_kind,
-    is_one_image,
-    list_source,
-    list_sources,
-)
+from ilk.images.rows.refused import ImageError
+from ilk.images.sources.kinds import SINGLE_KINDS, drop_stray, find_kind, is_one_image
+from ilk.images.sources.listing import Input, ListedInputs, NamedInput, list_source, list_sources
+from ilk.images.tables.frames import is_frame, list_paths
 
 ACCEPTED = (
     "an image is a path, the bytes of an image file, an open binary file, a Pillow image or a "

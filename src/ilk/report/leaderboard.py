@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from ilk.images.near_pairs import near_pairs_to_json
+from ilk.images.duplicates.near_pairs import near_pairs_to_json
 from ilk.report.charts import draw_interval_bar
 from ilk.report.formatting import escape_text, format_interval, format_percent_value, format_seconds
 from ilk.report.report_data import ReportData

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ilk.core.held_together import HeldTogether
     from ilk.core.leaderboard import CandidateResult
     from ilk.images import Images
-    from ilk.images.near_pairs import NearPair
+    from ilk.images.duplicates.near_pairs import NearPair
 
 SuspectedLabel = tuple[Path, str, str, float]
 """Image file, given label, suggested label, and score in [0, 1]."""

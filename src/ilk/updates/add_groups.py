@@ -9,7 +9,7 @@ import numpy as np
 
 from ilk.core.data import Data
 from ilk.images import Images, Row, escape_path
-from ilk.images.groups import SPLIT_REASON
+from ilk.images.annotations.groups import SPLIT_REASON
 from ilk.maths.folds import count_groups, has_shared_groups
 
 

@@ -21,7 +21,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.discovery.gaussian_mixture_discovery import GaussianMixtureDiscovery
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
-from ilk.images.model_ranges import use_ranges
+from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.store import Store
 from ilk.updates.group_names import suggest_group_names
 from ilk.vocabulary.group_names import NameSuggestion

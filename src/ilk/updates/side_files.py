@@ -17,7 +17,7 @@ from ilk.artifacts import model_folder
 from ilk.core.errors import ArtifactError
 from ilk.core.regular_file import read_regular_file
 from ilk.images import Images, Row
-from ilk.images.duplicates import SUFFIX, describe_copy
+from ilk.images.duplicates.same_content import SUFFIX, describe_copy
 
 SIDE_FILES = ("leaderboard.json", "suspects.csv")
 INTAKE, REPORT = "intake.json", "report.html"

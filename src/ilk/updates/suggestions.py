@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ilk.artifacts.classifier import format_refusal
+from ilk.artifacts.image_blocks import format_refusal
 from ilk.artifacts.model_folder import SAVE_SECONDS
 from ilk.artifacts.overwrite_guard import TEMPORARY_FILES, check_writable, holds_only_leftovers
 from ilk.core.csv_cells import CsvFormatter

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO, cast
 from PIL import features
 from PIL.ImageFile import ImageFile
 
-from ilk.images.iso_media import check_boxes, list_brands
-from ilk.images.refused import ImageError
+from ilk.images.decoding.iso_media import check_boxes, list_brands
+from ilk.images.rows.refused import ImageError
 
 BRANDS = {b"avif", b"avis"}
 

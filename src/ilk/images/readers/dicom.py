@@ -2,7 +2,7 @@
 
 White and black are the window of the file (PS3.3, C.11.2.1.2: the first, if it has several);
 without one, what its `BitsStored` can hold; of 16 bits, the value range of all images decides (see
-`ilk.images.value_range`). MONOCHROME1 is inverted. Frames are pages.
+`ilk.images.value_ranges.value_range`). MONOCHROME1 is inverted. Frames are pages.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.images.array_image import ArrayImage, require
-from ilk.images.formats import MAX_PIXELS, check_size
-from ilk.images.refused import ImageError
+from ilk.images.decoding.array_image import ArrayImage, require
+from ilk.images.decoding.formats import MAX_PIXELS, check_size
+from ilk.images.rows.refused import ImageError
 
 PREAMBLE = 128
 META_BYTES = 4_096  # that hold the transfer syntax

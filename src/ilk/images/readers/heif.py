@@ -6,8 +6,8 @@ from typing import Any, BinaryIO, cast
 
 from PIL.ImageFile import ImageFile
 
-from ilk.images.array_image import require
-from ilk.images.iso_media import check_boxes, list_brands
+from ilk.images.decoding.array_image import require
+from ilk.images.decoding.iso_media import check_boxes, list_brands
 
 BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 GENERAL_BRANDS = {b"mif1", b"msf1", b"mif2", b"heif"}

@@ -7,7 +7,7 @@ from typing import BinaryIO, cast
 from PIL import features
 from PIL.ImageFile import ImageFile
 
-from ilk.images.refused import ImageError
+from ilk.images.rows.refused import ImageError
 
 CODESTREAM, BOXES = b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n"
 END = b"\xff\xd9"

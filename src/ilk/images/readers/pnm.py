@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.images.array_image import ArrayImage
-from ilk.images.formats import MAX_PIXELS, check_size
-from ilk.images.refused import ImageError
+from ilk.images.decoding.array_image import ArrayImage
+from ilk.images.decoding.formats import MAX_PIXELS, check_size
+from ilk.images.rows.refused import ImageError
 
 MAGIC = re.compile(rb"P[1-6](?=[\s#])")
 TOKEN = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*([0-9]+)")  # a number after white space and comments

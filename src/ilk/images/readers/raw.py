@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.images.array_image import ArrayImage, require
-from ilk.images.formats import MAX_PIXELS, check_size
-from ilk.images.refused import ImageError
+from ilk.images.decoding.array_image import ArrayImage, require
+from ilk.images.decoding.formats import MAX_PIXELS, check_size
+from ilk.images.rows.refused import ImageError
 
 SIGNATURES = (
     b"FUJIFILMCCD-RAW",

@@ -16,9 +16,9 @@ from typing import BinaryIO
 from PIL import ImagePalette
 from PIL.TiffImagePlugin import TiffImageFile
 
-from ilk.images.array_image import ArrayImage
+from ilk.images.decoding.array_image import ArrayImage
 from ilk.images.readers import raw
-from ilk.images.refused import ImageError
+from ilk.images.rows.refused import ImageError
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUBFILE, OLD_SUBFILE, PHOTOMETRIC, SUB_DIRECTORIES, DNG_VERSION = 254, 255, 262, 330, 50706

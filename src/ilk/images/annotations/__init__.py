@@ -1,0 +1,1 @@
+"""What is known about an image besides its pixels: labels, groups and splits."""

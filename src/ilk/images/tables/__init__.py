@@ -1,0 +1,1 @@
+"""Tables and lists that name images: files, columns, cells and DataFrames."""
