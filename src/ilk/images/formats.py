@@ -24,7 +24,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from ilk.core.registry import find_modules
 from ilk.images.array_image import ArrayImage
-from ilk.images.refused import ImageError
+from ilk.images.refused import ImageError, describe_start
 from ilk.images.truncation import MIN_BYTES, PNG_SIGNATURE, get_size, is_truncated
 from ilk.images.unsupported import refuse_unsupported
 
@@ -94,7 +94,7 @@ def _open_image(head: bytes, source: BinaryIO, max_pixels: int, page: int) -> An
     refuse_unsupported(head)
     if len(head) < MIN_BYTES and any(m.startswith(head[:4]) for m in _SHORT_SIGNATURES):
         raise ImageError("truncated", f"{len(head)} bytes")
-    raise ImageError("not an image", f"begins with {head[:8]!r}")
+    raise ImageError("not an image", describe_start(head))
 
 
 @lru_cache(maxsize=1)

@@ -48,7 +48,7 @@ from ilk.images.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.ranges import MeasurementCache
 from ilk.images.reading import Reading
 from ilk.images.refused import ImageError
-from ilk.images.rows import Images, Row, escape_path
+from ilk.images.rows import DECODED, Images, Row, escape_path
 from ilk.images.source_rows import SourceRows, find_walked_folders, read_special_source
 from ilk.images.sources import SINGLE_KINDS, Kind, check_regular, find_kind, find_several
 from ilk.images.tables import (
@@ -440,7 +440,9 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
             f"searched{start}); {advice}"
         )
     summary = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+    is_decoded = set(reasons) & DECODED
+    advice = "" if is_decoded else "; JPEG, PNG, WebP, GIF, BMP and TIFF are read"
     return NoImages(
         f"none of the {len(images.rows)} files in {name} can be used as an image ({summary}; "
-        f"for example {example}); JPEG, PNG, WebP, GIF, BMP and TIFF are read"
+        f"for example {example}){advice}"
     )
