@@ -103,6 +103,17 @@ def test_the_report_warns_in_its_title_and_the_notes_are_saved(patients):
     assert sum(row["suspect"] == "true" for row in suspects) < 20
 
 
+def test_the_report_states_one_interval_that_counts_patients(patients):
+    _, model, _ = patients
+    description = json.loads((model / "model.json").read_text())
+    evaluated = description["metrics"]["evaluation"]["accuracy"]
+    found = json.loads((model / "leaderboard.json").read_text())["held_together"]["accuracy"]
+    assert evaluated == pytest.approx(found)
+    assert evaluated["high"] - evaluated["low"] > 0.25  # of 24 patients; 0.16 for 144 images
+    page = (model / "report.html").read_text()
+    assert page.count("depend on each other (") == 1
+
+
 def test_independent_points_form_no_cluster():
     shares = []
     for seed in range(20):

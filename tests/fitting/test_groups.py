@@ -124,7 +124,7 @@ def test_fit_splits_no_group(tmp_path: Path, watch: Watch, monkeypatch: pytest.M
     assert watch.n_checked > 20
     assert watch.n_folds > 5
     assert classifier.conformal.n_groups == classifier.ood_detector.n_groups == 12
-    assert "48 images of 12 groups; a group is never on both sides of a split" in report.notes
+    assert "48 images of 12 groups; folds and intervals keep a group together" in report.notes
     assert report.group_notes
     html = classifier.side_files()["report.html"].decode() if classifier.side_files else ""
     assert "48 images of 12 groups" in html

@@ -222,7 +222,7 @@ def test_the_summary_counts_every_row(tmp_path):
     write(tmp_path, {"c/a.png": png(1), "c/b.png": png(1), "c/x.txt": b"hello", "c/y.png": png(2)})
     assert read_images(tmp_path).summarize() == [
         ("used", 2, "c/a.png"),
-        ("not an image", 1, "c/x.txt begins with b'hello'"),
+        ("not an image", 1, "c/x.txt begins with the text “hello”"),
         ("duplicate", 1, "c/b.png of c/a.png"),
     ]
 

@@ -92,7 +92,7 @@ def test_paths_that_do_not_match_are_groups_of_their_own(tmp_path: Path) -> None
     assert (counts.n_images, counts.n_groups, counts.n_ungrouped) == (4, 3, 1)
     assert (counts.largest, counts.largest_size) == ("p1", 2)
     sizes, others = describe_groups(images.used)
-    assert sizes == "4 images of 3 groups; a group is never on both sides of a split"
+    assert sizes == "4 images of 3 groups; folds and intervals keep a group together"
     assert others == "1 image has no group and is a group of its own: dog/other.png"
     assert describe_groups(read_images(tmp_path).used) == []
     alone = read_images(tmp_path, group_from="[^/]+$")

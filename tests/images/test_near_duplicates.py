@@ -204,3 +204,20 @@ def test_check_lists_near_duplicates_and_uses_them(folder, capsys):
     }
     assert 0 < report["near_duplicates"]["pairs"][0]["distance"] < 0.2
     assert report["counts"]["used"] == 27
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_check_says_how_to_keep_many_together(scenes, tmp_path, capsys, grouped):
+    """Bursts of the same scene: named by their file names, or not yet."""
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        base = np.asarray(scenes[i]).astype(int)
+        for shot in range(4):
+            pixels = np.clip(base + rng.integers(-3, 4, base.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"p{i}_{shot}.png")
+    groups = ["--group-from", "(p[0-9]+)_"] if grouped else []
+    command.main([str(tmp_path), *groups], standalone_mode=False, obj=())
+    shown = capsys.readouterr().out
+    assert "24 pairs of images are nearly the same" in shown
+    assert "and 4 more pairs" in shown
+    assert ("--group-from" in shown) is not grouped

@@ -35,6 +35,8 @@ class Evaluation:
         scored: Probabilities, conformal sets and out-of-distribution scores of the `n` images.
         target_coverage: Target coverage of the conformal sets, in (0, 1).
         class_values: Values of ordered classes, `[k]`; None without.
+        clusters: Cluster of each image, `[n]`, -1 for none, where clusters of images that depend
+            on each other were held together; None for the groups that the rows name.
     """
 
     rows: tuple[Row, ...]
@@ -42,11 +44,12 @@ class Evaluation:
     scored: ScoredBatch
     target_coverage: float
     class_values: Values | None = None
+    clusters: Labels | None = None
 
     @cached_property
     def groups(self) -> Labels | None:
         """Group of each image, `[n]`, -1 for none; None if no two images share one."""
-        groups = number_row_groups(self.rows)
+        groups = number_row_groups(self.rows) if self.clusters is None else self.clusters
         return groups if has_shared_groups(groups) else None
 
     @property

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 50  # classes in the printed table
 MAX_PAIRS = 20  # near-duplicates in the printed table
+MANY_PAIRS = 10  # with one label, from which on they may be bursts or visits
 
 
 @click.command()
@@ -49,9 +50,10 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     show_intake(images)
     _show_classes(images)
     pairs = find_near_pairs(images.used, store)
-    _show_near_pairs(pairs)
+    groups = count_groups(images.used)
+    _show_near_pairs(pairs, groups is not None)
     report = {**images.to_json(), "near_duplicates": near_pairs_to_json(pairs)}
-    if (groups := count_groups(images.used)) is not None:
+    if groups is not None:
         _show_groups(groups)
         report["groups"] = asdict(groups)
     if out:
@@ -95,18 +97,26 @@ def _show_classes(images: Images) -> None:
         click.echo(f"… and {len(images.classes) - MAX_CLASSES} more {what}")
 
 
-def _show_near_pairs(pairs: Sequence[NearPair]) -> None:
+def _show_near_pairs(pairs: Sequence[NearPair], has_groups: bool) -> None:
     """Print how many pictures are nearly the same, and the pairs that matter most."""
-    from ilk.images.duplicates.near_pairs import describe_near_pairs
+    from ilk.images.duplicates.near_pairs import COPY, MAX_LISTED, describe_near_pairs
 
     if not pairs:
         return
     print_table(
-        ("nearly the same", "as", "distance", "bits", "concerns"),
+        ("nearly the same", "as", "distance", "in"),
         [
-            (pair.first, pair.second, f"{pair.distance:.3f}", str(pair.bits), pair.concerns)
+            (pair.first, pair.second, f"{pair.distance:.3f}", pair.concerns)
             for pair in pairs[:MAX_PAIRS]
         ],
     )
+    if len(pairs) > MAX_PAIRS:
+        n_listed = min(len(pairs), MAX_LISTED)
+        click.echo(f"… and {len(pairs) - MAX_PAIRS:,} more pairs; --out lists {n_listed:,} of them")
     for sentence in describe_near_pairs(pairs):
         print_note(sentence)
+    if not has_groups and sum(pair.concerns == COPY for pair in pairs) >= MANY_PAIRS:
+        print_note(
+            "where they show one patient, scene or moment, keep them together with --group-column "
+            "or --group-from"
+        )

@@ -65,9 +65,8 @@ def command(
         check_output_file(Path(out), (".json",), [source])
     classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
     intake = replace(intake, multi_label=isinstance(classifier, MultiLabelClassifier))
-    images, split_note = _select_split(
-        intake.read_images(source, store, ranges=classifier.value_ranges), source, split
-    )
+    read = intake.read_images(source, store, ranges=classifier.value_ranges)
+    images, split_note = _select_split(read, source, split)
     progress = terminal_progress()
     evaluation: Evaluation | MultiLabelEvaluation
     if isinstance(classifier, MultiLabelClassifier):
@@ -78,7 +77,7 @@ def command(
         evaluation, images, notes = evaluate_images(
             classifier, images, store=store, progress=progress
         )
-    notes += images.notes
+    notes += [note for note in images.notes if note not in read.notes]  # those are printed
     if images.refused:
         show_intake(images)
     training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))
@@ -102,7 +101,7 @@ def command(
         show_evaluation(evaluation)
     for note in notes:
         print_note(note)
-    report = {"notes": [*images.notes, *notes], **evaluation.to_json()}
+    report = {"notes": [*read.notes, *notes], **evaluation.to_json()}
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report)

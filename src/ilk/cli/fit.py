@@ -138,6 +138,7 @@ def command(
     from ilk.core.progress import terminal_progress
     from ilk.fitting.fit import DEFAULT_PROMPTS, FitConfig, fit_with_report
     from ilk.fitting.side_files import render_side_files
+    from ilk.images import describe_groups
     from ilk.store import Store
 
     config = FitConfig(
@@ -180,8 +181,9 @@ def command(
     if report_data.images.refused:
         show_intake(report_data.images)
     show_leaderboard(report_data.results)
+    printed = {*images.notes, *describe_groups(images.used)}
     for note in report_data.notes:
-        if note not in images.notes:  # printed already
+        if note not in printed:
             print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(_to_json(report_data, home))

@@ -85,7 +85,9 @@ class IntakeOptions:
             value_range=self.choose_range(ranges),
             pages=self.pages,
         )
-        print_notes((*images.notes, images.hint, *describe_groups(images.used)))
+        is_silent = not verify and len(images.classes) < 2  # the error that follows says it
+        hint = "" if is_silent else images.hint
+        print_notes((*images.notes, hint, *describe_groups(images.used)))
         if self.strict and images.refused:
             exit_refused(images)
         return images

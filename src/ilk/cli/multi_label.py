@@ -35,6 +35,7 @@ def fit_multi_label(
     from ilk.core.progress import terminal_progress
     from ilk.fitting.multi_label import fit_multi_label_with_report
     from ilk.fitting.multi_label_report import render_multi_label_side_files
+    from ilk.images import describe_groups
 
     classifier, report = fit_multi_label_with_report(
         images, config, store=store, progress=terminal_progress(), log=lambda line: click.echo(line)
@@ -45,8 +46,9 @@ def fit_multi_label(
     if report.images.refused:
         show_intake(report.images)
     show_label_leaderboard(report.results)
+    printed = {*images.notes, *describe_groups(images.used)}
     for note in report.notes:
-        if note not in report.images.notes:  # printed already
+        if note not in printed:
             print_note(note)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(

@@ -36,15 +36,15 @@ class HeldTogether:
         """Return what was found, both accuracies, and what to do, in one or two sentences."""
         text = (
             f"{self.n_images:,} of {self.n_train:,} training images lie in {self.n_clusters:,} "
-            f"clusters of pictures that depend on each other ({self.evidence}); with each cluster "
+            f"clusters of pictures that depend on each other ({self.evidence}): with each cluster "
             f"in one fold, the accuracy is {self.accuracy} instead of {self.plain}"
         )
         if not self.is_lower:
             return f"{text}, which is no clear difference"
         return (
-            f"{text}: expect the lower one for new patients, scenes or days. The probabilities, "
-            "the prediction sets and the accuracy of the report are computed that way; to compare "
-            f"the methods that way, too, fit again with {self.option}"
+            f"{text}; expect the lower one for new patients, scenes or days. The leaderboard shows "
+            "the higher one; the probabilities, prediction sets and report are those of the lower "
+            f"one. To compare the methods that way, too, fit again with {self.option}"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -94,16 +94,17 @@ class Combination:
         names = ", ".join(f"{m} on {e} ({100 * w:.0f} %)" for e, m, w in self.members)
         encoder, method = self.baseline
         gain, loss = self.accuracy_gain, self.log_loss_gain
-        decision = (
-            "it is used"
-            if self.is_used
-            else "it is not clearly better, so the best single candidate is used"
-        )
+        if self.is_used:
+            decision = f"the ensemble of {names} is used: against {method} on {encoder} alone"
+        else:
+            decision = (
+                f"{method} on {encoder} is used alone, because an ensemble of "
+                f"{len(self.members)} candidates is not clearly better: with it"
+            )
         return (
-            f"against {method} on {encoder} alone, the combination of {names} changes the accuracy "
-            f"on held-out folds by {100 * gain.value:+.2f} points [{100 * gain.low:+.2f}, "
-            f"{100 * gain.high:+.2f}] and the log loss by {-loss.value:+.3f} "
-            f"[{-loss.high:+.3f}, {-loss.low:+.3f}]; {decision}"
+            f"{decision}, the accuracy on held-out folds changes by {100 * gain.value:+.2f} points "
+            f"[{100 * gain.low:+.2f}, {100 * gain.high:+.2f}] and the log loss by "
+            f"{-loss.value:+.3f} [{-loss.high:+.3f}, {-loss.low:+.3f}]"
         )
 
     def to_json(self) -> dict[str, Any]:

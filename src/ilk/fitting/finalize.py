@@ -140,7 +140,7 @@ def _evaluate_out_of_fold(
     sets = cross_conformal_sets(p, y, fold, level, tested_scores, group)
     scored = ScoredBatch(p, sets, tested_scores > classifier.ood_detector.threshold, tested_scores)
     rows = tuple(state.split.train[i] for i in tested_rows)
-    return Evaluation(rows, y, scored, level, classifier.class_values)
+    return Evaluation(rows, y, scored, level, classifier.class_values, group)
 
 
 def _make_metadata(
@@ -167,7 +167,7 @@ def _make_metadata(
         },
         "ensemble": describe_ensemble(state),
         "leaderboard": leaderboard.to_json(),
-        "notes": collect_notes(state, classifier),
+        "notes": collect_notes(state, classifier, evaluation),
         "value_ranges": dict(state.images.value_ranges),
         "seed": state.config.seed,
         "ordered": state.config.ordered,

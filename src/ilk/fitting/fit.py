@@ -82,7 +82,7 @@ def fit(
         config: Settings; the defaults work.
         store: Cache of encoded images; the user's own by default.
         progress: Reports the progress of long operations.
-        log: Called with a message about each choice.
+        log: Called with a message about each choice, and each remark on the results.
         settings: Any field of `FitConfig`, which replaces that of `config`, and unless `images`
             are read already any of `labels`, `path_column`, `label_column` and the other settings
             of `ilk.read`.
@@ -107,7 +107,13 @@ def fit(
         return fit_multi_label_with_report(
             source, config, store=feature_store, progress=progress, log=log
         )[0]
-    return fit_with_report(source, config, store=feature_store, progress=progress, log=log)[0]
+    classifier, report_data = fit_with_report(
+        source, config, store=feature_store, progress=progress, log=log
+    )
+    for note in report_data.notes:
+        if note not in source.notes:
+            log(note)
+    return classifier
 
 
 def fit_with_report(
@@ -178,8 +184,6 @@ def _select_model(
     )
 
     name, method = leaderboard.winner
-    if leaderboard.combination:
-        log(str(leaderboard.combination))
     log(f"{describe(method)} on {name} is selected; fitting it to all training images")
     state = FitState(
         config,
@@ -194,7 +198,7 @@ def _select_model(
         detector_columns=find_detector_columns(leaderboard, features),
         explainers=tuple(e for e in encoders if isinstance(e, Explains)),
     )
-    return hold_together(state, store, log)
+    return hold_together(state, store)
 
 
 def _log_missing_unlabelled(

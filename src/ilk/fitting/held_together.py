@@ -9,16 +9,13 @@ those of images from new clusters.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ilk.core.data import UNGROUPED, UNLABELLED, Labels
 from ilk.core.held_together import HeldTogether
 from ilk.core.leaderboard import OutOfFold
-from ilk.core.metrics import Interval, wilson_interval
 from ilk.fitting.cross_validation import cross_validate
 from ilk.fitting.dependence import Clusters, find_clusters
 from ilk.fitting.fit_state import FitState
@@ -26,6 +23,7 @@ from ilk.fitting.leaderboard_builder import FIT_ERRORS
 from ilk.images import Row
 from ilk.images.duplicates.near_pairs import find_near_pairs
 from ilk.images.duplicates.perceptual_hash import Thumbnails, stack_thumbnails
+from ilk.maths.clusters import compute_interval
 from ilk.protocols import stratified_folds
 from ilk.store import Store
 from ilk.trust.calibration import cross_calibrate
@@ -34,7 +32,7 @@ MIN_DROP, MIN_Z = 0.02, 2.0  # of the accuracy, in standard deviations of its cl
 COLUMN_OPTION = "--group-column NAME (a column that names the patient, scene or day)"
 
 
-def hold_together(state: FitState, store: Store, log: Callable[[str], None]) -> FitState:
+def hold_together(state: FitState, store: Store) -> FitState:
     """Return the state with near-duplicates, and clusters held together where that matters.
 
     Where groups are given, nothing but the near-duplicates is looked for.
@@ -42,7 +40,6 @@ def hold_together(state: FitState, store: Store, log: Callable[[str], None]) -> 
     Args:
         state: Result of model selection.
         store: Features and thumbnails of the images.
-        log: Called with a message if clusters matter.
     """
     state = replace(state, near_pairs=tuple(find_near_pairs(state.images.used, store)))
     y, rows = state.features.y, state.split.train
@@ -63,7 +60,6 @@ def hold_together(state: FitState, store: Store, log: Callable[[str], None]) -> 
     found = compare(state.leaderboard.out_of_fold, out_of_fold, y, group, clusters)
     if found is None:
         return state
-    log(str(found))
     state = replace(state, held_together=found)
     if not found.is_lower:
         return state
@@ -109,27 +105,11 @@ def compare(
         n_clusters=len(np.unique(members)),
         n_train=len(clusters.group),
         evidence=clusters.evidence,
-        plain=_make_interval(is_correct[0], np.arange(len(rows))),
-        accuracy=_make_interval(is_correct[1], unit),
+        plain=compute_interval(is_correct[0]),
+        accuracy=compute_interval(is_correct[1], unit),
         is_lower=bool(is_lower),
         option=option,
     )
-
-
-def _make_interval(is_correct: NDArray[np.bool_], unit: Labels) -> Interval:
-    """Return a proportion with the Wilson interval of as many independent rows as units allow.
-
-    The rows count by their design effect, the variance of the mean of clusters over that of
-    independent rows (Leslie Kish, 1965, Survey Sampling, section 8.2); it is at least 1.
-    """
-    n, p = len(is_correct), float(is_correct.mean())
-    residual = is_correct - p
-    total = float((residual**2).sum())
-    effect = float((np.bincount(unit, residual) ** 2).sum()) / total if total else 1.0
-    if not total:
-        effect = n / len(np.unique(unit))
-    n_effective = n / max(effect, 1.0)
-    return wilson_interval(p * n_effective, n_effective)
 
 
 def _load_thumbnails(rows: tuple[Row, ...], store: Store) -> Thumbnails | None:

@@ -83,9 +83,9 @@ def repeat_folds(
     units = "images" if builder.tested_groups is None else "groups of images"
     return (
         f"with fewer than {FEW_IMAGES} {units} per class the folds matter, so the best {who} "
-        f"cross-validated over {n_done} sets of folds: their scores are means, whose standard "
-        f"error over the sets is {100 * ratio:.0f} % of the sampling error, and their intervals "
-        "include the spread over the sets"
+        f"cross-validated over {n_done} sets of folds: scores are means over the sets (their "
+        f"standard error is {100 * ratio:.0f} % of the sampling error of the images), and "
+        "intervals include the spread over the sets"
     )
 
 

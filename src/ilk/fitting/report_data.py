@@ -16,6 +16,7 @@ from ilk.core.ordered_classes import describe_order
 from ilk.core.versions import format_now, get_versions
 from ilk.encoders.families import list_credits
 from ilk.fitting.class_names import collect_name_notes
+from ilk.fitting.constant_answer import beats_constant_answer, describe_constant_answer
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leakage import is_held_out
@@ -70,7 +71,7 @@ def build_report_data(
         unknown_examples=_find_unknown_images(state, classifier, evaluation, store),
         difference_maps=_make_difference_maps(state, evaluation, store),
         credits=list_credits(state.encoder),
-        notes=collect_notes(state, classifier) + _note_label_errors(ranked),
+        notes=collect_notes(state, classifier, evaluation) + _note_label_errors(ranked),
         images=state.images,
         groups=evaluation.groups,
         group_notes=_describe_groups(split),
@@ -98,14 +99,15 @@ def describe_evaluated_rows(split: Split) -> str:
     return "the training images, out of fold"
 
 
-def collect_notes(state: FitState, classifier: Classifier) -> list[str]:
+def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluation) -> list[str]:
     """Return remarks on the limits of the results."""
-    split = state.split
+    split, evaluated_on = state.split, describe_evaluated_rows(state.split)
     intake = list(state.images.notes)
     messages = [state.leaderboard.note, classifier.conformal.note, classifier.ood_detector.note]
     messages[1:1] = collect_name_notes(state)
     if (combination := state.leaderboard.combination) is not None:
         messages.insert(1, str(combination))
+    messages.insert(0, describe_constant_answer(evaluation, split.classes, evaluated_on))
     if state.held_together is not None:
         messages.insert(0, str(state.held_together))
     messages[:0] = _describe_groups(split)
@@ -149,6 +151,7 @@ def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
     if probabilities is None:
         return []
     errors = LabelErrors.find(probabilities, state.features.y)
+    is_suspect = errors.is_suspect & beats_constant_answer(probabilities, state.features.y)
     names, rows = state.split.classes, state.split.train
     return [
         (
@@ -158,7 +161,7 @@ def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
                 names[errors.suggested_label[j]],
                 float(errors.score[j]),
             ),
-            bool(errors.is_suspect[j]),
+            bool(is_suspect[j]),
         )
         for j, i in enumerate(errors.rows)
     ]
@@ -191,9 +194,9 @@ def _note_label_errors(ranked: Sequence[tuple[SuspectedLabel, bool]]) -> list[st
     if not (n_flagged := sum(is_flagged for _, is_flagged in ranked)):
         return []
     message = (
-        f"{n_flagged} of {len(ranked)} training labels may be wrong: they contradict confident "
-        "predictions of models that did not see them (suspects.csv lists them, most suspicious "
-        "first). Where the classifier itself errs, they are right; those that are wrong count as "
-        "correct in the results, which are then underestimated"
+        f"{n_flagged} of {len(ranked)} training labels may be wrong: models that did not see them "
+        "confidently predict another class (suspects.csv lists them, most suspicious first). Look "
+        "at the images, for the models may be what is wrong; labels that are wrong make the scores "
+        "too low"
     )
     return [message]

@@ -94,8 +94,9 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
         classes = sort_classes(classes)
     if not classes:
         raise NoLabels(
-            f"{len(images.used)} images and no labels to learn from; use one folder per class, or "
-            "name the classes for a first guess without labels: --class cat,dog"
+            f"{len(images.used)} images and no labels to learn from; {images.hint}"
+            f"{images.hint and ' Otherwise '}use one folder per class, or name the classes for a "
+            "first guess without labels: --class cat,dog"
         )
     if len(classes) == 1:
         raise InputError(

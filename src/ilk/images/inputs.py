@@ -44,7 +44,8 @@ SEVERAL = (
 REMEDIES = {  # by NumPy's kind of type
     "f": "if its values lie between 0 and 1: (255 * x).round().astype('uint8')",
     "b": "convert it: 255 * x.astype('uint8')",
-    "u": "convert it: (x // 257).astype('uint8') for 16 bits",
+    "u": "pass the path of a 16-bit PNG or TIFF file, whose value range is read, or convert it: "
+    "(x // 257).astype('uint8') for values up to 65535, (x // 16).astype('uint8') for up to 4095",
     "i": "if its values lie between 0 and 255: x.astype('uint8')",
 }
 

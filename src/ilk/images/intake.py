@@ -30,7 +30,7 @@ from ilk.images.finish import finish_rows
 from ilk.images.inspection.contents import inspect_content
 from ilk.images.inspection.files import inspect_file
 from ilk.images.list_rows import attach_groups, list_rows
-from ilk.images.rows import Images, Row, escape_path
+from ilk.images.rows import DECODED, Images, Row, escape_path
 from ilk.images.sources.exclude import Exclusion
 from ilk.images.sources.hints import find_better_source, find_missing
 from ilk.images.sources.layout import find_empty_folders
@@ -219,7 +219,9 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
             f"searched{start}); {advice}"
         )
     summary = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+    is_decoded = set(reasons) & DECODED
+    advice = "" if is_decoded else "; JPEG, PNG, WebP, GIF, BMP and TIFF are read"
     return NoImages(
         f"none of the {len(images.rows)} files in {name} can be used as an image ({summary}; "
-        f"for example {example}); JPEG, PNG, WebP, GIF, BMP and TIFF are read"
+        f"for example {example}){advice}"
     )

@@ -69,7 +69,7 @@ def render_report(report: ReportData) -> str:
         notes=[
             note
             for note in dict.fromkeys(report.notes)
-            if note not in (report.folds_note, *report.group_notes)
+            if note not in (report.folds_note, *report.group_notes, str(report.held_together))
         ],
         leaderboard=leaderboard,
         is_ordered=any(

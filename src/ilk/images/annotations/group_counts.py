@@ -41,7 +41,7 @@ class GroupCounts:
     def describe(self) -> list[str]:
         """Return what the reader should know, in sentences."""
         groups = "1 group" if self.n_groups == 1 else f"{self.n_groups:,} groups"
-        first = f"{self.n_images:,} images of {groups}; a group is never on both sides of a split"
+        first = f"{self.n_images:,} images of {groups}; folds and intervals keep a group together"
         if not self.has_several:
             first = (
                 f"every one of the {self.n_groups:,} groups has a single image, so the groups "

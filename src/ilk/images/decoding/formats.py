@@ -26,7 +26,7 @@ from ilk.core.registry import find_modules
 from ilk.images.decoding.array_image import ArrayImage
 from ilk.images.decoding.truncation import MIN_BYTES, PNG_SIGNATURE, get_size, is_truncated
 from ilk.images.decoding.unsupported import refuse_unsupported
-from ilk.images.rows.refused import ImageError
+from ilk.images.rows.refused import ImageError, describe_start
 
 MAX_PIXELS = 128_000_000  # the largest cameras give 102 to 151 million; 128 million are 384 MB
 MAX_SIDE = 65_535  # pixels, as in JPEG: resizing a longer line costs gigabytes
@@ -94,7 +94,7 @@ def _open_image(head: bytes, source: BinaryIO, max_pixels: int, page: int) -> An
     refuse_unsupported(head)
     if len(head) < MIN_BYTES and any(m.startswith(head[:4]) for m in _SHORT_SIGNATURES):
         raise ImageError("truncated", f"{len(head)} bytes")
-    raise ImageError("not an image", f"begins with {head[:8]!r}")
+    raise ImageError("not an image", describe_start(head))
 
 
 @lru_cache(maxsize=1)

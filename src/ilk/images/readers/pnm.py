@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ilk.images.decoding.array_image import ArrayImage
 from ilk.images.decoding.formats import MAX_PIXELS, check_size
-from ilk.images.rows.refused import ImageError
+from ilk.images.rows.refused import ImageError, describe_start
 
 MAGIC = re.compile(rb"P[1-6](?=[\s#])")
 TOKEN = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*([0-9]+)")  # a number after white space and comments
@@ -69,7 +69,7 @@ def _explain_header(head: bytes, at: int) -> ImageError:
     rest = head[at:].lstrip()
     if not rest or rest.startswith(b"#"):
         return ImageError("truncated", f"it ends in its header, after {len(head)} bytes")
-    return ImageError("not an image", f"begins with {head[:8]!r}")
+    return ImageError("not an image", describe_start(head))
 
 
 def _check_length(

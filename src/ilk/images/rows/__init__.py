@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ilk.images.rows.images import Images
-from ilk.images.rows.row import REASONS, Content, Row, SplitName, Status, escape_path
+from ilk.images.rows.row import DECODED, REASONS, Content, Row, SplitName, Status, escape_path
 
-__all__ = ["REASONS", "Content", "Images", "Row", "SplitName", "Status", "escape_path"]
+__all__ = ["DECODED", "REASONS", "Content", "Images", "Row", "SplitName", "Status", "escape_path"]

@@ -36,6 +36,13 @@ REASONS = {
     "label table": "the table that the labels came from",
 }
 """Why a row is refused or ignored, and what that means."""
+DECODED = {
+    "same content under two labels",
+    "in both train and test",
+    "group in both train and test",
+    "excluded",
+}
+"""Reasons that say nothing against the format of a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ def _describe(
                 f"{format_value(found[0])} to {format_value(found[1])}; black and white are "
                 f"{format_range(value_range)}"
             )
-        notes.append("; ".join(parts) + "; --value-range LOW-HIGH (value_range=) sets others")
+        notes.append("; ".join(parts) + "; --value-range LOW-HIGH (value_range=) sets other values")
     if outside:
         notes.append(
             f"{len(outside):,} of {_count(n)} {DEEP_IMAGES}: values outside the value range "
