@@ -119,3 +119,40 @@ def test_another_plan_leaves_the_record_of_the_model_as_it_is(homes, tmp_path):
     with pytest.raises(InputError, match="another plan"):
         pretrain_cross_fit(PretrainingData(batch, digests, ("cat", "dog")), config, home, 0)
     assert (home / training_images.FILE).read_bytes() == before
+
+
+def test_other_groups_or_files_leave_a_model_as_it_is(tmp_path, monkeypatch):
+    from ilk.diffusion.pretraining import cross_fitting
+    from ilk.diffusion.pretraining.pretrain import PretrainConfig
+    from ilk.training.trainer import Batch, Recipe
+
+    monkeypatch.setattr(cross_fitting, "save_search_and_errors", lambda *_a, **_k: None)
+    x = torch.from_numpy(np.random.default_rng(9).integers(0, 255, (24, 1, 8, 8), np.uint8))
+    config = PretrainConfig(Recipe(1, 4, 1e-3), options={"width": 8, "levels": [1]})
+    home = tmp_path / "home"
+
+    def run(group=None, files=0):
+        batch = Batch(x, torch.arange(24) % 2)
+        digests = [f"{files + i:064x}" for i in range(24)]
+        data = cross_fitting.PretrainingData(batch, digests, ("cat", "dog"), group)
+        cross_fitting.pretrain_cross_fit(data, config, home, 2)
+
+    def read():
+        return {p: p.read_bytes() for p in home.rglob("*") if p.is_file() and p.suffix != ".lock"}
+
+    run(np.arange(24) // 3)
+    before = read()
+    for group in (None, np.arange(24) // 4):
+        with pytest.raises(InputError, match="labels or groups"):
+            run(group)
+        assert read() == before
+    run(np.arange(24) // 3, files=500)  # the same pixels in other files
+    assert read() == before
+    shutil.rmtree(home / "without-0")  # as if killed before
+    shutil.rmtree(home / "without-1")
+    with pytest.raises(InputError, match="labels or groups"):
+        run()
+    (home / training_images.FILE).unlink()
+    run(np.arange(24) // 3)
+    assert training_images.load(home).folds == 2
+    assert read().keys() == before.keys()

@@ -352,3 +352,11 @@ def test_damaged_archives_end_in_a_row_or_a_sentence(suffix: str, tmp_path: Path
         except IlkError:  # a sentence; any other exception fails the test
             continue
     assert n_read < 250
+
+
+def test_every_door_lists_a_name_that_leads_out(tmp_path: Path) -> None:
+    source = write_archive(tmp_path / "a.zip", {**make_classes(2), "../up.png": make_png(3)})
+    listed = [path for path, _ in list_sources([source]).inputs]
+    read = [f"{source}/{row.path}" for row in read_images(source).rows]
+    assert sorted(listed) == sorted(read)
+    assert f"{source}/../up.png" in listed

@@ -317,3 +317,25 @@ def test_a_cut_deep_file_is_refused_and_hides_no_range(tmp_path: Path) -> None:
     images = read_images(folder)
     assert images.value_ranges == {INTEGER: (0, 4095)}
     assert [row.reason for row in images.rows] == ["", "truncated"]
+
+
+def test_deep_pictures_in_memory_that_are_shown_differently_are_two(tmp_path: Path) -> None:
+    upright, turned, keyed = deep(4095), deep(4095), deep(4095)
+    turned.getexif()[0x0112] = 6
+    keyed.info["transparency"] = int(np.asarray(keyed)[0, 0])
+    images = read_images([upright, turned, keyed])
+    assert [row.status for row in images.rows] == ["used"] * 3
+    assert len({row.digest for row in images.rows}) == 3
+    store, encoder = Store(tmp_path / "store.sqlite"), PixelEncoder(16, 16, 1)
+    assert encode_images(images, [encoder], store) == {}
+    x = store.get(encoder.space, [row.digest for row in images.rows]).reshape(3, 16, 16)
+    assert np.allclose(x[1], np.rot90(x[0], -1), atol=0.02)
+    assert not np.allclose(x[1], x[0], atol=0.02)
+
+
+def test_a_loaded_file_in_memory_keeps_the_range_that_it_states() -> None:
+    loaded: Any = deep(900)
+    loaded.tag_v2 = {258: (12,)}  # as Pillow's images of TIFF files
+    images = read_images([loaded, deep(901)])
+    assert images.rows[0].value_range == (0, 4095)
+    assert images.value_ranges == {INTEGER: (0, 1023)}

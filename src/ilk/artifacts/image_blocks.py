@@ -37,7 +37,7 @@ ManyImages = list[Any] | tuple[Any, ...] | Images
 def iter_image_blocks(inputs: Any, pages: str = "first") -> Iterator[Images]:
     """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
     check_pages(pages)
-    if isinstance(inputs, Images) and any(row.page for row in inputs.rows):
+    if isinstance(inputs, Images) and (pages == "first" or any(row.page for row in inputs.rows)):
         for start in range(0, len(inputs.rows), BLOCK_SIZE):
             yield inspect_again(inputs, inputs.rows[start : start + BLOCK_SIZE])
         return

@@ -24,7 +24,7 @@ from ilk.core.progress import silent_progress
 from ilk.images.decoding.formats import read_header
 from ilk.images.decoding.pages import mark_first_page
 from ilk.images.finish import finish_rows
-from ilk.images.inspection.contents import CHANNEL_MODES, inspect_content
+from ilk.images.inspection.contents import CHANNEL_MODES, ContentMap, inspect_content
 from ilk.images.inspection.files import inspect_file
 from ilk.images.inspection.members import Member
 from ilk.images.rows import Images, Row
@@ -44,8 +44,8 @@ SEVERAL = (
 REMEDIES = {  # by NumPy's kind of type
     "f": "if its values lie between 0 and 1: (255 * x).round().astype('uint8')",
     "b": "convert it: 255 * x.astype('uint8')",
-    "u": "pass the path of a 16-bit PNG or TIFF file, whose value range is read, or convert it: "
-    "(x // 257).astype('uint8') for values up to 65535, (x // 16).astype('uint8') for up to 4095",
+    "u": "pass the path of a 16-bit PNG or TIFF file, or for grey PIL.Image.fromarray(x), whose value "
+    "range is read; for colour: (x // 257).astype('uint8') for values up to 65535",
     "i": "if its values lie between 0 and 255: x.astype('uint8')",
 }
 
@@ -74,6 +74,10 @@ def iter_inputs(inputs: Any) -> Iterator[NamedInput]:
         listed = inputs if isinstance(inputs, ListedInputs) else list_sources([inputs])
         yield from listed.inputs
         return
+    if isinstance(inputs, Images):
+        for row in inputs.rows:
+            yield str(inputs.shown_path_of(row)), _find_source(inputs, row)
+        return
     for i, value in zip(count(), _iter_values(inputs), strict=False):
         name = value.path if isinstance(value, Member) else f"image {i}"
         content = to_input(value, name)
@@ -84,8 +88,6 @@ def _iter_values(inputs: Any) -> Iterable[Any]:
     """Return the items of several images; they are checked one by one later."""
     if isinstance(inputs, list | tuple):
         return _expand_sources(inputs)
-    if isinstance(inputs, Images):
-        return (_find_source(inputs, row) for row in inputs.rows)
     if is_frame(inputs):
         return list_paths(inputs)
     if hasattr(inputs, "__array__"):
@@ -182,6 +184,11 @@ def _expand_sources(values: Sequence[Any]) -> Iterable[Any]:
 
 
 def _find_source(images: Images, row: Row) -> Input:
+    """Return the image of a row; a file of an archive is not read yet."""
+    held = images.contents
+    if isinstance(held, ContentMap):
+        item = held.find_item(row.digest)
+        return os.fspath(images.path_of(row)) if item is None else item
     source = images.source_of(row)
     return os.fspath(source) if isinstance(source, os.PathLike) else source
 

@@ -87,6 +87,14 @@ class TrainingImages:
             return cls(pixels, files, folds)
         return cls(pixels, files, folds, fold_ids[first_pixel], fold_ids[first_file])
 
+    def has_same_folds(self, other: TrainingImages) -> bool:
+        """Whether two records are of the same pixels, each in the same fold; files may differ."""
+        return (
+            self.folds == other.folds
+            and np.array_equal(self.pixel_hashes, other.pixel_hashes)
+            and np.array_equal(self.pixel_folds, other.pixel_folds)
+        )
+
     def find_held_out_fold(self, hashes: Hashes) -> NDArray[np.int64]:
         """Return the fold `[n]` of each hash `[n]`; -1 for images not trained on."""
         if not self.folds:

@@ -5,6 +5,7 @@ levels and features learned from images that a network was not trained on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ilk.core.errors import InputError
+from ilk.core.errors import ArtifactError, InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.checkpoint import training_images
 from ilk.diffusion.checkpoint.model_paths import get_fold_folder
 from ilk.diffusion.classification import calibration_errors
 from ilk.diffusion.classification.calibration_errors import CalibrationErrors
 from ilk.diffusion.classification.nearest_mean_head import NearestMeanHead
+from ilk.diffusion.denoiser.companions import read_entry
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.protocol import Denoises, normalize_images
 from ilk.diffusion.errors.class_errors import Measure, compute_class_errors
@@ -29,6 +31,7 @@ from ilk.diffusion.features.search import search
 from ilk.diffusion.pretraining.pretrain import (
     PretrainConfig,
     check_same_spec,
+    make_other_plan_error,
     make_spec,
     pretrain,
 )
@@ -109,20 +112,26 @@ def pretrain_cross_fit(
     )
     training_data = data.select(is_training)
     check_same_spec(make_spec(training_data.batch, data.classes, config), home)
+    used_folds = [fold for fold in range(folds) if (fold_ids == fold).any()]
+    for fold in used_folds:  # before anything is written: other groups make other folds
+        if (fold_folder := get_fold_folder(home, fold)).exists():
+            batch = data.select(fold_ids != fold).batch
+            check_same_spec(make_spec(batch, data.classes, config), fold_folder)
     if (
         distributed.is_main_process()
     ):  # before training, so that an interrupted run is marked as well
         labelled_data = data.select(is_training & has_label)
-        training_images.TrainingImages.from_images(
+        record = training_images.TrainingImages.from_images(
             labelled_data.batch.x.numpy(),
             labelled_data.digests,
             folds,
             None if data.group is None else fold_ids[is_training & has_label],
-        ).save(home)
+        )
+        _save_record(record, home)
     full_network = pretrain(training_data.batch, data.classes, config, home, machine, progress)
     held_out: list[tuple[Denoises, PretrainingData]] = []
     fold_networks: list[tuple[Denoiser, PretrainingData, int]] = []
-    for fold in (p for p in range(folds) if (fold_ids == p).any()):
+    for fold in used_folds:
         fold_data, fold_folder = data.select(fold_ids != fold), get_fold_folder(home, fold)
         fold_config = replace(
             config, checkpoint_every=config.recipe.steps
@@ -146,6 +155,22 @@ def pretrain_cross_fit(
         )
         fit_nearest_mean_heads(home, [(full_network, training_data, -1), *fold_networks], machine)
     return full_network
+
+
+def _save_record(record: training_images.TrainingImages, home: Path) -> None:
+    """Save the training images, unless the network in `home` is saved with its own record of them.
+
+    Raises:
+        InputError: The record of that network is another.
+    """
+    known = None
+    if read_entry(home, training_images.ENTRY) is not None:
+        with suppress(ArtifactError):  # it is missing or damaged
+            known = training_images.load(home)
+    if known is None:
+        record.save(home)
+    elif not known.has_same_folds(record):
+        raise make_other_plan_error(home)
 
 
 def fit_nearest_mean_heads(

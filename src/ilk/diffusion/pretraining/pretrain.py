@@ -172,10 +172,15 @@ def check_same_spec(spec: checkpoint.DenoiserSpec, folder: Path) -> None:
         to_comparable_json(spec),
     )
     if saved_spec != new_spec:
-        raise InputError(
-            f"{folder} holds a diffusion model of another plan, or of other images or labels; "
-            "use the same settings to resume, or another folder to start again"
-        )
+        raise make_other_plan_error(folder)
+
+
+def make_other_plan_error(folder: Path) -> InputError:
+    """Return the error of a folder that holds a run with another configuration."""
+    return InputError(
+        f"{folder} holds a diffusion model of another plan, or of other images, labels or groups; "
+        "use the same settings to resume, or another folder to start again"
+    )
 
 
 def to_comparable_json(spec: checkpoint.DenoiserSpec) -> Any:

@@ -167,12 +167,16 @@ def _convert_pixels(
         raise to_image_error(None, error) from error
 
 
-def _apply_orientation(image: Image.Image, pixels: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; one that is unreadable or not 1 to 8 is ignored."""
+def find_transpose(image: AnyImage | Image.Image) -> Image.Transpose | None:
+    """Return what undoes the EXIF orientation, None if it is upright, unreadable or not 1 to 8."""
     try:
-        transpose = UNDO_ORIENTATION.get(image.getexif().get(ORIENTATION, 1))
+        return UNDO_ORIENTATION.get(image.getexif().get(ORIENTATION, 1))
     except Exception:
-        return pixels
+        return None
+
+
+def _apply_orientation(image: Image.Image, pixels: Image.Image) -> Image.Image:
+    transpose = find_transpose(image)
     return pixels if transpose is None else pixels.transpose(transpose)
 
 

@@ -58,6 +58,11 @@ def get_stated_range(image: AnyImage | Image.Image) -> ValueRange | None:
     return None
 
 
+def describe_scaling(image: Image.Image) -> tuple[object, ...]:
+    """Return what `scale_samples` takes from an image beside its samples, as plain values."""
+    return get_stated_range(image), _is_inverted(image), image.info.get("transparency")
+
+
 def read_samples(
     image: AnyImage | Image.Image, reopen: Callable[[], AnyImage | Image.Image]
 ) -> NDArray[Any]:

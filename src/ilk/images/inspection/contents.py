@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from PIL import Image
 
-from ilk.images.decoding.decode import decode
+from ilk.images.decoding.decode import decode, find_transpose
 from ilk.images.decoding.derived_digest import is_digest_of
 from ilk.images.decoding.formats import MAX_PIXELS
 from ilk.images.decoding.memory import pixel_budget
-from ilk.images.decoding.samples import ValueRange, is_deep
+from ilk.images.decoding.samples import ValueRange, describe_scaling, get_stated_range, is_deep
 from ilk.images.inspection.files import inspect_file
 from ilk.images.inspection.members import Member
 from ilk.images.inspection.pixel_summary import compute_pixel_digest
@@ -73,6 +73,10 @@ class ContentMap(Mapping[str, Content]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def find_item(self, digest: str) -> AnyContent | None:
+        """Return the image with this digest, None if there is none; nothing is read."""
+        return self._items.get(digest)
+
     def select(self, digests: Collection[str]) -> ContentMap:
         """Return the images with these digests; nothing is read."""
         return ContentMap(
@@ -111,6 +115,7 @@ def inspect_content(content: AnyContent, row: Row, max_pixels: int = MAX_PIXELS)
         return replace(row, status="refused", reason=error.reason, detail=error.detail)
     if isinstance(content, Image.Image):
         width, height, mode = *content.size, content.mode
+        row = replace(row, value_range=get_stated_range(content))
     else:
         height, width = content.shape[:2]
         mode = CHANNEL_MODES[(content.shape[2:] or (1,))[0]]
@@ -159,10 +164,12 @@ def decode_content(
 def _digest_pixels(content: Content, rgb: Image.Image) -> str:
     """Return the SHA-256 of the size and the pixels of an image, as hex.
 
-    Of more than 8 bits, the stored values count, else what they became in RGB.
+    Of more than 8 bits, the stored values and how they are shown count, else what they became in
+    RGB.
     """
     if isinstance(content, Image.Image) and is_deep(content.mode):
-        digest = hashlib.sha256(DEEP_DIGEST_PREFIX + f"{content.mode} {content.size}\0".encode())
+        shown = (content.mode, content.size, find_transpose(content), *describe_scaling(content))
+        digest = hashlib.sha256(DEEP_DIGEST_PREFIX + repr(shown).encode())
         digest.update(content.tobytes())
         return digest.hexdigest()
     return compute_pixel_digest(rgb)

@@ -171,7 +171,7 @@ def is_system(path: str) -> bool:
         or name in list_store_files(os.environ.get("ILK_STORE"))
         or name.startswith(("._", ".ilk."))
         or (name.startswith(".") and name.endswith(".part"))
-        or any(f in SYSTEM_FOLDERS or f.startswith(".") for f in folders)
+        or any(f in SYSTEM_FOLDERS or (f.startswith(".") and f.strip(".")) for f in folders)
     )
 
 

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ilk.core import threaded_map as threads
 from ilk.core.progress import Progress, silent_progress
 from ilk.images.decoding.derived_digest import derive_digest
+from ilk.images.decoding.pages import mark_first_page
 from ilk.images.decoding.samples import is_deep
 from ilk.images.inspection.contents import ContentMap, inspect_content
 from ilk.images.inspection.files import inspect_file
 from ilk.images.rows import Content, Images, Row
+from ilk.images.rows.refused import ImageError
 from ilk.images.value_ranges.assign_ranges import MeasurementCache, apply_ranges, drop_range_notes
 from ilk.images.value_ranges.value_range import ValueRanges
 
@@ -58,12 +61,18 @@ def use_ranges(
 def inspect_again(images: Images, rows: Sequence[Row]) -> Images:
     """Return rows of images as files that were never read: refused ones get another chance.
 
-    Their pages stay, and their value ranges go. The path of each is that which is shown.
+    Their pages stay, and their value ranges go. The path of each is that which is shown. A file
+    that an archive refused to give stays refused for that reason.
     """
-    found = []
-    for row in rows:
+
+    def inspect(row: Row) -> Row:
         new = _forget_range(images, Row(row.path, digest=row.digest, page=row.page))
-        found.append(replace(new, path=str(images.shown_path_of(row))))
+        if new.reason == "missing" and row.status == "refused" and not row.digest:
+            new = replace(new, reason=row.reason, detail=row.detail)
+        return replace(mark_first_page(new), path=str(images.shown_path_of(row)))
+
+    with silent_progress("", len(rows)) as advance:
+        found = list(threads.map_threaded(inspect, rows, advance))
     contents = images.contents
     if contents:
         held = contents if isinstance(contents, ContentMap) else ContentMap(contents)
@@ -75,7 +84,10 @@ def inspect_again(images: Images, rows: Sequence[Row]) -> Images:
 def _forget_range(images: Images, row: Row) -> Row:
     """Return a row as it is without a value range, which is part of its digest."""
     plain = replace(row, detail="", value_range=None)
-    source = images.source_of(row)
+    try:
+        source = images.source_of(row)
+    except ImageError as error:  # of an archive that has changed
+        return replace(plain, status="refused", reason=error.reason, detail=error.detail)
     found = (
         inspect_file(source, plain) if isinstance(source, Path) else inspect_content(source, plain)
     )

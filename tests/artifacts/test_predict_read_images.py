@@ -1,0 +1,79 @@
+"""`predict(ilk.read(...))` answers as `predict(...)` does: names, reasons and values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ilk.images.members import Member
+from PIL import Image
+
+import ilk
+from helpers.archives import make_classes, make_png, write_archive, write_folder
+from ilk.artifacts.classifier import Classifier
+from ilk.images import read_images
+from ilk.store import Store
+
+FILES = {**make_classes(8), "dark/bad.png": b"no image", "light/cut.png": make_png(1)[:60]}
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    home = tmp_path_factory.mktemp("fit")
+    files = write_folder(home / "images", make_classes(8))
+    store = Store(home / "store.sqlite")
+    return ilk.fit(files, encoders=("pixels/8x8x1",), methods=("GDA",), store=store)
+
+
+def describe(predictions: list[ilk.Prediction]) -> list[tuple[str, str, str, str]]:
+    return sorted((p.path, p.name, p.error, p.note) for p in predictions)
+
+
+@pytest.mark.parametrize("name", ["images.zip", "images.tar.gz", "images"])
+def test_rows_have_the_names_and_reasons_of_the_source(
+    classifier: Classifier, tmp_path: Path, name: str
+) -> None:
+    files = {**FILES, "../up.png": make_png(5)} if name != "images" else FILES
+    write = write_archive if "." in name else write_folder
+    source = write(tmp_path / name, files)
+    store = Store(tmp_path / "store.sqlite")
+    direct = describe(classifier.predict(source, store=store))
+    read = describe(classifier.predict(read_images(source), store=store))
+    assert read == direct
+    assert (str(source / "dark/0.png"), "dark", "", "") in read
+    if "." in name:
+        (error,) = [error for path, _, error, _ in read if path.endswith("up.png")]
+        assert "leads out of the archive" in error
+
+
+def test_an_archive_that_changes_after_it_was_read_gives_errors(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_archive(tmp_path / "images.zip", make_classes(4))
+    images = read_images(source)
+    monkeypatch.setattr(Member, "read", lambda _member: make_png(500))
+    predictions = classifier.predict(images, store=Store(tmp_path / "store.sqlite"))
+    assert [p.path for p in predictions] == [str(source / name) for name in sorted(make_classes(4))]
+    assert {p.error for p in predictions} == {
+        "unreadable: the archive has changed since it was listed"
+    }
+
+
+def test_first_pages_are_noted_and_other_pages_can_still_be_asked_for(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    pages = [Image.new("RGB", (8, 8), (40 * i, 0, 0)) for i in range(3)]
+    scan = tmp_path / "scan.tif"
+    pages[0].save(scan, save_all=True, append_images=pages[1:])
+    store = Store(tmp_path / "store.sqlite")
+    (one,) = classifier.predict(read_images([scan]), store=store)
+    assert one.note == classifier.predict(scan, store=store).note != ""
+    all_pages = classifier.stream(read_images([scan]), store=store, pages="all")
+    assert [p.path for p in all_pages] == [f"{scan}[{i}]" for i in (1, 2, 3)]
+
+
+def test_images_in_memory_keep_their_names(classifier: Classifier, tmp_path: Path) -> None:
+    images = [np.full((8, 8, 3), level, np.uint8) for level in (60, 200)]
+    predictions = classifier.predict(read_images(images), store=Store(tmp_path / "store.sqlite"))
+    assert [(p.path, p.name) for p in predictions] == [("image 0", "dark"), ("image 1", "light")]
