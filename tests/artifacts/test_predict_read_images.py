@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ilk.images.members import Member
+from ilk.images.inspection.members import Member
 from PIL import Image
 
 import ilk

@@ -44,8 +44,8 @@ SEVERAL = (
 REMEDIES = {  # by NumPy's kind of type
     "f": "if its values lie between 0 and 1: (255 * x).round().astype('uint8')",
     "b": "convert it: 255 * x.astype('uint8')",
-    "u": "pass the path of a 16-bit PNG or TIFF file, or for grey PIL.Image.fromarray(x), whose value "
-    "range is read; for colour: (x // 257).astype('uint8') for values up to 65535",
+    "u": "pass the path of a 16-bit PNG or TIFF file, or for grey PIL.Image.fromarray(x), whose "
+    "value range is read; for colour: (x // 257).astype('uint8') for values up to 65535",
     "i": "if its values lie between 0 and 255: x.astype('uint8')",
 }
 
