@@ -186,8 +186,18 @@ def command(
     for note in report_data.notes:
         if note not in printed:
             print_note(note)
+    _show_accuracy(report_data)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(_to_json(report_data, home))
+
+
+def _show_accuracy(report_data: ReportData) -> None:
+    """Print the accuracy where it is not that of the leaderboard."""
+    held = report_data.held_together
+    is_lower = held is not None and held.is_lower
+    has_test = len(report_data.class_counts) > 1
+    if report_data.scores is not None and (has_test or is_lower):
+        click.echo(f"accuracy on {report_data.evaluated_on}: {report_data.scores.accuracy}")
 
 
 def _to_json(report_data: ReportData, home: Path) -> dict[str, Any]:

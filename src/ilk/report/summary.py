@@ -89,7 +89,8 @@ def _describe_selection(report: ReportData) -> str:
         text += f"; {format_count(n_tied, 'other is', 'others are')} not significantly worse"
     n_failed = len(report.results) - len(scored)
     if n_failed:
-        text += f". {format_count(n_failed, 'combination')} could not be evaluated"
+        were = format_count(n_failed, "combination was", "combinations were")
+        text += f". {were} not fully evaluated"
     return text + "."
 
 
