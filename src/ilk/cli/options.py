@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import click
 
 from ilk.cli.output import show_intake
+from ilk.cli.wording import name_options
 from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ def _check_source(source: str) -> str:
 def _print_notes(notes: Sequence[str]) -> None:
     """Print what there is to know about a source to standard error; "" is nothing."""
     for note in filter(None, notes):
-        click.echo(f"· {escape_line(note)}", err=True)
+        click.echo(f"· {escape_line(name_options(note))}", err=True)
 
 
 def add_group_options(f: F) -> F:
