@@ -12,7 +12,7 @@ from ilk.images.contents import ContentMap
 from ilk.images.files import inspect_pages
 from ilk.images.formats import MAX_PIXELS
 from ilk.images.members import Member
-from ilk.images.pages import describe_pages, explain_excess
+from ilk.images.pages import describe_page_groups, describe_pages, explain_excess
 from ilk.images.ranges import MeasurementCache, apply_ranges
 from ilk.images.refused import ImageError
 from ilk.images.rows import Content, Images, Row
@@ -47,6 +47,7 @@ def finish_rows(
     if any(row.n_pages > 1 for row in rows):
         if pages == "all":
             rows, sources = _expand(root, rows, sources, max_pixels)
+            note = describe_page_groups(rows)
         else:
             note = describe_pages(rows)
     plain = Images(root, ())
