@@ -299,11 +299,19 @@ def test_both_accuracies_are_of_the_same_rows_and_the_interval_counts_clusters()
     assert "no clear difference" in str(replace(found, is_lower=False))
 
 
-def test_given_groups_are_not_searched_again(tmp_path, patients, monkeypatch):
+def test_groups_of_one_image_each_do_not_end_the_search(tmp_path, patients):
+    store = Store(tmp_path / "store.sqlite")
+    table = patients[0] / "old" / "labels.csv"
+    images = read_images(table, group_column="path", store=store)
+    config = FitConfig(encoders=("hog",), methods=("GDA",))
+    _, report = fit_with_report(images, config, store=store)
+    assert report.held_together is not None
+    assert report.held_together.is_lower
+    store.close()
 
+
+def test_given_groups_are_not_searched_again(tmp_path, patients, monkeypatch):
     monkeypatch.setattr(held_together, "find_clusters", lambda *_: pytest.fail("searched"))
-    state = type("S", (), {})
-    del state
     home, _, _ = patients
 
     load = fit_module.load_features

@@ -24,6 +24,7 @@ from ilk.images import Row
 from ilk.images.near_pairs import find_near_pairs
 from ilk.images.perceptual_hash import Thumbnails, stack_thumbnails
 from ilk.maths.clusters import compute_interval
+from ilk.maths.folds import has_shared_groups
 from ilk.protocols import stratified_folds
 from ilk.store import Store
 from ilk.trust.calibration import cross_calibrate
@@ -35,7 +36,7 @@ COLUMN_OPTION = "--group-column NAME (a column that names the patient, scene or 
 def hold_together(state: FitState, store: Store) -> FitState:
     """Return the state with near-duplicates, and clusters held together where that matters.
 
-    Where groups are given, nothing but the near-duplicates is looked for.
+    Where groups of several images are given, nothing but the near-duplicates is looked for.
 
     Args:
         state: Result of model selection.
@@ -43,7 +44,7 @@ def hold_together(state: FitState, store: Store) -> FitState:
     """
     state = replace(state, near_pairs=tuple(find_near_pairs(state.images.used, store)))
     y, rows = state.features.y, state.split.train
-    if state.leaderboard.out_of_fold is None or (state.features.group >= 0).any():
+    if state.leaderboard.out_of_fold is None or has_shared_groups(state.features.group):
         return state
     n = len(rows)
     clusters = find_clusters(rows, state.features.x[:n], y[:n], _load_thumbnails(rows, store))
