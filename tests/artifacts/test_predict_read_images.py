@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ilk.images.inspection.members import Member
 from PIL import Image
 
 import ilk
 from helpers.archives import make_classes, make_png, write_archive, write_folder
 from ilk.artifacts.classifier import Classifier
 from ilk.images import read_images
+from ilk.images.inspection.members import Member
 from ilk.store import Store
 
 FILES = {**make_classes(8), "dark/bad.png": b"no image", "light/cut.png": make_png(1)[:60]}

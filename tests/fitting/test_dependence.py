@@ -83,6 +83,30 @@ def test_patients_are_found_and_the_accuracy_is_that_of_new_ones(patients, capsy
     assert scores["coverage"]["value"] >= 0.75  # 0.1 when calibrated with images one by one
 
 
+@pytest.mark.parametrize("groups", [(), ("--group-column", "patient")])
+def test_fit_says_everything_once_and_evaluate_too(patients, tmp_path, capsys, groups):
+    model, options = str(tmp_path / "m"), ("--encoder", "hog", "--method", "GDA", *groups)
+    for name in ("old", "new"):
+        table = patients[0] / name / "labels.csv"
+        rows = list(csv.DictReader(table.read_text().splitlines()))
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            columns = csv.writer(file)
+            columns.writerow(("path", "label", "patient"))
+            for r in rows:
+                columns.writerow((table.parent / r["path"], r["label"], r["path"][:3]))
+    assert run(["fit", str(tmp_path / "old.csv"), "--out", model, *options]) == 0
+    shown = capsys.readouterr()
+    notes = [line for line in (shown.out + shown.err).splitlines() if line.startswith("·")]
+    assert len(notes) == len(set(notes)) > 1
+    accuracy = json.loads((tmp_path / "m" / "model.json").read_text())["metrics"]["evaluation"]
+    line = f"accuracy on the training images, out of fold: {accuracy['accuracy']['value']:.3f} ["
+    assert (line in shown.out) is not bool(groups)  # with groups, the leaderboard says it
+    assert run(["evaluate", model, str(tmp_path / "new.csv"), *groups]) == 0
+    shown = capsys.readouterr()
+    notes = [line for line in (shown.out + shown.err).splitlines() if line.startswith("·")]
+    assert len(notes) == len(set(notes)) > 0
+
+
 def test_the_option_that_is_suggested_names_the_patients(patients):
     _, model, _ = patients
     option = json.loads((model / "leaderboard.json").read_text())["held_together"]["option"]
@@ -275,11 +299,19 @@ def test_both_accuracies_are_of_the_same_rows_and_the_interval_counts_clusters()
     assert "no clear difference" in str(replace(found, is_lower=False))
 
 
-def test_given_groups_are_not_searched_again(tmp_path, patients, monkeypatch):
+def test_groups_of_one_image_each_do_not_end_the_search(tmp_path, patients):
+    store = Store(tmp_path / "store.sqlite")
+    table = patients[0] / "old" / "labels.csv"
+    images = read_images(table, group_column="path", store=store)
+    config = FitConfig(encoders=("hog",), methods=("GDA",))
+    _, report = fit_with_report(images, config, store=store)
+    assert report.held_together is not None
+    assert report.held_together.is_lower
+    store.close()
 
+
+def test_given_groups_are_not_searched_again(tmp_path, patients, monkeypatch):
     monkeypatch.setattr(held_together, "find_clusters", lambda *_: pytest.fail("searched"))
-    state = type("S", (), {})
-    del state
     home, _, _ = patients
 
     load = fit_module.load_features

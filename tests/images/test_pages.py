@@ -67,7 +67,8 @@ def test_every_page_is_a_row(kind: str, tmp_path: Path) -> None:
         assert {row.label for row in images.rows} == {"a"}
         assert len({row.group for row in images.rows}) == 1
         assert images.rows[0].group  # what is known of one page helps with the others
-        assert not any("several pages" in note for note in images.notes)
+        note = "each page or frame of 1 file is an image; the pages of a file are one group"
+        assert images.notes[0] == note
     row = read_images([str(file)], pages="all").rows[1]
     assert row.path == f"{file}[2]"
     assert Images(None, (row,)).path_of(row) == file

@@ -87,7 +87,7 @@ def test_what_is_clear_is_read_and_said(folder, name, values, held, kind):
     images = read_images(source)
     assert splits(images) == expected(held)
     [note] = images.notes
-    assert f"what is held out was read from {name} of" in note
+    assert f"the splits were read from {name} of" in note
     assert f"(12 train, 6 {held})" in note
     assert splits(read_images(source, split_column="none")) == ["train"] * 18
     assert splits(read_images(source, split_column=name)) == expected(held)

@@ -230,7 +230,7 @@ def test_summary_agrees_with_a_plain_count(folder: Path) -> None:
     assert "Of 2 combinations" in text
     assert "GDA(shrink=0.2) on hog" in text
     assert "1 other is not significantly worse" in text
-    assert "1 combination could not be evaluated" in text
+    assert "1 combination was not fully evaluated" in text
     assert f"88.7{THIN}% (95{THIN}% interval 86.1 to 90.9{THIN}%)" in text
     assert "Classify the photos." in text
     assert "One remark." in text

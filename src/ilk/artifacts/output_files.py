@@ -155,10 +155,11 @@ def check_outside(folder: Path, sources: Iterable[Path]) -> Path:
             continue
         inside, holds = _is_inside(folder, source), _is_inside(source, folder)
         if inside or holds:
-            relation = "is" if inside and holds else "lies in" if inside else "holds"
+            relation = "lies in" if inside else "holds"
+            place = "is the folder" if inside and holds else f"{relation} {_shorten(source)},"
             raise OutputError(
-                f"{escape_path(folder)} {relation} {_shorten(source)}, whose files are read as "
-                "images, so the next run would read what is written there; name a folder beside "
+                f"{escape_path(folder)} {place} whose files are read as images, so the "
+                "next run would read what is written there; name a folder beside "
                 f"it, such as {_shorten(_propose_sibling(source, folder))}"
             )
     return folder

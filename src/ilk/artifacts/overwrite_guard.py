@@ -135,7 +135,7 @@ def _check_contents(
         )
     if description["format"] != kind.format:
         raise OutputError(
-            f"{folder} contains an {description['format']!r} and no {kind.format}; "
+            f"{folder} contains an {description['format']}, not an {kind.format}; "
             "choose an empty folder with --out"
         )
     if (

@@ -110,6 +110,7 @@ def run(args: list[str]) -> int:
 
     Errors that ilk raises on purpose are printed to standard error as one sentence.
     """
+    from ilk.cli.wording import name_options
     from ilk.core.errors import IlkError
 
     try:
@@ -119,7 +120,7 @@ def run(args: list[str]) -> int:
         error.show()
         return error.exit_code
     except IlkError as error:
-        click.echo(f"ilk: {error}", err=True)
+        click.echo(f"ilk: {name_options(str(error))}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         return _report_interruption()

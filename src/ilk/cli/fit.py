@@ -185,8 +185,17 @@ def command(
     for note in report_data.notes:
         if note not in printed:
             print_note(note)
+    _show_accuracy(report_data)
     click.echo(f"model  {home}\nreport {home / 'report.html'}")
     return Result(_to_json(report_data, home))
+
+
+def _show_accuracy(report_data: ReportData) -> None:
+    """Print the accuracy where it is not that of the leaderboard."""
+    is_held = report_data.held_together is not None
+    has_test = len(report_data.class_counts) > 1
+    if report_data.scores is not None and (has_test or is_held):
+        click.echo(f"accuracy on {report_data.evaluated_on}: {report_data.scores.accuracy}")
 
 
 def _to_json(report_data: ReportData, home: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ilk.cli.wording import name_options
 from ilk.core.terminal_text import escape_line, get_unfiltered
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool
     for i, name in enumerate(head):
         cells = [row[i].lstrip("+-") for row in body if row[i] not in ("", "–")]
         numeric = bool(body) and all(cell[:1].isdigit() for cell in cells)
+        if cells and all(any(c.isalpha() for c in cell) for cell in cells):
+            numeric = False  # names that begin with digits
         out.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in body:
         out.add_row(*row)
@@ -106,7 +109,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool
 
 def print_note(text: str) -> None:
     """Print a remark below a table."""
-    click.echo(f"· {escape_line(text)}")
+    click.echo(f"· {escape_line(name_options(text))}")
 
 
 def show_intake(images: Images, *, err: bool = False) -> None:
@@ -127,7 +130,7 @@ def escape_unprintable(text: str) -> str:
 def print_notes(notes: Sequence[str]) -> None:
     """Print what there is to know about a source to standard error; "" is nothing."""
     for note in filter(None, notes):
-        click.echo(f"· {escape_line(note)}", err=True)
+        click.echo(f"· {escape_line(name_options(note))}", err=True)
 
 
 def exit_refused(images: Images) -> NoReturn:

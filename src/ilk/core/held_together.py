@@ -19,7 +19,7 @@ class HeldTogether:
         evidence: What shows the clusters, in words.
         plain: Cross-validated accuracy with images dealt one by one.
         accuracy: That with clusters held together; its interval counts clusters, not images.
-        is_lower: Whether it is clearly lower; then it is the one that counts.
+        is_lower: Whether it is clearly lower.
         option: The option that names the groups, such as `--group-from '^(p\\d+)_'`.
     """
 
@@ -40,7 +40,10 @@ class HeldTogether:
             f"in one fold, the accuracy is {self.accuracy} instead of {self.plain}"
         )
         if not self.is_lower:
-            return f"{text}, which is no clear difference"
+            return (
+                f"{text}, which is no clear difference; the probabilities, prediction sets and "
+                "report are those of the former"
+            )
         return (
             f"{text}; expect the lower one for new patients, scenes or days. The leaderboard shows "
             "the higher one; the probabilities, prediction sets and report are those of the lower "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from collections import Counter
 from dataclasses import dataclass
 
@@ -94,9 +95,8 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
         classes = sort_classes(classes)
     if not classes:
         raise NoLabels(
-            f"{len(images.used)} images and no labels to learn from; {images.hint}"
-            f"{images.hint and ' Otherwise '}use one folder per class, or name the classes for a "
-            "first guess without labels: --class cat,dog"
+            f"{len(images.used)} images and no labels to learn from; {_advise(images)}, or name "
+            "the classes for a first guess without labels: --class cat,dog"
         )
     if len(classes) == 1:
         raise InputError(
@@ -104,6 +104,18 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
             f"at least two; {images.hint or DETECT_HINT}"
         )
     return classes
+
+
+def _advise(images: Images) -> str:
+    """Return how to give labels."""
+    if images.hint:
+        return f"{images.hint} Otherwise use one folder per class"
+    if len({posixpath.dirname(row.path) for row in images.used}) > 1:
+        return (
+            "where images are listed, the names of their folders are no labels: give the folder "
+            "itself, a quoted pattern such as 'photos/*/*.jpg', or a table of paths and labels"
+        )
+    return "use one folder per class"
 
 
 def _choose_held_out(images: Images) -> str:

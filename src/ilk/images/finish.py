@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ilk.core.progress import Progress, silent_progress
 from ilk.images.decoding.formats import MAX_PIXELS
-from ilk.images.decoding.pages import describe_pages, explain_excess
+from ilk.images.decoding.pages import describe_page_groups, describe_pages, explain_excess
 from ilk.images.inspection.contents import ContentMap
 from ilk.images.inspection.files import inspect_pages
 from ilk.images.inspection.members import Member
@@ -47,6 +47,7 @@ def finish_rows(
     if any(row.n_pages > 1 for row in rows):
         if pages == "all":
             rows, sources = _expand(root, rows, sources, max_pixels)
+            note = describe_page_groups(rows)
         else:
             note = describe_pages(rows)
     plain = Images(root, ())

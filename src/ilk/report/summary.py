@@ -89,7 +89,8 @@ def _describe_selection(report: ReportData) -> str:
         text += f"; {format_count(n_tied, 'other is', 'others are')} not significantly worse"
     n_failed = len(report.results) - len(scored)
     if n_failed:
-        text += f". {format_count(n_failed, 'combination')} could not be evaluated"
+        were = format_count(n_failed, "combination was", "combinations were")
+        text += f". {were} not fully evaluated"
     return text + "."
 
 
@@ -118,7 +119,10 @@ def _describe_dependence(report: ReportData) -> str:
         f"{format_with_interval(held.plain)}"
     )
     if not held.is_lower:
-        return f"{text}. That is no clear difference."
+        return (
+            f"{text}. That is no clear difference; the leaderboard shows the latter, and everything "
+            "else the former."
+        )
     return (
         f"{text}. The leaderboard shows the latter, and everything else the former, which is to be "
         "expected for new patients, scenes or days. To compare the methods that way, too, fit "

@@ -290,6 +290,6 @@ def _describe(file: str, names: Sequence[str], splits: Splits) -> str:
     shown = ", ".join(f"{n:,} {split}" for split, n in counts if n)
     columns = " and ".join(escape_path(name) for name in names)
     return (
-        f"what is held out was read from {columns} of {os.path.basename(file)} ({shown}); "
-        f"--split-column {NO_COLUMN} (split_column=) reads no splits"
+        f"the splits were read from {columns} of {os.path.basename(file)} ({shown}); "
+        f"--split-column {NO_COLUMN} (split_column=) ignores them"
     )

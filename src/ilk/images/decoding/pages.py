@@ -64,6 +64,15 @@ def describe_pages(rows: Sequence[Row]) -> str:
     )
 
 
+def describe_page_groups(rows: Sequence[Row]) -> str:
+    """Return a note on files of which every page is an image, "" if there are none."""
+    n = len({row.path.rpartition("[")[0] for row in rows if row.status == "used" and row.page})
+    if not n:
+        return ""
+    files = f"{n:,} files" if n > 1 else "1 file"
+    return f"each page or frame of {files} is an image; the pages of a file are one group"
+
+
 def mark_first_page(row: Row) -> Row:
     """Say in the detail of a used row that its file has further pages."""
     if row.status != "used" or row.n_pages < 2 or row.page:
