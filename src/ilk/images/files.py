@@ -17,6 +17,7 @@ from ilk.images.derived_digest import derive_digest
 from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
 from ilk.images.pages import count_pages
+from ilk.images.part_paths import describe_part
 from ilk.images.refused import ImageError
 from ilk.images.rows import Row
 from ilk.images.samples import get_mode, get_stated_range
@@ -95,6 +96,7 @@ def _to_image_error(path: str | os.PathLike[str], error: OSError | ValueError) -
     if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         if not isinstance(error, ValueError) and os.path.islink(path):
             why = f"a link to {os.readlink(path)}, which does not exist"
+        why = describe_part(os.fsdecode(path)) or why
         return ImageError("missing", why, is_permanent=False)
     return ImageError("unreadable", why, is_permanent=False)
 

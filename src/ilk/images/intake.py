@@ -43,6 +43,7 @@ from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
 from ilk.images.memory_cache import MemoryCache
 from ilk.images.pages import check_pages
+from ilk.images.part_paths import describe_part
 from ilk.images.pixel_duplicates import refuse_pixel_duplicates
 from ilk.images.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.ranges import MeasurementCache
@@ -435,6 +436,7 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
         advice = (
             f"there is {escape_path(found)}: write such paths" if found else "correct the paths"
         )
+        advice = describe_part(str(images.path_of(images.rows[0]))) or advice
         return InputError(
             f"none of the {len(images.rows)} files that {name} lists exists (first: {example}, "
             f"searched{start}); {advice}"
