@@ -239,3 +239,18 @@ def _change_first(monkeypatch: pytest.MonkeyPatch) -> Any:
         copy(*arguments)
 
     return change_and_copy
+
+
+def test_evaluate_says_each_note_once(model: Path, folder: Path) -> None:
+    first = draw("bar", 7, 2000)
+    (folder / "bar/scan.tif").write_bytes(
+        save(first, "TIFF", save_all=True, append_images=[draw("bar", 8, 2000)])
+    )
+    Image.new("I;16", (24, 24), 7).save(folder / "disc/flat.png")
+    notes = json.loads(run("evaluate", model, folder, "--json").stdout)["notes"]
+    assert len(set(notes)) == len(notes)
+    assert any("several pages" in note for note in notes)
+    assert any("near-constant" in note for note in notes)
+    result = run("evaluate", model, folder)
+    text = " ".join((result.stderr + result.stdout).split())
+    assert [text.count(" ".join(note.split())) for note in notes] == [1] * len(notes)

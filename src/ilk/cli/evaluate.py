@@ -72,7 +72,7 @@ def command(
     images, split_note = _select_split(
         intake.read_images(source, store, ranges=classifier.value_ranges), source, split
     )
-    progress = terminal_progress()
+    printed_notes, progress = images.notes, terminal_progress()
     evaluation: Evaluation | MultiLabelEvaluation
     if isinstance(classifier, MultiLabelClassifier):
         evaluation, images, notes = evaluate_multi_label_images(
@@ -82,7 +82,7 @@ def command(
         evaluation, images, notes = evaluate_images(
             classifier, images, store=store, progress=progress
         )
-    notes += images.notes
+    notes += [note for note in images.notes if note not in printed_notes]
     if images.refused:
         show_intake(images)
     training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))
@@ -106,7 +106,7 @@ def command(
         show_evaluation(evaluation)
     for note in notes:
         print_note(note)
-    report = {"notes": [*images.notes, *notes], **evaluation.to_json()}
+    report = {"notes": list(dict.fromkeys([*images.notes, *notes])), **evaluation.to_json()}
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report)
