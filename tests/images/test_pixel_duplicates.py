@@ -125,7 +125,7 @@ def test_the_thumbnail_is_a_small_picture_of_the_whole():
     assert (small[:, :, 2] == 7).all()
 
 
-def test_a_deep_picture_in_memory_is_that_of_a_file(tmp_path: Path) -> None:
+def test_a_deep_picture_in_memory_is_that_of_a_file(tmp_path):
     values = np.random.default_rng(0).integers(0, 4096, (12, 12)).astype(np.uint16)
     picture = Image.fromarray(values)
     picture.save(tmp_path / "1.png")

@@ -368,7 +368,8 @@ def _attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[
     if isinstance(source, str | os.PathLike) and find_kind(source) in kinds:
         raise InputError(
             "groups= is for a list of images, in your order; give the column of a table with "
-            "group_column= (--group-column), or the part of the paths with group_from= (--group-from)"
+            "group_column= (--group-column), or the part of the paths with group_from= "
+            "(--group-from)"
         )
     grouped = assign_groups(rows, groups)
     check_any_group(grouped, "groups=")
