@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 import ilk
 from helpers.archives import make_classes, make_png, write_archive, write_folder
+from helpers.format_examples import save
 from ilk.artifacts.classifier import Classifier
 from ilk.images import read_images
 from ilk.images.inspection.members import Member
@@ -77,3 +79,32 @@ def test_images_in_memory_keep_their_names(classifier: Classifier, tmp_path: Pat
     images = [np.full((8, 8, 3), level, np.uint8) for level in (60, 200)]
     predictions = classifier.predict(read_images(images), store=Store(tmp_path / "store.sqlite"))
     assert [(p.path, p.name) for p in predictions] == [("image 0", "dark"), ("image 1", "light")]
+
+
+@pytest.mark.parametrize("form", ["archive", "memory", "files"])
+@pytest.mark.parametrize("wish", ["auto", "0-999"])
+def test_the_range_of_the_model_replaces_that_of_reading(
+    tmp_path: Path, form: str, wish: str
+) -> None:
+    def draw(level: int, seed: int) -> Image.Image:
+        noise = np.random.default_rng(seed).integers(0, 99, (8, 8))
+        return Image.fromarray((level + noise).astype(np.uint16))
+
+    images = [draw(level, i) for i in range(6) for level in (900, 3900)]
+    store = Store(tmp_path / "store.sqlite")
+    fitted = ilk.fit(
+        images, labels=["dark", "light"] * 6, encoders=("pixels/8x8x1",), methods=("GDA",),
+        store=store,
+    )  # fmt: skip
+    new = [draw(level, 50 + level) for level in (880, 901, 3700)]
+    files = {f"{i}.png": save(image, "PNG") for i, image in enumerate(new)}
+    source: Any = new
+    if form == "archive":
+        source = write_archive(tmp_path / "new.zip", files)
+    elif form == "files":
+        source = write_folder(tmp_path / "new", files)
+    want = [p.unknown_score for p in fitted.predict(new, store=store)]
+    fresh = Store(tmp_path / "fresh.sqlite")
+    read = fitted.predict(read_images(source, value_range=wish), store=fresh)
+    assert [p.unknown_score for p in read] == want
+    assert [p.name for p in read] == ["dark", "dark", "light"]

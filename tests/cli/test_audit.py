@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from helpers.digit_folders import write_digits
+from helpers.patients import write_patients
 from ilk.cli import run
+from ilk.images import read_images
 
 QUICK = ["--encoder", "pixels"]
 
@@ -158,3 +160,14 @@ def test_no_label_or_no_image_is_an_error_of_one_sentence(
     (tmp_path / "empty").mkdir()
     assert run(["audit", str(tmp_path / "empty"), *out, *QUICK]) == 2
     assert len(last_line(capsys)) > 10
+
+
+def test_images_whose_group_is_in_two_splits_are_audited_all_the_same(tmp_path: Path) -> None:
+    table = write_patients(tmp_path / "d", n_patients=10, n_shots=4)
+    lines = table.read_text().splitlines()
+    splits = ["split", *(("test" if i % 4 == 0 and i > 19 else "train") for i in range(40))]
+    table.write_text("\n".join(f"{a},{b}" for a, b in zip(lines, splits, strict=True)) + "\n")
+    images = read_images(table, group_column="patient")
+    assert sum(row.reason == "group in both train and test" for row in images.rows) == 15
+    rows = audit(table, tmp_path / "suspects.csv", "--group-column", "patient")
+    assert len(rows) == 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -14,8 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.archives import write_archive, write_folder
 from helpers.format_examples import save
 from ilk.cli import run as ilk_command
+from ilk.images.inspection.members import Member
+from ilk.updates import suggestions
 
 KINDS = ("bar", "disc")
 
@@ -184,3 +188,69 @@ def test_inputs_of_bug_reports(tmp_path: Path) -> None:
     assert "camera raw file" in rows["a.dng"]["detail"]
     assert "DICOM" in rows["x.dcm"]["detail"]
     assert "2 files have several pages" in result.stderr
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_groups_hold_each_page_and_not_its_file(model: Path, tmp_path: Path, form: str) -> None:
+    pages = draw_stripes(6)
+    files = {"scan.tif": save(pages[0], "TIFF", save_all=True, append_images=pages[1:])}
+    source = (
+        write_folder(tmp_path / "scans", files)
+        if form == "folder"
+        else write_archive(tmp_path / "scans.zip", files)
+    )
+    out = tmp_path / "groups"
+    for _ in range(2):  # the second finds the same ones
+        run("discover", model, source, "--pages", "all", "--all", "--out", out)
+    rows = list(csv.DictReader((out / "groups.csv").read_text().splitlines()))
+    assert [Path(row["copy"]).name for row in rows] == [f"scan.tif[{i}].png" for i in range(1, 7)]
+    copies = [out / row["copy"] for row in rows]
+    of_copies = json.loads(run("predict", model, *copies, "--json").stdout)
+    of_pages = json.loads(run("predict", model, source, "--pages", "all", "--json").stdout)
+    assert [row["unknown_score"] for row in of_copies] == [row["unknown_score"] for row in of_pages]
+    assert len({path.read_bytes() for path in copies}) == 6
+
+
+def test_a_copy_whose_archive_has_changed_is_refused(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"{i}.png": save(image, "PNG") for i, image in enumerate(draw_stripes(6))}
+    source = write_archive(tmp_path / "a.zip", files)
+
+    monkeypatch.setattr(suggestions, "_copy_image", _change_first(monkeypatch))
+    assert (
+        "the archive has changed"
+        in run("discover", model, source, "--all", "--out", tmp_path / "groups", code=5).stderr
+    )
+    assert not list((tmp_path / "groups").glob("group-*/*.png"))
+
+
+def draw_stripes(n: int) -> list[Image.Image]:
+    noise = np.random.default_rng(0).integers(0, 300, (n, 24, 24))
+    stripes = np.where(np.arange(24) // 4 % 2, 3600, 200)
+    return [Image.fromarray((stripes + one).astype(np.uint16)) for one in noise]
+
+
+def _change_first(monkeypatch: pytest.MonkeyPatch) -> Any:
+    copy = suggestions._copy_image
+
+    def change_and_copy(*arguments: Any) -> None:
+        monkeypatch.setattr(Member, "read", lambda _member: b"other")
+        copy(*arguments)
+
+    return change_and_copy
+
+
+def test_evaluate_says_each_note_once(model: Path, folder: Path) -> None:
+    first = draw("bar", 7, 2000)
+    (folder / "bar/scan.tif").write_bytes(
+        save(first, "TIFF", save_all=True, append_images=[draw("bar", 8, 2000)])
+    )
+    Image.new("I;16", (24, 24), 7).save(folder / "disc/flat.png")
+    notes = json.loads(run("evaluate", model, folder, "--json").stdout)["notes"]
+    assert len(set(notes)) == len(notes)
+    assert any("several pages" in note for note in notes)
+    assert any("near-constant" in note for note in notes)
+    result = run("evaluate", model, folder)
+    text = " ".join((result.stderr + result.stdout).split())
+    assert [text.count(" ".join(note.split())) for note in notes] == [1] * len(notes)

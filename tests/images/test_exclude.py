@@ -8,7 +8,7 @@ import pytest
 
 from helpers.frames import Frame
 from helpers.noise_images import save_noise
-from ilk.core.errors import InputError
+from ilk.core.errors import InputError, NoImages
 from ilk.images import list_sources, read_images
 from ilk.images.sources.exclude import Exclusion
 
@@ -117,3 +117,12 @@ def test_inputs_of_predictions_are_left_out(folder):
 def test_a_pattern_without_a_name_is_refused(folder, pattern):
     with pytest.raises(InputError, match=re.escape(f"exclude is {pattern!r}; give patterns")):
         read_images(folder, exclude=[pattern])
+
+
+def test_where_nothing_is_left_the_patterns_are_named(folder):
+    for source in (folder, *folder.glob("*.csv")):
+        with pytest.raises(NoImages, match=r"nothing is left of .*--exclude .* by \*"):
+            list_sources([source], exclude=["*"])
+    (folder / "empty").mkdir()
+    with pytest.raises(NoImages, match="there is no file"):
+        list_sources([folder / "empty"], exclude=["*"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.archives import write_archive
 from helpers.patients import write_patients
 from ilk.core.errors import InputError
 from ilk.images import Images, count_groups, describe_groups, number_row_groups, read_images
@@ -171,3 +172,13 @@ def test_without_a_test_split_the_val_split_is_the_test(tmp_path: Path) -> None:
     plant(tmp_path, "val/dog/p2_b.png")
     with pytest.raises(InputError, match="nothing would be left to learn from"):
         read_images(tmp_path, group_from=r"(p\d)_")
+
+
+def test_groups_are_for_images_in_the_order_of_the_caller(tmp_path: Path) -> None:
+    write_patients(tmp_path / "a")
+    archive = write_archive(
+        tmp_path / "a.zip", {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()}
+    )
+    for source in (archive, tmp_path / "a", tmp_path / "a/labels.csv", tmp_path / "a/*.png"):
+        with pytest.raises(InputError, match="in your order"):
+            read_images(str(source), groups=["x"] * 48)

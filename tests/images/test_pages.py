@@ -136,3 +136,29 @@ def test_a_page_that_is_not_there_is_refused() -> None:
 def test_the_setting_is_first_or_all() -> None:
     with pytest.raises(InputError, match="'first' or 'all'"):
         read_images([several("GIF")], pages="2")
+
+
+def test_pages_are_a_group_of_their_file_whatever_its_folder(tmp_path: Path) -> None:
+    for name, data in (
+        ("old", several("TIFF")),
+        ("copy", several("TIFF")),
+        ("new", several("GIF")),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scan.tif").write_bytes(data)
+    groups = {
+        name: {row.group for row in read_images(tmp_path / name, pages="all").rows}
+        for name in ("old", "copy", "new")
+    }
+    assert groups["old"] == groups["copy"] != groups["new"]
+    assert len(groups["new"]) == 1
+    (listed,) = {row.group for row in read_images([tmp_path / "old/scan.tif"], pages="all").rows}
+    assert {listed} == groups["old"]
+
+
+def test_pages_keep_the_group_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "p1_a.tif").write_bytes(several("TIFF"))
+    (tmp_path / "p1_b.gif").write_bytes(several("GIF"))
+    images = read_images(tmp_path, pages="all", group_from="(p[0-9])_")
+    assert [row.group for row in images.rows] == ["p1"] * 6
+    assert len(images.used) == 3  # the same pictures

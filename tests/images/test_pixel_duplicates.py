@@ -125,3 +125,14 @@ def test_the_thumbnail_is_a_small_picture_of_the_whole():
     assert np.abs(small[1:-1, :, 0] - (centres * 90 - 1)[1:-1, None]).max() <= 2
     assert np.abs(small[:, 1:-1, 1] - (centres * 120 - 1)[None, 1:-1]).max() <= 2
     assert (small[:, :, 2] == 7).all()
+
+
+def test_a_deep_picture_in_memory_is_that_of_a_file(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (12, 12)).astype(np.uint16)
+    picture = Image.fromarray(values)
+    picture.save(tmp_path / "1.png")
+    picture.save(tmp_path / "2.tif")
+    content = (tmp_path / "1.png").read_bytes()
+    images = read_images([picture, tmp_path / "1.png", content, tmp_path / "2.tif"])
+    assert [row.reason for row in images.rows] == ["", *["duplicate"] * 3]
+    assert len({row.pixel_digest for row in images.rows} - {""}) == 1

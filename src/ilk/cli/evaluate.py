@@ -101,7 +101,7 @@ def command(
         show_evaluation(evaluation)
     for note in notes:
         print_note(note)
-    report = {"notes": [*read.notes, *notes], **evaluation.to_json()}
+    report = {"notes": list(dict.fromkeys([*read.notes, *notes])), **evaluation.to_json()}
     if out:
         write_atomically(Path(out), encode_json(report))
     return Result(report)

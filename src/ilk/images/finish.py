@@ -103,8 +103,6 @@ def _list_pages(root: Path | None, row: Row, source: _Source, max_pixels: int) -
     if excess := explain_excess(row):
         detail = f"{excess}; split it, or read only the first page"
         return [replace(row, status="refused", reason="too large", detail=detail)]
-    if row.group is None:  # pages of one file are no independent images
-        row = replace(row, group=row.path)
     if source.item is None:
         return inspect_pages(Images(root, ()).path_of(row), row, max_pixels)
     try:

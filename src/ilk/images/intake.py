@@ -31,6 +31,7 @@ from ilk.images.inspection.contents import inspect_content
 from ilk.images.inspection.files import inspect_file
 from ilk.images.list_rows import attach_groups, list_rows
 from ilk.images.rows import DECODED, Images, Row, escape_path
+from ilk.images.rows.part_paths import describe_part
 from ilk.images.sources.exclude import Exclusion
 from ilk.images.sources.hints import find_better_source, find_missing
 from ilk.images.sources.layout import find_empty_folders
@@ -214,6 +215,8 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
         advice = (
             f"there is {escape_path(found)}: write such paths" if found else "correct the paths"
         )
+        advice = describe_part(str(images.path_of(images.rows[0]))) or advice
+        advice = describe_part(str(images.path_of(images.rows[0]))) or advice
         return InputError(
             f"none of the {len(images.rows)} files that {name} lists exists (first: {example}, "
             f"searched{start}); {advice}"

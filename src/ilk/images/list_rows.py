@@ -139,13 +139,12 @@ def attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[R
     Raises:
         InputError: The source is a folder or a table, or `groups` has another length.
     """
-    is_listed = isinstance(source, str | os.PathLike) and (
-        os.path.isdir(source) or Path(os.fsdecode(source)).suffix.casefold() in TABLE_SUFFIXES
-    )
-    if is_listed:
+    kinds = ("folder", "table", "archive", "glob", "standard input")
+    if isinstance(source, str | os.PathLike) and find_kind(source) in kinds:
         raise InputError(
-            "groups= is for a list of images; give the column of a table with group_column= "
-            "(--group-column), or the part of the paths with group_from= (--group-from)"
+            "groups= is for a list of images, in your order; give the column of a table with "
+            "group_column= (--group-column), or the part of the paths with group_from= "
+            "(--group-from)"
         )
     grouped = assign_groups(rows, groups)
     check_any_group(grouped, "groups=")

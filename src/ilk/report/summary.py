@@ -120,8 +120,8 @@ def _describe_dependence(report: ReportData) -> str:
     )
     if not held.is_lower:
         return (
-            f"{text}. That is no clear difference; the leaderboard shows the latter, and everything "
-            "else the former."
+            f"{text}. That is no clear difference; the leaderboard shows the latter, and "
+            "everything else the former."
         )
     return (
         f"{text}. The leaderboard shows the latter, and everything else the former, which is to be "

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ilk.core.digested_json import check_digest, encode_json, parse_json
 from ilk.core.errors import ArtifactError, OutputError
 from ilk.core.fingerprint import hash_file
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
-from ilk.images import Images, Row
+from ilk.images import ImageError, Images, Row, decode, escape_path
 from ilk.updates.discover import GROUPS_FILE, Discovery
 from ilk.updates.suggestions_page import render_groups
 
@@ -89,7 +90,7 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
     record: dict[str, str] = {}
     for number in range(1, discovery.n_groups + 1):
         members = discovery.list_group(number)
-        names = make_unique([Path(f.row.path).name for f in members])
+        names = make_unique([_name_copy(f.row) for f in members])
         for f, name in zip(members, names, strict=True):
             copies[id(f)] = copy = f"group-{number}/{name}"
             sources[copy], record[copy] = f.row, _digest_file(discovery.images, f.row)
@@ -126,23 +127,50 @@ def make_unique(names: Sequence[str]) -> list[str]:
     return result
 
 
+def _name_copy(row: Row) -> str:
+    """Return the name of the copy of an image; what is no file of its own becomes a PNG file."""
+    name = Path(row.path).name
+    return f"{name}.png" if _is_redrawn(row) else name
+
+
+def _is_redrawn(row: Row) -> bool:
+    """Whether an image is a page of a file, or pixels in memory: its copy holds what ilk sees."""
+    return row.page > 0 or row.size == 0
+
+
 def _digest_file(images: Images, row: Row) -> str:
-    """Return the digest of the file of an image; that of a row differs if it is read in parts."""
-    if not row.page and row.value_range is None:
+    """Return the digest of the copy of an image; that of a row differs if it is read in parts."""
+    if not _is_redrawn(row) and row.value_range is None:
         return row.digest
-    content = images.find_content(path := images.path_of(row))
-    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else hash_file(path)
+    content = _read_copy(images, row)
+    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else hash_file(content)
+
+
+def _read_copy(images: Images, row: Row) -> bytes | Path:
+    """Return the content of the copy of an image, or the path of the file to copy."""
+    try:
+        source = images.source_of(row)
+        if isinstance(source, bytes | Path) and not _is_redrawn(row):
+            return source
+        content = BytesIO()
+        decode(source, **row.reading).save(content, "PNG")
+    except ImageError as error:
+        raise OutputError(
+            f"cannot copy {escape_path(images.shown_path_of(row))}: {error.reason} "
+            f"({error.detail}); the original images are unchanged"
+        ) from error
+    return content.getvalue()
 
 
 def _copy_image(images: Images, row: Row, to: Path) -> None:
     """Write a copy of an image; one in an archive is read from it."""
-    source = images.path_of(row)
-    content = images.find_content(source)
+    source = images.shown_path_of(row)
+    content = _read_copy(images, row)
     try:
         if isinstance(content, bytes):
             to.write_bytes(content)
         else:
-            shutil.copyfile(source, to)
+            shutil.copyfile(content, to)
     except OSError as error:
         raise OutputError(
             f"cannot copy {source} to {to}: {error.strerror}; the original images are unchanged"

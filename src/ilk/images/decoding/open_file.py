@@ -10,6 +10,7 @@ from io import BufferedReader, BytesIO, FileIO, RawIOBase
 from typing import Any, BinaryIO
 
 from ilk.core.blocked_reads import watch_read
+from ilk.images.rows.part_paths import describe_part
 from ilk.images.rows.refused import ImageError
 
 MAX_IN_MEMORY = 64 * 2**20  # bytes; larger files are read piecewise
@@ -86,5 +87,6 @@ def _to_image_error(path: str | os.PathLike[str], error: OSError | ValueError) -
     if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
         if not isinstance(error, ValueError) and os.path.islink(path):
             why = f"a link to {os.readlink(path)}, which does not exist"
+        why = describe_part(os.fsdecode(path)) or why
         return ImageError("missing", why, is_permanent=False)
     return ImageError("unreadable", why, is_permanent=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -68,6 +69,8 @@ def inspect_pages(
         max_pixels: Width × height above which a page is refused.
     """
     rows = []
+    # The pages of a file are related, those of another of the same name in another folder are not.
+    group = row.group or f"{posixpath.basename(row.path)} ({row.digest[:8]})"
     try:
         with open_file(path) as (source, _), mute_pillow_warnings():
             for page in range(1, row.n_pages + 1):
@@ -75,7 +78,7 @@ def inspect_pages(
                     row,
                     path=f"{row.path}[{page}]",
                     page=page,
-                    group=row.group or row.path,  # the pages of a file are related
+                    group=group,
                     digest=derive_digest(row.digest, page),
                 )
                 try:

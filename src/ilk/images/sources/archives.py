@@ -11,24 +11,12 @@ from ilk.core.errors import InputError
 from ilk.images.annotations.splits import METADATA_FILES, UNLABELLED_FOLDERS, parse_split
 from ilk.images.inspection.members import Archive, Member
 from ilk.images.rows import escape_path
+from ilk.images.rows.archive_names import OTHER_SUFFIXES
 
 if sys.platform == "win32":
     from pathlib import WindowsPath as NativePath
 else:
     from pathlib import PosixPath as NativePath
-
-TAR_SUFFIXES = (
-    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"),
-    *(".tar.zst", ".tzst"),
-)
-ARCHIVE_SUFFIXES = (".zip", *TAR_SUFFIXES)
-OTHER_SUFFIXES = {".7z": "7-Zip", ".rar": "RAR", ".cab": "cabinet", ".lzh": "LHA", ".ace": "ACE"}
-
-
-def is_archive(path: str | os.PathLike[str]) -> bool:
-    """Whether the name of a file is that of an archive, also of one that cannot be read."""
-    name = os.fspath(path).casefold()
-    return name.endswith((*ARCHIVE_SUFFIXES, *OTHER_SUFFIXES))
 
 
 def open_archive(path: str | os.PathLike[str]) -> Archive:

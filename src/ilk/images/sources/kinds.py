@@ -9,8 +9,8 @@ from typing import Literal
 
 from ilk.core.errors import InputError
 from ilk.images.rows import escape_path
+from ilk.images.rows.archive_names import is_archive
 from ilk.images.sources import standard_input
-from ilk.images.sources.archives import is_archive
 from ilk.images.sources.globs import is_glob
 from ilk.images.tables.read import LIST_SUFFIXES, TABLE_SUFFIXES
 

@@ -93,7 +93,7 @@ def list_sources(
     inputs: list[NamedInput] = []
     groups: list[str | None] = []
     notes: list[str] = []
-    exclusion = Exclusion(exclude)
+    n_found, exclusion = 0, Exclusion(exclude)
     for source, kind in zip(map(os.fsdecode, sources), drop_stray(sources, kinds), strict=True):
         if kind == "file" and find_kind_of_suffix(source):
             notes.append(
@@ -101,6 +101,7 @@ def list_sources(
                 "read; give it alone, or the folder"
             )
         found = list_source(source, kind, path_column, group_column)
+        n_found += len(found)
         base = source if kind in ("folder", "archive") else os.path.dirname(source)
         kept = [
             i
@@ -113,6 +114,8 @@ def list_sources(
     notes += filter(None, [exclusion.describe()])
     if not inputs:
         names = ", ".join(map(escape_path, sources)) or "an empty list"
+        if n_found:
+            raise NoImages(f"nothing is left of {names}: {exclusion.describe()}")
         raise NoImages(f"there is no file in {names}; give images, or a folder with some")
     return ListedInputs(tuple(inputs), tuple(notes), () if group_column is None else tuple(groups))
 
