@@ -13,12 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ilk.core.data import UNGROUPED, UNLABELLED, Labels
 from ilk.core.held_together import HeldTogether
 from ilk.core.leaderboard import OutOfFold
-from ilk.core.metrics import Interval, wilson_interval
 from ilk.fitting.cross_validation import cross_validate
 from ilk.fitting.dependence import Clusters, find_clusters
 from ilk.fitting.fit_state import FitState
@@ -26,6 +24,7 @@ from ilk.fitting.leaderboard_builder import FIT_ERRORS
 from ilk.images import Row
 from ilk.images.duplicates.near_pairs import find_near_pairs
 from ilk.images.duplicates.perceptual_hash import Thumbnails, stack_thumbnails
+from ilk.maths.clusters import compute_interval
 from ilk.protocols import stratified_folds
 from ilk.store import Store
 from ilk.trust.calibration import cross_calibrate
@@ -109,27 +108,11 @@ def compare(
         n_clusters=len(np.unique(members)),
         n_train=len(clusters.group),
         evidence=clusters.evidence,
-        plain=_make_interval(is_correct[0], np.arange(len(rows))),
-        accuracy=_make_interval(is_correct[1], unit),
+        plain=compute_interval(is_correct[0]),
+        accuracy=compute_interval(is_correct[1], unit),
         is_lower=bool(is_lower),
         option=option,
     )
-
-
-def _make_interval(is_correct: NDArray[np.bool_], unit: Labels) -> Interval:
-    """Return a proportion with the Wilson interval of as many independent rows as units allow.
-
-    The rows count by their design effect, the variance of the mean of clusters over that of
-    independent rows (Leslie Kish, 1965, Survey Sampling, section 8.2); it is at least 1.
-    """
-    n, p = len(is_correct), float(is_correct.mean())
-    residual = is_correct - p
-    total = float((residual**2).sum())
-    effect = float((np.bincount(unit, residual) ** 2).sum()) / total if total else 1.0
-    if not total:
-        effect = n / len(np.unique(unit))
-    n_effective = n / max(effect, 1.0)
-    return wilson_interval(p * n_effective, n_effective)
 
 
 def _load_thumbnails(rows: tuple[Row, ...], store: Store) -> Thumbnails | None:
