@@ -22,9 +22,9 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.runner import shared_path
-from ilk.artifacts.model_folder import encode_json
 from ilk.core.atomic_write import write_atomically
 from ilk.core.cores import count_cores
+from ilk.core.plain_json import encode_json
 from ilk.core.progress import terminal_progress
 from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.denoiser.karras import Denoiser

@@ -253,4 +253,5 @@ def test_evaluate_says_each_note_once(model: Path, folder: Path) -> None:
     assert any("near-constant" in note for note in notes)
     result = run("evaluate", model, folder)
     text = " ".join((result.stderr + result.stdout).split())
-    assert [text.count(" ".join(note.split())) for note in notes] == [1] * len(notes)
+    starts = [" ".join(note.split())[:40] for note in notes]  # later, options have other names
+    assert [text.count(start) for start in starts] == [1] * len(notes)

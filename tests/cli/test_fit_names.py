@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk import cli
 
 

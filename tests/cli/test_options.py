@@ -18,7 +18,8 @@ import pytest
 from helpers.command_line import list_commands, list_options
 from helpers.digit_folders import write_digits
 from ilk.cli import COMMAND_GROUPS, COMMANDS, run
-from ilk.cli.output import Result, add_json_option, escape_unprintable, format_json
+from ilk.cli.output import Result, add_json_option, format_json
+from ilk.core.terminal_text import escape_line
 
 FAST = ["--encoder", "pixels/8x8x1"]
 
@@ -221,4 +222,4 @@ def test_text_is_printed_only_without_json(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_control_characters_and_undecodable_bytes_are_escaped() -> None:
-    assert escape_unprintable("caf\udce9\x1b[0m") == "caf\\udce9\\x1b[0m"
+    assert escape_line("caf\udce9\x1b[0m") == "caf\\udce9\\x1b[0m"

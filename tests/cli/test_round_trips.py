@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers.archives import make_png
-from ilk.artifacts.classifier import load
+from ilk.artifacts.load_classifier import load
 from ilk.cli import run
 from ilk.images import read_images
 

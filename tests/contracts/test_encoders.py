@@ -11,7 +11,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk.core.capabilities import Embeds, EmbedsText
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.registry import read_constants

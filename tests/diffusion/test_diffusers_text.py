@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from helpers import tiny_diffusers as tiny
-from helpers.tiny_checkpoints import into_cache, noise
+from helpers.noise_images import noise
+from helpers.tiny_checkpoints import into_cache
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import InputError, Unavailable
 from ilk.diffusion.checkpoint import checkpoint as saved

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.tiny_checkpoints import noise, save_timm
+from helpers.noise_images import noise
+from helpers.tiny_checkpoints import save_timm
 from ilk.core.errors import InputError, OutputError
 from ilk.core.space import FeatureSpace
 from ilk.encode import encode_and_refuse, encode_images, encode_task, fill_store

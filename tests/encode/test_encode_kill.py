@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk.encode import encode_images
 from ilk.encoders import resolve_encoder
 from ilk.images import Images, inspect_file

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from helpers.tiny_checkpoints import image_processor, into_cache, noise, save_clip
+from helpers.noise_images import noise
+from helpers.tiny_checkpoints import image_processor, into_cache, save_clip
 from ilk.core.capabilities import EmbedsText
 from ilk.core.errors import InputError, Unavailable
 from ilk.encoders import resolve_encoder

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk.core.capabilities import NamesClasses
 from ilk.core.errors import Unavailable
 from ilk.encoders import efficientnet_lite0 as embedded

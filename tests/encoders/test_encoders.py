@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk.core import device
 from ilk.core.capabilities import Embeds, EmbedsText
 from ilk.core.errors import InputError, Unavailable, UnknownName

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk.encoders import resolve_encoder
 
 

@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from helpers.tiny_checkpoints import noise, save_clip, save_timm
+from helpers.noise_images import noise
+from helpers.tiny_checkpoints import save_clip, save_timm
 from ilk.core import device
 from ilk.core.errors import InputError, Unavailable, UnknownName
 from ilk.encoders import converted, network_files, resolve_encoder, runtime

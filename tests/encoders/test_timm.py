@@ -10,7 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from helpers.tiny_checkpoints import into_cache, noise, save_timm
+from helpers.noise_images import noise
+from helpers.tiny_checkpoints import into_cache, save_timm
 from ilk.core.errors import InputError, Unavailable, UnknownName
 from ilk.encoders import resolve_encoder, restore_encoder
 from ilk.encoders import timm as timm_family

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from helpers.tiny_checkpoints import noise, save_clip, save_timm
+from helpers.noise_images import noise
+from helpers.tiny_checkpoints import save_clip, save_timm
 from ilk.core.capabilities import RESIZE_MODES, EmbedsText, Resizes
 from ilk.core.errors import InputError, UnknownName
 from ilk.encoders import resolve_encoder, restore_encoder

@@ -8,9 +8,14 @@ import numpy as np
 from PIL import Image
 
 
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    """An RGB picture of random pixels."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
 def save_noise(path: Path, seed: int) -> Path:
     """Write a PNG of 16 x 16 random pixels, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
+    noise(16, 16, seed).save(path)
     return path

@@ -5,20 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from ilk.hub.torchvision_ops import declare_missing_ops
 
 WORDS = ["a", "photo", "of", "cat", "dog", "the", "red", "blue", "owl"]
 SIDE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 2}
-
-
-def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """An RGB picture of random pixels."""
-    rng = np.random.default_rng(seed)
-    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def save_timm(folder: Path, architecture: str = "test_efficientnet", classes: int = 1000) -> Path:

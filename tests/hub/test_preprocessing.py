@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.tiny_checkpoints import declare_missing_ops, image_processor, noise
+from helpers.noise_images import noise
+from helpers.tiny_checkpoints import declare_missing_ops, image_processor
 from ilk.core.errors import InputError
 from ilk.hub.configs import parse_timm_config, parse_transformers_config
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk.core import blocked_reads, worker_threads
 from ilk.core.errors import InputError
 from ilk.core.worker_threads import WorkerThreads

@@ -284,7 +284,8 @@ def test_a_standing_holds_every_score_and_none_without_a_source():
 def test_the_source_head_is_timms_own_classifier(tmp_path):
     import torch
 
-    from helpers.tiny_checkpoints import noise, save_timm
+    from helpers.noise_images import noise
+    from helpers.tiny_checkpoints import save_timm
     from ilk.encoders import resolve_encoder
     from ilk.hub.torchvision_ops import declare_missing_ops
     from ilk.ranking.source_probabilities import predict_source_proba

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from helpers.tiny_checkpoints import noise
+from helpers.noise_images import noise
 from ilk.core.space import FeatureSpace
 from ilk.encoders import resolve_encoder
 from ilk.images import read_images

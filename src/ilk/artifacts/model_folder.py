@@ -228,8 +228,3 @@ def read_digest(folder: Path) -> str:
         return str(json.loads(read_regular_file(folder / DESCRIPTION_FILE))["digest"])
     except UNREADABLE_ERRORS:
         return ""
-
-
-def encode_json(value: Any) -> bytes:
-    """Encode a value as JSON in ASCII, so that any file name is preserved."""
-    return (json.dumps(value, indent=1) + "\n").encode()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ilk.artifacts.prediction_io import check_suffix
-from ilk.artifacts.row_file import open_rows
-from ilk.core.atomic_write import write_atomically
+from ilk.artifacts.row_formats import ColumnType, Row, check_suffix, write_lines, write_rows
 from ilk.core.csv_cells import CsvFormatter
-from ilk.core.errors import OutputError, Unavailable
 from ilk.core.name_lists import join_names
 
 PROBABILITY_PREFIX = "probability:"  # of the column of each label
@@ -74,39 +69,32 @@ def write_predictions(
         OutputError: The file cannot be written.
         Unavailable: The format is Parquet, and pyarrow is not installed.
     """
-    suffix = check_suffix(path)
-    if suffix == ".parquet":
-        write_atomically(path, _encode_parquet(predictions, labels))
-    elif suffix == ".json":
-        text = json.dumps([to_row(p) for p in predictions], indent=1) + "\n"
-        write_atomically(path, text.encode("utf-8", "surrogateescape"))
-    else:
-        with open_rows(path) as write:
-            for line in _iter_lines(predictions, labels, suffix):
-                write(line)
-
-
-def _iter_lines(
-    predictions: Iterable[MultiLabelPrediction], labels: Sequence[str], suffix: str
-) -> Iterator[str]:
-    if suffix == ".jsonl":
-        return (json.dumps(to_row(p)) + "\n" for p in predictions)
-    return iter_csv_lines(predictions, labels, "\t" if suffix == ".tsv" else ",")
+    columns: dict[str, ColumnType] = {
+        "path": "text",
+        "names": "texts",
+        "unknown": "truth",
+        "unknown_score": "number",
+        "error": "text",
+        **{f"{PROBABILITY_PREFIX}{label}": "number" for label in labels},
+    }
+    to_plain = _to_flat_row if check_suffix(path) == ".parquet" else to_row
+    write_rows(
+        map(to_plain, predictions),
+        path,
+        lambda rows, delimiter: format_csv(rows, labels, delimiter),
+        lambda _: columns,
+    )
 
 
 def write_csv_stream(
     predictions: Iterable[MultiLabelPrediction], labels: Sequence[str], out: IO[str]
 ) -> None:
     """Write predictions as CSV lines to an open stream, as they arrive."""
-    for line in iter_csv_lines(predictions, labels):
-        out.write(line)
-        out.flush()
+    write_lines(format_csv(map(to_row, predictions), labels), out)
 
 
-def iter_csv_lines(
-    predictions: Iterable[MultiLabelPrediction], labels: Sequence[str], delimiter: str = ","
-) -> Iterator[str]:
-    """Yield a header and one line per prediction, with one column per label.
+def format_csv(rows: Iterable[Row], labels: Sequence[str], delimiter: str = ",") -> Iterator[str]:
+    """Yield a header and one line per row of `to_row`, with one column per label.
 
     Names are joined by `|`, or a JSON list if one of them holds a `|`.
     """
@@ -115,8 +103,7 @@ def iter_csv_lines(
         ["path", "names", "unknown", "unknown_score", "error"]
         + [f"{PROBABILITY_PREFIX}{label}" for label in labels]
     )
-    for prediction in predictions:
-        row = to_row(prediction)
+    for row in rows:
         cells = [
             row["path"],
             join_names(row["names"] or (), "|"),
@@ -128,34 +115,8 @@ def iter_csv_lines(
         yield format_line("" if cell is None else cell for cell in cells)
 
 
-def _encode_parquet(predictions: Iterable[MultiLabelPrediction], labels: Sequence[str]) -> bytes:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise Unavailable(
-            "writing Parquet requires pyarrow; run: pip install 'ilk[parquet]', "
-            "or write .csv or .jsonl"
-        ) from None
-    columns: dict[str, tuple[Any, list[Any]]] = {
-        "path": (pa.string(), []),
-        "names": (pa.list_(pa.string()), []),
-        "unknown": (pa.bool_(), []),
-        "unknown_score": (pa.float64(), []),
-        "error": (pa.string(), []),
-        **{f"{PROBABILITY_PREFIX}{label}": (pa.float64(), []) for label in labels},
-    }
-    for prediction in predictions:
-        row = to_row(prediction)
-        row["path"] = str(row["path"]).encode("utf-8", "backslashreplace").decode()
-        probabilities = row.pop("probabilities")
-        row |= {f"{PROBABILITY_PREFIX}{label}": probabilities.get(label) for label in labels}
-        for name, (_, values) in columns.items():
-            values.append(row[name])
-    sink = io.BytesIO()
-    try:
-        arrays = {name: pa.array(values, kind) for name, (kind, values) in columns.items()}
-        pq.write_table(pa.table(arrays), sink)
-    except pa.ArrowException as error:
-        raise OutputError(f"cannot write the predictions as Parquet: {error}") from error
-    return sink.getvalue()
+def _to_flat_row(prediction: MultiLabelPrediction) -> Row:
+    """Return the row of a prediction with one entry per label in place of its probabilities."""
+    row = to_row(prediction)
+    probabilities = {f"{PROBABILITY_PREFIX}{k}": p for k, p in row["probabilities"].items()}
+    return {key: value for key, value in row.items() if key != "probabilities"} | probabilities

@@ -36,9 +36,9 @@ def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     Every file is decoded. Pictures that are nearly the same are listed with their distance; they
     are used. The exit code is 0 if every file can be used and 1 if some were refused.
     """
-    from ilk.artifacts.model_folder import encode_json
     from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
+    from ilk.core.plain_json import encode_json
     from ilk.images import count_groups
     from ilk.images.duplicates.near_pairs import find_near_pairs, near_pairs_to_json
     from ilk.store import Store

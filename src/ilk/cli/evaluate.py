@@ -42,7 +42,6 @@ def command(
     """Score the model folder MODEL on the labelled images of SOURCE."""
     from ilk.artifacts.evaluation import Evaluation, evaluate_images
     from ilk.artifacts.loading import load
-    from ilk.artifacts.model_folder import encode_json
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.artifacts.multi_label_evaluation import (
         MultiLabelEvaluation,
@@ -52,6 +51,7 @@ def command(
     from ilk.cli.multi_label import show_label_evaluation
     from ilk.cli.tables import show_evaluation
     from ilk.core.atomic_write import write_atomically
+    from ilk.core.plain_json import encode_json
     from ilk.core.progress import terminal_progress
     from ilk.images import escape_path
     from ilk.store import Store

@@ -176,13 +176,8 @@ def check_source(source: str) -> str:
     Raises:
         InputError: There is no such file or folder, and it is no pattern.
     """
-    from ilk.core.errors import InputError
-    from ilk.images import escape_path
-    from ilk.images.sources.kinds import find_kind
+    from ilk.images.sources.kinds import find_kind, make_missing_error
 
     if find_kind(source) == "missing":
-        raise InputError(
-            f"there is no folder or file {escape_path(source)} "
-            f"(working directory: {escape_path(Path.cwd())})"
-        )
+        raise make_missing_error(source)
     return source

@@ -92,7 +92,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, err: bool
     from rich.table import Table
 
     out = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    body = [[escape_unprintable(cell) for cell in row] for row in rows]
+    body = [[escape_line(cell) for cell in row] for row in rows]
     for i, name in enumerate(head):
         cells = [row[i].lstrip("+-") for row in body if row[i] not in ("", "–")]
         numeric = bool(body) and all(cell[:1].isdigit() for cell in cells)
@@ -119,12 +119,6 @@ def show_intake(images: Images, *, err: bool = False) -> None:
         [(what, f"{count:,}", example) for what, count, example in images.summarize()],
         err=err,
     )
-
-
-def escape_unprintable(text: str) -> str:
-    """Return `text` with undecodable bytes and control characters escaped."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
 
 
 def print_notes(notes: Sequence[str]) -> None:

@@ -63,7 +63,8 @@ def command(
     from ilk.artifacts.loading import load
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.artifacts.output_files import check_output_file
-    from ilk.artifacts.prediction_io import SUFFIXES, to_row
+    from ilk.artifacts.prediction_io import to_row
+    from ilk.artifacts.row_formats import SUFFIXES
     from ilk.cli.multi_label import predict_labels
 
     path = None if out == "-" else Path(out)

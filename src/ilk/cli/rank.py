@@ -75,10 +75,10 @@ def command(
     LEEP and NCE for networks with a classifier of their own. Without --encoder, the default
     encoders of `ilk fit` are scored.
     """
-    from ilk.artifacts.model_folder import encode_json
     from ilk.artifacts.output_files import check_output_file
     from ilk.cli.output import to_plain
     from ilk.core.atomic_write import write_atomically
+    from ilk.core.plain_json import encode_json
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
     from ilk.store import Store

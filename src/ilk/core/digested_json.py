@@ -23,7 +23,7 @@ def compute_digest(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(undigested, sort_keys=True).encode()).hexdigest()
 
 
-def encode_json(fields: Mapping[str, Any]) -> bytes:
+def encode_digested(fields: Mapping[str, Any]) -> bytes:
     """Return the fields with their digest as the content of a JSON file, in ASCII.
 
     Raises:
@@ -41,7 +41,7 @@ def write_json(path: Path, fields: Mapping[str, Any]) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    write_atomically(path, encode_json(fields))
+    write_atomically(path, encode_digested(fields))
 
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ilk.artifacts.model_folder import encode_json
 from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
 from ilk.artifacts.multi_label_evaluation import MultiLabelEvaluation, encode_targets
 from ilk.core.contracts import describe
+from ilk.core.plain_json import encode_json
 from ilk.core.versions import format_now, get_versions
 from ilk.fitting.config import FitConfig
 from ilk.fitting.multi_label_selection import LabelLeaderboard

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ilk.artifacts.model_folder import encode_json
 from ilk.core.csv_cells import CsvFormatter
+from ilk.core.plain_json import encode_json
 from ilk.images import Content
 from ilk.images.inspection.contents import ContentMap
 from ilk.report import ReportData, leaderboard_to_json, list_pictured_files, render_report

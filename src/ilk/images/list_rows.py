@@ -22,7 +22,14 @@ from ilk.images.annotations.label_values import parse_labels
 from ilk.images.inputs import iter_inputs, to_input
 from ilk.images.inspection.contents import AnyContent
 from ilk.images.rows import Images, Row, escape_path
-from ilk.images.sources.kinds import SINGLE_KINDS, Kind, check_regular, find_kind, find_several
+from ilk.images.sources.kinds import (
+    SINGLE_KINDS,
+    Kind,
+    check_regular,
+    find_kind,
+    find_several,
+    make_missing_error,
+)
 from ilk.images.sources.reading import Reading
 from ilk.images.sources.special_sources import SourceRows, read_special_source
 from ilk.images.tables import frames
@@ -50,10 +57,7 @@ def list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> So
         return listed
     kind = path.suffix.casefold()
     if not os.path.exists(path):
-        raise InputError(
-            f"there is no folder or file {escape_path(path)} "
-            f"(working directory: {escape_path(Path.cwd())})"
-        )
+        raise make_missing_error(path)
     if labels is not None and (path.is_dir() or kind in TABLE_SUFFIXES):
         raise InputError(
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"

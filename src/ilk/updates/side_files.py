@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ilk.artifacts import model_folder
 from ilk.core.errors import ArtifactError
+from ilk.core.plain_json import encode_json
 from ilk.core.regular_file import read_regular_file
 from ilk.images import Images, Row
 from ilk.images.duplicates.same_content import SUFFIX, describe_copy
@@ -130,7 +131,7 @@ class SideFiles:
             contents[REPORT] = page.encode("utf-8", "surrogateescape")
         if self.intake is not None:
             extended = replace(self.intake, rows=(*self.intake.rows, *new_rows))
-            contents[INTAKE] = model_folder.encode_json(extended.to_json())
+            contents[INTAKE] = encode_json(extended.to_json())
         return contents
 
 

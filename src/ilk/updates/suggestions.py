@@ -15,7 +15,7 @@ from ilk.artifacts.image_blocks import format_refusal
 from ilk.artifacts.model_folder import SAVE_SECONDS
 from ilk.artifacts.overwrite_guard import TEMPORARY_FILES, check_writable, holds_only_leftovers
 from ilk.core.csv_cells import CsvFormatter
-from ilk.core.digested_json import check_digest, encode_json, parse_json
+from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, OutputError
 from ilk.core.fingerprint import hash_file
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
@@ -109,7 +109,7 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
             change.write_with(name, partial(_copy_image, discovery.images, row))
         for name, page in pages.items():
             change.write(name, page)
-        change.write(RECORD_FILE, encode_json({"files": record}))
+        change.write(RECORD_FILE, encode_digested({"files": record}))
         change.commit()
 
 

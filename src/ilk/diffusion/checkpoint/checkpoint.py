@@ -9,7 +9,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from torch import nn
 
-from ilk.core.digested_json import check_digest, encode_json, parse_json
+from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, InputError, UnknownName
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.regular_file import read_regular_file
@@ -111,7 +111,7 @@ def save(
         change.write_with(ARRAYS, write)
         for name, content in (side_files or {}).items():
             change.write(name, content)
-        change.write(JSON, encode_json(fields))
+        change.write(JSON, encode_digested(fields))
         change.commit()
 
 

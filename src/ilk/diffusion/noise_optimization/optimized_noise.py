@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from ilk.core.digested_json import check_digest, encode_json, parse_json
+from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.progress import Progress, silent_progress
@@ -136,7 +136,7 @@ class OptimizedNoise:
         with lock_folder(folder):
             change = FolderTransaction(folder)
             change.write_with(ARRAYS, write)
-            change.write(JSON, encode_json({"version": VERSION, **fields}))
+            change.write(JSON, encode_digested({"version": VERSION, **fields}))
             change.commit()
 
 

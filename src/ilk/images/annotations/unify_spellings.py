@@ -26,14 +26,14 @@ def unify_spellings(rows: Sequence[Row], merge: bool) -> list[Row]:
     if any(row.labels for row in rows):
         return _unify_label_spellings(rows, merge)
     counts = Counter(row.label for row in rows if row.label is not None and row.status == "used")
-    groups: dict[str, list[str]] = {}
+    spellings: dict[str, list[str]] = {}
     clean = {n: parsed or n for n, parsed in zip(counts, parse_labels(counts), strict=True)}
     for name in sorted(counts, key=lambda name: (-counts[name], name)):
-        groups.setdefault(normalize_class_name(clean[name]), []).append(name)
-    conflicts = [names for names in groups.values() if len(names) > 1]
+        spellings.setdefault(normalize_class_name(clean[name]), []).append(name)
+    conflicts = [names for names in spellings.values() if len(names) > 1]
     if conflicts and not merge:
         raise InputError(_format_spelling_conflict(conflicts, counts))
-    canonical = {name: clean[names[0]] for names in groups.values() for name in names}
+    canonical = {name: clean[names[0]] for names in spellings.values() for name in names}
     if all(name == spelling for name, spelling in canonical.items()):
         return list(rows)
     return [replace(row, label=canonical.get(row.label or "", row.label)) for row in rows]
@@ -56,13 +56,13 @@ def normalize_class_name(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
 
 
-def _format_spelling_conflict(groups: Sequence[Sequence[str]], counts: Counter[str]) -> str:
-    names = groups[0]
+def _format_spelling_conflict(conflicts: Sequence[Sequence[str]], counts: Counter[str]) -> str:
+    names = conflicts[0]
     same_composed = len({unicodedata.normalize("NFC", name) for name in names}) < len(names)
     spellings = [
         f"{ascii(n) if same_composed else repr(escape_path(n))} ({counts[n]} files)" for n in names
     ]
-    more = f" (and {len(groups) - 1} more such classes)" if len(groups) > 1 else ""
+    more = f" (and {len(conflicts) - 1} more such classes)" if len(conflicts) > 1 else ""
     return (
         f"one class name in {len(names)} spellings: {' and '.join(spellings)}{more}; rename, "
         "or merge them onto the most frequent with merge_spellings=True (--merge-spellings)"

@@ -35,18 +35,18 @@ def refuse_duplicates(rows: Sequence[Row], same: Literal["bytes", "pixels"] = "b
         key = row.pixel_digest if same == "pixels" else row.digest
         if row.status == "used" and key:
             copies.setdefault(key, []).append(i)
-    for group in copies.values():
-        if len(group) > 1:
-            for i, reason, detail in _find_refusals(rows, group, SUFFIX[same]):
+    for members in copies.values():
+        if len(members) > 1:
+            for i, reason, detail in _find_refusals(rows, members, SUFFIX[same]):
                 out[i] = replace(rows[i], status="refused", reason=reason, detail=detail)
     return out
 
 
 def _find_refusals(
-    rows: Sequence[Row], group: Sequence[int], suffix: str
+    rows: Sequence[Row], members: Sequence[int], suffix: str
 ) -> list[tuple[int, str, str]]:
-    """Return position, reason and detail of the rows to refuse in `group`, which share content."""
-    labelled = [i for i in group if rows[i].label is not None]
+    """Return position, reason and detail of the `members` to refuse, which share their content."""
+    labelled = [i for i in members if rows[i].label is not None]
     if len({rows[i].label for i in labelled}) > 1:
         return [
             (
@@ -54,10 +54,10 @@ def _find_refusals(
                 "same content under two labels",
                 _describe_conflict(rows, i, labelled) + suffix,
             )
-            for i in group
+            for i in members
         ]
-    original = min(labelled or group, key=lambda i: (SPLIT_PRIORITY[rows[i].split], i))
-    return [(i, *describe_copy(rows[i], rows[original], suffix)) for i in group if i != original]
+    original = min(labelled or members, key=lambda i: (SPLIT_PRIORITY[rows[i].split], i))
+    return [(i, *describe_copy(rows[i], rows[original], suffix)) for i in members if i != original]
 
 
 def _describe_conflict(rows: Sequence[Row], i: int, labelled: Sequence[int]) -> str:

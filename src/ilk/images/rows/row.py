@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ilk.core.terminal_text import escape_line
 from ilk.core.typed_values import check_type
 
 Content = bytes | Image.Image | NDArray[np.uint8]
@@ -123,11 +124,11 @@ def escape_path(text: str | os.PathLike[str]) -> str:
     >>> escape_path("caf\\udce9")
     'caf\\\\udce9'
     """
-    clean = os.fspath(text).encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c >= " " and not "\x7f" <= c <= "\x9f" else ascii(c)[1:-1] for c in clean)
+    return escape_line(os.fspath(text))
 
 
 def refuse_row(row: Row, failures: Mapping[str, tuple[str, str]]) -> Row:
+    """Return the row, refused if it is used and `failures` has a reason for its digest."""
     if row.status != "used" or row.digest not in failures:
         return row
     reason, detail = failures[row.digest]
@@ -139,6 +140,7 @@ _FIELD_NAMES = tuple(f.name for f in fields(Row))
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
+    """Return a row as plain values; most fields that are empty are left out."""
     return {
         name: value
         for name, value in asdict(row).items()
@@ -147,6 +149,11 @@ def row_to_json(row: Row) -> dict[str, Any]:
 
 
 def row_from_json(record: Mapping[str, Any]) -> Row:
+    """Return the row of plain values; fields of newer versions are ignored.
+
+    Raises:
+        TypeError: A field is missing, or of another type or value.
+    """
     known = {name: record[name] for name in _FIELD_NAMES if name in record}
     check_type(known, Row, "")
     row = Row(**known)

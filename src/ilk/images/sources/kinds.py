@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from ilk.core.errors import InputError
+from ilk.core.regular_file import check_regular_file
 from ilk.images.rows import escape_path
 from ilk.images.rows.archive_names import is_archive
 from ilk.images.sources import standard_input
@@ -34,6 +35,7 @@ def find_kind(source: Path) -> Kind:
 
 
 def find_kind_of_suffix(path: str) -> Kind | None:
+    """Return "table", "list" or "archive" if the suffix of a path says so, else None."""
     suffix = os.path.splitext(path)[1].casefold()
     if suffix in TABLE_SUFFIXES:
         return "table"
@@ -72,9 +74,18 @@ def check_regular(file: pathlib.Path) -> pathlib.Path:
     Raises:
         InputError: It is.
     """
-    if not file.is_file():
+    try:
+        check_regular_file(file)
+    except OSError:
         raise InputError(
             f"{escape_path(file)} is no regular file; save it as one, or give paths on standard "
             "input with -"
-        )
+        ) from None
     return file
+
+
+def make_missing_error(source: Path, what: str = "folder or file") -> InputError:
+    """Return the error for a source that does not exist."""
+    return InputError(
+        f"there is no {what} {escape_path(source)} (working directory: {escape_path(os.getcwd())})"
+    )

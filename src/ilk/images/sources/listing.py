@@ -34,6 +34,7 @@ from ilk.images.sources.kinds import (
     drop_stray,
     find_kind,
     find_kind_of_suffix,
+    make_missing_error,
 )
 from ilk.images.sources.layout import is_label_table, is_system, list_files
 from ilk.images.tables.read import read_list, read_paths
@@ -190,8 +191,5 @@ def _check_exists(source: str) -> pathlib.Path:
         InputError: It does not exist, or is no regular file.
     """
     if not os.path.exists(source):
-        raise InputError(
-            f"there is no file {escape_path(source)} "
-            f"(working directory: {escape_path(os.getcwd())})"
-        )
+        raise make_missing_error(source, "file")
     return check_regular(pathlib.Path(source))

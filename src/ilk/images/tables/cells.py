@@ -18,10 +18,12 @@ from ilk.images.tables.text_encoding import decode_windows, describe_decoded, ha
 
 
 def select_cells(cells: Sequence[Any], indices: Sequence[int | None]) -> list[Any]:
+    """Return the cells of some columns, None where a line is too short or there is no column."""
     return [None if i is None or i >= len(cells) else cells[i] for i in indices]
 
 
 def is_empty(cell: Any) -> bool:
+    """Whether a cell is a missing value, or holds nothing but spaces."""
     return not cell.strip() if isinstance(cell, str) else is_missing(cell)
 
 
@@ -57,6 +59,11 @@ def decode_cells(source: str, records: list[Record], path: int, note: NoteCallba
 
 
 def parse_row(file: Path, number: int, cells: list[Any]) -> Row:
+    """Return the row of a line of `file`, whose only cell is the path of an image.
+
+    Raises:
+        InputError: The cell is no path.
+    """
     (path,) = cells
     if not isinstance(path, str) or not path.strip():
         content = "an image itself" if isinstance(path, dict) else repr(path)

@@ -41,6 +41,7 @@ class Columns(NamedTuple):
 
     @property
     def is_given(self) -> bool:
+        """Whether the user said anything about columns."""
         names = (self.path, self.label, self.separator, self.split, self.group)
         return self.multi_label is True or any(name is not None for name in names)
 
