@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ilk.core.digested_json import encode_json
+from ilk.core.digested_json import encode_digested
 from ilk.core.errors import ArtifactError, InputError, NoLabels
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.protocol import expand_like
@@ -282,7 +282,7 @@ def test_a_noise_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path):
             "does not fit noise.json: sigma is missing",
         ),
     ):
-        (tmp_path / "noise.json").write_bytes(encode_json(wrong))
+        (tmp_path / "noise.json").write_bytes(encode_digested(wrong))
         with pytest.raises(ArtifactError, match=match):
             load(tmp_path, model)
     (tmp_path / "noise.json").write_text(json.dumps({**told, "sigma": told["sigma"] + 1}))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ilk.core.digested_json import encode_json
+from ilk.core.digested_json import encode_digested
 from ilk.core.errors import ArtifactError, InputError, UnknownName
 from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.denoiser.karras import Denoiser
@@ -165,7 +165,7 @@ def test_a_damaged_or_foreign_folder_is_refused(tmp_path: Path):
         (told.replace('"width": 8', '"width": 16'), "does not fit"),
         (told.replace('"sigma_data"', '"bread"'), "was not written by ilk"),
     ]:
-        (tmp_path / "diffusion.json").write_bytes(encode_json(json.loads(change)))
+        (tmp_path / "diffusion.json").write_bytes(encode_digested(json.loads(change)))
         with pytest.raises(ArtifactError, match=why):
             saved.load(tmp_path)
     (tmp_path / "diffusion.json").write_text(told)
