@@ -198,7 +198,8 @@ def _describe_known(row: Row, known: Row, suffix: str = "") -> tuple[str, str]:
     if known.split != "test" and known.label != row.label:
         detail = f"as {row.label}, but {known.path} as {known.label}"
         return "same content under two labels", detail + suffix
-    return describe_copy(row, known, suffix)
+    reason, detail = describe_copy(row, known, suffix)
+    return reason, f"{detail}, a {'test' if known.split == 'test' else 'training'} image of the model"
 
 
 def insert_note(page: str, message: str) -> str:
