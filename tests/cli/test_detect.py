@@ -194,7 +194,7 @@ def test_a_folder_that_is_not_a_detector_or_was_altered_is_refused(
 def test_a_classifier_is_not_overwritten_by_a_detector(digits: Path, tmp_path: Path) -> None:
     kept = b'{"format": "ilk classifier"}'
     (tmp_path / "model.json").write_bytes(kept)
-    with pytest.raises(IlkError, match="contains an 'ilk classifier' and no ilk detector"):
+    with pytest.raises(IlkError, match="contains an ilk classifier, not an ilk detector"):
         fit(digits / "normal", "--out", tmp_path, "--encoder", "pixels/8x8x1")
     assert (tmp_path / "model.json").read_bytes() == kept
 
