@@ -199,7 +199,8 @@ def _describe_known(row: Row, known: Row, suffix: str = "") -> tuple[str, str]:
         detail = f"as {row.label}, but {known.path} as {known.label}"
         return "same content under two labels", detail + suffix
     reason, detail = describe_copy(row, known, suffix)
-    return reason, f"{detail}, a {'test' if known.split == 'test' else 'training'} image of the model"
+    kind = "test" if known.split == "test" else "training"
+    return reason, f"{detail}, a {kind} image of the model"
 
 
 def insert_note(page: str, message: str) -> str:
