@@ -419,6 +419,7 @@ def test_training_images_saved_in_another_format_are_not_added(
     assert run([str(model), *args]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"of train/zero 0/{names[0]} (the same pixels, saved differently)" in shown
+    assert "a training image of the model" in shown
     assert "as six 6, but train/one 1/" in shown
     rows = json.loads((out / "intake.json").read_text())["rows"]
     assert not any(row["path"].endswith(".bmp") for row in rows)

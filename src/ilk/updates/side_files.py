@@ -199,7 +199,9 @@ def _describe_known(row: Row, known: Row, suffix: str = "") -> tuple[str, str]:
     if known.split != "test" and known.label != row.label:
         detail = f"as {row.label}, but {known.path} as {known.label}"
         return "same content under two labels", detail + suffix
-    return describe_copy(row, known, suffix)
+    reason, detail = describe_copy(row, known, suffix)
+    kind = "test" if known.split == "test" else "training"
+    return reason, f"{detail}, a {kind} image of the model"
 
 
 def insert_note(page: str, message: str) -> str:
