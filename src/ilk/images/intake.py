@@ -42,6 +42,7 @@ from ilk.images.label_values import parse_labels
 from ilk.images.layout import find_empty_folders
 from ilk.images.memory import pixel_budget
 from ilk.images.memory_cache import MemoryCache
+from ilk.images.option_types import check_text
 from ilk.images.pages import check_pages
 from ilk.images.part_paths import describe_part
 from ilk.images.pixel_duplicates import refuse_pixel_duplicates
@@ -138,6 +139,14 @@ def read_images(
         NoImages: No file can be used; the message gives the reasons.
         Unavailable: The source is a Parquet table and pyarrow is not installed.
     """
+    check_text(
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+        split_column=split_column,
+        label_separator=label_separator,
+        group_from=group_from,
+    )
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
     ranges = parse_value_range(value_range)
@@ -371,7 +380,7 @@ def _attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[
             "group_column= (--group-column), or the part of the paths with group_from= "
             "(--group-from)"
         )
-    grouped = assign_groups(rows, groups)
+    grouped = assign_groups(rows, list_labels(groups, "groups"))
     check_any_group(grouped, "groups=")
     return grouped
 

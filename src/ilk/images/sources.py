@@ -28,6 +28,7 @@ from ilk.images.contents import AnyContent
 from ilk.images.exclude import Exclusion
 from ilk.images.globs import is_glob, list_matches
 from ilk.images.layout import is_label_table, is_system, list_files
+from ilk.images.option_types import check_text
 from ilk.images.rows import escape_path
 from ilk.images.tables import LIST_SUFFIXES, TABLE_SUFFIXES, read_list, read_paths
 
@@ -119,6 +120,7 @@ def list_sources(
         InputError: A source cannot be read.
         NoImages: There is no file.
     """
+    check_text(path_column=path_column, group_column=group_column)
     kinds = [find_kind(source) for source in sources]
     if path_column is not None and "table" not in kinds:
         raise InputError("path_column (--path-column) is for tables, and there is none")
