@@ -9,7 +9,7 @@ those of images from new clusters.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +20,12 @@ from ilk.core.held_together import HeldTogether
 from ilk.core.leaderboard import OutOfFold
 from ilk.core.metrics import Interval, wilson_interval
 from ilk.fitting.cross_validation import cross_validate
-from ilk.fitting.dependence import Clusters, find_clusters
+from ilk.fitting.dependence import Clusters, connect, find_clusters, to_pairs
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leaderboard_builder import FIT_ERRORS
 from ilk.images import Row
 from ilk.images.near_pairs import find_near_pairs
+from ilk.images.pages import is_page_group
 from ilk.images.perceptual_hash import Thumbnails, stack_thumbnails
 from ilk.protocols import stratified_folds
 from ilk.store import Store
@@ -37,7 +38,8 @@ COLUMN_OPTION = "--group-column NAME (a column that names the patient, scene or 
 def hold_together(state: FitState, store: Store, log: Callable[[str], None]) -> FitState:
     """Return the state with near-duplicates, and clusters held together where that matters.
 
-    Where groups are given, nothing but the near-duplicates is looked for.
+    Where groups are given, nothing but the near-duplicates is looked for. The pages of a file are a
+    group that nobody gave; they stay together.
 
     Args:
         state: Result of model selection.
@@ -46,14 +48,16 @@ def hold_together(state: FitState, store: Store, log: Callable[[str], None]) -> 
     """
     state = replace(state, near_pairs=tuple(find_near_pairs(state.images.used, store)))
     y, rows = state.features.y, state.split.train
-    if state.leaderboard.out_of_fold is None or (state.features.group >= 0).any():
-        return state
     n = len(rows)
+    if state.leaderboard.out_of_fold is None or _are_given(state.features.group[:n], rows):
+        return state
     clusters = find_clusters(rows, state.features.x[:n], y[:n], _load_thumbnails(rows, store))
     if not clusters.matter:
         return state
     group = np.full(len(y), UNGROUPED)
     group[:n] = clusters.group
+    if (state.features.group >= 0).any():  # of the pages of files
+        group = connect(len(y), [to_pairs(group), to_pairs(state.features.group)])
     tested = np.where(state.leaderboard.fold >= 0, y, UNLABELLED)
     fold = stratified_folds(tested, state.config.folds, state.config.seed, group)
     try:
@@ -80,6 +84,11 @@ def hold_together(state: FitState, store: Store, log: Callable[[str], None]) -> 
         features=replace(state.features, group=group),
         audit_probabilities=state.leaderboard.probabilities,
     )
+
+
+def _are_given(group: Labels, rows: Sequence[Row]) -> bool:
+    """Whether any of the groups `[n]` of rows is more than that of the pages of a file."""
+    return any(g >= 0 and not is_page_group(row) for g, row in zip(group, rows, strict=True))
 
 
 def compare(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from ilk.images.array_image import ArrayImage
 from ilk.images.derived_digest import derive_digest
 from ilk.images.exif import read_origin
 from ilk.images.formats import MAX_PIXELS, mute_pillow_warnings, read_header
-from ilk.images.pages import count_pages
+from ilk.images.pages import count_pages, name_page_group
 from ilk.images.part_paths import describe_part
 from ilk.images.refused import ImageError
 from ilk.images.rows import Row
@@ -153,7 +152,7 @@ def inspect_pages(
     """
     rows = []
     # The pages of a file are related, those of another of the same name in another folder are not.
-    group = row.group or f"{posixpath.basename(row.path)} ({row.digest[:8]})"
+    group = row.group or name_page_group(row.path, row.digest)
     try:
         with open_file(path) as (source, _), mute_pillow_warnings():
             for page in range(1, row.n_pages + 1):
