@@ -67,7 +67,7 @@ def _closed_errors(desk: Desk) -> Outcome:
 
 
 def _stop(number: signal.Signals, desk: Desk) -> Outcome:
-    folder = write_folder(desk.root / "many", 400)
+    folder = write_folder(desk.root / "many", 3_000)
     process = start("check", folder, env={"ILK_STORE": str(desk.root / "store.sqlite")})
     time.sleep(0.6)
     process.send_signal(number)

@@ -108,3 +108,18 @@ def test_the_range_of_the_model_replaces_that_of_reading(
     read = fitted.predict(read_images(source, value_range=wish), store=fresh)
     assert [p.unknown_score for p in read] == want
     assert [p.name for p in read] == ["dark", "dark", "light"]
+
+
+@pytest.mark.parametrize("pages", ["first", "all"])
+def test_a_model_without_a_range_takes_archives_that_were_read_with_one(
+    classifier: Classifier, tmp_path: Path, pages: str
+) -> None:
+    images = [Image.fromarray(np.full((8, 8), 900 * i, np.uint16)) for i in range(1, 5)]
+    scan = save(images[0], "TIFF", save_all=True, append_images=images[1:3])
+    files = {"a.png": save(images[3], "PNG"), "scan.tif": scan}
+    source = write_archive(tmp_path / "deep.zip", files)
+    read = read_images(source, pages=pages, value_range="0-4095")
+    answers = classifier.predict(read, store=Store(tmp_path / "a.sqlite"))
+    want = list(classifier.stream(source, store=Store(tmp_path / "b.sqlite"), pages=pages))
+    assert [p.error for p in answers] == [""] * (4 if pages == "all" else 2)
+    assert [(p.path, p.unknown_score) for p in answers] == [(p.path, p.unknown_score) for p in want]

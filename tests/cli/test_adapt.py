@@ -155,3 +155,19 @@ def test_strict_stops_at_a_refused_file(model: Path, tmp_path: Path) -> None:
     victim.write_bytes(victim.read_bytes()[:60])
     assert run([str(model), str(home), "--out", str(tmp_path / "k"), "--strict"]) == 1
     assert not (tmp_path / "k" / "model.json").exists()
+
+
+def test_groups_widen_the_intervals(
+    model: Path, stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(load(model).predict(stream), key=lambda p: (p.name, p.path))
+    table = tmp_path / "stream.csv"
+    lines = [f"{p.path},{i // 12}" for i, p in enumerate(names)]  # a group is of one class
+    table.write_text("\n".join(["path,patient", *lines]) + "\n")
+    errors = {}
+    for options in ((), ("--group-column", "patient")):
+        capsys.readouterr()
+        out = str(tmp_path / f"adapted{len(options)}")
+        assert ilk(["adapt", str(model), str(table), "--out", out, *options, "--json"]) == 0
+        errors[len(options)] = json.loads(capsys.readouterr().out)["standard_error"]
+    assert max(errors[2]) > 2 * max(errors[0])

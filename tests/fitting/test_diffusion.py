@@ -377,7 +377,7 @@ def test_other_labels_are_another_pretraining(tmp_path):
     given = material(60)
     crossed.pretrain_cross_fit(given, plan(2), tmp_path / "m", folds=0)
     given.batch.y[:] = given.batch.y.flip(0)
-    with pytest.raises(InputError, match="other images or labels"):
+    with pytest.raises(InputError, match="other images, labels or groups"):
         crossed.pretrain_cross_fit(given, plan(2), tmp_path / "m", folds=0)
 
 

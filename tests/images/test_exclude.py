@@ -126,3 +126,11 @@ def test_where_nothing_is_left_the_patterns_are_named(folder):
     (folder / "empty").mkdir()
     with pytest.raises(NoImages, match="there is no file"):
         list_sources([folder / "empty"], exclude=["*"])
+
+
+def test_groups_stay_with_their_images(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("path,patient\na.png,p1\nb_mask.png,p2\nc.png,p3\nd.png,\n")
+    listed = list_sources([table], exclude=["*_mask.png"], group_column="patient")
+    assert listed.groups == ("p1", "p3", None)
+    assert [path.rpartition("/")[2] for path, _ in listed.inputs] == ["a.png", "c.png", "d.png"]

@@ -15,6 +15,7 @@ from ilk.core.errors import InputError
 from ilk.encode import encode_images
 from ilk.images import Images, decode, inspect_file, inspect_inputs, iter_inputs, read_images
 from ilk.images.decoding import pages
+from ilk.images.display import find_picture
 from ilk.images.pixels import PixelEncoder
 from ilk.store import Store
 
@@ -162,3 +163,13 @@ def test_pages_keep_the_group_that_is_given(tmp_path: Path) -> None:
     images = read_images(tmp_path, pages="all", group_from="(p[0-9])_")
     assert [row.group for row in images.rows] == ["p1"] * 6
     assert len(images.used) == 3  # the same pictures
+
+
+def test_the_picture_of_a_page_is_that_page(tmp_path: Path) -> None:
+    (tmp_path / "scan.tif").write_bytes(several("TIFF"))
+    for source in (tmp_path / "scan.tif", several("TIFF")):
+        images = read_images([source], pages="all")
+        for row, want in zip(images.rows, WANT, strict=True):
+            picture = find_picture(images, images.shown_path_of(row))
+            assert isinstance(picture, Image.Image)
+            assert picture.getpixel((5, 5)) == want

@@ -339,3 +339,13 @@ def test_a_loaded_file_in_memory_keeps_the_range_that_it_states() -> None:
     images = read_images([loaded, deep(901)])
     assert images.rows[0].value_range == (0, 4095)
     assert images.value_ranges == {INTEGER: (0, 1023)}
+
+
+def test_the_values_of_every_page_are_measured(tmp_path: Path) -> None:
+    scan = save(deep(500), "TIFF", save_all=True, append_images=[deep(4000)])
+    images = read_images(write(tmp_path, {"a/scan.tif": scan}), pages="all")
+    assert images.value_ranges == {INTEGER: (0, 4095)}
+    assert images.rows[0].detail == images.rows[1].detail == ""
+    [first, second] = read_images([scan], pages="all", value_range=(0, 1000)).rows
+    assert first.detail == ""
+    assert "are clipped" in second.detail

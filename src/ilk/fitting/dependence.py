@@ -80,7 +80,7 @@ def find_clusters(
     ]
     patterns = [suggestion for suggestion in supported if suggestion.pattern]
     chosen = patterns[:1] + [suggestion for suggestion in supported if not suggestion.pattern]
-    pairs = {suggestion.source: _to_pairs(suggestion.group) for suggestion in chosen}
+    pairs = {suggestion.source: to_pairs(suggestion.group) for suggestion in chosen}
     pairs |= dict(_iter_visual_pairs(rows, y, neighbors, thumbnails))
     pairs = {source: found for source, found in pairs.items() if len(found)}
     group = connect(len(rows), list(pairs.values()))
@@ -104,8 +104,8 @@ def _iter_visual_pairs(
         yield "near-duplicates", np.column_stack([near.first, near.second])
 
 
-def _to_pairs(group: Labels) -> Pairs:
-    """Return pairs that connect all members of each group."""
+def to_pairs(group: Labels) -> Pairs:
+    """Return pairs that connect all members of each group, from the group of each row `[n]`."""
     order = np.argsort(group, kind="stable")
     order = order[group[order] >= 0]
     is_same = group[order[1:]] == group[order[:-1]]

@@ -10,6 +10,7 @@ are calibrated with their images on both sides of a fold may cover a tenth of wh
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +19,11 @@ from ilk.core.data import UNGROUPED, UNLABELLED, Labels
 from ilk.core.held_together import HeldTogether
 from ilk.core.leaderboard import OutOfFold
 from ilk.fitting.cross_validation import cross_validate
-from ilk.fitting.dependence import Clusters, find_clusters
+from ilk.fitting.dependence import Clusters, connect, find_clusters, to_pairs
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leaderboard_builder import FIT_ERRORS
 from ilk.images import Row
+from ilk.images.decoding.pages import is_page_group
 from ilk.images.duplicates.near_pairs import find_near_pairs
 from ilk.images.duplicates.perceptual_hash import Thumbnails, stack_thumbnails
 from ilk.maths.clusters import compute_interval
@@ -38,7 +40,8 @@ COLUMN_OPTION = "--group-column NAME (a column that names the patient, scene or 
 def hold_together(state: FitState, store: Store) -> FitState:
     """Return the state with near-duplicates, and clusters held together where that matters.
 
-    Where groups of several images are given, nothing but the near-duplicates is looked for.
+    Where groups of several images are given, nothing but the near-duplicates is looked for. The
+    pages of a file are a group that nobody gave; they stay together.
 
     Args:
         state: Result of model selection.
@@ -46,14 +49,16 @@ def hold_together(state: FitState, store: Store) -> FitState:
     """
     state = replace(state, near_pairs=tuple(find_near_pairs(state.images.used, store)))
     y, rows = state.features.y, state.split.train
-    if state.leaderboard.out_of_fold is None or has_shared_groups(state.features.group):
-        return state
     n = len(rows)
+    if state.leaderboard.out_of_fold is None or _are_given(state.features.group[:n], rows):
+        return state
     clusters = find_clusters(rows, state.features.x[:n], y[:n], _load_thumbnails(rows, store))
     if not clusters.matter:
         return state
     group = np.full(len(y), UNGROUPED)
     group[:n] = clusters.group
+    if (state.features.group >= 0).any():  # of the pages of files
+        group = connect(len(y), [to_pairs(group), to_pairs(state.features.group)])
     tested = np.where(state.leaderboard.fold >= 0, y, UNLABELLED)
     fold = stratified_folds(tested, state.config.folds, state.config.seed, group)
     try:
@@ -79,6 +84,11 @@ def hold_together(state: FitState, store: Store) -> FitState:
         features=replace(state.features, group=group),
         audit_probabilities=state.leaderboard.probabilities,
     )
+
+
+def _are_given(group: Labels, rows: Sequence[Row]) -> bool:
+    """Whether rows share a group of `[n]` that is more than the pages of a file."""
+    return has_shared_groups(np.where([is_page_group(row) for row in rows], UNGROUPED, group))
 
 
 def compare(

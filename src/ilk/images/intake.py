@@ -11,6 +11,7 @@ from typing import Any
 
 from ilk.core import threaded_map as threads
 from ilk.core.errors import InputError, NoImages
+from ilk.core.option_types import check_text
 from ilk.core.progress import Progress, silent_progress
 from ilk.images.annotations.groups import (
     assign_groups_from_paths,
@@ -108,6 +109,14 @@ def read_images(
         NoImages: No file can be used; the message gives the reasons.
         Unavailable: The source is a Parquet table and pyarrow is not installed.
     """
+    check_text(
+        path_column=path_column,
+        label_column=label_column,
+        group_column=group_column,
+        split_column=split_column,
+        label_separator=label_separator,
+        group_from=group_from,
+    )
     if label_separator is not None:
         multi_label = _check_separator(label_separator, multi_label)
     ranges = parse_value_range(value_range)

@@ -150,6 +150,6 @@ def attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[R
             "group_column= (--group-column), or the part of the paths with group_from= "
             "(--group-from)"
         )
-    grouped = assign_groups(rows, groups)
+    grouped = assign_groups(rows, list_labels(groups, "groups"))
     check_any_group(grouped, "groups=")
     return grouped

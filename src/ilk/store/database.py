@@ -76,7 +76,7 @@ class Database:
         try:
             with self._lock:
                 yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # even of SQLite's messages
             message = str(error)
             remedy = "free some space, or set ILK_STORE to a file on another disk"
             if "locked" in message:

@@ -167,10 +167,8 @@ def _convert_pixels(
         raise to_image_error(None, error) from error
 
 
-def find_transpose(image: AnyImage | Image.Image) -> Image.Transpose | None:
+def find_transpose(image: Image.Image) -> Image.Transpose | None:
     """Return what undoes the EXIF orientation, None if it is upright, unreadable or not 1 to 8."""
-    if isinstance(image, ArrayImage):
-        return None
     try:
         return UNDO_ORIENTATION.get(image.getexif().get(ORIENTATION, 1))
     except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import BinaryIO
@@ -78,6 +79,17 @@ def mark_first_page(row: Row) -> Row:
     if row.status != "used" or row.n_pages < 2 or row.page:
         return row
     return replace(row, detail=f"the first of {row.n_pages:,} pages or frames (--pages all)")
+
+
+def name_page_group(path: str, digest: str) -> str:
+    """Return the group of the pages of a file, which are related: its name and its content."""
+    return f"{posixpath.basename(path)} ({digest[:8]})"
+
+
+def is_page_group(row: Row) -> bool:
+    """Whether the group of a row is that of the pages of its file, and none that was given."""
+    start = f"{posixpath.basename(row.file_path)} ("
+    return bool(row.page and row.group and row.group.startswith(start))
 
 
 def _count_gif_frames(source: BinaryIO) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 from dataclasses import replace
 from typing import BinaryIO
 
@@ -13,7 +12,7 @@ from ilk.images.decoding.derived_digest import derive_digest
 from ilk.images.decoding.exif import read_origin
 from ilk.images.decoding.formats import MAX_PIXELS, mute_pillow_warnings, read_header
 from ilk.images.decoding.open_file import open_file
-from ilk.images.decoding.pages import count_pages
+from ilk.images.decoding.pages import count_pages, name_page_group
 from ilk.images.decoding.samples import get_mode, get_stated_range
 from ilk.images.rows import Row
 from ilk.images.rows.refused import ImageError
@@ -70,7 +69,7 @@ def inspect_pages(
     """
     rows = []
     # The pages of a file are related, those of another of the same name in another folder are not.
-    group = row.group or f"{posixpath.basename(row.path)} ({row.digest[:8]})"
+    group = row.group or name_page_group(row.path, row.digest)
     try:
         with open_file(path) as (source, _), mute_pillow_warnings():
             for page in range(1, row.n_pages + 1):

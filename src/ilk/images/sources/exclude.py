@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ilk.core.errors import InputError
 from ilk.images.rows import Row, escape_path
@@ -27,13 +28,14 @@ class Exclusion:
         patterns: As the user gave them.
     """
 
-    def __init__(self, patterns: Sequence[str] = ()) -> None:
+    def __init__(self, patterns: Sequence[str] | None = ()) -> None:
         """Compile the patterns.
 
         Raises:
             InputError: A pattern is empty or no text.
         """
-        self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        is_one = isinstance(patterns, str) or not isinstance(patterns, Iterable | None)
+        self.patterns: tuple[Any, ...] = (patterns,) if is_one else tuple(patterns or ())
         self._compiled = [(p, *_compile(p)) for p in self.patterns]
         self._counts: Counter[str] = Counter()
 

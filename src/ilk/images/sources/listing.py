@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilk.core.errors import InputError, NoImages
+from ilk.core.option_types import check_text
 from ilk.images.inspection.contents import AnyContent
 from ilk.images.rows import escape_path
 from ilk.images.sources import standard_input
@@ -86,6 +87,7 @@ def list_sources(
         InputError: A source cannot be read.
         NoImages: There is no file.
     """
+    check_text(path_column=path_column, group_column=group_column)
     kinds = [find_kind(source) for source in sources]
     if path_column is not None and "table" not in kinds:
         raise InputError("path_column (--path-column) is for tables, and there is none")

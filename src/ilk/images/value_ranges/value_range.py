@@ -52,7 +52,7 @@ def parse_value_range(value: Any) -> ValueRanges | None:
     Raises:
         InputError: It is none of these.
     """
-    if value is None or value == "auto":
+    if value is None or (isinstance(value, str) and value == "auto"):
         return None
     if isinstance(value, Mapping):
         return dict(value)
