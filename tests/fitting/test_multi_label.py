@@ -189,7 +189,7 @@ def test_commands_recognize_fit_predict_and_evaluate(pairs, tmp_path, capsys):
 def test_commands_for_single_labels_say_so(pairs, model, tmp_path, command, capsys):
     assert run([command, str(model), str(pairs[0]), "--out", str(tmp_path / "x")]) == 4
     error = capsys.readouterr().err
-    assert "an ilk multi-label classifier" in error
+    assert "'ilk multi-label classifier'" in error
     assert error.count("\n") == 1
 
 
