@@ -68,7 +68,12 @@ def _closed_errors(desk: Desk) -> Outcome:
 
 def _stop(number: signal.Signals, desk: Desk) -> Outcome:
     folder = write_folder(desk.root / "many", 3_000)
-    process = start("check", folder, env={"ILK_STORE": str(desk.root / "store.sqlite")})
+    # A signal that this process ignores, as one started in the background may, is inherited so.
+    previous = signal.signal(number, lambda *_: None)
+    try:
+        process = start("check", folder, env={"ILK_STORE": str(desk.root / "store.sqlite")})
+    finally:
+        signal.signal(number, previous)
     time.sleep(0.6)
     process.send_signal(number)
     return finish(process)

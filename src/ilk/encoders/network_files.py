@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ilk.core.atomic_write import replace_atomically
+from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError
 from ilk.store import get_default_path
 
@@ -49,7 +49,7 @@ def read(key: str, runtime: str, stamp: str) -> tuple[bytes, str] | None:
 
 def write(key: str, runtime: str, stamp: str, content: bytes, failure: str = "") -> None:
     """Keep content for later processes; a folder that cannot be written only costs time."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialize
 
     digest = hashlib.sha256(content).hexdigest()
     header = {"stamp": f"{FORMAT} {stamp}", "key": key, "digest": digest, "failure": failure}
@@ -57,7 +57,7 @@ def write(key: str, runtime: str, stamp: str, content: bytes, failure: str = "")
     path = _get_path(key, runtime)
     with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_atomically(path, lambda temporary: save_file(tensors, temporary, header))
+        write_atomically(path, serialize(tensors, header))
 
 
 def _get_path(key: str, runtime: str) -> Path:

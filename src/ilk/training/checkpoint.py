@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from ilk.core.atomic_write import replace_atomically
@@ -176,7 +176,8 @@ def prepare_arrays(
         try:
             # One entry: safetensors writes several in random order, and equal files shall be equal.
             entry = json.dumps({**metadata, DIGEST_KEY: digest}, sort_keys=True)
-            save_file(arrays, path, {METADATA_KEY: entry})
+            # Not `save_file`, whose temporary file would stay where the process is killed.
+            path.write_bytes(serialize(arrays, {METADATA_KEY: entry}))
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
