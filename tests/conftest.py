@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,3 +18,16 @@ def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("ILK_STORE", str(path))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield path
+
+
+def _restore_signals() -> None:
+    """Stop ignoring signals, as a run in the background does: processes started here inherit it."""
+    for name in ("SIGINT", "SIGHUP"):
+        number = getattr(signal, name, None)
+        with suppress(ValueError):  # not in the main thread
+            if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+                default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+                signal.signal(number, default)
+
+
+_restore_signals()
