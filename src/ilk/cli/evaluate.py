@@ -55,11 +55,7 @@ def command(
     from ilk.core.progress import terminal_progress
     from ilk.images import escape_path
     from ilk.store import Store
-    from ilk.updates.side_files import (
-        count_known,
-        read_training_digests,
-        read_training_groups,
-    )
+    from ilk.updates.side_files import count_known, read_trained_rows
 
     if out:
         check_output_file(Path(out), (".json",), [source])
@@ -80,14 +76,14 @@ def command(
     notes += [note for note in images.notes if note not in read.notes]  # those are printed
     if images.refused:
         show_intake(images)
-    training_digests = read_training_digests(Path(model), classifier.metadata.get("last_added", {}))
-    if n_trained_on := count_known(evaluation.rows, training_digests):
+    trained, last_added = read_trained_rows(Path(model)), classifier.metadata.get("last_added", {})
+    if n_trained_on := count_known(evaluation.rows, trained, last_added):
         notes.append(
             f"the model was fitted on {n_trained_on:,} of these {len(evaluation.rows):,} images, "
             "so expect lower scores on new ones"
         )
     groups = {row.group for row in evaluation.rows} - {None}
-    if shared := sorted(map(str, groups & read_training_groups(Path(model)))):
+    if shared := sorted(map(str, groups & {row.group for row in trained if row.group})):
         n_shared = sum(row.group in shared for row in evaluation.rows)
         notes.append(
             f"the model was fitted on images of {len(shared):,} of the {len(groups):,} groups, to "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from ilk.core.cores import count_cores
 from ilk.core.progress import Advance
 from ilk.core.worker_threads import WorkerThreads
 
@@ -21,7 +21,7 @@ MAX_PENDING_BATCHES = 16  # tasks in flight; decode results are cached after as 
 def map_threaded(function: Callable[[T], U], items: Sequence[T], advance: Advance) -> Iterator[U]:
     """Apply `function` to each item, in order, with one thread per core; can be interrupted."""
     batches = (items[i : i + BATCH_SIZE] for i in range(0, len(items), BATCH_SIZE))
-    n_threads = min(os.cpu_count() or 1, -(-len(items) // BATCH_SIZE))
+    n_threads = min(count_cores(), -(-len(items) // BATCH_SIZE))
     with WorkerThreads(n_threads, "images") as pool:
         yield from _map_in_order(
             pool, lambda batch: [function(item) for item in batch], batches, advance

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.plain_json import encode_json
-from ilk.images import Content
-from ilk.images.inspection.contents import ContentMap
+from ilk.images.inspection.contents import to_content_map
 from ilk.report import ReportData, leaderboard_to_json, list_pictured_files, render_report
 
 
@@ -28,11 +26,8 @@ def drop_unused_contents(report_data: ReportData) -> ReportData:
     if not images.contents:
         return report_data
     shown = {path.as_posix() for path in list_pictured_files(report_data)}
-    digests = {row.digest for row in images.rows if images.path_of(row).as_posix() in shown}
-    if isinstance(images.contents, ContentMap):
-        contents: Mapping[str, Content] = images.contents.select(digests)
-    else:
-        contents = {digest: c for digest, c in images.contents.items() if digest in digests}
+    digests = {row.digest for row in images.rows if images.shown_path_of(row).as_posix() in shown}
+    contents = to_content_map(images.contents).select(digests)
     return replace(report_data, images=replace(images, contents=contents))
 
 

@@ -50,16 +50,13 @@ def finish_rows(
             note = describe_page_groups(rows)
         else:
             note = describe_pages(rows)
-    plain = Images(root, ())
-
-    def get_source(i: int) -> Path | Content:
-        item = sources[i].item
-        if isinstance(item, Member):
-            return item.read()
-        return plain.path_of(rows[i]) if item is None else item
-
     ranged, found, notes = apply_ranges(
-        rows, ranges, get_source, max_pixels=max_pixels, store=store, progress=progress
+        rows,
+        ranges,
+        lambda i: sources[i].open(root, rows[i]),
+        max_pixels=max_pixels,
+        store=store,
+        progress=progress,
     )
     held = [
         (row.digest, source)
@@ -83,6 +80,12 @@ class _Source(NamedTuple):
     item: Content | Member | None  # None for a file
     digest: str  # of the file
 
+    def open(self, root: Path | None, row: Row) -> Path | Content:
+        """Return the path of the file of a row, or its image in memory; reads from archives."""
+        if isinstance(self.item, Member):
+            return self.item.read()
+        return Images(root, ()).path_of(row) if self.item is None else self.item
+
 
 def _expand(
     root: Path | None, rows: Sequence[Row], sources: Sequence[_Source], max_pixels: int
@@ -103,10 +106,8 @@ def _list_pages(root: Path | None, row: Row, source: _Source, max_pixels: int) -
     if excess := explain_excess(row):
         detail = f"{excess}; split it, or read only the first page"
         return [replace(row, status="refused", reason="too large", detail=detail)]
-    if source.item is None:
-        return inspect_pages(Images(root, ()).path_of(row), row, max_pixels)
     try:
-        item = source.item.read() if isinstance(source.item, Member) else source.item
+        item = source.open(root, row)
     except ImageError as error:
         return [replace(row, status="refused", reason=error.reason, detail=error.detail)]
-    return inspect_pages(item, row, max_pixels) if isinstance(item, bytes) else [row]
+    return inspect_pages(item, row, max_pixels) if isinstance(item, bytes | Path) else [row]

@@ -24,7 +24,7 @@ from ilk.core.progress import silent_progress
 from ilk.images.decoding.formats import read_header
 from ilk.images.decoding.pages import mark_first_page
 from ilk.images.finish import finish_rows
-from ilk.images.inspection.contents import CHANNEL_MODES, ContentMap, inspect_content
+from ilk.images.inspection.contents import CHANNEL_MODES, inspect_content, to_content_map
 from ilk.images.inspection.files import inspect_file
 from ilk.images.inspection.members import Member
 from ilk.images.rows import Images, Row
@@ -75,8 +75,11 @@ def iter_inputs(inputs: Any) -> Iterator[NamedInput]:
         yield from listed.inputs
         return
     if isinstance(inputs, Images):
+        held = to_content_map(inputs.contents)
         for row in inputs.rows:
-            yield str(inputs.shown_path_of(row)), _find_source(inputs, row)
+            item = held.find_item(row.digest)  # a file of an archive is not read yet
+            found = os.fspath(inputs.path_of(row)) if item is None else item
+            yield str(inputs.shown_path_of(row)), found
         return
     for i, value in zip(count(), _iter_values(inputs), strict=False):
         name = value.path if isinstance(value, Member) else f"image {i}"
@@ -181,16 +184,6 @@ def _expand_sources(values: Sequence[Any]) -> Iterable[Any]:
             continue
         for _, image in list_source(os.fsdecode(value), kind).inputs:
             yield image
-
-
-def _find_source(images: Images, row: Row) -> Input:
-    """Return the image of a row; a file of an archive is not read yet."""
-    held = images.contents
-    if isinstance(held, ContentMap):
-        item = held.find_item(row.digest)
-        return os.fspath(images.path_of(row)) if item is None else item
-    source = images.source_of(row)
-    return os.fspath(source) if isinstance(source, os.PathLike) else source
 
 
 def _is_pixel_array(value: Any) -> bool:

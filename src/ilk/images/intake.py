@@ -225,7 +225,6 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
             f"there is {escape_path(found)}: write such paths" if found else "correct the paths"
         )
         advice = describe_part(str(images.path_of(images.rows[0]))) or advice
-        advice = describe_part(str(images.path_of(images.rows[0]))) or advice
         return InputError(
             f"none of the {len(images.rows)} files that {name} lists exists (first: {example}, "
             f"searched{start}); {advice}"

@@ -35,7 +35,7 @@ from ilk.images.sources.special_sources import SourceRows, read_special_source
 from ilk.images.tables import frames
 from ilk.images.tables.frames import is_frame
 from ilk.images.tables.label_lists import list_labels
-from ilk.images.tables.read import LIST_SUFFIXES, TABLE_SUFFIXES, read_list
+from ilk.images.tables.read import read_list
 from ilk.images.tables.requested_columns import Columns
 
 
@@ -44,29 +44,28 @@ def list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> So
     columns = reading.columns
     if not isinstance(source, str | os.PathLike):
         return _list_inputs(source, labels, reading)
-    path = Path(os.fsdecode(source))
-    if (source_kind := find_kind(source)) in ("archive", "glob", "standard input"):
+    path, kind = Path(os.fsdecode(source)), find_kind(source)
+    if kind in ("archive", "glob", "standard input"):
         if labels is not None:
             raise InputError(
                 f"labels= is for a list of images; {escape_path(path)} stands for several, whose "
                 "order is not yours"
             )
-        listed = read_special_source(os.fsdecode(source), source_kind, reading)
-        if source_kind == "standard input":
+        listed = read_special_source(os.fsdecode(source), kind, reading)
+        if kind == "standard input":
             _attach_labels(listed.rows, None, columns)
         return listed
-    kind = path.suffix.casefold()
     if not os.path.exists(path):
         raise make_missing_error(path)
-    if labels is not None and (path.is_dir() or kind in TABLE_SUFFIXES):
+    if labels is not None and kind in ("folder", "table"):
         raise InputError(
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
-    if path.is_dir():
+    if kind == "folder":
         return SourceRows(path, reading.read_folder(path), {})
-    if kind in TABLE_SUFFIXES:
+    if kind == "table":
         return SourceRows(path.parent, reading.read_table(check_regular(path)), {})
-    rows = read_list(check_regular(path)) if kind in LIST_SUFFIXES else [Row(path.name)]
+    rows = read_list(check_regular(path)) if kind == "list" else [Row(path.name)]
     rows = reading.exclusion.apply(_attach_labels(rows, labels, columns))
     return SourceRows(path.parent, rows, {})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -135,40 +135,33 @@ class SideFiles:
         return contents
 
 
-def read_training_digests(folder: Path, previous_additions: Mapping[str, str]) -> set[str]:
-    """Return digests of the training images of a model, as far as its folder records them.
+def read_trained_rows(folder: Path) -> list[Row]:
+    """Return the images that a model was fitted to, as far as its folder records them.
 
-    They are the digests of the files and those of their pixels. The held-out split is excluded:
-    test, or val if there is no test split.
-
-    Args:
-        folder: The model folder.
-        previous_additions: Class by digest of the images of the last extension.
+    The held-out split is excluded: test, or val if there is no test split.
     """
     try:
         rows = Images.from_json(json.loads(read_regular_file(folder / INTAKE))).used
     except (OSError, ValueError, RecursionError, ArtifactError):
-        return set(previous_additions)
-    splits = {row.split for row in rows}
-    held_out_split = "test" if "test" in splits else "val"
-    trained = [row for row in rows if row.label is not None and row.split != held_out_split]
-    digests = {row.digest for row in trained} | {row.pixel_digest for row in trained}
-    return digests - {""} | set(previous_additions)
-
-
-def count_known(rows: Iterable[Row], digests: Set[str]) -> int:
-    """Return how many rows have their bytes or their pixels among `digests`."""
-    return sum(row.digest in digests or row.pixel_digest in digests for row in rows)
-
-
-def read_training_groups(folder: Path) -> set[str]:
-    """Return the groups of the training images of a model, as far as its folder records them."""
-    try:
-        rows = Images.from_json(json.loads(read_regular_file(folder / INTAKE))).used
-    except (OSError, ValueError, RecursionError, ArtifactError):
-        return set()
+        return []
     held_out_split = "test" if any(row.split == "test" for row in rows) else "val"
-    return {row.group for row in rows if row.group and row.split != held_out_split}
+    return [row for row in rows if row.split != held_out_split]
+
+
+def count_known(
+    rows: Iterable[Row], trained: Iterable[Row], previous_additions: Iterable[str]
+) -> int:
+    """Return how many rows have the bytes or the pixels of a labelled training image.
+
+    Args:
+        rows: Images.
+        trained: Those that the model was fitted to.
+        previous_additions: Digests of the images of the last extension.
+    """
+    labelled = [row for row in trained if row.label is not None]
+    known = {digest for row in labelled for digest in (row.digest, row.pixel_digest)}
+    known = known - {""} | set(previous_additions)
+    return sum(row.digest in known or row.pixel_digest in known for row in rows)
 
 
 def refuse_known(images: Images, known_rows: Mapping[str, Row]) -> Images:

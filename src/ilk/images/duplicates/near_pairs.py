@@ -82,7 +82,7 @@ def _make_pair(first: Row, second: Row, distance: float, bits: int, test: str) -
     if first.split == test:
         first, second = second, first
     labels = {row.label for row in (first, second)} - {None}
-    groups = {getattr(row, "group", None) for row in (first, second)} - {None}
+    groups = {row.group for row in (first, second)} - {None}
     concerns = COPY
     if (first.split == test) != (second.split == test):
         concerns = LEAK

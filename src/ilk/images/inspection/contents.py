@@ -92,6 +92,11 @@ class ContentMap(Mapping[str, Content]):
         )
 
 
+def to_content_map(contents: Mapping[str, Content]) -> ContentMap:
+    """Return images by digest as a `ContentMap`, which reads nothing before it must."""
+    return contents if isinstance(contents, ContentMap) else ContentMap(contents)
+
+
 def inspect_content(content: AnyContent, row: Row, max_pixels: int = MAX_PIXELS) -> Row:
     """Return the row of an image in memory or in an archive.
 

@@ -11,7 +11,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.images.decoding.derived_digest import derive_digest
 from ilk.images.decoding.pages import mark_first_page
 from ilk.images.decoding.samples import is_deep
-from ilk.images.inspection.contents import ContentMap, inspect_content
+from ilk.images.inspection.contents import inspect_content, to_content_map
 from ilk.images.inspection.files import inspect_file
 from ilk.images.rows import Content, Images, Row
 from ilk.images.rows.refused import ImageError
@@ -46,13 +46,11 @@ def use_ranges(
         return images.source_of(images.rows[i])
 
     rows, _, notes = apply_ranges(rows, ranges, get_source, store=store, progress=progress)
-    held = images.contents
-    contents = held if isinstance(held, ContentMap) else ContentMap(held)
     renamed = {images.rows[i].digest: rows[i].digest for i in deep if rows[i].digest}
     return replace(
         images,
         rows=tuple(rows),
-        contents=contents.rename(renamed) if held else held,
+        contents=to_content_map(images.contents).rename(renamed),
         notes=(*drop_range_notes(images.notes), *notes),
         value_ranges=dict(ranges),
     )
@@ -73,12 +71,9 @@ def inspect_again(images: Images, rows: Sequence[Row]) -> Images:
 
     with silent_progress("", len(rows)) as advance:
         found = list(threads.map_threaded(inspect, rows, advance))
-    contents = images.contents
-    if contents:
-        held = contents if isinstance(contents, ContentMap) else ContentMap(contents)
-        pairs = zip(rows, found, strict=True)
-        contents = held.rename({old.digest: new.digest for old, new in pairs if new.digest})
-    return Images(None, tuple(found), contents)
+    pairs = zip(rows, found, strict=True)
+    renamed = {old.digest: new.digest for old, new in pairs if new.digest}
+    return Images(None, tuple(found), to_content_map(images.contents).rename(renamed))
 
 
 def _forget_range(images: Images, row: Row) -> Row:
