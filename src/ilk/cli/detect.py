@@ -153,10 +153,7 @@ def score(
     tally = Tally()
     with report_part(path):
         rows = _write_rows((_to_row(result, threshold, tally) for result in results), path)
-    tally.show_notes()
-    if n_failed := sum(row["error"] is not None for row in rows):
-        click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be read", err=True)
-    return Result(rows, exit_code=1 if n_failed else 0)
+    return tally.report(rows)
 
 
 def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Embeds:

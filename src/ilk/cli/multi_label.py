@@ -1,26 +1,22 @@
-"""What `fit`, `predict` and `evaluate` do with images that have several labels."""
+"""What `fit` and `evaluate` do with images that have several labels."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ilk.cli.output import Result, print_note, print_table, show_intake
-from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
-    from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.artifacts.multi_label_evaluation import MultiLabelEvaluation
-    from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
     from ilk.fitting.config import FitConfig
-    from ilk.images import Images, ListedInputs
+    from ilk.images import Images
     from ilk.multilabel.leaderboard import LabelCandidate
     from ilk.store import Store
 
@@ -80,39 +76,6 @@ def show_label_leaderboard(results: Sequence[LabelCandidate]) -> None:
         rows.append((result.encoder, f"{mark} {result.method}", *cells, f"{result.seconds:.1f}"))
     print_table(HEADER, rows)
     click.echo("* winner   = not significantly different from the winner on these images")
-
-
-def predict_labels(
-    classifier: MultiLabelClassifier,
-    files: ListedInputs,
-    path: Path | None,
-    pages: str = "first",
-) -> tuple[list[dict[str, Any]], Tally]:
-    """Write the predictions of `files` to `path`, or standard output.
-
-    Returns:
-        The predictions as plain values if `--json` asks for them, and what was counted.
-    """
-    from ilk.artifacts.multi_label_prediction import to_row, write_csv_stream, write_predictions
-    from ilk.cli.streams import until_lost
-    from ilk.core.progress import terminal_progress
-
-    as_json = bool(click.get_current_context().params.get("as_json"))
-    rows: list[dict[str, Any]] = []
-    tally = Tally()
-
-    def stream() -> Iterator[MultiLabelPrediction]:
-        for prediction in classifier.stream(files, progress=terminal_progress(), pages=pages):
-            tally.add(prediction)
-            if as_json:
-                rows.append(to_row(prediction))
-            yield prediction
-
-    if path is None:
-        write_csv_stream(until_lost(stream()), classifier.classes, sys.stdout)
-    else:
-        write_predictions(stream(), classifier.classes, path)
-    return rows, tally
 
 
 def show_label_evaluation(evaluation: MultiLabelEvaluation) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -18,9 +18,10 @@ from ilk.cli.source_options import add_source_options
 from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
-    from ilk.artifacts.classifier import Classifier
+    from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
     from ilk.artifacts.prediction import Prediction
-    from ilk.images import ListedInputs
+
+P = TypeVar("P", "Prediction", "MultiLabelPrediction")
 
 
 @click.command()
@@ -60,12 +61,12 @@ def command(
     unreadable inputs state the reason. Rows are written as they come: those of --out x.csv to
     x.csv.part, which becomes x.csv when all are there (.json and .parquet are written at the end).
     """
+    from ilk.artifacts import multi_label_prediction, prediction_io
     from ilk.artifacts.loading import load
     from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
     from ilk.artifacts.output_files import check_output_file
-    from ilk.artifacts.prediction_io import to_row
     from ilk.artifacts.row_formats import SUFFIXES
-    from ilk.cli.multi_label import predict_labels
+    from ilk.core.progress import terminal_progress
 
     path = None if out == "-" else Path(out)
     if path is not None:
@@ -73,15 +74,61 @@ def command(
     files = intake.list_inputs(inputs, path)
     classifier = load(model, device=device, runtime=runtime, fetch=fetch, without=without)
     intake.choose_range(classifier.value_ranges)  # refuses another one
-    as_json = bool(click.get_current_context().params.get("as_json"))
+    progress = terminal_progress()
     if isinstance(classifier, MultiLabelClassifier):
-        with report_part(path):
-            rows, tally = predict_labels(classifier, files, path, intake.pages)
-        return _report(rows, tally, path)
-    predictions: list[Prediction] = []
+        labels = classifier.classes
+        return _write(
+            classifier.stream(files, progress=progress, pages=intake.pages),
+            path,
+            multi_label_prediction.to_row,
+            lambda stream: multi_label_prediction.write_csv_stream(stream, labels, sys.stdout),
+            lambda stream, file: multi_label_prediction.write_predictions(stream, labels, file),
+        )
+    return _write(
+        classifier.stream(files, progress=progress, pages=intake.pages),
+        path,
+        prediction_io.to_row,
+        lambda stream: prediction_io.write_csv_stream(stream, sys.stdout),
+        prediction_io.write_predictions,
+    )
+
+
+def _write(
+    predictions: Iterable[P],
+    path: Path | None,
+    to_row: Callable[[P], dict[str, Any]],
+    print_rows: Callable[[Iterable[P]], None],
+    save_rows: Callable[[Iterable[P], Path], None],
+) -> Result:
+    """Write predictions as they come, and print how many were written or could not be read.
+
+    Args:
+        predictions: The predictions.
+        path: File to write; None is standard output.
+        to_row: Returns a prediction as plain values, for `--json`.
+        print_rows: Writes predictions to standard output.
+        save_rows: Writes predictions to a file.
+    """
+    from ilk.cli.streams import until_lost
+
+    as_json = bool(click.get_current_context().params.get("as_json"))
+    rows: list[dict[str, Any]] = []
+    tally = Tally()
+
+    def stream() -> Iterator[P]:
+        for prediction in predictions:
+            tally.add(prediction)
+            if as_json:
+                rows.append(to_row(prediction))
+            yield prediction
+
     with report_part(path):
-        tally = _write(classifier, files, path, predictions if as_json else None, intake.pages)
-    return _report([to_row(p) for p in predictions], tally, path)
+        if path is None:
+            print_rows(until_lost(stream()))
+        else:
+            save_rows(stream(), path)
+            click.echo(f"{tally.n:,} rows in {path}", err=True)
+    return tally.report(rows)
 
 
 @contextmanager
@@ -95,49 +142,3 @@ def report_part(path: Path | None) -> Iterator[None]:
         if path is not None and get_part_path(path).exists():
             click.echo(f"ilk: the rows so far are in {get_part_path(path)}", err=True)
         raise
-
-
-def _report(rows: list[dict[str, Any]], tally: Tally, path: Path | None) -> Result:
-    """Return the rows, and print how many inputs were written or could not be read."""
-    if path is not None:
-        click.echo(f"{tally.n:,} rows in {path}", err=True)
-    tally.show_notes()
-    if tally.n_failed:
-        click.echo(f"ilk: {tally.n_failed:,} of {tally.n:,} inputs could not be read", err=True)
-    return Result(rows, exit_code=1 if tally.n_failed else 0)
-
-
-def _write(
-    classifier: Classifier,
-    files: ListedInputs,
-    path: Path | None,
-    collected: list[Prediction] | None,
-    pages: str,
-) -> Tally:
-    """Write the predictions of `files` as they come and return what was counted.
-
-    Args:
-        classifier: The classifier.
-        files: The images.
-        path: File to write; None is standard output.
-        collected: List that also receives the predictions, if given.
-        pages: first or all of the pages of a file.
-    """
-    from ilk.artifacts.prediction_io import write_csv_stream, write_predictions
-    from ilk.cli.streams import until_lost
-    from ilk.core.progress import terminal_progress
-
-    tally = Tally()
-
-    def stream() -> Iterator[Prediction]:
-        for prediction in classifier.stream(files, progress=terminal_progress(), pages=pages):
-            tally.add(prediction)
-            if collected is not None:
-                collected.append(prediction)
-            yield prediction
-
-    if path is None:
-        write_csv_stream(until_lost(stream()), sys.stdout)
-    else:
-        write_predictions(stream(), path)
-    return tally

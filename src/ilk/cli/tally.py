@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from ilk.cli.output import Result
 
 if TYPE_CHECKING:
     from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
@@ -34,7 +36,14 @@ class Tally:
             n, example = self._notes.get(kind, (0, f"{path}: {note}"))
             self._notes[kind] = (n + 1, example)
 
-    def show_notes(self) -> None:
+    def report(self, rows: list[dict[str, Any]]) -> Result:
+        """Return the rows, and print notes and how many inputs could not be read."""
+        self._show_notes()
+        if self.n_failed:
+            click.echo(f"ilk: {self.n_failed:,} of {self.n:,} inputs could not be read", err=True)
+        return Result(rows, exit_code=1 if self.n_failed else 0)
+
+    def _show_notes(self) -> None:
         """Print each kind of note once, with the number of images and an example."""
         from ilk.images import escape_path
 

@@ -27,7 +27,7 @@ from ilk.images.decoding.pages import is_page_group
 from ilk.images.duplicates.near_pairs import find_near_pairs
 from ilk.images.duplicates.perceptual_hash import Thumbnails, stack_thumbnails
 from ilk.maths.clusters import compute_interval
-from ilk.maths.folds import has_shared_groups
+from ilk.maths.folds import has_shared_groups, number_groups
 from ilk.protocols import stratified_folds
 from ilk.store import Store
 from ilk.trust.calibration import cross_calibrate
@@ -108,7 +108,7 @@ def compare(
         return None
     is_correct = [oof.logits[rows].argmax(1) == y[rows] for oof in (plain, held)]
     drop = is_correct[0].astype(np.float64) - is_correct[1]
-    unit = np.where(group < 0, group.max() + 1 + np.arange(len(group)), group)[rows]
+    unit = number_groups(group[rows])
     deviation = np.sqrt((np.bincount(unit, drop) ** 2).sum()) / len(rows)
     is_lower = drop.mean() >= MIN_DROP and drop.mean() >= MIN_Z * deviation
     members = clusters.group[clusters.group >= 0]

@@ -49,17 +49,11 @@ class GroupCounts:
             )
         if not self.n_ungrouped:
             return [first]
-        subject, verb = (
-            ("1 image has", "is a group")
-            if self.n_ungrouped == 1
-            else (f"{self.n_ungrouped:,} images have", "are groups")
-        )
-        return [
-            first,
-            f"{subject} no group and {verb} of their own, for example {escape_path(self.example)}"
-            if self.n_ungrouped > 1
-            else f"{subject} no group and {verb} of its own: {escape_path(self.example)}",
-        ]
+        shown = escape_path(self.example)
+        if self.n_ungrouped == 1:
+            return [first, f"1 image has no group and is a group of its own: {shown}"]
+        many = f"{self.n_ungrouped:,} images have no group and are groups of their own"
+        return [first, f"{many}, for example {shown}"]
 
 
 def number_row_groups(rows: Sequence[Row]) -> NDArray[np.int64]:

@@ -34,17 +34,14 @@ def assign_groups(rows: Sequence[Row], groups: Sequence[Any]) -> list[Row]:
     """Return rows with the groups that the caller gives, one value per row, None for none.
 
     Raises:
-        InputError: `groups` is no list of one value per row.
+        InputError: There are more or fewer groups than rows.
     """
-    if isinstance(groups, str | bytes):
-        raise InputError(f"groups= is the text {groups!r}; give a list with one group per image")
-    values = groups.tolist() if hasattr(groups, "tolist") else list(groups)
-    if len(values) != len(rows):
+    if len(groups) != len(rows):
         raise InputError(
-            f"{len(values)} groups for {len(rows)} images; give one group per image, None for an "
+            f"{len(groups)} groups for {len(rows)} images; give one group per image, None for an "
             "image that is a group of its own"
         )
-    return [replace(row, group=parse_group(value)) for row, value in zip(rows, values, strict=True)]
+    return [replace(row, group=parse_group(value)) for row, value in zip(rows, groups, strict=True)]
 
 
 def unify_lines(source: str, rows: Sequence[Row]) -> list[Row]:
