@@ -8,10 +8,10 @@ Fairness in Class Incremental Learning, arXiv 1911.07053.
     then        W_new <- gamma W_new,  gamma = mean |w| of the old rows / mean |w| of the new rows
 
 gamma corrects the bias towards new classes, whose weights are larger where old classes have few
-exemplars. Where they are smaller (many exemplars, or new classes that are easy to tell apart), there
-is no such bias, and gamma is 1: enlarging them would make one. Biases are not scaled. As in the
-paper, output weights are kept at 0 or above during training, like
-the hidden units, so that the norm of a row reflects the logits of its class.
+exemplars. Where they are smaller (many exemplars, or new classes that are easy to tell apart),
+there is no such bias and gamma is 1, because enlarging them would make one. Biases are not scaled.
+As in the paper, output weights are kept at 0 or above during training, like the hidden units, so
+that the norm of a row reflects the logits of its class.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class WeightAligning(MethodTags):
 
     Attributes:
         exemplars: Total number of exemplars, >= 0.
-        align: Scale new weights that are larger than the old ones; otherwise there is only distillation.
+        align: Scale new weights that are larger than the old ones down to them; otherwise there is
+            only distillation.
         clip: Keep the output weights at 0 or above.
         hidden: Number of hidden units, >= 1.
         steps: Number of updates per task, >= 1.
