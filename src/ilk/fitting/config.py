@@ -51,6 +51,9 @@ class FitConfig:
             letterbox; auto compares crop and letterbox where a crop would cut off much.
         views: Number of flips and crops over which the features of pretrained encoders are
             averaged, 1 for none; auto compares none and 6 where images are few.
+        class_structure: File that says which classes are similar: a tree, angles, coordinates or
+            distances; see `ilk.fitting.class_structure`. A class that only it names has no image
+            and is predicted all the same. The default method is then `Loki`.
 
     Raises:
         InputError: A value is out of range or of the wrong type.
@@ -75,6 +78,7 @@ class FitConfig:
     ordered: bool = False
     resize: str = "auto"
     views: int | str = "auto"
+    class_structure: str = ""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -94,6 +98,11 @@ class FitConfig:
         if self.criterion not in CRITERIA:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"
+            )
+        if self.class_structure and (self.multi_label or self.classifiers):
+            raise InputError(
+                "class_structure is for classifiers of features with one class per image; leave "
+                "out multi_label and classifiers, or the structure"
             )
         check_precision(self.precision)
         if self.multi_label and self.ordered:
