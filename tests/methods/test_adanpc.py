@@ -477,3 +477,20 @@ def test_one_training_row_may_be_wrong_however_few_there_are():
         result = method._apply_guard(before, worn, 60).message
         assert result.endswith(message)
         assert bool(result) is bool(message)
+
+
+def test_nothing_is_learned_with_labels_that_the_memory_cannot_confirm():
+    data, rng = circle(0, 400), np.random.default_rng(1)
+    noisy = replace(data, y=np.where(rng.random(400) < 0.3, 1 - data.y, data.y))
+    method = AdaNPC(k=20, temperature=1.0, min_confidence=0.7)
+    start = method.fit(noisy)
+    answers = np.array([start.compute_votes(start.compute_validation_cosines())])[0]
+    sure = answers.max(1) >= 0.7 - 1e-9
+    right = answers.argmax(1) == noisy.y[start.validation_rows]
+    assert start.confident_precision == pytest.approx(right[sure].mean())
+    message = method.adapt(start, circle(0, seed=1).x)[1].message
+    assert message.startswith("no row was admitted: only ")
+    assert message.endswith("of the confident predictions for training rows are right")
+    assert method.adapt(method.fit(data), circle(0, seed=1).x)[1].message == ""
+    assert drift.explain_imprecision(0.8) == ""
+    assert drift.explain_imprecision(0.79)

@@ -98,10 +98,10 @@ def read_class_structure(path: str) -> ClassStructure:
             names, distances, is_inner = _measure_tree(tree)
         _check_distances(names, distances)
     except OSError as error:
-        raise InputError(f"{shown} cannot be read: {error.strerror}; give {FORMATS}") from error
-    except (csv.Error, UnicodeError, ValueError, RecursionError, InputError) as error:
+        raise InputError(f"{shown} cannot be read: {error.strerror or error}") from error
+    except (csv.Error, ValueError, RecursionError, InputError) as error:
         raise InputError(
-            f"{shown} gives no structure of classes: {error}; give {FORMATS}"
+            f"{shown} gives no structure of classes: {error}; the file is {FORMATS}"
         ) from error
     return ClassStructure(names, distances, is_inner, shown)
 

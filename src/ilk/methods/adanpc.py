@@ -15,6 +15,8 @@ spread over the classes, which changes no prediction.
 The guard is an addition. Predictions for rows far from the memory are confident and wrong, and once
 admitted they are the nearest rows of later ones. So a batch enters only if
 
+- of the training rows that the others predict with `min_confidence`, at least `MIN_PRECISION` are
+  right: where labels are noisy, admitted rows agree with each other more than training rows do;
 - at most `MAX_FAR_FRACTION` of its rows, and of the last `WINDOW`, are far. A row is far if its
   similarity (mean cosine with the `N_NEIGHBOURS` nearest) to the memory is below that which all but
   `TAIL_FRACTION` of the training rows have to each other, and also its similarity to the rows
@@ -71,6 +73,8 @@ class NeighbourMemory:
         message: Why the last batch was not admitted, or what was removed; otherwise "".
         min_vote: Winning vote of a confident prediction.
         expected_accuracy: Fraction of confident predictions in the batches that were admitted.
+        confident_precision: Fraction of right ones among the training rows that the others predict
+            with the confidence of an admitted row.
         recent_confident: 1 where the prediction for a row of the last rows is confident, `[r]`.
     """
 
@@ -102,6 +106,7 @@ class NeighbourMemory:
     message: str = ""
     min_vote: float = 0.0
     expected_accuracy: float = 0.0
+    confident_precision: float = 1.0
     recent_confident: Labels | None = None
 
     def logits(self, x: Features) -> Logits:
@@ -156,11 +161,18 @@ class NeighbourMemory:
         predictions = self.compute_votes(self.compute_validation_cosines()).argmax(1)
         return float(np.mean(predictions == self.y[self.validation_rows]))
 
-    def calibrate(self) -> NeighbourMemory:
-        """Return the memory with the limits of its guard, from its rows among each other."""
+    def calibrate(self, min_confidence: float) -> NeighbourMemory:
+        """Return the memory with the limits of its guard, from its rows among each other.
+
+        Args:
+            min_confidence: Smallest winning vote of an admitted row.
+        """
         cosines = self.compute_validation_cosines()
-        similarity, winning = drift.mean_similarity(cosines), self.compute_votes(cosines).max(1)
-        accuracy = self.measure_accuracy()
+        votes = self.compute_votes(cosines)
+        similarity, winning = drift.mean_similarity(cosines), votes.max(1)
+        is_correct = votes.argmax(1) == self.y[self.validation_rows]
+        is_confident = winning >= min_confidence - 1e-9
+        accuracy = float(np.mean(is_correct))
         min_vote = float(np.quantile(winning, 1 - accuracy, method="lower"))
         return replace(
             self,
@@ -168,6 +180,9 @@ class NeighbourMemory:
             min_similarity=float(np.quantile(similarity, drift.TAIL_FRACTION)),
             min_vote=min_vote,
             expected_accuracy=float(np.mean(winning >= min_vote)),
+            confident_precision=float(np.mean(is_correct[is_confident]))
+            if is_confident.any()
+            else 1.0,
         )
 
     def reset(self, message: str = "") -> NeighbourMemory:
@@ -233,7 +248,7 @@ class AdaNPC(MethodTags):
             ),
             *(empty, k, self.temperature, data.k),
         )
-        return memory.calibrate() if len(rows) > 1 else memory
+        return memory.calibrate(self.min_confidence) if len(rows) > 1 else memory
 
     def adapt(self, model: NeighbourMemory, x: Features) -> tuple[Logits, NeighbourMemory]:
         """Return logits `[n, classes]` of a batch, and the memory after it.
@@ -306,7 +321,7 @@ class AdaNPC(MethodTags):
         """`after` if `n_new` rows may be admitted; else an earlier memory, with a message."""
         n = after.n_train
         max_prior = float(np.bincount(after.y[:n]).max() / n)
-        reason = drift.explain_rejection(
+        reason = drift.explain_imprecision(before.confident_precision) or drift.explain_rejection(
             before.recent_similarity,
             before.recent_predictions,
             (before.min_similarity, max_prior),

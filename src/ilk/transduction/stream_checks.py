@@ -30,6 +30,7 @@ MAX_CLASS_GAIN = 0.3  # largest fraction of the admitted rows that one class may
 WINDOW, MIN_BATCH = 96, 32  # recent rows of a stream, and the smallest batch
 MIN_ROWS = 16  # rows of a stream before it can be checked
 MIN_BLOCK, MAX_BLOCK = 32, 200  # rows admitted last that have a limit of their own
+MIN_PRECISION = 0.8  # smallest fraction of right ones among confident predictions
 MAX_ESTIMATE_DROP = 0.15  # largest drop of the estimated accuracy of a batch
 MEMORY_DECAY = 0.7  # weight of earlier batches in the expected accuracy, per MIN_BATCH rows
 
@@ -69,6 +70,13 @@ def explain_rejection(
             "which may be a collapse"
         )
     return ""
+
+
+def explain_imprecision(precision: float) -> str:
+    """Return why predictions should not be learned from where so few confident ones are right."""
+    if precision >= MIN_PRECISION:
+        return ""
+    return f"only {precision:.0%} of the confident predictions for training rows are right"
 
 
 def measure_margin(
