@@ -494,3 +494,15 @@ def test_nothing_is_learned_with_labels_that_the_memory_cannot_confirm():
     assert method.adapt(method.fit(data), circle(0, seed=1).x)[1].message == ""
     assert drift.explain_imprecision(0.8) == ""
     assert drift.explain_imprecision(0.79)
+
+
+def test_a_memory_that_was_saved_without_the_later_limits_can_be_adapted():
+    method = AdaNPC(k=5)
+    start = replace(
+        method.fit(circle(0, 200)),
+        **{"min_vote": 0.0, "expected_accuracy": 0.0, "confident_precision": 1.0},
+    )
+    assert start.recent_confident is None
+    model = method.adapt(start, circle(0, seed=1).x)[1]
+    assert model.message == ""
+    assert len(model.recent_confident) == 60

@@ -192,9 +192,9 @@ def compute_class_distances(data: Data) -> Matrix:
         distances = _compute_squared_distances(np.asarray(data.class_embeddings, np.float64))
     else:
         raise InputError(
-            "Loki needs to know which classes are similar; name a tree, angles or distances of "
-            "the classes with --class-structure FILE (Data.class_distances), or use an encoder "
-            "that reads text"
+            "Loki needs a text embedding of each class, or distances between the classes, and "
+            "there are none; use an encoder that reads text, or name a tree, angles or distances "
+            "of the classes with --class-structure FILE (Data.class_distances)"
         )
     mean_distance = distances.sum() / max(1, data.k * (data.k - 1))
     if data.k > 1 and mean_distance <= 0:
