@@ -61,8 +61,10 @@ DISTANCE = "mean squared distance to the true class"
 METRICS = (DISTANCE, "accuracy", "accuracy on unseen classes", "accuracy on seen classes")
 LOKI_ENTRY = ("loki-frechet-mean", "methods/loki.py")
 DESCRIPTION_ENTRY = ("vlm-description-semantics", "methods/description_selection.py")
-GARMENT_NAMES = ("T-shirt", "trouser", "pullover", "dress", "coat")
-GARMENT_NAMES += ("sandal", "shirt", "sneaker", "bag", "boot")  # in the order of the labels
+GARMENT_NAMES = (  # in the order of the labels
+    *("T-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "boot"),
+)
 GARMENT_TREE = {
     "worn": {
         "upper body": {"light": ["T-shirt", "shirt"], "warm": ["pullover", "coat"]},
@@ -140,7 +142,7 @@ def rotate_class(
 def measure_arcs(degrees: Matrix) -> Features:
     """Return the arc between any two of k angles on a circle, `[k, k]`, in degrees."""
     turn = np.abs(degrees[:, None] - degrees) % 360
-    return np.minimum(turn, 360 - turn).astype(np.float32)
+    return np.asarray(np.minimum(turn, 360 - turn), np.float32)
 
 
 def measure_tree(classes: Sequence[str]) -> Features:

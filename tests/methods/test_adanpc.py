@@ -500,7 +500,9 @@ def test_a_memory_that_was_saved_without_the_later_limits_can_be_adapted():
     method = AdaNPC(k=5)
     start = replace(
         method.fit(circle(0, 200)),
-        **{"min_vote": 0.0, "expected_accuracy": 0.0, "confident_precision": 1.0},
+        min_vote=0.0,
+        expected_accuracy=0.0,
+        confident_precision=1.0,
     )
     assert start.recent_confident is None
     model = method.adapt(start, circle(0, seed=1).x)[1]

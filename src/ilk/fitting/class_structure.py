@@ -171,7 +171,7 @@ def _check_distances(names: Sequence[str], distances: Matrix) -> None:
     if np.diag(distances).any():
         name = names[int(np.flatnonzero(np.diag(distances))[0])]
         raise InputError(f"the distance of {name!r} from itself is not 0")
-    i, j = np.unravel_index(np.abs(distances - distances.T).argmax(), distances.shape)
+    i, j = divmod(int(np.abs(distances - distances.T).argmax()), len(names))
     if abs(distances[i, j] - distances[j, i]) > MAX_ASYMMETRY * distances.max():
         raise InputError(
             f"the distance from {names[i]!r} to {names[j]!r} is {distances[i, j]:g} and back "
