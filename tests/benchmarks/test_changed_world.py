@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import datasets
-from benchmarks.changed_world import run as changed_world
 from benchmarks.changed_world import domains, targets
+from benchmarks.changed_world import run as changed_world
 from benchmarks.changed_world.shifted_digits import (
     Tent,
     downscale_to_8,
