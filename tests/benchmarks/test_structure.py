@@ -32,11 +32,6 @@ def test_related_classes_are_nearer_in_the_tree():
     assert far("dress", "trouser") == 2
 
 
-def test_an_arc_goes_the_short_way_round():
-    arcs = structure.measure_arcs(np.array([0.0, 90.0, 350.0]))
-    np.testing.assert_allclose(arcs, [[0, 90, 10], [90, 0, 100], [10, 100, 0]])
-
-
 def test_scores_are_of_all_rows_and_of_either_kind():
     test = Data(np.zeros((4, 1)), np.array([0, 0, 1, 2]), ("a", "b", "c"))
     squares = np.array([[0, 1, 4], [1, 0, 1], [4, 1, 0]], float)
