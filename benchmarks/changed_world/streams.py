@@ -23,6 +23,7 @@ from benchmarks.changed_world.shifted_digits import (
 )
 from benchmarks.claims import Claim, make_table
 from ilk.core.data import Data
+from ilk.core.linear_models import Linear
 from ilk.methods.adanpc import AdaNPC
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.protocols import domain_stream
@@ -39,8 +40,11 @@ def tabulate_streams(tables: list[Any], drops: dict[str, Any], seeds: range, sma
     for seed in seeds:
         rng = make_rng(seed)
         runs = _load_small_streams(rng) if small else _load_full_streams(rng)
+        heads: list[tuple[Data, Linear]] = []  # of the last memory, which several streams share
         for name, source, target, order in runs:
-            run_stream_methods(source, target, order, seed, online[name], final[name])
+            if not heads or heads[-1][0] is not source:
+                heads.append((source, LogisticRegression().fit(source)))
+            run_stream_methods(heads[-1], target, order, seed, online[name], final[name])
     for name, scores in online.items():
         tables.append(
             make_table(
@@ -66,11 +70,26 @@ def _make_claims(*baselines: str) -> list[Claim]:
 
 
 def run_stream_methods(
-    source: Data, target: Data, order: Sequence[int], seed: int, online: Scores, final: Scores
+    trained: tuple[Data, Linear],
+    target: Data,
+    order: Sequence[int],
+    seed: int,
+    online: Scores,
+    final: Scores,
 ) -> None:
-    """Run all methods on one stream and append their accuracies to the scores."""
+    """Run all methods on one stream and append their accuracies to the scores.
+
+    Args:
+        trained: Training rows, and logistic regression of them.
+        target: Rows of the stream.
+        order: Domains of `target` in the order of the stream.
+        seed: Seed of the methods and of the order within domains.
+        online: Accuracy during the stream, by method.
+        final: Accuracy of the final memory, by method.
+    """
+    source, head = trained
     guarded, unguarded = AdaNPC(seed=seed), AdaNPC(seed=seed, max_accuracy_drop=None)
-    fitted, head = guarded.fit(source), LogisticRegression().fit(source)
+    fitted = guarded.fit(source)
     guarded_model, unguarded_model, tent = fitted, fitted, Tent(head, source.x)
     is_correct: Scores = defaultdict(list)
     for step in domain_stream(target, order, seed=seed):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,7 +127,7 @@ def test_a_class_without_an_image_is_predicted_by_the_saved_classifier(levels, t
 
 
 def test_from_python_all_classes_may_have_images_and_other_methods_compete(levels, tmp_path):
-    tree = write(tmp_path, "t.json", '[["level 1", "level 2"], ["level 4", "level 5"]]')
+    tree = Path(write(tmp_path, "t.json", '[["level 1", "level 2"], ["level 4", "level 5"]]'))
     classifier = ilk.fit(
         levels / "train", encoders="pixels", class_structure=tree, methods=("GDA", "Loki"), folds=2
     )
