@@ -23,6 +23,7 @@ from benchmarks.changed_world.shifted_digits import (
 )
 from benchmarks.claims import Claim, make_table
 from ilk.core.data import Data
+from ilk.core.linear_models import Linear
 from ilk.methods.adanpc import AdaNPC
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.protocols import domain_stream
@@ -39,8 +40,11 @@ def tabulate_streams(tables: list[Any], drops: dict[str, Any], seeds: range, sma
     for seed in seeds:
         rng = make_rng(seed)
         runs = _load_small_streams(rng) if small else _load_full_streams(rng)
+        heads: list[tuple[Data, Linear]] = []  # of the last memory, which several streams share
         for name, source, target, order in runs:
-            run_stream_methods(source, target, order, seed, online[name], final[name])
+            if not heads or heads[-1][0] is not source:
+                heads.append((source, LogisticRegression().fit(source)))
+            run_stream_methods(heads[-1], target, order, seed, online[name], final[name])
     for name, scores in online.items():
         tables.append(
             make_table(
@@ -59,10 +63,6 @@ def tabulate_streams(tables: list[Any], drops: dict[str, Any], seeds: range, sma
         }
 
 
-def _compute_worst_change(scores: Sequence[float], reference: Sequence[float]) -> float:
-    return float(np.min(np.subtract(scores, reference)))
-
-
 def _make_claims(*baselines: str) -> list[Claim]:
     return [
         Claim("adanpc-test-time", "methods/adanpc.py", GUARDED, baseline) for baseline in baselines
@@ -70,11 +70,26 @@ def _make_claims(*baselines: str) -> list[Claim]:
 
 
 def run_stream_methods(
-    source: Data, target: Data, order: Sequence[int], seed: int, online: Scores, final: Scores
+    trained: tuple[Data, Linear],
+    target: Data,
+    order: Sequence[int],
+    seed: int,
+    online: Scores,
+    final: Scores,
 ) -> None:
-    """Run all methods on one stream and append their accuracies to the scores."""
+    """Run all methods on one stream and append their accuracies to the scores.
+
+    Args:
+        trained: Training rows, and logistic regression of them.
+        target: Rows of the stream.
+        order: Domains of `target` in the order of the stream.
+        seed: Seed of the methods and of the order within domains.
+        online: Accuracy during the stream, by method.
+        final: Accuracy of the final memory, by method.
+    """
+    source, head = trained
     guarded, unguarded = AdaNPC(seed=seed), AdaNPC(seed=seed, max_accuracy_drop=None)
-    fitted, head = guarded.fit(source), LogisticRegression().fit(source)
+    fitted = guarded.fit(source)
     guarded_model, unguarded_model, tent = fitted, fitted, Tent(head, source.x)
     is_correct: Scores = defaultdict(list)
     for step in domain_stream(target, order, seed=seed):
@@ -107,16 +122,16 @@ def _load_small_streams(rng: np.random.Generator) -> Streams:
 
 
 def _load_full_streams(rng: np.random.Generator) -> Streams:
-    rows = sample_rows(datasets.read_mnist(), 1500, rng)
+    rows = sample_rows(datasets.read_mnist(), 1200, rng)
     source = replace(rows, x=compute_hog(rows.x))
-    test = sample_rows(datasets.read_mnist("test"), 1500, rng)
-    angles = make_angle_domains(test.take(np.arange(900)), ANGLES)
+    test = sample_rows(datasets.read_mnist("test"), 1200, rng)
+    angles = make_angle_domains(test.take(np.arange(720)), ANGLES)
     yield "MNIST, angles rising", source, angles, range(6)
     yield "MNIST, angles falling", source, angles, range(6)[::-1]
     yield "MNIST, angles in random order", source, angles, list(rng.permutation(6))
-    yield "MNIST to USPS", source, sample_rows(load_digit_set("usps", "test"), 800, rng), (0,)
-    yield "MNIST to MNIST-M", source, sample_rows(load_digit_set("mnist_m"), 800, rng), (0,)
-    rotated = replace(test, x=compute_hog(rotate_images(test.x, 30.0))).take(np.arange(900, 1500))
+    yield "MNIST to USPS", source, sample_rows(load_digit_set("usps", "test"), 600, rng), (0,)
+    yield "MNIST to MNIST-M", source, sample_rows(load_digit_set("mnist_m"), 600, rng), (0,)
+    rotated = replace(test, x=compute_hog(rotate_images(test.x, 30.0))).take(np.arange(600, 1200))
     yield "MNIST at 30 degrees, one class", source, rotated.take(rotated.y == 3), (0,)
     yield (
         "MNIST at 30 degrees, sorted by class",
@@ -124,6 +139,24 @@ def _load_full_streams(rng: np.random.Generator) -> Streams:
         replace(rotated, domain=rotated.y),
         range(10),
     )
+    yield from _load_letter_streams(rng)
     pacs = datasets.read_pacs()
     photos = pacs.take(pacs.domain == 2)
     yield "PACS, photographs to sketches", photos, sample_rows(pacs, len(pacs), rng), (0, 1, 3)
+
+
+def _load_letter_streams(rng: np.random.Generator) -> Streams:
+    letters = sample_rows(datasets.read_notmnist(), 1920, rng)
+    memory, test = letters.take(np.arange(1200)), letters.take(np.arange(1200, 1920))
+    memory = replace(memory, x=compute_hog(memory.x))
+    small, rising = memory.take(np.arange(300)), make_angle_domains(test, ANGLES)
+    gradual = make_angle_domains(test, tuple(np.arange(0.0, 80.0, 5.0)))
+    yield "notMNIST, angles rising", memory, rising, range(6)
+    yield "notMNIST, gradual", memory, gradual, range(16)
+    yield "notMNIST, gradual, memory of 300", small, gradual, range(16)
+    yield "notMNIST, angles falling, memory of 300", small, rising, range(6)[::-1]
+    sudden = replace(rising, x=compute_hog(rotate_images(test.x, 30.0)), domain=0 * test.domain)
+    yield "notMNIST at 30 degrees, memory of 300", small, sudden, (0,)
+    is_wrong = rng.random(len(memory)) < 0.3
+    labels = np.where(is_wrong, rng.integers(0, 10, len(memory)), memory.y)
+    yield "notMNIST, gradual, wrong labels", replace(memory, y=labels), gradual, range(16)

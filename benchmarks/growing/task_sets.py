@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,8 @@ class Tasks:
         name: Name of the data set.
         train, test: Rows.
         n_train: Training rows of each seed.
-        classes_per_task: Classes of a task.
+        classes_per_task: Classes of a task; the last one has what is left as well.
+        exemplars_per_class: Rows per class that exemplar methods store.
     """
 
     name: str
@@ -57,18 +59,25 @@ class Tasks:
     test: Data
     n_train: int
     classes_per_task: int = 2
+    exemplars_per_class: int = 2
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of classes of each task."""
+        sizes = [self.classes_per_task] * (self.train.k // self.classes_per_task)
+        sizes[-1] += self.train.k - sum(sizes)
+        return sizes
 
     @property
     def setting(self) -> str:
         """Description of the tasks for a table."""
-        n_tasks = self.train.k // self.classes_per_task
-        return f"{self.name}, {n_tasks} tasks of {self.classes_per_task} classes"
+        sizes = " or ".join(map(str, sorted(set(self.sizes))))
+        return f"{self.name}, {len(self.sizes)} tasks of {sizes} classes"
 
     def draw_steps(self, seed: int) -> list[Step]:
         """Draw rows and the order of classes of a seed."""
         rows = np.random.default_rng(seed).permutation(len(self.train))[: self.n_train]
-        sizes = [self.classes_per_task] * (self.train.k // self.classes_per_task)
-        return list(class_tasks(self.train.take(rows), self.test, sizes, seed))
+        return list(class_tasks(self.train.take(rows), self.test, self.sizes, seed))
 
 
 def make_head_methods(exemplars: int, seed: int) -> dict[str, Method]:
@@ -89,6 +98,7 @@ def make_replay_methods(exemplars: int, seed: int) -> dict[str, Method]:
         "replay": Replay(**options),
         "iCaRL": Replay(distillation_weight=1.0, nearest_mean=True, **options),
         UNALIGNED: WeightAligning(align=False, clip=False, **options),
+        CLIPPED: WeightAligning(align=False, **options),
         OURS: WeightAligning(**options),
     }
 
@@ -104,10 +114,10 @@ def make_closed_form_methods(latents: int, seed: int) -> dict[str, Method]:
     }
 
 
-def measure_streaming_error(tasks: Tasks, seeds: int) -> float:
+def measure_streaming_error(tasks: Tasks, seeds: Sequence[int]) -> float:
     """Return the largest difference of a logit between rows in tasks, in any order, and at once."""
     max_error, method = 0.0, StreamingGDA()
-    for seed in range(seeds):
+    for seed in seeds:
         steps = tasks.draw_steps(seed)
         model = run_steps(method, steps)[-1].model
         all_rows = steps[-1].train
@@ -138,11 +148,16 @@ def make_fashion_tasks() -> Tasks:
     )
 
 
-def make_cifar_tasks() -> Tasks:
-    """Return CIFAR-10 features in 5 tasks, tested on 2,000 rows."""
-    return Tasks(
-        "cifar", datasets.read_cifar(), _split_rows(datasets.read_cifar("test"), 2000)[0], 2000
-    )
+def make_pendigit_tasks() -> Tasks:
+    """Return UCI pendigits in 5 tasks, tested on the digits of other writers."""
+    train, test = datasets.read_pendigits()
+    return Tasks("pendigits", train, test, 2000, exemplars_per_class=10)
+
+
+def make_pacs_tasks() -> Tasks:
+    """Return PACS features in 3 tasks, tested on 240 rows."""
+    test, train = _split_rows(datasets.read_pacs(), 240)
+    return Tasks("pacs", train, test, 500)
 
 
 def make_letter_tasks() -> Tasks:

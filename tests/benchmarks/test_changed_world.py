@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import datasets
+from benchmarks.changed_world import domains, targets
 from benchmarks.changed_world import run as changed_world
-from benchmarks.changed_world import targets
 from benchmarks.changed_world.shifted_digits import (
     Tent,
     downscale_to_8,
@@ -16,8 +16,10 @@ from benchmarks.changed_world.shifted_digits import (
     rotate_images,
     sample_rows,
 )
+from ilk.core.data import Data
 from ilk.core.errors import Unavailable
 from ilk.core.linear_models import Linear
+from ilk.protocols import leave_one_domain_out
 
 
 def test_small_run_gives_json():
@@ -116,3 +118,13 @@ def test_entropy_minimisation_starts_as_the_head_and_gets_more_confident():
     for _ in range(20):
         tent.predict_and_adapt(source)
     assert tent.entropy_gradient(z)[0].max(1).mean() > before
+
+
+def test_two_training_rows_of_the_first_domain_are_kept():
+    y, domain = np.arange(40) % 4, np.repeat([0, 1, 2, 3], 10)
+    data = Data(np.arange(40.0)[:, None], y, tuple("abcd"), domain=domain)
+    step = list(leave_one_domain_out(data))[3]
+    kept = domains._keep_two(step, make_rng(0))
+    np.testing.assert_array_equal(np.bincount(kept.train.domain), [2, 10, 10])
+    np.testing.assert_array_equal(kept.test.x, step.test.x)
+    assert (kept.train.x[2:, 0] == np.arange(10, 30)).all()

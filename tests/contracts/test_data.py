@@ -43,6 +43,7 @@ def dated(n=240, kind=Dated):
     if kind is Data:
         del given["time"]
     embeddings = np.arange(len(NAMES), dtype=np.float32)[:, None]
+    given["class_distances"] = np.abs(embeddings - embeddings.T)
     return kind(position[:, None].astype(float), y, NAMES, class_embeddings=embeddings, **given)
 
 
@@ -52,6 +53,12 @@ def check(part):
     position = part.x[:, 0].astype(int)
     for name, code in CODES.items():
         np.testing.assert_array_equal(getattr(part, name), code(position), err_msg=name)
+    if part.classes == ("normal", "anomalous"):
+        assert part.class_embeddings is part.class_distances is None
+        return
+    places = np.array([[NAMES.index(name)] for name in part.classes], np.float32)
+    np.testing.assert_array_equal(part.class_embeddings, places)
+    np.testing.assert_array_equal(part.class_distances, np.abs(places - places.T))
 
 
 def labels(data):
@@ -120,7 +127,10 @@ def test_every_field_has_a_code():
     assert set(row_field_names(Dated)) == {"x", "y", *CODES}
     assert set(row_field_names(Data)) == set(row_field_names(Dated)) - {"time"}
     given = {f.name for f in fields(Data)} - set(row_field_names(Data))
-    assert given == {"classes", "class_embeddings", "description_embeddings", "class_model"}
+    assert given == {
+        *("classes", "class_embeddings", "class_distances", "class_model"),
+        "description_embeddings",
+    }
 
 
 @pytest.mark.parametrize("cut", [*CUTS.values(), *PROTOCOLS.values()], ids=[*CUTS, *PROTOCOLS])

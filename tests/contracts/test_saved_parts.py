@@ -32,7 +32,9 @@ FIELDS = {
         "descriptions_per_class scale"
     ),
     "dirichlet_classifier": "centre anchors weight bias",
-    "domain_heads": "centre scale hidden_weight hidden_bias weight bias means gamma use_distance",
+    "domain_heads": (
+        "centre scale hidden_weight hidden_bias weight bias means gamma use_distance trust"
+    ),
     "domain_mixture": "weight bias domain_given_class class_priors domains",
     "ewc_head": (
         "centre scale hidden_weight hidden_bias weight bias hidden_weight_fisher "
@@ -56,7 +58,7 @@ FIELDS = {
     "neighbour_memory": (
         "centre rows y initial_predictions n_train validation_rows initial_accuracy "
         "min_similarity recent_similarity recent_predictions k temperature n_classes "
-        "message"
+        "message min_vote expected_accuracy confident_precision recent_confident"
     ),
     "neighbours": "rows y centre k n_classes weight",
     "network_pair": "parameters in_channels n_classes attention centre scale present_classes",

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 
 from helpers.small_training import make_step
 from ilk.core.data import Data
-from ilk.methods.drm import DRM, DomainHeads
+from ilk.methods.drm import DRM, DomainHeads, _score_own_heads, compute_trust
 from ilk.training.heads import Head
 from ilk.training.objectives.domain_specific_risk import DomainSpecificRisk, add_domain_layers
 from ilk.training.trainer import Batch
@@ -181,3 +181,51 @@ def test_an_unseen_class_does_not_contribute_to_the_loss():
         lost.append(objective(net, Batch(x, y, torch.arange(40)), make_step()))
     assert lost[0].item() == pytest.approx(np.log(3), rel=1e-5)  # heads start from zeros
     assert lost[1].item() == pytest.approx(np.log(3), rel=1e-5)
+
+
+def test_trust_is_rows_times_accuracy_above_chance():
+    domain = np.array([0] * 40 + [1] * 20 + [2] * 2)
+    held = np.arange(62) % 2 == 0
+    right = np.where(domain == 0, 1.0, np.arange(62) % 4 == 0)
+    trust = compute_trust(domain, right, held, np.ones(62), 4)
+    raw = [40 * (21 / 24 - 1 / 4), 20 * (6 / 14 - 1 / 4), 2 * (2 / 5 - 1 / 4)]
+    if right[60] == 0:
+        raw[2] = 1e-6 * raw[0]
+    np.testing.assert_allclose(trust, np.array(raw) / raw[0], rtol=1e-9)
+    twice = compute_trust(domain, right, held, np.where(domain == 1, 2.0, 1.0), 4)
+    assert twice[1] == pytest.approx(40 * (11 / 24 - 1 / 4) / raw[0])
+    np.testing.assert_array_equal(compute_trust(domain, 0 * right, held, np.ones(62), 4), 1)
+
+
+def test_layers_are_mixed_by_trust_and_gap():
+    trust = np.array([1.0, 0.2, 1e-6])
+    model, x = replace(some(), trust=trust), np.random.default_rng(1).standard_normal((12, 5))
+    for row, logits in zip(x, model.logits(x), strict=True):
+        own = by_hand(model, row)[1][1:]
+        weight = [t / -np.sum(p * np.log(p)) for t, p in zip(trust, own, strict=True)]
+        mixed = sum(w * p for w, p in zip(weight / np.sum(weight), own, strict=True))
+        np.testing.assert_allclose(np.exp(logits[[0, 2]]), mixed, rtol=1e-4)
+
+
+def test_two_rows_of_a_domain_do_not_capture_the_predictions():
+    """A layer that saw one class is sure of it everywhere: of all gaps, its entropy is least."""
+    data = worlds(300)
+    rest = data.take(np.flatnonzero(data.domain != 9))
+    two = data.take(np.flatnonzero((data.domain == 9) & (data.y == 0))[:2])
+    new = worlds(seed=1)
+    model = DRM().fit(rest.concat(two))
+    with_two, without = (
+        np.mean(m.logits(new.x).argmax(1) == new.y) for m in (model, DRM().fit(rest))
+    )
+    assert model.trust[2] < 0.02
+    assert with_two > without - 0.02
+    captured = np.mean(replace(model, trust=None).logits(new.x).argmax(1) == new.y)
+    assert captured < with_two - 0.05
+
+
+def test_rows_of_a_domain_without_a_layer_count_as_wrong():
+    model, data = DRM(hidden=8, epochs=5.0).fit(worlds()), worlds(60, seed=1)
+    hits = _score_own_heads(model, np.array([1, 4, 7]), data)
+    assert hits[data.domain == 9].sum() == 0
+    right = model.compute_head_log_proba(data.x).argmax(2) == data.y
+    np.testing.assert_array_equal(hits[data.domain == 4], right[2][data.domain == 4])

@@ -103,7 +103,7 @@ def test_reachable_classes_lie_between_the_seen_ones():
 
 
 def test_uninformative_hints_raise():
-    with pytest.raises(InputError, match="all are equal"):
+    with pytest.raises(InputError, match="all distances are equal to 0"):
         Loki().fit(replace(line(), class_embeddings=np.ones((5, 2), np.float32)))
     with pytest.raises(ValueError, match="temperature is -1"):
         Loki(temperature=-1.0)

@@ -94,6 +94,14 @@ if TYPE_CHECKING:
     help="Text file with one sentence per line that describes appearance without naming a class; "
     "the discriminative ones are selected.",
 )
+@click.option(
+    "--class-structure",
+    default="",
+    help="File that says which classes are similar, so that classes without an image are predicted "
+    "where those around them are likely: a tree (Newick, nested JSON, or a CSV of class and "
+    "parent), a CSV of class and angle in degrees, a CSV of class and coordinates, or a square CSV "
+    "of distances. Names are spelled as the classes are. The default method is then Loki.",
+)
 @add_seed_option
 @add_precision_option
 @add_multi_label_options
@@ -118,6 +126,7 @@ def command(
     classes: tuple[str, ...],
     prompts: tuple[str, ...],
     descriptions: str | None,
+    class_structure: str,
     seed: int,
     precision: str,
     intake: IntakeOptions,
@@ -154,6 +163,7 @@ def command(
         classes=tuple(name.strip() for text in classes for name in text.split(",")),
         prompts=prompts or DEFAULT_PROMPTS,
         descriptions=read_sentences(descriptions) if descriptions else (),
+        class_structure=class_structure,
         device=device,
         runtime=runtime,
         precision=precision,

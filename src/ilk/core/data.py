@@ -19,6 +19,11 @@ Weights = NDArray[np.float64]  # [n], at least 0
 
 UNLABELLED = -1
 UNGROUPED = -1
+NO_CLASS_KNOWLEDGE: dict[str, Any] = {  # for `replace` with other classes
+    "class_embeddings": None,
+    "class_distances": None,
+    "class_model": None,
+}
 
 
 _FILL_IN: Any = None  # replaced on construction by the default of the field's metadata
@@ -45,6 +50,8 @@ class Data:
             lie in two folds. -1, the default, makes the row a group of its own.
         weight: How many times each row counts, `[n]` float64, >= 0 and finite; 1 by default. Weight
             2 is the row twice, weight 0 is its absence.
+        class_distances: Distances between the classes, `[k, k]`, at least 0, where they are known
+            otherwise than by embeddings: in a tree, on a circle.
 
     Raises:
         ValueError: If a length or a range does not fit; the message names both.
@@ -65,6 +72,7 @@ class Data:
         default=_FILL_IN, metadata=per_row(np.int64, lambda n: np.full(n, UNGROUPED))
     )
     weight: Weights = field(default=_FILL_IN, metadata=per_row(np.float64, np.ones))
+    class_distances: Features | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", np.asarray(self.x))
@@ -96,6 +104,8 @@ class Data:
             raise ValueError(f"weight holds {bad}; weights must be finite and at least 0")
         if self.class_embeddings is not None and len(self.class_embeddings) != self.k:
             raise ValueError(f"{len(self.class_embeddings)} class embeddings for {self.k} classes")
+        if (d := self.class_distances) is not None and np.shape(d) != (self.k, self.k):
+            raise ValueError(f"class distances of shape {np.shape(d)} for {self.k} classes")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -129,6 +139,21 @@ class Data:
         rows = np.asarray(index)
         rows = rows if rows.dtype == bool else rows.astype(np.int64)
         return replace(self, **{name: values[rows] for name, values in self._row_values().items()})
+
+    def select_class_fields(self, class_ids: Labels) -> dict[str, Any]:
+        """Return what is known about the classes `class_ids [m]` alone, by field, for `replace`.
+
+        A class model tells all classes apart and is left out.
+        """
+        embeddings, distances = self.class_embeddings, self.class_distances
+        return {
+            "classes": tuple(self.classes[c] for c in class_ids),
+            "class_embeddings": None if embeddings is None else embeddings[class_ids],
+            "class_distances": None
+            if distances is None
+            else distances[np.ix_(class_ids, class_ids)],
+            "class_model": None,
+        }
 
     def take_labelled(self) -> Data:
         """Return the rows whose class is known."""

@@ -119,6 +119,7 @@ class RelationDistillation(DiscoveryTags):
             data,
             x=np.asarray(data.x, np.float32),
             class_embeddings=None,
+            class_distances=None,
             description_embeddings=None,
             class_model=None,
         )

@@ -35,6 +35,8 @@ def resolve_methods(config: FitConfig) -> list[Method]:
         if reason := _explain_exclusion(method):
             raise InputError(f"{describe(method)} {reason}")
         methods.append(method)
+    if config.class_structure:
+        return methods or [m() for m in list_methods().values() if m.any_embedding_width]
     return methods or _list_default_methods(config)
 
 
@@ -69,7 +71,10 @@ def _explain_exclusion(method: Method) -> str:
 
 
 def check_text_support(
-    methods: Sequence[Method], descriptions: Sequence[str], encoders: Sequence[Embeds]
+    methods: Sequence[Method],
+    descriptions: Sequence[str],
+    encoders: Sequence[Embeds],
+    has_structure: bool = False,
 ) -> None:
     """Check that text is only used together with an encoder that embeds text.
 
@@ -80,6 +85,8 @@ def check_text_support(
     if descriptions and not any(isinstance(e, EmbedsText) for e in encoders):
         raise InputError("descriptions need an encoder that embeds text; add --encoder clip/NAME")
     if any(isinstance(encoder, EmbedsText | ScoresClasses) for encoder in encoders):
+        return
+    if has_structure and any(has_tag(method, "any_embedding_width") for method in methods):
         return
     if all(has_tag(method, "needs_class_embeddings") for method in methods):
         raise InputError(
@@ -104,7 +111,12 @@ def check_image_support(methods: Sequence[Method], encoders: Sequence[Embeds]) -
 
 
 def select_candidates(
-    encoder: Embeds, methods: Sequence[Method], *, labels: bool, knows_classes: bool = False
+    encoder: Embeds,
+    methods: Sequence[Method],
+    *,
+    labels: bool,
+    knows_classes: bool = False,
+    has_structure: bool = False,
 ) -> list[Method]:
     """Return the methods that can be used with `encoder`.
 
@@ -113,6 +125,7 @@ def select_candidates(
         methods: Requested or default methods.
         labels: Whether there are labelled images.
         knows_classes: Whether the encoder knows the classes by name.
+        has_structure: Whether the distances between classes are given.
     """
     if isinstance(encoder, ScoresClasses):
         return [m for m in methods if has_tag(m, "needs_class_scores")] or [DiffusionClassifier()]
@@ -121,7 +134,11 @@ def select_candidates(
         _to_flattened(m, encoder)
         for m in methods
         if (isinstance(encoder, PixelEncoder) or not reads_images(m))
-        and (has_text or not has_tag(m, "needs_class_embeddings"))
+        and (
+            has_text
+            or not has_tag(m, "needs_class_embeddings")
+            or (has_structure and has_tag(m, "any_embedding_width"))
+        )
         and (knows_classes or not has_tag(m, "needs_class_model"))
         and not has_tag(m, "needs_class_scores")
         and (labels or not has_tag(m, "needs_labels"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from ilk.core.contracts import describe
@@ -51,6 +52,9 @@ class FitConfig:
             letterbox; auto compares crop and letterbox where a crop would cut off much.
         views: Number of flips and crops over which the features of pretrained encoders are
             averaged, 1 for none; auto compares none and 6 where images are few.
+        class_structure: File that says which classes are similar: a tree, angles, coordinates or
+            distances; see `ilk.fitting.class_structure`. A class that only it names has no image
+            and is predicted all the same. The default method is then `Loki`.
 
     Raises:
         InputError: A value is out of range or of the wrong type.
@@ -75,8 +79,11 @@ class FitConfig:
     ordered: bool = False
     resize: str = "auto"
     views: int | str = "auto"
+    class_structure: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.class_structure, Path):
+            object.__setattr__(self, "class_structure", str(self.class_structure))
         for f in fields(self):
             if f.type == "tuple[str, ...]":
                 object.__setattr__(self, f.name, _to_names(f.name, getattr(self, f.name)))
@@ -94,6 +101,11 @@ class FitConfig:
         if self.criterion not in CRITERIA:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"
+            )
+        if self.class_structure and (self.multi_label or self.classifiers):
+            raise InputError(
+                "class_structure is for classifiers of features with one class per image; leave "
+                "out multi_label and classifiers, or the structure"
             )
         check_precision(self.precision)
         if self.multi_label and self.ordered:

@@ -15,6 +15,7 @@ from ilk.diffusion.classification.context import ClassificationContext
 from ilk.encode import encode_and_refuse
 from ilk.encoders import choose_encoders, resolve_encoder
 from ilk.fitting.class_names import make_class_model
+from ilk.fitting.class_structure import ClassStructure
 from ilk.fitting.config import FitConfig
 from ilk.fitting.split import Split
 from ilk.fitting.variants import apply_settings
@@ -104,7 +105,13 @@ def encode(
     return encode_and_refuse(images, encoders, store, progress=progress, log=log)
 
 
-def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store) -> Data:
+def load_features(
+    encoder: Embeds,
+    split: Split,
+    config: FitConfig,
+    store: Store,
+    structure: ClassStructure | None = None,
+) -> Data:
     """Return the features of the training images, followed by those of the unlabelled images.
 
     Raises:
@@ -118,6 +125,7 @@ def load_features(encoder: Embeds, split: Split, config: FitConfig, store: Store
         split.encode_labels(rows),
         split.classes,
         group=number_row_groups(rows),
+        class_distances=None if structure is None else structure.select(split.classes),
     )
     if isinstance(encoder, NamesClasses):
         data = replace(data, class_model=make_class_model(encoder, split.classes))

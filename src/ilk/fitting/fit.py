@@ -25,6 +25,7 @@ from ilk.fitting.candidates import (
     select_candidates,
 )
 from ilk.fitting.class_names import check_class_names
+from ilk.fitting.class_structure import read_class_structure
 from ilk.fitting.config import DEFAULT_PROMPTS, FitConfig
 from ilk.fitting.encoding import (
     LogCallback,
@@ -51,6 +52,7 @@ from ilk.fitting.settings import (
 )
 from ilk.fitting.side_files import drop_unused_contents, render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
+from ilk.fitting.structured_classes import add_structure_classes
 from ilk.fitting.variants import add_variants
 from ilk.images import Images
 from ilk.report import ReportData
@@ -143,16 +145,19 @@ def _select_model(
     config = add_pixel_encoder(methods, config)
     config = add_classifier_classes(images, config, store)
     images = refuse_undecodable(images, config, store, progress)
+    structure = read_class_structure(config.class_structure) if config.class_structure else None
+    if structure is not None:
+        config = add_structure_classes(structure, images, config, methods)
     classes = list_classes(images, config)
     context = ClassificationContext(classes, config.prompts, store)
     encoders = resolve_encoders(images, config, context, log)
     encoders = add_variants(encoders, images, config, log)
-    check_text_support(methods, config.descriptions, encoders)
+    check_text_support(methods, config.descriptions, encoders, structure is not None)
     check_image_support(methods, encoders)
 
     images = encode(images, encoders, store, progress, log)
     split = split_images(images, config)
-    features = {e.name: load_features(e, split, config, store) for e in encoders}
+    features = {e.name: load_features(e, split, config, store, structure) for e in encoders}
 
     candidates = {
         e.name: select_candidates(
@@ -160,6 +165,7 @@ def _select_model(
             methods,
             labels=bool(split.train),
             knows_classes=features[e.name].class_model is not None,
+            has_structure=structure is not None,
         )
         for e in encoders
     }

@@ -21,6 +21,7 @@ from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leakage import is_held_out
 from ilk.fitting.split import Split
+from ilk.fitting.structured_classes import collect_structure_notes
 from ilk.fitting.variants import describe_variants
 from ilk.images import Row, describe_groups
 from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs
@@ -112,7 +113,8 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
         messages.insert(0, str(state.held_together))
     messages[:0] = _describe_groups(split)
     messages += describe_near_pairs([p for p in state.near_pairs if p.concerns != COPY])
-    if split.train and state.config.classes:
+    messages += collect_structure_notes(state)
+    if split.train and state.config.classes and not state.config.class_structure:
         messages.append(
             "the labels decide the classes: names given by --class (classes=) are added to them "
             "and take none away"

@@ -15,13 +15,19 @@ spread over the classes, which changes no prediction.
 The guard is an addition. Predictions for rows far from the memory are confident and wrong, and once
 admitted they are the nearest rows of later ones. So a batch enters only if
 
-- at most `MAX_FAR_FRACTION` of its rows, and of the last `WINDOW`, are less similar to the memory
-  (mean cosine with the `N_NEIGHBOURS` nearest) than all but `TAIL_FRACTION` of the training rows
-  are to each other: gradual change is followed, a jump is not. The whole batch is admitted or not,
-  because its nearer rows alone would be a biased sample;
-- no class has more of the last predictions than halfway from the largest class prior to 1: a
-  stream of one class cannot be distinguished from a collapse;
-- the leave-one-out accuracy on training rows has not dropped by more than `max_accuracy_drop`.
+- of the training rows that the others predict with `min_confidence`, at least `MIN_PRECISION` are
+  right: where labels are noisy, admitted rows agree with each other more than training rows do;
+- at most `MAX_FAR_FRACTION` of its rows, and of the last `WINDOW`, are far. A row is far if its
+  similarity (mean cosine with the `N_NEIGHBOURS` nearest) to the memory is below that which all but
+  `TAIL_FRACTION` of the training rows have to each other, and also its similarity to the rows
+  admitted last below that which they have to each other: gradual change is followed, a jump is not.
+  The whole batch is admitted or not, because its nearer rows alone would be a biased sample;
+- the accuracy that its votes let expect has not dropped by more than `MAX_ESTIMATE_DROP` since the
+  batches admitted before;
+- no class has more of the last predictions than a third of the way from the largest class prior to
+  1: a stream of one class cannot be distinguished from a collapse;
+- the leave-one-out accuracy on training rows has not dropped by more than `max_accuracy_drop`, or
+  one row.
 
 Otherwise the memory stays as it is, and `message` says why. If one class has gained more than
 `MAX_CLASS_GAIN` of all admitted rows compared with the initial memory's predictions, all of them
@@ -65,6 +71,11 @@ class NeighbourMemory:
         temperature: T.
         n_classes: Number of classes.
         message: Why the last batch was not admitted, or what was removed; otherwise "".
+        min_vote: Winning vote of a confident prediction.
+        expected_accuracy: Fraction of confident predictions in the batches that were admitted.
+        confident_precision: Fraction of right ones among the training rows that the others predict
+            with the confidence of an admitted row.
+        recent_confident: 1 where the prediction for a row of the last rows is confident, `[r]`.
     """
 
     kind: ClassVar[str] = "neighbour_memory"
@@ -76,6 +87,7 @@ class NeighbourMemory:
         "validation_rows": "m",
         "recent_similarity": "r",
         "recent_predictions": "r",
+        "recent_confident": "r",
     }
 
     centre: Features
@@ -92,6 +104,10 @@ class NeighbourMemory:
     temperature: float
     n_classes: int
     message: str = ""
+    min_vote: float = 0.0
+    expected_accuracy: float = 0.0
+    confident_precision: float = 1.0
+    recent_confident: Labels | None = None
 
     def logits(self, x: Features) -> Logits:
         """Return the log of the smoothed votes, `[n, classes]`, of features `[n, d]`."""
@@ -144,6 +160,30 @@ class NeighbourMemory:
             return 1.0
         predictions = self.compute_votes(self.compute_validation_cosines()).argmax(1)
         return float(np.mean(predictions == self.y[self.validation_rows]))
+
+    def calibrate(self, min_confidence: float) -> NeighbourMemory:
+        """Return the memory with the limits of its guard, from its rows among each other.
+
+        Args:
+            min_confidence: Smallest winning vote of an admitted row.
+        """
+        cosines = self.compute_validation_cosines()
+        votes = self.compute_votes(cosines)
+        similarity, winning = drift.mean_similarity(cosines), votes.max(1)
+        is_correct = votes.argmax(1) == self.y[self.validation_rows]
+        is_confident = winning >= min_confidence - 1e-9
+        accuracy = float(np.mean(is_correct))
+        min_vote = float(np.quantile(winning, 1 - accuracy, method="lower"))
+        return replace(
+            self,
+            initial_accuracy=accuracy,
+            min_similarity=float(np.quantile(similarity, drift.TAIL_FRACTION)),
+            min_vote=min_vote,
+            expected_accuracy=float(np.mean(winning >= min_vote)),
+            confident_precision=float(np.mean(is_correct[is_confident]))
+            if is_confident.any()
+            else 1.0,
+        )
 
     def reset(self, message: str = "") -> NeighbourMemory:
         """Return the memory without admitted rows."""
@@ -208,16 +248,7 @@ class AdaNPC(MethodTags):
             ),
             *(empty, k, self.temperature, data.k),
         )
-        if len(rows) < 2:
-            return memory
-        min_similarity = float(
-            np.quantile(
-                drift.mean_similarity(memory.compute_validation_cosines()), drift.TAIL_FRACTION
-            )
-        )
-        return replace(
-            memory, initial_accuracy=memory.measure_accuracy(), min_similarity=min_similarity
-        )
+        return memory.calibrate(self.min_confidence) if len(rows) > 1 else memory
 
     def adapt(self, model: NeighbourMemory, x: Features) -> tuple[Logits, NeighbourMemory]:
         """Return logits `[n, classes]` of a batch, and the memory after it.
@@ -241,12 +272,17 @@ class AdaNPC(MethodTags):
         cosines = model.compute_cosines(x)
         votes = model.compute_votes(cosines)
         predictions, window = votes.argmax(1), max(drift.WINDOW, len(votes))
+        margin = drift.measure_margin(
+            cosines, model.min_similarity, model.n_train, model.rows[model.n_train :]
+        )
+        similarity = np.append(model.recent_similarity, model.min_similarity + margin)
+        is_sure = votes.max(1) >= model.min_vote - 1e-9
+        sure_before = np.zeros(0) if model.recent_confident is None else model.recent_confident
         before = replace(
             model,
-            recent_similarity=np.append(model.recent_similarity, drift.mean_similarity(cosines))[
-                -window:
-            ],
+            recent_similarity=similarity[-window:],
             recent_predictions=np.append(model.recent_predictions, predictions)[-window:],
+            recent_confident=np.append(sure_before, is_sure)[-window:].astype(np.int64),
         )
         is_confident = votes.max(1) >= self.min_confidence - 1e-9  # votes sum to 1 up to rounding
         initial_predictions = model.compute_votes(cosines[is_confident, : model.n_train]).argmax(1)
@@ -285,12 +321,14 @@ class AdaNPC(MethodTags):
         """`after` if `n_new` rows may be admitted; else an earlier memory, with a message."""
         n = after.n_train
         max_prior = float(np.bincount(after.y[:n]).max() / n)
-        reason = drift.explain_rejection(
+        reason = drift.explain_imprecision(before.confident_precision) or drift.explain_rejection(
             before.recent_similarity,
             before.recent_predictions,
             (before.min_similarity, max_prior),
             n_new,
         )
+        confident = np.asarray(before.recent_confident, bool)
+        reason = reason or drift.explain_estimate_drop(confident, before.expected_accuracy, n_new)
         if not reason and len(after.rows) > n:
             if (
                 gain := drift.max_class_gain(after.y[n:], after.initial_predictions[n:])
@@ -300,6 +338,10 @@ class AdaNPC(MethodTags):
                     "the initial memory predicted"
                 )
             accuracy_drop = after.initial_accuracy - after.measure_accuracy()
-            if self.max_accuracy_drop is not None and accuracy_drop > self.max_accuracy_drop:
+            max_drop = max(self.max_accuracy_drop or 0.0, 1.0 / len(after.validation_rows))
+            if accuracy_drop > max_drop + 1e-9:
                 reason = f"the accuracy on training rows would drop by {accuracy_drop:.1%}"
-        return replace(before, message=f"no row was admitted: {reason}") if reason else after
+        if reason:
+            return replace(before, message=f"no row was admitted: {reason}")
+        expected = drift.update_expected_accuracy(before.expected_accuracy, confident[-n_new:])
+        return replace(after, expected_accuracy=expected)

@@ -5,14 +5,16 @@ Nicholas Roberts, Xintong Li, Dyah Adila, Sonia Cromp, Tzu-Heng Huang, Jitian Zh
 
     score_y(x) = - sum_c P(c | x) D(y, c)^2      c over classes with labelled rows, y over all
 
-P is logistic regression on the labelled rows, its penalty chosen by cross-validation, and D the
-Euclidean distance between the embeddings of two classes: text embeddings, attributes, or
-coordinates of any width in which similar classes are close (ancestors in a tree, angles on a
-circle). A class without a single labelled row is predicted where the probabilities are spread over
-the classes around it; how far they spread depends on a temperature. Where all classes have rows it
-is 1, at which the probabilities are calibrated. Where some have none, it is the temperature with
-the least distance between predicted and true class when classes with rows are hidden in turn, the
-same fraction of them as has no rows. Not every class can be predicted: `is_reachable` says which
+P is logistic regression on the labelled rows, its penalty chosen by cross-validation. D is
+`Data.class_distances` (paths in a tree, angles on a circle), or else the Euclidean distance between
+the embeddings of two classes: text embeddings, attributes, or other coordinates of any width in
+which similar classes are close. A class without a single labelled row is predicted where the
+probabilities are spread over the classes around it; how far they spread depends on a temperature.
+Where all classes have rows it is 1, at which the probabilities are calibrated. Where some have
+none, it is the temperature with the least distance between predicted and true class when classes
+with rows are hidden in turn, the same fraction of them as has no rows. What unseen classes gain,
+seen ones lose: where probabilities spread over the neighbours of a seen class, one of the unseen
+ones may be predicted in its place. Not every class can be predicted: `is_reachable` says which
 (the paper's locus of the Fréchet mean).
 """
 
@@ -25,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.contracts import MethodTags, labelled_features
-from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.data import NO_CLASS_KNOWLEDGE, Data, Features, Labels, Logits
 from ilk.core.errors import InputError
 from ilk.core.linear_models import Linear, apply_affine
 from ilk.core.metrics import softmax
@@ -135,18 +137,22 @@ class Loki(MethodTags):
 def _relabel(data: Data, y: Labels, class_ids: Labels) -> Data:
     """Return `data` with labels `y [n]` into the classes `class_ids [m]` alone."""
     names = tuple(data.classes[c] for c in class_ids)
-    return replace(data, y=y, classes=names, class_embeddings=None)
+    return replace(data, y=y, classes=names, **NO_CLASS_KNOWLEDGE)
 
 
 def _compute_scores(result: RegressionResult, x: Features) -> Matrix:
     return np.asarray((np.asarray(x, np.float64) - result.centre) @ result.weight.T + result.bias)
 
 
-def is_reachable(distances: Matrix) -> NDArray[np.bool_]:
-    """Return which classes are the Fréchet mean for some class probabilities, `[k]`.
+def is_reachable(distances: Matrix, classes: Labels | None = None) -> NDArray[np.bool_]:
+    """Return which classes are the Fréchet mean for some class probabilities.
 
     Args:
-        distances: Squared distance of each class to each class with rows, `[k, m]`.
+        distances: Squared distance of each of k classes to each class with rows, `[k, m]`.
+        classes: The classes that are asked for; None asks for all.
+
+    Returns:
+        `[len(classes)]`, or `[k]`.
     """
     from scipy.optimize import linprog
 
@@ -160,26 +166,39 @@ def is_reachable(distances: Matrix) -> NDArray[np.bool_]:
         )
         return bool(solution.success)
 
-    return np.array([has_solution(y) for y in range(len(distances))])
+    return np.array(
+        [has_solution(y) for y in range(len(distances)) if classes is None or y in classes]
+    )
 
 
-def compute_class_distances(data: Data) -> Matrix:
-    """Return squared distances between class embeddings, `[k, k]`, with mean 1 over pairs.
-
-    Raises:
-        InputError: If there are no class embeddings, or all are equal.
-    """
-    if data.class_embeddings is None:
-        raise InputError(
-            "Loki needs a text embedding of each class, or other coordinates of the classes, and "
-            "there is none; use an encoder that reads text, or give Data.class_embeddings"
-        )
-    h = np.asarray(data.class_embeddings, np.float64)
+def _compute_squared_distances(h: Matrix) -> Matrix:
+    """Return the squared Euclidean distance between any two rows of `h [k, d]`, `[k, k]`."""
     centred = h - h.mean(0)
     squared_norms = np.sum(centred**2, axis=1)
     distances = np.maximum(squared_norms[:, None] + squared_norms - 2 * centred @ centred.T, 0.0)
     np.fill_diagonal(distances, 0.0)
+    return np.asarray(distances)
+
+
+def compute_class_distances(data: Data) -> Matrix:
+    """Return squared distances between classes, `[k, k]`, with mean 1 over pairs.
+
+    Raises:
+        InputError: If there are neither distances nor embeddings of classes, or all are equal.
+    """
+    if data.class_distances is not None:
+        distances = np.asarray(data.class_distances, np.float64) ** 2
+    elif data.class_embeddings is not None:
+        distances = _compute_squared_distances(np.asarray(data.class_embeddings, np.float64))
+    else:
+        raise InputError(
+            "Loki needs a text embedding of each class, or distances between the classes, and "
+            "there are none; use an encoder that reads text, or name a tree, angles or distances "
+            "of the classes with --class-structure FILE (Data.class_distances)"
+        )
     mean_distance = distances.sum() / max(1, data.k * (data.k - 1))
     if data.k > 1 and mean_distance <= 0:
-        raise InputError("Loki needs distinct class embeddings, and all are equal; give others")
+        raise InputError(
+            "Loki needs distinct classes, and all distances are equal to 0; give others"
+        )
     return np.asarray(distances / mean_distance if mean_distance > 0 else distances)

@@ -7,8 +7,11 @@ Fairness in Class Incremental Learning, arXiv 1911.07053.
     minimize    (1 - l) CE(f(x), y) + l KD(f_old(x), f(x)),  l = old classes / all classes, T = 2
     then        W_new <- gamma W_new,  gamma = mean |w| of the old rows / mean |w| of the new rows
 
-Biases are not scaled. As in the paper, output weights are kept at 0 or above during training, like
-the hidden units, so that the norm of a row reflects the logits of its class.
+gamma corrects the bias towards new classes, whose weights are larger where old classes have few
+exemplars. Where they are smaller (many exemplars, or new classes that are easy to tell apart),
+there is no such bias and gamma is 1, because enlarging them would make one. Biases are not scaled.
+As in the paper, output weights are kept at 0 or above during training, like the hidden units, so
+that the norm of a row reflects the logits of its class.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.contracts import MethodTags, labelled_features
-from ilk.core.data import Data, Features
+from ilk.core.data import Data, Features, Labels
 from ilk.core.exemplar_mlp import ExemplarMLP
 from ilk.core.linear_models import MLP
 from ilk.training.class_incremental_head import (
@@ -46,7 +49,8 @@ class WeightAligning(MethodTags):
 
     Attributes:
         exemplars: Total number of exemplars, >= 0.
-        align: Scale the new weights; otherwise there is only distillation.
+        align: Scale new weights that are larger than the old ones down to them; otherwise there is
+            only distillation.
         clip: Keep the output weights at 0 or above.
         hidden: Number of hidden units, >= 1.
         steps: Number of updates per task, >= 1.
@@ -92,9 +96,7 @@ class WeightAligning(MethodTags):
         head = self._train(increment, make_distillation(increment, weights))
         old, new = increment.class_ids[increment.is_old], increment.class_ids[~increment.is_old]
         if self.align and len(new):
-            weight = head.weight.copy()
-            weight[new] /= np.float32(compute_norm_ratio(weight[new], weight[old]))
-            head = replace(head, weight=weight)
+            head = replace(head, weight=align_weights(head.weight, new, old))
         return attach_exemplars(head, *update_exemplars(head, rows, self.exemplars, model))
 
     def _train(self, increment: IncrementalHead, objective: Objective) -> MLP:
@@ -105,6 +107,16 @@ class WeightAligning(MethodTags):
             return train_incremental(increment, objective, self.steps, self.seed)
         head = train_incremental(increment, NonNegativeOutput(objective), self.steps, self.seed)
         return replace(head, weight=np.maximum(head.weight, np.float32(0)))
+
+
+def align_weights(weight: Features, new: Labels, old: Labels) -> Features:
+    """Return `weight [k, h]` with its rows `new` scaled down to the mean norm of its rows `old`.
+
+    New rows whose mean norm is at most that of the old ones stay as they are.
+    """
+    aligned = weight.copy()
+    aligned[new] /= np.float32(max(1.0, compute_norm_ratio(weight[new], weight[old])))
+    return aligned
 
 
 def compute_norm_ratio(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.contracts import FitsLabels, Method, Model
-from ilk.core.data import Data, Features, Labels
+from ilk.core.data import NO_CLASS_KNOWLEDGE, Data, Features, Labels
 from ilk.core.errors import InputError
 from ilk.core.metrics import check_finite
 from ilk.core.progress import Advance
@@ -72,7 +72,7 @@ def fit_one_vs_rest(method: Method, data: Data, targets: Targets) -> OneVsRest:
     """
     if isinstance(method, FitsLabels) and data.sample_weight is None:
         return OneVsRest(method.fit_labels(data, targets))
-    binary = replace(data, y=np.zeros(len(data), np.int64), classes=CLASSES, class_embeddings=None)
+    binary = replace(data, y=np.zeros(len(data), np.int64), classes=CLASSES, **NO_CLASS_KNOWLEDGE)
     return OneVsRest(
         tuple(method.fit(replace(binary, y=column.astype(np.int64))) for column in targets.T)
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ilk.core.data import Data
+from ilk.core.data import NO_CLASS_KNOWLEDGE, Data
 from ilk.core.errors import InputError, UnknownName
 from ilk.maths.folds import share_group
 from ilk.protocols.step import Step
@@ -43,7 +43,7 @@ def one_class_split(
     n_held_out = max(1, min(len(rows) - 1, round(test_fraction * len(rows))))
     test_rows = np.sort(np.append(rows[:n_held_out], np.flatnonzero(~is_normal & (data.y >= 0))))
     y = np.where(data.y < 0, -1, np.where(is_normal, 0, 1))
-    relabelled = replace(data, y=y, classes=CLASS_NAMES, class_embeddings=None, class_model=None)
+    relabelled = replace(data, y=y, classes=CLASS_NAMES, **NO_CLASS_KNOWLEDGE)
     train_rows = np.sort(rows[n_held_out:])
     train_rows = train_rows[~share_group(data.group, test_rows)[train_rows]]
     if not len(train_rows):

@@ -137,7 +137,6 @@ def _make_episode(
     data: Data, class_ids: Labels, sizes: Sequence[int], rng: np.random.Generator
 ) -> Step:
     shots, queries, ways = sizes
-    names = tuple(data.classes[c] for c in class_ids)
     support, remaining = [], []
     for c in class_ids:
         rows = rng.permutation(np.flatnonzero(data.y == c))
@@ -150,16 +149,10 @@ def _make_episode(
     query_rows = [part[:n] for part, n in zip(remaining, query_counts, strict=True)]
     rows = rng.permutation(np.concatenate(query_rows))
     y = {c: i for i, c in enumerate(class_ids)}
-    class_embeddings = None if data.class_embeddings is None else data.class_embeddings[class_ids]
+    class_fields = data.select_class_fields(class_ids)
 
     def take_episode(at: Labels, labels: Labels) -> Data:
-        return replace(
-            data.take(at),
-            y=labels,
-            classes=names,
-            class_embeddings=class_embeddings,
-            class_model=None,
-        )
+        return replace(data.take(at), y=labels, **class_fields)
 
     support_labels = np.array([y[c] for c in data.y[np.concatenate(support)]])
     train = take_episode(

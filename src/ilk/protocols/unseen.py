@@ -42,11 +42,7 @@ def unseen_classes(
     for c in range(n_known):
         rows = rng.permutation(np.flatnonzero(y == c))
         is_labelled[rows[: max(1, round(labelled_fraction * len(rows)))]] = True
-    names = tuple(data.classes[c] for c in order)
-    class_embeddings = None if data.class_embeddings is None else data.class_embeddings[order]
-    reordered = replace(
-        data, y=y, classes=names, class_embeddings=class_embeddings, class_model=None
-    )
+    reordered = replace(data, y=y, **data.select_class_fields(order))
     rows = np.flatnonzero(~is_labelled & (y >= 0))
     if not len(rows):
         raise InputError(
@@ -56,7 +52,6 @@ def unseen_classes(
     train = replace(
         reordered,
         y=np.where(is_labelled, y, UNLABELLED),
-        classes=names[:n_known],
-        class_embeddings=None if class_embeddings is None else class_embeddings[:n_known],
+        **data.select_class_fields(order[:n_known]),
     )
     return Step(train, reordered.take(rows), rows)
