@@ -17,7 +17,7 @@ from ilk.core.data import Data
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.folder_transaction import FolderTransaction
 from ilk.maths import leave_one_out as left_out
-from ilk.maths.covariance import estimate_covariance
+from ilk.maths.covariance import compute_covariance_terms, estimate_covariance
 from ilk.maths.gaussian import compute_statistics
 from ilk.methods import parse
 from ilk.methods.gda import GDA
@@ -239,7 +239,7 @@ def test_left_out_rows_are_answered_as_by_a_rule_made_without_them(shrink, unifo
     stats = compute_statistics(data.x, data.y, 3)
     got = left_out.compute_gaussian_logits(stats, data.x, data.y, shrink, uniform)
     whole = estimate_covariance(stats, shrink)
-    weight = left_out._scatter_weight(stats, shrink)
+    weight = compute_covariance_terms(stats, shrink)[0]
     for i in range(0, 90, 7):
         rest = np.arange(90) != i
         less = compute_statistics(data.x[rest], data.y[rest], 3)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ilk.core.metrics import Interval
 from ilk.maths.iterative_stratification import Targets
+from ilk.maths.multiple_comparisons import select_possible_best_of_draws
 from ilk.multilabel.average_precision import Counts, mean_average_precision
 from ilk.multilabel.metrics import MultiLabelScores
 
@@ -26,7 +27,8 @@ class LabelCandidate:
         scores: Metrics of the out-of-fold predictions; None if there are none.
         seconds: Time spent on fitting and prediction over all folds.
         note: Why there are no scores, or "".
-        is_tied: Whether the 95 % bootstrap interval of the difference from the winner holds 0.
+        is_tied: Whether it may be the best at the 95 % level, over all candidates together; true
+            for the winner itself.
     """
 
     encoder: str
@@ -88,32 +90,44 @@ def rank_candidates_by_label(
         ValueError: No candidate has scores.
     """
     order = sorted(range(len(results)), key=lambda i: results[i].sort_key)
-    winner = draws[order[0]]
-    if winner is None:
+    scored = [i for i in order if draws[i] is not None and results[i].scores is not None]
+    if not scored:
         raise ValueError("no candidate has scores")
-    ranked = []
-    for i in order:
-        own = draws[i]
-        ranked.append(
-            results[i] if own is None else replace(results[i], is_tied=_is_tied(winner, own))
-        )
-    scored = [d for d in draws if d is not None]
     inside, outside = (
-        np.stack([getattr(d, name) for d in scored]) for name in ("inside", "outside")
+        np.stack([getattr(draws[i], name) for i in scored]) for name in ("inside", "outside")
     )
+    values = np.array([_mean_average_precision(results[i]) for i in scored])
+    is_tied = dict(zip(scored, _find_tied(values, inside), strict=True)) | {scored[0]: True}
+    ranked = [replace(results[i], is_tied=bool(is_tied.get(i, False))) for i in order]
+    return order, ranked, _correct_for_selection(inside, outside)
+
+
+def _mean_average_precision(result: LabelCandidate) -> float:
+    return np.nan if result.scores is None else result.scores.mean_average_precision.value
+
+
+def _find_tied(values: Draws, inside: Draws) -> NDArray[np.bool_]:
+    """Return which candidates may be the best, `[c]`, by their values on draws, `[c, draws]`."""
+    is_known = np.isfinite(inside).all(0)
+    if is_known.sum() < 2:
+        return np.ones(len(values), bool)
+    return select_possible_best_of_draws(values, inside[:, is_known])
+
+
+def _correct_for_selection(inside: Draws, outside: Draws) -> Interval:
+    """Return the score of the best on the rows that are not drawn, with its 95 % interval.
+
+    The interval has the deviations of the winner on the drawn rows: the other rows are few.
+
+    Args:
+        inside: Scores on the drawn rows, `[c, draws]`; the winner comes first.
+        outside: Scores on the other rows, `[c, draws]`.
+    """
     best = np.nan_to_num(inside, nan=-1).argmax(0)
     values = outside[best, np.arange(inside.shape[1])]
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return order, ranked, Interval(float("nan"), 0.0, 1.0)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return order, ranked, Interval(float(values.mean()), float(low), float(high))
-
-
-def _is_tied(winner: CandidateDraws, other: CandidateDraws) -> bool:
-    difference = winner.inside - other.inside
-    difference = difference[np.isfinite(difference)]
-    if not len(difference):
-        return True
-    low, high = np.quantile(difference, [0.025, 0.975])
-    return bool(low <= 0 <= high)
+    values, own = values[np.isfinite(values)], inside[0][np.isfinite(inside[0])]
+    if not len(values) or not len(own):
+        return Interval(float("nan"), 0.0, 1.0)
+    corrected = float(values.mean())
+    half = 1.96 * float(own.std())
+    return Interval(corrected, max(0.0, corrected - half), min(1.0, corrected + half))
