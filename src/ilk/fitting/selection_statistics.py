@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import log
 
 import numpy as np
@@ -30,6 +31,7 @@ from ilk.maths.multiple_comparisons import select_possible_best
 CRITERIA = ("accuracy", "macro_accuracy", "log_loss", "mean_absolute_error")
 COST_CRITERIA = ("log_loss", "mean_absolute_error")  # lower is better
 N_BOOTSTRAP = 1000
+MAX_COUNTS = 2**22  # counts of drawn rows at a time
 
 Vector = NDArray[np.float64]
 
@@ -95,22 +97,37 @@ def estimate_corrected_accuracy(
     is_correct = np.stack([c.is_correct for c in candidates]).astype(np.float32)
     is_ordered = criterion == "mean_absolute_error"
     loss = np.stack([c.cost if is_ordered else c.loss for c in candidates]).astype(np.float32)
-    best = _select_best(y, is_correct, loss, np.ones(n, np.float32), criterion)
-    own = is_correct[best].astype(np.float64)
+    everything = np.ones((1, n), np.float32)
+    own = is_correct[_select_best(y, is_correct, loss, everything, criterion)[0]].astype(np.float64)
     corrected = float(own.mean())
     if len(candidates) > 1:
-        accuracies = []
-        for counts in iterate_draws(n, N_BOOTSTRAP, np.random.default_rng(seed), groups):
-            draw_counts = counts.astype(np.float32)
-            is_undrawn = draw_counts == 0
-            if is_undrawn.any():
-                drawn_best = _select_best(y, is_correct, loss, draw_counts, criterion)
-                accuracies.append(float(is_correct[drawn_best, is_undrawn].mean()))
-        if not accuracies:  # a single group
+        values = _score_undrawn(y, is_correct, loss, criterion, seed, groups)
+        if not len(values):  # a single group
             return Interval(corrected, 0.0, 1.0)
-        corrected = float(np.mean(accuracies))
+        corrected = float(values.mean())
     n_effective = count_effective_rows(own, groups, spread)
     return replace(wilson_interval(corrected * n_effective, n_effective), value=corrected)
+
+
+def _score_undrawn(
+    y: Labels,
+    is_correct: NDArray[np.float32],
+    loss: NDArray[np.float32],
+    criterion: str,
+    seed: int,
+    groups: Labels | None,
+) -> Vector:
+    """Return the accuracy of the best on drawn rows, on the other rows, of each draw with any."""
+    draws = iterate_draws(len(y), N_BOOTSTRAP, np.random.default_rng(seed), groups)
+    accuracies: list[NDArray[np.float32]] = []
+    while chunk := list(islice(draws, max(1, MAX_COUNTS // len(y)))):
+        draw_counts = np.stack(chunk).astype(np.float32)
+        best = _select_best(y, is_correct, loss, draw_counts, criterion)
+        is_undrawn = (draw_counts == 0).astype(np.float32)
+        n_undrawn = is_undrawn.sum(1)
+        n_correct = (is_undrawn @ is_correct.T)[np.arange(len(best)), best]
+        accuracies.append(n_correct[n_undrawn > 0] / n_undrawn[n_undrawn > 0])
+    return np.concatenate(accuracies).astype(np.float64)
 
 
 def _select_best(
@@ -119,16 +136,18 @@ def _select_best(
     loss: NDArray[np.float32],
     draw_counts: NDArray[np.float32],
     criterion: str,
-) -> int:
-    """Return the best candidate on a sample that contains row `i` `draw_counts[i]` times."""
-    mean_loss = (loss @ draw_counts) / draw_counts.sum()
-    weight = (
-        draw_counts / np.bincount(y, draw_counts)[y].clip(1)
-        if criterion == "macro_accuracy"
-        else draw_counts
-    )
-    cost = mean_loss if criterion in COST_CRITERIA else -(is_correct @ weight.astype(np.float32))
-    return int(np.lexsort((mean_loss, np.round(cost, 4)))[0])
+) -> NDArray[np.int64]:
+    """Return the best candidate on each sample, `[b]`, with row `i` `draw_counts[:, i]` times."""
+    mean_loss = draw_counts @ loss.T / draw_counts.sum(1, keepdims=True)
+    weight = draw_counts
+    if criterion == "macro_accuracy":
+        order = np.argsort(y, kind="stable")
+        _, first, index = np.unique(y[order], return_index=True, return_inverse=True)
+        of_class = np.add.reduceat(draw_counts[:, order], first, axis=1)
+        weight = np.empty_like(draw_counts)
+        weight[:, order] = draw_counts[:, order] / of_class.clip(1)[:, index]
+    cost = mean_loss if criterion in COST_CRITERIA else -(weight @ is_correct.T)
+    return np.asarray(np.lexsort((mean_loss, np.round(cost, 4)), axis=1)[:, 0])
 
 
 def find_tied(

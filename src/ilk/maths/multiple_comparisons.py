@@ -116,8 +116,9 @@ def _draw_sums(blocks: Matrix, gram: Matrix, rng: np.random.Generator) -> Matrix
         variances, axes = np.linalg.eigh(gram)
         root = axes * np.sqrt(np.maximum(variances, 0.0))
         return np.asarray(rng.standard_normal((N_DRAWS, len(gram))) @ root.T)
-    signs = 2.0 * rng.integers(2, size=(N_DRAWS, len(blocks))) - 1
-    return np.asarray(signs @ blocks)
+    bits = np.frombuffer(rng.bytes(N_DRAWS * -(-len(blocks) // 8)), np.uint8).reshape(N_DRAWS, -1)
+    is_plus = np.unpackbits(bits, axis=1, count=len(blocks)).astype(np.float64)
+    return np.asarray(2 * is_plus @ blocks - blocks.sum(0))
 
 
 def _find_greatest(draws: Matrix, scale: Matrix) -> NDArray[np.float64]:
