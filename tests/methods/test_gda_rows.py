@@ -109,10 +109,10 @@ def test_weights_are_copies():
     copies = data.take(np.repeat(np.arange(len(data)), weight.astype(int)))
     x, y, scored = data.x, data.y, np.arange(len(data))
     for form in (x, normalize_rows(x).astype(np.float32)):
-        of_weighted = unit_discriminant._measure_left_out_loss(
+        of_weighted = unit_discriminant.measure_left_out_loss(
             weighted, form, scored, None, None, False
         )
-        of_copies = unit_discriminant._measure_left_out_loss(
+        of_copies = unit_discriminant.measure_left_out_loss(
             copies,
             np.repeat(form, weight.astype(int), axis=0),
             np.arange(len(copies)),
@@ -131,7 +131,7 @@ def test_the_left_out_loss_is_that_of_refits(monkeypatch):
     """Against fits without the row, at the same covariance terms and the best temperature."""
     monkeypatch.setattr(unit_discriminant, "fit_inverse_temperature", lambda *_, **__: 1.0)
     data = draw(6, d=30)
-    found = unit_discriminant._measure_left_out_loss(
+    found = unit_discriminant.measure_left_out_loss(
         data, data.x, np.arange(len(data)), None, None, True
     )
     losses = []
@@ -150,7 +150,7 @@ def test_groups_are_left_out_as_a_whole():
     grouped = replace(copies, x=copies.x + noise, group=np.repeat(np.arange(len(single)), 4))
     alone = replace(grouped, group=np.full(len(grouped), -1))
     losses = [
-        unit_discriminant._measure_left_out_loss(
+        unit_discriminant.measure_left_out_loss(
             data, data.x, np.arange(len(data)), group, None, False
         )
         for data, group in ((grouped, grouped.group), (alone, None))

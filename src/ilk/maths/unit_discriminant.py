@@ -65,7 +65,7 @@ def choose_rows(labelled: Data, shrink: Shrinkage = None, uniform: bool = False)
     if 2 * labelled.weight[scored].sum() < counts.sum():
         return CENTRED
     losses = [
-        _measure_left_out_loss(labelled, x, scored, group, shrink, uniform)
+        measure_left_out_loss(labelled, x, scored, group, shrink, uniform)
         for x in (labelled.x, normalize_rows(labelled.x).astype(np.float32))
     ]
     return UNIT if losses[1] < losses[0] else RAW
@@ -163,7 +163,7 @@ def _make_model(
     )
 
 
-def _measure_left_out_loss(
+def measure_left_out_loss(
     labelled: Data,
     x: Features,
     scored: NDArray[np.int64],
@@ -171,7 +171,16 @@ def _measure_left_out_loss(
     shrink: Shrinkage,
     uniform: bool,
 ) -> float:
-    """Return the log loss of the rows `scored [m]`, each left out, at the best temperature."""
+    """Return the log loss of left-out rows, at the temperature that makes it least.
+
+    Args:
+        labelled: Labelled rows with their weights; their features are not read.
+        x: The features to use in place of theirs, `[n, d]`.
+        scored: Positions of the rows that are left out, one after the other, `[m]`.
+        group: Group number of each row, `[n]`, which is left out as a whole; None leaves out rows.
+        shrink: Shrinkage, as in `ilk.maths.covariance.estimate_covariance`.
+        uniform: Assume equal priors for all classes with rows.
+    """
     scored = scored[select_rows(len(scored))]
     y, k, weight = labelled.y, labelled.k, labelled.sample_weight
     span = RowSpan.from_rows(x)
