@@ -34,7 +34,14 @@ from ilk.trust.summary_statistics import (
 from ilk.updates.extend import extend_classifier
 from ilk.updates.extended_models import ExtendedModel, HeldOutRows, leave_one_out_logits
 
-HEADS = ("GDA()", "StreamingGDA()", "NearestClassMean()", "LogisticRegression(C=1.0)", "KNearest()")
+HEADS = (
+    "GDA()",
+    "GDA(rows='unit')",
+    "StreamingGDA()",
+    "NearestClassMean()",
+    "LogisticRegression(C=1.0)",
+    "KNearest()",
+)
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
 
 
