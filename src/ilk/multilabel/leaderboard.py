@@ -76,7 +76,8 @@ def rank_candidates_by_label(
     """Sort candidates by mean average precision (ties: log loss) and mark those that are tied.
 
     The best of many looks better than it is; as in Tsamardinos, Greasidou, Borboudakis 2018, arXiv
-    1708.07180, algorithm 3, the best on the drawn rows is scored on the others.
+    1708.07180, algorithm 3, the best on the drawn rows is scored on the others. Which candidates
+    may be the best is found by `ilk.maths.multiple_comparisons`.
 
     Args:
         results: Candidates, in any order.
@@ -97,8 +98,8 @@ def rank_candidates_by_label(
         np.stack([getattr(draws[i], name) for i in scored]) for name in ("inside", "outside")
     )
     values = np.array([_mean_average_precision(results[i]) for i in scored])
-    is_tied = dict(zip(scored, _find_tied(values, inside), strict=True)) | {scored[0]: True}
-    ranked = [replace(results[i], is_tied=bool(is_tied.get(i, False))) for i in order]
+    tied = set(np.array(scored)[_find_tied(values, inside)].tolist()) | {scored[0]}
+    ranked = [replace(results[i], is_tied=i in tied) for i in order]
     return order, ranked, _correct_for_selection(inside, outside)
 
 
