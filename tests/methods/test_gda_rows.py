@@ -10,7 +10,9 @@ from ilk.core.linear_models import Linear, normalize_rows
 from ilk.core.metrics import softmax
 from ilk.core.unit_gaussian import UnitGaussian
 from ilk.maths import unit_discriminant
-from ilk.maths.gaussian import compute_statistics
+from ilk.maths.covariance import compute_covariance_terms
+from ilk.maths.gaussian import compute_statistics, subtract_statistics
+from ilk.maths.leave_one_out import compute_gaussian_logits
 from ilk.maths.unit_discriminant import choose_rows
 from ilk.methods.gda import GDA
 
@@ -125,6 +127,23 @@ def test_weights_are_copies():
         one, two = GDA(rows=rows).fit(weighted), GDA(rows=rows).fit(copies)
         np.testing.assert_allclose(one.logits(x), two.logits(x), atol=1e-3)
     assert y.max() == 4
+
+
+@pytest.mark.parametrize("row_weight", [0.4, 1.0, 3.0])
+def test_one_copy_of_a_weighted_row_is_left_out(row_weight):
+    """Against Gaussians of the statistics without it, at the covariance terms of all rows."""
+    data = draw(5, d=6)
+    weight = np.where(np.arange(len(data)) == 3, row_weight, 1.0)
+    x, y = data.x[3:4], data.y[3:4]
+    stats = compute_statistics(data.x, data.y, 5, weight=weight)
+    got = compute_gaussian_logits(stats, x, y, None, weight=weight[3:4])
+    one = np.array([min(row_weight, 1.0)])
+    rest = subtract_statistics(stats, compute_statistics(x, y, 5, weight=one))
+    a, b = compute_covariance_terms(stats)
+    p = np.linalg.inv(a * rest.scatter + b * np.eye(6))
+    far = x - rest.means
+    want = np.log(rest.counts) - 0.5 * np.einsum("kd,de,ke->k", far, p, far)
+    np.testing.assert_allclose(softmax(got, 1)[0], softmax(want[None], 1)[0], atol=1e-6)
 
 
 def test_the_left_out_loss_is_that_of_refits(monkeypatch):
