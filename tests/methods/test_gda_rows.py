@@ -46,9 +46,10 @@ def test_unit_rows_are_the_discriminant_of_normalized_features(shrink, d):
     want = GDA(shrink=shrink, rows="raw").fit(unit).logits(normalize_rows(new))
     model = GDA(shrink=shrink, rows="unit").fit(data)
     np.testing.assert_allclose(softmax(model.logits(new), 1), softmax(want, 1), atol=1e-5)
-    centre = data.x.mean(0)
-    moved = replace(data, x=normalize_rows(data.x - centre).astype(np.float32))
-    want = GDA(shrink=shrink, rows="raw").fit(moved).logits(normalize_rows(new - centre))
+    centre = unit.x.mean(0)
+    moved = replace(data, x=normalize_rows(unit.x - centre).astype(np.float32))
+    moved_new = normalize_rows(normalize_rows(new) - centre)
+    want = GDA(shrink=shrink, rows="raw").fit(moved).logits(moved_new)
     model = GDA(shrink=shrink, rows="centred").fit(data)
     np.testing.assert_allclose(softmax(model.logits(new), 1), softmax(want, 1), atol=1e-5)
 
@@ -63,7 +64,7 @@ def test_the_model_has_the_statistics_of_the_directions():
 
 
 def test_lengths_that_tell_nothing_are_dropped_and_those_that_tell_all_are_kept():
-    assert choose_rows(draw(lengths=1.5)) == "unit"
+    assert choose_rows(draw(lengths=1.5)) == "centred"
     rng = np.random.default_rng(0)
     y = np.repeat(np.arange(3), 8)
     ray = np.ones(20) + 0.1 * rng.standard_normal((24, 20))
@@ -98,8 +99,9 @@ def test_the_rules_without_a_choice():
 
 def test_one_row_per_class_is_the_nearest_centred_direction():
     data, new = draw(1), draw(1, seed=1).x
-    centre = data.x.mean(0)
-    u, v = normalize_rows(data.x - centre), normalize_rows(new - centre)
+    unit = normalize_rows(data.x)
+    centre = unit.mean(0)
+    u, v = normalize_rows(unit - centre), normalize_rows(normalize_rows(new) - centre)
     logits = GDA().fit(data).logits(new)
     np.testing.assert_array_equal(logits.argmax(1), data.y[(v @ u.T).argmax(1)])
 
@@ -175,7 +177,7 @@ def test_groups_are_left_out_as_a_whole():
         for data, group in ((grouped, grouped.group), (alone, None))
     ]
     assert losses[0] > 2 * losses[1]
-    assert choose_rows(grouped) in ("raw", "unit")
+    assert choose_rows(grouped) in ("raw", "centred")
 
 
 @pytest.mark.parametrize("d", [8, 60])

@@ -15,13 +15,13 @@ from ilk.core.statistics import Statistics
 
 @dataclass(frozen=True, eq=False)
 class UnitGaussian:
-    """`u @ weight.T + bias` with `u` the direction of `x - centre`.
+    """`u @ weight.T + bias` with `u` the direction of `x / |x| - centre`.
 
     Class statistics of raw rows do not give those of their directions, so the model has its own,
     from which it is extended and left-out rows are scored.
 
     Attributes:
-        centre: Subtracted from rows before they are scaled to unit length, `[d]` float32.
+        centre: Subtracted from unit rows, which are scaled to unit length again, `[d]` float32.
         weight: `[k, d]` float32.
         bias: `[k]` float32, `-inf` for a class without rows.
         counts: Rows of each class, or their total weight, `[k]`.
@@ -55,11 +55,16 @@ class UnitGaussian:
         return out
 
     def normalize(self, x: Features) -> NDArray[np.float64]:
-        """Return the directions `[n, d]` of features `[n, d]` from the centre."""
-        return np.asarray(normalize_rows(np.asarray(x, np.float64) - self.centre))
+        """Return the directions `[n, d]` of unit features `[n, d]` from the centre."""
+        return normalize_about(x, self.centre)
 
     @property
     def statistics(self) -> Statistics:
         """Counts, means and scatter of the directions."""
         rows = self.residuals.astype(np.float64)
         return Statistics(self.counts, self.means.astype(np.float64), rows.T @ rows)
+
+
+def normalize_about(x: Any, centre: Any) -> NDArray[np.float64]:
+    """Return the directions `[n, d]` of rows `[n, d]` of unit length from `centre [d]`."""
+    return np.asarray(normalize_rows(normalize_rows(x) - centre))

@@ -1,11 +1,15 @@
 """Linear discriminants of the directions of rows, and whether they beat those of the rows.
 
 The length of a feature vector tells how strongly an image excites a network, and little about its
-class. With a few rows the covariance does not show it yet: on rows of unit length it cannot matter.
-`choose_rows` compares the rows as they are with unit rows by the log loss of leave-one-out scores,
-each at its own best temperature; without a second row of most classes, where nothing can be left
-out, rows are centred first (Wang et al. 2019, SimpleShot, arXiv 1911.04623, equation 3), which was
-the most accurate for one row per class. The benchmark `gda_clip` has the comparison.
+class; what all images share tells nothing. With a few rows the covariance does not show either yet.
+Rows are therefore scaled to unit length, centred and scaled to unit length again,
+
+    u = (x / |x| - c) / |x / |x| - c|,  c = mean over training rows of x / |x|
+
+(without the first scaling: Wang et al. 2019, SimpleShot, arXiv 1911.04623, equation 3; on few rows
+it was less accurate, and so were unit rows alone). `choose_rows` compares these with the rows as
+they are by the log loss of leave-one-out scores, each at its own best temperature; most classes
+need a second row for that, and without, rows are centred. The benchmark `gda_clip` compares them.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.linear_models import Linear, normalize_rows
 from ilk.core.metrics import log_softmax
 from ilk.core.statistics import Statistics
-from ilk.core.unit_gaussian import UnitGaussian
+from ilk.core.unit_gaussian import UnitGaussian, normalize_about
 from ilk.maths.covariance import Shrinkage
 from ilk.maths.gaussian import (
     Matrix,
@@ -45,7 +49,7 @@ MIN_FEATURES = 16  # with fewer, directions lose too much
 
 
 def choose_rows(labelled: Data, shrink: Shrinkage = None, uniform: bool = False) -> str:
-    """Return "raw", "unit" or "centred": which form of rows `[n, d]` the discriminant reads.
+    """Return "raw" or "centred": which form of rows `[n, d]` the discriminant reads.
 
     Args:
         labelled: Labelled rows with positive weights; groups are left out as a whole.
@@ -65,11 +69,12 @@ def choose_rows(labelled: Data, shrink: Shrinkage = None, uniform: bool = False)
     )
     if 2 * labelled.weight[scored].sum() < counts.sum():
         return CENTRED
+    centred = normalize_about(labelled.x, _find_centre(labelled.x, weight)).astype(np.float32)
     losses = [
         measure_left_out_loss(labelled, x, scored, group, shrink, uniform)
-        for x in (labelled.x, normalize_rows(labelled.x).astype(np.float32))
+        for x in (labelled.x, centred)
     ]
-    return UNIT if losses[1] < losses[0] else RAW
+    return CENTRED if losses[1] < losses[0] else RAW
 
 
 def fit_unit_discriminant(
@@ -87,15 +92,15 @@ def fit_unit_discriminant(
         x: Rows, `[n, d]`.
         y: Class of each row, `[n]`, 0 to k - 1.
         k: Number of classes.
-        rows: "unit", or "centred" for directions from the mean of the rows.
+        rows: "unit", or "centred" for directions from the mean of the unit rows.
         shrink: Shrinkage, as in `ilk.maths.covariance.estimate_covariance`.
         uniform: Assume equal priors for all classes with rows.
         weight: How many times each row counts, `[n]`, > 0; None counts each once.
     """
     centre = np.zeros(x.shape[1], np.float32)
     if rows == CENTRED:
-        centre = weighted_mean(x, weight).astype(np.float32)
-    u = normalize_rows(np.asarray(x, np.float64) - centre).astype(np.float32)
+        centre = _find_centre(x, weight)
+    u = normalize_about(x, centre).astype(np.float32)
     counts = np.bincount(y, weight, minlength=k)
     means = compute_class_means(u, y, counts, weight=weight)
     residuals = u - means[y]
@@ -147,6 +152,11 @@ def leave_out_of_unit_discriminant(
     if group is not None:
         return compute_gaussian_logits_by_fold(stats, u, y, group, shrink, uniform)
     return compute_gaussian_logits(stats, u, y, shrink, uniform)
+
+
+def _find_centre(x: Features, weight: Matrix | None) -> Features:
+    """Return the mean of unit rows, `[d]`."""
+    return np.asarray(weighted_mean(normalize_rows(x), weight), np.float32)
 
 
 def _make_model(

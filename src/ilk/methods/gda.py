@@ -9,9 +9,9 @@ Baseline for Training-free CLIP-based Adaptation, arXiv 2402.04087.
 with P the inverse of the pooled covariance S after shrinkage towards a multiple of the identity.
 
 With few rows per class, directions often tell classes apart better than the rows themselves, as the
-unit rows of Wang et al. do; which of the two is read is chosen by leave-one-out
-(`ilk.maths.unit_discriminant`). The shrinkage rule is not: chosen in the same way from "ks", "oas"
-and Ledoit-Wolf it was worse at 8 rows per class than "ks" alone.
+unit rows of Wang et al. do, and those of centred unit rows better still; whether they are read is
+chosen by leave-one-out (`ilk.maths.unit_discriminant`). The shrinkage rule is not: chosen in the
+same way from "ks", "oas" and Ledoit-Wolf it was worse at 8 rows per class than "ks" alone.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class GDA(MethodTags):
             `S + tr(S) I / (N - 1)` of Kubokawa and Srivastava, the default (None); "oas" for oracle
             approximating shrinkage.
         uniform: Assume equal class priors instead of the class frequencies.
-        rows: "raw" reads features as they are, "unit" their directions, "centred" their directions
-            from the mean of the training rows. None (the default) is "raw" from 20 rows per class
-            on, and for fewer than 16 features; with fewer rows, that of "raw" and "unit" with the
-            least log loss of left-out rows; and "centred" where most classes have a single row.
-            With several labels per image it is "raw".
+        rows: "raw" reads features as they are, "unit" their directions, "centred" the directions of
+            these from their mean over the training rows. None (the default) is "raw" from 20 rows
+            per class on, and for fewer than 16 features; with fewer rows, that of "raw" and
+            "centred" with the least log loss of left-out rows; and "centred" where most classes
+            have a single row. With several labels per image it is "raw".
     """
 
     default_candidate = True
