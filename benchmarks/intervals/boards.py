@@ -81,7 +81,7 @@ class Board:
 
 def draw_board(world: World, seed: int) -> Board:
     """Return a leaderboard of a world."""
-    rng = np.random.default_rng([seed, world.candidates, world.rows])
+    rng = np.random.default_rng([seed, world.candidates, world.rows, 7])
     n, c = world.rows, world.candidates
     group = np.arange(n) // world.group_size
     common = _draw_scores(rng, group, 1, world.group_size)

@@ -133,7 +133,7 @@ def _embed(encoder: HogEncoder, images: list[Image.Image]) -> Iterator[NDArray[n
 
 
 def _measure_split(tables: dict[str, NDArray[np.float32]], y: Labels, seed: int) -> Measured:
-    order = np.random.default_rng([seed, 41]).permutation(len(y))
+    order = np.random.default_rng([seed, 47]).permutation(len(y))
     train, test = order[:N_TRAIN], order[N_TRAIN:]
     fold = stratified_folds(y[train], 5, seed)
     builder = LeaderboardBuilder(y[train], fold, "accuracy")

@@ -385,12 +385,13 @@ def test_the_corrected_accuracy_lies_in_its_interval_which_covers_in_95_percent(
         own = np.where(rng.random((8, 150)) < 0.7, shared, rng.random((8, 150)))
         tries = [Outcomes(u < q, u) for u, q in zip(own, p, strict=True)]
         estimate = estimate_corrected_accuracy(y, tries, seed=seed)
-        assert estimate.low <= estimate.value <= estimate.high
+        assert estimate.low <= estimate.value <= max(t.is_correct.mean() for t in tries)
+        assert max(t.is_correct.mean() for t in tries) <= estimate.high
         keys = [(t.is_correct.mean(), -t.loss.mean()) for t in tries]
         covered += estimate.low <= p[max(range(8), key=keys.__getitem__)] <= estimate.high
         widths.append(estimate.high - estimate.low)
     assert covered >= 26
-    assert np.mean(widths) < 1.15 * 2 * 1.96 * np.sqrt(0.21 / 150)
+    assert np.mean(widths) < 1.3 * 2 * 1.96 * np.sqrt(0.21 / 150)
 
 
 @dataclass(frozen=True)

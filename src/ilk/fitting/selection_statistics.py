@@ -6,10 +6,11 @@ rows are drawn with replacement, the best candidate is selected on the drawn row
 the other rows. The mean over draws is the corrected accuracy.
 
 Departure: the interval. Theirs are the percentiles of the draws, each of which is scored on 37 % of
-the rows only, so that it is 1.6 times too wide. Here it is Wilson's around the corrected accuracy,
-for as many rows as the accuracy of the winner rests on (`ilk.maths.clusters`); it holds the
-corrected accuracy. Where candidates err independently, selection makes the estimate vary less than
-that of one candidate, so that the interval is wider than it need be.
+the rows only, so that it is up to 1.6 times too wide. Here the lower end is that of Wilson's
+interval around the corrected accuracy, and the upper end that around the winner's own, both for as
+many rows as the winner's accuracy rests on (`ilk.maths.clusters`): the correction lowers what luck
+may have raised, but the models of the folds and the choices on draws are made from fewer rows than
+the final one, so that it is too low where one candidate is really better. It holds both accuracies.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def estimate_corrected_accuracy(
             return Interval(corrected, 0.0, 1.0)
         corrected = float(values.mean())
     n_effective = count_effective_rows(own, groups, spread)
-    return replace(wilson_interval(corrected * n_effective, n_effective), value=corrected)
+    around = wilson_interval(corrected * n_effective, n_effective)
+    around_own = wilson_interval(float(own.mean()) * n_effective, n_effective)
+    return replace(around, value=corrected, high=max(around.high, around_own.high))
 
 
 def _score_undrawn(

@@ -100,7 +100,7 @@ def rank_candidates_by_label(
     values = np.array([_mean_average_precision(results[i]) for i in scored])
     tied = set(np.array(scored)[_find_tied(values, inside)].tolist()) | {scored[0]}
     ranked = [replace(results[i], is_tied=i in tied) for i in order]
-    return order, ranked, _correct_for_selection(inside, outside)
+    return order, ranked, _correct_for_selection(inside, outside, float(values[0]))
 
 
 def _mean_average_precision(result: LabelCandidate) -> float:
@@ -115,20 +115,22 @@ def _find_tied(values: Draws, inside: Draws) -> NDArray[np.bool_]:
     return select_possible_best_of_draws(values, inside[:, is_known])
 
 
-def _correct_for_selection(inside: Draws, outside: Draws) -> Interval:
+def _correct_for_selection(inside: Draws, outside: Draws, own: float) -> Interval:
     """Return the score of the best on the rows that are not drawn, with its 95 % interval.
 
-    The interval has the deviations of the winner on the drawn rows: the other rows are few.
+    It reaches from the lower end around the corrected score to the upper end around the winner's
+    own, as in `ilk.fitting.selection_statistics`, with the deviation of the winner on drawn rows.
 
     Args:
         inside: Scores on the drawn rows, `[c, draws]`; the winner comes first.
         outside: Scores on the other rows, `[c, draws]`.
+        own: Score of the winner on all rows.
     """
     best = np.nan_to_num(inside, nan=-1).argmax(0)
     values = outside[best, np.arange(inside.shape[1])]
-    values, own = values[np.isfinite(values)], inside[0][np.isfinite(inside[0])]
-    if not len(values) or not len(own):
+    values, draws = values[np.isfinite(values)], inside[0][np.isfinite(inside[0])]
+    if not len(values) or not len(draws):
         return Interval(float("nan"), 0.0, 1.0)
-    corrected = float(values.mean())
-    half = 1.96 * float(own.std())
-    return Interval(corrected, max(0.0, corrected - half), min(1.0, corrected + half))
+    corrected, half = float(values.mean()), 1.96 * float(draws.std())
+    high = max(corrected, own) + half
+    return Interval(corrected, max(0.0, corrected - half), min(1.0, high))
