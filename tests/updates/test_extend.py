@@ -405,7 +405,8 @@ def test_one_row_is_enough_and_what_is_not_known_is_not_told(data, base):
         grown, growth = extend_classifier(base[head], one)
         assert growth.recall == {"elk": None}
         p = grown.score_batch(np.vstack([one.x, data.x])).probabilities
-        assert p[0].argmax() == 4 or head == "KNearest()"  # where one row is outvoted
+        # Where one row is outvoted, or its length is not read, another class may be more likely.
+        assert p[0].argmax() == 4 or head in ("KNearest()", "GDA(rows='unit')")
         assert np.isfinite(p).all()
 
 
