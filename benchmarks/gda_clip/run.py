@@ -36,6 +36,7 @@ from ilk.core.contracts import describe
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import Unavailable
 from ilk.core.linear_models import normalize_rows
+from ilk.maths.covariance import Shrinkage
 from ilk.maths.gaussian import RowSpan, compute_statistics
 from ilk.maths.unit_discriminant import ROW_FORMS, measure_left_out_loss
 from ilk.methods.gda import GDA
@@ -256,7 +257,7 @@ def _choose_rows_and_rule(train: Data) -> Any:
     """Return the Gaussians whose form of rows and covariance estimate leave-one-out prefers."""
     if np.bincount(train.y).max() < 2:
         return GDA(uniform=True).fit(train)
-    losses = {}
+    losses: dict[tuple[str, Shrinkage], float] = {}
     unit = normalize_rows(train.x)
     centred = normalize_rows(unit - unit.mean(0))
     for form, rows in zip(ROW_FORMS, (train.x, unit, centred), strict=True):
@@ -285,7 +286,7 @@ def _accuracy(model: Any, test: Data) -> float:
 def _compare_precisions(draw: FewShotDraw) -> dict[str, float]:
     """Return the accuracy of Gaussians on unit rows under each covariance estimate."""
     u, y, k = normalize_rows(draw.train.x).astype(np.float32), draw.train.y, draw.train.k
-    rules = {"Ledoit-Wolf": _estimate_ledoit_wolf(u, y, k), "OAS": "oas"}
+    rules: dict[str, Shrinkage] = {"Ledoit-Wolf": _estimate_ledoit_wolf(u, y, k), "OAS": "oas"}
     accuracies = {
         name: _accuracy(GDA(shrink=rule, uniform=True, rows="unit").fit(draw.train), draw.test)
         for name, rule in rules.items()

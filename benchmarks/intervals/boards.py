@@ -132,7 +132,7 @@ def make_intervals(board: Board, seed: int) -> dict[str, Interval]:
 
 def _take_percentiles(board: Board, seed: int) -> Interval:
     """Return mean and percentiles of the winner of drawn rows on the others, as in the paper."""
-    is_correct = np.stack([c.is_correct for c in board.candidates])
+    is_correct = np.stack([c.is_correct for c in board.candidates]).astype(np.float64)
     rng, values = np.random.default_rng(seed), []
     for counts in iterate_draws(len(board.y), 200, rng, board.groups):
         best = int((is_correct @ counts).argmax())

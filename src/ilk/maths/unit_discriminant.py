@@ -163,7 +163,7 @@ def _make_model(
     centre: Features, linear: Linear, counts: NDArray[Any], means: Matrix, residuals: Matrix
 ) -> UnitGaussian:
     if len(residuals) > residuals.shape[1]:
-        residuals = np.linalg.qr(np.asarray(residuals, np.float64), mode="r")
+        residuals = np.linalg.qr(np.asarray(residuals, np.float64))[1]
     return UnitGaussian(
         centre,
         linear.weight,
