@@ -265,8 +265,8 @@ def _choose_rows_and_rule(train: Data) -> Any:
         for rule in ("ks", "oas", _estimate_ledoit_wolf(x, train.y, train.k)):
             loss = measure_left_out_loss(train, x, np.arange(len(train)), None, rule, True)
             losses[form, rule] = loss
-    form, rule = min(losses, key=losses.__getitem__)
-    return GDA(shrink=rule, uniform=True, rows=form).fit(train)
+    best_form, best_rule = min(losses, key=losses.__getitem__)
+    return GDA(shrink=best_rule, uniform=True, rows=best_form).fit(train)
 
 
 def _estimate_ledoit_wolf(x: Features, y: Labels, k: int) -> float:
