@@ -35,8 +35,8 @@ from ilk.methods import parse
 METHODS = ("GDA", "NearestClassMean", "NaiveBayes")
 ROWS_PER_CLASS = (5, 12)
 N_CLASSES, N_TEST = 3, 20_000
-N_SAMPLES, N_SMALL, FIRST_SEED = 50, 4, 5000
-N_BOARDS, N_INTERVALS, N_SPLITS = 200, 60, 12
+N_SAMPLES, N_SMALL, FIRST_SEED = 40, 4, 5000
+N_BOARDS, N_INTERVALS, N_SPLITS = 150, 60, 8
 SIZES = (3, 12, 30)
 WORLDS = (
     *(World(c, 60) for c in SIZES),
