@@ -5,7 +5,8 @@ drawn anew (until every class occurs) for each m and draw, scaled to [0, 1] on t
 `as in the paper` compares naive Bayes with one variance for all classes and no floor with logistic
 regression at C = 1. At few rows that comparison is partly one of penalties, so `tuned C` (by
 cross-validation inside the m rows) is added, and as controls naive Bayes with its default variance
-floor, naive Bayes with per-class variances (scikit-learn's) and GDA with a shrunk covariance.
+floor, naive Bayes with per-class variances (scikit-learn's) and GDA with a shrunk covariance (of
+rows as they are, not of unit rows).
 
 The crossing m* separates the m at which naive Bayes has less error from those at which it has more:
 it maximises the area between the mean curves over ln m, summed from the left. Its interval is 95 %
@@ -43,7 +44,7 @@ METHODS: dict[str, Any] = {
     "naive Bayes": NaiveBayes(variance_floor=0.0),
     "naive Bayes, variance floor": NaiveBayes(),
     PER_CLASS: None,
-    "GDA": GDA(),
+    "GDA": GDA(rows="raw"),
     "logistic regression, C = 1": LogisticRegression(C=1.0),
     "logistic regression, tuned C": LogisticRegression(),
 }

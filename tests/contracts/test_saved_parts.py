@@ -72,6 +72,7 @@ FIELDS = {
     "student_mixture": "centre basis mean whitening degrees constant group_counts",
     "summary_statistics": "counts means scatter_triangle x y logits unknown_score group",
     "transductive_prototypes": "centre weight bias",
+    "unit_gaussian": "centre weight bias counts means residuals",
     "unrolled_em": "centre weight bias",
 }
 

@@ -19,7 +19,7 @@ from ilk.fitting.selection_statistics import (
     compute_outcomes,
     compute_p_value,
     estimate_corrected_accuracy,
-    is_tied,
+    find_tied,
     mcnemar_p_value,
 )
 from ilk.protocols import cross_validation_steps, describe_fold_limits, few_shot, stratified_folds
@@ -369,8 +369,29 @@ def test_with_one_candidate_there_is_nothing_to_correct():
     one = Outcomes(rng.random(500) < 0.8, rng.random(500))
     estimate = estimate_corrected_accuracy(rng.integers(3, size=500), [one])
     assert estimate.value == pytest.approx(one.is_correct.mean(), abs=0.005)
-    spread = 1.96 * np.sqrt(0.16 / 500)
-    assert spread < estimate.high - estimate.value < 2.5 * spread
+    own = metrics.wilson_interval(one.is_correct.sum(), 500)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
+        (own.value, own.low, own.high)
+    )
+
+
+def test_the_corrected_accuracy_lies_in_its_interval_which_covers_in_95_percent():
+    """One of 8 correlated candidates is the best; the truth is the accuracy of the one selected."""
+    covered, widths = 0, []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y, shared = rng.integers(3, size=150), rng.random(150)
+        p = np.append(np.full(7, 0.7), 0.74)
+        own = np.where(rng.random((8, 150)) < 0.7, shared, rng.random((8, 150)))
+        tries = [Outcomes(u < q, u) for u, q in zip(own, p, strict=True)]
+        estimate = estimate_corrected_accuracy(y, tries, seed=seed)
+        assert estimate.low <= estimate.value <= max(t.is_correct.mean() for t in tries)
+        assert max(t.is_correct.mean() for t in tries) <= estimate.high
+        keys = [(t.is_correct.mean(), -t.loss.mean()) for t in tries]
+        covered += estimate.low <= p[max(range(8), key=keys.__getitem__)] <= estimate.high
+        widths.append(estimate.high - estimate.low)
+    assert covered >= 26
+    assert np.mean(widths) < 1.3 * 2 * 1.96 * np.sqrt(0.21 / 150)
 
 
 @dataclass(frozen=True)
@@ -422,7 +443,7 @@ def test_the_paired_test_has_a_false_positive_rate_of_five_percent(criterion):
         a, b = (
             Outcomes(both | (rng.random(200) < 0.4), rng.exponential(size=200)) for _ in range(2)
         )
-        told_apart += not is_tied(y, a, b, criterion)
+        told_apart += compute_p_value(y, a, b, criterion) <= 0.05
     assert 0.02 <= told_apart / draws <= 0.085
 
 
@@ -432,7 +453,7 @@ def test_a_candidate_is_tied_with_itself_and_not_with_a_much_worse_one():
     wrong = Outcomes(np.arange(100) < 60, np.linspace(1, 3, 100))
     for criterion in metrics_of:
         assert compute_p_value(y, right, right, criterion) == 1
-        assert not is_tied(y, right, wrong, criterion)
+        assert find_tied(y, [wrong, right, right], criterion).tolist() == [False, True, True]
 
 
 def test_outcomes_clip_zero_probabilities_as_the_metric_does():

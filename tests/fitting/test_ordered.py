@@ -11,7 +11,7 @@ import ilk
 from ilk.cli import run
 from ilk.core.errors import InputError
 from ilk.fitting.config import FitConfig
-from ilk.fitting.selection_statistics import Outcomes, estimate_corrected_accuracy, is_tied
+from ilk.fitting.selection_statistics import Outcomes, estimate_corrected_accuracy, find_tied
 
 
 @pytest.fixture(scope="module")
@@ -100,4 +100,4 @@ def test_selection_by_error_differs_from_selection_by_accuracy():
     by_error = estimate_corrected_accuracy(y, [near, far], "mean_absolute_error")
     assert by_error.value == pytest.approx(0.6, abs=0.06)
     assert estimate_corrected_accuracy(y, [near, far]).value == pytest.approx(0.75, abs=0.02)
-    assert not is_tied(y, near, far, "mean_absolute_error")
+    assert find_tied(y, [near, far], "mean_absolute_error").tolist() == [True, False]

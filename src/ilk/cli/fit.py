@@ -190,7 +190,8 @@ def command(
     replace(classifier, side_files=partial(render_side_files, report_data)).save(home)
     if report_data.images.refused:
         show_intake(report_data.images)
-    show_leaderboard(report_data.results)
+    is_held = report_data.held_together is not None
+    show_leaderboard(report_data.results, None if is_held else report_data.corrected_accuracy)
     printed = {*images.notes, *describe_groups(images.used)}
     for note in report_data.notes:
         if note not in printed:

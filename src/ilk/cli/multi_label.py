@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ilk.cli.output import Result, print_note, print_table, show_intake
+from ilk.cli.tables import LEGEND
 
 if TYPE_CHECKING:
     from ilk.artifacts.multi_label_evaluation import MultiLabelEvaluation
@@ -75,7 +76,7 @@ def show_label_leaderboard(results: Sequence[LabelCandidate]) -> None:
             )
         rows.append((result.encoder, f"{mark} {result.method}", *cells, f"{result.seconds:.1f}"))
     print_table(HEADER, rows)
-    click.echo("* winner   = not significantly different from the winner on these images")
+    click.echo(LEGEND)
 
 
 def show_label_evaluation(evaluation: MultiLabelEvaluation) -> None:

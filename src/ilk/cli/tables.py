@@ -12,7 +12,9 @@ from ilk.cli.output import print_table
 if TYPE_CHECKING:
     from ilk.artifacts.evaluation import Evaluation
     from ilk.core.leaderboard import CandidateResult
+    from ilk.core.metrics import Interval
 
+LEGEND = "* winner   = may be as good: not significantly worse, over all candidates together (5 %)"
 HEADER = ("encoder", "method", "accuracy, 95 % interval", "macro", "log loss", "ECE", "seconds")
 
 
@@ -43,11 +45,22 @@ def is_ordered(results: Sequence[CandidateResult]) -> bool:
     return any(r.scores and r.scores.mean_absolute_error is not None for r in results)
 
 
-def show_leaderboard(results: Sequence[CandidateResult]) -> None:
-    """Print the leaderboard of encoders and methods, with a legend."""
+def show_leaderboard(results: Sequence[CandidateResult], corrected: Interval | None = None) -> None:
+    """Print the leaderboard of encoders and methods, with a legend.
+
+    Args:
+        results: Results, best first.
+        corrected: Accuracy of the winner, corrected for the selection; printed where there was a
+            choice.
+    """
     head = (*HEADER[:3], "MAE", *HEADER[3:]) if is_ordered(results) else HEADER
     print_table(head, format_rows(results))
-    click.echo("* winner   = not significantly different from the winner on these images")
+    click.echo(LEGEND)
+    n_scored = sum(r.scores is not None for r in results)
+    if corrected is not None and n_scored > 1:
+        click.echo(
+            f"accuracy of the winner, corrected for the choice among {n_scored}: {corrected}"
+        )
 
 
 def show_evaluation(evaluation: Evaluation) -> None:

@@ -24,7 +24,7 @@ class CandidateResult:
         scores: Metrics of the out-of-fold predictions; None if there are none.
         seconds: Time spent on fitting and prediction over all folds.
         note: Why there are no scores, or how they were limited, or "".
-        is_tied: Whether a paired test at the 5 % level finds no difference from the winner; true
+        is_tied: Whether it may be the best at the 95 % level, over all candidates together; true
             for the winner itself.
     """
 

@@ -30,12 +30,12 @@ from ilk.encoders.combined import SEPARATOR
 from ilk.fitting.ensemble_trial import LibraryItem, Trial, mix_runs, try_ensemble
 from ilk.fitting.joined_features import join_features, list_columns
 from ilk.fitting.leaderboard_builder import FIT_ERRORS, Candidate, LeaderboardBuilder
-from ilk.fitting.repeated_folds import choose_run
+from ilk.fitting.repeated_folds import choose_run, measure_spread
 from ilk.fitting.selection_statistics import (
     Outcomes,
     compute_row_gains,
     estimate_corrected_accuracy,
-    is_tied,
+    find_tied,
 )
 from ilk.maths.clusters import compute_variance
 from ilk.trust.calibration import Calibration, cross_calibrate
@@ -224,6 +224,7 @@ class Combiner:
                 builder.criterion,
                 self.seed,
                 builder.tested_groups,
+                measure_spread(builder.tested_labels, trial.runs),
             ),
             fold=run.fold,
             out_of_fold=OutOfFold(builder.spread(run.logits), builder.is_tested, run.seconds),
@@ -235,12 +236,18 @@ class Combiner:
     def _find_tied(self, outcomes: Outcomes, leaderboard: Leaderboard) -> list[CandidateResult]:
         """Return the results with the ties of the ensemble marked."""
         builder = self.builder
-        y, criterion, groups = builder.tested_labels, builder.criterion, builder.tested_groups
+        indices = list(builder.outcomes)
+        is_tied = find_tied(
+            builder.tested_labels,
+            [outcomes, *(builder.outcomes[i] for i in indices)],
+            builder.criterion,
+            builder.tested_groups,
+            self.seed,
+        )[1:]
         tied = {
-            (result.encoder, result.method)
-            for i, result in enumerate(builder.results)
-            if i in builder.outcomes
-            and is_tied(y, outcomes, builder.outcomes[i], criterion, groups)
+            (builder.results[i].encoder, builder.results[i].method)
+            for i, is_one in zip(indices, is_tied, strict=True)
+            if is_one
         }
         return [
             replace(result, is_tied=(result.encoder, result.method) in tied)

@@ -19,11 +19,11 @@ from ilk.core.progress import Advance
 from ilk.encoders.families import is_pretrained
 from ilk.fitting.cross_validation import cross_validate
 from ilk.fitting.leakage import LEAKED_NOTE
-from ilk.fitting.repeated_folds import Repeats, Run, average_scores, choose_run
+from ilk.fitting.repeated_folds import Repeats, Run, average_scores, choose_run, measure_spread
 from ilk.fitting.selection_statistics import (
     Outcomes,
     estimate_corrected_accuracy,
-    is_tied,
+    find_tied,
     mcnemar_p_value,
 )
 from ilk.maths.clusters import compute_mean_p_value
@@ -219,14 +219,17 @@ class LeaderboardBuilder:
             criterion_values["mean_absolute_error"] = s.mean_absolute_error
         return (round(criterion_values.get(self.criterion, s.log_loss), 12), s.log_loss)
 
-    def find_tied(self, best: int) -> set[int]:
-        """Return the candidates that a paired test does not tell from candidate `best`."""
-        y = self.tested_labels
-        return {
-            i
-            for i, outcomes in self.outcomes.items()
-            if is_tied(y, self.outcomes[best], outcomes, self.criterion, self.tested_groups)
-        }
+    def find_tied(self, seed: int = 0) -> set[int]:
+        """Return the candidates that may be the best one; see `find_tied`."""
+        indices = list(self.outcomes)
+        is_tied = find_tied(
+            self.tested_labels,
+            [self.outcomes[i] for i in indices],
+            self.criterion,
+            self.tested_groups,
+            seed,
+        )
+        return {i for i, is_one in zip(indices, is_tied, strict=True) if is_one}
 
     def build(self, candidates: Sequence[Candidate], note: str, seed: int) -> Leaderboard:
         """Return the leaderboard of all evaluated candidates.
@@ -235,7 +238,7 @@ class LeaderboardBuilder:
             InputError: Every candidate failed.
         """
         best = self.best_index
-        tied = self.find_tied(best)
+        tied = self.find_tied(seed) | {best}
         results = [replace(r, is_tied=i in tied) for i, r in enumerate(self.results)]
         order = sorted(range(len(results)), key=lambda i: (i != best, *self.sort_key(i)))
         corrected_accuracy = estimate_corrected_accuracy(
@@ -244,6 +247,7 @@ class LeaderboardBuilder:
             self.criterion,
             seed,
             self.tested_groups,
+            measure_spread(self.tested_labels, self.kept[best]),
         )
         run = choose_run(self.tested_labels, self.kept[best])
         return Leaderboard(

@@ -89,9 +89,8 @@ def average_scores(
     outcomes = [compute_outcomes(y, p, values) for p in probabilities]
     if len(runs) == 1 and groups is None:
         return Repeats(scores[0], outcomes[0], np.inf)
-    accuracies = np.array([s.accuracy.value for s in scores])
     is_correct = np.mean([o.is_correct for o in outcomes], axis=0)
-    spread = float(np.std(accuracies, ddof=1)) if len(runs) > 1 else 0.0
+    spread = measure_spread(y, runs)
     interval = compute_interval(is_correct, groups, spread)
     sampling_error = max(1e-12, np.sqrt(interval.value * (1 - interval.value) / len(y)))
     mean_scores = replace(
@@ -112,6 +111,16 @@ def average_scores(
     return Repeats(mean_scores, mean_outcomes, float(ratio))
 
 
+def measure_spread(y: Labels, runs: Sequence[Run]) -> float:
+    """Return the standard deviation of the accuracy over sets of folds; 0 for a single one.
+
+    Args:
+        y: Classes of the tested rows, `[m]`.
+        runs: At least one run.
+    """
+    return float(np.std(_compute_accuracies(y, runs), ddof=1)) if len(runs) > 1 else 0.0
+
+
 def choose_run(y: Labels, runs: Sequence[Run]) -> Run:
     """Return the run whose accuracy is nearest to the mean accuracy over all runs.
 
@@ -119,5 +128,9 @@ def choose_run(y: Labels, runs: Sequence[Run]) -> Run:
         y: Classes of the tested rows, `[m]`.
         runs: At least one run.
     """
-    accuracies = np.array([np.mean(run.probabilities.argmax(1) == y) for run in runs])
+    accuracies = _compute_accuracies(y, runs)
     return runs[int(np.argmin(np.abs(accuracies - accuracies.mean())))]
+
+
+def _compute_accuracies(y: Labels, runs: Sequence[Run]) -> Vector:
+    return np.array([np.mean(run.probabilities.argmax(1) == y) for run in runs])

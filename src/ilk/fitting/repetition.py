@@ -92,7 +92,7 @@ def repeat_folds(
 def _choose_candidates(builder: LeaderboardBuilder, max_seconds: float) -> list[int]:
     """Return the best candidates whose folds can be repeated twice within the time limit."""
     best = builder.best_index
-    tied = builder.find_tied(best)
+    tied = builder.find_tied()
     order = sorted(builder.kept, key=lambda i: (i != best, i not in tied, builder.sort_key(i)))
     seconds = np.cumsum([builder.kept[i][0].seconds for i in order])
     return [i for i, total in zip(order, seconds, strict=True) if 2 * total <= max_seconds]

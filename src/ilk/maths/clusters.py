@@ -29,32 +29,44 @@ Vector = NDArray[np.float64]
 def compute_interval(
     is_correct: NDArray[np.float64 | np.bool_], groups: Labels | None = None, spread: float = 0.0
 ) -> Interval:
-    """Return the mean with its 95 % interval: Wilson's for an effective number of rows.
-
-    The effective number is n, divided by how much the variance exceeds that of n independent rows,
-    because rows of a group are right or wrong together, or because of the spread over folds. Where
-    all rows are right, or all are wrong, it is the number of groups.
+    """Return the mean with its 95 % interval: Wilson's for the effective number of rows.
 
     Args:
         is_correct: How often each row is correct, in [0, 1], `[n]`.
         groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
         spread: Standard deviation of the accuracy over sets of folds.
     """
-    n = len(is_correct)
-    if not n:
+    if not len(is_correct):
         return wilson_interval(0, 0)
-    p = float(np.mean(is_correct))
+    p, n = float(np.mean(is_correct)), count_effective_rows(is_correct, groups, spread)
+    return replace(wilson_interval(p * n, n), value=p)
+
+
+def count_effective_rows(
+    is_correct: NDArray[np.float64 | np.bool_], groups: Labels | None = None, spread: float = 0.0
+) -> float:
+    """Return the number of independent rows whose mean varies as much as that of `is_correct`.
+
+    That is n, divided by how much the variance exceeds that of n independent rows, because rows of
+    a group are right or wrong together, or because of the spread over folds; at least 1. Where all
+    rows are right, or all are wrong, it is the number of groups.
+
+    Args:
+        is_correct: How often each row is correct, in [0, 1], `[n]`, n > 0.
+        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+        spread: Standard deviation of the accuracy over sets of folds.
+    """
+    n, p = len(is_correct), float(np.mean(is_correct))
     independent = p * (1 - p) / n
     group = None if groups is None else number_groups(groups)
     n_groups = n if group is None else int(group.max()) + 1
     if independent <= 0:
-        return replace(wilson_interval(p * n_groups, n_groups), value=p)
+        return n_groups
     variance = independent
     if group is not None and n_groups < n:
         clustered = compute_variance(is_correct, group) * (_find_quantile(n_groups - 1) / Z) ** 2
         variance = max(variance, clustered) if n_groups > 1 else p * (1 - p)
-    effective = max(1.0, n * independent / (variance + spread**2))
-    return replace(wilson_interval(p * effective, effective), value=p)
+    return max(1.0, n * independent / (variance + spread**2))
 
 
 def compute_variance(values: NDArray[np.float64 | np.bool_], groups: Labels) -> float:

@@ -124,6 +124,9 @@ def compute_gaussian_logits_by_fold(
     groups: Labels,
     shrink: Shrinkage = None,
     uniform: bool = False,
+    *,
+    n_features: int | None = None,
+    weight: Matrix | None = None,
 ) -> Matrix:
     """Return log posteriors up to a constant, `[m, k]`, from Gaussians without the row's group.
 
@@ -137,16 +140,21 @@ def compute_gaussian_logits_by_fold(
         groups: Group of each row, `[m]`; -1 is a group of its own.
         shrink: Shrinkage of the covariance, as in `ilk.maths.covariance.estimate_covariance`.
         uniform: Assume equal priors for all classes with rows.
+        n_features: Number of features, where rows are coordinates in their span.
+        weight: How many times each row counts, `[m]`; None counts each once.
     """
     n_folds = max(2, count_folds(y, MAX_FOLDS, groups))
     fold = assign_folds(y, n_folds, groups=groups)
     out = np.zeros((len(x), len(stats.counts)))
     for f in np.unique(fold):
         rows = fold == f
-        held_out = compute_statistics(x[rows], y[rows], len(stats.counts))
+        own_weight = None if weight is None else weight[rows]
+        held_out = compute_statistics(x[rows], y[rows], len(stats.counts), weight=own_weight)
         rest = subtract_statistics(stats, held_out)
         no_row = np.full(int(rows.sum()), -1)  # none of them is in `rest`
-        out[rows] = compute_gaussian_logits(rest, x[rows], no_row, shrink, uniform)
+        out[rows] = compute_gaussian_logits(
+            rest, x[rows], no_row, shrink, uniform, n_features=n_features
+        )
     return out
 
 

@@ -9,6 +9,9 @@ so that with P = C^-1 and D_c = (x - m_c)' P (x - m_c), by Sherman and Morrison 
 
     (x - m_c)' P' (x - m_c) = D_c + h ((x - m_c)' P d)^2 / (1 - h d' P d)
 
+Of a row that counts w times, one copy is left out, or all of it where w < 1: with v = min(w, 1),
+n_y / (n_y - 1) becomes n_y / (n_y - v) in the mean and v times that in h.
+
 The shrinkage intensity and the degrees of freedom remain those of all rows; one row of n changes
 them by O(1 / n).
 """
@@ -22,7 +25,12 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Labels
 from ilk.core.statistics import Statistics
-from ilk.maths.covariance import Shrinkage, estimate_covariance, oas_shrinkage, solve
+from ilk.maths.covariance import (
+    Shrinkage,
+    compute_covariance_terms,
+    estimate_covariance,
+    solve,
+)
 from ilk.maths.gaussian import compute_log_prior
 
 Matrix = NDArray[np.float64]
@@ -73,6 +81,9 @@ def compute_gaussian_logits(
     y: Labels,
     shrink: Shrinkage = None,
     uniform: bool = False,
+    *,
+    n_features: int | None = None,
+    weight: Matrix | None = None,
 ) -> Matrix:
     """Return log posteriors up to a constant, `[m, k]`, each row left out of the Gaussians.
 
@@ -84,36 +95,32 @@ def compute_gaussian_logits(
         y: Their classes, `[m]`; -1 for a row that `stats` does not count.
         shrink: Shrinkage of the covariance, as in `ilk.maths.covariance.estimate_covariance`.
         uniform: Assume equal priors for all classes with rows.
+        n_features: Number of features, where rows are coordinates in their span.
+        weight: How many times each row counts, `[m]`; None counts each once.
     """
     centred_x, means = np.asarray(x, np.float64) - stats.centre, stats.means - stats.centre
     directions = np.vstack([means, centred_x])
-    solved = solve(estimate_covariance(stats, shrink), directions.T).T
+    solved = solve(estimate_covariance(stats, shrink, n_features), directions.T).T
     cross, within = centred_x @ solved[: len(means)].T, means @ solved[: len(means)].T
     own = np.einsum("md,md->m", centred_x, solved[len(means) :])
     squared_distances = own[:, None] - 2 * cross + np.diag(within)
     rows = np.flatnonzero(y >= 0)
     c, n = y[rows], stats.counts[y[rows]].astype(np.float64)
     out = squared_distances.copy()
-    has_others = n > 1
-    count_ratio = np.where(has_others, n / np.maximum(n - 1, 1), 0.0)
+    one = left_out_weight(weight, len(x))[rows]
+    has_others = n > one + 1e-9
+    left = np.where(has_others, n - one, 1.0)
+    count_ratio = np.where(has_others, n / left, 0.0)
     projections = own[rows, None] - cross[rows] - cross[rows, c][:, None] + within[:, c].T
     own_distance = squared_distances[rows, c]
-    h = count_ratio * _scatter_weight(stats, shrink)
+    h = one * count_ratio * compute_covariance_terms(stats, shrink, n_features)[0]
     out[rows] += (h / np.maximum(1 - h * own_distance, 1e-12))[:, None] * projections**2
     out[rows, c] *= count_ratio**2
     logits = compute_log_prior(stats, uniform) - 0.5 * out
     if not uniform:
-        logits[rows, c] += np.log(np.maximum(n - 1, 1) / n)
+        logits[rows, c] += np.log(left / n)
     logits[rows[~has_others], c[~has_others]] = -np.inf
     return np.where(stats.present, logits, -np.inf)
-
-
-def _scatter_weight(stats: Statistics, shrink: Shrinkage) -> float:
-    """Return the factor a of the scatter in the covariance."""
-    if shrink is None or shrink == "ks":
-        return 1 / max(1, stats.n - 1)
-    shrinkage = oas_shrinkage(stats) if isinstance(shrink, str) else float(shrink)
-    return (1 - shrinkage) / stats.degrees_of_freedom
 
 
 def compute_nearest_mean_logits(

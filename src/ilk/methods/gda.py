@@ -7,6 +7,11 @@ Baseline for Training-free CLIP-based Adaptation, arXiv 2402.04087.
     log p(c | x) = mean_c' P x - mean_c' P mean_c / 2 + log prior_c + constant
 
 with P the inverse of the pooled covariance S after shrinkage towards a multiple of the identity.
+
+With few rows per class, directions often tell classes apart better than the rows themselves, as the
+unit rows of Wang et al. do, and those of centred unit rows better still; whether they are read is
+chosen by leave-one-out (`ilk.maths.unit_discriminant`). The shrinkage rule is not: chosen in the
+same way from "ks", "oas" and Ledoit-Wolf it was worse at 8 rows per class than "ks" alone.
 """
 
 from __future__ import annotations
@@ -20,12 +25,21 @@ from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.linear_models import Linear
 from ilk.core.statistics import Statistics
+from ilk.core.unit_gaussian import UnitGaussian
 from ilk.maths.covariance import Shrinkage, check_shrinkage
 from ilk.maths.gaussian import fit_linear_discriminant
 from ilk.maths.label_rules import fit_label_discriminants
 from ilk.maths.leave_group_out import compute_gaussian_logits_by_fold
 from ilk.maths.leave_one_out import compute_gaussian_logits
 from ilk.maths.row_discriminant import fit_rows_discriminant
+from ilk.maths.unit_discriminant import (
+    RAW,
+    ROW_FORMS,
+    choose_rows,
+    extend_unit_discriminant,
+    fit_unit_discriminant,
+    leave_out_of_unit_discriminant,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,11 @@ class GDA(MethodTags):
             `S + tr(S) I / (N - 1)` of Kubokawa and Srivastava, the default (None); "oas" for oracle
             approximating shrinkage.
         uniform: Assume equal class priors instead of the class frequencies.
+        rows: "raw" reads features as they are, "unit" their directions, "centred" the directions of
+            these from their mean over the training rows. None (the default) is "raw" from 20 rows
+            per class on, and for fewer than 16 features; with fewer rows, that of "raw" and
+            "centred" with the least log loss of left-out rows; and "centred" where most classes
+            have a single row. With several labels per image it is "raw".
     """
 
     default_candidate = True
@@ -46,33 +65,45 @@ class GDA(MethodTags):
 
     shrink: Shrinkage = None
     uniform: bool = False
+    rows: str | None = None
 
     def __post_init__(self) -> None:
         check_shrinkage(self.shrink)
+        if self.rows is not None and self.rows not in ROW_FORMS:
+            forms = ", ".join(repr(form) for form in ROW_FORMS)
+            raise ValueError(f"rows is {self.rows!r}; allowed are {forms} or None")
 
-    def fit(self, data: Data) -> Linear:
+    def fit(self, data: Data) -> Linear | UnitGaussian:
         labelled = labelled_features(data, self)
-        return fit_rows_discriminant(
-            labelled.x, labelled.y, data.k, self.shrink, self.uniform, labelled.sample_weight
-        )
+        x, y, weight = labelled.x, labelled.y, labelled.sample_weight
+        rows = self.rows or choose_rows(labelled, self.shrink, self.uniform)
+        if rows == RAW:
+            return fit_rows_discriminant(x, y, data.k, self.shrink, self.uniform, weight)
+        return fit_unit_discriminant(x, y, data.k, rows, self.shrink, self.uniform, weight)
 
     def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:
         """Return the classifier of each label against the rest; `targets` are `[n, k]`."""
         return fit_label_discriminants(data.x, targets, self.shrink, self.uniform).to_models()
 
-    def extend(self, model: Linear, added: Data, statistics: Statistics) -> Linear:
-        """Return the classifier of all rows, from their statistics."""
+    def extend(
+        self, model: Linear | UnitGaussian, added: Data, statistics: Statistics
+    ) -> Linear | UnitGaussian:
+        """Return the classifier of all rows, from their statistics; the form of rows stays."""
+        if isinstance(model, UnitGaussian):
+            return extend_unit_discriminant(model, added, self.shrink, self.uniform)
         return fit_linear_discriminant(statistics, self.shrink, self.uniform)
 
     def leave_one_out_logits(
         self,
-        model: Linear,
+        model: Linear | UnitGaussian,
         x: Features,
         y: Labels,
         statistics: Statistics,
         group: Labels | None = None,
     ) -> Logits:
         """Return logits `[m, k]` of rows `x [m, d]` of classes `y [m]`, each group left out."""
+        if isinstance(model, UnitGaussian):
+            return leave_out_of_unit_discriminant(model, x, y, group, self.shrink, self.uniform)
         if group is not None:
             return compute_gaussian_logits_by_fold(
                 statistics, x, y, group, self.shrink, self.uniform

@@ -66,7 +66,7 @@ class StreamingGaussian:
 
 @dataclass(frozen=True)
 class StreamingGDA(MethodTags):
-    """`GDA` with an `update`.
+    """`GDA(rows="raw")` with an `update`.
 
     Attributes:
         shrink: Shrinkage intensity in [0, 1], "oas" or "ks"; None is "ks". As in `GDA`.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ilk.core.metrics import Interval
 from ilk.maths.iterative_stratification import Targets
+from ilk.maths.multiple_comparisons import select_possible_best_of_draws
 from ilk.multilabel.average_precision import Counts, mean_average_precision
 from ilk.multilabel.metrics import MultiLabelScores
 
@@ -26,7 +27,8 @@ class LabelCandidate:
         scores: Metrics of the out-of-fold predictions; None if there are none.
         seconds: Time spent on fitting and prediction over all folds.
         note: Why there are no scores, or "".
-        is_tied: Whether the 95 % bootstrap interval of the difference from the winner holds 0.
+        is_tied: Whether it may be the best at the 95 % level, over all candidates together; true
+            for the winner itself.
     """
 
     encoder: str
@@ -74,7 +76,8 @@ def rank_candidates_by_label(
     """Sort candidates by mean average precision (ties: log loss) and mark those that are tied.
 
     The best of many looks better than it is; as in Tsamardinos, Greasidou, Borboudakis 2018, arXiv
-    1708.07180, algorithm 3, the best on the drawn rows is scored on the others.
+    1708.07180, algorithm 3, the best on the drawn rows is scored on the others. Which candidates
+    may be the best is found by `ilk.maths.multiple_comparisons`.
 
     Args:
         results: Candidates, in any order.
@@ -88,32 +91,46 @@ def rank_candidates_by_label(
         ValueError: No candidate has scores.
     """
     order = sorted(range(len(results)), key=lambda i: results[i].sort_key)
-    winner = draws[order[0]]
-    if winner is None:
+    scored = [i for i in order if draws[i] is not None and results[i].scores is not None]
+    if not scored:
         raise ValueError("no candidate has scores")
-    ranked = []
-    for i in order:
-        own = draws[i]
-        ranked.append(
-            results[i] if own is None else replace(results[i], is_tied=_is_tied(winner, own))
-        )
-    scored = [d for d in draws if d is not None]
     inside, outside = (
-        np.stack([getattr(d, name) for d in scored]) for name in ("inside", "outside")
+        np.stack([getattr(draws[i], name) for i in scored]) for name in ("inside", "outside")
     )
+    values = np.array([_mean_average_precision(results[i]) for i in scored])
+    tied = set(np.array(scored)[_find_tied(values, inside)].tolist()) | {scored[0]}
+    ranked = [replace(results[i], is_tied=i in tied) for i in order]
+    return order, ranked, _correct_for_selection(inside, outside, float(values[0]))
+
+
+def _mean_average_precision(result: LabelCandidate) -> float:
+    return np.nan if result.scores is None else result.scores.mean_average_precision.value
+
+
+def _find_tied(values: Draws, inside: Draws) -> NDArray[np.bool_]:
+    """Return which candidates may be the best, `[c]`, by their values on draws, `[c, draws]`."""
+    is_known = np.isfinite(inside).all(0)
+    if is_known.sum() < 2:
+        return np.ones(len(values), bool)
+    return select_possible_best_of_draws(values, inside[:, is_known])
+
+
+def _correct_for_selection(inside: Draws, outside: Draws, own: float) -> Interval:
+    """Return the score of the best on the rows that are not drawn, with its 95 % interval.
+
+    It reaches from the lower end around the corrected score to the upper end around the winner's
+    own, as in `ilk.fitting.selection_statistics`, with the deviation of the winner on drawn rows.
+
+    Args:
+        inside: Scores on the drawn rows, `[c, draws]`; the winner comes first.
+        outside: Scores on the other rows, `[c, draws]`.
+        own: Score of the winner on all rows.
+    """
     best = np.nan_to_num(inside, nan=-1).argmax(0)
     values = outside[best, np.arange(inside.shape[1])]
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return order, ranked, Interval(float("nan"), 0.0, 1.0)
-    low, high = np.quantile(values, [0.025, 0.975])
-    return order, ranked, Interval(float(values.mean()), float(low), float(high))
-
-
-def _is_tied(winner: CandidateDraws, other: CandidateDraws) -> bool:
-    difference = winner.inside - other.inside
-    difference = difference[np.isfinite(difference)]
-    if not len(difference):
-        return True
-    low, high = np.quantile(difference, [0.025, 0.975])
-    return bool(low <= 0 <= high)
+    values, draws = values[np.isfinite(values)], inside[0][np.isfinite(inside[0])]
+    if not len(values) or not len(draws):
+        return Interval(float("nan"), 0.0, 1.0)
+    corrected, half = float(values.mean()), 1.96 * float(draws.std())
+    high = max(corrected, own) + half
+    return Interval(corrected, max(0.0, corrected - half), min(1.0, high))
