@@ -98,8 +98,8 @@ def command(
     from ilk.core.progress import terminal_progress
     from ilk.fitting.config import FitConfig
     from ilk.fitting.label_audit import check_fractions, measure_cleaning
-    from ilk.store import Store
     from ilk.fitting.suspect_labels import find_suspects
+    from ilk.store import Store
 
     out_path = _check_out_path(Path(out), Path(source))
     fractions = tuple(f for f in fractions if f) if fractions else DEFAULT_FRACTIONS
