@@ -16,7 +16,8 @@ to 0 and 1, so logits are divided by the temperature >= 1 that fits the given la
 
 The paper sets beta and weight per data set. Here they are chosen inside the training rows: heads
 with each pair of `CONFIGS`, the paper's three and no regularizer at all, are trained on one half of
-the rows and compared by their accuracy on the given labels of the other. Labels that are wrong at
+the rows, for as many passes, and compared by their accuracy on the given labels of the other half.
+Labels that are wrong at
 random lower all accuracies alike, so no clean label is needed. Rows of a rare class resemble
 wrong labels, and with few of them and a large weight the class is lost; held-out rows show that.
 """
@@ -93,11 +94,13 @@ class ELR(MethodTags):
             beta, weight = configs[0] if len(configs) == 1 else self._complete(UNTESTED)
             return replace(self, beta=beta, weight=weight)
         fold = folds.assign_folds(data.y, n_folds, self.seed, data.group)
+        n_steps = self.make_recipe(len(data)).steps
         accuracy = np.zeros(len(configs))
         for f in range(n_folds):
             part, held_out = data.take(fold != f), data.take(fold == f)
             for i, (beta, weight) in enumerate(configs):
-                model = replace(self, beta=beta, weight=weight)._train(part)
+                method = replace(self, beta=beta, weight=weight)
+                model = method._train(part, max(1, round(n_steps * len(part) / len(data))))
                 accuracy[i] += _count_correct(model, held_out)
         beta, weight = configs[int(np.argmax(accuracy.round(9)))]
         return replace(self, beta=beta, weight=weight)
@@ -111,11 +114,13 @@ class ELR(MethodTags):
         weight = weight if self.weight is None else self.weight
         return (beta if weight else UNTESTED[0]) if self.beta is None else self.beta, weight
 
-    def _train(self, data: Data) -> MLP:
+    def _train(self, data: Data, n_steps: int | None = None) -> MLP:
         from ilk.training.heads import Head, fit_head
 
-        net = Head.from_data(data, self.hidden, self.seed)
-        return fit_head(net, data, self.make_objective(), self.make_recipe(len(data))).to_model()
+        net, recipe = Head.from_data(data, self.hidden, self.seed), self.make_recipe(len(data))
+        if n_steps is not None:
+            recipe = replace(recipe, steps=n_steps)
+        return fit_head(net, data, self.make_objective(), recipe).to_model()
 
     def make_objective(self) -> Objective:
         """Return the loss that training minimizes.
