@@ -23,7 +23,7 @@ FULL, NO_SAMPLING = "RCAL", "RCAL without sampled rows"
 BY_FACTOR, NONE_LEFT_OUT = "RCAL, outliers by local factor", "RCAL, no outliers left out"
 VARIANTS = {
     FULL: RCAL(),
-    BY_FACTOR: RCAL(contamination=0.2, outliers="lof"),
+    BY_FACTOR: RCAL(contamination=0.2, local_factor=True),
     NONE_LEFT_OUT: RCAL(contamination=0.0),
     NO_SAMPLING: RCAL(target_size_ratio=0.0),
 }

@@ -40,7 +40,6 @@ from ilk.maths.softmax_regression import SoftmaxRegressions
 
 Matrix = NDArray[np.float64]  # [n, d]
 
-RULES = ("confidence", "lof")
 N_FOLDS = 5  # of the classifier that doubts labels
 MIN_ROWS = 3  # classes with fewer have no outlier
 
@@ -55,16 +54,16 @@ class RCAL(MethodTags):
     """Softmax regression on rows without outliers and on samples of class Gaussians.
 
     Attributes:
-        contamination: Fraction of each class that is left out, in [0, 1): at most with
-            "confidence", exactly with "lof". 0 leaves none out.
+        contamination: Fraction of each class that is left out, in [0, 1), at most; the local
+            outlier factor leaves out exactly that. 0 leaves none out.
         borrowed_rows: Pseudo-count a of the head classes in the mean of a tail class, >= 0. In the
             covariance it is the number of features (b), or 0 if this is 0.
         target_size_ratio: Final size of each class, relative to the largest class, >= 0; 0 samples
             none.
         C: Inverse penalty of the regression on features of mean variance 1, > 0.
         seed: Seed of the samples and of the folds.
-        outliers: Which rows are left out: "confidence" for those whose label a classifier of other
-            rows doubts, "lof" for those with the largest local outlier factor, as in the paper.
+        local_factor: Leave out the rows with the largest local outlier factor, as in the paper,
+            instead of those whose label a classifier of other rows doubts.
     """
 
     contamination: float = 0.5
@@ -72,11 +71,9 @@ class RCAL(MethodTags):
     target_size_ratio: float = 2.0
     C: float = 0.01
     seed: int = 0
-    outliers: str = "confidence"
+    local_factor: bool = False
 
     def __post_init__(self) -> None:
-        if self.outliers not in RULES:
-            raise ValueError(f"outliers is {self.outliers!r}; choose one of {', '.join(RULES)}")
         if not 0 <= self.contamination < 1:
             raise ValueError(
                 f"contamination is {self.contamination}; it must be at least 0 and below 1"
@@ -120,7 +117,7 @@ class RCAL(MethodTags):
 
     def _fit_class_gaussians(self, x: Matrix, known: Data, present: Labels) -> list[_ClassGaussian]:
         """Return the Gaussian of each class, from rows `x [n, d]` that are those of `known`."""
-        if self.outliers == "confidence" and self.contamination:
+        if self.contamination and not self.local_factor:
             is_kept = ~_find_doubtful(x, known, self.contamination, self.seed)
             class_rows = [x[is_kept & (known.y == c)] for c in present]
         else:
