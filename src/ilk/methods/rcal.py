@@ -173,7 +173,8 @@ def _find_doubtful(x: Matrix, known: Data, contamination: float, seed: int) -> N
     fold, margin = folds.assign_folds(y, n_folds, seed, known.group), np.zeros(len(y))
     for f in range(n_folds):
         train, rows = fold != f, np.flatnonzero(fold == f)
-        logits = fit_rows_discriminant(x[train], y[train], known.k, uniform=True).logits(x[rows])
+        rule = fit_rows_discriminant(x[train], y[train], known.k, uniform=True)
+        logits = rule.logits(np.asarray(x[rows], np.float32))
         own = logits[np.arange(len(rows)), y[rows]].copy()
         logits[np.arange(len(rows)), y[rows]] = -np.inf
         margin[rows] = own - logits.max(1)
