@@ -97,12 +97,19 @@ def load_targets() -> dict[str, Data]:
     """Load the targets; none of their rows was used to train a network."""
     letters = datasets.read_notmnist()
     return {
-        "MNIST": datasets.read_mnist("test"),
         "USPS": datasets.read_usps("test"),
         "MNIST-M": datasets.read_mnist_m(),
         "notMNIST": sample_rows(letters, -N_SOURCE),
         "Fashion-MNIST": datasets.read_fashion("test"),
+        "Omniglot alphabets": _read_alphabets(),
     }
+
+
+def _read_alphabets() -> Data:
+    """Load Omniglot's drawings of set 1 with their alphabets as classes."""
+    data = datasets.read_omniglot(1)
+    alphabets, y = np.unique(data.domain, return_inverse=True)
+    return Data(data.x, y, tuple(f"alphabet {a}" for a in alphabets))
 
 
 def make_feature_subsets() -> list[CandidateEncoder]:

@@ -26,6 +26,7 @@ N_TRAIN, N_TEST = 600, 1000
 N_RESAMPLES = 500  # of encoders, for the bootstrap
 ENTRY, FILE = "tmi-intraclass-variance", "ranking/tmi.py"
 TMI, TMI_FLOORED, TMI_COMMON_AXES = "TMI", "TMI, floor 1", "TMI, common axes"
+TMI_NEGATED = "TMI, common axes, negated"
 BASELINES = ("LogME", "H-score", "kNN accuracy", "feature dimension")
 
 
@@ -33,9 +34,12 @@ Column = list[float | None]
 
 
 def score_encoders(
-    encoders: Sequence[CandidateEncoder], data: Data, seed: int
+    encoders: Sequence[CandidateEncoder], data: Data, seed: int, with_tuning: bool = True
 ) -> dict[str, Column]:
-    """Return each score, accuracy and time with one entry per encoder."""
+    """Return each score, accuracy and time with one entry per encoder.
+
+    Networks are fine-tuned only `with_tuning`, which takes most of the time.
+    """
     rows = np.random.default_rng(seed).permutation(len(data))
     train_data, test_data = data.take(rows[:N_TRAIN]), data.take(rows[N_TRAIN : N_TRAIN + N_TEST])
     embedded = [Data(e.embed(train_data.x), train_data.y, train_data.classes) for e in encoders]
@@ -43,7 +47,7 @@ def score_encoders(
     columns: dict[str, Column] = {}
     for encoder, data in zip(encoders, embedded, strict=True):
         values = _compute_scores(data, width, seed) | _measure_accuracies(
-            encoder, data, train_data, test_data, seed
+            encoder, data, train_data, test_data, seed if with_tuning else None
         )
         values |= {"feature dimension": data.x.shape[1], "parameters": encoder.n_parameters}
         for name, value in values.items():
@@ -52,9 +56,12 @@ def score_encoders(
 
 
 def _measure_accuracies(
-    encoder: CandidateEncoder, features: Data, train_data: Data, test_data: Data, seed: int
+    encoder: CandidateEncoder, features: Data, train_data: Data, test_data: Data, seed: int | None
 ) -> dict[str, float | None]:
-    """Return the accuracies of an encoder, and the scores that read its own classifier."""
+    """Return the accuracies of an encoder, and the scores that read its own classifier.
+
+    Without a seed its network is not fine-tuned.
+    """
     start = time.perf_counter()
     model = LogisticRegression().fit(features)
     seconds = time.perf_counter() - start
@@ -64,7 +71,8 @@ def _measure_accuracies(
     if (net := encoder.network) is not None:
         p = predict_proba(net, train_data.x)
         figures |= {"LEEP": leep.score(p, train_data.y), "NCE": nce.score(p, train_data.y)}
-        figures["fine-tuned"] = fine_tune(net, train_data, test_data, seed)
+        if seed is not None:
+            figures["fine-tuned"] = fine_tune(net, train_data, test_data, seed)
     return figures
 
 
@@ -84,7 +92,7 @@ def _compute_scores(features: Data, width: int, seed: int) -> dict[str, float | 
         start = time.perf_counter()
         scores[name] = compute()
         scores[f"seconds {name}"] = time.perf_counter() - start
-    return scores
+    return scores | {TMI_NEGATED: -float(scores[TMI_COMMON_AXES] or 0.0)}
 
 
 def _knn_accuracy(features: Data, seed: int) -> float:

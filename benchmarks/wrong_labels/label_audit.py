@@ -60,8 +60,8 @@ def tabulate_planted(
     """Tabulate how well each classifier and ranking finds labels that are known to be wrong."""
     names = [f"{method_name}, {ranking}" for method_name in METHODS for ranking in RANKINGS]
     runs: dict[str, list[float]] = {name: [] for name in names}
-    for seed, split in enumerate(splits):
-        noisy = corrupt(split.train, seed)
+    for split in splits:
+        seed, noisy = split.seed, corrupt(split.train, split.seed)
         is_wrong = noisy.y != split.train.y
         for judge, method in METHODS.items():
             p = predict_out_of_fold(method, noisy, seed)
@@ -90,8 +90,8 @@ def tabulate_forecast(
     """Tabulate the predicted effect of repairs beside the effect on clean rows."""
     predicted: dict[str, list[float]] = {}
     actual: dict[str, list[float]] = {}
-    for seed, split in enumerate(splits):
-        noisy = corrupt(split.train, seed)
+    for split in splits:
+        seed, noisy = split.seed, corrupt(split.train, split.seed)
         fold = stratified_folds(noisy.y, N_FOLDS, seed)
         audit = measure_cleaning(GDA(), noisy, fold, fractions, ranking)
         suspects = LabelErrors.find(predict_out_of_fold(GDA(), noisy, seed), noisy.y, ranking)

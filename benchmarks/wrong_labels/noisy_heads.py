@@ -24,20 +24,15 @@ from ilk.training.heads import Head, make_batch
 from ilk.training.objective import LossFunction, Objective
 from ilk.training.trainer import CheckpointConfig, Recipe, train
 
-PAPER_CONFIGS = (
-    (0.7, 3.0),
-    (0.9, 1.0),
-    (0.9, 7.0),
-)  # beta and lambda of the paper's configurations
-DEFAULT_CONFIG = (0.7, 1.0)  # and the default of ELR
 BETAS, WEIGHTS = (0.0, 0.7, 0.9), (1.0, 3.0, 7.0)
-HIDDEN, EPOCHS, N_CHECKPOINTS = 128, 60.0, 16
+EPOCHS, N_CHECKPOINTS = ELR().epochs, 16
 N_FOLDS = 7  # one of 7 folds is for validation, under its noisy labels
 CE, EARLY_STOPPED, EARLY_LEARNING = (
     "cross-entropy, at the end",
     "cross-entropy, stopped early",
     "ELR",
 )
+FORMER = "ELR(beta=0.7, weight=1.0), the former default"
 LINEAR, GAUSSIAN = "LogisticRegression", "GDA"
 
 LabelNoise = Callable[[Data, int], Data]
@@ -50,11 +45,13 @@ class NoisySplit:
 
     Attributes:
         indices: Positions of the training rows in the whole data set, for labels from elsewhere.
+        seed: Seed of the rows, and of noise, folds and weights.
     """
 
     train: Data
     test: Data
     indices: NDArray[np.int64]
+    seed: int = 0
 
 
 def project(split: NoisySplit, width: int) -> NoisySplit:
@@ -78,7 +75,7 @@ class HeadCheckpoints:
 
 
 def train_with_checkpoints(
-    part: Data, objective: Objective | LossFunction, recipe: Recipe, seed: int
+    net: Head, part: Data, objective: Objective | LossFunction, recipe: Recipe
 ) -> HeadCheckpoints:
     """Train a head and keep it at equal intervals; the last checkpoint is the end."""
     checkpoints = HeadCheckpoints([], [])
@@ -88,21 +85,16 @@ def train_with_checkpoints(
         checkpoints.steps.append(step)
         checkpoints.models.append(average.to_model())
 
-    net = Head.from_data(part, HIDDEN, seed)
     watch = CheckpointConfig(interval=max(1, recipe.steps // N_CHECKPOINTS), on_checkpoint=record)
     train(net, make_batch(net, part), objective, recipe, checkpointing=watch)
     return checkpoints
 
 
-def make_elr(beta: float, weight: float, seed: int, epochs: float = EPOCHS) -> ELR:
-    """Return ELR as evaluated in the tables."""
-    return ELR(beta, weight, HIDDEN, epochs, seed)
-
-
 def train_elr(method: ELR, part: Data) -> HeadCheckpoints:
     """Return checkpoints of the head of ELR (before the temperature, which moves no argmax)."""
+    net = Head.from_data(part, method.hidden, method.seed)
     recipe = method.make_recipe(len(part))
-    return train_with_checkpoints(part, method.make_objective(), recipe, method.seed)
+    return train_with_checkpoints(net, part, method.make_objective(), recipe)
 
 
 def accuracy(model: Model, data: Data) -> float:
@@ -117,50 +109,54 @@ def split_validation(noisy_data: Data, seed: int) -> tuple[Data, Data]:
 
 
 def evaluate_noise(
-    setting: str, splits: list[NoisySplit], corrupt: LabelNoise, epochs: float = EPOCHS
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the table and the curves of one noise on one data set, one seed per split."""
-    runs: Runs = {name: [] for name in (CE, EARLY_STOPPED, EARLY_LEARNING, GAUSSIAN, LINEAR)}
-    fit_curves: dict[str, list[list[float]]] = {CE: [], EARLY_LEARNING: []}
-    config, steps = (0.0, 0.0), [0]
-    for seed, split in enumerate(splits):
-        noisy = corrupt(split.train, seed)
-        part, validation = split_validation(noisy, seed)
-        if not seed:
-            config = _select_config(part, validation, epochs)
-        ce_path = train_elr(make_elr(0.0, 0.0, seed, epochs), part)
-        elr_path = train_elr(make_elr(*config, seed, epochs), part)
-        best = ce_path.models[int(np.argmax([accuracy(m, validation) for m in ce_path.models]))]
-        steps = ce_path.steps
+    setting: str,
+    splits: list[NoisySplit],
+    corrupt: LabelNoise,
+    epochs: float = EPOCHS,
+    with_plot: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the table and, if asked for, the curves of one noise on one data set."""
+    runs: Runs = {
+        name: [] for name in (CE, EARLY_STOPPED, EARLY_LEARNING, FORMER, GAUSSIAN, LINEAR)
+    }
+    fitted: Runs = {name: [] for name in (CE, EARLY_LEARNING, FORMER)}
+    curves: dict[str, list[list[float]]] = {CE: [], EARLY_LEARNING: []}
+    chosen, steps = list[list[float | None]](), [0]
+    for split in splits:
+        noisy = corrupt(split.train, split.seed)
+        is_wrong = noisy.y != split.train.y
+        method = ELR(epochs=epochs, seed=split.seed).choose(noisy)  # as `fit` does by itself
+        chosen.append([method.beta, method.weight])
+        plain = replace(method, beta=0.0, weight=0.0)
         final_models: dict[str, Model] = {
-            CE: ce_path.models[-1],
-            EARLY_STOPPED: best,
-            EARLY_LEARNING: elr_path.models[-1],
+            CE: plain.fit(noisy),
+            EARLY_STOPPED: _stop_early(plain, noisy, split.seed),
+            EARLY_LEARNING: method.fit(noisy),
+            FORMER: replace(method, beta=0.7, weight=1.0).fit(noisy),
+            GAUSSIAN: GDA().fit(noisy),
+            LINEAR: LogisticRegression().fit(noisy),
         }
-        final_models |= {GAUSSIAN: GDA().fit(noisy), LINEAR: LogisticRegression().fit(noisy)}
         for name, model in final_models.items():
             runs[name].append(accuracy(model, split.test))
-        mislabelled = part.take(part.y != _restore_labels(split.train, noisy, seed).y)
-        for name, path in ((CE, ce_path), (EARLY_LEARNING, elr_path)):
-            fit_curves[name].append([accuracy(m, mislabelled) for m in path.models])
+        for name, values in fitted.items():
+            if is_wrong.any():
+                values.append(accuracy(final_models[name], noisy.take(is_wrong)))
+        if with_plot:
+            for name, one in ((CE, plain), (EARLY_LEARNING, method)):
+                path = train_elr(one, noisy)
+                steps = path.steps
+                curves[name].append([accuracy(m, noisy.take(is_wrong)) for m in path.models])
     result = make_table(setting, "accuracy on clean test rows", runs, _make_claims(runs))
-    result["beta"], result["weight"] = config
-    result["wrong_labels_fitted"] = {
-        n: summarize([r[-1] for r in v]) for n, v in fit_curves.items()
-    }
-    return result, make_curve_plot(setting, steps, fit_curves)
+    result["chosen_beta_and_weight"] = chosen
+    result["wrong_labels_fitted"] = {name: summarize(v) for name, v in fitted.items() if v}
+    return result, make_curve_plot(setting, steps, curves) if with_plot else None
 
 
-def _restore_labels(clean: Data, noisy: Data, seed: int) -> Data:
-    """Return the training rows with their true labels."""
-    return clean.take(assign_folds(noisy.y, N_FOLDS, seed) != 0)
-
-
-def _select_config(part: Data, validation: Data, epochs: float) -> tuple[float, float]:
-    """Return the configuration that agrees most with held-out noisy labels."""
-    configs = (*PAPER_CONFIGS, DEFAULT_CONFIG)
-    models = [train_elr(make_elr(*config, 0, epochs), part).models[-1] for config in configs]
-    return configs[int(np.argmax([accuracy(model, validation) for model in models]))]
+def _stop_early(method: ELR, noisy: Data, seed: int) -> MLP:
+    """Return the checkpoint that agrees most with noisy labels of rows that are held out for it."""
+    part, validation = split_validation(noisy, seed)
+    models = train_elr(method, part).models
+    return models[int(np.argmax([accuracy(model, validation) for model in models]))]
 
 
 def _make_claims(runs: Runs) -> list[Claim]:
@@ -169,7 +165,7 @@ def _make_claims(runs: Runs) -> list[Claim]:
     return [
         Claim("elr-early-learning", file, EARLY_LEARNING, baseline)
         for baseline in runs
-        if baseline != EARLY_LEARNING
+        if baseline not in (EARLY_LEARNING, FORMER)
     ]
 
 
@@ -201,11 +197,11 @@ def make_sensitivity_plot(
 ) -> dict[str, Any]:
     """Plot clean accuracy over beta and weight, mean over seeds."""
     accuracies = np.zeros((len(BETAS), len(WEIGHTS)))
-    for seed, split in enumerate(splits):
-        part, _ = split_validation(corrupt(split.train, seed), seed)
+    for split in splits:
+        noisy = corrupt(split.train, split.seed)
         for i, beta in enumerate(BETAS):
             for j, weight in enumerate(WEIGHTS):
-                model = train_elr(make_elr(beta, weight, seed, epochs), part).models[-1]
+                model = ELR(beta, weight, epochs=epochs, seed=split.seed).fit(noisy)
                 accuracies[i, j] += accuracy(model, split.test) / len(splits)
     return {
         "file": "wrong-labels-beta-lambda.svg",

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.claims import Claim, make_table
-from benchmarks.wrong_labels.noisy_heads import NoisySplit, make_elr, train_elr
+from benchmarks.wrong_labels.noisy_heads import NoisySplit
 from ilk.core.data import Data
 from ilk.core.metrics import macro_accuracy
+from ilk.methods.elr import ELR
 from ilk.methods.gda import GDA
 from ilk.methods.logistic_regression import LogisticRegression
 from ilk.methods.rcal import RCAL
 from ilk.protocols import long_tail
 
 FULL, NO_SAMPLING = "RCAL", "RCAL without sampled rows"
+BY_FACTOR, NONE_LEFT_OUT = "RCAL, outliers by local factor", "RCAL, no outliers left out"
+VARIANTS = {
+    FULL: RCAL(),
+    BY_FACTOR: RCAL(contamination=0.2, local_factor=True),
+    NONE_LEFT_OUT: RCAL(contamination=0.0),
+    NO_SAMPLING: RCAL(target_size_ratio=0.0),
+}
 CE, NOISE_ONLY, TAIL_ONLY = (
     "LogisticRegression",
     "ELR",
@@ -25,6 +34,7 @@ CE, NOISE_ONLY, TAIL_ONLY = (
 )
 GAUSSIAN = "GDA, uniform prior"
 LABELLED_MEANS, RECOVERED_MEANS = "means of the rows as labelled", "means recovered by RCAL"
+FACTOR_MEANS = "means recovered by RCAL, outliers by local factor"
 
 LabelNoise = Callable[[Data, int], Data]
 
@@ -38,19 +48,20 @@ def evaluate_tail(
     epochs: float,
 ) -> list[dict[str, Any]]:
     """Return tables of balanced accuracy and of the distance of class means from clean ones."""
-    runs: dict[str, list[float]] = {
-        n: [] for n in (FULL, NO_SAMPLING, CE, NOISE_ONLY, TAIL_ONLY, GAUSSIAN)
+    runs: dict[str, list[float]] = {n: [] for n in (*VARIANTS, CE, NOISE_ONLY, TAIL_ONLY, GAUSSIAN)}
+    distances: dict[str, list[float]] = {
+        name: [] for name in (RECOVERED_MEANS, FACTOR_MEANS, LABELLED_MEANS)
     }
-    distances: dict[str, list[float]] = {RECOVERED_MEANS: [], LABELLED_MEANS: []}
-    for seed, split in enumerate(splits):
+    for split in splits:
+        seed = split.seed
         noisy = corrupt(long_tail(split.train, ratio, max_rows, seed), seed)
         for name, logits in _predict_logits(noisy, split.test, seed, epochs).items():
             runs[name].append(macro_accuracy(split.test.y, logits.argmax(1)))
         clean, raw = _class_means(split.train), _class_means(noisy)
         distances[LABELLED_MEANS].append(_mean_distance(raw, clean))
-        distances[RECOVERED_MEANS].append(
-            _mean_distance(RCAL(seed=seed).estimate_means(noisy), clean)
-        )
+        for name, variant in ((RECOVERED_MEANS, FULL), (FACTOR_MEANS, BY_FACTOR)):
+            means = replace(VARIANTS[variant], seed=seed).estimate_means(noisy)
+            distances[name].append(_mean_distance(means, clean))
     file = "methods/rcal.py"
     claims = [
         Claim("rcal-noisy-long-tail", file, FULL, baseline) for baseline in runs if baseline != FULL
@@ -73,13 +84,14 @@ def _predict_logits(
 ) -> dict[str, NDArray[np.floating[Any]]]:
     """Return the logits of every method on the test rows."""
     plain = LogisticRegression().fit(noisy).logits(test.x)
-    head = train_elr(make_elr(0.7, 1.0, seed, epochs), noisy).models[-1]
     priors = np.maximum(noisy.count_labels(), 1) / len(noisy)
-    return {
-        FULL: RCAL(seed=seed).fit(noisy).logits(test.x),
-        NO_SAMPLING: RCAL(target_size_ratio=0.0, seed=seed).fit(noisy).logits(test.x),
+    variants = {
+        name: replace(method, seed=seed).fit(noisy).logits(test.x)
+        for name, method in VARIANTS.items()
+    }
+    return variants | {
         CE: plain,
-        NOISE_ONLY: head.logits(test.x),
+        NOISE_ONLY: ELR(epochs=epochs, seed=seed).fit(noisy).logits(test.x),
         TAIL_ONLY: plain - np.log(priors),
         GAUSSIAN: GDA(uniform=True).fit(noisy).logits(test.x),
     }

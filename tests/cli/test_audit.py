@@ -64,7 +64,7 @@ def test_misplaced_files_lead_the_list_and_the_folder_stays(
     scores = [float(row["score"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
     output = capsys.readouterr().out
-    for word in ("label", "likely class", "as given", "relabelled", "look at the images", "GDA"):
+    for word in ("label", "likely class", "as given", "relabelled", "look at the first", "GDA"):
         assert word in output
 
 

@@ -1,5 +1,7 @@
 """Early-learning regularisation against a float64 twin; wrong labels it does not memorize."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from sklearn.datasets import load_digits
 
 from helpers.small_training import make_step
 from ilk.core.data import Data
+from ilk.core.linear_models import MLP
 from ilk.core.metrics import log_loss, log_softmax, softmax
-from ilk.methods.elr import ELR
+from ilk.maths.folds import assign_folds
+from ilk.methods.elr import CONFIGS, ELR, N_FOLDS, UNTESTED, _count_correct
 from ilk.protocols import symmetric_noise
 from ilk.training.heads import Head, cross_entropy, fit_head
 from ilk.training.trainer import Batch
@@ -136,6 +140,98 @@ def test_the_temperature_minimizes_the_loss_on_the_training_labels():
     assert best < log_loss(noisy.y, softmax(1.1 * z, axis=1))
     assert best < log_loss(noisy.y, softmax(0.9 * z, axis=1))
     assert np.isfinite(log_softmax(z, axis=1)).all()
+
+
+SMALL = {"hidden": 32, "epochs": 40}
+
+
+def test_the_default_is_the_pair_that_agrees_most_with_held_out_labels(monkeypatch):
+    _, noisy, _ = noisy_digits(n=300)
+    trained = []
+    train = ELR._train
+
+    def record(self, data, n_steps=None):
+        model = train(self, data, n_steps)
+        trained.append(((self.beta, self.weight), n_steps, data, model))
+        return model
+
+    monkeypatch.setattr(ELR, "_train", record)
+    method = ELR(seed=4, **SMALL)
+    model = method.fit(noisy)
+    *tried, (final, steps, whole, last) = trained
+    fold, counts = assign_folds(noisy.y, N_FOLDS, 4), dict.fromkeys(CONFIGS, 0)
+    for f in range(N_FOLDS):
+        for pair in CONFIGS:
+            at = CONFIGS.index(pair) + f * len(CONFIGS)
+            given, n_steps, part, candidate = tried[at]
+            assert given == pair
+            assert n_steps == 100  # half of the rows, as many passes: half of the updates
+            np.testing.assert_array_equal(part.x, noisy.x[fold != f])
+            held_out = candidate.logits(noisy.x[fold == f]).argmax(1)
+            counts[pair] += np.sum(held_out == noisy.y[fold == f])
+    assert len(set(counts.values())) > 1
+    assert final == max(counts, key=counts.get)
+    assert steps is None
+    assert len(whole) == 300
+    assert (model.logits(noisy.x).argmax(1) == last.logits(noisy.x).argmax(1)).all()
+
+
+def test_the_default_does_not_fit_wrong_labels():
+    clean, noisy, test = noisy_digits()
+    wrong = clean.y != noisy.y
+    fitted, correct = [], []
+    for method in (ELR(), ELR(weight=0.0)):
+        model = method.fit(noisy)
+        fitted.append(np.mean(model.logits(clean.x).argmax(1)[wrong] == noisy.y[wrong]))
+        correct.append(np.mean(model.logits(test.x).argmax(1) == test.y))
+    assert fitted[0] < 0.5 * fitted[1]
+    assert correct[0] > correct[1] + 0.04
+
+
+def test_what_is_given_is_kept_and_what_cannot_be_held_out_is_not_tried(monkeypatch):
+    _, noisy, _ = noisy_digits(n=200)
+    assert ELR(0.3, 2.0).choose(noisy) == ELR(0.3, 2.0)
+    assert ELR(weight=0.0).choose(noisy).weight == 0.0
+    assert ELR(beta=0.5, **SMALL)._list_configs() == [(0.5, w) for _, w in CONFIGS]
+    assert ELR(weight=2.0, **SMALL)._list_configs() == [(0.9, 2.0), (0.7, 2.0)]
+    tried = []
+    train = ELR._train
+    monkeypatch.setattr(
+        ELR, "_train", lambda self, data, n=None: tried.append(self) or train(self, data, 2)
+    )
+    ELR(weight=2.0, **SMALL).choose(noisy)
+    assert {(m.beta, m.weight) for m in tried} == {(0.9, 2.0), (0.7, 2.0)}
+    tried.clear()
+    one_each = noisy.take(np.unique(noisy.y, return_index=True)[1])
+    assert ELR(**SMALL).choose(one_each) == ELR(*UNTESTED, **SMALL)
+    assert not tried
+    with pytest.raises(ValueError, match=r"choose\(data\)"):
+        ELR().make_objective()
+
+
+def test_a_group_is_never_on_both_sides_of_the_choice(monkeypatch):
+    _, noisy, _ = noisy_digits(n=100)
+    noisy = replace(noisy, group=np.repeat(np.arange(50), 2))
+    sides = []
+    train = ELR._train
+    monkeypatch.setattr(
+        ELR,
+        "_train",
+        lambda self, data, n=None: sides.append(set(data.group)) or train(self, data, 2),
+    )
+    ELR(hidden=4, epochs=1).choose(noisy)
+    assert sides
+    assert all(len(side) < 50 for side in sides)
+    assert not sides[0] & sides[-1]
+
+
+def test_a_row_counts_by_its_weight_where_pairs_are_compared():
+    model = MLP.__new__(MLP)
+    object.__setattr__(model, "logits", lambda x: x)
+    rows = Data(np.eye(3, dtype=np.float32), np.array([0, 1, 0]), ("a", "b", "c"))
+    assert _count_correct(model, rows) == 2
+    weighted = replace(rows, weight=np.array([0.5, 4.0, 7.0]))
+    assert _count_correct(model, weighted) == 4.5
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,21 @@
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import LocalOutlierFactor
 
 from ilk.core.data import Data
 from ilk.core.metrics import macro_accuracy, softmax
+from ilk.maths.folds import assign_folds
 from ilk.methods import rcal
-from ilk.methods.rcal import RCAL, _ClassGaussian, _drop_outliers, _transfer_from_heads
+from ilk.methods.rcal import (
+    RCAL,
+    _ClassGaussian,
+    _drop_outliers,
+    _find_doubtful,
+    _transfer_from_heads,
+)
 from ilk.protocols import symmetric_noise
 
 NAMES = ("a", "b", "c", "d")
@@ -78,6 +86,48 @@ def test_with_nothing_left_out_borrowed_or_drawn_it_is_scikit_learns_regression(
     np.testing.assert_allclose(mine, theirs.predict_proba(z), atol=2e-3)
 
 
+def test_doubtful_rows_are_those_that_scikit_learns_gaussians_give_another_class():
+    data = symmetric_noise(blobs((200, 100, 60, 40), apart=2.0)[0], 0.2, seed=2)
+    x = data.x.astype(np.float64)
+    fold = assign_folds(data.y, rcal.N_FOLDS, seed=3)
+    answer = np.empty(len(x), np.int64)
+    for f in range(rcal.N_FOLDS):
+        theirs = LinearDiscriminantAnalysis(priors=np.full(4, 0.25))
+        answer[fold == f] = theirs.fit(x[fold != f], data.y[fold != f]).predict(x[fold == f])
+    expected = answer != data.y
+    assert 0.15 < expected.mean() < 0.5
+    got = _find_doubtful(x, data, 0.9, 3)
+    assert np.mean(got == expected) > 0.99  # theirs does not shrink the covariance
+
+
+def test_wrong_rows_are_found_by_confidence_better_than_by_the_factor_where_classes_are_wide():
+    clean, _ = blobs((200, 200, 200, 200), d=30, apart=0.5)
+    noisy = symmetric_noise(clean, 0.3, seed=1)
+    is_wrong = noisy.y != clean.y
+    x = noisy.x.astype(np.float64)
+    doubtful = _find_doubtful(x, noisy, 0.3, 0)
+    kept = {tuple(row) for c in range(4) for row in _drop_outliers(x[noisy.y == c], 0.3)}
+    far = np.array([tuple(row) not in kept for row in x])
+    assert far.mean() >= doubtful.mean()
+    assert np.mean(is_wrong[doubtful]) > np.mean(is_wrong[far]) + 0.2
+
+
+def test_at_most_the_fraction_is_doubted_and_no_tiny_class_and_no_group_is_torn():
+    data, _ = blobs((100, 100, 2), apart=0.1)
+    x = data.x.astype(np.float64)
+    doubtful = _find_doubtful(x, data, 0.3, 0)
+    assert np.bincount(data.y[doubtful], minlength=3).tolist() == [30, 30, 0]
+    pairs = Data(
+        np.repeat(data.x[:200:2], 2, axis=0), data.y[:200], data.classes[:2],
+        group=np.repeat(np.arange(100), 2),
+    )  # fmt: skip
+    doubtful = _find_doubtful(pairs.x.astype(np.float64), pairs, 1.0, 0)
+    np.testing.assert_array_equal(doubtful[::2], doubtful[1::2])
+    assert doubtful.mean() > 0.2  # a twin in the training part would vouch for its label
+    one = data.take(np.array([0, 100, 200]))
+    assert not _find_doubtful(one.x.astype(np.float64), one, 0.5, 0).any()
+
+
 def test_every_class_is_filled_to_one_size(monkeypatch):
     calls = []
     real = rcal.SoftmaxRegressions.from_masks
@@ -85,17 +135,18 @@ def test_every_class_is_filled_to_one_size(monkeypatch):
         rcal.SoftmaxRegressions, "from_masks", lambda s, y, t: calls.append(y) or real(s, y, t)
     )
     data, _ = blobs()
-    RCAL(contamination=0.25, target_size_ratio=1.5).fit(data)
+    RCAL(contamination=0.25, target_size_ratio=1.5, local_factor=True).fit(data)
     assert np.bincount(calls[-1]).tolist() == [135] * 4  # 1.5 times the 90 that are kept of 120
-    RCAL(contamination=0.25, target_size_ratio=0.0).fit(data)
+    RCAL(contamination=0.25, target_size_ratio=0.0, local_factor=True).fit(data)
     assert np.bincount(calls[-1]).tolist() == [90, 68, 45, 22]
 
 
-def test_recovered_means_lie_nearer_the_true_ones():
+@pytest.mark.parametrize("local_factor", [False, True])
+def test_recovered_means_lie_nearer_the_true_ones(local_factor):
     data, means = blobs((200, 200, 200, 200), apart=4.0)
     noisy = symmetric_noise(data, 0.2, seed=1)
     raw = np.stack([noisy.x[noisy.y == c].mean(0) for c in range(4)])
-    got = RCAL(contamination=0.25).estimate_means(noisy)
+    got = RCAL(contamination=0.25, local_factor=local_factor).estimate_means(noisy)
     away = [np.linalg.norm(m - means, axis=1).mean() for m in (got, raw)]
     assert away[0] < 0.6 * away[1]
 

@@ -270,15 +270,15 @@ def test_agreement_is_kendalls_tau_by_pairs():
 
 def test_a_standing_holds_every_score_and_none_without_a_source():
     x, y = classes()
-    one = score_encoder("some/encoder", x, y, None, 3)
+    one = score_encoder("some/encoder", x, y, None)
     assert one.n_features == 5
-    assert one.scores["TMI, common axes"] == tmi.score(x, y, width=3)
+    assert set(one.scores) == set(ranking.list_scores())
     assert one.scores["TMI"] == tmi.score(x, y)
     assert one.scores["LogME"] == logme.score(x, y)
     assert one.scores["LEEP"] is None is one.scores["NCE"]
     assert set(one.seconds) == set(one.scores)
     p = softmax(x, axis=1)
-    assert score_encoder("e", x, y, p, 3).scores["LEEP"] == leep.score(p, y)
+    assert score_encoder("e", x, y, p).scores["LEEP"] == leep.score(p, y)
 
 
 def test_the_source_head_is_timms_own_classifier(tmp_path):

@@ -129,6 +129,7 @@ def make_report_data(folder: Path, n: int = 60, k: int = 3, **changes: Any) -> R
         ],
         "unknown_examples": [(folder / rows[i].path, 41.5) for i in range(min(n, 2))],
         "notes": ["one remark"],
+        "label_note": f"3 of {n} labels disagree with something",
         "images": Images(folder, rows),
     }
     return ReportData(**{**text, **changes})
@@ -234,7 +235,7 @@ def test_summary_agrees_with_a_plain_count(folder: Path) -> None:
     assert f"88.7{THIN}% (95{THIN}% interval 86.1 to 90.9{THIN}%)" in text
     assert "Classify the photos." in text
     assert "One remark." in text
-    assert "3 labels may be wrong" in text
+    assert "3 of 60 labels disagree with something." in text
 
 
 def test_page_contains_what_is_needed_to_reproduce_the_fit(folder: Path) -> None:
@@ -537,7 +538,7 @@ def test_empty_sections_say_so(folder: Path) -> None:
     text = Page(
         render_report(replace(make_report_data(folder), label_errors=[], unknown_examples=[]))
     ).text
-    assert "No probable label error was found." in text
+    assert "No label disagrees with a confident prediction." in text
     assert "No image was flagged as unknown." in text
 
 

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.audit_labels import AuditedLabels, cross_validate_labels
+from ilk.cli.audit_labels import (
+    AuditedLabels,
+    check_auditing_methods,
+    cross_validate_labels,
+)
 from ilk.cli.audit_output import (
     list_confused_pairs,
     list_labels,
@@ -94,15 +98,13 @@ def command(
     from ilk.core.progress import terminal_progress
     from ilk.fitting.config import FitConfig
     from ilk.fitting.label_audit import check_fractions, measure_cleaning
-    from ilk.methods import parse
+    from ilk.fitting.suspect_labels import find_suspects
     from ilk.store import Store
-    from ilk.trust.label_errors import LabelErrors
 
     out_path = _check_out_path(Path(out), Path(source))
     fractions = tuple(f for f in fractions if f) if fractions else DEFAULT_FRACTIONS
     check_fractions(fractions, ranking)
-    for text in methods:
-        parse(text)
+    check_auditing_methods(methods)
     config = FitConfig(encoders, methods=methods or ("GDA",), folds=folds, seed=seed)
     config = replace(config, device=device, runtime=runtime, resize=resize, views=1)
     store = Store()
@@ -111,9 +113,9 @@ def command(
         show_intake(audited.images)
     board = audited.leaderboard
     assert board.probabilities is not None, "cross_validate_labels raises if nothing was tested"
-    errors = LabelErrors.find(board.probabilities, audited.data.y, ranking)
+    errors = find_suspects(board.probabilities, audited.data.y, ranking)
     write_csv(out_path, audited, errors)
-    show_labels(audited, errors, show)
+    show_labels(audited, errors, show, out_path)
     effect, method = None, board.winner[1]
     if fractions:
         progress = terminal_progress()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.classification.context import ClassificationContext
     from ilk.encode import encode_and_refuse
-    from ilk.fitting.candidates import resolve_methods, select_candidates
+    from ilk.fitting.candidates import check_methods, resolve_methods, select_candidates
     from ilk.fitting.encoding import load_features, resolve_encoders
     from ilk.fitting.model_selection import rank_candidates
     from ilk.fitting.split import split_images
@@ -61,11 +62,12 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
             f"{classifiers[0]} is a classifier and may have been trained on these labels; audit "
             "with an encoder that gives features"
         )
+    methods = resolve_methods(config)
+    check_methods(methods, config, encoders)
     images = encode_and_refuse(images, encoders, store, progress=terminal_progress())
     _check_auditable(images)
     split = split_images(images, config)
     tables = {e.name: load_features(e, split, config, store) for e in encoders}
-    methods = resolve_methods(config)
     candidates = {e.name: select_candidates(e, methods, labels=True) for e in encoders}
     leaderboard = rank_candidates(
         tables, candidates, n_folds=config.folds, seed=config.seed, progress=terminal_progress()
@@ -76,6 +78,25 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
             "label at least two images of each class"
         )
     return AuditedLabels(images, split.train, tables[leaderboard.winner[0]], leaderboard)
+
+
+def check_auditing_methods(texts: Sequence[str]) -> None:
+    """Check, before any work, that the methods to audit with exist and learn from features.
+
+    Raises:
+        UnknownName: There is no such method.
+        InputError: A method cannot be parsed, or has no features to learn from.
+    """
+    from ilk.core.contracts import describe
+    from ilk.core.errors import InputError
+    from ilk.fitting.candidates import has_tag, parse_methods
+
+    for method in parse_methods(texts):
+        if has_tag(method, "needs_class_scores"):
+            raise InputError(
+                f"{describe(method)} is a classifier that may have been trained on these labels; "
+                "audit with a method that learns from features, such as GDA"
+            )
 
 
 def _merge_splits(images: Images) -> Images:

@@ -63,8 +63,11 @@ def write_csv(out: Path, audited: AuditedLabels, label_errors: LabelErrors) -> N
     write_atomically(out, "".join(lines).encode("utf-8", "surrogateescape"))
 
 
-def show_labels(audited: AuditedLabels, label_errors: LabelErrors, limit: int) -> None:
-    """Print the first `limit` labels, the most confused classes and a reliability note."""
+def show_labels(audited: AuditedLabels, label_errors: LabelErrors, limit: int, out: Path) -> None:
+    """Print the first `limit` labels, the most confused classes and notes on their reliability.
+
+    `out` is the file that lists all labels.
+    """
     print_table(
         CSV_HEADER[:4],
         [
@@ -78,26 +81,24 @@ def show_labels(audited: AuditedLabels, label_errors: LabelErrors, limit: int) -
             ("label", "likely class", "images, estimated"),
             [(pair["label"], pair["likely"], f"{pair['images']:.0f}") for pair in pairs],
         )
-    _show_reliability(audited, label_errors)
+    _show_reliability(audited, label_errors, out)
 
 
-def _show_reliability(audited: AuditedLabels, label_errors: LabelErrors) -> None:
+def _show_reliability(audited: AuditedLabels, label_errors: LabelErrors, out: Path) -> None:
     """Print how far the classifier behind the ranking agrees with the labels."""
     from ilk.core.contracts import describe
+    from ilk.fitting.suspect_labels import describe_suspects
 
     encoder, method = audited.leaderboard.winner
-    n_suspects, scores = int(label_errors.is_suspect.sum()), audited.leaderboard.results[0].scores
+    scores, probabilities = audited.leaderboard.results[0].scores, audited.leaderboard.probabilities
     assert scores is not None, "the winner has scores"
-    advice = (
-        "; many of them may be its own errors, so look at the images before changing a label"
-        if n_suspects
-        else ""
-    )
+    assert probabilities is not None, "and probabilities"
     print_note(
         f"predictions are by {describe(method)} on {encoder}, which agrees with "
-        f"{scores.accuracy.value:.1%} of {scores.n:,} labels in cross-validation; "
-        f"{n_suspects:,} labels look wrong{advice}"
+        f"{scores.accuracy.value:.1%} of {scores.n:,} labels in cross-validation"
     )
+    suspects = describe_suspects(label_errors, probabilities, audited.data.y, out.name)
+    print_note(suspects or "no label disagrees with a confident prediction")
     if n_untested := int((audited.data.y >= 0).sum()) - len(label_errors.rows):
         print_note(
             f"{n_untested:,} labelled images are the only one of their class and were not audited"

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from ilk.ranking import EncoderScores
     from ilk.store import Store
 
-N_COMMON_AXES = 32  # principal axes that TMI uses for every encoder; fewer if an encoder has fewer
 SORT_SCORE = "LogME"  # best predicts heads on frozen features in `ilk bench which_encoder`
 
 
@@ -38,20 +37,12 @@ def score_encoders(encoders: Sequence[Embeds], tables: dict[str, Data]) -> list[
     from ilk.ranking import score_encoder
     from ilk.ranking.source_probabilities import predict_source_proba
 
-    n_axes = min(N_COMMON_AXES, *(_count_axes(data) for data in tables.values()))
     encoder_scores = []
     for encoder in encoders:
         x, y = np.asarray(tables[encoder.name].x, np.float32), tables[encoder.name].y
         proba = predict_source_proba(encoder, x)
-        encoder_scores.append(score_encoder(encoder.name, x, y, proba, n_axes))
+        encoder_scores.append(score_encoder(encoder.name, x, y, proba))
     return sorted(encoder_scores, key=lambda s: -(s.scores[SORT_SCORE] or 0.0))
-
-
-def _count_axes(data: Data) -> int:
-    """Return the number of principal axes with non-zero variance, at least 1."""
-    from ilk.maths.pca import fit_pca
-
-    return max(1, len(fit_pca(data.x).eigenvalues))
 
 
 def measure_accuracy(tables: dict[str, Data], seed: int) -> dict[str, float]:

@@ -15,6 +15,7 @@ from ilk.core.leaderboard import CandidateResult, Leaderboard
 from ilk.detectors import list_detectors
 from ilk.discovery import list_discovery_methods
 from ilk.fitting.config import FitConfig
+from ilk.fitting.usable_methods import check_requested, find_unmet
 from ilk.images.pixels import PixelEncoder
 from ilk.methods import list_methods, parse
 from ilk.methods.description_selection import DescriptionSelection
@@ -25,19 +26,30 @@ def resolve_methods(config: FitConfig) -> list[Method]:
     """Return the requested methods, or the default ones.
 
     Raises:
+        UnknownName, InputError: As `parse_methods`.
+    """
+    if config.methods:
+        return parse_methods(config.methods)
+    if config.class_structure:
+        return [m() for m in list_methods().values() if m.any_embedding_width]
+    return _list_default_methods(config)
+
+
+def parse_methods(texts: Sequence[str]) -> list[Method]:
+    """Return the methods that `texts` describe, such as `GDA(shrink=0.2)`.
+
+    Raises:
         UnknownName: There is no such method.
-        InputError: A method cannot be parsed, or does not classify features.
+        InputError: A method cannot be parsed, or does not classify images of a folder.
     """
     methods = []
-    for text in config.methods:
+    for text in texts:
         _check_classifies(text.partition("(")[0].strip())
         method = parse(text)
         if reason := _explain_exclusion(method):
             raise InputError(f"{describe(method)} {reason}")
         methods.append(method)
-    if config.class_structure:
-        return methods or [m() for m in list_methods().values() if m.any_embedding_width]
-    return methods or _list_default_methods(config)
+    return methods
 
 
 def _check_classifies(name: str) -> None:
@@ -70,44 +82,22 @@ def _explain_exclusion(method: Method) -> str:
     return ""
 
 
-def check_text_support(
+def check_methods(
     methods: Sequence[Method],
-    descriptions: Sequence[str],
+    config: FitConfig,
     encoders: Sequence[Embeds],
     has_structure: bool = False,
 ) -> None:
-    """Check that text is only used together with an encoder that embeds text.
+    """Check that descriptions are read, and that each requested method has an encoder.
 
     Raises:
-        InputError: There are descriptions, or all methods need class embeddings, and none of the
-            encoders embeds text.
+        InputError: There are descriptions and none of the encoders embeds text, or none serves a
+            requested method.
     """
-    if descriptions and not any(isinstance(e, EmbedsText) for e in encoders):
+    if config.descriptions and not any(isinstance(e, EmbedsText) for e in encoders):
         raise InputError("descriptions need an encoder that embeds text; add --encoder clip/NAME")
-    if any(isinstance(encoder, EmbedsText | ScoresClasses) for encoder in encoders):
-        return
-    if has_structure and any(has_tag(method, "any_embedding_width") for method in methods):
-        return
-    if all(has_tag(method, "needs_class_embeddings") for method in methods):
-        raise InputError(
-            f"{describe(methods[0])} compares images with text, and none of the encoders embeds "
-            "text; add --encoder clip/ORG/NAME"
-        )
-
-
-def check_image_support(methods: Sequence[Method], encoders: Sequence[Embeds]) -> None:
-    """Check that methods of images are used with the encoder `pixels`.
-
-    Raises:
-        InputError: A method is fitted to images, and none of the encoders returns pixels.
-    """
-    if any(isinstance(encoder, PixelEncoder) for encoder in encoders):
-        return
-    for method in filter(reads_images, methods):
-        raise InputError(
-            f"{describe(method)} is fitted to images, and none of the encoders returns pixels; "
-            "add --encoder pixels"
-        )
+    if config.methods:
+        check_requested(methods, encoders, has_structure)
 
 
 def select_candidates(
@@ -129,18 +119,11 @@ def select_candidates(
     """
     if isinstance(encoder, ScoresClasses):
         return [m for m in methods if has_tag(m, "needs_class_scores")] or [DiffusionClassifier()]
-    has_text = isinstance(encoder, EmbedsText)
     return [
         _to_flattened(m, encoder)
         for m in methods
-        if (isinstance(encoder, PixelEncoder) or not reads_images(m))
-        and (
-            has_text
-            or not has_tag(m, "needs_class_embeddings")
-            or (has_structure and has_tag(m, "any_embedding_width"))
-        )
+        if find_unmet(m, encoder, has_structure) is None
         and (knows_classes or not has_tag(m, "needs_class_model"))
-        and not has_tag(m, "needs_class_scores")
         and (labels or not has_tag(m, "needs_labels"))
     ]
 

@@ -17,8 +17,7 @@ from ilk.diffusion.classification.context import ClassificationContext
 from ilk.encoders.combined import combine_encoders
 from ilk.fitting.candidates import (
     add_pixel_encoder,
-    check_image_support,
-    check_text_support,
+    check_methods,
     has_tag,
     make_zero_shot_leaderboard,
     resolve_methods,
@@ -53,6 +52,7 @@ from ilk.fitting.settings import (
 from ilk.fitting.side_files import drop_unused_contents, render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
 from ilk.fitting.structured_classes import add_structure_classes
+from ilk.fitting.usable_methods import check_labels, describe_left_out
 from ilk.fitting.variants import add_variants
 from ilk.images import Images
 from ilk.report import ReportData
@@ -152,8 +152,7 @@ def _select_model(
     context = ClassificationContext(classes, config.prompts, store)
     encoders = resolve_encoders(images, config, context, log)
     encoders = add_variants(encoders, images, config, log)
-    check_text_support(methods, config.descriptions, encoders, structure is not None)
-    check_image_support(methods, encoders)
+    check_methods(methods, config, encoders, structure is not None)
 
     images = encode(images, encoders, store, progress, log)
     split = split_images(images, config)
@@ -170,6 +169,10 @@ def _select_model(
         for e in encoders
     }
     check_class_names(methods, encoders, features, candidates)
+    if config.methods:
+        check_labels(methods, bool(split.train))
+        for line in describe_left_out(methods, candidates.values(), bool(split.train)):
+            log(line)
     _log_missing_unlabelled(methods, config, split, log)
     leaderboard = (
         rank_candidates(

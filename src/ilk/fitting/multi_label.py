@@ -26,6 +26,7 @@ from ilk.core.device import check_device
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.classification.context import ClassificationContext
+from ilk.fitting.candidates import parse_methods
 from ilk.fitting.config import FitConfig
 from ilk.fitting.encoding import LogCallback, encode, resolve_encoders
 from ilk.fitting.multi_label_report import (
@@ -38,7 +39,7 @@ from ilk.fitting.multi_label_split import split_labels
 from ilk.fitting.variants import add_variants
 from ilk.images import Images, Row, describe_groups, number_row_groups
 from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs, find_near_pairs
-from ilk.methods import list_methods, parse
+from ilk.methods import list_methods
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import check_method, fit_one_vs_rest
 from ilk.multilabel.thresholds import LabelThresholds, fit_thresholds
@@ -156,7 +157,7 @@ def _resolve_methods(config: FitConfig) -> list[Method]:
                 f"{option} is for one label per image; multi-label classifiers are selected by "
                 "mean average precision among linear methods, so leave it out"
             )
-    methods: list[Method] = [parse(text) for text in config.methods]
+    methods = parse_methods(config.methods)
     for method in methods:
         check_method(method)
     return methods or [

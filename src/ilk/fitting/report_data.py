@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +15,18 @@ from ilk.core.ordered_classes import describe_order
 from ilk.core.versions import format_now, get_versions
 from ilk.encoders.families import list_credits
 from ilk.fitting.class_names import collect_name_notes
-from ilk.fitting.constant_answer import beats_constant_answer, describe_constant_answer
+from ilk.fitting.constant_answer import describe_constant_answer
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leakage import is_held_out
 from ilk.fitting.split import Split
 from ilk.fitting.structured_classes import collect_structure_notes
+from ilk.fitting.suspect_labels import describe_suspects, find_suspects
 from ilk.fitting.variants import describe_variants
 from ilk.images import Row, describe_groups
 from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
-from ilk.trust.label_errors import LabelErrors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,7 +37,7 @@ def build_report_data(
 ) -> ReportData:
     """Return the data of the report of a fit."""
     split, leaderboard, config = state.split, state.leaderboard, state.config
-    ranked = _rank_label_errors(state)
+    ranked, label_note = _rank_label_errors(state)
     counts = {"train": split.count_labels(split.train)}
     if split.held_out:
         counts[split.held_out_name] = split.count_labels(split.held_out)
@@ -72,12 +71,13 @@ def build_report_data(
         unknown_examples=_find_unknown_images(state, classifier, evaluation, store),
         difference_maps=_make_difference_maps(state, evaluation, store),
         credits=list_credits(state.encoder),
-        notes=collect_notes(state, classifier, evaluation) + _note_label_errors(ranked),
+        notes=[*collect_notes(state, classifier, evaluation), *filter(None, [label_note])],
         images=state.images,
         groups=evaluation.groups,
         group_notes=_describe_groups(split),
         held_together=state.held_together,
         near_pairs=state.near_pairs,
+        label_note=label_note,
     )
 
 
@@ -145,17 +145,19 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
     return [note for note in (*messages, *intake) if note]
 
 
-def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
-    """Return evaluated training rows and whether they are flagged, most likely errors first."""
+def _rank_label_errors(state: FitState) -> tuple[list[tuple[SuspectedLabel, bool]], str]:
+    """Return evaluated training rows, most likely errors first, and a note.
+
+    A row comes with whether it is flagged.
+    """
     probabilities = state.audit_probabilities
     if probabilities is None:
         probabilities = state.leaderboard.probabilities
     if probabilities is None:
-        return []
-    errors = LabelErrors.find(probabilities, state.features.y)
-    is_suspect = errors.is_suspect & beats_constant_answer(probabilities, state.features.y)
+        return [], ""
+    errors = find_suspects(probabilities, state.features.y)
     names, rows = state.split.classes, state.split.train
-    return [
+    ranked = [
         (
             (
                 state.images.shown_path_of(rows[i]),
@@ -163,10 +165,11 @@ def _rank_label_errors(state: FitState) -> list[tuple[SuspectedLabel, bool]]:
                 names[errors.suggested_label[j]],
                 float(errors.score[j]),
             ),
-            bool(is_suspect[j]),
+            bool(errors.is_suspect[j]),
         )
         for j, i in enumerate(errors.rows)
     ]
+    return ranked, describe_suspects(errors, probabilities, state.features.y, "suspects.csv")
 
 
 def _find_unknown_images(
@@ -189,16 +192,3 @@ def _make_difference_maps(
     if not (state.explainers and evaluation.rows):
         return []
     return explain_classes(state.explainers[0], state.images, evaluation.rows, evaluation.y, store)
-
-
-def _note_label_errors(ranked: Sequence[tuple[SuspectedLabel, bool]]) -> list[str]:
-    """Return a note on the effect of probable label errors on the results."""
-    if not (n_flagged := sum(is_flagged for _, is_flagged in ranked)):
-        return []
-    message = (
-        f"{n_flagged} of {len(ranked)} training labels may be wrong: models that did not see them "
-        "confidently predict another class (suspects.csv lists them, most suspicious first). Look "
-        "at the images, for the models may be what is wrong; labels that are wrong make the scores "
-        "too low"
-    )
-    return [message]

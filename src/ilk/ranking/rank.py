@@ -11,7 +11,6 @@ import numpy as np
 
 from ilk.core.data import Features, Labels
 from ilk.core.metrics import Probabilities
-from ilk.ranking import tmi
 from ilk.ranking.transferability import list_scores
 
 MIN_ENCODERS = 3  # with two encoders, any correlation is -1 or 1
@@ -35,13 +34,12 @@ class EncoderScores:
 
 
 def score_encoder(
-    encoder: str, x: Features, y: Labels, source: Probabilities | None, width: int
+    encoder: str, x: Features, y: Labels, source: Probabilities | None
 ) -> EncoderScores:
     """Compute every score of features `x [n, d]` for labels `y [n]`.
 
     Args:
         source: Probabilities of the encoder's own classifier, `[n, z]`; None if it has none.
-        width: Number of principal axes common to all encoders, for TMI on equal width and scale.
 
     Raises:
         NoLabels, InputError: As for the scores.
@@ -52,7 +50,6 @@ def score_encoder(
         for name, one in rankers.items()
         if one.INPUT_KIND == "features"
     }
-    scorers[f"{tmi.NAME}, common axes"] = partial(tmi.score, x, y, width=width)
     for name, module in rankers.items():
         if module.INPUT_KIND == "source":
             scorers[name] = (lambda: None) if source is None else partial(module.score, source, y)

@@ -16,8 +16,12 @@ more, which makes scores of different sets incomparable and changes nothing with
 Classes of a single row have no spread and are omitted instead of counting as 0; with at most k rows
 the farthest neighbour is used.
 
-The entropy of raw features grows with their number and the logarithm of their scale, which are
-arbitrary; `width` controls for both: principal axes of a common number and scale.
+In the paper a larger entropy is better, for fine-tuning, and features are raw: their entropy grows
+with their number and the logarithm of their scale, which are arbitrary. `width` controls for both:
+principal axes of a common number and scale. On these the entropy of all rows hardly differs between
+encoders, so that a larger one within classes leaves less mutual information
+`I(Z; Y) = H(Z) - H(Z | Y)`: the sign of the agreement with accuracy turns. That is a control for
+benchmarks, and `ilk rank` does not show it.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def render_report(report: ReportData) -> str:
             note
             for note in dict.fromkeys(report.notes)
             if note not in (report.folds_note, *report.group_notes, str(report.held_together))
+            and note != report.label_note
         ],
         leaderboard=leaderboard,
         is_ordered=any(

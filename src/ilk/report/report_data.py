@@ -56,7 +56,8 @@ class ReportData:
         coverage: Proportion of conformal sets that contain the true class.
         false_alarm: Requested rate at which images of known classes are flagged as
             out-of-distribution, in (0, 1).
-        label_errors: Training images that are probably mislabelled, most likely first.
+        label_errors: Training images whose label disagrees with confident predictions, most likely
+            mislabelled first.
         ranked_labels: All evaluated training images, most likely mislabelled first.
         unknown_examples: Images flagged as out-of-distribution, each with its score.
         difference_maps: File, caption lines and picture of where the scores of a diffusion
@@ -109,6 +110,7 @@ class ReportData:
     group_notes: Sequence[str] = ()
     held_together: HeldTogether | None = None
     near_pairs: Sequence[NearPair] = ()
+    label_note: str = ""
 
     def __post_init__(self) -> None:
         n, k = len(self.y), len(self.classes)

@@ -46,7 +46,7 @@ def build_summary(report: ReportData, metrics: EvaluationMetrics) -> list[tuple[
     """Return pairs of subject and text; subjects without content are omitted."""
     sections = {
         "Data": _describe_data(report),
-        "Groups": " ".join(f"{escape_text(n[:1].upper() + n[1:])}." for n in report.group_notes),
+        "Groups": " ".join(map(_format_sentence, report.group_notes)),
         "Selection": _describe_selection(report),
         "Accuracy": _describe_accuracy(report, metrics),
         "Dependence": _describe_dependence(report),
@@ -56,7 +56,7 @@ def build_summary(report: ReportData, metrics: EvaluationMetrics) -> list[tuple[
         "Unknown images": _describe_unknown(report, metrics),
         "Pretrained weights": " ".join(f"{escape_text(credit)}." for credit in report.credits),
         "Refused files": _describe_refused(report),
-        "Labels": _describe_label_errors(report),
+        "Labels": _format_sentence(report.label_note),
     }
     return [(subject, text) for subject, text in sections.items() if text]
 
@@ -221,7 +221,5 @@ def _describe_refused(report: ReportData) -> str:
     )
 
 
-def _describe_label_errors(report: ReportData) -> str:
-    if not (n := len(report.label_errors)):
-        return ""
-    return f"{format_count(n, 'label', 'labels')} may be wrong and should be reviewed."
+def _format_sentence(note: str) -> str:
+    return f"{escape_text(note[:1].upper() + note[1:])}." if note else ""

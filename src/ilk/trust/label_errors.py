@@ -49,7 +49,7 @@ class LabelErrors:
 
     @property
     def noise_rate(self) -> float:
-        """Estimated fraction of wrong labels, in [0, 1]."""
+        """Estimated fraction of wrong labels, in [0, 1]; too large where the classifier is weak."""
         total = float(self.joint.sum())
         return 1 - float(np.trace(self.joint)) / total if total else 0.0
 

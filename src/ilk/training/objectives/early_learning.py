@@ -27,7 +27,8 @@ class EarlyLearning(Objective):
 
     Args:
         beta: Momentum of the running targets, in [0, 1).
-        weight: Weight of the regularizer, >= 0.
+        weight: Weight of the regularizer, >= 0. Both defaults are the paper's for CIFAR-10 with
+            symmetric noise; `ilk.methods.elr` chooses them.
 
     Attributes:
         targets: Running target of each row of the training set, `[n, k]`.
@@ -35,7 +36,7 @@ class EarlyLearning(Objective):
 
     targets: Tensor
 
-    def __init__(self, beta: float = 0.7, weight: float = 1.0) -> None:
+    def __init__(self, beta: float = 0.7, weight: float = 3.0) -> None:
         super().__init__()
         self.beta, self.weight = beta, weight
 
