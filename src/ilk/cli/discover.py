@@ -28,7 +28,7 @@ MAX_GROUPS = 50  # groups in the printed table
     "--all",
     "keep_all",
     is_flag=True,
-    help="Suggest every group, even if the classifier flags few of its images as unknown.",
+    help="Suggest every group, even if few of its images are flagged as unknown.",
 )
 @add_csv_safe_option
 @add_source_options
@@ -49,7 +49,8 @@ def command(
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
     SOURCE is a folder, a table or list of paths, an archive, a quoted pattern, or - for standard
-    input; its labels are ignored. A group gets a suggested name where the encoder knows a word of
+    input; its labels are ignored. Images are flagged as unknown by the score that separates known
+    classes best when they are hidden in turn; it is printed. A group gets a suggested name where the encoder knows a word of
     ImageNet for its images. Each group becomes a folder with copies of its images. Look at
     groups.html, rename a group's folder, and add it as a class with `ilk add`.
 
@@ -85,7 +86,16 @@ def command(
     if discovery.n_failed:
         n_files = len(discovery.images.rows)
         click.echo(f"ilk: {discovery.n_failed:,} of {n_files:,} files could not be used", err=True)
-    value = {"out": home, "groups": listing, "notes": discovery.notes, "failed": discovery.n_failed}
+    value = {
+        "out": home,
+        "groups": listing,
+        "unknown_score": {
+            "name": discovery.choice.score.label,
+            "auroc_of_hidden_classes": dict(discovery.choice.auroc),
+        },
+        "notes": discovery.notes,
+        "failed": discovery.n_failed,
+    }
     return Result(value, exit_code=1 if discovery.n_failed else 0)
 
 

@@ -2,8 +2,9 @@
 
 The stored rows of the classifier (`ilk.trust.summary_statistics`) represent the known classes, the
 images are unlabelled rows, and `GaussianMixtureDiscovery` estimates the number of new groups and
-assigns images to them. A group is suggested only if the classifier's own out-of-distribution
-detector flags more of its images than false alarms explain.
+assigns images to them. A group is suggested only if more of its images are flagged as unknown than
+false alarms explain; the score that flags them is chosen on known classes that are hidden in turn
+(`ilk.updates.unknown_images`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
 from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.store import Store
+from ilk.updates.hidden_classes import ScoreChoice
+from ilk.trust.unknown_scores import list_unknown_scores
 from ilk.updates.group_names import suggest_group_names
+from ilk.updates.unknown_images import UnknownImages, flag_unknown
 from ilk.vocabulary.group_names import NameSuggestion
 
 SIGNIFICANCE = 0.01  # of the test that the flagged images of a group are false alarms
@@ -41,7 +45,7 @@ class GroupedImage:
             deviations; nan outside groups.
         nearest_class: The most likely known class; "" if the image could not be read.
         probability: Its probability, in [0, 1]; nan if the image could not be read.
-        is_unknown: Whether the classifier flags the image as unknown.
+        is_unknown: Whether the image is flagged as unknown, by the chosen score.
     """
 
     row: Row
@@ -62,6 +66,7 @@ class Discovery:
         n_groups: Number of suggested groups.
         notes: Notes for the user, one sentence each.
         names: Suggested name by group, for the groups that an encoder has a word for.
+        choice: The score by which images are flagged as unknown.
     """
 
     images: Images
@@ -69,6 +74,7 @@ class Discovery:
     n_groups: int
     notes: tuple[str, ...]
     names: Mapping[int, NameSuggestion] = field(default_factory=dict)
+    choice: ScoreChoice = field(default_factory=lambda: ScoreChoice(list_unknown_scores()[0]))
 
     def list_group(self, number: int) -> list[GroupedImage]:
         """Return the images of one group, by distance from its mean."""
@@ -114,12 +120,7 @@ def discover_groups(
         )
     x = store.get(classifier.encoder.space, [row.digest for row in used])
     scored = classifier.score_batch(x)
-    group_ids = assign_groups(classifier, x, n_groups)
-    if n_groups is None and not keep_all:
-        group_ids = keep_supported_groups(
-            group_ids, scored.is_unknown, classifier.ood_detector.false_alarm
-        )
-    group_ids = _sort_by_size(group_ids)
+    group_ids, unknown = find_new_groups(classifier, x, n_groups, keep_all=keep_all)
     distance = _compute_distances(classifier, x, group_ids)
     best_class = scored.probabilities.argmax(1)
     grouped_by_id = {
@@ -129,20 +130,46 @@ def discover_groups(
             float(distance[i]),
             classifier.classes[best_class[i]],
             float(scored.probabilities[i, best_class[i]]),
-            bool(scored.is_unknown[i]),
+            bool(unknown.is_unknown[i]),
         )
         for i, row in enumerate(used)
     }
     grouped = tuple(grouped_by_id.get(id(row), GroupedImage(row)) for row in images.rows)
     notes = _collect_notes(
-        classifier, group_ids, scored.is_unknown, given=n_groups is not None or keep_all
+        classifier, group_ids, unknown.is_unknown, given=n_groups is not None or keep_all
     )
+    notes += (unknown.choice.note,) if unknown.choice.note else ()
     names, named_by = suggest_group_names(
         classifier.encoder, images, group_ids, classifier.classes, store, progress
     )
     if names:
         notes += (f"the names are suggestions by {named_by}, which knows only words of ImageNet",)
-    return Discovery(images, grouped, int(group_ids.max()), notes, names)
+    return Discovery(images, grouped, int(group_ids.max()), notes, names, unknown.choice)
+
+
+def find_new_groups(
+    classifier: Classifier, x: Features, n_groups: int | None = None, *, keep_all: bool = False
+) -> tuple[Labels, UnknownImages]:
+    """Return the group of each row, `[n]`, from 1 for the largest, and which rows are unknown.
+
+    Rows in no group, or in one that false alarms explain, have 0.
+
+    Args:
+        classifier: The saved classifier.
+        x: Features of its encoder, `[n, d]`.
+        n_groups: Number of groups; None estimates it.
+        keep_all: Keep every group, even if few of its rows are flagged as unknown.
+
+    Raises:
+        InputError: If the classifier stores no features.
+    """
+    group_ids = assign_groups(classifier, x, n_groups)
+    unknown = flag_unknown(classifier, x)
+    if n_groups is None and not keep_all:
+        group_ids = keep_supported_groups(
+            group_ids, unknown.is_unknown, classifier.ood_detector.false_alarm
+        )
+    return _sort_by_size(group_ids), unknown
 
 
 def assign_groups(classifier: Classifier, x: Features, n_groups: int | None) -> Labels:

@@ -91,8 +91,8 @@ def _summarize_group(members: list[GroupedImage]) -> str:
     if n == 1:
         return "One image that resembles no other: only a suggestion."
     unknown = format_percent(_compute_unknown_fraction(members))
-    summary = f"{format_count(n, 'image')}, the most typical first; the classifier flags "
-    summary += f"{unknown} of them as unknown."
+    summary = f"{format_count(n, 'image')}, the most typical first; {unknown} of them are "
+    summary += "flagged as unknown."
     name, n_nearest = Counter(f.nearest_class for f in members).most_common(1)[0]
     if n_nearest >= MIN_NEAREST_FRACTION * n:
         summary += f" The most similar known class is “{abbreviate(name)}”."

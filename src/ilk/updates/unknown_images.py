@@ -1,0 +1,113 @@
+"""Flag images that belong to no class of a saved classifier, by the score that suits its classes.
+
+The score is chosen on known classes that are hidden in turn (`ilk.updates.hidden_classes`), from the
+rows that the classifier stores. Its threshold is a conformal quantile of out-of-fold scores of
+these rows, as that of the classifier's own distance. Some scores let images pass that are far from
+every class, such as inverted ones, and hidden classes do not show it. A fifth of the false alarms
+is therefore spent on the distance, where there are enough rows for it: together they have at most
+the rate of the classifier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.artifacts.classifier import Classifier
+from ilk.core.data import Features, Labels
+from ilk.core.statistics import Statistics
+from ilk.maths.conformal_quantile import Vector, compute_votes, find_conformal_quantile
+from ilk.maths.folds import assign_folds, count_folds, has_shared_groups
+from ilk.maths.gaussian import compute_statistics, subtract_statistics
+from ilk.updates.hidden_classes import ScoreChoice, choose_unknown_score
+from ilk.trust.known_rows import KnownRows, UnknownScore
+from ilk.trust.unknown_scores import list_unknown_scores
+
+FAR_FRACTION = 0.2  # of the false alarms, for the distance beside another score
+N_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownImages:
+    """Which images are flagged, and by what.
+
+    Attributes:
+        is_unknown: Whether each image is flagged, `[n]`.
+        score: Scores of the images, `[n]`, by the chosen score.
+        choice: The chosen score.
+    """
+
+    is_unknown: NDArray[np.bool_]
+    score: Vector
+    choice: ScoreChoice
+
+
+def flag_unknown(
+    classifier: Classifier, x: Features, score: UnknownScore | None = None
+) -> UnknownImages:
+    """Flag the images that belong to no known class.
+
+    The classifier's own flag is returned where no class can be hidden, where its distance separates
+    hidden classes as well as any score, and where it has too few rows to flag anything.
+
+    Args:
+        classifier: The saved classifier.
+        x: Features of its encoder, `[n, d]`.
+        score: The score; None chooses it.
+    """
+    detector, summary = classifier.ood_detector, classifier.summary_statistics
+    distance = detector.score(x)
+    own = distance > detector.threshold
+    if summary is None or not summary.width or not len(summary.y) or detector.note:
+        return UnknownImages(own, distance, ScoreChoice(list_unknown_scores()[0]))
+    columns = detector.select_columns(np.arange(summary.width)[None])[0]
+    known = KnownRows(
+        _select_columns(summary.statistics, columns), summary.x[:, columns], summary.y
+    )
+    groups = summary.groups if has_shared_groups(summary.groups) else None
+    choice = choose_unknown_score(known.x, known.y, groups) if score is None else ScoreChoice(score)
+    if choice.score.is_default:
+        return UnknownImages(own, distance, choice)
+    votes = compute_votes(groups, len(known.y))
+    rate = detector.false_alarm
+    limit = find_conformal_quantile(summary.unknown_score, 1 - FAR_FRACTION * rate, votes)
+    is_far = np.zeros(len(x), bool) if limit is None else distance > limit
+    rate = rate if limit is None else (1 - FAR_FRACTION) * rate
+    held_out = cross_validate_unknown_score(choice.score, known, groups)
+    threshold = find_conformal_quantile(held_out, 1 - rate, votes)
+    scores = choice.score.fit(known)(x[:, columns])
+    is_unknown = np.zeros(len(x), bool) if threshold is None else scores > threshold
+    return UnknownImages(is_unknown | is_far, scores, choice)
+
+
+def cross_validate_unknown_score(
+    score: UnknownScore, known: KnownRows, groups: Labels | None = None
+) -> Vector:
+    """Return the out-of-fold scores of the rows of `known`, `[n]`.
+
+    Args:
+        score: The score.
+        known: Statistics of all rows, and some of them; these are subtracted from the statistics.
+        groups: Group of each row, `[n]`, -1 for a group of its own; None makes every row one.
+    """
+    k = len(known.statistics.counts)
+    fold = assign_folds(known.y, max(2, count_folds(known.y, N_FOLDS, groups)), groups=groups)
+    scores = np.empty(len(known.y))
+    for f in np.unique(fold):
+        rows = fold == f
+        rest = subtract_statistics(
+            known.statistics, compute_statistics(known.x[rows], known.y[rows], k)
+        )
+        others = KnownRows(rest, known.x[~rows], known.y[~rows], known.n_features)
+        scores[rows] = score.fit(others)(known.x[rows])
+    return scores
+
+
+def _select_columns(stats: Statistics, columns: NDArray[np.int64]) -> Statistics:
+    """Return the statistics of some of the features."""
+    if len(columns) == len(stats.scatter):
+        return stats
+    scatter = stats.scatter[np.ix_(columns, columns)]
+    return Statistics(stats.counts, stats.means[:, columns], scatter)
