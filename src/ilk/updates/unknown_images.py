@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Features, Labels
+from ilk.core.errors import InputError
 from ilk.core.statistics import Statistics
 from ilk.maths.conformal_quantile import Vector, compute_votes, find_conformal_quantile
 from ilk.maths.folds import assign_folds, count_folds, has_shared_groups
@@ -62,10 +63,7 @@ def flag_unknown(
     own = distance > detector.threshold
     if summary is None or not summary.width or not len(summary.y) or detector.note:
         return UnknownImages(own, distance, ScoreChoice(list_unknown_scores()[0]))
-    columns = detector.select_columns(np.arange(summary.width)[None])[0]
-    known = KnownRows(
-        _select_columns(summary.statistics, columns), summary.x[:, columns], summary.y
-    )
+    known = read_known_rows(classifier)
     groups = summary.groups if has_shared_groups(summary.groups) else None
     choice = choose_unknown_score(known.x, known.y, groups) if score is None else ScoreChoice(score)
     if choice.score.is_default:
@@ -77,9 +75,23 @@ def flag_unknown(
     rate = rate if limit is None else (1 - FAR_FRACTION) * rate
     held_out = cross_validate_unknown_score(choice.score, known, groups)
     threshold = find_conformal_quantile(held_out, 1 - rate, votes)
-    scores = choice.score.fit(known)(x[:, columns])
+    scores = choice.score.fit(known)(detector.select_columns(x))
     is_unknown = np.zeros(len(x), bool) if threshold is None else scores > threshold
     return UnknownImages(is_unknown | is_far, scores, choice)
+
+
+def read_known_rows(classifier: Classifier) -> KnownRows:
+    """Return the statistics and rows that a classifier stores, in the columns of its detector.
+
+    Raises:
+        InputError: If it stores no features.
+    """
+    summary = classifier.summary_statistics
+    if summary is None or not summary.width:
+        raise InputError("this model stores no features of its training images; fit it again")
+    columns = classifier.ood_detector.select_columns(np.arange(summary.width)[None])[0]
+    stats = _select_columns(summary.statistics, columns)
+    return KnownRows(stats, summary.x[:, columns], summary.y)
 
 
 def cross_validate_unknown_score(
