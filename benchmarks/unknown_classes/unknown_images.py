@@ -168,7 +168,9 @@ def compare_scores(setting: str, source: Source, seeds: range) -> Tables:
 def _list_claims(metric: str, scores: dict[str, list[float]]) -> list[Claim]:
     pairs = [(CHOSEN, DISTANCE), (CHOSEN, BY_DISTANCE)] if "inverted" not in metric else []
     return [
-        Claim(ENTRY, FILE, ours, theirs) for ours, theirs in pairs if {ours, theirs} <= scores.keys()
+        Claim(ENTRY, FILE, ours, theirs)
+        for ours, theirs in pairs
+        if {ours, theirs} <= scores.keys()
     ]
 
 

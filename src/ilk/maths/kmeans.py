@@ -60,9 +60,7 @@ def clustering_accuracy(
     )
 
 
-def strict_accuracy(
-    true_classes: Labels, assignment: Labels, n_known: int
-) -> ClusteringAccuracy:
+def strict_accuracy(true_classes: Labels, assignment: Labels, n_known: int) -> ClusteringAccuracy:
     """Return the accuracy where a known class may match no group but its own.
 
     Groups from `n_known` on have no name: the best matching of these and the new classes names

@@ -46,6 +46,7 @@ class GroupedImage:
         nearest_class: The most likely known class; "" if the image could not be read.
         probability: Its probability, in [0, 1]; nan if the image could not be read.
         is_unknown: Whether the image is flagged as unknown, by the chosen score.
+        unknown_score: The chosen score; nan if the image could not be read.
     """
 
     row: Row
@@ -54,6 +55,7 @@ class GroupedImage:
     nearest_class: str = ""
     probability: float = float("nan")
     is_unknown: bool = False
+    unknown_score: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def discover_groups(
             classifier.classes[best_class[i]],
             float(scored.probabilities[i, best_class[i]]),
             bool(unknown.is_unknown[i]),
+            float(unknown.score[i]),
         )
         for i, row in enumerate(used)
     }

@@ -90,9 +90,7 @@ def choose_unknown_score(
     error = float(gain.std(ddof=1)) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
     chosen = best if gain.mean() > error else 0
     labels = [score.label for score in scores]
-    return ScoreChoice(
-        scores[chosen], dict(zip(labels, mean.tolist(), strict=True)), len(trials)
-    )
+    return ScoreChoice(scores[chosen], dict(zip(labels, mean.tolist(), strict=True)), len(trials))
 
 
 def compute_auroc(
