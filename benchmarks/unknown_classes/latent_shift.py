@@ -7,7 +7,7 @@ priors has a condition number of at most 8 (the paper caps it too). No label is 
 matched to columns once, over all rows. `misleading features` adds four features that put every row
 into a random one of 16 far corners, so that similarity says nothing about the class. `equal priors`
 gives all domains the same priors: nothing is left to learn from. `random starts` is the same method
-with the factorization of the paper: nonnegative matrix factorization, the best of ten random starts.
+with the factorization of the paper: nonnegative matrix factorization, best of ten random starts.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def test_one_score_is_the_default_and_labels_differ():
 def test_rows_between_classes_are_more_unknown_than_rows_of_a_class(score):
     known, corners, rng = make_known()
     scorer = score.fit(known)
-    inside = scorer((corners[rng.integers(0, 3, 200)] + rng.standard_normal((200, 6))))
+    inside = scorer(corners[rng.integers(0, 3, 200)] + rng.standard_normal((200, 6)))
     between = scorer(corners.mean(0) + rng.standard_normal((200, 6)))
     assert inside.shape == (200,)
     assert np.isfinite(inside).all()

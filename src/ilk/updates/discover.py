@@ -24,9 +24,9 @@ from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
 from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.store import Store
-from ilk.updates.hidden_classes import ScoreChoice
 from ilk.trust.unknown_scores import list_unknown_scores
 from ilk.updates.group_names import suggest_group_names
+from ilk.updates.hidden_classes import ScoreChoice
 from ilk.updates.unknown_images import UnknownImages, flag_unknown
 from ilk.vocabulary.group_names import NameSuggestion
 

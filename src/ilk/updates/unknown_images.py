@@ -22,9 +22,9 @@ from ilk.core.statistics import Statistics
 from ilk.maths.conformal_quantile import Vector, compute_votes, find_conformal_quantile
 from ilk.maths.folds import assign_folds, count_folds, has_shared_groups
 from ilk.maths.gaussian import compute_statistics, subtract_statistics
-from ilk.updates.hidden_classes import ScoreChoice, choose_unknown_score
 from ilk.trust.known_rows import KnownRows, UnknownScore
 from ilk.trust.unknown_scores import list_unknown_scores
+from ilk.updates.hidden_classes import ScoreChoice, choose_unknown_score
 
 FAR_FRACTION = 0.2  # of the false alarms, for the distance beside another score
 N_FOLDS = 5
