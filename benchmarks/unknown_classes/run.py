@@ -17,7 +17,8 @@ factorization of latent label shift too); the five seeds here are 200 to 204.
   of classes.
 - The Gaussian mixture is given no number. It starts with as many new classes as known ones (on
   digits and MNIST also with half the classes in all, or with twice); and once without what it
-  learns about how classes split (lambda). `trajectories` holds the number of groups after each of its steps.
+  learns about how classes split (lambda). `trajectories` holds the number of groups after each of
+  its steps.
 - The tabular recipe is given the true number, since only its hyperparameters are studied: those
   found by hiding known classes, fixed ones, those that predict held-out labelled rows best, and the
   oracle's, which are chosen on the true classes of the unlabelled rows.

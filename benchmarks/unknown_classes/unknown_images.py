@@ -232,7 +232,7 @@ def _evaluate_groups(
         yield "strict accuracy (old names pinned), rows of unknown classes", name, strict.new
     if is_named:
         right = _name_groups(split, kept)
-        yield "suggested names, fraction of groups right", CHOSEN, float(np.mean(right or [0]))
+        yield "suggested names, fraction of groups right", CHOSEN, float(np.mean(right or [False]))
 
 
 def _name_groups(split: Split, groups: Labels) -> list[bool]:

@@ -56,10 +56,11 @@ def command(
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
     SOURCE is a folder, a table or list of paths, an archive, a quoted pattern, or - for standard
-    input; labels are ignored, and only --evaluate compares groups with them. Images are flagged as unknown by the score that separates known
-    classes best when they are hidden in turn; it is printed. A group gets a suggested name where the encoder knows a word of
-    ImageNet for its images. Each group becomes a folder with copies of its images. Look at
-    groups.html, rename a group's folder, and add it as a class with `ilk add`.
+    input; labels are ignored, and only --evaluate compares groups with them. Images are flagged as
+    unknown by the score that separates known classes best when they are hidden in turn; it is
+    printed. A group gets a suggested name where the encoder knows a word of ImageNet for its
+    images. Each group becomes a folder with copies of its images. Look at groups.html, rename a
+    group's folder, and add it as a class with `ilk add`.
 
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
@@ -172,8 +173,8 @@ def _show_evaluation(evaluation: DiscoveryEvaluation) -> None:
         ],
     )
     print_note(
-        "matched: groups and predicted classes are paired with true classes as fits best; strict: a "
-        "known class counts under its own name alone. AUROC of new against known classes: "
+        "matched: groups and predicted classes are paired with true classes as fits best; strict: "
+        "a known class counts under its own name alone. AUROC of new against known classes: "
         f"{format_value(evaluation.auroc)}"
     )
 

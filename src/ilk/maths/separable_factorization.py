@@ -76,7 +76,7 @@ def factorize_separable(q: Matrix, k: int, steps: int = EM_STEPS) -> tuple[Matri
 
 
 def _solve_nonnegative(design: Matrix, right: Matrix) -> Matrix:
-    """Return the nonnegative least-squares solutions `[k, r]` of `design [m, k]`, `right [m, r]`."""
+    """Return nonnegative least-squares solutions `[k, r]` of `design [m, k]`, `right [m, r]`."""
     from scipy.optimize import nnls
 
     return np.stack([nnls(design, column)[0] for column in right.T], 1)

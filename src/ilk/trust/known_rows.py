@@ -1,4 +1,4 @@
-"""What is known of the known classes, for scores of how unknown an image is, and their Gaussians."""
+"""Rows and Gaussians of known classes, for scores of how unknown an image is."""
 
 from __future__ import annotations
 

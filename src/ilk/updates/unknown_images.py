@@ -1,7 +1,7 @@
 """Flag images that belong to no class of a saved classifier, by the score that suits its classes.
 
-The score is chosen on known classes that are hidden in turn (`ilk.updates.hidden_classes`), from the
-rows that the classifier stores. Its threshold is a conformal quantile of out-of-fold scores of
+The score is chosen on known classes that are hidden in turn (`ilk.updates.hidden_classes`), among
+the rows that the classifier stores. Its threshold is a conformal quantile of out-of-fold scores of
 these rows, as that of the classifier's own distance. Some scores let images pass that are far from
 every class, such as inverted ones, and hidden classes do not show it. A fifth of the false alarms
 is therefore spent on the distance, where there are enough rows for it: together they have at most
@@ -89,7 +89,8 @@ def read_known_rows(classifier: Classifier) -> KnownRows:
     summary = classifier.summary_statistics
     if summary is None or not summary.width:
         raise InputError("this model stores no features of its training images; fit it again")
-    columns = classifier.ood_detector.select_columns(np.arange(summary.width)[None])[0]
+    numbers = np.arange(summary.width, dtype=np.float32)[None]
+    columns = classifier.ood_detector.select_columns(numbers)[0].astype(np.int64)
     stats = _select_columns(summary.statistics, columns)
     return KnownRows(stats, summary.x[:, columns], summary.y)
 
