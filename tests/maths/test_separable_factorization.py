@@ -64,3 +64,8 @@ def test_rows_without_counts_and_too_few_directions_give_different_anchors():
     assert len(set(find_anchors(q[:3], 3).tolist())) == 3
     with pytest.raises(ValueError, match="3 rows are not 0"):
         factorize_separable(q, 4)
+
+
+def test_copies_of_an_anchor_are_not_taken_for_other_anchors():
+    rows = np.array([[1, 0, 0], [1, 0, 0], [0.98, 0.01, 0.01], [0, 0.6, 0.4], [0, 0.4, 0.6]])
+    assert sorted(find_anchors(rows, 3).tolist()) == [0, 3, 4]

@@ -73,9 +73,8 @@ def strict_accuracy(true_classes: Labels, assignment: Labels, n_known: int) -> C
             group.
         n_known: Number of known classes.
     """
-    is_old, is_named = true_classes < n_known, assignment < n_known
-    is_correct = is_named & (assignment == true_classes)
-    new = np.flatnonzero(~is_named)
+    is_old, is_correct = true_classes < n_known, assignment == true_classes
+    new = np.flatnonzero(assignment >= n_known)
     groups, index = np.unique(assignment[new], return_inverse=True)
     is_correct[new] = _match_groups(
         index, true_classes[new] - n_known, len(groups), int(true_classes.max(initial=0)) + 1
