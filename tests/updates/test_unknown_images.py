@@ -53,13 +53,13 @@ def test_out_of_fold_scores_are_those_of_a_fit_without_the_fold(classifier):
     """All rows are stored here, so that statistics are those of the rows."""
     known = read_known_rows(classifier)
     assert len(known.y) == 500
-    scores = cross_validate_unknown_score(NearestNeighbor(), known)
+    scores = cross_validate_unknown_score(NearestNeighbor(), known, 500)
     unit = known.x / np.linalg.norm(known.x, axis=1, keepdims=True)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -1)
     assert (scores >= 1 - cosines.max(1) - 1e-6).all()  # no row is its own neighbour
     assert scores.min() > 1e-9
-    energies = cross_validate_unknown_score(Energy(), known)
+    energies = cross_validate_unknown_score(Energy(), known, 500)
     own = Energy().fit(known)(known.x)
     assert energies.mean() > own.mean()  # in-sample scores are too small
     rows = np.arange(500) < 400
@@ -84,3 +84,29 @@ def test_new_classes_are_flagged_by_the_chosen_score(classifier):
     result = flag_unknown(classifier, x)
     assert set(result.choice.auroc) == {score.label for score in list_unknown_scores()}
     assert result.is_unknown.mean() > 0.9
+
+
+def test_a_class_of_one_image_is_known_by_that_image():
+    rng = np.random.default_rng(3)
+    x, y = draw(rng, range(5), 300)
+    lone = CORNERS[7:8].astype(np.float32)
+    data = Data(np.concatenate([x, lone]), np.append(y, 5), tuple("abcdef"))
+    model = FeatureSet.from_data(data).fit(GDA())
+    known = read_known_rows(model)
+    assert model.summary_statistics is not None
+    assert 5 not in model.summary_statistics.y
+    np.testing.assert_allclose(known.x[known.y == 5], lone, rtol=1e-5)
+    near = lone + 0.1 * rng.standard_normal((20, 6)).astype(np.float32)
+    assert not flag_unknown(model, near, NearestNeighbor()).is_unknown.any()
+
+
+def test_groups_of_rows_have_one_vote_and_stay_together():
+    """Groups of ten copies: without them every held-out row has its copy among the known ones."""
+    rng = np.random.default_rng(4)
+    x, y = draw(rng, range(5), 60)
+    x, y, group = (np.repeat(part, 10, axis=0) for part in (x, y, np.arange(60)))
+    x = x + 0.01 * rng.standard_normal(x.shape).astype(np.float32)
+    known = KnownRows.from_rows(x, y, 5)
+    apart = cross_validate_unknown_score(NearestNeighbor(), known, 600)
+    together = cross_validate_unknown_score(NearestNeighbor(), known, 600, group)
+    assert np.median(together) > 20 * np.median(apart)

@@ -66,15 +66,16 @@ def flag_unknown(
         return UnknownImages(own, distance, ScoreChoice(list_unknown_scores()[0]))
     known = read_known_rows(classifier)
     groups = summary.groups if has_shared_groups(summary.groups) else None
-    choice = choose_unknown_score(known.x, known.y, groups) if score is None else ScoreChoice(score)
+    n = len(summary.y)
+    choice = ScoreChoice(score) if score else choose_unknown_score(known.x[:n], summary.y, groups)
     if choice.score.is_default:
         return UnknownImages(own, distance, choice)
-    votes = compute_votes(groups, len(known.y))
+    votes = compute_votes(groups, n)
     rate = detector.false_alarm
     limit = find_conformal_quantile(summary.unknown_score, 1 - FAR_FRACTION * rate, votes)
     is_far = np.zeros(len(x), bool) if limit is None else distance > limit
     rate = rate if limit is None else (1 - FAR_FRACTION) * rate
-    held_out = cross_validate_unknown_score(choice.score, known, groups)
+    held_out = cross_validate_unknown_score(choice.score, known, n, groups)
     threshold = find_conformal_quantile(held_out, 1 - rate, votes)
     scores = choice.score.fit(known)(detector.select_columns(x))
     is_unknown = np.zeros(len(x), bool) if threshold is None else scores > threshold
@@ -83,6 +84,9 @@ def flag_unknown(
 
 def read_known_rows(classifier: Classifier) -> KnownRows:
     """Return the statistics and rows that a classifier stores, in the columns of its detector.
+
+    The stored rows come first; then, for classes without one, their mean, which is the image of a
+    class of one image.
 
     Raises:
         InputError: If it stores no features.
@@ -93,30 +97,35 @@ def read_known_rows(classifier: Classifier) -> KnownRows:
     numbers = np.arange(summary.width, dtype=np.float32)[None]
     columns = classifier.ood_detector.select_columns(numbers)[0].astype(np.int64)
     stats = _select_columns(summary.statistics, columns)
-    return KnownRows(stats, summary.x[:, columns], summary.y)
+    others = np.setdiff1d(np.flatnonzero(stats.present), summary.y)
+    x = np.concatenate([summary.x[:, columns], stats.means[others].astype(np.float32)])
+    return KnownRows(stats, x, np.append(summary.y, others))
 
 
 def cross_validate_unknown_score(
-    score: UnknownScore, known: KnownRows, groups: Labels | None = None
+    score: UnknownScore, known: KnownRows, n: int, groups: Labels | None = None
 ) -> Vector:
-    """Return the out-of-fold scores of the rows of `known`, `[n]`.
+    """Return the out-of-fold scores of the first rows of `known`, `[n]`.
 
     Args:
         score: The score.
         known: Statistics of all rows, and some of them; these are subtracted from the statistics.
+        n: Number of rows to hold out; the others are known in every fold.
         groups: Group of each row, `[n]`, -1 for a group of its own; None makes every row one.
     """
-    k = len(known.statistics.counts)
+    k, y = len(known.statistics.counts), known.y[:n]
     max_folds = N_FOLDS if known.x.shape[1] <= WIDE else N_WIDE_FOLDS
-    fold = assign_folds(known.y, max(2, count_folds(known.y, max_folds, groups)), groups=groups)
-    scores = np.empty(len(known.y))
-    for f in np.unique(fold):
+    n_folds = max(2, count_folds(y, max_folds, groups))
+    fold = np.full(len(known.y), -1)
+    fold[:n] = assign_folds(y, n_folds, groups=groups)
+    scores = np.empty(n)
+    for f in np.unique(fold[:n]):
         rows = fold == f
         rest = subtract_statistics(
             known.statistics, compute_statistics(known.x[rows], known.y[rows], k)
         )
         others = KnownRows(rest, known.x[~rows], known.y[~rows], known.n_features)
-        scores[rows] = score.fit(others)(known.x[rows])
+        scores[rows[:n]] = score.fit(others)(known.x[rows])
     return scores
 
 
