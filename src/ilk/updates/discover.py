@@ -2,9 +2,9 @@
 
 The stored rows of the classifier (`ilk.trust.summary_statistics`) represent the known classes, the
 images are unlabelled rows, and `GaussianMixtureDiscovery` estimates the number of new groups and
-assigns images to them. A group is suggested only if more of its images are flagged as unknown than
-false alarms explain; the score that flags them is chosen on known classes that are hidden in turn
-(`ilk.updates.unknown_images`).
+assigns images to them. A group is suggested only if most of its images are flagged as unknown, or
+if they score higher than known images do; the score is chosen on known classes that are hidden in
+turn (`ilk.updates.unknown_images`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ilk.updates.hidden_classes import ScoreChoice
 from ilk.updates.unknown_images import UnknownImages, flag_unknown
 from ilk.vocabulary.group_names import NameSuggestion
 
-SIGNIFICANCE = 0.01  # of the test that the flagged images of a group are false alarms
+SIGNIFICANCE = 0.001  # of the test that a group scores no higher than known images
 GROUPS_FILE = "groups.csv"
 
 
@@ -104,7 +104,7 @@ def discover_groups(
         images: The images.
         store: Feature store of its encoder.
         n_groups: Number of groups; None estimates it.
-        keep_all: Suggest every group, even if few of its images are flagged as unknown.
+        keep_all: Suggest every group, even one whose images may be of known classes.
         progress: Receives the progress of encoding.
 
     Raises:
@@ -155,13 +155,13 @@ def find_new_groups(
 ) -> tuple[Labels, UnknownImages]:
     """Return the group of each row, `[n]`, from 1 for the largest, and which rows are unknown.
 
-    Rows in no group, or in one that false alarms explain, have 0.
+    Rows in no group, or in one that may be of known classes, have 0.
 
     Args:
         classifier: The saved classifier.
         x: Features of its encoder, `[n, d]`.
         n_groups: Number of groups; None estimates it.
-        keep_all: Keep every group, even if few of its rows are flagged as unknown.
+        keep_all: Keep every group, even one whose rows may be of known classes.
 
     Raises:
         InputError: If the classifier stores no features.
@@ -169,9 +169,7 @@ def find_new_groups(
     group_ids = assign_groups(classifier, x, n_groups)
     unknown = flag_unknown(classifier, x)
     if n_groups is None and not keep_all:
-        group_ids = keep_supported_groups(
-            group_ids, unknown.is_unknown, classifier.ood_detector.false_alarm
-        )
+        group_ids = keep_supported_groups(group_ids, unknown)
     return _sort_by_size(group_ids), unknown
 
 
@@ -203,27 +201,28 @@ def assign_groups(classifier: Classifier, x: Features, n_groups: int | None) -> 
     return np.maximum(best_column - data.k + 1, 0)
 
 
-def keep_supported_groups(
-    group_ids: Labels, is_unknown: NDArray[np.bool_], false_alarm: float
-) -> Labels:
-    """Return `group_ids` with 0 for groups whose flagged images may be false alarms.
+def keep_supported_groups(group_ids: Labels, unknown: UnknownImages) -> Labels:
+    """Return `group_ids` with 0 for groups whose images may be of known classes.
 
-    A group is supported if most of its images are flagged, or so many that false alarms alone have
-    a probability below `SIGNIFICANCE`.
+    A group is supported if most of its images are flagged as unknown, or if their scores exceed
+    those of held-out images of known classes (rank-sum test of Mann and Whitney, 1947) with a
+    probability below `SIGNIFICANCE`. Few images of a group pass the threshold of single images
+    where classes are alike, but together they lie above known ones.
 
     Args:
         group_ids: Group of each image, `[n]`; 0 for none.
-        is_unknown: Whether each image is flagged, `[n]`.
-        false_alarm: Probability that an image of a known class is flagged.
+        unknown: Flags and scores of the images.
     """
-    from scipy.stats import binom
+    from scipy.stats import mannwhitneyu
 
-    out = group_ids.copy()
+    out, held_out = group_ids.copy(), unknown.held_out
     for group in range(1, int(group_ids.max(initial=0)) + 1):
         rows = group_ids == group
-        n, n_unknown = int(rows.sum()), int(is_unknown[rows].sum())
-        p_value = binom.sf(n_unknown - 1, n, false_alarm)
-        if not (2 * n_unknown > n or p_value < SIGNIFICANCE):
+        is_supported = 2 * int(unknown.is_unknown[rows].sum()) > int(rows.sum())
+        if rows.any() and len(held_out) and not is_supported:
+            test = mannwhitneyu(unknown.score[rows], held_out, alternative="greater")
+            is_supported = test.pvalue < SIGNIFICANCE
+        if not is_supported:
             out[rows] = 0
     return out
 

@@ -10,7 +10,7 @@ the rate of the classifier.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from ilk.core.data import Features, Labels
 from ilk.core.errors import InputError
 from ilk.core.statistics import Statistics
 from ilk.maths.conformal_quantile import Vector, compute_votes, find_conformal_quantile
-from ilk.maths.folds import assign_folds, count_folds, has_shared_groups
+from ilk.maths.folds import assign_folds, count_folds, has_shared_groups, number_groups
 from ilk.maths.gaussian import compute_statistics, subtract_statistics
 from ilk.trust.known_rows import KnownRows, UnknownScore
 from ilk.trust.unknown_scores import list_unknown_scores
@@ -39,11 +39,14 @@ class UnknownImages:
         is_unknown: Whether each image is flagged, `[n]`.
         score: Scores of the images, `[n]`, by the chosen score.
         choice: The chosen score.
+        held_out: Out-of-fold scores of known images, `[m]`, one per group of dependent images
+            (their mean); empty where nothing is ever flagged.
     """
 
     is_unknown: NDArray[np.bool_]
     score: Vector
     choice: ScoreChoice
+    held_out: Vector = field(default_factory=lambda: np.zeros(0))
 
 
 def flag_unknown(
@@ -69,7 +72,7 @@ def flag_unknown(
     n = len(summary.y)
     choice = ScoreChoice(score) if score else choose_unknown_score(known.x[:n], summary.y, groups)
     if choice.score.is_default:
-        return UnknownImages(own, distance, choice)
+        return UnknownImages(own, distance, choice, _average(summary.unknown_score, groups))
     votes = compute_votes(groups, n)
     rate = detector.false_alarm
     limit = find_conformal_quantile(summary.unknown_score, 1 - FAR_FRACTION * rate, votes)
@@ -79,7 +82,7 @@ def flag_unknown(
     threshold = find_conformal_quantile(held_out, 1 - rate, votes)
     scores = choice.score.fit(known)(detector.select_columns(x))
     is_unknown = np.zeros(len(x), bool) if threshold is None else scores > threshold
-    return UnknownImages(is_unknown | is_far, scores, choice)
+    return UnknownImages(is_unknown | is_far, scores, choice, _average(held_out, groups))
 
 
 def read_known_rows(classifier: Classifier) -> KnownRows:
@@ -127,6 +130,14 @@ def cross_validate_unknown_score(
         others = KnownRows(rest, known.x[~rows], known.y[~rows], known.n_features)
         scores[rows[:n]] = score.fit(others)(known.x[rows])
     return scores
+
+
+def _average(scores: Vector, groups: Labels | None) -> Vector:
+    """Return the mean score of each group, for scores `[n]`; the scores where there are none."""
+    if groups is None:
+        return scores
+    group = number_groups(groups)
+    return np.asarray(np.bincount(group, scores) / np.bincount(group))
 
 
 def _select_columns(stats: Statistics, columns: NDArray[np.int64]) -> Statistics:
