@@ -14,7 +14,7 @@ from ilk.core.data import Data
 from ilk.maths.kmeans import ClusteringAccuracy
 from ilk.maths.pca import fit_pca
 
-SEEDS, N_ROWS, N_AXES = range(100, 105), 1200, 50
+SEEDS, N_ROWS, N_AXES = range(200, 205), 1200, 50
 KMEANS = "k-means, known number"
 
 Tables = list[dict[str, Any]]
@@ -26,10 +26,22 @@ class DiscoveryScores:
 
     by_method: dict[str, list[ClusteringAccuracy]] = field(default_factory=dict)
     count_errors: dict[str, list[float]] = field(default_factory=dict)
+    strict: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, name: str, result: ClusteringAccuracy, count_error: float | None = None) -> None:
-        """Add the result of one seed; `count_error` is the estimated minus the true number."""
+    def add(
+        self,
+        name: str,
+        result: ClusteringAccuracy,
+        count_error: float | None = None,
+        strict: float | None = None,
+    ) -> None:
+        """Add the result of one seed; `count_error` is the estimated minus the true number.
+
+        `strict` is the accuracy with old names pinned, for methods that know names.
+        """
         self.by_method.setdefault(name, []).append(result)
+        if strict is not None:
+            self.strict.setdefault(name, []).append(strict)
         if count_error is not None:
             self.count_errors.setdefault(name, []).append(abs(count_error))
 
@@ -42,6 +54,10 @@ class DiscoveryScores:
             scores = {name: [getattr(m, part) for m in v] for name, v in self.by_method.items()}
             metric = f"matched accuracy, {row_kind} rows without a label"
             results.append(make_table(setting, metric, scores, claims if part == "overall" else ()))
+        if self.strict:
+            pinned = [c for c in claims if {c.method, c.baseline} <= self.strict.keys()]
+            metric = "strict accuracy (old names pinned), all rows without a label"
+            results.append(make_table(setting, metric, self.strict, pinned))
         metric = "error of the number of classes"
         return [*results, make_table(setting, metric, self.count_errors, count_claims, "lower")]
 

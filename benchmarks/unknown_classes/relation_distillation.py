@@ -27,7 +27,6 @@ OURS = RelationDistillation(n_new=N_NEW)
 METHODS = {
     "with distillation": OURS,
     "without distillation": replace(OURS, distillation_weight=0.0),
-    "uniform weights": replace(OURS, weight_by_similarity=False),
 }
 KMEANS, SUPERVISED = "k-means on the features", "k-means on supervised hidden units"
 DATASETS: tuple[tuple[str, Callable[[], Data], int], ...] = (
@@ -60,7 +59,7 @@ def compare_methods(name: str, data: Data, width: int, seeds: range) -> dict[str
         Claim(
             "crkd-novel-class", "discovery/relation_distillation.py", "with distillation", baseline
         )
-        for baseline in ("without distillation", "uniform weights", SUPERVISED, KMEANS)
+        for baseline in ("without distillation", SUPERVISED, KMEANS)
     ]
     return make_table(
         f"{name}, 5 known and 5 new classes", "clustering accuracy", accuracies, claims

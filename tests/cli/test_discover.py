@@ -11,6 +11,7 @@ import pytest
 from helpers.digit_folders import write_digits
 from ilk import cli
 from ilk.artifacts.load_classifier import load
+from ilk.trust.out_of_distribution import NO_THRESHOLD
 
 KNOWN = ("d0", "d1", "d2", "d3", "d4")
 
@@ -20,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("discover")
     write_digits(folder / "known", dict.fromkeys(KNOWN, 90))
     write_digits(folder / "mixed", dict.fromkeys(("x d0", "y d1", "z d6", "z <b> d7"), 40), seed=9)
-    write_digits(folder / "old", dict.fromkeys(KNOWN, 12), seed=7)
+    write_digits(folder / "old", dict.fromkeys(KNOWN, 30), seed=7)
     write_digits(folder / "one", {"d6": 1}, seed=5)
     (folder / "mixed" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot much")
     (folder / "empty").mkdir()
@@ -110,7 +111,7 @@ def test_the_number_of_groups_is_an_option(home: Path, tmp_path: Path) -> None:
 
 def test_all_suggests_groups_without_unknown_images(home: Path, tmp_path: Path) -> None:
     model = load(home / "kinds")
-    model = replace(model, ood_detector=replace(model.ood_detector, threshold=1e300))
+    model = replace(model, ood_detector=replace(model.ood_detector, threshold=NO_THRESHOLD))
     model.save(tmp_path / "deaf")
     args = ["discover", str(tmp_path / "deaf"), str(home / "mixed"), "--out"]
     assert cli.run([*args, str(tmp_path / "none")]) == 1

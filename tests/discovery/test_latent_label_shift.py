@@ -145,5 +145,23 @@ def test_a_domain_of_one_row_and_no_rows_are_refused():
         LatentLabelShift().fit(blind(replace(data, domain=domain)))
     with pytest.raises(InputError, match="there are none"):
         LatentLabelShift().fit(data.take([]))
-    with pytest.raises(ValueError, match="n_init 0"):
-        LatentLabelShift(n_init=0)
+    with pytest.raises(ValueError, match="bins is -1"):
+        LatentLabelShift(bins=-1)
+
+
+def test_priors_that_differ_little_are_found_as_well():
+    """Random starts find other classes here: factorizations with the same error are many."""
+    errors = []
+    for seed in range(3):
+        data = world(seed, n=1500)
+        model = LatentLabelShift(seed=seed).fit(blind(data))
+        order = match_columns(model.predict_proba(data.x), data)
+        errors.append(np.abs(model.class_priors[order] - SHARES).max())
+    assert max(errors) < 0.1
+
+
+def test_fewer_occupied_bins_than_classes_are_refused():
+    """All rows alike fall into one bin, and no factorization has three anchors there."""
+    data = blind(world())
+    with pytest.raises(InputError, match="bins"):
+        LatentLabelShift().fit(replace(data, x=np.zeros_like(data.x)))

@@ -16,6 +16,7 @@ from ilk.maths.kmeans import (
     kmeans_plusplus,
     mean_silhouette,
     squared_distances,
+    strict_accuracy,
 )
 
 
@@ -161,3 +162,31 @@ def test_where_means_are_of_labelled_rows_one_is_left_out_of_these_alone():
         want, rel=1e-3
     )
     assert estimate_inverse_temperature(x, y, found) != pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_strict_figure_names_only_what_has_no_name(seed):
+    """Against all pairings of unnamed groups with new classes; known classes are pinned."""
+    rng = np.random.default_rng(seed)
+    truth, answer = rng.integers(0, 5, 80), rng.integers(0, 6, 80)  # 2 known classes, 3 new
+    best = max(
+        (
+            np.where(answer < 2, answer, 2 + np.array(p)[np.maximum(answer - 2, 0)]) == truth
+            for p in permutations(range(4))
+        ),
+        key=lambda right: right.sum(),
+    )
+    strict = strict_accuracy(truth, answer, 2)
+    assert strict.overall == pytest.approx(best.mean())
+    assert strict.old == pytest.approx(best[truth < 2].mean())
+    assert strict.new == pytest.approx(best[truth >= 2].mean())
+    assert strict.overall <= clustering_accuracy(truth, answer, 2).overall
+
+
+def test_known_classes_under_each_others_names_are_wrong_in_the_strict_figure():
+    truth, answer = np.array([0, 0, 1, 1, 2, 2]), np.array([1, 1, 0, 0, 7, 7])
+    assert clustering_accuracy(truth, answer, 2).overall == 1
+    strict = strict_accuracy(truth, answer, 2)
+    assert (strict.overall, strict.old, strict.new) == (pytest.approx(1 / 3), 0, 1)
+    hidden = strict_accuracy(truth, np.array([5, 5, 1, 1, 7, 7]), 2)  # an old class called new
+    assert (hidden.old, hidden.new) == (0.5, 1)

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from ilk.core.data import Data
 from ilk.core.errors import InputError
@@ -21,6 +20,7 @@ from ilk.updates.discover import (
     keep_supported_groups,
 )
 from ilk.updates.suggestions import make_unique
+from ilk.updates.unknown_images import UnknownImages
 
 
 def classifier(known=3, new=2, rows=30, seed=0, single=False):
@@ -58,14 +58,37 @@ def test_a_model_that_keeps_nothing_is_refused():
         assign_groups(model, x, None)
 
 
-def test_a_group_needs_more_unknown_images_than_false_alarms_explain():
-    for n, flagged in ((1, 1), (1, 0), (2, 1), (8, 2), (8, 3), (40, 5), (40, 7), (400, 40)):
-        answer, unknown = np.ones(n, np.int64), np.arange(n) < flagged
-        chance = sum(binom.pmf(i, n, 0.05) for i in range(flagged, n + 1))
-        kept = 2 * flagged > n or chance < 0.01
-        assert bool(keep_supported_groups(answer, unknown, 0.05).any()) == kept, (n, flagged)
-    mixed = keep_supported_groups(np.array([0, 1, 1, 2, 2]), np.array([1, 0, 0, 1, 1], bool), 0.05)
+def flags(is_unknown, score, held_out=()):
+    return UnknownImages(
+        np.array(is_unknown, bool), np.array(score, float), None, np.array(held_out, float)
+    )
+
+
+def test_a_group_is_supported_by_flags_of_most_images():
+    mixed = keep_supported_groups(np.array([0, 1, 1, 2, 2]), flags([1, 0, 1, 1, 1], np.zeros(5)))
     np.testing.assert_array_equal(mixed, [0, 0, 0, 2, 2])
+
+
+@pytest.mark.parametrize(("n", "rank"), [(1, 99), (2, 97), (3, 90), (10, 60), (10, 75), (40, 55)])
+def test_a_group_is_supported_by_scores_above_those_of_known_images(n, rank):
+    """Against the number of orders in which a random group would score as high or higher."""
+    rng = np.random.default_rng(0)
+    held_out = np.arange(100.0)
+    score = rank + rng.uniform(-0.4, 0.4, n)
+    pooled = np.append(score, held_out)
+    observed = sum((s > held_out).sum() for s in score)
+    null = []
+    for _ in range(20_000):
+        drawn = rng.permutation(pooled)
+        null.append((np.searchsorted(np.sort(drawn[n:]), drawn[:n])).sum())
+    p = np.mean(np.array(null) >= observed)
+    kept = keep_supported_groups(np.ones(n, np.int64), flags(np.zeros(n), score, held_out)).any()
+    if abs(p - 0.001) > 0.0008:
+        assert bool(kept) == (p < 0.001), p
+
+
+def test_nothing_is_supported_by_scores_where_nothing_is_known_of_them():
+    assert not keep_supported_groups(np.ones(5, np.int64), flags(np.zeros(5), np.ones(5))).any()
 
 
 def test_groups_are_numbered_by_size():

@@ -15,6 +15,7 @@ from ilk.cli.source_options import add_source_options
 
 if TYPE_CHECKING:
     from ilk.updates.discover import Discovery
+    from ilk.updates.discovery_evaluation import DiscoveryEvaluation
 
 MAX_GROUPS = 50  # groups in the printed table
 
@@ -28,7 +29,12 @@ MAX_GROUPS = 50  # groups in the printed table
     "--all",
     "keep_all",
     is_flag=True,
-    help="Suggest every group, even if the classifier flags few of its images as unknown.",
+    help="Suggest every group, even if few of its images are flagged as unknown.",
+)
+@click.option(
+    "--evaluate",
+    is_flag=True,
+    help="SOURCE has true classes, as for ilk fit: compare groups with them.",
 )
 @add_csv_safe_option
 @add_source_options
@@ -41,6 +47,7 @@ def command(
     out: str,
     groups: int | None,
     keep_all: bool,
+    evaluate: bool,
     intake: IntakeOptions,
     device: str,
     runtime: str,
@@ -49,9 +56,11 @@ def command(
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
     SOURCE is a folder, a table or list of paths, an archive, a quoted pattern, or - for standard
-    input; its labels are ignored. A group gets a suggested name where the encoder knows a word of
-    ImageNet for its images. Each group becomes a folder with copies of its images. Look at
-    groups.html, rename a group's folder, and add it as a class with `ilk add`.
+    input; labels are ignored, and only --evaluate compares groups with them. Images are flagged as
+    unknown by the score that separates known classes best when they are hidden in turn; it is
+    printed. A group gets a suggested name where the encoder knows a word of ImageNet for its
+    images. Each group becomes a folder with copies of its images. Look at groups.html, rename a
+    group's folder, and add it as a class with `ilk add`.
 
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
@@ -61,36 +70,56 @@ def command(
     from ilk.core.progress import terminal_progress
     from ilk.store import Store
     from ilk.updates.discover import discover_groups
+    from ilk.updates.discovery_evaluation import evaluate_discovery
     from ilk.updates.suggestions import PAGE_FILE, check_output_folder, write_groups
 
     home = hold(check_outside_sources(Path(out), source), check_output_folder)
     classifier, store = load(model, device=device, runtime=runtime, fetch=fetch), Store()
+    read = intake.read_images if evaluate else intake.read_unlabelled
     discovery = discover_groups(
         classifier,
-        intake.read_unlabelled(source, store, classifier.value_ranges),
+        read(source, store, ranges=classifier.value_ranges),
         store,
         n_groups=groups,
         keep_all=keep_all,
         progress=terminal_progress(),
     )
+    evaluation = evaluate_discovery(discovery, classifier.classes) if evaluate else None
     write_groups(discovery, home, model)
-    listing = _list_groups(discovery)
+    listing = _list_groups(discovery, model, str(home))
     if listing:
         _show_groups(listing)
     else:
         click.echo(f"nothing new: no group of these images differs from the classes of {model}")
+    if evaluation:
+        _show_evaluation(evaluation)
     for note in discovery.notes:
         print_note(note)
+    if listing:
+        first = next((group for group in listing if group["suggested_name"]), listing[0])
+        print_note(f"{first['group']} becomes a class with: {first['command']}")
     click.echo(f"see {home / PAGE_FILE}", err=True)
     if discovery.n_failed:
         n_files = len(discovery.images.rows)
         click.echo(f"ilk: {discovery.n_failed:,} of {n_files:,} files could not be used", err=True)
-    value = {"out": home, "groups": listing, "notes": discovery.notes, "failed": discovery.n_failed}
+    value = {
+        "out": home,
+        "groups": listing,
+        "unknown_score": {
+            "name": discovery.choice.score.label,
+            "auroc_of_hidden_classes": dict(discovery.choice.auroc),
+        },
+        "evaluation": evaluation,
+        "notes": discovery.notes,
+        "failed": discovery.n_failed,
+    }
     return Result(value, exit_code=1 if discovery.n_failed else 0)
 
 
-def _list_groups(discovery: Discovery) -> list[dict[str, Any]]:
+def _list_groups(discovery: Discovery, model: str, out: str) -> list[dict[str, Any]]:
     """Return what is printed of each group, with the most typical image as an example."""
+    from ilk.updates.add_command import build_add_command
+
     listing = []
     for number in range(1, discovery.n_groups + 1):
         members, name = discovery.list_group(number), discovery.names.get(number)
@@ -102,6 +131,7 @@ def _list_groups(discovery: Discovery) -> list[dict[str, Any]]:
                 "images": len(members),
                 "unknown": sum(member.is_unknown for member in members),
                 "example": members[0].row.path,
+                "command": build_add_command(discovery, number, model, out),
             }
         )
     return listing
@@ -123,6 +153,30 @@ def _show_groups(listing: list[dict[str, Any]]) -> None:
     )
     if len(listing) > MAX_GROUPS:
         click.echo(f"… and {len(listing) - MAX_GROUPS} more groups")
+
+
+def _show_evaluation(evaluation: DiscoveryEvaluation) -> None:
+    """Print accuracy of all, known and new images: matched, and strict beside it."""
+
+    def format_value(value: float | None) -> str:
+        return "–" if value is None or value != value else f"{value:.3f}"
+
+    print_table(
+        (f"{evaluation.n:,} images, {evaluation.n_new:,} of new classes", "matched", "strict"),
+        [
+            (f"accuracy, {what}", format_value(matched), format_value(strict))
+            for what, matched, strict in (
+                ("all", evaluation.matched.overall, evaluation.strict.overall),
+                ("known classes", evaluation.matched.old, evaluation.strict.old),
+                ("new classes", evaluation.matched.new, evaluation.strict.new),
+            )
+        ],
+    )
+    print_note(
+        "matched: groups and predicted classes are paired with true classes as fits best; strict: "
+        "a known class counts under its own name alone. AUROC of new against known classes: "
+        f"{format_value(evaluation.auroc)}"
+    )
 
 
 def _format_name(group: dict[str, Any]) -> str:

@@ -14,8 +14,15 @@ The discriminator is a logistic regression on the features, cross-fitted, so tha
 out-of-fold p(d | x); distances between these are those of their square roots (Hellinger). All
 domains have equal weight.
 
-Departure: the paper solves for p(y | x) with a pseudo-inverse, which gives negative probabilities;
-here it is least squares on the simplex.
+Departures:
+
+- The paper factorizes by nonnegative matrix factorization from random starts, which is not unique:
+  with the same error it finds other classes. The condition under which the paper proves that
+  classes can be found, an anchor region for each, is what
+  `ilk.maths.separable_factorization` rests on: it starts from the anchors.
+- The paper solves for p(y | x) with a pseudo-inverse, which gives negative probabilities; here it
+  is least squares on the simplex.
+- Two bins per class by default; the authors' code has 30 or 60.
 
 At least as many domains as classes are needed, and each class must be the only one in some region.
 Labels only name the columns: labelled rows decide which column is which class. Where classes form
@@ -36,6 +43,7 @@ from ilk.core.linear_models import Linear, apply_affine
 from ilk.core.metrics import log_loss, softmax
 from ilk.maths.folds import assign_folds
 from ilk.maths.gaussian import Matrix
+from ilk.maths.separable_factorization import factorize_separable
 
 MIN_PROBABILITY = 1e-6  # lower bound on class probabilities
 BINS_PER_CLASS = 2
@@ -105,21 +113,17 @@ class LatentLabelShift(DiscoveryTags):
 
     Attributes:
         bins: Number of bins of p(d | x), >= 0; 0 takes two per class.
-        n_init: Number of initializations of the factorization, >= 1; the best is kept.
-        seed: Seed of folds, bins and initializations.
+        seed: Seed of folds and bins.
     """
 
     needs_labels = False
 
     bins: int = 0
-    n_init: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.bins < 0 or self.n_init < 1:
-            raise ValueError(
-                f"bins is {self.bins} and n_init {self.n_init}; they must be at least 0 and 1"
-            )
+        if self.bins < 0:
+            raise ValueError(f"bins is {self.bins}; it must be at least 0")
 
     def fit(self, data: Data) -> DomainMixture:
         if not len(data):
@@ -164,26 +168,18 @@ class LatentLabelShift(DiscoveryTags):
 
     def _factorize(self, p: Matrix, domain: Labels, shape: tuple[int, int]) -> Matrix:
         """Return p_d(y), `[k, m]`; `shape` is the number of bins and of classes."""
-        import warnings
-
         from sklearn.cluster import KMeans
-        from sklearn.decomposition import NMF
-        from sklearn.exceptions import ConvergenceWarning
 
         bins, k = shape
-        bin_ = KMeans(bins, n_init=5, random_state=self.seed).fit_predict(np.sqrt(p))
+        points = np.sqrt(p)
+        if (n_distinct := len(np.unique(points, axis=0))) < bins:
+            raise InputError(
+                f"the discriminator gives {n_distinct} different answers, too few for {bins} bins: "
+                "rows of all domains look alike; add rows, or reduce bins"
+            )
+        bin_ = KMeans(bins, n_init=5, random_state=self.seed).fit_predict(points)
         q = one_hot(bin_, bins).T @ one_hot(domain, p.shape[1])
-        q /= q.sum(0)
-        candidates = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the best of several is kept
-            for restart in range(self.n_init):
-                nmf = NMF(k, init="random", random_state=self.seed + restart, max_iter=500)
-                c = nmf.fit_transform(q)
-                candidates.append((nmf.reconstruction_err_, c, nmf.components_))
-        _, c, w = min(candidates, key=lambda f: f[0])
-        w = w * c.sum(0)[:, None]  # normalizes the columns of C
-        return np.asarray(w / np.maximum(w.sum(0), MIN_PROBABILITY))
+        return factorize_separable(q / q.sum(0), k)[1]
 
 
 def fit_discriminator(

@@ -2,8 +2,9 @@
 
 The stored rows of the classifier (`ilk.trust.summary_statistics`) represent the known classes, the
 images are unlabelled rows, and `GaussianMixtureDiscovery` estimates the number of new groups and
-assigns images to them. A group is suggested only if the classifier's own out-of-distribution
-detector flags more of its images than false alarms explain.
+assigns images to them. A group is suggested only if most of its images are flagged as unknown, or
+if they score higher than known images do; the score is chosen on known classes that are hidden in
+turn (`ilk.updates.unknown_images`).
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row
 from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.store import Store
+from ilk.trust.unknown_scores import list_unknown_scores
 from ilk.updates.group_names import suggest_group_names
+from ilk.updates.hidden_classes import ScoreChoice
+from ilk.updates.unknown_images import UnknownImages, flag_unknown
 from ilk.vocabulary.group_names import NameSuggestion
 
-SIGNIFICANCE = 0.01  # of the test that the flagged images of a group are false alarms
+SIGNIFICANCE = 0.001  # of the test that a group scores no higher than known images
 GROUPS_FILE = "groups.csv"
 
 
@@ -41,7 +45,8 @@ class GroupedImage:
             deviations; nan outside groups.
         nearest_class: The most likely known class; "" if the image could not be read.
         probability: Its probability, in [0, 1]; nan if the image could not be read.
-        is_unknown: Whether the classifier flags the image as unknown.
+        is_unknown: Whether the image is flagged as unknown, by the chosen score.
+        unknown_score: The chosen score; nan if the image could not be read.
     """
 
     row: Row
@@ -50,6 +55,7 @@ class GroupedImage:
     nearest_class: str = ""
     probability: float = float("nan")
     is_unknown: bool = False
+    unknown_score: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Discovery:
         n_groups: Number of suggested groups.
         notes: Notes for the user, one sentence each.
         names: Suggested name by group, for the groups that an encoder has a word for.
+        choice: The score by which images are flagged as unknown.
     """
 
     images: Images
@@ -69,6 +76,7 @@ class Discovery:
     n_groups: int
     notes: tuple[str, ...]
     names: Mapping[int, NameSuggestion] = field(default_factory=dict)
+    choice: ScoreChoice = field(default_factory=lambda: ScoreChoice(list_unknown_scores()[0]))
 
     def list_group(self, number: int) -> list[GroupedImage]:
         """Return the images of one group, by distance from its mean."""
@@ -96,7 +104,7 @@ def discover_groups(
         images: The images.
         store: Feature store of its encoder.
         n_groups: Number of groups; None estimates it.
-        keep_all: Suggest every group, even if few of its images are flagged as unknown.
+        keep_all: Suggest every group, even one whose images may be of known classes.
         progress: Receives the progress of encoding.
 
     Raises:
@@ -114,12 +122,7 @@ def discover_groups(
         )
     x = store.get(classifier.encoder.space, [row.digest for row in used])
     scored = classifier.score_batch(x)
-    group_ids = assign_groups(classifier, x, n_groups)
-    if n_groups is None and not keep_all:
-        group_ids = keep_supported_groups(
-            group_ids, scored.is_unknown, classifier.ood_detector.false_alarm
-        )
-    group_ids = _sort_by_size(group_ids)
+    group_ids, unknown = find_new_groups(classifier, x, n_groups, keep_all=keep_all)
     distance = _compute_distances(classifier, x, group_ids)
     best_class = scored.probabilities.argmax(1)
     grouped_by_id = {
@@ -129,20 +132,45 @@ def discover_groups(
             float(distance[i]),
             classifier.classes[best_class[i]],
             float(scored.probabilities[i, best_class[i]]),
-            bool(scored.is_unknown[i]),
+            bool(unknown.is_unknown[i]),
+            float(unknown.score[i]),
         )
         for i, row in enumerate(used)
     }
     grouped = tuple(grouped_by_id.get(id(row), GroupedImage(row)) for row in images.rows)
     notes = _collect_notes(
-        classifier, group_ids, scored.is_unknown, given=n_groups is not None or keep_all
+        classifier, group_ids, unknown.is_unknown, given=n_groups is not None or keep_all
     )
+    notes += (unknown.choice.note,) if unknown.choice.note else ()
     names, named_by = suggest_group_names(
         classifier.encoder, images, group_ids, classifier.classes, store, progress
     )
     if names:
         notes += (f"the names are suggestions by {named_by}, which knows only words of ImageNet",)
-    return Discovery(images, grouped, int(group_ids.max()), notes, names)
+    return Discovery(images, grouped, int(group_ids.max()), notes, names, unknown.choice)
+
+
+def find_new_groups(
+    classifier: Classifier, x: Features, n_groups: int | None = None, *, keep_all: bool = False
+) -> tuple[Labels, UnknownImages]:
+    """Return the group of each row, `[n]`, from 1 for the largest, and which rows are unknown.
+
+    Rows in no group, or in one that may be of known classes, have 0.
+
+    Args:
+        classifier: The saved classifier.
+        x: Features of its encoder, `[n, d]`.
+        n_groups: Number of groups; None estimates it.
+        keep_all: Keep every group, even one whose rows may be of known classes.
+
+    Raises:
+        InputError: If the classifier stores no features.
+    """
+    group_ids = assign_groups(classifier, x, n_groups)
+    unknown = flag_unknown(classifier, x)
+    if n_groups is None and not keep_all:
+        group_ids = keep_supported_groups(group_ids, unknown)
+    return _sort_by_size(group_ids), unknown
 
 
 def assign_groups(classifier: Classifier, x: Features, n_groups: int | None) -> Labels:
@@ -173,27 +201,28 @@ def assign_groups(classifier: Classifier, x: Features, n_groups: int | None) -> 
     return np.maximum(best_column - data.k + 1, 0)
 
 
-def keep_supported_groups(
-    group_ids: Labels, is_unknown: NDArray[np.bool_], false_alarm: float
-) -> Labels:
-    """Return `group_ids` with 0 for groups whose flagged images may be false alarms.
+def keep_supported_groups(group_ids: Labels, unknown: UnknownImages) -> Labels:
+    """Return `group_ids` with 0 for groups whose images may be of known classes.
 
-    A group is supported if most of its images are flagged, or so many that false alarms alone have
-    a probability below `SIGNIFICANCE`.
+    A group is supported if most of its images are flagged as unknown, or if their scores exceed
+    those of held-out images of known classes (rank-sum test of Mann and Whitney, 1947) with a
+    probability below `SIGNIFICANCE`. Few images of a group pass the threshold of single images
+    where classes are alike, but together they lie above known ones.
 
     Args:
         group_ids: Group of each image, `[n]`; 0 for none.
-        is_unknown: Whether each image is flagged, `[n]`.
-        false_alarm: Probability that an image of a known class is flagged.
+        unknown: Flags and scores of the images.
     """
-    from scipy.stats import binom
+    from scipy.stats import mannwhitneyu
 
-    out = group_ids.copy()
+    out, held_out = group_ids.copy(), unknown.held_out
     for group in range(1, int(group_ids.max(initial=0)) + 1):
         rows = group_ids == group
-        n, n_unknown = int(rows.sum()), int(is_unknown[rows].sum())
-        p_value = binom.sf(n_unknown - 1, n, false_alarm)
-        if not (2 * n_unknown > n or p_value < SIGNIFICANCE):
+        is_supported = 2 * int(unknown.is_unknown[rows].sum()) > int(rows.sum())
+        if rows.any() and len(held_out) and not is_supported:
+            test = mannwhitneyu(unknown.score[rows], held_out, alternative="greater")
+            is_supported = test.pvalue < SIGNIFICANCE
+        if not is_supported:
             out[rows] = 0
     return out
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from ilk.report.formatting import abbreviate, format_count, format_percent
 from ilk.report.templates import render_template
 from ilk.report.thumbnails import Thumbnail, show_image
+from ilk.updates.add_command import build_add_command
 
 if TYPE_CHECKING:
     from ilk.updates.discover import Discovery, GroupedImage
@@ -66,10 +66,6 @@ def _build_group(discovery: Discovery, number: int, known: str, out: str) -> Gro
     shown = members[: max(1, min(MAX_GROUP_THUMBNAILS, MAX_THUMBNAILS // discovery.n_groups))]
     pictures = [show_image(images, images.shown_path_of(f.row), *_make_caption(f)) for f in shown]
     name, suggestion = f"group-{number}", discovery.names.get(number)
-    class_name = suggestion.name if suggestion else "NAME"
-    command = shlex.join(
-        ["ilk", "add", known, "--class-images", class_name, f"{out.rstrip('/')}/{name}"]
-    )
     return Group(
         name,
         f"{name}: {suggestion.name}?" if suggestion else name,
@@ -77,7 +73,7 @@ def _build_group(discovery: Discovery, number: int, known: str, out: str) -> Gro
         _summarize_group(members) + _describe_suggestion(suggestion),
         pictures,
         len(members) - len(shown),
-        command,
+        build_add_command(discovery, number, known, out),
     )
 
 
@@ -91,8 +87,8 @@ def _summarize_group(members: list[GroupedImage]) -> str:
     if n == 1:
         return "One image that resembles no other: only a suggestion."
     unknown = format_percent(_compute_unknown_fraction(members))
-    summary = f"{format_count(n, 'image')}, the most typical first; the classifier flags "
-    summary += f"{unknown} of them as unknown."
+    summary = f"{format_count(n, 'image')}, the most typical first; {unknown} of them are "
+    summary += "flagged as unknown."
     name, n_nearest = Counter(f.nearest_class for f in members).most_common(1)[0]
     if n_nearest >= MIN_NEAREST_FRACTION * n:
         summary += f" The most similar known class is “{abbreviate(name)}”."
