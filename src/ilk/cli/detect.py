@@ -73,7 +73,7 @@ def fit(
     from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
-    from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
+    from ilk.maths.alarm_threshold import check_false_alarm_rate
     from ilk.encode import encode_and_refuse
     from ilk.encoders.variants import check_variants
     from ilk.fitting.variants import choose_resize
@@ -137,7 +137,7 @@ def score(
     from ilk.artifacts.output_files import check_output_file
     from ilk.cli.predict import report_part
     from ilk.core.progress import terminal_progress
-    from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
+    from ilk.maths.alarm_threshold import check_false_alarm_rate
     from ilk.store import Store
 
     if false_alarm is not None:
@@ -167,7 +167,7 @@ def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Emb
 
 def _compute_threshold(detector: AnomalyDetector) -> float | None:
     """Return the score above which an image is an anomaly; None, with a warning, if undefined."""
-    from ilk.detectors.gaussian_anomaly import MAX_SCORE
+    from ilk.maths.alarm_threshold import MAX_SCORE
 
     rate = detector.false_alarm
     threshold = detector.model.compute_threshold(rate)

@@ -21,7 +21,8 @@ from ilk.encoders.options import EncoderOptions
 from ilk.hub.preprocessing import Preprocess
 
 if TYPE_CHECKING:
-    from torch.nn import Module
+    from ilk.architectures.efficientnet_lite import EfficientNetLite0
+    from ilk.architectures.patch_network import PatchNetwork
 
 FORM = "efficientnet-lite0"
 CREDIT = (
@@ -71,7 +72,7 @@ class EmbeddedCheckpoint:
         """Return the digest of the weights."""
         return {"weights": WEIGHTS_SHA256}
 
-    def build_network(self) -> Module:
+    def build_network(self) -> EfficientNetLite0:
         """Return the network in float32 on the CPU: normalized `[b, 3, h, w]` to `[b, 1280]`."""
         import torch
 
@@ -80,6 +81,14 @@ class EmbeddedCheckpoint:
         network = EfficientNetLite0()
         network.load_published(torch.load(self.path, map_location="cpu", weights_only=True))
         return network.eval()
+
+    def build_patches(self, size: tuple[int, int]) -> PatchNetwork:
+        """Return the network of patches, from the outputs of its stages."""
+        from ilk.architectures.efficientnet_lite import EfficientNetLite0
+        from ilk.architectures.patch_network import PatchNetwork
+
+        network = self.build_network()
+        return PatchNetwork(network, EfficientNetLite0.forward_stages, size).eval()
 
 
 class EmbeddedEncoder(NetworkEncoder):

@@ -1,0 +1,211 @@
+"""Distance of each patch of an image to the nearest patch of normal images: PatchCore.
+
+Karsten Roth, Latha Pemula, Joaquin Zepeda, Bernhard Schölkopf, Thomas Brox, Peter Gehler, 2022,
+Towards Total Recall in Industrial Anomaly Detection, arXiv 2106.08265.
+
+    s(p) = min over m in memory of |p - m|,   s*, p*, m* = the greatest s(p) of the image
+    s(x) = (1 - exp |p* - m*| / sum over the b entries m nearest to m* of exp |p* - m|) s*
+
+(equations 6 and 7), with the memory a greedy coreset of the patches (`ilk.maths.coreset`): a patch
+that is far from a rare normal patch counts more than one that is as far from a common one. Which
+features a patch has is up to the encoder (`ilk.architectures.patch_network`).
+
+Departures: at most 40,000 patches, drawn at random, are candidates for the memory, which has at
+most 4,000, so that time and memory are bounded; as many as 500 are kept whatever the fraction. The
+paper sets no threshold. Here it is conformal: each normal image is scored without the entries of
+the memory that come from it or from its group, and no memory is built anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.contracts import DetectorTags
+from ilk.core.data import Data, Features
+from ilk.core.errors import InputError
+from ilk.core.part_bounds import NON_NEGATIVE, Bounds
+from ilk.maths import folds
+from ilk.maths.alarm_threshold import (
+    count_votes,
+    find_threshold,
+    select_normal_rows,
+    sort_calibration,
+)
+from ilk.maths.coreset import select_coreset
+from ilk.maths.nearest_entries import find_nearest, weigh_by_neighbours
+
+MIN_KEPT = 500  # patches that are kept whatever the fraction
+PROJECTED = 64  # width of the random projection that the coreset is chosen in
+CHUNK_PATCHES = 4096  # patches compared with the memory at a time
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PatchDetector:
+    """Patches of normal images.
+
+    Attributes:
+        memory: Features of the patches, `[p, c]`.
+        height: Rows of patches per image.
+        width: Columns of patches per image.
+        neighbours: Entries near the nearest one that a score is weighed with.
+        calibration_scores: Scores of normal images without their group, ascending, `[m]`.
+        calibration_votes: Their votes, `[m]`: one per image, or per group; empty is 1 each.
+    """
+
+    kind: ClassVar[str] = "patch_detector"
+    shapes: ClassVar[dict[str, str]] = {
+        "memory": "p c",
+        "calibration_scores": "m",
+        "calibration_votes": "m?",
+    }
+    bounds: ClassVar[dict[str, Bounds]] = {
+        "height": (1, 1024),
+        "width": (1, 1024),
+        "neighbours": (1, float("inf")),
+        "calibration_scores": NON_NEGATIVE,
+        "calibration_votes": NON_NEGATIVE,
+    }
+
+    memory: Features
+    height: int
+    width: int
+    neighbours: int
+    calibration_scores: Vector
+    calibration_votes: Vector = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def n_votes(self) -> int:
+        """Number of images, or of groups of images, behind a threshold."""
+        return count_votes(self.calibration_scores, self.calibration_votes)
+
+    def score(self, x: Features) -> Vector:
+        """Return the score `[n]` of the patches `[n, height width c]` of n images."""
+        return self.score_with_map(x)[0]
+
+    def score_map(self, x: Features) -> Features:
+        """Return the distance of every patch, `[n, height, width]`."""
+        return self.score_with_map(x)[1]
+
+    def score_with_map(self, x: Features) -> tuple[Vector, Features]:
+        """Return what `score` and `score_map` return, from one comparison with the memory."""
+        return _score(x, self, None, None)
+
+    def compute_threshold(self, false_alarm_rate: float) -> float:
+        """Return the score that a new normal image exceeds with at most the given probability.
+
+        Raises:
+            InputError: If `false_alarm_rate` is not between 0 and 1.
+        """
+        return find_threshold(self.calibration_scores, self.calibration_votes, false_alarm_rate)
+
+
+@dataclass(frozen=True)
+class PatchMemory(DetectorTags):
+    """Distance of patches to those of class 0; of all images if none has a label.
+
+    Attributes:
+        height: Rows of patches per image; a row of features holds patch after patch.
+        width: Columns of patches per image.
+        fraction: Fraction of the patches that the memory holds, in (0, 1].
+        max_kept: Patches in the memory at most.
+        max_candidates: Patches, drawn at random, that the memory is chosen from.
+        neighbours: Entries near the nearest one that a score is weighed with; 1 is no weight.
+        seed: Seed of the draw and of the projection.
+    """
+
+    height: int = 1
+    width: int = 1
+    fraction: float = 0.1
+    max_kept: int = 4000
+    max_candidates: int = 40_000
+    neighbours: int = 9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction is {self.fraction}; it must be above 0, and at most 1")
+        least = min(self.height, self.width, self.max_kept, self.max_candidates, self.neighbours)
+        if least < 1:
+            raise ValueError("height, width, max_kept, max_candidates, neighbours: at least 1 each")
+
+    def fit(self, data: Data) -> PatchDetector:
+        """Choose the memory, and score each normal image without its group.
+
+        Raises:
+            NoLabels: If there are labels but none of class 0.
+            InputError: If there are no rows, they are not vectors that divide into patches, or
+                their weights differ.
+        """
+        rows = select_normal_rows(data, self)
+        patches = split_patches(np.asarray(rows.x, np.float32), self.height, self.width)
+        flat = patches.reshape(-1, patches.shape[2])
+        drawn = np.arange(len(flat))
+        if len(flat) > self.max_candidates:
+            rng = np.random.default_rng(self.seed)
+            drawn = np.sort(rng.permutation(len(flat))[: self.max_candidates])
+        wanted = max(ceil(self.fraction * len(flat)), MIN_KEPT)
+        size = min(wanted, self.max_kept, len(drawn))
+        chosen = drawn[select_coreset(flat[drawn], size, PROJECTED, self.seed)]
+        group = folds.number_groups(rows.group)
+        model = PatchDetector(
+            flat[chosen], self.height, self.width, self.neighbours, np.zeros(0), np.zeros(0)
+        )
+        scores, _ = _score(rows.x, model, group, group[chosen // patches.shape[1]])
+        calibration = sort_calibration(scores, rows.group)
+        return PatchDetector(
+            model.memory, self.height, self.width, self.neighbours, *calibration
+        )
+
+
+def split_patches(x: Features, height: int, width: int) -> Features:
+    """Return rows `[n, height width c]` as patches `[n, height width, c]`.
+
+    Raises:
+        InputError: The rows do not divide into patches.
+    """
+    n_patches = height * width
+    if x.shape[1] == 0 or x.shape[1] % n_patches:
+        raise InputError(
+            f"PatchMemory reads {height} x {width} patches, and rows of {x.shape[1]} features do "
+            "not divide into them; pass the grid of the encoder as height and width"
+        )
+    return x.reshape(len(x), n_patches, x.shape[1] // n_patches)
+
+
+def _score(
+    x: Features,
+    model: PatchDetector,
+    group: NDArray[np.int64] | None,
+    entry_group: NDArray[np.int64] | None,
+) -> tuple[Vector, Features]:
+    """Return scores `[n]` and maps `[n, height, width]`, without entries of the image's group.
+
+    Both are infinite where there is no other entry.
+    """
+    patches = split_patches(np.asarray(x, np.float32), model.height, model.width)
+    n_patches = patches.shape[1]
+    scores = np.zeros(len(patches))
+    maps = np.zeros((len(patches), n_patches), np.float32)
+    step = max(1, CHUNK_PATCHES // n_patches)
+    for at in range(0, len(patches), step):
+        block = patches[at : at + step]
+        owner = None if group is None else np.repeat(group[at : at + step], n_patches)
+        nearest, distance = find_nearest(
+            block.reshape(-1, patches.shape[2]), model.memory, owner, entry_group
+        )
+        maps[at : at + step] = distance.reshape(len(block), n_patches)
+        for i, image in enumerate(block):
+            best = int(np.argmax(maps[at + i]))
+            own = None if group is None or entry_group is None else entry_group == group[at + i]
+            weight = weigh_by_neighbours(
+                image[best], model.memory, int(nearest[i * n_patches + best]), model.neighbours, own
+            )
+            scores[at + i] = weight * float(maps[at + i, best])
+    return scores, maps.reshape(-1, model.height, model.width)
