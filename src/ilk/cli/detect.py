@@ -41,6 +41,13 @@ def command() -> None:
 )
 @add_resize_option
 @click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    help="Detector, such as GaussianAnomaly, NearestNeighbour or PatchMemory; auto compares them "
+    "on anomalies that are made of your images.",
+)
+@click.option(
     "--false-alarm",
     default=0.01,
     show_default=True,
@@ -55,6 +62,7 @@ def fit(
     out: str,
     encoder: str,
     resize: str,
+    method: str,
     false_alarm: float,
     intake: IntakeOptions,
     device: str,
@@ -63,24 +71,23 @@ def fit(
     """Train a detector on the images of SOURCE, all of which count as normal.
 
     SOURCE is a folder, the names of whose sub-folders are ignored, a table or list of paths, an
-    archive, a quoted pattern, or - for standard input. There are no labels to compare ways to
-    resize by, so --resize auto letterboxes where a centre crop would cut off most of most images,
-    and crops elsewhere.
+    archive, a quoted pattern, or - for standard input. A defect may lie at the border, so --resize
+    auto squashes the whole image to the input size and cuts nothing off.
     """
-    from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
-    from ilk.maths.alarm_threshold import check_false_alarm_rate
     from ilk.encode import encode_and_refuse
     from ilk.encoders.variants import check_variants
-    from ilk.fitting.variants import choose_resize
+    from ilk.fitting.detector import check_method, fit_detector, show_whole_image
+    from ilk.maths.alarm_threshold import check_false_alarm_rate
     from ilk.store import Store
 
     check_variants(resize, 1)
     check_false_alarm_rate(false_alarm)
+    check_method(method)
     if read_digest(Path(source)):
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
@@ -89,16 +96,26 @@ def fit(
     store, progress = Store(), terminal_progress()
     images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
-    network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
+    network = show_whole_image(network, resize, _print_note)
     images = encode_and_refuse(images, [network], store, progress=progress)
-    detector = replace(AnomalyDetector.fit(images, network, store), false_alarm=false_alarm)
+    detector = fit_detector(
+        images,
+        network,
+        store,
+        method=method,
+        false_alarm=false_alarm,
+        progress=progress,
+        log=_print_note,
+    )
     refused = f"; {len(images.refused):,} files were refused" if images.refused else ""
-    click.echo(f"fitted on {len(images.used):,} images with {network.name}{refused}", err=True)
+    how = f"{detector.method} on {network.name}"
+    click.echo(f"fitted {how} to {len(images.used):,} images{refused}", err=True)
     threshold = _compute_threshold(detector)
     detector.save(home)
     click.echo(f"detector {home}", err=True)
     counts = {"images": len(images.used), "refused": len(images.refused)}
-    return Result({"detector": home, "encoder": network.name, "threshold": threshold, **counts})
+    found = {"method": detector.method, "threshold": threshold, "choice": dict(detector.choice)}
+    return Result({"detector": home, "encoder": network.name, **found, **counts})
 
 
 @command.command(short_help="Score images and flag anomalies.")
@@ -211,6 +228,10 @@ def _write_rows(rows: Iterable[dict[str, Any]], path: Path | None) -> list[dict[
             write(format_line(_format_cell(row[name]) for name in CSV_HEADER))
             written.append(row)
     return written
+
+
+def _print_note(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _print_line(line: str) -> None:

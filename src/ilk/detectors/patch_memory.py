@@ -10,15 +10,16 @@ Towards Total Recall in Industrial Anomaly Detection, arXiv 2106.08265.
 that is far from a rare normal patch counts more than one that is as far from a common one. Which
 features a patch has is up to the encoder (`ilk.architectures.patch_network`).
 
-Departures: at most 40,000 patches, drawn at random, are candidates for the memory, which has at
-most 4,000, so that time and memory are bounded; as many as 500 are kept whatever the fraction. The
-paper sets no threshold. Here it is conformal: each normal image is scored without the entries of
+Departures: distances are those of whitened features, which count a direction by how much normal
+patches vary along it (`whiten=False` is the paper's). At most 40,000 patches, drawn at random, are
+candidates for the memory, which has at most 4,000, so that time and memory are bounded; as many as
+500 are kept whatever the fraction. The paper sets no threshold. Here it is conformal: each normal image is scored without the entries of
 the memory that come from it or from its group, and no memory is built anew.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import ClassVar
 
@@ -42,6 +43,7 @@ from ilk.maths.nearest_entries import find_nearest, weigh_by_neighbours
 MIN_KEPT = 500  # patches that are kept whatever the fraction
 PROJECTED = 64  # width of the random projection that the coreset is chosen in
 CHUNK_PATCHES = 4096  # patches compared with the memory at a time
+MIN_VARIANCE = 0.01  # added to every variance, as a fraction of the mean one
 
 Vector = NDArray[np.float64]
 
@@ -51,7 +53,9 @@ class PatchDetector:
     """Patches of normal images.
 
     Attributes:
-        memory: Features of the patches, `[p, c]`.
+        memory: Features of the patches, centred and whitened, `[p, c]`.
+        centre: Mean of the features of normal patches, `[c]`.
+        whitening: Maps centred features to those of the memory, `[c, c]`.
         height: Rows of patches per image.
         width: Columns of patches per image.
         neighbours: Entries near the nearest one that a score is weighed with.
@@ -62,6 +66,8 @@ class PatchDetector:
     kind: ClassVar[str] = "patch_detector"
     shapes: ClassVar[dict[str, str]] = {
         "memory": "p c",
+        "centre": "c",
+        "whitening": "c c",
         "calibration_scores": "m",
         "calibration_votes": "m?",
     }
@@ -74,6 +80,8 @@ class PatchDetector:
     }
 
     memory: Features
+    centre: Features
+    whitening: Features
     height: int
     width: int
     neighbours: int
@@ -117,8 +125,11 @@ class PatchMemory(DetectorTags):
         max_kept: Patches in the memory at most.
         max_candidates: Patches, drawn at random, that the memory is chosen from.
         neighbours: Entries near the nearest one that a score is weighed with; 1 is no weight.
+        whiten: Whether distances are those of whitened features.
         seed: Seed of the draw and of the projection.
     """
+
+    reads_patches = True
 
     height: int = 1
     width: int = 1
@@ -126,6 +137,7 @@ class PatchMemory(DetectorTags):
     max_kept: int = 4000
     max_candidates: int = 40_000
     neighbours: int = 9
+    whiten: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -150,18 +162,31 @@ class PatchMemory(DetectorTags):
         if len(flat) > self.max_candidates:
             rng = np.random.default_rng(self.seed)
             drawn = np.sort(rng.permutation(len(flat))[: self.max_candidates])
-        wanted = max(ceil(self.fraction * len(flat)), MIN_KEPT)
-        size = min(wanted, self.max_kept, len(drawn))
-        chosen = drawn[select_coreset(flat[drawn], size, PROJECTED, self.seed)]
+        centre, whitening = _fit_whitening(flat[drawn], self.whiten)
+        candidates = (flat[drawn] - centre) @ whitening
+        size = min(max(ceil(self.fraction * len(flat)), MIN_KEPT), self.max_kept, len(drawn))
+        chosen = select_coreset(candidates, size, PROJECTED, self.seed)
+        grid = (self.height, self.width, self.neighbours)
+        model = PatchDetector(candidates[chosen], centre, whitening, *grid, np.zeros(0))
         group = folds.number_groups(rows.group)
-        model = PatchDetector(
-            flat[chosen], self.height, self.width, self.neighbours, np.zeros(0), np.zeros(0)
-        )
-        scores, _ = _score(rows.x, model, group, group[chosen // patches.shape[1]])
-        calibration = sort_calibration(scores, rows.group)
-        return PatchDetector(
-            model.memory, self.height, self.width, self.neighbours, *calibration
-        )
+        scores, _ = _score(rows.x, model, group, group[drawn[chosen] // patches.shape[1]])
+        scores, votes = sort_calibration(scores, rows.group)
+        return replace(model, calibration_scores=scores, calibration_votes=votes)
+
+
+def _fit_whitening(patches: Features, whiten: bool) -> tuple[Features, Features]:
+    """Return the mean `[c]` of patches `[n, c]`, and the matrix `[c, c]` that whitens them.
+
+    Directions of less than a hundredth of the mean variance count as if they had a little more.
+    """
+    centre = patches.mean(0, dtype=np.float64)
+    if not whiten:
+        return centre.astype(np.float32), np.eye(patches.shape[1], dtype=np.float32)
+    z = patches - centre
+    variance, axes = np.linalg.eigh(z.T @ z / len(z))
+    floor = MIN_VARIANCE * max(float(variance.mean()), np.finfo(np.float32).tiny)
+    scale = np.sqrt(np.maximum(variance, 0) + floor)
+    return centre.astype(np.float32), (axes / scale).astype(np.float32)
 
 
 def split_patches(x: Features, height: int, width: int) -> Features:
@@ -191,11 +216,16 @@ def _score(
     """
     patches = split_patches(np.asarray(x, np.float32), model.height, model.width)
     n_patches = patches.shape[1]
+    if len(patches) and patches.shape[2] != len(model.centre):
+        raise InputError(
+            f"PatchMemory learned from patches of {len(model.centre)} features, and these have "
+            f"{patches.shape[2]}; use the encoder that it was fitted with"
+        )
     scores = np.zeros(len(patches))
     maps = np.zeros((len(patches), n_patches), np.float32)
     step = max(1, CHUNK_PATCHES // n_patches)
     for at in range(0, len(patches), step):
-        block = patches[at : at + step]
+        block = (patches[at : at + step] - model.centre) @ model.whitening
         owner = None if group is None else np.repeat(group[at : at + step], n_patches)
         nearest, distance = find_nearest(
             block.reshape(-1, patches.shape[2]), model.memory, owner, entry_group

@@ -21,6 +21,8 @@ from ilk.encoders.options import EncoderOptions
 from ilk.hub.preprocessing import Preprocess
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ilk.architectures.efficientnet_lite import EfficientNetLite0
     from ilk.architectures.patch_network import PatchNetwork
 
@@ -84,11 +86,9 @@ class EmbeddedCheckpoint:
 
     def build_patches(self, size: tuple[int, int]) -> PatchNetwork:
         """Return the network of patches, from the outputs of its stages."""
-        from ilk.architectures.efficientnet_lite import EfficientNetLite0
         from ilk.architectures.patch_network import PatchNetwork
 
-        network = self.build_network()
-        return PatchNetwork(network, EfficientNetLite0.forward_stages, size).eval()
+        return PatchNetwork(self.build_network(), _list_stages, size).eval()
 
 
 class EmbeddedEncoder(NetworkEncoder):
@@ -104,6 +104,11 @@ class EmbeddedEncoder(NetworkEncoder):
         weight = np.frombuffer(raw, "<f4", N_FEATURES * N_CLASSES, HEAD_WEIGHT_OFFSET)
         bias = np.frombuffer(raw, "<f4", N_CLASSES, HEAD_BIAS_OFFSET)
         return Linear.from_arrays(weight.reshape(N_FEATURES, N_CLASSES).T, bias)
+
+
+def _list_stages(network: EfficientNetLite0, x: Tensor) -> list[Tensor]:
+    """Return the outputs `[b, c, h', w']` of all stages but the last, which knows classes."""
+    return network.forward_stages(x)[:-1]
 
 
 def _find_weights() -> Path:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ilk.hub.preprocessing import Preprocess
 
 
+VERSION = 1  # to be raised when `ilk.architectures.patch_network` takes other features
+
+
 @runtime_checkable
 class HasBlocks(Protocol):
     """A checkpoint whose network has outputs in the middle."""
@@ -34,7 +37,7 @@ class PatchCheckpoint:
 
     def __init__(self, base: Checkpoint, blocks: HasBlocks, preprocess: Preprocess) -> None:
         self.base, self.blocks, self.preprocess = base, blocks, preprocess
-        self.family = f"patches of {base.family}"
+        self.family = f"patches of {base.family}, version {VERSION}"
 
     @property
     def folder(self) -> Path:
