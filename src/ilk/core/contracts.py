@@ -40,9 +40,13 @@ class Method(Protocol):
 class Detector(Protocol):
     """A fitted anomaly detector.
 
-    `calibration_votes [m]` are those of the normal rows behind a threshold, empty if they are not
-    in groups, and `n_votes` is their sum.
+    `calibration_scores [m]` are those of the normal rows behind a threshold, ascending;
+    `calibration_votes [m]` are their votes, empty if the rows are not in groups, and `n_votes` is
+    their sum.
     """
+
+    @property
+    def calibration_scores(self) -> NDArray[np.float64]: ...
 
     @property
     def calibration_votes(self) -> NDArray[np.float64]: ...

@@ -28,7 +28,7 @@ from ilk.encoders.patches import open_patches
 from ilk.fitting.synthetic_anomalies import make_anomalies
 from ilk.images import Images, decode, read_images
 from ilk.maths import folds
-from ilk.maths.alarm_threshold import compute_roc_area
+from ilk.maths.roc_area import compute_roc_area
 from ilk.store import Store
 
 HELD_OUT = 3  # one image in three

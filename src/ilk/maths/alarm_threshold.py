@@ -97,17 +97,3 @@ def select_normal_rows(data: Data, method: object) -> Data:
             "label; label some rows so, or pass rows without any label"
         )
     return rows.take(is_normal)
-
-
-def compute_roc_area(normal: NDArray[np.floating], anomalous: NDArray[np.floating]) -> float:
-    """Return the area under the ROC curve: how often an anomaly has the higher score.
-
-    Equal scores count half (J. A. Hanley, B. J. McNeil, 1982, doi:10.1148/radiology.143.1.7063747).
-
-    Args:
-        normal: Scores of normal rows or pixels, `[n]`, n >= 1.
-        anomalous: Scores of anomalous ones, `[m]`, m >= 1.
-    """
-    order = np.sort(normal)
-    below = np.searchsorted(order, anomalous, "left") + np.searchsorted(order, anomalous, "right")
-    return float(below.mean(dtype=np.float64)) / (2 * len(order))
