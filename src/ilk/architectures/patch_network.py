@@ -53,9 +53,8 @@ class PatchNetwork(nn.Module):
         stages = self.list_stages(self.network, x)
         maps = []
         for i in self.chosen:
-            pooled = functional.avg_pool2d(
-                stages[i], NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2, count_include_pad=False
-            )
+            # Zeros beyond the border count: means over fewer patches would vary more there.
+            pooled = functional.avg_pool2d(stages[i], NEIGHBOURHOOD, 1, NEIGHBOURHOOD // 2)
             maps.append(_bring_to_grid(pooled, self.grid[:2]))
         return torch.cat(maps, 1).permute(0, 2, 3, 1).flatten(1)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ilk.hub.preprocessing import Preprocess
 
 
-VERSION = 1  # to be raised when `ilk.architectures.patch_network` takes other features
+VERSION = 2  # to be raised when `ilk.architectures.patch_network` takes other features
 
 
 @runtime_checkable
