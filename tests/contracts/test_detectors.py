@@ -86,7 +86,7 @@ def check_thresholds(kind):
         assert thresholds == sorted(thresholds, reverse=True)
         alarms[seed] = [(model.score(draw(400, 500 + seed)) > t).mean() for t in thresholds]
     for rate, observed in zip(rates, alarms.mean(0), strict=True):
-        assert 0.6 * rate < observed < 1.3 * rate
+        assert 0.5 * rate < observed < 1.3 * rate  # a fold has fewer rows to learn from
 
 
 def check_weight_zero(kind):

@@ -37,17 +37,17 @@ def score_by_brute_force(memory: np.ndarray, image: np.ndarray, b: int) -> tuple
     return float((1 - share) * nearest[p]), nearest.reshape(image.shape[:2])
 
 
-@pytest.mark.parametrize("whiten", [True, False])
-def test_scores_and_maps_are_those_of_brute_force(whiten: bool) -> None:
+@pytest.mark.parametrize("shrinkage", [0.3, None])
+def test_scores_and_maps_are_those_of_brute_force(shrinkage: float | None) -> None:
     images, new = draw_images(50), draw_images(6, 1)
-    method = PatchMemory(*GRID, max_kept=120, neighbours=3, whiten=whiten)
+    method = PatchMemory(*GRID, max_kept=120, neighbours=3, shrinkage=shrinkage)
     model = method.fit(to_data(images))
     assert model.memory.shape == (120, WIDTH)
-    if whiten:
+    if shrinkage:
         patches = images.reshape(-1, WIDTH).astype(float)
         z = (patches - patches.mean(0)) @ model.whitening
         variance = np.linalg.eigvalsh(np.cov(patches.T, bias=True))
-        expected = np.diag(variance / (variance + 0.01 * variance.mean()))
+        expected = np.diag(variance / (variance + 0.3 * variance.mean()))
         np.testing.assert_allclose(z.T @ z / len(z), expected, atol=1e-4)
     scores, maps = model.score_with_map(new.reshape(6, -1))
     for i, image in enumerate(new):
@@ -60,7 +60,7 @@ def test_scores_and_maps_are_those_of_brute_force(whiten: bool) -> None:
 
 def test_the_memory_holds_patches_of_the_images_themselves() -> None:
     images = draw_images(30)
-    model = PatchMemory(*GRID, whiten=False).fit(to_data(images))
+    model = PatchMemory(*GRID, shrinkage=None).fit(to_data(images))
     gaps = cdist(model.memory + model.centre, images.reshape(-1, WIDTH)).min(1)
     np.testing.assert_allclose(gaps, 0, atol=1e-4)
 
@@ -75,13 +75,14 @@ def test_the_map_is_greatest_where_the_defect_is() -> None:
     assert peaks == [(i % 4, i % 5) for i in range(20)]
 
 
-def test_an_image_is_scored_without_its_group() -> None:
+def test_groups_lie_in_one_fold() -> None:
     """With each image twice, its copy must not excuse it."""
     images = np.repeat(draw_images(40), 2, axis=0)
-    method = PatchMemory(*GRID, fraction=1.0)  # the memory holds every patch, hence every copy
+    method = PatchMemory(*GRID, fraction=1.0, folds=8)  # the memory holds every patch, hence every copy
     grouped = method.fit(to_data(images, np.arange(80) // 2))
     alone = method.fit(to_data(images))
-    assert np.median(alone.calibration_scores) < 0.1 * np.median(grouped.calibration_scores)
+    assert (alone.calibration_scores < 1e-3).mean() > 0.7  # copies in other folds
+    assert grouped.calibration_scores.min() > 0.1
     assert grouped.n_votes == 40
     assert alone.n_votes == 80
     new = draw_images(300, 7).reshape(300, -1)
@@ -95,7 +96,7 @@ def test_false_alarms_keep_their_rate(rate: float) -> None:
         model = PatchMemory(*GRID, max_kept=200).fit(to_data(draw_images(99, seed)))
         new = draw_images(300, 100 + seed).reshape(300, -1)
         alarms.append((model.score(new) > model.compute_threshold(rate)).mean())
-    assert 0.3 * rate < np.mean(alarms) < 1.2 * rate
+    assert 0.3 * rate < np.mean(alarms) < 1.2 * rate  # a memory of two thirds: a bit cautious
 
 
 def test_a_patch_far_from_a_rare_entry_counts_more_than_one_far_from_a_usual_one() -> None:

@@ -10,11 +10,11 @@ Towards Total Recall in Industrial Anomaly Detection, arXiv 2106.08265.
 that is far from a rare normal patch counts more than one that is as far from a common one. Which
 features a patch has is up to the encoder (`ilk.architectures.patch_network`).
 
-Departures: distances are those of whitened features, which count a direction by how much normal
-patches vary along it (`whiten=False` is the paper's). At most 40,000 patches, drawn at random, are
-candidates for the memory, which has at most 4,000, so that time and memory are bounded; as many as
-500 are kept whatever the fraction. The paper sets no threshold. Here it is conformal: each normal image is scored without the entries of
-the memory that come from it or from its group, and no memory is built anew.
+Departures: distances are those of features that are partly whitened, so that directions along which
+normal patches vary little count more (`shrinkage=None` is the paper's). At most 20,000 patches,
+drawn at random, are candidates for the memory, which has at most 2,000, so that time and memory are
+bounded; as many as 500 are kept whatever the fraction. The paper sets no threshold. Here it is
+conformal: folds of normal images, whole groups, are scored by a memory of the others.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ from ilk.maths.nearest_entries import find_nearest, weigh_by_neighbours
 MIN_KEPT = 500  # patches that are kept whatever the fraction
 PROJECTED = 64  # width of the random projection that the coreset is chosen in
 CHUNK_PATCHES = 4096  # patches compared with the memory at a time
-MIN_VARIANCE = 0.01  # added to every variance, as a fraction of the mean one
 
 Vector = NDArray[np.float64]
 
@@ -59,7 +58,7 @@ class PatchDetector:
         height: Rows of patches per image.
         width: Columns of patches per image.
         neighbours: Entries near the nearest one that a score is weighed with.
-        calibration_scores: Scores of normal images without their group, ascending, `[m]`.
+        calibration_scores: Scores of normal images by memories without them, ascending, `[m]`.
         calibration_votes: Their votes, `[m]`: one per image, or per group; empty is 1 each.
     """
 
@@ -103,7 +102,7 @@ class PatchDetector:
 
     def score_with_map(self, x: Features) -> tuple[Vector, Features]:
         """Return what `score` and `score_map` return, from one comparison with the memory."""
-        return _score(x, self, None, None)
+        return _score(x, self)
 
     def compute_threshold(self, false_alarm_rate: float) -> float:
         """Return the score that a new normal image exceeds with at most the given probability.
@@ -125,8 +124,10 @@ class PatchMemory(DetectorTags):
         max_kept: Patches in the memory at most.
         max_candidates: Patches, drawn at random, that the memory is chosen from.
         neighbours: Entries near the nearest one that a score is weighed with; 1 is no weight.
-        whiten: Whether distances are those of whitened features.
-        seed: Seed of the draw and of the projection.
+        shrinkage: Added to the variance of every direction before features are whitened, as a
+            fraction of the mean variance, > 0; None leaves features as they are.
+        folds: Number of folds for the scores behind a threshold, >= 2.
+        seed: Seed of the draw, of the projection and of the folds.
     """
 
     reads_patches = True
@@ -134,21 +135,26 @@ class PatchMemory(DetectorTags):
     height: int = 1
     width: int = 1
     fraction: float = 0.1
-    max_kept: int = 4000
-    max_candidates: int = 40_000
+    max_kept: int = 2000
+    max_candidates: int = 20_000
     neighbours: int = 9
-    whiten: bool = True
+    shrinkage: float | None = 0.3
+    folds: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction is {self.fraction}; it must be above 0, and at most 1")
+        if self.shrinkage is not None and self.shrinkage <= 0:
+            raise ValueError(f"shrinkage is {self.shrinkage}; it must be positive, or None")
         least = min(self.height, self.width, self.max_kept, self.max_candidates, self.neighbours)
-        if least < 1:
-            raise ValueError("height, width, max_kept, max_candidates, neighbours: at least 1 each")
+        if least < 1 or self.folds < 2:
+            raise ValueError(
+                "height, width, max_kept, max_candidates and neighbours are at least 1, folds 2"
+            )
 
     def fit(self, data: Data) -> PatchDetector:
-        """Choose the memory, and score each normal image without its group.
+        """Choose the memory, and score folds of normal images by memories of the others.
 
         Raises:
             NoLabels: If there are labels but none of class 0.
@@ -156,35 +162,41 @@ class PatchMemory(DetectorTags):
                 their weights differ.
         """
         rows = select_normal_rows(data, self)
-        patches = split_patches(np.asarray(rows.x, np.float32), self.height, self.width)
+        x, y = np.asarray(rows.x, np.float32), np.zeros(len(rows), np.int64)
+        split_patches(x, self.height, self.width)  # refuses rows that are no patches
+        n_folds = folds.count_folds(y, self.folds, rows.group)
+        fold = folds.assign_folds(y, n_folds, self.seed, rows.group)
+        scores = np.full(len(x), np.nan)
+        for f in range(n_folds if n_folds > 1 else 0):
+            scores[fold == f] = self._choose_memory(x[fold != f]).score(x[fold == f])
+        scores, votes = sort_calibration(scores, rows.group)
+        return replace(
+            self._choose_memory(x), calibration_scores=scores, calibration_votes=votes
+        )
+
+    def _choose_memory(self, x: Features) -> PatchDetector:
+        patches = split_patches(x, self.height, self.width)
         flat = patches.reshape(-1, patches.shape[2])
-        drawn = np.arange(len(flat))
+        size = max(ceil(self.fraction * len(flat)), MIN_KEPT)
         if len(flat) > self.max_candidates:
             rng = np.random.default_rng(self.seed)
-            drawn = np.sort(rng.permutation(len(flat))[: self.max_candidates])
-        centre, whitening = _fit_whitening(flat[drawn], self.whiten)
-        candidates = (flat[drawn] - centre) @ whitening
-        size = min(max(ceil(self.fraction * len(flat)), MIN_KEPT), self.max_kept, len(drawn))
-        chosen = select_coreset(candidates, size, PROJECTED, self.seed)
+            flat = flat[np.sort(rng.permutation(len(flat))[: self.max_candidates])]
+        centre, whitening = _fit_whitening(flat, self.shrinkage)
+        candidates = (flat - centre) @ whitening
+        kept = min(size, self.max_kept, len(flat))
+        memory = candidates[select_coreset(candidates, kept, PROJECTED, self.seed)]
         grid = (self.height, self.width, self.neighbours)
-        model = PatchDetector(candidates[chosen], centre, whitening, *grid, np.zeros(0))
-        group = folds.number_groups(rows.group)
-        scores, _ = _score(rows.x, model, group, group[drawn[chosen] // patches.shape[1]])
-        scores, votes = sort_calibration(scores, rows.group)
-        return replace(model, calibration_scores=scores, calibration_votes=votes)
+        return PatchDetector(memory, centre, whitening, *grid, np.zeros(0))
 
 
-def _fit_whitening(patches: Features, whiten: bool) -> tuple[Features, Features]:
-    """Return the mean `[c]` of patches `[n, c]`, and the matrix `[c, c]` that whitens them.
-
-    Directions of less than a hundredth of the mean variance count as if they had a little more.
-    """
+def _fit_whitening(patches: Features, shrinkage: float | None) -> tuple[Features, Features]:
+    """Return the mean `[c]` of patches `[n, c]`, and the matrix `[c, c]` that whitens them."""
     centre = patches.mean(0, dtype=np.float64)
-    if not whiten:
+    if shrinkage is None:
         return centre.astype(np.float32), np.eye(patches.shape[1], dtype=np.float32)
     z = patches - centre
     variance, axes = np.linalg.eigh(z.T @ z / len(z))
-    floor = MIN_VARIANCE * max(float(variance.mean()), np.finfo(np.float32).tiny)
+    floor = shrinkage * max(float(variance.mean()), np.finfo(np.float32).tiny)
     scale = np.sqrt(np.maximum(variance, 0) + floor)
     return centre.astype(np.float32), (axes / scale).astype(np.float32)
 
@@ -204,16 +216,8 @@ def split_patches(x: Features, height: int, width: int) -> Features:
     return x.reshape(len(x), n_patches, x.shape[1] // n_patches)
 
 
-def _score(
-    x: Features,
-    model: PatchDetector,
-    group: NDArray[np.int64] | None,
-    entry_group: NDArray[np.int64] | None,
-) -> tuple[Vector, Features]:
-    """Return scores `[n]` and maps `[n, height, width]`, without entries of the image's group.
-
-    Both are infinite where there is no other entry.
-    """
+def _score(x: Features, model: PatchDetector) -> tuple[Vector, Features]:
+    """Return scores `[n]` and maps `[n, height, width]` of images."""
     patches = split_patches(np.asarray(x, np.float32), model.height, model.width)
     n_patches = patches.shape[1]
     if len(patches) and patches.shape[2] != len(model.centre):
@@ -226,16 +230,12 @@ def _score(
     step = max(1, CHUNK_PATCHES // n_patches)
     for at in range(0, len(patches), step):
         block = (patches[at : at + step] - model.centre) @ model.whitening
-        owner = None if group is None else np.repeat(group[at : at + step], n_patches)
-        nearest, distance = find_nearest(
-            block.reshape(-1, patches.shape[2]), model.memory, owner, entry_group
-        )
+        nearest, distance = find_nearest(block.reshape(-1, block.shape[2]), model.memory)
         maps[at : at + step] = distance.reshape(len(block), n_patches)
         for i, image in enumerate(block):
             best = int(np.argmax(maps[at + i]))
-            own = None if group is None or entry_group is None else entry_group == group[at + i]
             weight = weigh_by_neighbours(
-                image[best], model.memory, int(nearest[i * n_patches + best]), model.neighbours, own
+                image[best], model.memory, int(nearest[i * n_patches + best]), model.neighbours
             )
             scores[at + i] = weight * float(maps[at + i, best])
     return scores, maps.reshape(-1, model.height, model.width)
