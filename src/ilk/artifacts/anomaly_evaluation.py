@@ -86,10 +86,11 @@ class AnomalyScores:
             return
         reduced = reduce_size(size)
         mask = np.zeros(reduced[::-1], bool) if found is None else read_mask(found, size)
-        self._add_pixels(_render_reduced(result.pixel_map, reduced), mask)
+        self.add_pixels(_render_reduced(result.pixel_map, reduced), mask)
         self.n_masks += found is not None
 
-    def _add_pixels(self, values: Map, mask: Mask) -> None:
+    def add_pixels(self, values: Map, mask: Mask) -> None:
+        """Add the values of an image, `[height, width]`, and which of its pixels are anomalous."""
         from scipy.ndimage import label
 
         self.pixels.append(values[~mask])

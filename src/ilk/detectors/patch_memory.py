@@ -138,7 +138,7 @@ class PatchMemory(DetectorTags):
     max_kept: int = 2000
     max_candidates: int = 20_000
     neighbours: int = 9
-    shrinkage: float | None = 0.3
+    shrinkage: float | None = 0.1
     folds: int = 5
     seed: int = 0
 

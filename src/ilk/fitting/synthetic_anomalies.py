@@ -1,12 +1,12 @@
 """Anomalies made of normal images alone, to compare detectors where no defect is known.
 
 Chun-Liang Li, Kihyuk Sohn, Jinsung Yoon, Tomas Pfister, 2021, CutPaste, arXiv 2104.04015 (a part or
-a thin strip of an image, pasted elsewhere); Vitjan Zavrtanik, Matej Kristan, Danijel Skočaj, 2021,
-DRAEM, arXiv 2108.07610 (foreign texture in an irregular region). Beside these local ones stand
-anomalies of the whole: parts that changed places, and two images in one.
+a thin strip of an image, with other colours, pasted elsewhere); Vitjan Zavrtanik, Matej Kristan,
+Danijel Skočaj, 2021, DRAEM, arXiv 2108.07610 (foreign texture in an irregular region). Beside them
+stand a part that is enlarged, and quarters of the image that changed places.
 
 Departures: the papers train networks to tell such images from normal ones, here they are only
-scored; the foreign texture is that of another image, or smooth noise.
+scored; the foreign texture is that of another image, or faint smooth noise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_SIDE = 512  # pixels; larger images are reduced first, as encoders do
 
 
 def paste_part(image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
-    """Paste a part of the image elsewhere, a little brighter or darker."""
+    """Paste a part of the image elsewhere, in slightly other colours."""
     return _paste(image, _jitter(_cut(image, _draw_shape(image, rng), rng), rng), rng)
 
 
@@ -43,13 +43,20 @@ def paste_other(image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image
     return _paste(image, _cut(other, _draw_shape(image, rng), rng), rng)
 
 
+def paste_enlarged(image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
+    """Paste a part of the image, two to three times as large."""
+    shape = _draw_shape(image, rng)
+    factor = rng.uniform(2, 3)
+    small = _cut(image, (round(shape[0] / factor), round(shape[1] / factor)), rng)
+    return _paste(image, small.resize(shape, Image.Resampling.BICUBIC), rng)
+
+
 def mix_noise(image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
-    """Mix smooth coloured noise into an irregular region."""
+    """Mix faint smooth coloured noise into an irregular region."""
     region = _draw_region(image.size, rng)
     noise = rng.integers(0, 256, (12, 12, 3), np.uint8)
     texture = Image.fromarray(noise).resize(image.size, Image.Resampling.BICUBIC)
-    strength = rng.uniform(0.3, 0.8)
-    return Image.composite(Image.blend(image, texture, strength), image, region)
+    return Image.composite(Image.blend(image, texture, rng.uniform(0.1, 0.3)), image, region)
 
 
 def swap_parts(image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
@@ -64,14 +71,9 @@ def swap_parts(image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
     return changed
 
 
-def blend_images(image: Image.Image, other: Image.Image, rng: Rng) -> Image.Image:
-    """Blend the image with another one."""
-    return Image.blend(image, other.resize(image.size), rng.uniform(0.35, 0.5))
-
-
 KINDS: dict[str, MakeAnomaly] = {
     make.__name__: make
-    for make in (paste_part, paste_strip, paste_other, mix_noise, swap_parts, blend_images)
+    for make in (paste_part, paste_strip, paste_other, paste_enlarged, mix_noise, swap_parts)
 }
 
 
@@ -99,7 +101,8 @@ def _draw_shape(image: Image.Image, rng: Rng) -> tuple[int, int]:
     """Return width and height of a part."""
     area = rng.uniform(MIN_PART, MAX_PART) * image.width * image.height
     ratio = np.exp(rng.uniform(-1, 1)) * image.width / image.height
-    return round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+    width, height = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+    return min(max(1, width), image.width), min(max(1, height), image.height)
 
 
 def _cut(image: Image.Image, shape: tuple[int, int], rng: Rng) -> Image.Image:
@@ -110,8 +113,10 @@ def _cut(image: Image.Image, shape: tuple[int, int], rng: Rng) -> Image.Image:
 
 
 def _jitter(part: Image.Image, rng: Rng) -> Image.Image:
-    factor = float(np.exp(rng.uniform(-0.2, 0.2)))
-    return part.point(lambda value: value * factor)
+    """Return a part with each colour up to a fifth stronger or weaker."""
+    factors = np.exp(rng.uniform(-0.2, 0.2, 3))
+    values = np.asarray(part, np.float64) * factors
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def _paste(
