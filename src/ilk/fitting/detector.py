@@ -145,7 +145,8 @@ def describe_choice(name: str, areas: dict[str, dict[str, float]]) -> str:
     others = ", ".join(f"{n} {mean:.3f}" for n, mean in means.items() if n != name)
     return (
         f"{name} tells anomalies made of your images from the images themselves best: a mean AUROC "
-        f"of {means[name]:.3f} over {len(areas[name])} kinds ({others}); no real anomaly was seen"
+        f"of {means[name]:.3f} over {len(areas[name])} kinds ({others}); no real anomaly was seen, "
+        "and where whole images are anomalous, not parts, --method NearestNeighbour may find more"
     )
 
 
