@@ -61,7 +61,9 @@ class MapFolder:
         """
         if result.pixel_map is None or result.picture is None:
             return ""
-        drawn = result.pixel_map.draw(result.picture, self.scale)
+        # The score weighs the greatest distance, and the scale is one of scores.
+        weight = result.score / max(float(result.pixel_map.values.max()), 1e-12)
+        drawn = result.pixel_map.draw(result.picture, self.scale / max(weight, 1e-12))
         name = f"{self.n_images:05d}_{_make_stem(result.row.path)}.png"
         buffer = BytesIO()
         drawn.save(buffer, "png")

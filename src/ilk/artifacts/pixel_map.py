@@ -92,15 +92,18 @@ class PixelMap:
         return x0, y0, x1, y1
 
     def draw(self, image: Image.Image, scale: float) -> Image.Image:
-        """Return the image, dimmed, with the map over it: red from `scale` / 2, yellow at twice it.
+        """Return the image, dimmed, with the map over it: red around `scale`, yellow beyond.
+
+        Distances of many features are much alike, so that colour begins at 0.8 of the scale; it is
+        full at 1.2 and yellow from 1.6 on.
 
         Args:
             image: The RGB image, of the size of the map.
             scale: Distance that a normal image hardly exceeds, > 0.
         """
         level = (self.render() / scale)[..., None]
-        colour = RED + (YELLOW - RED) * np.clip(level - 1, 0, 1)
-        strength = np.clip(2 * level - 1, 0, 1) * 0.8
+        colour = RED + (YELLOW - RED) * np.clip((level - 1.2) / 0.4, 0, 1)
+        strength = np.clip((level - 0.8) / 0.4, 0, 1) * 0.8
         below = np.asarray(image.convert("RGB"), np.float32) * DIMMED
         drawn = below * (1 - strength) + colour * strength
         return Image.fromarray(np.clip(drawn, 0, 255).astype(np.uint8))

@@ -47,7 +47,7 @@ def evaluate(
     """Score the detector in the folder DETECTOR on the labelled images of SOURCE.
 
     SOURCE has a folder of normal images and one for each kind of anomaly, such as test/good and
-    test/scratch. The area under the ROC curve is that of images and, where the detector compares
+    test/scratch; of a source with splits, the test split counts. The area under the ROC curve is that of images and, where the detector compares
     patches and there are masks of the anomalies, that of pixels as well.
     """
     from ilk.artifacts.anomaly_evaluation import NORMAL_NAMES, AnomalyScores
@@ -63,8 +63,11 @@ def evaluate(
         raise InputError(f"there is no folder of masks {escape_path(masks)}")
     folder = Path(masks) if masks is not None else find_mask_folder(Path(source))
     loaded, store = load(Path(detector), device=device, runtime=runtime, fetch=fetch), Store()
-    options = replace(intake, exclude=(*intake.exclude, GROUND_TRUTH))
-    images = options.read_images(source, store, ranges=loaded.value_ranges)
+    if (Path(source) / GROUND_TRUTH).is_dir():
+        intake = replace(intake, exclude=(*intake.exclude, GROUND_TRUTH))
+    images = intake.read_images(source, store, ranges=loaded.value_ranges)
+    if any(row.split == "test" for row in images.used):
+        images = images.select_split("test")
     images = replace(images, rows=images.used)
     names = frozenset(name.casefold() for name in normal or NORMAL_NAMES)
     threshold = loaded.model.compute_threshold(loaded.false_alarm)
