@@ -48,23 +48,11 @@ def _load_unseen_classes(read: Callable[[str], Data]) -> AnomalyDataset:
     )
 
 
-def _load_cifar() -> AnomalyDataset:
-    data = datasets.read_cifar("test")
-    return AnomalyDataset(data, data.classes[:5])
-
-
-def _load_pacs() -> AnomalyDataset:
-    data = datasets.read_pacs()
-    return AnomalyDataset(data, data.classes[:5])
-
-
 DATASETS: dict[str, Callable[[], AnomalyDataset]] = {
     "digits": _load_digits,
     "Fashion-MNIST, network trained on other classes": lambda: _load_unseen_classes(
         datasets.read_fashion
     ),
-    "CIFAR-10, MobileNetV2": _load_cifar,
-    "PACS, MobileNetV2": _load_pacs,
 }
 
 

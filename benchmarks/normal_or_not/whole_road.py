@@ -1,8 +1,8 @@
 """Images through the public call of `ilk detect fit`: sets, detectors and what they find.
 
-Textures are photographs of scikit-image's wheel (`pip install scikit-image`): brick, grass and
-gravel, 512 x 512, cut into 64 tiles that do not overlap; half are for training, half for the test.
-PACS' photographs (and strips of them), Fashion-MNIST and CIFAR-10 are of the shared data.
+Textures are pictures of scikit-image's wheel (`pip install scikit-image`): brick, grass and `ihc`,
+tissue under a microscope, 512 x 512, cut into 64 tiles that do not overlap; half are for training,
+half for the test. Strips of PACS, Fashion-MNIST and CIFAR-10 are of the shared data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks import datasets
-from benchmarks.decoders import PACS_STYLES
 from benchmarks.normal_or_not.defects import DEFECTS, Mask
 from benchmarks.shared_files import iterate_archive
 from benchmarks.whole_images.photos import cut_strip, read_pacs_images
@@ -61,15 +60,6 @@ def draw_texture(name: str, seed: int) -> Draw:
     order = rng.permutation(len(tiles))
     half = len(tiles) // 2
     return _add_defects([tiles[i] for i in order[:half]], [tiles[i] for i in order[half:]], rng)
-
-
-def draw_photos_with_defects(seed: int) -> Draw:
-    """Return PACS photographs of all classes; the anomalies have a defect each."""
-    photos = read_pacs_images()
-    rng = np.random.default_rng(seed)
-    rows = rng.permutation(np.flatnonzero(photos.style == PACS_STYLES.index("photo")))
-    pictures = [photos.images[i] for i in rows[:100]]
-    return _add_defects(pictures[:60], pictures[60:], rng)
 
 
 def draw_fashion_with_defects(seed: int) -> Draw:

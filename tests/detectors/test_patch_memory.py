@@ -78,7 +78,9 @@ def test_the_map_is_greatest_where_the_defect_is() -> None:
 def test_groups_lie_in_one_fold() -> None:
     """With each image twice, its copy must not excuse it."""
     images = np.repeat(draw_images(40), 2, axis=0)
-    method = PatchMemory(*GRID, fraction=1.0, folds=8)  # the memory holds every patch, hence every copy
+    method = PatchMemory(
+        *GRID, fraction=1.0, folds=8
+    )  # the memory holds every patch, hence every copy
     grouped = method.fit(to_data(images, np.arange(80) // 2))
     alone = method.fit(to_data(images))
     assert (alone.calibration_scores < 1e-3).mean() > 0.7  # copies in other folds

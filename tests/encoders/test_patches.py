@@ -50,9 +50,7 @@ def test_patches_are_means_over_neighbours_of_the_blocks() -> None:
 
     halved = average(fine).reshape(40, 14, 2, 14, 2).mean((2, 4))
     np.testing.assert_allclose(found[..., :40], halved.transpose(1, 2, 0), atol=2e-3)
-    np.testing.assert_allclose(
-        found[..., 120:232], average(coarse).transpose(1, 2, 0), atol=2e-3
-    )
+    np.testing.assert_allclose(found[..., 120:232], average(coarse).transpose(1, 2, 0), atol=2e-3)
 
 
 def test_a_change_of_the_image_shows_where_it_is() -> None:

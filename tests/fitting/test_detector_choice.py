@@ -74,7 +74,8 @@ def test_every_kind_changes_the_image_and_the_seed_decides_how() -> None:
             for p, i in zip(pictures, images, strict=True)
         ]
         assert all(differs), kind
-        assert any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(pictures, other[kind]))
+        pairs = zip(pictures, other[kind], strict=True)
+        assert any((np.asarray(a) != np.asarray(b)).any() for a, b in pairs)
     for i, picture in enumerate(made["swap_parts"]):  # the same pixels in other places
         values = [np.sort(np.asarray(p).ravel()) for p in (picture, images[i])]
         np.testing.assert_array_equal(*values)

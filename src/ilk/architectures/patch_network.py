@@ -4,9 +4,9 @@ Karsten Roth and others, 2022, Towards Total Recall in Industrial Anomaly Detect
 2106.08265, section 3.1: outputs of several blocks are brought to one grid; each feature is the mean
 over 3 x 3 neighbours ("locally aware").
 
-Departures: the paper takes the blocks at an eighth and a sixteenth of the input's side, on the finer
-grid; here those at a thirty-second count too, on the grid of a sixteenth, which has a quarter of
-the patches. In a vision transformer, whose blocks have one size, the blocks at a half and at three
+Departures: the paper takes the blocks at an eighth and a sixteenth of the input's side, on the
+finer grid; here those at a thirty-second count too, on the grid of a sixteenth, which has a quarter
+of the patches. In a vision transformer, whose blocks have one size, the blocks at a half and at three
 quarters of the depth are taken.
 """
 

@@ -112,7 +112,8 @@ class AnomalyScores:
             missing = "anomalous" if len(normal) else "normal"
             raise InputError(
                 f"there is no {missing} image; images are normal in a folder called one of "
-                f"{', '.join(sorted(self.normal_names))} (or --normal NAME), and anomalous elsewhere"
+                f"{', '.join(sorted(self.normal_names))} (or --normal NAME), and anomalous in "
+                "others"
             )
         anomalous = np.concatenate(list(kinds.values()))
         pixel_auroc, overlap = None, None

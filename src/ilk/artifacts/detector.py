@@ -171,9 +171,7 @@ class AnomalyDetector:
                     pixel_map = PixelMap(values[i], box, picture.size)
                 yield AnomalyResult(row, score, score > threshold, pixel_map, picture)
 
-    def _encode(
-        self, block: Images, store: Store, progress: Progress
-    ) -> tuple[Images, Features]:
+    def _encode(self, block: Images, store: Store, progress: Progress) -> tuple[Images, Features]:
         if self.patches is None:
             return encode_block(block, self.encoder, store, progress, self.value_ranges)
         with open_scratch_store() as scratch:
@@ -276,4 +274,3 @@ def check_enough_images(images: Images) -> None:
             f"{len(images.used)} normal images are too few; at least {MIN_IMAGES} are needed, "
             "and about a hundred for a reliable threshold"
         )
-

@@ -47,8 +47,9 @@ def evaluate(
     """Score the detector in the folder DETECTOR on the labelled images of SOURCE.
 
     SOURCE has a folder of normal images and one for each kind of anomaly, such as test/good and
-    test/scratch; of a source with splits, the test split counts. The area under the ROC curve is that of images and, where the detector compares
-    patches and there are masks of the anomalies, that of pixels as well.
+    test/scratch; of a source with splits, the test split counts. The area under the ROC curve is
+    that of images and, where the detector compares patches and there are masks of the anomalies,
+    that of pixels as well.
     """
     from ilk.artifacts.anomaly_evaluation import NORMAL_NAMES, AnomalyScores
     from ilk.artifacts.anomaly_masks import GROUND_TRUTH, find_mask_folder
@@ -87,7 +88,9 @@ def evaluate(
     if folder is not None and loaded.patches is None:
         print_note(f"{loaded.method} scores images as a whole, so the masks are not compared")
     _show(evaluation)
-    return Result({"method": loaded.method, "false_alarm": loaded.false_alarm, "scores": evaluation})
+    return Result(
+        {"method": loaded.method, "false_alarm": loaded.false_alarm, "scores": evaluation}
+    )
 
 
 def _show(evaluation: AnomalyEvaluation) -> None:

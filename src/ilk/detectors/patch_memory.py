@@ -170,9 +170,7 @@ class PatchMemory(DetectorTags):
         for f in range(n_folds if n_folds > 1 else 0):
             scores[fold == f] = self._choose_memory(x[fold != f]).score(x[fold == f])
         scores, votes = sort_calibration(scores, rows.group)
-        return replace(
-            self._choose_memory(x), calibration_scores=scores, calibration_votes=votes
-        )
+        return replace(self._choose_memory(x), calibration_scores=scores, calibration_votes=votes)
 
     def _choose_memory(self, x: Features) -> PatchDetector:
         patches = split_patches(x, self.height, self.width)

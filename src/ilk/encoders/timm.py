@@ -105,7 +105,9 @@ class TimmCheckpoint:
             return PatchNetwork(self.build_network(), _list_stages, size).eval()
         except (AttributeError, AssertionError, RuntimeError, TypeError, ValueError) as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"timm gives no blocks of the network in {self.folder}: {why}") from error
+            raise InputError(
+                f"timm gives no blocks of the network in {self.folder}: {why}"
+            ) from error
 
 
 def _list_stages(network: Any, x: Tensor) -> list[Tensor]:

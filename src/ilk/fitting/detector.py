@@ -11,7 +11,7 @@ import numpy as np
 from ilk.artifacts.detector import AnomalyDetector, check_enough_images
 from ilk.artifacts.scratch_features import open_scratch_store
 from ilk.core.capabilities import Embeds
-from ilk.core.data import UNLABELLED, Data, Features, Labels
+from ilk.core.data import UNLABELLED, Data, Features
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.progress import Progress, silent_progress
 from ilk.detectors import list_detectors, parse_detector
@@ -112,7 +112,10 @@ def fit_detector(
         if is_patch and len(used.used) < len(images.used):
             log(f"patches are those of {MAX_PATCH_IMAGES} of the {len(images.used):,} images")
         if not is_patch and used is not images:
-            loader, groups = FeatureLoader(images, store, scratch, progress), number_row_groups(images.used)
+            loader, groups = (
+                FeatureLoader(images, store, scratch, progress),
+                number_row_groups(images.used),
+            )
         x = loader.load(best.reader)
     if areas:
         log(describe_choice(best.name, areas))

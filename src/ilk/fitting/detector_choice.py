@@ -164,5 +164,3 @@ def measure_areas(
 def _split(x: Features, kinds: Mapping[str, Sequence[Any]]) -> list[Features]:
     """Return the rows `[n, d]` of each kind."""
     return np.split(x, np.cumsum([len(made) for made in kinds.values()])[:-1])
-
-
