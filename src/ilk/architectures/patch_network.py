@@ -6,8 +6,8 @@ over 3 x 3 neighbours ("locally aware").
 
 Departures: the paper takes the blocks at an eighth and a sixteenth of the input's side, on the
 finer grid; here those at a thirty-second count too, on the grid of a sixteenth, which has a quarter
-of the patches. In a vision transformer, whose blocks have one size, the blocks at a half and at three
-quarters of the depth are taken.
+of the patches. In a vision transformer, whose blocks have one size, the blocks at a half and at
+three quarters of the depth are taken.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class PatchMemory(DetectorTags):
             rng = np.random.default_rng(self.seed)
             flat = flat[np.sort(rng.permutation(len(flat))[: self.max_candidates])]
         centre, whitening = _fit_whitening(flat, self.shrinkage)
-        candidates = (flat - centre) @ whitening
+        candidates = np.asarray((flat - centre) @ whitening, np.float32)
         kept = min(size, self.max_kept, len(flat))
         memory = candidates[select_coreset(candidates, kept, PROJECTED, self.seed)]
         grid = (self.height, self.width, self.neighbours)
@@ -194,7 +194,7 @@ def _fit_whitening(patches: Features, shrinkage: float | None) -> tuple[Features
         return centre.astype(np.float32), np.eye(patches.shape[1], dtype=np.float32)
     z = patches - centre
     variance, axes = np.linalg.eigh(z.T @ z / len(z))
-    floor = shrinkage * max(float(variance.mean()), np.finfo(np.float32).tiny)
+    floor = shrinkage * max(float(variance.mean()), float(np.finfo(np.float32).tiny))
     scale = np.sqrt(np.maximum(variance, 0) + floor)
     return centre.astype(np.float32), (axes / scale).astype(np.float32)
 
@@ -227,7 +227,8 @@ def _score(x: Features, model: PatchDetector) -> tuple[Vector, Features]:
     maps = np.zeros((len(patches), n_patches), np.float32)
     step = max(1, CHUNK_PATCHES // n_patches)
     for at in range(0, len(patches), step):
-        block = (patches[at : at + step] - model.centre) @ model.whitening
+        centred = patches[at : at + step] - model.centre
+        block = np.asarray(centred @ model.whitening, np.float32)
         nearest, distance = find_nearest(block.reshape(-1, block.shape[2]), model.memory)
         maps[at : at + step] = distance.reshape(len(block), n_patches)
         for i, image in enumerate(block):

@@ -14,8 +14,6 @@ from ilk.core.capabilities import Embeds
 from ilk.encoders.network import Checkpoint, NetworkEncoder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ilk.architectures.patch_network import PatchNetwork
     from ilk.hub.preprocessing import Preprocess
 
@@ -36,12 +34,13 @@ class PatchCheckpoint:
     """The files of a network, read for its patches."""
 
     def __init__(self, base: Checkpoint, blocks: HasBlocks, preprocess: Preprocess) -> None:
-        self.base, self.blocks, self.preprocess = base, blocks, preprocess
+        self.base, self.blocks, self.folder = base, blocks, base.folder
+        self._preprocess = preprocess
         self.family = f"patches of {base.family}, version {VERSION}"
 
     @property
-    def folder(self) -> Path:
-        return self.base.folder
+    def preprocess(self) -> Preprocess:
+        return self._preprocess
 
     @cached_property
     def grid(self) -> tuple[int, int, int]:

@@ -44,4 +44,4 @@ def select_coreset(x: Rows, size: int, projected: int, seed: int) -> NDArray[np.
 def draw_projection(width: int, projected: int, seed: int) -> Rows:
     """Return a random matrix `[width, projected]` that keeps distances in expectation."""
     matrix = np.random.default_rng(seed).standard_normal((width, projected))
-    return (matrix / np.sqrt(projected)).astype(np.float32)
+    return np.asarray(matrix / np.sqrt(projected), np.float32)

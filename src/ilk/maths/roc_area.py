@@ -40,8 +40,8 @@ def estimate_roc_area(normal: Scores, anomalous: Scores, level: float = 0.95) ->
     """Return the area under the ROC curve with its interval, for rows that are independent.
 
     The bounds are the areas A from which the estimate is as far as `level` allows,
-    `|a - A| = z sqrt(V)`, with `V = A (1 - A) (1 + N (1 - A) / (2 - A) + N A / (1 + A)) / (m n)` and
-    `N = (m + n) / 2 - 1`, so that the interval has a width where the estimate is 0 or 1.
+    `|a - A| = z sqrt(V)`, with `V = A (1 - A) (1 + N (1 - A) / (2 - A) + N A / (1 + A)) / (m n)`
+    and `N = (m + n) / 2 - 1`, so that the interval has a width where the estimate is 0 or 1.
 
     Args:
         normal: Scores of normal rows, `[n]`, n >= 1.
