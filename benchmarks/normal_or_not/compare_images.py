@@ -43,11 +43,11 @@ ENTRY = "gaussian-ad-mvtec"
 
 SETS: dict[str, Callable[[int], Draw]] = {
     "brick, painted defects": partial(draw_texture, "brick"),
-    "grass, painted defects": partial(draw_texture, "grass"),
     "stained tissue, painted defects": partial(draw_texture, "ihc"),
     "Fashion-MNIST, painted defects": draw_fashion_with_defects,
-    "Fashion-MNIST images, other classes": draw_fashion_classes,
     "CIFAR-10 images, other classes": draw_cifar_classes,
+    "grass, painted defects": partial(draw_texture, "grass"),
+    "Fashion-MNIST images, other classes": draw_fashion_classes,
 }
 SMALL = "Fashion-MNIST, painted defects"
 

@@ -67,6 +67,7 @@ def run(small: bool = False) -> dict[str, Any]:
     """Return every table; `small` takes digits, two seeds and skips the study of few rows."""
     results: dict[str, Any] = {"tables": [], "false alarms": {}, "left out": []}
     seeds = SEEDS[:2] if small else SEEDS
+    images, results["images"] = compare_images(small, results["left out"])
     for name, load in DATASETS.items():
         if small and name != "digits":
             continue
@@ -83,8 +84,7 @@ def run(small: bool = False) -> dict[str, Any]:
             results["tables"] += list(_compare_few_rows())
         except Unavailable as missing:
             results["left out"].append(f"few rows: {missing}")
-    tables, results["images"] = compare_images(small, results["left out"])
-    results["tables"] += tables
+    results["tables"] += images
     return results
 
 

@@ -120,6 +120,6 @@ def test_a_missing_data_set_is_left_out(monkeypatch):
     monkeypatch.setattr(normal_or_not, "DATASETS", {"digits": gone})
     monkeypatch.setattr(compare_images, "SETS", {compare_images.SMALL: lambda _seed: gone()})
     assert normal_or_not.run(small=True)["left out"] == [
-        "digits: no such data",
         f"{compare_images.SMALL}: no such data",
+        "digits: no such data",
     ]
