@@ -313,7 +313,7 @@ def test_maps_show_where_images_are_anomalous(parts: Path, tmp_path: Path) -> No
             assert left < 43 < right
             assert top < 15 < bottom
             excess = red[..., 0] - red[..., 2]
-            assert excess[10:20, 38:48].mean() > 60 > 30 > excess[38:, :20].mean()
+            assert excess[10:20, 38:48].mean() > 60 + excess[38:, :20].mean()
             assert row["anomaly"] == "true"
     page = (maps / "index.html").read_text()
     assert page.count("<img") == 24
