@@ -1,17 +1,29 @@
-"""Does a Gaussian of frozen features detect anomalies, and is its false-alarm rate as stated?
+"""Which detector tells anomalies from normal images, and is its false-alarm rate as stated?
 
-Entry gaussian-ad-mvtec. Data sets: digits as 64 pixels; MNIST and Fashion-MNIST through a small
-network trained on classes 5 to 9 (one of 0 to 4 is normal, the other four are anomalous); MNIST
-pixels with notMNIST's letters as anomalies; CIFAR-10 and PACS through an ImageNet MobileNetV2. Each
-of five seeds takes another class as normal and draws other rows: up to 500 for training, up to 500
-normal and 1,000 anomalous ones for the test. No setting was chosen on them: 0.99 of the variance is
-the paper's, and the recipe of the autoencoder was fixed beforehand.
+Entry gaussian-ad-mvtec, and PatchCore (arXiv 2106.08265). MVTec AD is not at hand, so no figure
+here is one of the papers'.
 
-Tables: area under the ROC curve of the whole Gaussian against a diagonal one, the distance to the
-mean, a one-class SVM (RBF, gamma "scale") and an autoencoder trained from scratch (on pixels if
-available, else on the features); a quarter of the principal axes: the lowest, the highest and
-random ones; shrinkage against a pseudo-inverse with fewer and fewer rows; and the difference
-between the false-alarm rate and the nominal 5 %, by the chi-square distribution and by calibration.
+Features. Digits as 64 pixels; Fashion-MNIST through a small network trained on classes 5 to 9 (one
+of 0 to 4 is normal, the other four are anomalous). Each of five seeds takes another class as normal
+and draws other rows: up to 500 for training, up to 500 normal and 1,000 anomalous ones for the
+test. Tables: area under the ROC curve of the whole Gaussian against a diagonal one, the distance to
+the mean, a one-class SVM (RBF, gamma "scale") and an autoencoder trained from scratch on pixels; a
+quarter of the principal axes: the lowest, the highest and random ones; the difference between the
+false-alarm rate and the nominal 5 %, by the chi-square distribution and by calibration; and
+shrinkage against a pseudo-inverse with few rows, on CIFAR-10 through an ImageNet MobileNetV2.
+
+Images, through the public call of `ilk detect fit` with its defaults (`efficientnet-lite0`, the
+whole image squashed), three seeds, each of the three detectors by name, and the one that is chosen
+by anomalies made of the training images. Painted defects are scratches, stains, holes, smears and
+turned parts, which the choice does not make itself (`defects.py`): synthetic, on real pictures,
+with exact masks, which the maps of patches are compared with. Brick, grass and stained tissue
+(`ihc`) are pictures of scikit-image, cut into 32 tiles for training and 32 for the test. Where
+other classes are anomalous, the whole image is. Strips of PACS are three times as long as wide.
+
+No setting was chosen on the seeds that are shown. On other seeds of brick, grass, gravel,
+Fashion-MNIST and CIFAR-10 the blocks, the shrinkage of patches and the kinds of made anomalies
+were; tissue and strips were not looked at before. PACS' photographs of all classes with painted
+defects are left out: no detector found any there (about 0.5 on the seeds that were looked at).
 """
 
 from __future__ import annotations
@@ -24,6 +36,7 @@ import numpy as np
 
 from benchmarks import datasets
 from benchmarks.claims import Claim, make_table
+from benchmarks.normal_or_not.compare_images import compare_images
 from benchmarks.normal_or_not.one_class_sets import DATASETS, AnomalyDataset, draw_step
 from benchmarks.normal_or_not.scorers import (
     Scorer,
@@ -42,9 +55,9 @@ from ilk.detectors.gaussian_anomaly import GaussianAnomaly
 from ilk.maths.pca import fit_pca
 from ilk.protocols import Step
 
-SEEDS = 5
+SEEDS = tuple(range(20, 25))
 FALSE_ALARM_RATES = (0.01, 0.05, 0.1)
-ROW_COUNTS = (25, 100, 400, 1600)
+ROW_COUNTS = (25, 400)
 ENTRY, FILE, OURS = "gaussian-ad-mvtec", "detectors/gaussian_anomaly.py", "GaussianAnomaly()"
 TRAILING = "GaussianAnomaly(components='trailing')"
 LEADING = "GaussianAnomaly(components='leading')"
@@ -53,7 +66,8 @@ LEADING = "GaussianAnomaly(components='leading')"
 def run(small: bool = False) -> dict[str, Any]:
     """Return every table; `small` takes digits, two seeds and skips the study of few rows."""
     results: dict[str, Any] = {"tables": [], "false alarms": {}, "left out": []}
-    seeds = 2 if small else SEEDS
+    seeds = SEEDS[:2] if small else SEEDS
+    images, results["images"] = compare_images(small, results["left out"])
     for name, load in DATASETS.items():
         if small and name != "digits":
             continue
@@ -70,17 +84,18 @@ def run(small: bool = False) -> dict[str, Any]:
             results["tables"] += list(_compare_few_rows())
         except Unavailable as missing:
             results["left out"].append(f"few rows: {missing}")
+    results["tables"] += images
     return results
 
 
 def _compare_dataset(
-    name: str, dataset: AnomalyDataset, seeds: int
+    name: str, dataset: AnomalyDataset, seeds: tuple[int, ...]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return three tables of one data set, and its false alarms at each rate."""
     aucs: dict[str, list[float]] = {}
     axis_aucs: dict[str, list[float]] = {}
     alarms: dict[float, dict[str, list[float]]] = {rate: {} for rate in FALSE_ALARM_RATES}
-    for seed in range(seeds):
+    for seed in seeds:
         step, *pixels = draw_step(dataset, seed)
         _append_values(aucs, _compare_scorers(step, pixels[0], pixels[1], seed))
         _append_values(axis_aucs, _compare_axes(step, seed))
@@ -185,17 +200,17 @@ def _compare_few_rows() -> Iterator[dict[str, Any]]:
     train, test = datasets.read_cifar("train"), datasets.read_cifar("test")
     for n in ROW_COUNTS:
         scores: dict[str, list[float]] = {}
-        for seed in range(SEEDS):
+        for seed in SEEDS:
             rng = np.random.default_rng(seed)
-            rows = rng.permutation(np.flatnonzero(train.y == seed))[:n]
+            rows = rng.permutation(np.flatnonzero(train.y == seed % 10))[:n]
             test_rows = np.concatenate(
                 [
-                    rng.permutation(np.flatnonzero(test.y == seed))[:500],
-                    rng.permutation(np.flatnonzero(test.y != seed))[:500],
+                    rng.permutation(np.flatnonzero(test.y == seed % 10))[:500],
+                    rng.permutation(np.flatnonzero(test.y != seed % 10))[:500],
                 ]
             )
             x, new = np.asarray(train.x[rows]), np.asarray(test.x[test_rows])
-            is_anomalous = (test.y[test_rows] != seed).astype(np.int64)
+            is_anomalous = (test.y[test_rows] != seed % 10).astype(np.int64)
             scorers: dict[str, Scorer] = {
                 OURS: score_gaussian,
                 "pseudo-inverse": score_pseudo_inverse,

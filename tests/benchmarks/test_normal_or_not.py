@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks.normal_or_not import one_class_sets
+from benchmarks.normal_or_not import compare_images, one_class_sets
 from benchmarks.normal_or_not import run as normal_or_not
+from benchmarks.normal_or_not.defects import DEFECTS
 from benchmarks.normal_or_not.one_class_sets import AnomalyDataset, draw_step
 from benchmarks.normal_or_not.run import _compare_axes
 from benchmarks.normal_or_not.scorers import roc_auc, score_pseudo_inverse
@@ -17,11 +19,12 @@ from ilk.core.errors import Unavailable
 def test_small_run_settles_its_claims():
     results = json.loads(json.dumps(normal_or_not.run(small=True)))
     assert results["left out"] == []
-    curves, ends, alarms = results["tables"]
+    curves, ends, alarms, images = results["tables"]
     score = {row["method"]: row["score"]["mean"] for row in curves["scores"]}
     assert score["GaussianAnomaly()"] > score["distance to the mean"]
     assert all(0.5 < value <= 1 for value in score.values())
-    assert {c["entry"] for t in results["tables"] for c in t["claims"]} == {"gaussian-ad-mvtec"}
+    claims = [c for t in results["tables"] for c in t["claims"]]
+    assert {c["entry"] for c in claims} == {"gaussian-ad-mvtec", "detector-choice"}
     assert {row["method"] for row in ends["scores"]} == {
         "lowest axes",
         "highest axes",
@@ -29,6 +32,23 @@ def test_small_run_settles_its_claims():
     }
     assert alarms["better"] == "lower"
     assert results["false alarms"]["digits"]["5%"]["calibrated"]["mean"] < 0.15
+    area = {row["method"]: row["score"]["mean"] for row in images["scores"]}
+    [details] = results["images"].values()
+    assert area["chosen (default)"] == area[details["chosen"][0]]
+    assert set(area) >= {"GaussianAnomaly", "NearestNeighbour", "distance to the mean"}
+
+
+def test_defects_lie_where_their_masks_say():
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(60, 200, (64, 96, 3), np.uint8))
+    for name, paint in DEFECTS.items():
+        for seed in range(5):
+            changed, mask = paint(image, np.random.default_rng(seed))
+            difference = np.abs(np.asarray(changed).astype(int) - np.asarray(image)).max(2)
+            assert mask.shape == (64, 96)
+            assert 0 < mask.mean() < 0.3, name
+            assert difference[mask].min() >= 8
+            assert np.median(difference[~mask]) == 0
 
 
 def test_the_area_is_how_often_an_anomaly_scores_higher():
@@ -47,12 +67,6 @@ def test_test_rows_are_not_trained_on_and_pixels_follow_their_rows():
     np.testing.assert_array_equal(learn, step.train.x + 100)
     np.testing.assert_array_equal(test, step.test.x + 100)
     np.testing.assert_array_equal(step.test.y, step.test.x[:, 0] % 3 != 0)
-
-
-def test_letters_are_the_only_anomalies_where_present():
-    data = Data(np.arange(40.0)[:, None], np.arange(40) % 4, ("a", "b", "c", "letter"))
-    step, _, _ = draw_step(AnomalyDataset(data, ("a",)), 0)
-    assert set(step.test.x[step.test.y == 1, 0] % 4) == {3}
 
 
 def test_the_lowest_axes_are_where_normal_rows_differ_least():
@@ -104,4 +118,8 @@ def test_a_missing_data_set_is_left_out(monkeypatch):
         raise Unavailable("no such data")
 
     monkeypatch.setattr(normal_or_not, "DATASETS", {"digits": gone})
-    assert normal_or_not.run(small=True)["left out"] == ["digits: no such data"]
+    monkeypatch.setattr(compare_images, "SETS", {compare_images.SMALL: lambda _seed: gone()})
+    assert normal_or_not.run(small=True)["left out"] == [
+        f"{compare_images.SMALL}: no such data",
+        "digits: no such data",
+    ]

@@ -266,3 +266,118 @@ def test_the_detector_from_python(digits: Path, detector: Path, tmp_path: Path) 
     assert np.isnan(gone.score)
     assert not gone.is_anomaly
     assert gone.row.status == "refused"
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Striped parts in the layout of MVTec AD, some with a red spot, and a detector of patches."""
+    from PIL import Image
+
+    home, rng = tmp_path_factory.mktemp("parts"), np.random.default_rng(0)
+    stripes = 120 + 60 * np.sin(np.arange(64) / 2)[None, :, None]
+
+    def draw() -> Image.Image:
+        noise = rng.normal(0, 12, (48, 64, 3))
+        return Image.fromarray(np.clip(stripes + noise, 0, 255).astype(np.uint8))
+
+    for folder, n in (("train/good", 14), ("test/good", 6), ("test/spot", 6)):
+        (home / folder).mkdir(parents=True)
+        for i in range(n):
+            image = draw()
+            if folder == "test/spot":
+                image.paste((250, 30, 30), (36, 8, 50, 22))
+                mask = Image.new("L", image.size)
+                mask.paste(255, (36, 8, 50, 22))
+                (home / "ground_truth" / "spot").mkdir(parents=True, exist_ok=True)
+                mask.save(home / "ground_truth" / "spot" / f"{i}_mask.png")
+            image.save(home / folder / f"{i}.png")
+    args = ("--out", home / "detector", "--method", "PatchMemory", "--false-alarm", "0.1")
+    assert fit(home / "train", *args, "--runtime", "torch") == 0
+    return home
+
+
+def test_maps_show_where_images_are_anomalous(parts: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    maps, out = tmp_path / "maps", tmp_path / "rows.csv"
+    args = ("--runtime", "torch", "--maps", maps, "--out", out)
+    assert score(parts / "detector", parts / "test", *args) == 0
+    rows = read_rows(out.read_text())
+    assert len({row["map"] for row in rows}) == 12
+    for row in rows:
+        with Image.open(maps / row["map"]) as drawn:
+            assert drawn.size == (64, 48)
+            red = np.asarray(drawn.convert("RGB")).astype(int)
+        if "/spot/" in row["path"]:
+            left, top, right, bottom = (int(row[n]) for n in ("left", "top", "right", "bottom"))
+            assert left < 43 < right
+            assert top < 15 < bottom
+            excess = red[..., 0] - red[..., 2]
+            assert excess[10:20, 38:48].mean() > 60 + excess[38:, :20].mean()
+            assert row["anomaly"] == "true"
+    page = (maps / "index.html").read_text()
+    assert page.count("<img") == 24
+    assert page.index("spot") < page.index("good")  # the worst first
+    assert score(parts / "detector", parts / "test" / "spot", *args) == 0  # its own folder again
+    kept = tmp_path / "mine"
+    kept.mkdir()
+    (kept / "notes.txt").write_text("mine")
+    with pytest.raises(IlkError, match="holds no maps of ilk"):
+        score(parts / "detector", parts / "test", "--maps", kept)
+    with pytest.raises(IlkError, match="read as images"):
+        score(parts / "detector", parts / "test", "--maps", parts / "test" / "maps")
+
+
+def test_evaluate_compares_maps_with_masks(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("evaluate", parts / "detector", parts / "test", "--runtime", "torch", "--json")
+    assert detect(*args) == 0
+    found = json.loads(capsys.readouterr().out)["scores"]
+    assert (found["n_normal"], found["n_anomalous"], found["n_masks"]) == (6, 6, 6)
+    assert found["image_auroc"]["value"] == 1
+    assert 0.4 < found["image_auroc"]["low"] < 0.95
+    assert found["kinds"] == {"spot": 1}
+    assert found["pixel_auroc"] > 0.9
+    assert found["region_overlap"] > 0.6
+    elsewhere = tmp_path / "elsewhere" / "spot"
+    elsewhere.mkdir(parents=True)
+    from PIL import Image
+
+    for i in range(6):
+        mask = Image.new("L", (64, 48))
+        mask.paste(255, (2, 30, 16, 44))  # where nothing is
+        mask.save(elsewhere / f"{i}.png")
+    assert detect(*args, "--masks", tmp_path / "elsewhere") == 0
+    assert json.loads(capsys.readouterr().out)["scores"]["pixel_auroc"] < 0.7
+    Image.new("L", (9, 9)).save(elsewhere / "0.png")
+    with pytest.raises(IlkError, match="has 9 x 9 pixels and its image 64 x 48"):
+        detect(*args, "--masks", tmp_path / "elsewhere")
+    with pytest.raises(IlkError, match="there is no normal image"):
+        detect(*args, "--normal", "fine")
+    with pytest.raises(IlkError, match="no folder of masks"):
+        detect(*args, "--masks", tmp_path / "gone")
+
+
+def test_evaluate_without_patches_scores_images_alone(
+    digits: Path, detector: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert detect("evaluate", detector, digits / "new", "--normal", "fine", "--json") == 0
+    first = json.loads(capsys.readouterr().out)["scores"]
+    assert first["image_auroc"]["value"] > 0.95
+    assert first["pixel_auroc"] is None
+    with pytest.raises(IlkError, match="leave --maps out"):
+        score(detector, digits / "new", "--maps", digits / "maps")
+
+
+def test_an_older_detector_opens(detector: Path, digits: Path, tmp_path: Path) -> None:
+    """Entries that were added later may be missing."""
+    from ilk.artifacts import model_folder
+
+    shutil.copytree(detector, tmp_path / "old")
+    weights, about = model_folder.read(detector, model_folder.DETECTOR)
+    entries = {k: about[k] for k in ("encoder", "false_alarm", "value_ranges", "parts")}
+    model_folder.write(tmp_path / "old", weights, entries, model_folder.DETECTOR)
+    held = anomaly.load(tmp_path / "old")
+    assert held.method == "GaussianAnomaly()"
+    assert held.patches is None

@@ -25,10 +25,14 @@ every = pytest.mark.parametrize("kind", DETECTORS.values(), ids=DETECTORS)
 
 
 def draw(n, seed=0, d=5, shift=0.0):
-    """Correlated normal rows, or anomalies at `shift` standard deviations in all directions."""
+    """Correlated normal rows, or anomalies at `shift` standard deviations in all directions.
+
+    Like features of networks they are not centred: a distance may be that of directions.
+    """
     rng = np.random.default_rng(seed)
     mix = np.linalg.qr(np.random.default_rng(99).standard_normal((d, d)))[0]
-    return ((rng.standard_normal((n, d)) + shift) * np.linspace(0.5, 2, d) @ mix).astype(np.float32)
+    rows = (rng.standard_normal((n, d)) + shift) * np.linspace(0.5, 2, d) @ mix
+    return (rows + 30 * mix[-1]).astype(np.float32)
 
 
 def unlabelled(x):
@@ -63,7 +67,8 @@ def check_input(kind):
 
 def check_normal_rows(kind):
     """Class 0 is normal; unlabelled rows are ignored next to labelled ones, else all are normal."""
-    x, probe = np.concatenate([draw(60), draw(40, 1, shift=6)]), draw(20, 2)
+    x = np.concatenate([draw(60), draw(40, 1, shift=6)])
+    probe = np.concatenate([draw(20, 2), draw(20, 3, shift=6)])
     y = np.repeat([0, 1, -1], [60, 20, 20])
     alone = kind().fit(unlabelled(x[:60])).score(probe)
     labelled = kind().fit(Data(x, y, ("normal", "broken"))).score(probe)
@@ -81,7 +86,7 @@ def check_thresholds(kind):
         assert thresholds == sorted(thresholds, reverse=True)
         alarms[seed] = [(model.score(draw(400, 500 + seed)) > t).mean() for t in thresholds]
     for rate, observed in zip(rates, alarms.mean(0), strict=True):
-        assert 0.6 * rate < observed < 1.3 * rate
+        assert 0.5 * rate < observed < 1.3 * rate  # a fold has fewer rows to learn from
 
 
 def check_weight_zero(kind):

@@ -55,6 +55,7 @@ FIELDS = {
         "centre scale hidden_weight hidden_bias weight bias exemplars exemplar_labels "
         "means inverse_temperature"
     ),
+    "neighbour_detector": "rows neighbours calibration_scores calibration_votes",
     "neighbour_memory": (
         "centre rows y initial_predictions n_train validation_rows initial_accuracy "
         "min_similarity recent_similarity recent_predictions k temperature n_classes "
@@ -66,6 +67,9 @@ FIELDS = {
     "normalized_means": "centre scale weight bias counts inverse_temperature",
     "out_of_distribution_detector": (
         "centre axes std means residual_variance threshold false_alarm n_rows n_groups"
+    ),
+    "patch_detector": (
+        "memory centre whitening height width neighbours calibration_scores calibration_votes"
     ),
     "soft_k_means_prototypes": "centre weight bias",
     "streaming_gaussian": "weight bias counts means scatter",

@@ -9,7 +9,8 @@ from scipy.stats import chi2, multivariate_normal, spearmanr
 from ilk.artifacts.pack import pack, unpack
 from ilk.core.data import Data
 from ilk.core.errors import InputError, NoLabels
-from ilk.detectors.gaussian_anomaly import MAX_SCORE, GaussianAnomaly
+from ilk.detectors.gaussian_anomaly import GaussianAnomaly
+from ilk.maths.alarm_threshold import MAX_SCORE
 
 
 def rows(n, d, seed=0, offset=0.0):

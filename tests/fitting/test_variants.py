@@ -224,8 +224,10 @@ def test_the_option_means_the_same_in_every_command(
     assert f"{NAME}@resize=squash" in capsys.readouterr().out
     out = tmp_path / "detector"
     assert run(["detect", "fit", str(home), "--encoder", NAME, "--out", str(out)]) == 0
-    assert f"{LETTERBOXED} replaces {NAME}" in capsys.readouterr().err
-    assert json.loads((out / "model.json").read_text())["encoder"]["name"] == LETTERBOXED
+    assert f" on {NAME}@resize=squash to " in capsys.readouterr().err
+    assert (
+        json.loads((out / "model.json").read_text())["encoder"]["name"] == f"{NAME}@resize=squash"
+    )
     args = ["audit", str(home), "--encoder", NAME, "--out", str(tmp_path / "a.csv")]
     assert run([*args, "--fraction", "0"]) == 0
     assert f"{LETTERBOXED} is compared as well" in capsys.readouterr().out

@@ -113,6 +113,18 @@ class EfficientNetLite0(nn.Module):
         features: Tensor = x.mean((2, 3))
         return features
 
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Return the outputs `[b, c, h', w']` of the seven stages for images `[b, 3, h, w]`."""
+        x = functional.relu6(self.bn0(self.conv_stem(x)))
+        outputs: list[Tensor] = []
+        at = 0
+        for stage in STAGES:
+            for block in self.blocks[at : at + stage.n_blocks]:
+                x = block(x)
+            at += stage.n_blocks
+            outputs.append(x)
+        return outputs
+
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
         """Load tensors `[...]` under their published names, such as `_blocks.0._bn1.weight`.
 

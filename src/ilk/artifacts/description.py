@@ -132,3 +132,6 @@ class DetectorEntries(CommonEntries):
     """Entries of an anomaly detector."""
 
     false_alarm: float
+    method: NotRequired[str]
+    reads_patches: NotRequired[bool]
+    choice: NotRequired[dict[str, dict[str, float]]]

@@ -6,32 +6,34 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from PIL import Image
 
 from ilk.artifacts import model_folder
-from ilk.artifacts.image_blocks import encode_block, iter_image_blocks
+from ilk.artifacts.image_blocks import BLOCK_SIZE, encode_block, iter_image_blocks
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pack import pack, unpack
+from ilk.artifacts.pixel_map import PixelMap
 from ilk.artifacts.restored_parts import check_answers, check_kinds, make_probe
+from ilk.artifacts.scratch_features import open_scratch_store
 from ilk.core.capabilities import Embeds
-from ilk.core.data import UNLABELLED, Data
+from ilk.core.contracts import Detector, describe
+from ilk.core.data import UNLABELLED, Data, Features
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.core.typed_values import check_type
-from ilk.detectors.gaussian_anomaly import GaussianAnomaly, GaussianDetector
+from ilk.detectors.gaussian_anomaly import GaussianAnomaly
 from ilk.encoders import restore_encoder
-from ilk.images import (
-    Images,
-    Row,
-    number_row_groups,
-)
+from ilk.encoders.patches import PatchEncoder, open_patches
+from ilk.images import Images, Row, decode, number_row_groups
 from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean
+PATCH_BLOCK_SIZE = 250  # images whose patches are in memory at once: 30 MB
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,16 @@ class AnomalyResult:
         row: The image; `row.status` is not "used" if it could not be read.
         score: Anomaly score; nan if the image could not be read.
         is_anomaly: Whether the score exceeds the threshold.
+        pixel_map: Where the image is anomalous, if that was asked for and the detector compares
+            patches.
+        picture: The decoded image, if maps were asked for.
     """
 
     row: Row
     score: float
     is_anomaly: bool
+    pixel_map: PixelMap | None = field(default=None, compare=False, repr=False)
+    picture: Image.Image | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +66,29 @@ class AnomalyDetector:
         false_alarm: Probability that a normal image is flagged, in (0, 1).
         image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
         value_ranges: Stored values that are black and white in images of more than 8 bits, by kind.
+        patches: The encoder of the patches that `model` compares; None if it reads the features
+            of `encoder`.
+        method: The method that `model` was fitted by, as a call.
+        choice: Area under the ROC curve of each method that was compared, by kind of synthetic
+            anomaly; empty if none was (`ilk.fitting.detector_choice`).
     """
 
     encoder: Embeds
-    model: GaussianDetector
+    model: Detector
     false_alarm: float = 0.01
     image_folders: tuple[Path, ...] = ()
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    patches: PatchEncoder | None = None
+    method: str = "GaussianAnomaly()"
+    choice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def fit(
         cls, images: Images, encoder: Embeds, store: Store, false_alarm: float = 0.01
     ) -> AnomalyDetector:
-        """Fit a detector to images that are already encoded, all of which count as normal.
+        """Fit a Gaussian to images that are already encoded, all of which count as normal.
+
+        `ilk.fitting.detector.fit_detector` compares it with other detectors.
 
         Args:
             images: The images; see `ilk.encode.encode_images`.
@@ -83,17 +100,14 @@ class AnomalyDetector:
             NoImages: If there is no image.
             InputError: If there are fewer than three, or `false_alarm` is not between 0 and 1.
         """
-        images.check_not_empty()
-        if len(images.used) < MIN_IMAGES:
-            raise InputError(
-                f"{len(images.used)} normal images are too few; at least {MIN_IMAGES} are needed, "
-                "and about a hundred for a reliable threshold"
-            )
+        check_enough_images(images)
         x = store.get(encoder.space, [row.digest for row in images.used])
         group = number_row_groups(images.used)
         model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), (), group=group))
         model.compute_threshold(false_alarm)  # raises for an invalid rate
-        return cls(encoder, model, false_alarm, images.folders, dict(images.value_ranges))
+        ranges = dict(images.value_ranges)
+        method = describe(GaussianAnomaly())
+        return cls(encoder, model, false_alarm, images.folders, ranges, method=method)
 
     def detect(
         self,
@@ -130,19 +144,44 @@ class AnomalyDetector:
         threshold: float | None = None,
         progress: Progress = silent_progress,
         pages: str = "first",
+        maps: bool = False,
     ) -> Iterator[AnomalyResult]:
         """Yield the results of `detect` block by block, for inputs of any number.
 
-        `pages` is "first" or "all", as for `Classifier.stream`.
+        `pages` is "first" or "all", as for `Classifier.stream`. With `maps`, images are decoded
+        once more, and results have their picture and, of a detector of patches, its map.
         """
         if threshold is None:
             threshold = self.model.compute_threshold(self.false_alarm)
-        for block in iter_image_blocks(inputs, pages):
-            images, x = encode_block(block, self.encoder, store, progress, self.value_ranges)
-            scores = iter(self.model.score(x).tolist() if len(x) else ())
+        size = BLOCK_SIZE if self.patches is None else PATCH_BLOCK_SIZE
+        for block in iter_image_blocks(inputs, pages, size):
+            images, x = self._encode(block, store, progress)
+            scores, values = self._score(x)
+            at = iter(range(len(x)))
             for row in images.rows:
-                score = next(scores) if row.status == "used" else float("nan")
-                yield AnomalyResult(row, score, score > threshold)
+                if row.status != "used":
+                    yield AnomalyResult(row, float("nan"), False)
+                    continue
+                i = next(at)
+                score = float(scores[i])
+                picture = decode(images.source_of(row), **row.reading) if maps else None
+                pixel_map = None
+                if picture is not None and values is not None and self.patches is not None:
+                    box = self.patches.preprocess.locate_input(*picture.size)
+                    pixel_map = PixelMap(values[i], box, picture.size)
+                yield AnomalyResult(row, score, score > threshold, pixel_map, picture)
+
+    def _encode(self, block: Images, store: Store, progress: Progress) -> tuple[Images, Features]:
+        if self.patches is None:
+            return encode_block(block, self.encoder, store, progress, self.value_ranges)
+        with open_scratch_store() as scratch:
+            return encode_block(block, self.patches, scratch, progress, self.value_ranges)
+
+    def _score(self, x: Features) -> tuple[Features, Features | None]:
+        """Return scores `[n]` and, of patches, maps `[n, rows, columns]`."""
+        if self.patches is None or not isinstance(self.model, MapsPatches):
+            return np.asarray(self.model.score(x)), None
+        return self.model.score_with_map(x)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the detector to a model folder.
@@ -159,6 +198,9 @@ class AnomalyDetector:
             "false_alarm": self.false_alarm,
             "value_ranges": dict(self.value_ranges),
             "parts": parts,
+            "method": self.method,
+            "reads_patches": self.patches is not None,
+            "choice": {name: dict(values) for name, values in self.choice.items()},
         }
         model_folder.write(output, weights, metadata, model_folder.DETECTOR)
 
@@ -187,12 +229,48 @@ def load(
     with model_folder.report_damage(Path(folder)):
         check_type(metadata, model_folder.DETECTOR.entries, "")
         parts = unpack(weights, metadata["parts"])
-        check_kinds(parts, {"detector": GaussianDetector}, set())
+        check_kinds(parts, {"detector": Detector}, set())
         encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
         ranges = restore_ranges(metadata.get("value_ranges"))
         model, false_alarm = parts["detector"], float(metadata["false_alarm"])
         if not 0 < false_alarm < 1:
             raise ValueError(f"the false-alarm rate is {false_alarm}")
+        patches = open_patches(encoder) if metadata.get("reads_patches") else None
+        if metadata.get("reads_patches") and not isinstance(model, MapsPatches):
+            raise TypeError("the detector compares no patches")
+        reader = patches or encoder
         with np.errstate(all="ignore"):
-            check_answers(0, scores=model.score(make_probe(encoder.space.dim)))
-        return AnomalyDetector(encoder, model, false_alarm, value_ranges=ranges)
+            check_answers(0, scores=model.score(make_probe(reader.space.dim)))
+        return AnomalyDetector(
+            encoder,
+            model,
+            false_alarm,
+            value_ranges=ranges,
+            patches=patches,
+            method=str(metadata.get("method", "GaussianAnomaly()")),
+            choice=metadata.get("choice", {}),
+        )
+
+
+@runtime_checkable
+class MapsPatches(Protocol):
+    """A fitted detector that compares patches."""
+
+    def score_with_map(self, x: Features, /) -> tuple[Any, Features]:
+        """Return scores `[n]` and maps `[n, rows, columns]` of patches `[n, rows columns c]`."""
+        ...
+
+
+def check_enough_images(images: Images) -> None:
+    """Check that there are images to learn from.
+
+    Raises:
+        NoImages: If there is no image.
+        InputError: If there are fewer than three.
+    """
+    images.check_not_empty()
+    if len(images.used) < MIN_IMAGES:
+        raise InputError(
+            f"{len(images.used)} normal images are too few; at least {MIN_IMAGES} are needed, "
+            "and about a hundred for a reliable threshold"
+        )

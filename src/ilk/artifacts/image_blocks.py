@@ -34,14 +34,16 @@ OneImage = bytes | Image.Image | IO[bytes]  # for type checkers; a path may be t
 ManyImages = list[Any] | tuple[Any, ...] | Images
 
 
-def iter_image_blocks(inputs: Any, pages: str = "first") -> Iterator[Images]:
+def iter_image_blocks(
+    inputs: Any, pages: str = "first", size: int = BLOCK_SIZE
+) -> Iterator[Images]:
     """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
     check_pages(pages)
     if isinstance(inputs, Images) and (pages == "first" or any(row.page for row in inputs.rows)):
-        for start in range(0, len(inputs.rows), BLOCK_SIZE):
-            yield inspect_again(inputs, inputs.rows[start : start + BLOCK_SIZE])
+        for start in range(0, len(inputs.rows), size):
+            yield inspect_again(inputs, inputs.rows[start : start + size])
         return
-    for block in iter_blocks(iter_inputs(inputs), BLOCK_SIZE, BLOCK_BYTES):
+    for block in iter_blocks(iter_inputs(inputs), size, BLOCK_BYTES):
         yield inspect_inputs(block, pages)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from math import ceil
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.detect_evaluate import evaluate
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option
@@ -20,10 +21,12 @@ from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
     from ilk.artifacts.detector import AnomalyDetector, AnomalyResult
+    from ilk.artifacts.map_folder import MapFolder
     from ilk.core.capabilities import Embeds
     from ilk.images import Images
 
 CSV_HEADER = ("path", "score", "threshold", "anomaly", "error")
+MAP_COLUMNS = ("map", "left", "top", "right", "bottom")
 
 
 @click.group()
@@ -41,6 +44,13 @@ def command() -> None:
 )
 @add_resize_option
 @click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    help="Detector, such as GaussianAnomaly, NearestNeighbour or PatchMemory; auto compares them "
+    "on anomalies that are made of your images.",
+)
+@click.option(
     "--false-alarm",
     default=0.01,
     show_default=True,
@@ -55,6 +65,7 @@ def fit(
     out: str,
     encoder: str,
     resize: str,
+    method: str,
     false_alarm: float,
     intake: IntakeOptions,
     device: str,
@@ -63,24 +74,23 @@ def fit(
     """Train a detector on the images of SOURCE, all of which count as normal.
 
     SOURCE is a folder, the names of whose sub-folders are ignored, a table or list of paths, an
-    archive, a quoted pattern, or - for standard input. There are no labels to compare ways to
-    resize by, so --resize auto letterboxes where a centre crop would cut off most of most images,
-    and crops elsewhere.
+    archive, a quoted pattern, or - for standard input. A defect may lie at the border, so --resize
+    auto squashes the whole image to the input size and cuts nothing off.
     """
-    from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.model_folder import DETECTOR, read_digest
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_output_folder
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
-    from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
     from ilk.encode import encode_and_refuse
     from ilk.encoders.variants import check_variants
-    from ilk.fitting.variants import choose_resize
+    from ilk.fitting.detector import check_method, fit_detector, show_whole_image
+    from ilk.maths.alarm_threshold import check_false_alarm_rate
     from ilk.store import Store
 
     check_variants(resize, 1)
     check_false_alarm_rate(false_alarm)
+    check_method(method)
     if read_digest(Path(source)):
         raise InputError(
             f"{source} is a model folder already; score images with: ilk detect score {source} NEW"
@@ -89,16 +99,26 @@ def fit(
     store, progress = Store(), terminal_progress()
     images = intake.read_unlabelled(source, store)
     network = _choose_encoder(encoder, images, device, runtime)
-    network = choose_resize(network, images.used, resize, lambda line: click.echo(line, err=True))
+    network = show_whole_image(network, resize, _print_note)
     images = encode_and_refuse(images, [network], store, progress=progress)
-    detector = replace(AnomalyDetector.fit(images, network, store), false_alarm=false_alarm)
+    detector = fit_detector(
+        images,
+        network,
+        store,
+        method=method,
+        false_alarm=false_alarm,
+        progress=progress,
+        log=_print_note,
+    )
     refused = f"; {len(images.refused):,} files were refused" if images.refused else ""
-    click.echo(f"fitted on {len(images.used):,} images with {network.name}{refused}", err=True)
+    how = f"{detector.method} on {network.name}"
+    click.echo(f"fitted {how} to {len(images.used):,} images{refused}", err=True)
     threshold = _compute_threshold(detector)
     detector.save(home)
     click.echo(f"detector {home}", err=True)
     counts = {"images": len(images.used), "refused": len(images.refused)}
-    return Result({"detector": home, "encoder": network.name, "threshold": threshold, **counts})
+    found = {"method": detector.method, "threshold": threshold, "choice": dict(detector.choice)}
+    return Result({"detector": home, "encoder": network.name, **found, **counts})
 
 
 @command.command(short_help="Score images and flag anomalies.")
@@ -112,6 +132,11 @@ def fit(
     type=float,
     help="Fraction of ordinary images that may be flagged [default: as given to fit].",
 )
+@click.option(
+    "--maps",
+    help="Folder for a picture of each image that shows where it is anomalous, and a page of the "
+    "worst; for detectors that compare patches.",
+)
 @add_csv_safe_option
 @add_source_options
 @add_fetch_option
@@ -122,6 +147,7 @@ def score(
     inputs: tuple[str, ...],
     out: str,
     false_alarm: float | None,
+    maps: str | None,
     intake: IntakeOptions,
     device: str,
     runtime: str,
@@ -130,30 +156,72 @@ def score(
     """Score images with the detector in the folder DETECTOR and flag anomalies.
 
     INPUTS are images, folders, tables and lists of paths, archives, quoted patterns, or - for
-    standard input. The exit code is 0 if every
-    input could be read and 1 otherwise.
+    standard input. The exit code is 0 if every input could be read and 1 otherwise.
+
+    With --maps, rows also have the name of the map, and left, top, right and bottom of the most
+    anomalous region in pixels.
     """
     from ilk.artifacts.detector import load
+    from ilk.artifacts.map_folder import check_map_folder
     from ilk.artifacts.output_files import check_output_file
     from ilk.cli.predict import report_part
     from ilk.core.progress import terminal_progress
-    from ilk.detectors.gaussian_anomaly import check_false_alarm_rate
+    from ilk.maths.alarm_threshold import check_false_alarm_rate
     from ilk.store import Store
 
     if false_alarm is not None:
         check_false_alarm_rate(false_alarm)
     path = None if out == "-" else check_output_file(Path(out), (".csv",), inputs)
+    if maps is not None:
+        check_map_folder(Path(maps), inputs)
     listed = intake.list_inputs(inputs, path)
     loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
     threshold = _compute_threshold(loaded)
     intake.choose_range(loaded.value_ranges)  # refuses another one
-    results = loaded.stream(listed, Store(), threshold, terminal_progress(), intake.pages)
-    tally = Tally()
+    folder = None if maps is None else _open_maps(loaded, Path(maps), threshold)
+    results = loaded.stream(
+        listed, Store(), threshold, terminal_progress(), intake.pages, folder is not None
+    )
+    tally, header = Tally(), CSV_HEADER if folder is None else (*CSV_HEADER, *MAP_COLUMNS)
     with report_part(path):
-        rows = _write_rows((_to_row(result, threshold, tally) for result in results), path)
+        rows = _write_rows(
+            ({**_to_row(r, threshold, tally), **_to_map_row(r, folder)} for r in results),
+            path,
+            header,
+        )
+    if folder is not None:
+        click.echo(f"maps {folder.write_page(threshold is not None)}", err=True)
     return tally.report(rows)
+
+
+def _open_maps(detector: AnomalyDetector, folder: Path, threshold: float | None) -> MapFolder:
+    """Return the folder of maps.
+
+    Raises:
+        InputError: The detector compares no patches.
+    """
+    from ilk.artifacts.map_folder import MapFolder, find_scale
+    from ilk.core.errors import InputError
+
+    if detector.patches is None:
+        raise InputError(
+            f"the detector is {detector.method}, which scores images as a whole and has no maps; "
+            "leave --maps out, or fit with --method PatchMemory"
+        )
+    scale = find_scale(threshold, detector.model.calibration_scores)
+    return MapFolder(folder, scale, detector.method).open()
+
+
+def _to_map_row(result: AnomalyResult, folder: MapFolder | None) -> dict[str, Any]:
+    """Write the map of a result and return its name and region under the names of columns."""
+    if folder is None:
+        return {}
+    if result.pixel_map is None:
+        return dict.fromkeys(MAP_COLUMNS)
+    values = (folder.add(result), *result.pixel_map.find_region())
+    return dict(zip(MAP_COLUMNS, values, strict=True))
 
 
 def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Embeds:
@@ -167,7 +235,7 @@ def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Emb
 
 def _compute_threshold(detector: AnomalyDetector) -> float | None:
     """Return the score above which an image is an anomaly; None, with a warning, if undefined."""
-    from ilk.detectors.gaussian_anomaly import MAX_SCORE
+    from ilk.maths.alarm_threshold import MAX_SCORE
 
     rate = detector.false_alarm
     threshold = detector.model.compute_threshold(rate)
@@ -199,18 +267,24 @@ def _to_row(result: AnomalyResult, threshold: float | None, tally: Tally) -> dic
     }
 
 
-def _write_rows(rows: Iterable[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
+def _write_rows(
+    rows: Iterable[dict[str, Any]], path: Path | None, header: Sequence[str] = CSV_HEADER
+) -> list[dict[str, Any]]:
     """Write rows as CSV as they come, to a file or to standard output, and return them."""
     from ilk.artifacts.row_file import open_rows
     from ilk.core.csv_cells import CsvFormatter
 
     written, format_line = [], CsvFormatter().format
     with nullcontext(_print_line) if path is None else open_rows(path) as write:
-        write(format_line(CSV_HEADER))
+        write(format_line(header))
         for row in rows:
-            write(format_line(_format_cell(row[name]) for name in CSV_HEADER))
+            write(format_line(_format_cell(row[name]) for name in header))
             written.append(row)
     return written
+
+
+def _print_note(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _print_line(line: str) -> None:
@@ -221,4 +295,9 @@ def _format_cell(value: object) -> str:
     """Format a cell of CSV; None becomes an empty cell."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.6f}" if isinstance(value, float) else str(value or "")
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    return "" if value is None else str(value)
+
+
+command.add_command(evaluate)

@@ -36,8 +36,23 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
 class Detector(Protocol):
-    """A fitted anomaly detector."""
+    """A fitted anomaly detector.
+
+    `calibration_scores [m]` are those of the normal rows behind a threshold, ascending;
+    `calibration_votes [m]` are their votes, empty if the rows are not in groups, and `n_votes` is
+    their sum.
+    """
+
+    @property
+    def calibration_scores(self) -> NDArray[np.float64]: ...
+
+    @property
+    def calibration_votes(self) -> NDArray[np.float64]: ...
+
+    @property
+    def n_votes(self) -> int: ...
 
     def score(self, x: Features, /) -> NDArray[np.float64]:
         """Return the anomaly score `[n]` of features `[n, d]`: higher is more anomalous."""
@@ -155,6 +170,9 @@ class DetectorTags(Tags):
 
     needs_labels = False
     uses_unlabelled = True
+    reads_patches: ClassVar[bool] = False
+    """A row holds the features of all patches of an image; `height` and `width` are its fields, and
+    its models have `score_with_map`."""
 
 
 class DiscoveryTags(Tags):

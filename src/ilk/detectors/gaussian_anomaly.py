@@ -29,15 +29,19 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.contracts import DetectorTags, check_weights
+from ilk.core.contracts import DetectorTags
 from ilk.core.data import Data, Features
-from ilk.core.errors import InputError, NoLabels
 from ilk.core.part_bounds import NON_NEGATIVE, POSITIVE, Bounds
 from ilk.maths import folds
-from ilk.maths.conformal_quantile import compute_votes, find_conformal_quantile
+from ilk.maths.alarm_threshold import (
+    check_false_alarm_rate,
+    count_votes,
+    find_threshold,
+    select_normal_rows,
+    sort_calibration,
+)
 from ilk.maths.pca import fit_pca
 
-MAX_SCORE = float(np.finfo(np.float64).max)  # stands for infinity, which JSON does not have
 MIN_VARIANCE_RATIO = 1e-9  # lower bound on a variance, as a fraction of the mean variance
 CHUNK_SIZE = 2048  # rows scored at a time
 
@@ -87,8 +91,7 @@ class GaussianDetector:
     @property
     def n_votes(self) -> int:
         """Number of rows, or of groups of rows, behind a threshold."""
-        votes = self.calibration_votes
-        return round(float(votes.sum())) if len(votes) else len(self.calibration_scores)
+        return count_votes(self.calibration_scores, self.calibration_votes)
 
     def score(self, x: Features) -> Vector:
         """Return the Mahalanobis distance `[n]` of features `[n, d]`."""
@@ -117,11 +120,7 @@ class GaussianDetector:
         Raises:
             InputError: If `false_alarm_rate` is not between 0 and 1.
         """
-        check_false_alarm_rate(false_alarm_rate)
-        scores, votes = self.calibration_scores, self.calibration_votes
-        votes = votes if len(votes) else compute_votes(None, len(scores))
-        threshold = find_conformal_quantile(scores, 1 - false_alarm_rate, votes)
-        return MAX_SCORE if threshold is None else threshold
+        return find_threshold(self.calibration_scores, self.calibration_votes, false_alarm_rate)
 
     def compute_chi_square_threshold(self, false_alarm_rate: float) -> float:
         """Return the chi-square quantile of the distance, as if mean and precision were known.
@@ -176,22 +175,16 @@ class GaussianAnomaly(DetectorTags):
             NoLabels: If there are labels but none of class 0.
             InputError: If there are no rows, they are not vectors, or their weights differ.
         """
-        check_weights(data, self)
-        rows = _select_normal_rows(data if (data.weight > 0).all() else data.take(data.weight > 0))
+        rows = select_normal_rows(data, self)
         x, y = np.asarray(rows.x, np.float64), np.zeros(len(rows), np.int64)
         n_folds = folds.count_folds(y, self.folds, rows.group)
         fold = folds.assign_folds(y, n_folds, self.seed, rows.group)
         scores = np.full(len(x), np.nan)
         for f in range(n_folds if n_folds > 1 else 0):
             scores[fold == f] = self._fit_gaussian(x[fold != f]).score(x[fold == f])
-        votes = np.zeros(0)
-        if folds.has_shared_groups(rows.group):
-            votes = compute_votes(rows.group, len(rows))
-        order = np.argsort(scores[np.isfinite(scores)], kind="stable")
+        calibration_scores, votes = sort_calibration(scores, rows.group)
         return replace(
-            self._fit_gaussian(x),
-            calibration_scores=scores[np.isfinite(scores)][order],
-            calibration_votes=votes[np.isfinite(scores)][order] if len(votes) else votes,
+            self._fit_gaussian(x), calibration_scores=calibration_scores, calibration_votes=votes
         )
 
     def _fit_gaussian(self, x: Matrix) -> GaussianDetector:
@@ -225,24 +218,6 @@ class GaussianAnomaly(DetectorTags):
         return slice(0, boundary + 1) if self.components == "leading" else slice(boundary, None)
 
 
-def _select_normal_rows(data: Data) -> Data:
-    """Return the normal rows."""
-    if data.x.ndim != 2:
-        raise InputError(
-            f"GaussianAnomaly reads features [n, d] and got an array of shape {data.x.shape}; "
-            "encode the images first"
-        )
-    rows = data.y == 0 if (data.y >= 0).any() else np.ones(len(data), bool)
-    if not len(data):
-        raise InputError("GaussianAnomaly learns from normal rows and there are none; add a few")
-    if not rows.any():
-        raise NoLabels(
-            f"GaussianAnomaly takes the first class, {data.classes[0]!r}, as normal, and no row "
-            "has that label; label some rows so, or pass rows without any label"
-        )
-    return data.take(rows)
-
-
 def _ledoit_wolf(scores: Matrix, variance: Vector, n_features: int) -> float:
     """Return the Ledoit-Wolf shrinkage intensity, in [0, 1].
 
@@ -270,9 +245,3 @@ def _ledoit_wolf(scores: Matrix, variance: Vector, n_features: int) -> float:
         if dispersion > 0 and estimation_error > 0
         else 0.0
     )
-
-
-def check_false_alarm_rate(false_alarm_rate: float) -> None:
-    """Raise InputError if `false_alarm_rate` is not a number in (0, 1)."""
-    if not 0 < false_alarm_rate < 1:
-        raise InputError(f"the false-alarm rate is {false_alarm_rate}; it must lie between 0 and 1")

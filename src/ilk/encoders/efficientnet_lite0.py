@@ -21,7 +21,10 @@ from ilk.encoders.options import EncoderOptions
 from ilk.hub.preprocessing import Preprocess
 
 if TYPE_CHECKING:
-    from torch.nn import Module
+    from torch import Tensor
+
+    from ilk.architectures.efficientnet_lite import EfficientNetLite0
+    from ilk.architectures.patch_network import PatchNetwork
 
 FORM = "efficientnet-lite0"
 CREDIT = (
@@ -71,7 +74,7 @@ class EmbeddedCheckpoint:
         """Return the digest of the weights."""
         return {"weights": WEIGHTS_SHA256}
 
-    def build_network(self) -> Module:
+    def build_network(self) -> EfficientNetLite0:
         """Return the network in float32 on the CPU: normalized `[b, 3, h, w]` to `[b, 1280]`."""
         import torch
 
@@ -80,6 +83,12 @@ class EmbeddedCheckpoint:
         network = EfficientNetLite0()
         network.load_published(torch.load(self.path, map_location="cpu", weights_only=True))
         return network.eval()
+
+    def build_patches(self, size: tuple[int, int]) -> PatchNetwork:
+        """Return the network of patches, from the outputs of its stages."""
+        from ilk.architectures.patch_network import PatchNetwork
+
+        return PatchNetwork(self.build_network(), _list_stages, size).eval()
 
 
 class EmbeddedEncoder(NetworkEncoder):
@@ -95,6 +104,11 @@ class EmbeddedEncoder(NetworkEncoder):
         weight = np.frombuffer(raw, "<f4", N_FEATURES * N_CLASSES, HEAD_WEIGHT_OFFSET)
         bias = np.frombuffer(raw, "<f4", N_CLASSES, HEAD_BIAS_OFFSET)
         return Linear.from_arrays(weight.reshape(N_FEATURES, N_CLASSES).T, bias)
+
+
+def _list_stages(network: EfficientNetLite0, x: Tensor) -> list[Tensor]:
+    """Return the outputs `[b, c, h', w']` of all stages but the last, which knows classes."""
+    return network.forward_stages(x)[:-1]
 
 
 def _find_weights() -> Path:

@@ -22,7 +22,10 @@ from ilk.hub.safetensors_header import read_shapes
 from ilk.hub.torchvision_ops import declare_missing_ops
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
+
+    from ilk.architectures.patch_network import PatchNetwork
 
 FORM = "timm/NAME"
 DEFAULT = "timm/convnext_nano.in12k"
@@ -89,6 +92,30 @@ class TimmCheckpoint:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"timm cannot build the network in {self.folder}: {why}") from error
         return network.eval()
+
+    def build_patches(self, size: tuple[int, int]) -> PatchNetwork:
+        """Return the network of patches, from the outputs of its blocks.
+
+        Raises:
+            InputError: timm gives none for this network.
+        """
+        from ilk.architectures.patch_network import PatchNetwork
+
+        try:
+            return PatchNetwork(self.build_network(), _list_stages, size).eval()
+        except (AttributeError, AssertionError, RuntimeError, TypeError, ValueError) as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"timm gives no blocks of the network in {self.folder}: {why}"
+            ) from error
+
+
+def _list_stages(network: Any, x: Tensor) -> list[Tensor]:
+    """Return the outputs `[b, c, h', w']` of the blocks of a network of timm."""
+    maps: list[Tensor] = network.forward_intermediates(
+        x, intermediates_only=True, output_fmt="NCHW"
+    )
+    return maps
 
 
 def open_model(name: str) -> TimmCheckpoint:

@@ -114,6 +114,22 @@ class Preprocess:
         top = self._crop_start(canvas.height, height)
         return canvas.crop((left, top, left + width, top + height))
 
+    def locate_input(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return where the input lies on an image: left, top, right and bottom, in its pixels.
+
+        Where the image is padded, the input reaches over its sides.
+        """
+        new = _compute_size((height, width), self.scale, self.fit)
+        round_margin = ceil if self.crop == "floor" else int
+        edges: list[tuple[float, float]] = []
+        for old, length, target in zip((height, width), new, self.size, strict=True):
+            canvas = max(length, target)
+            margin = round_margin((canvas - length) / 2)
+            start = self._crop_start(canvas, target) - margin
+            edges.append((start * old / length, (start + target) * old / length))
+        (top, bottom), (left, right) = edges
+        return left, top, right, bottom
+
     def normalize(self, batch: PixelArray) -> FloatArray:
         """Convert pixels `[b, 3, h, w]` to normalized floats of the same shape."""
         x = np.array(batch, np.float32, order="C")

@@ -1,0 +1,116 @@
+"""`ilk detect evaluate`: score a detector on labelled images, and its maps on masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_network_options
+from ilk.cli.output import Result, add_json_option, print_note, print_table
+from ilk.cli.source_options import add_source_options
+
+if TYPE_CHECKING:
+    from ilk.artifacts.anomaly_evaluation import AnomalyEvaluation
+
+
+@click.command(short_help="Score a detector on labelled images.")
+@click.argument("detector")
+@click.argument("source")
+@click.option(
+    "--normal",
+    multiple=True,
+    help="Name of a folder of normal images; may be repeated [default: good, normal, ok].",
+)
+@click.option(
+    "--masks",
+    help="Folder of masks, KIND/NAME_mask.png or KIND/NAME.png [default: ground_truth in or "
+    "beside SOURCE].",
+)
+@add_source_options
+@add_fetch_option
+@add_network_options
+@add_json_option
+def evaluate(
+    detector: str,
+    source: str,
+    normal: tuple[str, ...],
+    masks: str | None,
+    intake: IntakeOptions,
+    device: str,
+    runtime: str,
+    fetch: bool,
+) -> Result:
+    """Score the detector in the folder DETECTOR on the labelled images of SOURCE.
+
+    SOURCE has a folder of normal images and one for each kind of anomaly, such as test/good and
+    test/scratch; of a source with splits, the test split counts. The area under the ROC curve is
+    that of images and, where the detector compares patches and there are masks of the anomalies,
+    that of pixels as well.
+    """
+    from ilk.artifacts.anomaly_evaluation import NORMAL_NAMES, AnomalyScores
+    from ilk.artifacts.anomaly_masks import GROUND_TRUTH, find_mask_folder
+    from ilk.artifacts.detector import load
+    from ilk.core.errors import InputError
+    from ilk.core.progress import terminal_progress
+    from ilk.images import escape_path
+    from ilk.maths.alarm_threshold import MAX_SCORE
+    from ilk.store import Store
+
+    if masks is not None and not Path(masks).is_dir():
+        raise InputError(f"there is no folder of masks {escape_path(masks)}")
+    folder = Path(masks) if masks is not None else find_mask_folder(Path(source))
+    loaded, store = load(Path(detector), device=device, runtime=runtime, fetch=fetch), Store()
+    if (Path(source) / GROUND_TRUTH).is_dir():
+        intake = replace(intake, exclude=(*intake.exclude, GROUND_TRUTH))
+    images = intake.read_images(source, store, ranges=loaded.value_ranges)
+    if any(row.split == "test" for row in images.used):
+        images = images.select_split("test")
+    images = replace(images, rows=images.used)
+    names = frozenset(name.casefold() for name in normal or NORMAL_NAMES)
+    threshold = loaded.model.compute_threshold(loaded.false_alarm)
+    scores = AnomalyScores(names, folder if loaded.patches is not None else None)
+    results = loaded.stream(
+        images, store, threshold, terminal_progress(), maps=scores.masks is not None
+    )
+    n_unread = 0
+    for row, result in zip(images.rows, results, strict=True):
+        if result.row.status != "used":
+            n_unread += 1
+            continue
+        scores.add(result, row.label or "", images.path_of(row))
+    evaluation = scores.evaluate(None if threshold == MAX_SCORE else threshold)
+    if n_unread:
+        print_note(f"{n_unread:,} images could not be read and do not count")
+    if folder is not None and loaded.patches is None:
+        print_note(f"{loaded.method} scores images as a whole, so the masks are not compared")
+    _show(evaluation)
+    return Result(
+        {"method": loaded.method, "false_alarm": loaded.false_alarm, "scores": evaluation}
+    )
+
+
+def _show(evaluation: AnomalyEvaluation) -> None:
+    """Print the scores."""
+    rows = [
+        ("normal images", f"{evaluation.n_normal:,}"),
+        ("anomalous images", f"{evaluation.n_anomalous:,}"),
+        ("image AUROC", str(evaluation.image_auroc)),
+    ]
+    if len(evaluation.kinds) > 1:
+        rows += [(f"image AUROC, {kind}", f"{v:.3f}") for kind, v in evaluation.kinds.items()]
+    if evaluation.false_alarms is not None:
+        rows += [
+            ("normal images flagged", str(evaluation.false_alarms)),
+            ("anomalous images flagged", str(evaluation.found)),
+        ]
+    if evaluation.pixel_auroc is not None:
+        rows += [
+            ("masks", f"{evaluation.n_masks:,}"),
+            ("pixel AUROC", f"{evaluation.pixel_auroc:.3f}"),
+            ("region overlap, up to 30 % false", f"{evaluation.region_overlap:.3f}"),
+        ]
+    print_table(("metric", "value"), rows)
