@@ -50,7 +50,12 @@ def draw_split(name: str, ratio: int, seed: int) -> TrainTest:
 
 
 def _load_part(name: str, part: str) -> Data:
-    return datasets.read_fashion(part) if name == "fashion" else datasets.read_cifar(part)
+    read = {
+        "mnist": datasets.read_mnist,
+        "fashion": datasets.read_fashion,
+        "cifar": datasets.read_cifar,
+    }
+    return read[name](part)
 
 
 def reduce_features(split: TrainTest, seed: int, width: int = N_AXES) -> TrainTest:
