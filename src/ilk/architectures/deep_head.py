@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -64,6 +62,14 @@ class DeepHead(Head):
             parts = [getattr(layer, name).detach().cpu().numpy() for layer in self.trunk]
             return np.stack(parts).astype(np.float32)
 
-        shallow = super().to_model()
-        fields = {name: getattr(shallow, name) for name in asdict(shallow)}
-        return DeepMLP(**fields, trunk_weight=stack("weight"), trunk_bias=stack("bias"))
+        plain = super().to_model()
+        return DeepMLP(
+            plain.centre,
+            plain.scale,
+            plain.hidden_weight,
+            plain.hidden_bias,
+            plain.weight,
+            plain.bias,
+            stack("weight"),
+            stack("bias"),
+        )

@@ -8,36 +8,32 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.data import Features, Logits
-from ilk.core.linear_models import MLP, apply_affine
-from ilk.core.part_bounds import POSITIVE, Bounds
+from ilk.core.data import Features
+from ilk.core.linear_models import MLP
+from ilk.core.part_bounds import POSITIVE
 
 
 @dataclass(frozen=True, eq=False)
-class ResidualMLP:
-    """`e(x) @ weight.T + bias` of the embedding `e(x) = (x - centre) / unit + branch(x)`.
+class ResidualMLP(MLP):
+    """`e(x) @ weight.T + bias` of `e(x) = (x - centre) / unit + branch_weight @ h(x)`.
 
     Attributes:
-        branch: Network from features to what is added to them, `[n, d]`; its classes are features.
+        branch_weight: Weights from the rectified hidden units h to the embedding, `[d, h]` float32.
         unit: Divisor of the centred features, `[1]` float32, > 0.
-        weight: `[k, d]` float32.
-        bias: `[k]` float32; `-inf` for a class without training rows.
     """
 
     kind: ClassVar[str] = "residual_mlp"
-    shapes: ClassVar[dict[str, str]] = {"unit": "1", "weight": "k d", "bias": "k"}
-    bounds: ClassVar[dict[str, Bounds]] = {"unit": POSITIVE}
+    shapes: ClassVar[dict[str, str]] = MLP.shapes | {
+        "weight": "k d",
+        "branch_weight": "d h",
+        "unit": "1",
+    }
+    bounds = MLP.bounds | {"unit": POSITIVE}
 
-    branch: MLP
+    branch_weight: Features
     unit: Features
-    weight: Features
-    bias: Features
 
     def compute_hidden(self, x: Features) -> NDArray[np.float64]:
         """Return the embedding `[n, d]` of features `[n, d]`."""
-        centred = (np.asarray(x, np.float64) - self.branch.centre) / self.unit
-        return np.asarray(centred + self.branch.logits(x))
-
-    def logits(self, x: Features) -> Logits:
-        """Return scores `[n, k]`, float64."""
-        return apply_affine(self.compute_hidden(x), self.weight, self.bias)
+        branch = super().compute_hidden(x) @ self.branch_weight.T.astype(np.float64)
+        return np.asarray((np.asarray(x, np.float64) - self.centre) / self.unit + branch)
