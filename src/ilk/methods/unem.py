@@ -99,9 +99,9 @@ def fit_unem(
     """Learn the hyperparameters of each layer by minimizing cross-entropy on `tasks`.
 
     Adam with learning rate 0.1, halved after half the epochs, and 15 tasks per batch, all with the
-    same number of classes. The shared
-    training loop is for networks that read batches of rows; here an example is a whole task and the
-    parameters are a few scalars, so this function has its own loop.
+    same number of classes. The shared training loop is for networks that read batches of rows; here
+    an example is a whole task and the parameters are a few scalars, so this function has its own
+    loop.
 
     Args:
         tasks: Each has its test rows, without labels, at the end of `train` and in the same order,
