@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from ilk.architectures.residual_head import ResidualHead
 from ilk.artifacts.pack import pack, unpack
 from ilk.core.data import Data
 from ilk.methods.nearest_mean import NearestClassMean
@@ -19,6 +18,7 @@ from ilk.training.objectives.icnn import ICNN, icnn_loss
 from ilk.training.objectives.proto_triplet import ProtoTripletLoss, proto_triplet_loss
 from ilk.training.objectives.prototypical import prototypical_loss
 from ilk.training.objectives.triplet import triplet_loss
+from ilk.training.residual_head import ResidualHead
 
 
 def make_task(seed=0, n=24, h=5, k=4):

@@ -19,19 +19,15 @@ class ResidualMLP(MLP):
 
     Attributes:
         branch_weight: Weights from the rectified hidden units h to the embedding, `[d, h]` float32.
-        unit: Divisor of the centred features, `[1]` float32, > 0.
+        unit: Divisor of the centred features, > 0.
     """
 
     kind: ClassVar[str] = "residual_mlp"
-    shapes: ClassVar[dict[str, str]] = MLP.shapes | {
-        "weight": "k d",
-        "branch_weight": "d h",
-        "unit": "1",
-    }
+    shapes: ClassVar[dict[str, str]] = MLP.shapes | {"weight": "k d", "branch_weight": "d h"}
     bounds = MLP.bounds | {"unit": POSITIVE}
 
     branch_weight: Features
-    unit: Features
+    unit: float
 
     def compute_hidden(self, x: Features) -> NDArray[np.float64]:
         """Return the embedding `[n, d]` of features `[n, d]`."""

@@ -76,8 +76,8 @@ class MultiSampleDropout(MethodTags):
 
     def make_network(self, data: Data) -> Head:
         """Return the untrained head for `data`."""
-        from ilk.architectures.deep_head import DeepHead
         from ilk.architectures.head import Head
+        from ilk.training.deep_head import DeepHead
 
         if self.depth == 1:
             return Head.from_data(data, self.hidden, self.seed)

@@ -1,7 +1,7 @@
 """Embeddings of frozen features, trained by episodic objectives to serve classes not seen.
 
 An embedding starts as the features themselves, and training adds a correction to them
-(`ilk.architectures.residual_head`). How much of the correction is of use depends on how far the new
+(`ilk.training.residual_head`). How much of the correction is of use depends on how far the new
 classes differ as those of the training rows do, so `select_strength` measures it on classes that
 were held out.
 """
@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ilk.architectures.residual_head import ResidualHead
 from ilk.core.data import Data, Labels
 from ilk.training.heads import BATCH_SIZE, count_steps, fit_head
 from ilk.training.objective import Objective
+from ilk.training.residual_head import ResidualHead
 from ilk.training.trainer import Recipe
 
 STRENGTHS = (0.0, 0.25, 0.5, 1.0)

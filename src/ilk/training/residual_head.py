@@ -19,7 +19,7 @@ class ResidualHead(Head):
 
     Attributes:
         branch_layer: The layer V from hidden units to the embedding, without a bias.
-        unit: Divisor of the centred features, `[1]`.
+        unit: Divisor of the centred features, `[]`.
 
     Args:
         d: Number of features.
@@ -34,7 +34,7 @@ class ResidualHead(Head):
         self.branch_layer, self.output_layer = nn.Linear(hidden, d, bias=False), nn.Linear(d, k)
         for parameter in (self.branch_layer.weight, *self.output_layer.parameters()):
             nn.init.zeros_(parameter)
-        self.register_buffer("unit", torch.ones(1))
+        self.register_buffer("unit", torch.ones(()))
 
     @classmethod
     def from_data(cls, data: Data, hidden: int = 256, seed: int = 0) -> ResidualHead:
@@ -71,5 +71,5 @@ class ResidualHead(Head):
             plain.weight,
             plain.bias,
             self.branch_layer.weight.detach().cpu().numpy().astype(np.float32),
-            self.unit.cpu().numpy().astype(np.float32),
+            self.unit.item(),
         )
