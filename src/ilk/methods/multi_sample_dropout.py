@@ -10,9 +10,9 @@ and no dropout in prediction (`ilk.training.objectives.multi_sample_dropout`). T
 computed once, so that an update of M masks costs M times the last layer only; repeating each row M
 times gives the same loss at M times the whole cost. In the paper a deep convolutional network comes
 before the dropped layer, and the masks cost next to nothing. On frozen features that network is
-left out, the last layer is a large part of the cost, and an update of 8 masks takes longer by about
-half, which the smaller number of updates does not make up for. `depth` puts hidden layers before
-the dropped one, so that the shared part is the larger one, as in the paper.
+left out: with one hidden layer an update of 8 masks takes about half as long again, which its fewer
+updates do not make up for. The default has two, so that the shared part is the larger one, as in
+the paper; an update then takes about three times as long, and the masks add about a sixth.
 """
 
 from __future__ import annotations
