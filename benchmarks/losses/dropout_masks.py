@@ -209,9 +209,9 @@ def draw_split(name: str, seed: int, *, for_validation: bool = False) -> TrainTe
         return TrainTest(rows, data.take(order[600:1000]) if for_validation else rest)
     pool = datasets.read_notmnist() if name == "notmnist" else datasets.read_cifar("test")
     order = rng.permutation(len(pool))
-    rows, validation = order[:N_TRAIN], order[N_TRAIN : N_TRAIN + N_VALIDATION]
+    validation = order[N_TRAIN : N_TRAIN + N_VALIDATION]
     test = validation if for_validation else order[N_TRAIN + N_VALIDATION :][:N_TEST]
-    return reduce_features(TrainTest(pool.take(rows), pool.take(test)), seed)
+    return reduce_features(TrainTest(pool.take(order[:N_TRAIN]), pool.take(test)), seed)
 
 
 def _select_rate(
