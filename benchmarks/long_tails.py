@@ -41,16 +41,26 @@ def draw_split(name: str, ratio: int, seed: int) -> TrainTest:
         return TrainTest(
             long_tail(data.take(order[:n]), ratio, MAX_PER_CLASS, seed), data.take(order[n:])
         )
-    parts = _load_part(name, "train"), _load_part(name, "test")
+    pool, test = _draw_parts(name, rng)
+    return reduce_features(TrainTest(long_tail(pool, ratio, MAX_PER_CLASS, seed), test), seed)
+
+
+def _draw_parts(name: str, rng: np.random.Generator) -> tuple[Data, Data]:
+    """Return random rows to cut a long tail from, and test rows.
+
+    Those of CIFAR-10 both come from its test part, so that fewer images are to be embedded.
+    """
+    if name == "cifar":
+        data = datasets.read_cifar("test")
+        order = rng.permutation(len(data))
+        return data.take(order[N_TEST:]), data.take(order[:N_TEST])
+    read = {"mnist": datasets.read_mnist, "fashion": datasets.read_fashion}[name]
+    parts = read("train"), read("test")
     pool, test = (
         part.take(rng.permutation(len(part))[:n])
         for part, n in zip(parts, (N_POOL, N_TEST), strict=True)
     )
-    return reduce_features(TrainTest(long_tail(pool, ratio, MAX_PER_CLASS, seed), test), seed)
-
-
-def _load_part(name: str, part: str) -> Data:
-    return datasets.read_fashion(part) if name == "fashion" else datasets.read_cifar(part)
+    return pool, test
 
 
 def reduce_features(split: TrainTest, seed: int, width: int = N_AXES) -> TrainTest:

@@ -13,6 +13,7 @@ from PIL import Image
 from benchmarks import datasets
 from ilk.core.contracts import Method
 from ilk.core.data import Data, Labels
+from ilk.maths.pca import fit_pca
 from ilk.protocols import Step, episodes
 
 METRIC = "mean accuracy over tasks"
@@ -61,18 +62,40 @@ def load_cifar() -> TaskSource:
     return TaskSource("CIFAR-10 through MobileNetV2", lambda seed: halve_classes(data, seed), 5, 2)
 
 
-def load_omniglot(*, pixels: bool = False) -> TaskSource:
-    """Load the small sets of Omniglot as gradients or pixels: 1 to choose on, 2 to test."""
-    parts = tuple(datasets.read_omniglot(part) for part in (1, 2))
-    base, new = parts if pixels else tuple(compute_hog(data) for data in parts)
-    name = "Omniglot, pixels" if pixels else "Omniglot, histograms of gradients"
-    return TaskSource(name, lambda seed: (base, new), 20, 5)
+def load_omniglot() -> TaskSource:
+    """Load histograms of gradients of Omniglot's small sets: 1 to train on, 2 to test."""
+    base, new = (compute_hog(datasets.read_omniglot(part)) for part in (1, 2))
+    return TaskSource("Omniglot, histograms of gradients", lambda seed: (base, new), 20, 5)
 
 
-def load_mnist() -> TaskSource:
-    """Load MNIST's pixels, 200 rows per class, five classes in each part."""
-    data = subsample(datasets.read_mnist(), 200)
-    return TaskSource("MNIST pixels", lambda seed: halve_classes(data, seed), 5, 5)
+def load_usps() -> TaskSource:
+    """Load USPS's test pixels, 150 rows per class, five classes in each part."""
+    data = subsample(datasets.read_usps("test"), 150)
+    return TaskSource("USPS pixels", lambda seed: halve_classes(data, seed), 5, 2)
+
+
+def reduce_source(source: TaskSource, width: int = 128) -> TaskSource:
+    """Return `source` with features on the principal axes of the rows of the first classes."""
+
+    def split_classes(seed: int) -> tuple[Data, Data]:
+        base, new = source.split_classes(seed)
+        axes = fit_pca(base.x, np.float32)
+        basis = axes.basis[:, :width]
+        return replace(base, x=(base.x - axes.centre) @ basis), replace(
+            new, x=(new.x - axes.centre) @ basis
+        )
+
+    return replace(source, split_classes=split_classes)
+
+
+def load_reduced_fashion() -> TaskSource:
+    """Load Fashion-MNIST on 128 axes."""
+    return reduce_source(load_fashion())
+
+
+def load_reduced_cifar() -> TaskSource:
+    """Load CIFAR-10 through MobileNetV2 on 128 axes."""
+    return reduce_source(load_cifar())
 
 
 def halve_classes(data: Data, seed: int) -> tuple[Data, Data]:

@@ -23,12 +23,17 @@ from ilk.training.trainer import Batch, CheckpointConfig, Recipe, train
 
 FILE, ENTRY = "methods/multi_sample_dropout.py", "multi-sample-dropout"
 N_MASKS = 8
-MASK_COUNTS: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-RATES: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7)
-PILOT_SEED = 100  # the seed that hyperparameters are chosen with
+CONDITIONS = (("notmnist", 1), ("notmnist", 2), ("cifar", 2))  # data set, hidden layers
+RATES: tuple[float, ...] = (0.2, 0.5)
+SEEDS = range(200, 205)
+PILOT_SEED = 400  # the seed that hyperparameters are chosen with
 MIN_LOSS = 1e-4  # nats, lower end of the plots
 N_TRAIN, N_VALIDATION, N_TEST = 2000, 1000, 5000
-TITLES = {"digits": "digits", "mnist": "MNIST pixels", "cifar": "CIFAR-10 through MobileNetV2"}
+TITLES = {
+    "digits": "digits",
+    "notmnist": "notMNIST pixels",
+    "cifar": "CIFAR-10 through MobileNetV2",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,45 +67,43 @@ class TrainingCurve:
         return int(below[0]) if len(below) else len(self.losses) - 1
 
 
-def compare_masks(name: str, small: bool = False) -> DropoutResult:
-    """Compare all M on one data set."""
-    masks, rates = (MASK_COUNTS, RATES) if not small else ((1, N_MASKS), RATES[1:3])
-    seeds, recipe, interval = 5, Recipe(300, 128, 4e-3, 20), 10
+def compare_masks(name: str, depth: int, small: bool = False) -> DropoutResult:
+    """Compare one mask with several on one data set, in heads of `depth` hidden layers."""
+    rates, seeds, recipe, interval = RATES, SEEDS, Recipe(200, 128, 4e-3, 20), 10
     if small:
-        seeds, recipe, interval = 2, Recipe(40, 64, 4e-3, 5), 5
-    best_rates = {m: _select_rate(name, m, rates, recipe, interval) for m in (1, N_MASKS)}
-    level = _find_half_way_loss(name, best_rates[1], recipe, interval)
-    runs: dict[str, list[TrainingCurve]] = {}
-    for seed in range(seeds):
-        split, seeded = draw_split(name, seed), replace(recipe, seed=seed)
-        for m in masks:
-            method = MultiSampleDropout(m, best_rates[1 if m == 1 else N_MASKS], seed=seed)
-            label = f"M = {m}"
-            runs.setdefault(label, []).append(
-                measure_curve(split, method.make_objective(), seeded, interval)
-            )
-        repeated_objective = repeat_rows(
-            MultiSampleDropout(1, best_rates[N_MASKS], seed=seed), N_MASKS
-        )
-        runs.setdefault(REPEATED_ROWS, []).append(
-            measure_curve(split, repeated_objective, seeded, interval)
-        )
-        same_rate = MultiSampleDropout(1, best_rates[N_MASKS], seed=seed).make_objective()
-        runs.setdefault(SAME_RATE, []).append(measure_curve(split, same_rate, seeded, interval))
-        low_rate = MultiSampleDropout(1, min(rates), seed=seed).make_objective()
-        runs.setdefault(f"M = 1, rate {min(rates)}", []).append(
-            measure_curve(split, low_rate, seeded, interval)
-        )
-        no_dropout = measure_curve(split, cross_entropy, seeded, interval)
-        runs.setdefault("no dropout", []).append(no_dropout)
-    chosen_rates = {"M = 1": best_rates[1], "M = 8": best_rates[N_MASKS], "target loss": level}
-    return DropoutResult(
-        make_tables(TITLES[name], runs, level), make_plots(name, runs), chosen_rates
+        rates, seeds, recipe, interval = RATES[:1], SEEDS[:2], Recipe(40, 64, 4e-3, 5), 5
+    one, many = (
+        MultiSampleDropout(m, _select_rate(name, MultiSampleDropout(m, depth=depth), rates, recipe))
+        for m in (1, N_MASKS)
     )
+    one, many = replace(one, depth=depth), replace(many, depth=depth)
+    level = _find_half_way_loss(name, one, recipe, interval)
+    runs: dict[str, list[TrainingCurve]] = {}
+    for seed in seeds:
+        split, seeded = draw_split(name, seed), replace(recipe, seed=seed)
+        objectives: dict[str, Objective | LossFunction] = {
+            "M = 1": one.make_objective(),
+            f"M = {N_MASKS}": many.make_objective(),
+            REPEATED_ROWS: repeat_rows(replace(many, n_masks=1), N_MASKS),
+            NO_DROPOUT: cross_entropy,
+        }
+        network = replace(one, seed=seed)
+        for label, objective in objectives.items():
+            runs.setdefault(label, []).append(
+                measure_curve(split, network, objective, seeded, interval)
+            )
+    chosen_rates = {
+        "M = 1": one.dropout,
+        f"M = {N_MASKS}": many.dropout,
+        "target loss": level,
+    }
+    setting = f"{TITLES[name]}, {depth} hidden layer{'s' if depth > 1 else ''}"
+    plots = make_plots(name, depth, runs)
+    return DropoutResult(make_tables(setting, runs, level), plots, chosen_rates)
 
 
 REPEATED_ROWS = f"M = 1, rows repeated {N_MASKS} times"
-SAME_RATE = f"M = 1 at the rate of M = {N_MASKS}"
+NO_DROPOUT = "no dropout"
 
 
 def make_tables(
@@ -108,7 +111,7 @@ def make_tables(
 ) -> list[dict[str, Any]]:
     """Return updates and seconds to the level, seconds per update, and the final error."""
     many_masks = f"M = {N_MASKS}"
-    baselines = ("M = 1", SAME_RATE, REPEATED_ROWS)
+    baselines = ("M = 1", REPEATED_ROWS)
 
     def make_one(metric: str, of: Any, against: tuple[str, ...] = baselines) -> dict[str, Any]:
         scores = {name: [float(of(c)) for c in curves] for name, curves in runs.items()}
@@ -121,11 +124,13 @@ def make_tables(
             "CPU seconds to the target training loss", lambda c: c.seconds[c.find_level(level)]
         ),
         make_one("CPU milliseconds per update", lambda c: 1000 * c.seconds[-1] / c.updates[-1]),
-        make_one("test error at the end", lambda c: c.test_error, (*baselines, "no dropout")),
+        make_one("test error at the end", lambda c: c.test_error, (*baselines, NO_DROPOUT)),
     ]
 
 
-def make_plots(name: str, runs: Mapping[str, list[TrainingCurve]]) -> list[dict[str, Any]]:
+def make_plots(
+    name: str, depth: int, runs: Mapping[str, list[TrainingCurve]]
+) -> list[dict[str, Any]]:
     """Plot the loss against updates and against seconds, mean and interval over seeds."""
     specs = []
     for file, x in (("updates", "updates"), ("seconds", "CPU seconds of training")):
@@ -137,7 +142,8 @@ def make_plots(name: str, runs: Mapping[str, list[TrainingCurve]]) -> list[dict[
                 _make_point(float(a), column) for a, column in zip(at, losses.T, strict=True)
             ]
         spec = {"kind": "lines", "title": f"Loss on the training rows, {TITLES[name]}", "x": x}
-        spec["file"] = f"multi-sample-dropout-{name}-{file}.svg"
+        spec["title"] = f"{spec['title']}, depth {depth}"
+        spec["file"] = f"multi-sample-dropout-{name}-depth-{depth}-{file}.svg"
         specs.append({**spec, "y": "nats, without dropout", "series": series, "log_y": True})
     return specs
 
@@ -159,10 +165,14 @@ def repeat_rows(method: MultiSampleDropout, repeats: int) -> Objective:
 
 
 def measure_curve(
-    split: TrainTest, objective: Objective | LossFunction, recipe: Recipe, interval: int
+    split: TrainTest,
+    method: MultiSampleDropout,
+    objective: Objective | LossFunction,
+    recipe: Recipe,
+    interval: int,
 ) -> TrainingCurve:
-    """Train a head and record its loss every `interval` updates; recording is not timed."""
-    net = Head.from_data(split.train, MultiSampleDropout().hidden, recipe.seed)
+    """Train the network of `method` and record its loss every `interval` updates, untimed."""
+    net = method.make_network(split.train)
     rows = make_batch(net, split.train)
     measured: list[tuple[int, float, float]] = []
     resumed = time.process_time()
@@ -197,17 +207,15 @@ def draw_split(name: str, seed: int, *, for_validation: bool = False) -> TrainTe
         order = rng.permutation(len(data))
         rows, rest = data.take(order[:600]), data.take(order[1000:])
         return TrainTest(rows, data.take(order[600:1000]) if for_validation else rest)
-    load = datasets.read_mnist if name == "mnist" else datasets.read_cifar
-    pool = load("train")
+    pool = datasets.read_notmnist() if name == "notmnist" else datasets.read_cifar("test")
     order = rng.permutation(len(pool))
-    test = pool.take(order[N_TRAIN : N_TRAIN + N_VALIDATION]) if for_validation else load("test")
-    if not for_validation:
-        test = test.take(rng.permutation(len(test))[:N_TEST])
-    return reduce_features(TrainTest(pool.take(order[:N_TRAIN]), test), seed)
+    validation = order[N_TRAIN : N_TRAIN + N_VALIDATION]
+    test = validation if for_validation else order[N_TRAIN + N_VALIDATION :][:N_TEST]
+    return reduce_features(TrainTest(pool.take(order[:N_TRAIN]), pool.take(test)), seed)
 
 
 def _select_rate(
-    name: str, m: int, rates: tuple[float, ...], recipe: Recipe, interval: int
+    name: str, method: MultiSampleDropout, rates: tuple[float, ...], recipe: Recipe
 ) -> float:
     """Return the rate with the smallest error on held-out training rows."""
     split, seeded = (
@@ -216,17 +224,22 @@ def _select_rate(
     )
     errors = [
         measure_curve(
-            split, MultiSampleDropout(m, rate, seed=PILOT_SEED).make_objective(), seeded, interval
+            split,
+            replace(method, seed=PILOT_SEED),
+            replace(method, dropout=rate).make_objective(),
+            seeded,
+            recipe.steps,
         ).test_error
         for rate in rates
     ]
     return rates[int(np.argmin(errors))]
 
 
-def _find_half_way_loss(name: str, rate: float, recipe: Recipe, interval: int) -> float:
-    """Return the training loss of M = 1 after half of its updates, with the pilot seed."""
-    method, seeded = MultiSampleDropout(1, rate, seed=PILOT_SEED), replace(recipe, seed=PILOT_SEED)
-    curve = measure_curve(
-        draw_split(name, PILOT_SEED, for_validation=True), method.make_objective(), seeded, interval
-    )
+def _find_half_way_loss(
+    name: str, method: MultiSampleDropout, recipe: Recipe, interval: int
+) -> float:
+    """Return the training loss of `method` after half of its updates, with the pilot seed."""
+    method, seeded = replace(method, seed=PILOT_SEED), replace(recipe, seed=PILOT_SEED)
+    split = draw_split(name, PILOT_SEED, for_validation=True)
+    curve = measure_curve(split, method, method.make_objective(), seeded, interval)
     return float(curve.losses[len(curve.losses) // 2 - 1])

@@ -28,15 +28,9 @@ FIXED_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "hinge loss": lambda z: functional.relu(1 - z),
     "exponential loss": lambda z: torch.exp(-z),
 }
-DIGITS_PER_CLASS, PHOTOS_PER_CLASS, N_AXES = 30, 200, 64  # training rows per class
-DATASETS = (
-    "breast cancer",
-    "digits 8 and 9",
-    "digits 3 and 5",
-    "cifar cat and dog",
-    "cifar bird and deer",
-    "cifar automobile and truck",
-)
+DIGITS_PER_CLASS, LARGE_SETS_PER_CLASS, N_AXES = 30, 200, 64  # training rows per class
+SEEDS = range(200, 207)
+DATASETS = ("breast cancer", "digits 3 and 5", "notmnist I and J", "cifar cat and dog")
 
 
 @dataclass
@@ -45,14 +39,14 @@ class LossComparison:
 
     scores: dict[str, list[list[float]]] = field(default_factory=dict)
 
-    def compare_losses(self, name: str, seeds: int, updates: int | None = None) -> dict[str, Any]:
+    def compare_losses(self, name: str, seeds: range, updates: int | None = None) -> dict[str, Any]:
         """Compare all losses on one data set; `updates` replaces the method's own number."""
         scores: dict[str, list[float]] = {}
-        for seed in range(seeds):
+        for seed in seeds:
             split = draw_split(name, seed)
             head_recipe = make_recipe(len(split.train), seed)
             head_recipe = replace(head_recipe, steps=updates or head_recipe.steps)
-            for method, objective in make_objectives(seed).items():
+            for method, objective in make_objectives(seed, len(split.train)).items():
                 scores.setdefault(method, []).append(fit_and_score(split, objective, head_recipe))
         for method, values in scores.items():
             self.scores.setdefault(method, []).append(values)
@@ -72,11 +66,11 @@ def make_claims() -> list[Claim]:
     return [Claim(ENTRY, FILE, ENSEMBLE_LOSS, baseline) for baseline in (*FIXED_LOSSES, UNORDERED)]
 
 
-def make_objectives(seed: int) -> dict[str, Objective | LossFunction]:
-    """Return the objective of each method."""
+def make_objectives(seed: int, n: int) -> dict[str, Objective | LossFunction]:
+    """Return the objective of each method for `n` training rows."""
     methods: dict[str, Objective | LossFunction] = {
-        ENSEMBLE_LOSS: EnsLoss(seed=seed).make_objective(),
-        UNORDERED: EnsLoss(ordered=False, seed=seed).make_objective(),
+        ENSEMBLE_LOSS: EnsLoss(seed=seed).make_objective(n),
+        UNORDERED: EnsLoss(ordered=False, seed=seed).make_objective(n),
     }
     return methods | {name: _make_objective(loss) for name, loss in FIXED_LOSSES.items()}
 
@@ -114,13 +108,11 @@ def draw_split(name: str, seed: int) -> TrainTest:
         rows = _sample_per_class(pool, DIGITS_PER_CLASS, rng)
         rest = np.setdiff1d(np.arange(len(pool)), rows)
         return TrainTest(pool.take(rows), pool.take(rest))
-    pool, test = (
-        select_two_classes(datasets.read_cifar(part), first_class, second_class)
-        for part in ("train", "test")
-    )
-    return reduce_features(
-        TrainTest(pool.take(_sample_per_class(pool, PHOTOS_PER_CLASS, rng)), test), seed, N_AXES
-    )
+    data = datasets.read_cifar("test") if kind == "cifar" else datasets.read_notmnist()
+    pool = select_two_classes(data, first_class, second_class)
+    rows = _sample_per_class(pool, LARGE_SETS_PER_CLASS, rng)
+    rest = np.setdiff1d(np.arange(len(pool)), rows)
+    return reduce_features(TrainTest(pool.take(rows), pool.take(rest)), seed, N_AXES)
 
 
 def select_two_classes(data: Data, first_class: str, second_class: str) -> Data:

@@ -1,16 +1,18 @@
 """The benchmark of few labels runs small, and no choice is made on test classes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from benchmarks.few_labels import names_only
+from benchmarks.few_labels import learn_unem
 from benchmarks.few_labels import run as few_labels
 from benchmarks.few_labels import tasks as task_sources
 from benchmarks.few_labels.tasks import TaskSource, halve_classes, subsample
 from ilk.core.data import Data
 from ilk.core.errors import Unavailable
+from ilk.methods.unem import DEFAULT_WEIGHTS_PATH, UNEM
 
 
 def test_small_run_settles_its_claims():
@@ -25,9 +27,7 @@ def test_small_run_settles_its_claims():
     assert {c["entry"] for c in (*uneven["claims"], *even["claims"])} == {"unem"}
     assert {c["entry"] for c in unseen["claims"]} == {"susana-proto-triplet-icnn"}
     score = {row["method"]: row["score"]["mean"] for row in even["scores"]}
-    assert score[few_labels.PADDLE_GUARDED] == pytest.approx(
-        score[few_labels.NEAREST_MEAN], abs=0.03
-    )
+    assert score[few_labels.UNEM_DEFAULT] == pytest.approx(score[few_labels.NEAREST_MEAN], abs=0.03)
 
 
 def test_a_missing_data_set_is_left_out(monkeypatch):
@@ -74,24 +74,34 @@ def test_nothing_is_chosen_on_the_classes_that_are_tested(monkeypatch):
     monkeypatch.setattr(few_labels, "fit_unem", fit_unem)
     base, new = task_sources.load_digits().split_classes(0)
     world = TaskSource("digits", lambda seed: (base, new), 5, 2)
-    chosen = few_labels.select_methods(base, world, 0, small=True)
+    few_labels.learn_uneven(base, world, 0, small=True)
+    assert seen
     assert set(seen) <= set(base.classes)
-    assert chosen[few_labels.EM_GRID].balance[0] in few_labels.BALANCES
 
 
-def test_the_known_balance_does_best_where_few_classes_occur():
-    """Rows near the places of their names, of which a third could be another's."""
-    rng = np.random.default_rng(0)
-    names = np.linalg.qr(rng.standard_normal((12, 10)))[0].T
-    y = np.repeat(np.arange(10), 60)
-    x = names[y] + 0.42 * rng.standard_normal((600, 12))
-    data = Data(
-        x.astype(np.float32), y, tuple("abcdefghij"), class_embeddings=names.astype(np.float32)
-    )
-    accuracies = names_only.measure_accuracies(data, 2, rng)
-    assert set(accuracies) == {"names only", "ZeroShotEM", *(names_only.SOFT, names_only.HARD)} | {
-        names_only.KNOWN_BALANCE
-    }
-    assert accuracies[names_only.KNOWN_BALANCE] > accuracies["names only"] + 0.05
-    assert accuracies[names_only.KNOWN_BALANCE] > accuracies[names_only.SOFT] + 0.03
-    assert all(0.3 < right <= 1 for right in accuracies.values())
+def test_the_default_weights_are_learned_on_mixed_tasks_of_other_data_sets(monkeypatch):
+    sources = [numbered(), replace(numbered(), x=numbered().x[::-1].copy())]
+    monkeypatch.setattr(learn_unem, "CLASSES", (4, 6))
+    monkeypatch.setattr(learn_unem, "SHOTS", (2, 3))
+    tasks = learn_unem.draw_mixed_tasks(sources, 32)
+    kinds = {(t.train.k, int((t.train.y >= 0).sum()) // t.train.k) for t in tasks}
+    assert kinds == {(4, 2), (6, 2), (4, 3), (6, 3)}
+    assert {len(np.unique(t.test.y)) for t in tasks} == {2, 3, 4, 6}
+    names = " ".join(learn_unem.SOURCES)
+    assert not {s for s in ("digits,", "USPS", "Fashion", "CIFAR", "letter r") if s in names}
+
+
+def test_the_file_of_the_package_is_what_the_script_writes():
+    written = json.loads(json.dumps(learn_unem.describe_weights(UNEM())))
+    assert written == json.loads(DEFAULT_WEIGHTS_PATH.read_text())
+
+
+def test_principal_axes_are_those_of_the_classes_to_train_on():
+    data = numbered()
+    wide = replace(data, x=np.random.default_rng(0).standard_normal((63, 6)).astype(np.float32))
+    source = TaskSource("wide", lambda seed: halve_classes(wide, seed), 3, 2)
+    base, new = task_sources.reduce_source(source, 4).split_classes(1)
+    assert base.x.shape[1] == new.x.shape[1] == 4
+    np.testing.assert_allclose(base.x.mean(0), 0, atol=1e-5)
+    covariance = np.cov(base.x.T)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-4)

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from torch.nn import functional
 
 from helpers.small_training import make_step
+from ilk.artifacts.pack import pack, unpack
 from ilk.core.data import Data
 from ilk.core.linear_models import MLP
 from ilk.methods.multi_sample_dropout import MultiSampleDropout
@@ -96,9 +97,45 @@ def test_it_learns_and_answers_without_dropping():
     np.testing.assert_array_equal(logits, model.logits(test.x))
 
 
+def test_a_deeper_head_drops_its_last_hidden_layer_alone():
+    train, _ = digits(40)
+    method = MultiSampleDropout(n_masks=3, dropout=0.4, hidden=16, depth=3)
+    net = method.make_network(train)
+    part = make_batch(net, train)
+    got = method.make_objective()(net, part, seeded_step(1)).item()
+    hidden = part.x
+    for layer in (net.hidden_layer, *net.trunk):
+        hidden = functional.relu(hidden @ layer.weight.T + layer.bias)
+    masks = torch.rand((3, 40, 16), generator=torch.Generator().manual_seed(1)) >= 0.4
+    losses = [
+        functional.cross_entropy(net.output_layer(hidden * mask / 0.6), part.y).item()
+        for mask in masks
+    ]
+    np.testing.assert_allclose(got, np.mean(losses), rtol=1e-6)
+    logits = net.to_model().logits(train.x)
+    np.testing.assert_allclose(logits, net(part.x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_deeper_model_learns_can_be_saved_and_is_blind_to_a_class_without_rows():
+    train, test = digits()
+    model = MultiSampleDropout(n_masks=4, hidden=64, depth=2).fit(train)
+    logits = model.logits(test.x)
+    assert np.mean(logits.argmax(1) == test.y) > 0.9
+    saved = unpack(*pack({"model": model}))["model"]
+    np.testing.assert_array_equal(saved.logits(test.x), logits)
+    wider = Data(train.x, train.y, (*train.classes, "none"))
+    again = MultiSampleDropout(n_masks=4, hidden=64, depth=2).fit(wider).logits(test.x)
+    np.testing.assert_allclose(again[:, :10], logits, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"n_masks": 0}, "0 masks"), ({"hidden": 0}, "0 units"), ({"dropout": 1.0}, "dropout is 1.0")],
+    [
+        ({"n_masks": 0}, "0 masks"),
+        ({"depth": 0}, "depth is 0"),
+        ({"hidden": 0}, "0 units"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+    ],
 )
 def test_invalid_settings_are_rejected(given, words):
     with pytest.raises(ValueError, match=words):

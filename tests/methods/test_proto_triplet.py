@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 
+from ilk.artifacts.pack import pack, unpack
 from ilk.core.data import Data
 from ilk.methods.nearest_mean import NearestClassMean
 from ilk.methods.proto_triplet import ProtoTriplet
 from ilk.protocols import episodes
-from ilk.training.episodes import EPSILON, Episode
-from ilk.training.heads import Head
-from ilk.training.objectives.icnn import icnn_loss
-from ilk.training.objectives.proto_triplet import proto_triplet_loss
+from ilk.training.embeddings import score_nearest_mean, select_strength, split_rows
+from ilk.training.episodes import EPSILON, Episode, EpisodicSum
+from ilk.training.objectives.icnn import ICNN, icnn_loss
+from ilk.training.objectives.proto_triplet import ProtoTripletLoss, proto_triplet_loss
 from ilk.training.objectives.prototypical import prototypical_loss
 from ilk.training.objectives.triplet import triplet_loss
+from ilk.training.residual_head import ResidualHead
 
 
 def make_task(seed=0, n=24, h=5, k=4):
@@ -165,16 +168,67 @@ def test_answers_are_those_of_the_nearest_mean_in_the_embedding():
     )
 
 
-def test_rows_that_make_no_task_leave_the_units_as_drawn():
+def test_the_embedding_starts_as_the_features_up_to_one_factor():
+    base, new = make_base_and_new()
+    net = ResidualHead.from_data(base, 16)
+    rows = net.to_model().compute_hidden(new.x)
+    np.testing.assert_allclose(cdist(rows, rows), cdist(new.x, new.x) / net.unit.item(), rtol=1e-4)
+    inner = net.compute_hidden(net.standardize(torch.from_numpy(np.array(base.x))))
+    squared = cdist(inner.numpy(force=True), inner.numpy(force=True), "sqeuclidean")
+    np.testing.assert_allclose(squared.mean() / 40**0.5, 4, rtol=1e-3)
+    with torch.no_grad():
+        net.branch_layer.weight.normal_()
+        hidden = torch.relu(net.hidden_layer(net.standardize(torch.from_numpy(np.array(new.x)))))
+    want = rows + (hidden @ net.branch_layer.weight.T).numpy(force=True)
+    np.testing.assert_allclose(net.to_model().compute_hidden(new.x), want, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_that_make_no_task_leave_the_features_as_they_are():
     base, _ = make_base_and_new()
     single = base.take([int(np.flatnonzero(base.y == c)[0]) for c in range(base.k)])
-    untrained = Head.from_data(single, 128, 0).to_model()
-    np.testing.assert_array_equal(ProtoTriplet().fit(single).hidden_weight, untrained.hidden_weight)
-    one = base.take_classes(["0"])
-    np.testing.assert_array_equal(
-        ProtoTriplet().fit(one).hidden_weight,
-        Head.from_data(one, 128, 0).to_model().hidden_weight,
+    for data in (single, base.take_classes(["0"])):
+        assert not ProtoTriplet().fit(data).branch_weight.any()
+
+
+def test_the_strength_is_that_which_serves_held_out_classes():
+    base, _ = make_base_and_new()
+    objective = EpisodicSum((1.0, ProtoTripletLoss()), (1.0, ICNN()))
+    assert select_strength(base, objective, 64, 20, 0) >= 0.5
+    noise = np.random.default_rng(5).standard_normal((160, 30)).astype(np.float32)
+    y = np.repeat(np.arange(8), 20)
+    noise[np.arange(160), y] += 4  # each class has a feature of its own: nothing carries over
+    alone = Data(noise, y, tuple("abcdefgh"))
+    assert select_strength(alone, objective, 64, 20, 0) <= 0.25
+    few = alone.take_classes(["a", "b", "c"])
+    assert select_strength(few, objective, 64, 20, 0) == 0.5
+
+
+def test_the_strength_scales_what_is_added():
+    base, new = make_base_and_new()
+    start, half, whole = (
+        ProtoTriplet(epochs=2.0, strength=s).fit(base).compute_hidden(new.x) for s in (0.0, 0.5, 1)
     )
+    np.testing.assert_allclose(half, (start + whole) / 2, atol=1e-5)
+    assert np.abs(whole - start).max() > 0.1
+    ratio = cdist(start, start)[0, 1:] / cdist(new.x, new.x)[0, 1:]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+
+
+def test_a_fitted_model_can_be_saved():
+    base, new = make_base_and_new()
+    model = ProtoTriplet(epochs=2.0, strength=1.0).fit(base)
+    saved = unpack(*pack({"model": model}))["model"]
+    np.testing.assert_array_equal(saved.logits(new.x), model.logits(new.x))
+
+
+def test_support_rows_are_half_of_a_class_and_at_most_five():
+    y = np.repeat([3, 5, 9], [4, 20, 3])
+    is_support = split_rows(y, np.random.default_rng(0))
+    assert [int(is_support[y == c].sum()) for c in (3, 5, 9)] == [2, 5, 1]
+    rows = np.array([[0.0], [1.0], [10.0], [11.0]])
+    draw = np.array([True, False, True, False])
+    assert score_nearest_mean(rows, np.array([0, 0, 1, 1]), [draw]) == 1
+    assert score_nearest_mean(rows, np.array([0, 1, 1, 1]), [draw]) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -185,6 +239,7 @@ def test_rows_that_make_no_task_leave_the_units_as_drawn():
         ({"margin": 0.0}, "margin 0.0"),
         ({"hidden": 0}, "hidden 0"),
         ({"epochs": 0.0}, "epochs 0.0"),
+        ({"strength": 1.5}, "strength is 1.5"),
     ],
 )
 def test_out_of_range_hyperparameters_are_rejected(fields, match):

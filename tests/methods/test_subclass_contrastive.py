@@ -26,22 +26,24 @@ def unit(n, h, seed=0):
 
 
 def loss_with_loops(z, y, subclass, near, far):
-    """The loss, pair by pair."""
-    total, n = 0.0, len(z)
-    for i in range(n):
-        others = [a for a in range(n) if a != i]
-        same = [a for a in others if subclass[a] == subclass[i]]
-        kin = [a for a in others if y[a] == y[i] and subclass[a] != subclass[i]]
-        outside = [a for a in others if subclass[a] != subclass[i]]
-        for positive, among, t, much in ((same, others, near, 1), (kin, outside, far[i], tlc.BETA)):
+    """The loss, pair by pair; row i has its second view at i + n."""
+    total, n = 0.0, len(y)
+    for i in range(2 * n):
+        others = [a for a in range(2 * n) if a != i]
+        same = [a for a in others if subclass[a % n] == subclass[i % n]]
+        outside = [a for a in others if subclass[a % n] != subclass[i % n] or a % n == i % n]
+        kin = [a for a in outside if y[a % n] == y[i % n]]
+        for positive, among, t, much in (
+            (same, others, near, near / 0.07),
+            (kin, outside, far[i % n], 0.2),
+        ):
             whole = sum(np.exp(z[i] @ z[a] / t) for a in among)
-            logs = [np.log(np.exp(z[i] @ z[p] / t) / whole) for p in positive]
-            total -= much * np.mean(logs) if logs else 0.0
-    return total / n
+            total -= much * np.mean([np.log(np.exp(z[i] @ z[p] / t) / whole) for p in positive])
+    return total / (2 * n)
 
 
 def test_the_loss_is_the_sum_over_pairs():
-    z, y = unit(14, 5), np.array([0] * 7 + [1] * 5 + [2, 3])
+    z, y = unit(28, 5), np.array([0] * 7 + [1] * 5 + [2, 3])
     subclass = np.array([0, 0, 0, 1, 1, 1, 2, 3, 3, 4, 4, 4, 5, 6])
     far = np.array([0.3, 0.5, 0.4, 0.2])[y]
     tensors = (torch.from_numpy(a) for a in (z, y, subclass))
@@ -49,27 +51,57 @@ def test_the_loss_is_the_sum_over_pairs():
     np.testing.assert_allclose(got, loss_with_loops(z, y, subclass, 0.25, far), rtol=1e-10)
 
 
-def test_whole_classes_give_supervised_contrastive_learning():
-    """Khosla et al. 2020, arXiv 2004.11362, equation 2."""
-    z, y = unit(12, 4, seed=1), np.arange(12) % 3
-    cosine = np.exp(z @ z.T / 0.2) * (1 - np.eye(12))
-    share = np.log(cosine / cosine.sum(1, keepdims=True) + np.eye(12))
-    same = (y[:, None] == y) & ~np.eye(12, dtype=bool)
-    wanted = -np.mean([share[i, same[i]].mean() for i in range(12)])
-    whole = split_subclasses(z, y, 100, np.zeros(0, int), np.random.default_rng(0))
+def test_whole_classes_without_the_second_level_give_supervised_contrastive_learning():
+    """Khosla et al. 2020, arXiv 2004.11362, equation 2, with the factor of their code."""
+    z, y = unit(24, 4, seed=1), np.arange(12) % 3
+    cosine = np.exp(z @ z.T / 0.2) * (1 - np.eye(24))
+    share = np.log(cosine / cosine.sum(1, keepdims=True) + np.eye(24))
+    same = (np.tile(y, 2)[:, None] == np.tile(y, 2)) & ~np.eye(24, dtype=bool)
+    wanted = -0.2 / 0.07 * np.mean([share[i, same[i]].mean() for i in range(24)])
+    whole = split_subclasses(z[:12], y, 100, np.zeros(0, int), np.random.default_rng(0))
     np.testing.assert_array_equal(whole, y)
     z, y, whole = (torch.from_numpy(a) for a in (z, y, whole))
-    got = two_level_loss(z, y, whole, 0.2, torch.full((12,), 0.5, dtype=torch.float64)).item()
+    far = torch.full((12,), 0.5, dtype=torch.float64)
+    got = two_level_loss(z, y, whole, 0.2, far, beta=0.0).item()
     np.testing.assert_allclose(got, wanted, rtol=1e-10)
 
 
-def test_a_row_with_nobody_beside_it_adds_nothing_and_breaks_nothing():
-    z = torch.from_numpy(unit(3, 2)).requires_grad_()
-    alone = torch.arange(3)
-    loss = two_level_loss(z, alone, alone, 0.1, torch.full((3,), 0.1))
-    loss.backward()
-    assert loss.item() == 0
-    assert torch.isfinite(z.grad).all()
+def test_rows_that_are_alone_attract_their_second_view():
+    """With a subclass for each row both levels are that of SimCLR, at two temperatures."""
+    z = unit(6, 4, seed=2)
+    views = np.arange(6) % 3
+    nt_xent = {}
+    for t in (0.1, 0.3):
+        scores = z @ z.T / t - 1e9 * np.eye(6)
+        log_proba = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+        pairs = (views[:, None] == views) & ~np.eye(6, dtype=bool)
+        nt_xent[t] = -log_proba[pairs].mean()
+    tensor, alone = torch.from_numpy(z).requires_grad_(), torch.arange(3)
+    far = torch.full((3,), 0.3, dtype=torch.float64)
+    loss = two_level_loss(tensor, torch.zeros(3), alone, 0.1, far, 0.0)
+    np.testing.assert_allclose(loss.item(), 0.1 / 0.07 * nt_xent[0.1])
+    both = two_level_loss(
+        tensor, alone, alone, 0.1, torch.full((3,), 0.3, dtype=torch.float64), 1.0
+    )
+    np.testing.assert_allclose(both.item(), 0.1 / 0.07 * nt_xent[0.1] + nt_xent[0.3])
+    both.backward()
+    assert torch.isfinite(tensor.grad).all()
+
+
+def test_temperatures_of_classes_grow_with_their_spread():
+    z, y = unit(40, 6, seed=3), np.repeat([0, 2], [30, 10])
+    z[:30] = z[0] + 0.2 * z[:30]  # a narrow class, and one spread over the sphere
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    got = tlc._compute_temperature_ratio(z, y)
+    spread = np.array(
+        [
+            np.mean([np.linalg.norm(r - z[y == c].mean(0)) for r in z[y == c]])
+            / np.log((y == c).sum() + 10)
+            for c in (0, 2)
+        ]
+    )
+    np.testing.assert_allclose(got[[0, 2]], np.exp(spread / spread.mean()))
+    assert got[2] > got[0]
 
 
 @pytest.mark.parametrize("size", [1, 8, 10, 25, 1000])
@@ -182,5 +214,7 @@ def test_training_draws_rows_of_a_class_together():
     "name", ["min_subclass_size", "cluster_every", "hidden", "steps", "temperature"]
 )
 def test_invalid_settings_are_rejected(name):
+    with pytest.raises(ValueError, match="beta is -1"):
+        SubclassContrastive(beta=-1.0)
     with pytest.raises(ValueError, match=f"{name} is 0"):
         SubclassContrastive(**{name: 0})

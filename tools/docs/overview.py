@@ -53,8 +53,8 @@ COMPARISONS = (
         *("ELR", LOGISTIC),
     ),
     Comparison(
-        "long tail, imbalance 50",
-        *("unbalanced", "CIFAR-10 through MobileNetV2, 1:50", "balanced accuracy"),
+        "long tail, imbalance 100",
+        *("unbalanced", "CIFAR-10 through MobileNetV2, 1:100", "balanced accuracy"),
         *("PriorCorrection", "LogisticRegression, class-weighted"),
     ),
     Comparison(

@@ -4,18 +4,18 @@ Ben Dai, 2024, EnsLoss: Stochastic Calibrated Loss Ensembles for Preventing Over
 Classification, arXiv 2409.00908. A gradient step needs no loss, only its derivative g at each
 margin z of the batch, so derivatives are drawn (`ilk.training.objectives.convex_ensemble`):
 
-    g = -(1 + power e)_+ ^ (1 / power), e ~ N(0, 1)   (power 0: -exp e), sorted so that the smallest
-    margin has the most negative one                  (non-decreasing: a convex loss)
-    g < 0 everywhere, at 0 too                        (with convexity: calibrated for the 0-1 loss)
-    g <- g / z^2 where z > 1                          (bounded for large margins)
+    g = -min((1 + power e)_+ ^ (1 / power), 1)    e ~ N(0, 1)   (power 0: -min(exp e, 1)), sorted so
+                                                  that the smallest margin has the most negative one
+                                                  (non-decreasing: a convex loss)
+    g <- g - 1e-6                                 (g < 0, at 0 too; with convexity: calibrated)
+    g <- g / z^2 where z > 1                      (bounded for large margins)
 
-The paper is binary. With k classes the margins are z = f_y - f_c for every other class c, which for
-two is the binary one; Zhang, 2004, Statistical Analysis of Some Multi-Category Large Margin
-Classification Methods, shows that such a sum of decreasing convex losses of pairs is consistent.
-Derivatives are scaled to a mean of -1 in each batch, which affects neither convexity nor
-calibration and keeps the step size; the exponent of the tail is a choice of this implementation.
-A head trained under many losses has no calibrated probabilities, so its logits are multiplied by
-one factor, fitted on the held-out fifth of the rows of a second head.
+The power is 0 for ten epochs, then drawn from [-1, 1] every ten. The paper is binary. With k
+classes the margins are z = f_y - f_c for every other class c, which for two is the binary one;
+Zhang, 2004, Statistical Analysis of Some Multi-Category Large Margin Classification Methods, shows
+that such a sum of decreasing convex losses of pairs is consistent. A head trained under many losses
+has no calibrated probabilities, so its logits are multiplied by one factor, fitted on the held-out
+fifth of the rows of a second head.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 EPOCHS = 40
 MAX_FOLDS = 5
+EPOCHS_PER_POWER = 10
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class EnsLoss(MethodTags):
     """A head of one hidden layer under a random loss for every batch.
 
     Attributes:
-        power: Power of the Box-Cox transform whose inverse makes the draws positive, in [0, 1]: 0
-            gives heavy tails like the exponential loss, 1 light ones like the hinge.
+        power: Power of the Box-Cox transform whose inverse makes the draws positive, in [-1, 1]: -1
+            gives the most derivatives at their bound of -1, 1 the fewest. None draws it anew every
+            ten epochs.
         ordered: Sort the derivatives by margin; otherwise their order is random and the loss is not
             convex, as a control.
         hidden: Number of hidden units, >= 1.
@@ -54,14 +56,14 @@ class EnsLoss(MethodTags):
 
     weighted_loss = True
 
-    power: float = 0.0
+    power: float | None = None
     ordered: bool = True
     hidden: int = 256
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.power <= 1:
-            raise ValueError(f"power is {self.power}; it must lie between 0 and 1")
+        if self.power is not None and not -1 <= self.power <= 1:
+            raise ValueError(f"power is {self.power}; it must lie between -1 and 1")
         if self.hidden < 1:
             raise ValueError(f"hidden is {self.hidden}; at least 1 unit is needed")
 
@@ -81,13 +83,14 @@ class EnsLoss(MethodTags):
         for part in net.output_layer.parameters():
             part.data.zero_()  # so that a class without rows does not affect the others
         recipe = make_recipe(len(known), self.seed)
-        return fit_head(net, known, self.make_objective(), recipe).to_model()
+        return fit_head(net, known, self.make_objective(len(known)), recipe).to_model()
 
-    def make_objective(self) -> Objective:
-        """Return the loss that training minimizes."""
+    def make_objective(self, n: int) -> Objective:
+        """Return the loss that training on `n` rows minimizes."""
         from ilk.training.objectives.convex_ensemble import ConvexEnsemble
 
-        return ConvexEnsemble(self.power, self.ordered)
+        updates_per_epoch = max(1, n // make_recipe(n, self.seed).batch_size)
+        return ConvexEnsemble(self.power, self.ordered, EPOCHS_PER_POWER * updates_per_epoch)
 
     def _calibrate(self, known: Data) -> float:
         """The factor that calibrates the logits, from held-out rows; 1 if there are none."""

@@ -1,12 +1,13 @@
 """Contrastive hidden units with large classes split into subclasses as small as the tail classes.
 
 Chengkai Hou, Jieyu Zhang, Haonan Wang, Tianyi Zhou, 2023, Subclass-balancing Contrastive Learning
-for Long-tailed Recognition, arXiv 2306.15925. With unit hidden vectors z, S the rows of the
-anchor's subclass, Y those of its class (the anchor i itself is in neither), A all others:
+for Long-tailed Recognition, arXiv 2306.15925. Every row has two views; with unit hidden vectors z,
+v the other view of the anchor i, S the views of the anchor's subclass (v among them), Y those of
+its class, A all others (i itself is in none of them):
 
     m_c = n_c // max(least n, min_subclass_size) subclasses of class c, of equal size, from k-means
-    L = - mean_{p in S} log( e(z_i z_p / t) / sum_{a in A} e(z_i z_a / t) )
-        - beta mean_{p in Y - S} log( e(z_i z_p / t_c) / sum_{a in A - S} e(z_i z_a / t_c) )
+    L = - t / t_0 mean_{p in S} log( e(z_i z_p / t) / sum_{a in A} e(z_i z_a / t) )
+        - beta mean_{p in Y - S + v} log( e(z_i z_p / t_c) / sum_{a in A - S + v} e(z_i z_a / t_c) )
     t_c = t exp( f_c / mean f ),  f_c = mean |z - mean_c| / log(n_c + 10)
 
 (`ilk.training.objectives.two_level_contrastive`). Then an output layer that balances the classes is
@@ -16,7 +17,7 @@ Departures: the paper trains an encoder on two crops of an image; here a single 
 frozen features, and the two views are the features with random ones set to 0. The first epochs
 without subclasses are left out, since the given features cluster from the start; the centres of
 k-means take the most similar rows first, none more than its quota. A class that is not split is its
-own only subclass, and has no second term.
+own only subclass; in its second term the only positive is the other view.
 """
 
 from __future__ import annotations
@@ -34,9 +35,6 @@ from ilk.maths.logistic_regression import compute_label_log_prior, fit_regressio
 if TYPE_CHECKING:
     from ilk.training.heads import Head
 
-FEATURE_DROPOUT = 0.2  # share of the features that a view does without
-BETA = 0.2
-
 
 @dataclass(frozen=True)
 class SubclassContrastive(MethodTags):
@@ -44,7 +42,7 @@ class SubclassContrastive(MethodTags):
 
     Attributes:
         min_subclass_size: Smallest size of a subclass, >= 1; more than the size of every class
-            leaves classes whole, which is supervised contrastive learning.
+            leaves classes whole, which with `beta` 0 is supervised contrastive learning.
         use_clusters: Subclasses are clusters; otherwise random rows, of the same sizes, as a
             control.
         cluster_every: Updates between clusterings, >= 1.
@@ -52,6 +50,7 @@ class SubclassContrastive(MethodTags):
         hidden: Number of hidden units, >= 1.
         steps: Number of updates of the hidden layer, >= 1.
         seed: Seed of weights, order, views and subclasses.
+        beta: Weight of the loss of classes, >= 0, beside that of subclasses.
     """
 
     min_subclass_size: int = 10
@@ -61,6 +60,7 @@ class SubclassContrastive(MethodTags):
     hidden: int = 256
     steps: int = 150
     seed: int = 0
+    beta: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("min_subclass_size", "cluster_every", "hidden", "steps"):
@@ -68,6 +68,8 @@ class SubclassContrastive(MethodTags):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 < self.temperature < np.inf:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0 and finite")
+        if not 0 <= self.beta < np.inf:
+            raise ValueError(f"beta is {self.beta}; it must be at least 0 and finite")
 
     def fit(self, data: Data) -> MLP:
         from ilk.training.heads import BATCH_SIZE, Head, fit_head
@@ -83,6 +85,7 @@ class SubclassContrastive(MethodTags):
             self.cluster_every,
             self.temperature,
             self.seed,
+            self.beta,
         )
         net = fit_head(net, known, objective, recipe)
         return fit_balanced_layer(net, known, self.seed)

@@ -9,7 +9,10 @@ Gaussians of one spherical covariance 1 / t (their model for networks without te
               v_k  = log mean_n u_nk
 
 `fit_unem` unrolls the layers over tasks of other classes and minimizes the cross-entropy of the
-last layer's u over s and balance, each kept positive as softplus of a free parameter. Departures:
+last layer's u over s and balance, each kept positive as softplus of a free parameter. The default
+weights come from a file of the package, which says what they were learned on: tasks of several data
+sets, numbers of classes and balances of the queries, since weights learned on uneven queries alone
+lose much on even ones. Departures:
 rows are unit vectors about the labelled mean, which suit nearest means better than features scaled
 to [0, 1]; t is estimated from the labelled rows of each task, so that the learned weights transfer
 between encoders; and a guard drops the unlabelled rows where they look harmful. With uniform class
@@ -19,8 +22,10 @@ nearest class mean; and weights learned on tasks of a few classes need not trans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +37,9 @@ from ilk.protocols.step import Step
 from ilk.transduction.gaussian_em import MIN_PRIOR, CentredCosine, UnitRows, run_gaussian_em
 from ilk.transduction.guard import fit_guarded
 
-N_LAYERS = 10
+DEFAULT_WEIGHTS_PATH = Path(__file__).parents[1] / "transduction" / "unem_weights.json"
+DEFAULT_WEIGHTS = json.loads(DEFAULT_WEIGHTS_PATH.read_text(encoding="utf-8"))
+BATCH_TASKS = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,7 @@ class UnrolledEM(CentredCosine):
 
 @dataclass(frozen=True)
 class UNEM(MethodTags):
-    """Unrolled generalized EM. The defaults are maximum likelihood; `fit_unem` learns others.
+    """Unrolled generalized EM. `fit_unem` learns other weights than the default ones.
 
     Attributes:
         balance: Weight of the log class priors in each layer, >= 0: 1 is maximum likelihood, more
@@ -57,8 +64,8 @@ class UNEM(MethodTags):
     uses_unlabelled = True
     supports_weights = True
 
-    balance: tuple[float, ...] = (1.0,) * N_LAYERS
-    inverse_temperature: tuple[float, ...] = (1.0,) * N_LAYERS
+    balance: tuple[float, ...] = tuple(DEFAULT_WEIGHTS["balance"])
+    inverse_temperature: tuple[float, ...] = tuple(DEFAULT_WEIGHTS["inverse_temperature"])
     guard: bool = True
 
     def __post_init__(self) -> None:
@@ -91,15 +98,15 @@ def fit_unem(
 ) -> UNEM:
     """Learn the hyperparameters of each layer by minimizing cross-entropy on `tasks`.
 
-    Adam with learning rate 0.1, halved after half the epochs, and 15 tasks per batch. The shared
-    training loop is for networks that read batches of rows; here an example is a whole task and the
-    parameters are a few scalars, so this function has its own loop.
+    Adam with learning rate 0.1, halved after half the epochs, and 15 tasks per batch, all with the
+    same number of classes. The shared training loop is for networks that read batches of rows; here
+    an example is a whole task and the parameters are a few scalars, so this function has its own
+    loop.
 
     Args:
         tasks: Each has its test rows, without labels, at the end of `train` and in the same order,
-            as `protocols.episodes` makes them, with classes other than those of later use. All
-            have the same number of classes.
-        start: Initial hyperparameters and number of layers.
+            as `protocols.episodes` makes them, with classes other than those of later use.
+        start: Initial hyperparameters and number of layers; by default those of `UNEM()`.
         epochs: Passes over the tasks, >= 1.
         seed: Seed of the order of tasks.
 
@@ -110,19 +117,14 @@ def fit_unem(
     from torch.nn.functional import cross_entropy, softplus
 
     initial = UNEM() if start is None else start
-    stacked = _stack_tasks(tasks, initial)
+    stacks = _group_tasks(tasks, initial)
     raw = torch.tensor([initial.balance, initial.inverse_temperature]).clamp(min=1e-3)
     raw = (raw + torch.log(-torch.expm1(-raw))).requires_grad_()  # inverse of softplus
     adam = torch.optim.Adam([raw], lr=0.1)
     rng = np.random.default_rng(seed)
     for epoch in range(epochs):
         adam.param_groups[0]["lr"] = 0.1 if 2 * epoch < epochs else 0.05
-        order = rng.permutation(len(tasks))
-        for start_index in range(0, len(tasks), 15):
-            task_batch = {
-                name: value[order[start_index : start_index + 15]]
-                for name, value in stacked.items()
-            }
+        for task_batch in _draw_batches(stacks, rng):
             scores = run_unrolled_em(task_batch, *softplus(raw))
             is_query = task_batch["y"] >= 0
             loss = cross_entropy(scores[is_query], task_batch["y"][is_query])
@@ -156,15 +158,33 @@ def run_unrolled_em(task_batch: dict[str, Any], balance: Any, inverse_temperatur
     return scores
 
 
+def _group_tasks(tasks: Sequence[Step], method: UNEM) -> list[dict[str, Any]]:
+    """Return the tensors of the tasks of each number of classes."""
+    if not tasks:
+        raise InputError("there is no task to learn from; make some with protocols.episodes")
+    counts = sorted({task.train.k for task in tasks})
+    return [_stack_tasks([task for task in tasks if task.train.k == k], method) for k in counts]
+
+
+def _draw_batches(
+    stacks: Sequence[dict[str, Any]], rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """Yield all tasks once, in batches of tasks with as many classes, in random order."""
+    batches = []
+    for stack in stacks:
+        order = rng.permutation(len(stack["t"]))
+        starts = range(0, len(order), BATCH_TASKS)
+        batches += [(stack, order[start : start + BATCH_TASKS]) for start in starts]
+    for index in rng.permutation(len(batches)):
+        stack, rows = batches[index]
+        yield {name: value[rows] for name, value in stack.items()}
+
+
 def _stack_tasks(tasks: Sequence[Step], method: UNEM) -> dict[str, Any]:
     """Return unlabelled rows with their classes, and labelled sums and counts, of each task."""
     import torch
 
-    if not tasks:
-        raise InputError("there is no task to learn from; make some with protocols.episodes")
     spheres = [UnitRows.from_data(task.train, method) for task in tasks]
-    if len(ways := {task.train.k for task in tasks}) > 1:
-        raise InputError(f"tasks have {sorted(ways)} classes; give all the same number")
     for index, (task, sphere) in enumerate(zip(tasks, spheres, strict=True)):
         if not 0 < len(sphere.unlabelled) == len(task.test) or not sphere.present.all():
             raise InputError(

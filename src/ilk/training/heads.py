@@ -27,7 +27,6 @@ __all__ = [
     "cross_entropy",
     "fit_head",
     "make_batch",
-    "train_embedding",
 ]
 
 BATCH_SIZE = 256
@@ -61,27 +60,3 @@ def fit_head(head: H, data: Data, objective: Objective | LossFunction, recipe: R
 def count_steps(n: int, epochs: float, min_steps: int = 200) -> int:
     """Return the number of updates of `BATCH_SIZE` rows in `epochs` passes over `n` rows."""
     return max(min_steps, round(n * epochs / BATCH_SIZE))
-
-
-def train_embedding(
-    data: Data, objective: Objective, hidden: int, epochs: float, seed: int
-) -> Head:
-    """Return a head whose hidden units are trained by an episodic objective.
-
-    Where no class has two labelled rows, or there is only one class, no episode can be drawn and
-    the weights stay as initialized.
-
-    Args:
-        data: Labelled features.
-        objective: The loss, such as `Prototypical()`.
-        hidden: Width of the embedding.
-        epochs: Passes over the rows.
-        seed: Seed of weights, batches and episodes.
-    """
-    head = Head.from_data(data, hidden, seed)
-    counts = data.count_labels()
-    if counts.max() < 2 or (counts > 0).sum() < 2:
-        return head
-    n = len(data)
-    recipe = Recipe(count_steps(n, epochs, 100), min(BATCH_SIZE, n), lr=4e-3, warmup=20, seed=seed)
-    return fit_head(head, data, objective, recipe)

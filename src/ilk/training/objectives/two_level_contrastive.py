@@ -1,14 +1,16 @@
 """Subclass-balancing contrastive loss: rows attract their subclass, then their class.
 
 Chengkai Hou, Jieyu Zhang, Haonan Wang, Tianyi Zhou, 2023, Subclass-balancing Contrastive Learning
-for Long-tailed Recognition, arXiv 2306.15925. With unit hidden vectors z, S the rows of the
-anchor's subclass, Y those of its class (the anchor i itself is in neither), A all others:
+for Long-tailed Recognition, arXiv 2306.15925. Every row has two views; with unit hidden vectors z,
+v the other view of the anchor i, S the views of the anchor's subclass (v among them), Y those of
+its class, A all others (i itself is in none of them):
 
-    L = - mean_{p in S} log( e(z_i z_p / t) / sum_{a in A} e(z_i z_a / t) )
-        - beta mean_{p in Y - S} log( e(z_i z_p / t_c) / sum_{a in A - S} e(z_i z_a / t_c) )
+    L = - t / t_0 mean_{p in S} log( e(z_i z_p / t) / sum_{a in A} e(z_i z_a / t) )
+        - beta mean_{p in Y - S + v} log( e(z_i z_p / t_c) / sum_{a in A - S + v} e(z_i z_a / t_c) )
     t_c = t exp( f_c / mean f ),  f_c = mean |z - mean_c| / log(n_c + 10)
 
-Subclasses of equal size come from k-means on z, repeated every few updates.
+The factor t / t_0 and v in the second sum are as in the authors' code. Subclasses of equal size
+come from k-means on z, repeated every few updates.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from ilk.training.sources import Source
 
 FEATURE_DROPOUT = 0.2  # fraction of the features set to 0 in a view
 BETA = 0.2
+BASE_TEMPERATURE = 0.07  # t_0
 
 
 class TwoLevelContrastive(Objective):
@@ -42,6 +45,7 @@ class TwoLevelContrastive(Objective):
         cluster_every: Updates between clusterings, >= 1.
         temperature: Temperature of the cosines, > 0.
         seed: Seed of the clustering.
+        beta: Weight of the second level, >= 0.
 
     Attributes:
         subclass: Subclass of each row, `[n]` int64; -1 before the first clustering.
@@ -62,8 +66,10 @@ class TwoLevelContrastive(Objective):
         cluster_every: int = 50,
         temperature: float = 0.1,
         seed: int = 0,
+        beta: float = BETA,
     ) -> None:
         super().__init__()
+        self.beta = beta
         self.min_subclass_size, self.use_clusters = min_subclass_size, use_clusters
         self.cluster_every, self.temperature, self.seed = cluster_every, temperature, seed
 
@@ -90,10 +96,11 @@ class TwoLevelContrastive(Objective):
         hidden = unwrap(network, Head).compute_hidden(x * mask / (1 - FEATURE_DROPOUT))
         return two_level_loss(
             functional.normalize(hidden),
-            batch.y.repeat(2),
-            self.subclass[batch.indices].repeat(2),
+            batch.y,
+            self.subclass[batch.indices],
             self.temperature,
-            self.temperature * self.temperature_ratio[batch.y].repeat(2),
+            self.temperature * self.temperature_ratio[batch.y],
+            self.beta,
         )
 
     @torch.no_grad()
@@ -117,33 +124,42 @@ class TwoLevelContrastive(Objective):
 
 
 def two_level_loss(
-    z: Tensor, y: Tensor, subclass: Tensor, temperature: float, class_temperature: Tensor
+    z: Tensor,
+    y: Tensor,
+    subclass: Tensor,
+    temperature: float,
+    class_temperature: Tensor,
+    beta: float = BETA,
 ) -> Tensor:
-    """Return the loss, a scalar; a row without a positive at a level adds nothing there.
+    """Return the loss of two views of each row, a scalar.
 
     Args:
-        z: Unit vectors, `[n, h]`.
+        z: Unit vectors: the first views of the rows, then the second ones, `[2 n, h]`.
         y: Class of each row, `[n]`.
         subclass: Subclass of each row, `[n]`.
         temperature: Temperature of the first level.
         class_temperature: Temperature of the second level for each row, `[n]`.
+        beta: Weight of the second level.
     """
+    row = torch.arange(len(y), device=z.device)
+    is_view = (row[:, None] == row).repeat(2, 2)
     is_self = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    same_subclass = (subclass[:, None] == subclass) & ~is_self
-    same_class = (y[:, None] == y) & ~is_self & ~same_subclass
+    same_subclass = (subclass[:, None] == subclass).repeat(2, 2)
+    same_class = (y[:, None] == y).repeat(2, 2)
     cosines = z @ z.T
-    subclass_loss = _contrastive_loss(cosines / temperature, same_subclass, ~is_self)
-    class_loss = _contrastive_loss(
-        cosines / class_temperature[:, None], same_class, ~is_self & ~same_subclass
-    )
-    return (subclass_loss + BETA * class_loss) / len(z)
+    loss = _contrastive_loss(cosines / temperature, same_subclass & ~is_self, ~is_self)
+    loss = temperature / BASE_TEMPERATURE * loss
+    if beta:
+        is_candidate = (~same_subclass | is_view) & ~is_self
+        scores = cosines / class_temperature.repeat(2)[:, None]
+        loss = loss + beta * _contrastive_loss(scores, same_class & is_candidate, is_candidate)
+    return loss / len(z)
 
 
 def _contrastive_loss(scores: Tensor, is_positive: Tensor, is_candidate: Tensor) -> Tensor:
     """Sum over rows of minus the mean log-probability of their positives among candidates."""
     log_proba = scores - scores.masked_fill(~is_candidate, -1e9).logsumexp(1, keepdim=True)
-    n_positive = is_positive.sum(1)
-    return -((log_proba * is_positive).sum(1) / n_positive.clamp(min=1)).sum()
+    return -((log_proba * is_positive).sum(1) / is_positive.sum(1)).sum()
 
 
 def _compute_temperature_ratio(z: NDArray[np.float64], y: Labels) -> NDArray[np.float64]:

@@ -1,6 +1,9 @@
 """No labels, only class names and unlabelled rows: does EM improve on a text encoder?
 
-Part of `ilk bench few_labels`.
+75 unlabelled rows of 2 or of all 10 digits, and the class names as embedded by a small image-text
+model (trained on MNIST, see `benchmarks.image_text_model`), which has not seen USPS. EM-Dirichlet
+uses the weight of maximum likelihood, and the known K / K_eff as in the paper, which is unknown in
+practice. Five seeds (100 to 104; 0 and 1 were looked at before) of 40 tasks.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from benchmarks.claims import Claim, make_table
 from benchmarks.few_labels.tasks import METRIC
 from ilk.core.contracts import Method
 from ilk.core.data import UNLABELLED, Data
+from ilk.core.errors import Unavailable
 from ilk.methods.em_dirichlet import EMDirichlet
 from ilk.methods.gda_clip_unlabelled import ZeroShotEM
 from ilk.methods.zero_shot import ZeroShot
@@ -24,12 +28,20 @@ ZERO_SHOT, GAUSSIAN = "names only", "ZeroShotEM"
 SOFT, HARD, KNOWN_BALANCE = "EMDirichlet", "EMDirichlet, hard", "EMDirichlet, known K / K_eff"
 
 
-def compare_zero_shot() -> list[dict[str, Any]]:
+def run(small: bool = False) -> dict[str, Any]:
+    """Return the tables; `small` has MNIST's first rows, a short training and one seed."""
+    try:
+        return {"tables": compare_zero_shot(small), "left out": []}
+    except Unavailable as error:
+        return {"tables": [], "left out": [f"names alone: {error}"]}
+
+
+def compare_zero_shot(small: bool = False) -> list[dict[str, Any]]:
     """Compare accuracy on MNIST, and on USPS, which the image-text model was not trained on."""
     train_data = datasets.read_mnist()
     sources = {"MNIST": datasets.read_mnist("test"), "USPS": datasets.read_usps("test")}
     scores: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for seed in SEEDS:
+    for seed in SEEDS[:1] if small else SEEDS:
         encoder = image_text_model.train_dual_encoder(train_data, seed)
         rng = np.random.default_rng(seed)
         for set_name, data in sources.items():
