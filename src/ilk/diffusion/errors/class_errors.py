@@ -76,8 +76,9 @@ def compute_class_errors(
 def likelihood_weights(sigmas: Tensor, distance: str = "l2") -> Tensor:
     """Return weights `[levels]`, mean 1, under which errors sum to a likelihood bound.
 
-    The levels must be evenly spaced in ln sigma. An absolute error is proportional to sigma, a
-    squared one to sigma^2, so absolute errors are divided by sigma once.
+    The levels must be evenly spaced in ln sigma. An absolute error is sigma times that of epsilon,
+    a squared or Huber one sigma^2 times (`reconstruction_error`), so absolute errors are divided by
+    sigma once.
     """
     weights = sigmas.double() ** -DISTANCE_POWERS[distance]
     return (weights / weights.mean()).float()

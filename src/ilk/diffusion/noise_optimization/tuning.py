@@ -53,7 +53,7 @@ class NoiseTuningConfig:
         n_candidates: Classes per image in training: the true one and random others.
         offset_width: Width of the offset network at its finest level, a multiple of 8.
         seed: Seed of the initial noise, the order of images and the candidates.
-        measure: Distance (`l1` or `l2`), batch size, precision and device.
+        measure: Distance, batch size, precision and device.
 
     Raises:
         InputError: A value is unknown or out of range.
@@ -86,11 +86,6 @@ class NoiseTuningConfig:
             raise InputError(
                 f"learning rates {self.lr} and {self.offset_lr} must be above 0, "
                 f"and the scale {self.initial_scale} not below"
-            )
-        if self.measure.distance not in ("l1", "l2"):
-            raise InputError(
-                f"a noise is optimised under l1 or l2, not {self.measure.distance!r}: only these "
-                "rank classes alike by the noise that is missed and by the image"
             )
 
 
