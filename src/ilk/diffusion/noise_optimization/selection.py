@@ -10,7 +10,7 @@ greedily while they reduce that cross-entropy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -91,27 +91,44 @@ def select_noises(
         NoLabels: No image of a part has a label.
         DivergenceError: The optimisation diverged.
     """
+    candidates = make_candidates(network, training, validation, config, progress)
+    y = validation[1][validation[1] >= 0]
+    members = choose_members(candidates, y, config.max_members)
+    return NoiseEnsemble(
+        tuple(c.noise for c in members),
+        {
+            "held-out images": len(y),
+            "seed": config.tuning.seed,
+            "candidates": describe_best(candidates, y),
+        },
+    )
+
+
+def make_candidates(
+    network: Denoises,
+    training: tuple[Tensor, Tensor],
+    validation: tuple[Tensor, Tensor],
+    config: NoiseSelectionConfig,
+    progress: Progress = silent_progress,
+) -> list[Candidate]:
+    """Return all candidates with their scores of the labelled held-out images.
+
+    Arguments and errors are those of `select_noises`.
+    """
     for x, y in (training, validation):
         check_tuning_data(network, x, y, 1.0)
     x, y = validation[0][validation[1] >= 0].float(), validation[1][validation[1] >= 0]
     candidates = make_zero_candidates(network, x, config, progress)
     ranked = rank_candidates(candidates, y)
-    sigma, seed = ranked[0].noise.sigma, config.tuning.seed
-    candidates += make_random_candidates(network, x, sigma, config, progress)
+    candidates += make_random_candidates(network, x, ranked[0].noise.sigma, config, progress)
     for zero in ranked[: config.n_optimized]:
         noise = optimize_noise(
             network, *training, zero.noise.sigma, config.tuning, progress, (x, y)
         )
-        named = OptimizedNoise(
-            **{**vars(noise), "metadata": {"kind": "optimised", **noise.metadata}}
-        )
+        noise = replace(noise, metadata={"kind": "optimised", **noise.metadata})
         scores = noise.score_batch(network, x, config.tuning.measure).scores
-        candidates.append(Candidate(named, scores))
-    members = choose_members(candidates, y, config.max_members)
-    return NoiseEnsemble(
-        tuple(c.noise for c in members),
-        {"held-out images": len(y), "seed": seed, "candidates": describe_best(candidates, y)},
-    )
+        candidates.append(Candidate(noise, scores))
+    return candidates
 
 
 def make_zero_candidates(

@@ -1,0 +1,196 @@
+"""Two coloured digits: diffusion classifiers against two towers, on real and generated images."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.diffusion_self.captions import SIZE, TASKS, Captions, Judge, make_images
+from benchmarks.diffusion_self.two_towers import ContrastiveLoss, TwoTowers
+from benchmarks.diffusion_setup import load_digit_images, scale_images
+from benchmarks.runner import summarize
+from ilk.diffusion.denoiser.karras import Denoiser
+from ilk.diffusion.denoiser.noise_levels import LogNormal
+from ilk.diffusion.errors.class_errors import Measure
+from ilk.diffusion.generation.caption_bench import draw_captions, evaluate_captions
+from ilk.diffusion.generation.sample import Sampler
+from ilk.diffusion.generation.weighting_accuracy import SelfBenchConfig
+from ilk.diffusion.networks.dit import DiT
+from ilk.diffusion.networks.embedding import AttributeEmbedding
+from ilk.diffusion.networks.unet import UNet
+from ilk.diffusion.pretraining.objective import DenoisingLoss, compute_pixel_std, normalize_batch
+from ilk.training.trainer import Batch, DeviceConfig, Recipe, augment_objective, train
+
+NOISE = LogNormal(0.0, 1.2)
+MACHINE = DeviceConfig("cpu", "bfloat16")
+WEIGHTINGS = ("uniform", "exp(-7t)", "learned")
+N_TIMED = 12  # updates that are timed to give two networks the same processor time
+TOWERS = ("two towers", "two towers, exchanged colours as negatives")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Updates of a denoiser, training images, real test images, images that each network draws."""
+
+    steps: int = 900
+    train: int = 6_000
+    test: int = 400
+    draw: int = 160
+
+
+def build_denoiser(kind: str, captions: Captions, data: Batch, seed: int) -> Denoiser:
+    """Return a small `U-Net` or `DiT` that is conditioned on captions, with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        k = len(captions.table)
+        network: nn.Module
+        if kind == "U-Net":
+            network = UNet(3, SIZE, k, width=48, levels=(1,), patch=4)
+        else:
+            network = DiT(3, SIZE, k, width=96, depth=3, patch=4)
+        width = network.embedding.class_embed.embedding_dim
+        network.embedding.class_embed = AttributeEmbedding(torch.from_numpy(captions.table), width)
+        std = compute_pixel_std(data.x)
+        return Denoiser(network, (3, SIZE, SIZE), captions.names, std, NOISE.sigmas)
+
+
+def train_for(
+    network: nn.Module, loss: Any, data: Batch, steps: int, seed: int
+) -> tuple[nn.Module, float]:
+    """Train a network; return it and the processor seconds."""
+    objective = augment_objective(loss, normalize_batch)
+    recipe = Recipe(steps, 64, 4e-3, warmup=min(50, steps // 4), seed=seed)
+    start = time.process_time()
+    trained = train(network, data, objective, recipe, MACHINE)
+    return trained, time.process_time() - start
+
+
+def train_denoiser(
+    kind: str, captions: Captions, data: Batch, steps: int, seed: int
+) -> tuple[Denoiser, float]:
+    """Pretrain a denoiser; return it and the processor seconds."""
+    denoiser = build_denoiser(kind, captions, data, seed)
+    trained, seconds = train_for(denoiser, DenoisingLoss(denoiser, NOISE), data, steps, seed)
+    assert isinstance(trained, Denoiser)
+    return trained, seconds
+
+
+def train_towers(
+    captions: Captions, data: Batch, exchanged: Tensor | None, seconds: float, seed: int
+) -> tuple[TwoTowers, float, int]:
+    """Train two towers for about `seconds` of processor time; return also time and updates."""
+
+    def make() -> TwoTowers:
+        return TwoTowers(build_denoiser("U-Net", captions, data, seed))
+
+    towers = make()
+    timed = train_for(towers, ContrastiveLoss(towers, exchanged), data, N_TIMED, seed)[1]
+    towers, steps = make(), max(N_TIMED, round(seconds / timed * N_TIMED))
+    trained, used = train_for(towers, ContrastiveLoss(towers, exchanged), data, steps, seed)
+    assert isinstance(trained, TwoTowers)
+    return trained, used, steps
+
+
+def evaluate_seed(seed: int, sizes: Sizes) -> dict[str, Any]:
+    """Return accuracies by classifier and task: on real images, on own and others' images."""
+    torch.set_num_threads(1)
+    digits, captions = load_digit_images(seed), Captions.make()
+    data = make_images(digits.train, captions, sizes.train, seed)
+    test = make_images(digits.test, captions, sizes.test, seed + 1000)
+    config = SelfBenchConfig(seed=seed, measure=Measure(batch_size=512, precision="bfloat16"))
+    config = replace(config, sampler=Sampler(seed=seed))
+    denoisers, cost = {}, {}
+    for kind in ("U-Net", "DiT"):
+        denoisers[kind], cost[kind] = train_denoiser(kind, captions, data, sizes.steps, seed)
+    rows = captions.table.copy()
+    rows[:, :, 1] = rows[:, ::-1, 1]
+    all_exchanged = torch.from_numpy(captions.find(rows))
+    towers, updates = {}, {}
+    for name, exchanged in zip(TOWERS, (None, all_exchanged), strict=True):
+        towers[name], cost[name], updates[name] = train_towers(
+            captions, data, exchanged, cost["U-Net"], seed
+        )
+    judge = Judge(digits.train, captions)
+    sets = {"real": (scale_images(test), test.y)}
+    generated = {}
+    wanted = torch.from_numpy(make_images(digits.test, captions, sizes.draw, seed + 2000).y.numpy())
+    for kind, denoiser in denoisers.items():
+        x, shows = draw_captions(denoiser, wanted, judge, config)
+        generated[kind] = float(shows.double().mean())
+        sets[f"drawn by {kind}"] = x[shows], wanted[shows]
+    accuracy, levels = {}, {}
+    for name, (x, true) in sets.items():
+        if len(x) < 4:
+            continue
+        wrong = captions.make_wrong(true.numpy(), seed)
+        is_test = torch.arange(len(x)) % 2 == 0
+        for kind, denoiser in denoisers.items():
+            result = evaluate_captions(denoiser, x, true, wrong, is_test, config)
+            levels[f"{kind}, {name}"] = {t: result[t]["one level alone"] for t in TASKS}
+            for rule in WEIGHTINGS:
+                accuracy[f"{kind}, {rule} | {name}"] = {
+                    t: result[t]["accuracy"][rule]["value"] for t in TASKS
+                }
+        held, answer = x[is_test], true[is_test]
+        for label, tower in towers.items():
+            own = tower.compare(held, answer)
+            accuracy[f"{label} | {name}"] = {
+                t: float((own > tower.compare(held, wrong[t][is_test])).double().mean())
+                for t in TASKS
+            }
+    everything = {**denoisers, **towers}
+    return {
+        "accuracy": accuracy,
+        "levels": levels,
+        "generated": generated,
+        "judge on real images": float(judge(*sets["real"]).double().mean()),
+        "processor seconds": cost,
+        "updates": {**dict.fromkeys(denoisers, sizes.steps), **updates},
+        "weights": {n: sum(p.numel() for p in m.parameters()) for n, m in everything.items()},
+    }
+
+
+def summarize_seeds(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return means over seeds, one row per classifier and set of images."""
+    keys = [k for k in seeds[0]["accuracy"] if all(k in seed["accuracy"] for seed in seeds)]
+    table = []
+    for key in keys:
+        classifier, _, images = key.partition(" | ")
+        tasks = {t: summarize([seed["accuracy"][key][t] for seed in seeds]) for t in TASKS}
+        table.append({"classifier": classifier, "images": images, **tasks})
+
+    def over_seeds(field: str) -> dict[str, Any]:
+        return {n: summarize([float(seed[field][n]) for seed in seeds]) for n in seeds[0][field]}
+
+    return {
+        "accuracy, guessing is 0.5": table,
+        "generated images that show their caption": over_seeds("generated"),
+        "judge on real images": summarize([seed["judge on real images"] for seed in seeds]),
+        "processor seconds of training": over_seeds("processor seconds"),
+        "updates": over_seeds("updates"),
+        "weights": seeds[0]["weights"],
+    }
+
+
+def plot_levels(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the plot of single levels of the U-Net on real images, by task."""
+    series = {}
+    for task in TASKS:
+        runs = [seed["levels"]["U-Net, real"][task] for seed in seeds]
+        series[task] = [
+            [row[0]["sigma"], sum(r["accuracy"] for r in row) / len(row)]
+            for row in zip(*runs, strict=True)
+        ]
+    return {
+        "file": "diffusion_self-levels.svg",
+        "kind": "lines",
+        "title": "Two coloured digits: single noise levels by task",
+        "x": "sigma",
+        "y": "accuracy, guessing is 0.5",
+        "series": series,
+        "log_x": True,
+    }
