@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -85,7 +86,10 @@ def compute_loss(network: nn.Module, batch: Batch, _generator: torch.Generator) 
 def load_autoencoder(
     denoiser: Denoiser, data: Batch, config: PretrainConfig, name: str
 ) -> Autoencoder:
-    """Return the autoencoder with the updates of `config`: from the cache, or trained now."""
+    """Return the autoencoder with half the updates of `config`: from the cache, or trained now.
+
+    Its loss has no noise, so that it settles earlier.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.recipe.seed)
         network = Autoencoder(denoiser, config.options["width"], config.options["patch"])
@@ -93,7 +97,8 @@ def load_autoencoder(
     if not path.exists():
         objective = augment_objective(compute_loss, normalize_batch)
         machine = DeviceConfig("cpu", "bfloat16")
-        trained = train(network, data, objective, config.recipe, machine)
+        recipe = replace(config.recipe, steps=max(1, config.recipe.steps // 2))
+        trained = train(network, data, objective, recipe, machine)
         checkpoint.save(trained.state_dict(), path, {"format": "autoencoder"})
     network.load_state_dict(checkpoint.load(path)[0])
     return network.eval()

@@ -36,10 +36,10 @@ TOWERS = ("two towers", "two towers, exchanged colours as negatives")
 class Sizes:
     """Updates of a denoiser, training images, real test images, images that each network draws."""
 
-    steps: int = 900
-    train: int = 6_000
-    test: int = 400
-    draw: int = 160
+    steps: int = 300
+    train: int = 5_000
+    test: int = 300
+    draw: int = 100
 
 
 def build_denoiser(kind: str, captions: Captions, data: Batch, seed: int) -> Denoiser:

@@ -2,7 +2,7 @@
 
 Entry diffusion-clf-compositionality. Images of 16 x 16 pixels show two of scikit-learn's digits
 side by side, each in another of four colours, at any height; one of 1,080 captions describes each.
-A U-Net and a small DiT are pretrained on 6,000 images of training digits, conditioned on captions
+A U-Net and a small DiT are pretrained on 5,000 images of training digits, conditioned on captions
 through an embedding of objects. Two controls have the trunk and the caption embedding of the U-Net
 and its processor time: two towers trained contrastively on the same images, without and with the
 caption with exchanged colours as one more negative. Every image is scored under its true caption

@@ -28,7 +28,10 @@ from ilk.diffusion.noise_optimization.optimized_noise import (
     make_fixed_noise,
     standardize_errors,
 )
-from ilk.diffusion.noise_optimization.single_noise import minimize_score_entropy
+from ilk.diffusion.noise_optimization.single_noise import (
+    compute_image_losses,
+    minimize_score_entropy,
+)
 from ilk.diffusion.noise_optimization.tuning import NoiseTuningConfig, optimize_noise
 from ilk.training.rng import mix_seeds
 
@@ -175,18 +178,39 @@ def rank_candidates(candidates: Sequence[Candidate], y: Tensor) -> list[Candidat
 
 
 def choose_members(candidates: Sequence[Candidate], y: Tensor, max_members: int) -> list[Candidate]:
-    """Add members greedily while the cross-entropy of their mean scores decreases."""
+    """Add members greedily while the cross-entropy of their mean scores decreases.
+
+    Zero noise is preferred to a noise that is better by less than one standard error, since the
+    best of many noises is better by chance.
+    """
     members: list[Candidate] = []
     total, best = torch.zeros_like(candidates[0].scores), float("inf")
     while len(members) < max_members:
         others = [c for c in candidates if c not in members]
-        losses = [float(minimize_score_entropy(total + c.scores, y)) for c in others]
-        if not losses or min(losses) >= best:
+        if not others:
             break
-        best = min(losses)
-        members.append(others[losses.index(best)])
+        losses = torch.stack([compute_image_losses(total + c.scores, y) for c in others])
+        chosen = _prefer_zero_noise(others, losses)
+        loss = float(losses[chosen].mean())
+        if loss >= best:
+            break
+        best = loss
+        members.append(others[chosen])
         total = total + members[-1].scores
     return members
+
+
+def _prefer_zero_noise(candidates: Sequence[Candidate], losses: Tensor) -> int:
+    """Return the position of the lowest mean of losses `[candidates, n]`, or of zero noise."""
+    means = losses.mean(1)
+    lowest = int(means.argmin())
+    zeros = [i for i, c in enumerate(candidates) if c.noise.metadata["kind"] == "none"]
+    if not zeros:
+        return lowest
+    zero = min(zeros, key=lambda i: float(means[i]))
+    gains = losses[zero] - losses[lowest]
+    standard_error = float(gains.std(correction=0)) / len(gains) ** 0.5
+    return lowest if float(gains.mean()) > standard_error else zero
 
 
 def describe_best(candidates: Sequence[Candidate], y: Tensor) -> dict[str, Any]:
