@@ -131,8 +131,8 @@ def test_zero_noise_is_preferred_to_what_is_better_by_chance():
         return Candidate(fixed, scores)
 
     lucky = zero.scores.clone()
-    lucky[torch.arange(12), y[:12]] += 0.5  # twelve images gain a little, eight lose
-    lucky[torch.arange(12, 20), y[12:20]] -= 0.5
+    lucky[torch.arange(30), y[:30]] += 0.5  # thirty images gain a little, twenty lose
+    lucky[torch.arange(30, 50), y[30:50]] -= 0.5
     assert entropy(lucky, y) < entropy(zero.scores, y)
     assert choose_members([zero, noisy(lucky)], y, 1) == [zero]
     better = noisy(zero.scores + truth)
