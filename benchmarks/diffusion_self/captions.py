@@ -12,13 +12,15 @@ from torch import Tensor
 
 from ilk.training.trainer import Batch
 
-SIZE, SIDE = 16, 8  # of an image, of a digit
+SIZE, SIDE, TOP = 16, 8, 4  # of an image, of a digit; where digits begin
 COLOURS = {
     "red": (255, 70, 70),
     "green": (70, 255, 70),
     "blue": (90, 90, 255),
     "yellow": (255, 255, 70),
 }
+DIGITS = 6  # 0 to 5
+GROUNDS = {"dark": 0.0, "grey": 0.35}  # the two styles: how light the ground is
 TASKS = ("digit", "colour", "binding", "position")
 
 
@@ -34,7 +36,7 @@ class Captions:
 
     @classmethod
     def make(cls) -> Captions:
-        rows = product(permutations(range(10), 2), permutations(range(len(COLOURS)), 2))
+        rows = product(permutations(range(DIGITS), 2), permutations(range(len(COLOURS)), 2))
         return cls(np.array([[(d[0], c[0]), (d[1], c[1])] for d, c in rows]))
 
     @property
@@ -59,7 +61,7 @@ class Captions:
         """
         rng, rows = np.random.default_rng(seed), self.table[true]
         wrong = {}
-        for attribute, name, count in ((0, "digit", 10), (1, "colour", len(COLOURS))):
+        for attribute, name, count in ((0, "digit", DIGITS), (1, "colour", len(COLOURS))):
             changed = rows.copy()
             for i, row in enumerate(changed):
                 others = np.setdiff1d(np.arange(count), row[:, attribute])
@@ -72,39 +74,44 @@ class Captions:
         return {name: torch.from_numpy(self.find(wrong[name])) for name in TASKS}
 
 
-def make_images(digits: Batch, captions: Captions, count: int, seed: int) -> Batch:
+def make_images(
+    digits: Batch, captions: Captions, count: int, seed: int, ground: str = "dark"
+) -> Batch:
     """Return `count` images `[n, 3, 16, 16]` of random captions, composed of `digits`."""
     rng = np.random.default_rng(seed)
     y = rng.integers(len(captions.table), size=count)
-    x = np.zeros((count, 3, SIZE, SIZE), np.uint8)
-    grey, label = digits.x[:, 0].numpy(), digits.y.numpy()
-    by_digit = [np.flatnonzero(label == d) for d in range(10)]
+    x = np.full((count, 3, SIZE, SIZE), GROUNDS[ground])
+    grey, label = digits.x[:, 0].numpy() / 255, digits.y.numpy()
+    by_digit = [np.flatnonzero(label == d) for d in range(DIGITS)]
     palette = np.array(list(COLOURS.values()), np.float64) / 255
     for i, caption in enumerate(y):
         for place, (digit, colour) in enumerate(captions.table[caption]):
-            top = rng.integers(SIZE - SIDE + 1)
-            image = palette[colour][:, None, None] * grey[rng.choice(by_digit[digit])]
-            x[i, :, top : top + SIDE, place * SIDE : (place + 1) * SIDE] = np.round(image)
-    return Batch(torch.from_numpy(x), torch.from_numpy(y))
+            ink = grey[rng.choice(by_digit[digit])]
+            part = x[i, :, TOP : TOP + SIDE, place * SIDE : (place + 1) * SIDE]
+            part += ink * (palette[colour][:, None, None] - part)
+    pixels = np.round(255 * x).astype(np.uint8)
+    return Batch(torch.from_numpy(pixels), torch.from_numpy(y))
 
 
 class Judge:
-    """Reads digit and colour of both halves by the nearest real digit, at any height.
+    """Reads digit and colour of both halves by the nearest real digit.
 
     Args:
         digits: Real digits `[n, 1, 8, 8]` with their classes.
         captions: All captions.
+        ground: Style of the images, `dark` or `grey`.
     """
 
-    def __init__(self, digits: Batch, captions: Captions) -> None:
-        self.grey = digits.x[:, 0].double() / 255
-        self.digit, self.captions = digits.y, captions
+    def __init__(self, digits: Batch, captions: Captions, ground: str = "dark") -> None:
+        known = digits.y < DIGITS
+        self.grey = digits.x[known, 0].double() / 255
+        self.digit, self.captions, self.ground = digits.y[known], captions, GROUNDS[ground]
         palette = torch.tensor(list(COLOURS.values()), dtype=torch.float64)
         self.palette = palette / palette.norm(dim=1, keepdim=True)
 
     def read(self, x: Tensor) -> Tensor:
         """Return digit and colour of the left and the right object, `[n, 2, 2]`."""
-        light = (x.double().clamp(-1, 1) + 1) / 2
+        light = ((x.double().clamp(-1, 1) + 1) / 2 - self.ground).clamp(0) / (1 - self.ground)
         halves = [self._read_half(light[:, :, :, at : at + SIDE]) for at in (0, SIDE)]
         return torch.stack(halves, 1)
 
@@ -112,13 +119,8 @@ class Judge:
         total = light.sum((2, 3))
         colour = (total @ self.palette.T).argmax(1)
         grey = light.amax(1)
-        flat, energy = self.grey.flatten(1), grey.square().sum((1, 2))
-        distances = []
-        for top in range(SIZE - SIDE + 1):
-            window = grey[:, top : top + SIDE].flatten(1)
-            outside = energy - window.square().sum(1)
-            distances.append(torch.cdist(window, flat).square() + outside[:, None])
-        nearest = torch.stack(distances, 1).amin(1).argmin(1)
+        window = grey[:, TOP : TOP + SIDE].flatten(1)
+        nearest = torch.cdist(window, self.grey.flatten(1)).argmin(1)
         return torch.stack([self.digit[nearest], colour], 1)
 
     def __call__(self, x: Tensor, captions: Tensor) -> Tensor:

@@ -3,9 +3,7 @@
 Alec Radford and others, 2021, Learning Transferable Visual Models From Natural Language
 Supervision, arXiv 2103.00020: symmetric cross-entropy of cosine similarities within a batch. The
 image tower is the trunk of the diffusion network with a pooled last layer, the caption tower its
-embedding of captions, so that both have the same size. With `hard_negatives`, the caption with
-exchanged colours is one more negative of each image (Mert Yuksekgonul and others, 2023, When and
-Why Vision-Language Models Behave like Bags-of-Words, arXiv 2210.01936).
+embedding of captions, so that both have the same size.
 """
 
 from __future__ import annotations
@@ -57,29 +55,16 @@ class TwoTowers(nn.Module):
         return (images * self.embed_captions(captions)).sum(1)
 
 
-class ContrastiveLoss:
-    """Symmetric cross-entropy of a batch; captions that occur twice are no negatives.
-
-    Args:
-        towers: The network whose loss it is.
-        exchanged: The caption with exchanged colours of each caption, `[captions]`, as one more
-            negative; None uses the other captions of the batch only.
-    """
-
-    def __init__(self, towers: TwoTowers, exchanged: Tensor | None = None) -> None:
-        self.towers, self.exchanged = towers, exchanged
-
-    def __call__(self, network: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
-        towers = cast(TwoTowers, network)
-        images, captions = towers.embed_images(batch.x), towers.embed_captions(batch.y)
-        scale = towers.log_scale.exp().clamp(max=MAX_SCALE)
-        same = batch.y[:, None] == batch.y[None]
-        is_repeated = same & ~torch.eye(len(batch.y), dtype=torch.bool)
-        logits = (scale * images @ captions.T).masked_fill(is_repeated, -torch.inf)
-        target = torch.arange(len(batch.y))
-        rows = logits
-        if self.exchanged is not None:
-            hard = towers.embed_captions(self.exchanged[batch.y])
-            rows = torch.cat([logits, scale * (images * hard).sum(1, keepdim=True)], 1)
-        image_loss = functional.cross_entropy(rows, target)
-        return (image_loss + functional.cross_entropy(logits.T, target)) / 2
+def compute_contrastive_loss(
+    network: nn.Module, batch: Batch, _generator: torch.Generator
+) -> Tensor:
+    """Return the symmetric cross-entropy of a batch; captions that occur twice are no negatives."""
+    towers = cast(TwoTowers, network)
+    images, captions = towers.embed_images(batch.x), towers.embed_captions(batch.y)
+    scale = towers.log_scale.exp().clamp(max=MAX_SCALE)
+    same = batch.y[:, None] == batch.y[None]
+    is_repeated = same & ~torch.eye(len(batch.y), dtype=torch.bool)
+    logits = (scale * images @ captions.T).masked_fill(is_repeated, -torch.inf)
+    target = torch.arange(len(batch.y))
+    image_loss = functional.cross_entropy(logits, target)
+    return (image_loss + functional.cross_entropy(logits.T, target)) / 2

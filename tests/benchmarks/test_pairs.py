@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.diffusion_self.captions import TASKS, Captions, Judge, make_images
 from benchmarks.diffusion_self.pairs import build_denoiser
-from benchmarks.diffusion_self.two_towers import ContrastiveLoss, TwoTowers
+from benchmarks.diffusion_self.two_towers import TwoTowers, compute_contrastive_loss
 from benchmarks.diffusion_setup import load_digit_images, scale_images
 from ilk.training.trainer import Batch
 
@@ -20,8 +20,8 @@ def digits():
 
 def test_a_wrong_caption_is_wrong_in_one_way():
     captions = Captions.make()
-    assert len(captions.table) == len(set(captions.names)) == 10 * 9 * 4 * 3
-    true = np.arange(0, 1080, 7)
+    assert len(captions.table) == len(set(captions.names)) == 6 * 5 * 4 * 3
+    true = np.arange(0, 360, 3)
     wrong = {t: captions.table[w.numpy()] for t, w in captions.make_wrong(true, 1).items()}
     rows = captions.table[true]
     assert tuple(wrong) == TASKS
@@ -36,10 +36,11 @@ def test_a_wrong_caption_is_wrong_in_one_way():
     assert captions.names[0] == "a red 0 to the left of a green 1"
 
 
-def test_the_judge_reads_what_was_composed(digits):
+@pytest.mark.parametrize("ground", ["dark", "grey"])
+def test_the_judge_reads_what_was_composed(digits, ground):
     captions = Captions.make()
-    test = make_images(digits.test, captions, 150, 3)
-    judge = Judge(digits.train, captions)
+    test = make_images(digits.test, captions, 150, 3, ground)
+    judge = Judge(digits.train, captions, ground)
     x = scale_images(test)
     assert judge(x, test.y).double().mean() > 0.93
     wrong = captions.make_wrong(test.y.numpy(), 0)
@@ -47,23 +48,18 @@ def test_the_judge_reads_what_was_composed(digits):
     assert judge(torch.rand_like(x) * 2 - 1, test.y).double().mean() < 0.05
 
 
-def test_towers_have_the_size_of_the_denoiser_and_learn(digits):
+def test_towers_have_the_size_of_the_denoiser_and_both_get_a_gradient(digits):
     captions = Captions.make()
     data = make_images(digits.train, captions, 64, 3)
-    denoiser = build_denoiser("U-Net", captions, data, 0)
+    denoiser = build_denoiser(captions, data, 0)
     size = sum(p.numel() for p in denoiser.parameters())
     towers = TwoTowers(denoiser)
     assert sum(p.numel() for p in towers.parameters()) == pytest.approx(size, rel=0.1)
     batch = Batch(scale_images(data)[:16], data.y[:16])
-    loss = ContrastiveLoss(towers)
-    optimizer = torch.optim.Adam(towers.parameters(), 5e-3)
-    losses = []
-    for _ in range(30):
-        losses.append(loss(towers, batch, torch.Generator()))
-        optimizer.zero_grad()
-        losses[-1].backward()
-        optimizer.step()
-    assert losses[-1] < losses[0] - 0.3
+    loss = compute_contrastive_loss
+    loss(towers, batch, torch.Generator()).backward()
+    for part in (towers.backbone.proj_in, towers.caption, towers.project):
+        assert any(p.grad is not None and bool(p.grad.any()) for p in part.parameters())
     with torch.no_grad():
         images, texts = towers.embed_images(batch.x), towers.embed_captions(batch.y)
         assert torch.allclose(towers.compare(batch.x, batch.y), (images * texts).sum(1), atol=1e-5)
@@ -77,16 +73,11 @@ def test_towers_have_the_size_of_the_denoiser_and_learn(digits):
         )
 
 
-def test_a_caption_that_occurs_twice_is_no_negative_and_exchanged_colours_are_one(digits):
+def test_a_caption_that_occurs_twice_is_no_negative(digits):
     captions = Captions.make()
     data = make_images(digits.train, captions, 8, 3)
-    towers = TwoTowers(build_denoiser("U-Net", captions, data, 0))
+    towers = TwoTowers(build_denoiser(captions, data, 0))
     x, y = scale_images(data), data.y.clone()
     y[1:] = y[0]
-    same = ContrastiveLoss(towers)(towers, Batch(x, y), torch.Generator())
+    same = compute_contrastive_loss(towers, Batch(x, y), torch.Generator())
     assert float(same) == pytest.approx(0, abs=1e-6)
-    rows = captions.table.copy()
-    rows[:, :, 1] = rows[:, ::-1, 1]
-    exchanged = torch.from_numpy(captions.find(rows))
-    hard = ContrastiveLoss(towers, exchanged)(towers, Batch(x, y), torch.Generator())
-    assert float(hard) > 0.1
