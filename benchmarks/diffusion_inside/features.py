@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -220,4 +220,4 @@ def _score_head(
     maps, maps_test = (extract_feature_maps(hooks, b.x, points, FAST) for b in (train, test))
     shapes = [tuple(m.shape[1:]) for m in maps[: len(points) // levels]]
     head = fit_head(lambda: kind(shapes, levels, 10), maps, train.y, recipe)
-    return accuracy(cast(Tensor, predict_logits(head, maps_test)), test.y)
+    return accuracy(predict_logits(head, maps_test), test.y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ def build_denoiser(captions: Captions, data: Batch, seed: int) -> Denoiser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = UNet(3, SIZE, len(captions.table), width=48, levels=(1,), patch=4)
-        width = network.embedding.class_embed.embedding_dim
+        width = cast(int, network.embedding.class_embed.embedding_dim)
         table = torch.from_numpy(captions.table)
         network.embedding.class_embed = AttributeEmbedding(table, width)
         std = compute_pixel_std(data.x)

@@ -30,7 +30,8 @@ class TwoTowers(nn.Module):
         super().__init__()
         self.sigma_data, self.null = denoiser.sigma_data, len(denoiser.classes)
         self.backbone = denoiser.network
-        self.caption = cast(nn.Module, self.backbone.embedding.class_embed)
+        embedding = cast(nn.Module, self.backbone.embedding)
+        self.caption = cast(nn.Module, embedding.class_embed)
         last, patch = cast(nn.Conv2d, self.backbone.proj_out), cast(int, self.backbone.patch)
         self.backbone.proj_out = PatchClassifier(last.in_channels, WIDTH, patch, axis=1)
         embedding_width = cast(nn.Linear, self.caption.output).out_features

@@ -64,7 +64,7 @@ class ConditionEmbedding(nn.Module):
         self.noise_embed = nn.Sequential(
             nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
         )
-        self.class_embed = nn.Embedding(classes + 1, width)
+        self.class_embed: nn.Module = nn.Embedding(classes + 1, width)
         self.output = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def forward(self, noise: Tensor, classes: Tensor) -> Tensor:
