@@ -86,7 +86,7 @@ def compute_loss(network: nn.Module, batch: Batch, _generator: torch.Generator) 
 def load_autoencoder(
     denoiser: Denoiser, data: Batch, config: PretrainConfig, name: str
 ) -> Autoencoder:
-    """Return the autoencoder with half the updates of `config`: from the cache, or trained now.
+    """Return the autoencoder with a quarter of the updates of `config`: from the cache, or trained now.
 
     Its loss has no noise, so that it settles earlier.
     """
@@ -97,7 +97,7 @@ def load_autoencoder(
     if not path.exists():
         objective = augment_objective(compute_loss, normalize_batch)
         machine = DeviceConfig("cpu", "bfloat16")
-        recipe = replace(config.recipe, steps=max(1, config.recipe.steps // 2))
+        recipe = replace(config.recipe, steps=max(1, config.recipe.steps // 4))
         trained = train(network, data, objective, recipe, machine)
         checkpoint.save(trained.state_dict(), path, {"format": "autoencoder"})
     network.load_state_dict(checkpoint.load(path)[0])
