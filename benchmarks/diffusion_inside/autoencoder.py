@@ -86,7 +86,7 @@ def compute_loss(network: nn.Module, batch: Batch, _generator: torch.Generator) 
 def load_autoencoder(
     denoiser: Denoiser, data: Batch, config: PretrainConfig, name: str
 ) -> Autoencoder:
-    """Return the autoencoder with a quarter of the updates of `config`: from the cache, or trained now.
+    """Return the autoencoder: cached, or trained now with a quarter of the updates of `config`.
 
     Its loss has no noise, so that it settles earlier.
     """
