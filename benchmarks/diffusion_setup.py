@@ -11,7 +11,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from torch import nn
 from benchmarks.runner import shared_path
 from ilk.core.atomic_write import write_atomically
 from ilk.core.cores import count_cores
+from ilk.core.errors import Unavailable
 from ilk.core.plain_json import encode_json
 from ilk.core.progress import terminal_progress
 from ilk.diffusion.checkpoint import checkpoint as saved
@@ -95,10 +96,36 @@ def load_digit_images(seed: int, validation_fraction: float = 0.0) -> ImageDatas
     )
 
 
-def load_fashion_images() -> ImageDataset:
-    """Load Fashion-MNIST: 58,000 training, 2,000 validation and 1,000 fixed test images."""
+def load_fashion_images(first_test: int = 0) -> ImageDataset:
+    """Load Fashion-MNIST: 58,000 training, 2,000 validation and 1,000 fixed test images.
+
+    `first_test` is the number of the first test file of each class; 100 gives 1,000 other images.
+    """
     archive = shared_path("data", "fashion_mnist", "fashion_mnist_png.tar.gz")
-    return _split_files("fashion", FASHION_CLASSES, _read_archive(archive, "L"))
+    return _split_files("fashion", FASHION_CLASSES, _read_archive(archive, "L"), first_test)
+
+
+def load_usps_images() -> ImageDataset:
+    """Load USPS, 16 x 16: 6,291 training, 1,000 validation and 2,007 test images.
+
+    Raises:
+        Unavailable: The files or the package h5py are missing.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise Unavailable("USPS is stored as HDF5; install h5py to read it") from None
+    parts = {}
+    with h5py.File(shared_path("data", "usps", "usps.h5")) as file:
+        for name in ("train", "test"):
+            x, y = np.asarray(file[name]["data"]), np.asarray(file[name]["target"])
+            pixels = (x.reshape(-1, 1, 16, 16) * 255).round().clip(0, 255).astype(np.uint8)
+            parts[name] = torch.from_numpy(pixels), torch.from_numpy(y.astype(np.int64))
+    (x, y), order = parts["train"], np.random.RandomState(0).permutation(len(parts["train"][1]))
+    train, validation = (Batch(x[rows], y[rows]) for rows in (order[1000:], order[:1000]))
+    return ImageDataset(
+        "usps", tuple(map(str, range(10))), train, validation, Batch(*parts["test"])
+    )
 
 
 def load_cifar_images() -> ImageDataset:
@@ -131,11 +158,15 @@ def _open_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Image.Image:
 
 
 def _split_files(
-    name: str, classes: tuple[str, ...], files: list[tuple[str, str, Pixels]]
+    name: str,
+    classes: tuple[str, ...],
+    files: list[tuple[str, str, Pixels]],
+    first_test: int = 0,
 ) -> ImageDataset:
     class_index = {c: i for i, c in enumerate(sorted({c for _, c, _ in files}))}
     train = [row for row in files if "train/" in row[0]]
-    test = [r for r in files if "test/" in r[0] and int(Path(r[0]).stem) < TEST_PER_CLASS]
+    numbers = range(first_test, first_test + TEST_PER_CLASS)
+    test = [r for r in files if "test/" in r[0] and int(Path(r[0]).stem) in numbers]
     order = np.random.RandomState(0).permutation(len(train))
 
     def select(rows: Sequence[tuple[str, str, Pixels]]) -> Batch:
@@ -181,6 +212,20 @@ def make_fashion_config(seed: int, steps: int = 12_000) -> PretrainConfig:
         options={"width": 128, "levels": [1], "blocks": 1, "patch": 4},
         noise=LogNormal(0.3, 1.0),
         checkpoint_every=250,
+    )
+
+
+def make_unlabelled_config(seed: int = 0, steps: int = 1_600) -> PretrainConfig:
+    """Return a configuration with 0.80 million weights on patches of 4 x 4 and 3.5 epochs."""
+    config = make_fashion_config(seed, steps)
+    return replace(config, options={**config.options, "width": 64})
+
+
+def make_usps_config(seed: int, steps: int = 300) -> PretrainConfig:
+    """Return a configuration with 0.84 million weights on patches of 4 x 4 and 6 epochs."""
+    return PretrainConfig(
+        Recipe(steps, 128, 4e-3, warmup=30, seed=seed),
+        options={"width": 72, "levels": [1], "blocks": 1, "patch": 4},
     )
 
 

@@ -26,7 +26,7 @@ from ilk.diffusion.heads.mlp import MLPHead
 from ilk.diffusion.heads.satdiffuser import GlobalWeightedFusion, LocalWeightedFusion
 from ilk.training.trainer import Batch, Recipe
 
-POOL_SIZES = (1, 2, 4)
+POOL_SIZES = (2, 4)
 
 
 def evaluate_heads(
@@ -59,6 +59,8 @@ def evaluate_heads(
         for p in points
     ]
     shapes = [(hooks.get_block(p.block).channels, p.pool, p.pool) for p in pairs[: len(points)]]
+    alone = partial(GlobalWeightedFusion, shapes[:1], 1, k)
+    add_head("best place, same bottleneck", "fusion", alone, pairs[:1])
     add_head("DifFormer", "fusion", lambda: DifFormer(shapes, 2, k, 64), pairs)
     add_head("global weights", "fusion", lambda: GlobalWeightedFusion(shapes, 2, k), pairs)
     add_head("local weights", "fusion", lambda: LocalWeightedFusion(shapes, 2, k), pairs)

@@ -10,6 +10,8 @@ from benchmarks import diffusion_setup as common
 from benchmarks.diffusion_cost import run as diffusion_cost
 from benchmarks.diffusion_digits import run as diffusion_digits
 from benchmarks.diffusion_inside import run as diffusion_inside
+from ilk.core.errors import Unavailable
+from ilk.diffusion.checkpoint import checkpoint
 from ilk.training.trainer import Batch
 from tools.docs.benchmark_pages import build_readme_blocks
 from tools.docs.plots import draw
@@ -27,6 +29,23 @@ def test_splits_of_digits_partition_the_images(fraction):
     assert sum(len(p) for p in (dataset.train, dataset.validation, dataset.test)) == 1797
     assert len(dataset.test) == 540
     assert len(dataset.validation) == int(np.ceil(fraction * 1257))
+
+
+@pytest.mark.parametrize("folder", sorted(common.WEIGHTS_DIR.iterdir()), ids=lambda f: f.name)
+def test_the_weights_that_lie_here_can_be_read(folder):
+    network = checkpoint.load(folder)
+    assert all(bool(p.isfinite().all()) for p in network.parameters())
+
+
+def test_other_test_images_of_usps_are_no_training_images():
+    pytest.importorskip("h5py")
+    try:
+        dataset = common.load_usps_images()
+    except Unavailable:
+        pytest.skip("the shared data are not here")
+    assert [len(b) for b in (dataset.train, dataset.validation, dataset.test)] == [6291, 1000, 2007]
+    assert len(rows(dataset.validation) & rows(dataset.train)) < 50  # a few digits occur twice
+    assert dataset.train.x.max() == 255
 
 
 def test_finished_parts_are_cached(tmp_path, monkeypatch):
@@ -85,7 +104,7 @@ def test_cost_tables_hold_means_over_seeds_and_plots_that_can_be_drawn():
                 "calls": 10.0,
                 "noises": [0.4, 0.5, 0.6],
             },
-            {**row, "strategy": "one optimised noise (data set)", "accuracy": 0.7, "calls": 10.0},
+            {**row, "strategy": "optimised noise, level chosen", "accuracy": 0.7, "calls": 10.0},
         ]
 
     results = diffusion_cost._summarize_seeds("digits", [seed(0.9), seed(0.7)])
@@ -97,8 +116,8 @@ def test_cost_tables_hold_means_over_seeds_and_plots_that_can_be_drawn():
 
 def test_inside_tables_name_the_best_point_of_the_mean_map():
     seed = {
-        "shared": [0.5] * 6,
-        "own": [0.2] * 6,
+        "shared": [0.5] * 5,
+        "own": [0.2] * 5,
         "levels": [[0.1, 0.3], [1.0, 0.9]],
         "blocks": [1, 2, 3],
         "sigmas": [0.1, 0.4],

@@ -176,10 +176,13 @@ def test_commands_for_diffusion_models_have_json(
     assert isinstance(distance, dict)
     assert distance["images"] == 72
     more = write_digits(tmp_path / "more", {"zero 0": 60, "one 1": 60}, seed=11)
-    report = run_json("tune", model, str(more), "--noise-shots", "2")
+    report = run_json("tune", model, str(more), "--noise-shots", "2", "--noise-calls", "2")
     noise = report["noise"]
     assert isinstance(noise, dict)
     assert noise["images"] == 4
+    assert noise["held_out_images"] + noise["test_images"] == 116
+    assert {n["kind"] for n in noise["noises"]} <= {"none", "random", "optimised"}
+    assert 1 <= len(noise["noises"]) <= 2
     assert 0 <= noise["accuracy"] <= 1
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ilk.core.errors import InputError
 from ilk.diffusion.denoiser.noise_levels import make_log_grid
@@ -61,6 +62,11 @@ def images(model: Gaussians, n: int = 5) -> tuple[Tensor, Tensor]:
     return model.means[y] + model.sigma_data * x, y
 
 
+def huber_of_epsilon(clean: Tensor, noisy: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """The paper's error, of the noise that a network predicts."""
+    return functional.huber_loss((noisy - clean) / sigma, noise)
+
+
 def test_errors_are_those_of_one_call_at_a_time():
     model, sigmas = world(), torch.tensor([0.3, 1.0])
     x, _ = images(model)
@@ -78,9 +84,31 @@ def test_errors_are_those_of_one_call_at_a_time():
                     brute = {
                         "l2": miss**2,
                         "l1": miss,
-                        "huber": torch.where(miss < 1, miss**2 / 2, miss - 0.5),
+                        "huber": sigmas[s] ** 2
+                        * huber_of_epsilon(clean, noisy, noise[s], sigmas[s]),
                     }[distance].mean()
                     assert made[i, c, s].item() == pytest.approx(brute.item(), rel=1e-5)
+
+
+def test_weighted_huber_errors_are_the_paper_s_plain_mean_of_epsilon_errors():
+    model = world()
+    x, _ = images(model)
+    sigmas = torch.tensor([0.05, 0.3, 1.0, 6.0])
+    noise = draw_level_noise(model, 4)
+    made = compute_class_errors(model, x, sigmas, noise, Measure("huber"))
+    scores = compute_scores(made, likelihood_weights(sigmas, "huber"))
+    share_of_linear = 0.0
+    for i in range(5):
+        means = []
+        for c in range(3):
+            noisy = x[i] + sigmas.view(-1, 1, 1, 1) * noise
+            clean = model.denoise(noisy, sigmas, torch.full((4,), c))
+            missed = (noisy - clean) / sigmas.view(-1, 1, 1, 1) - noise
+            share_of_linear = max(share_of_linear, float((missed.abs() > 1).double().mean()))
+            means.append(-functional.huber_loss(missed, torch.zeros_like(missed)).item())
+        ratio = scores[i].double() / torch.tensor(means, dtype=torch.float64)
+        assert ratio.tolist() == pytest.approx([ratio[0].item()] * 3, rel=1e-5)
+    assert 0.05 < share_of_linear < 0.95  # both branches count
 
 
 def test_an_image_is_judged_alone_whatever_the_batch():

@@ -325,6 +325,26 @@ def test_networks_of_the_diffusers_library(kind: str, sides: list[int], channels
         assert len(sides) == 2 * taps.middle - 1
 
 
+def test_below_the_levels_of_training_the_image_is_clearer_and_the_network_is_told_the_lowest():
+    network, x = denoiser(), images()
+    low = network.sigmas[0]
+    taps, told = Hooks(network), []
+    plain = network.denoise
+
+    def watch(noisy: Tensor, sigma: Tensor, condition: Tensor) -> Tensor:
+        told.append((noisy.clone(), sigma.clone()))
+        return plain(noisy, sigma, condition)
+
+    network.denoise = watch
+    extract_features(taps, x, [FeaturePoint(6, low / 4)])
+    noisy, sigma = told[-1]
+    assert sigma.tolist() == pytest.approx([low] * len(sigma))
+    clean = normalize_images(x)[: len(noisy)]
+    assert float((noisy - clean).std()) == pytest.approx(low / 4, rel=0.5)
+    extract_features(taps, x, [FeaturePoint(6, 2 * low)])
+    assert told[-1][1].tolist() == pytest.approx([2 * low] * len(sigma))
+
+
 @pytest.mark.parametrize(
     ("points", "told"),
     [
@@ -334,7 +354,7 @@ def test_networks_of_the_diffusers_library(kind: str, sides: list[int], channels
         ),
         (
             [FeaturePoint(6, 99.0)],
-            "sigma 99 is outside of what this network was trained on, 0.002 to 80",
+            "sigma 99 is above what this network was trained on, up to 80",
         ),
         ([FeaturePoint(6, 0.4, 5)], "pool 5 is finer than the map of block 6, which is 4 high"),
     ],

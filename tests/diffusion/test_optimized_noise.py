@@ -17,18 +17,17 @@ from ilk.diffusion.denoiser.protocol import expand_like
 from ilk.diffusion.errors.class_errors import compute_class_errors, draw_level_noise
 from ilk.diffusion.errors.denoising_errors import Measure
 from ilk.diffusion.networks.unet import UNet
+from ilk.diffusion.noise_optimization.ensemble import NoiseEnsemble
 from ilk.diffusion.noise_optimization.matching_loss import MatchingLoss, draw_candidates
+from ilk.diffusion.noise_optimization.noise_file import load, save
 from ilk.diffusion.noise_optimization.offset import OffsetNetwork, count_levels
-from ilk.diffusion.noise_optimization.optimized_noise import (
-    OptimizedNoise,
-    load,
-    standardize_errors,
-)
+from ilk.diffusion.noise_optimization.optimized_noise import OptimizedNoise, standardize_errors
 from ilk.diffusion.noise_optimization.single_noise import measure_single_noise_accuracy
 from ilk.diffusion.noise_optimization.tuning import PAPER_CONFIG, NoiseTuningConfig, optimize_noise
+from ilk.training import checkpoint
 from ilk.training.checkpoint import DivergenceError
 
-L1, L2 = Measure("l1"), Measure("l2")
+L1, L2, HUBER = Measure("l1"), Measure("l2"), Measure("huber")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def tiny(seed: int = 0, classes: tuple[str, ...] = ("a", "b", "c")) -> Denoiser:
     return Denoiser(network, (1, 8, 8), classes).eval()
 
 
-@pytest.mark.parametrize("measure", [L1, L2])
+@pytest.mark.parametrize("measure", [L1, L2, HUBER])
 def test_the_error_is_the_noise_that_is_missed_and_the_gradient_reaches_it_twice(measure: Measure):
     model, sigma = world(), 0.8
     x, y = (v[:3] for v in drawn(model, 4, 1))
@@ -100,7 +99,9 @@ def test_the_error_is_the_noise_that_is_missed_and_the_gradient_reaches_it_twice
             level = torch.full((3,), sigma, dtype=torch.float64)
             epsilon = (noisy - model.denoise(noisy, level, told)) / sigma
             apart = (target - epsilon).flatten(1)
-            missed.append((apart.abs() if measure is L1 else apart**2).mean(1))
+            huber = functional.huber_loss(apart, torch.zeros_like(apart), reduction="none")
+            distance = {"l1": apart.abs(), "l2": apart**2, "huber": huber}[measure.distance]
+            missed.append(distance.mean(1))
         e = torch.stack(missed, 1)
         z = (e - e.mean(1, keepdim=True)) / e.std(1, correction=0, keepdim=True)
         return functional.cross_entropy(-z, torch.zeros(3, dtype=torch.long))
@@ -243,24 +244,42 @@ def test_judging_costs_one_call_a_class_and_is_standardised():
     assert noise.score_batch(model, x[:0]).scores.shape == (0, 4)
 
 
-def made(model: Denoiser, parts: str = "both") -> OptimizedNoise:
+def made(model: Denoiser, parts: str = "both", sigma: float = 0.7) -> OptimizedNoise:
     x, y = torch.randn(6, 1, 8, 8), torch.arange(6) % 3
-    return optimize_noise(model, x, y, 0.7, NoiseTuningConfig(parts, epochs=2, offset_width=8))
+    return optimize_noise(model, x, y, sigma, NoiseTuningConfig(parts, epochs=2, offset_width=8))
+
+
+def test_the_file_of_one_noise_of_the_format_before_is_still_read(tmp_path: Path):
+    model, x = tiny(), torch.randn(4, 1, 8, 8)
+    noise = made(model)
+    arrays = {"noise": noise.noise, "reference_outputs": noise.reference_outputs}
+    assert noise.offset is not None
+    arrays |= {f"offset/{k}": v for k, v in noise.offset.state_dict().items()}
+    write, digest = checkpoint.prepare_arrays(arrays, {"format": "ilk noise"})
+    write(tmp_path / "noise.safetensors")
+    fields = {"version": 3, "sigma": noise.sigma, "distance": "l1", "classes": noise.classes}
+    fields |= {"offset": {"levels": 2, "width": 8}, "metadata": {}, "arrays": digest}
+    (tmp_path / "noise.json").write_bytes(encode_digested(fields))
+    again = load(tmp_path, model)
+    assert torch.equal(again.score_batch(model, x).scores, noise.score_batch(model, x).scores)
 
 
 @pytest.mark.parametrize("parts", ["dataset", "both"])
 def test_what_is_saved_judges_as_it_did(parts: str, tmp_path: Path):
     model, x = tiny(), torch.randn(4, 1, 8, 8)
-    noise = made(model, parts)
-    noise.save(tmp_path / "model")
+    noise = NoiseEnsemble((made(model, parts), made(model, "dataset", 1.9)), {"seed": 3})
+    save(noise, tmp_path / "model")
     again = load(tmp_path / "model", tiny())
     assert torch.equal(again.score_batch(model, x).scores, noise.score_batch(model, x).scores)
-    assert again.metadata == json.loads(json.dumps(noise.metadata))
+    assert again.metadata == {"seed": 3}
+    assert [m.sigma for m in again.members] == [0.7, 1.9]
+    for member, kept in zip(again.members, noise.members, strict=True):
+        assert member.metadata == json.loads(json.dumps(kept.metadata))
 
 
 def test_a_noise_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path):
     model = tiny()
-    made(model).save(tmp_path)
+    save(NoiseEnsemble((made(model),)), tmp_path)
     with pytest.raises(ArtifactError, match="trained further"):
         load(tmp_path, tiny(seed=1))
     with pytest.raises(ArtifactError, match="classes a, b, c and the network knows a, b, d"):
@@ -274,18 +293,20 @@ def test_a_noise_of_another_network_or_a_damaged_one_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="images of 1 x 6 x 6 cannot be processed"):
         made(model).score_batch(model, torch.zeros(1, 1, 6, 6))
     told = json.loads((tmp_path / "noise.json").read_text())
+    member = told["members"][0]
     for wrong, match in (
         ({**told, "version": 9}, "format 9"),
-        ({**told, "offset": {"levels": 1, "width": 8}}, "does not fit"),
+        ({**told, "members": [{**member, "offset": {"levels": 1, "width": 8}}]}, "does not fit"),
+        ({**told, "members": []}, "needs at least one"),
         (
-            {k: v for k, v in told.items() if k != "sigma"},
-            "does not fit noise.json: sigma is missing",
+            {**told, "members": [{k: v for k, v in member.items() if k != "sigma"}]},
+            "does not fit noise.json: members.*sigma is missing",
         ),
     ):
         (tmp_path / "noise.json").write_bytes(encode_digested(wrong))
         with pytest.raises(ArtifactError, match=match):
             load(tmp_path, model)
-    (tmp_path / "noise.json").write_text(json.dumps({**told, "sigma": told["sigma"] + 1}))
+    (tmp_path / "noise.json").write_text(json.dumps({**told, "classes": ["x", "b", "c"]}))
     with pytest.raises(ArtifactError, match="was altered"):
         load(tmp_path, model)
     (tmp_path / "noise.json").write_text("[")
@@ -311,13 +332,15 @@ def test_bad_input_is_refused():
             optimize_noise(model, x, y, sigma)
     with pytest.raises(DivergenceError, match="update 1: a gradient is not finite"):
         optimize_noise(model, x * float("nan"), y, 1.0, NoiseTuningConfig(offset_width=8))
+    with pytest.raises(InputError, match="at least one"):
+        NoiseEnsemble(())
     for wrong in (
         {"components": "all"},
         {"epochs": 0},
+        {"check_every": 0},
         {"lr": 0.0},
         {"n_candidates": 1},
         {"initial_scale": -1.0},
-        {"measure": Measure("huber")},
     ):
         with pytest.raises(InputError):
             NoiseTuningConfig(**wrong)

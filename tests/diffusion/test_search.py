@@ -199,12 +199,14 @@ def test_what_is_found_is_kept_beside_the_model(tmp_path: Path):
 def test_levels_when_none_are_named():
     network, _, _ = planted()
     levels = SearchConfig().choose_sigmas(network)
-    assert len(levels) == 6
-    assert levels[0] == pytest.approx(0.05)
+    assert len(levels) == 8
+    assert levels[0] == pytest.approx(0.01)
     assert levels[-1] == pytest.approx(1.5)
     narrow = replace(network, parameterization=Flow(time_range=(0.3, 0.4)))  # sigma 0.43 to 0.67
-    assert 1 < len(SearchConfig().choose_sigmas(narrow)) <= 6
-    assert all(0.42 < s < 0.67 for s in SearchConfig().choose_sigmas(narrow))
+    below = SearchConfig().choose_sigmas(narrow)
+    assert 1 < len(below) <= 8
+    assert below[0] == pytest.approx(0.01)
+    assert 0.3 < below[-1] < 0.67  # rounded to two digits, the highest is above
 
 
 def test_bad_input():
@@ -213,7 +215,7 @@ def test_bad_input():
         search(network, x, np.full(80, -1))
     with pytest.raises(InputError, match="80 labelled images of 1 classes"):
         search(network, x, np.zeros(80))
-    with pytest.raises(InputError, match="sigma 9999 is outside"):
+    with pytest.raises(InputError, match="sigma 9999 is above"):
         search(network, x, y, SearchConfig(sigmas=(9999.0,)))
     with pytest.raises(InputError, match="images of 3 x 4 x 4 cannot be processed"):
         search(network, x.expand(-1, 3, -1, -1), y)

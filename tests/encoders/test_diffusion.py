@@ -153,7 +153,7 @@ def test_what_cannot_be_an_encoder(tmp_path: Path):
     here = f"diffusion:{model(tmp_path)}"
     with pytest.raises(InputError, match="no block 12; its 9 blocks"):
         open_encoder(f"{here}@block=12,sigma=0.4,pool=2")
-    with pytest.raises(InputError, match="sigma 50 is outside of what this network was trained on"):
+    with pytest.raises(InputError, match="sigma 50 is above what this network was trained on"):
         open_encoder(f"{here}@block=6,sigma=50,pool=2")
     with pytest.raises(InputError, match="pool 5 is finer"):
         open_encoder(f"{here}@block=6,sigma=0.4,pool=5")

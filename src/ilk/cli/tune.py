@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from ilk.store import Store
     from ilk.training.trainer import DeviceConfig
 
-N_LEVELS = 24  # noise levels among which the level of the optimised noise is selected
-
 
 @click.command()
 @click.argument("model")
@@ -28,7 +27,15 @@ N_LEVELS = 24  # noise levels among which the level of the optimised noise is se
     "--noise-shots",
     type=click.IntRange(min=0),
     default=0,
-    help="Also optimise a single noise on this many images per class, such as 8.",
+    help="Also choose a single noise: none, a random one, or one optimised on this many images per "
+    "class, such as 8.",
+)
+@click.option(
+    "--noise-calls",
+    type=click.IntRange(1, 32),
+    default=1,
+    show_default=True,
+    help="Network calls per class, each a noise at another level (with --noise-shots).",
 )
 @add_seed_option
 @add_device_option
@@ -40,6 +47,7 @@ def command(
     model: str,
     source: str,
     noise_shots: int,
+    noise_calls: int,
     seed: int,
     device: str,
     precision: str,
@@ -50,7 +58,8 @@ def command(
     Images that MODEL was trained on are left out, as are the val and test splits. The result
     replaces an earlier one only if it is based on at least as many images. `ilk pretrain` does the
     same with held-out training images. With --noise-shots, `--classifier
-    diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class.
+    diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class. Its
+    noise is chosen on images that it was not optimised on, and is none at all if that is best.
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_model
@@ -76,7 +85,8 @@ def command(
     click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
     noise = None
     if noise_shots:
-        noise = _optimize_noise(home, network, data, noise_shots, seed, device_config)
+        config = _NoiseConfig(noise_shots, noise_calls, seed)
+        noise = _choose_noise(home, network, data, config, device_config)
         click.echo(_describe_noise(noise))
     return Result({"model": model, "images": n_images, "noise": noise})
 
@@ -123,55 +133,64 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
     return data
 
 
-def _optimize_noise(
+@dataclass(frozen=True)
+class _NoiseConfig:
+    shots: int
+    calls: int
+    seed: int
+
+
+def _choose_noise(
     home: Path,
     network: Denoiser,
     data: PretrainingData,
-    shots: int,
-    seed: int,
+    config: _NoiseConfig,
     machine: DeviceConfig,
 ) -> dict[str, Any]:
-    """Optimise one noise on `shots` images per class, save it, and score it on the others.
+    """Choose a noise, or several, on held-out images, save it, and score it on the others.
 
     Returns:
-        The number of images used, the noise level, and accuracy and number of the other images.
+        The numbers of images of each part, the kinds of noise and their levels, what was compared,
+        and accuracy and number of the images on which nothing was chosen.
     """
-    import torch
-
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.denoiser.protocol import normalize_images
-    from ilk.diffusion.errors.class_errors import Measure, compute_class_errors
-    from ilk.diffusion.errors.levels import Levels
-    from ilk.diffusion.noise_optimization.single_noise import select_sigma
-    from ilk.diffusion.noise_optimization.tuning import NoiseTuningConfig, optimize_noise
-    from ilk.maths.folds import share_group
+    from ilk.diffusion.errors.class_errors import Measure
+    from ilk.diffusion.noise_optimization import noise_file
+    from ilk.diffusion.noise_optimization.labelled_parts import divide_images
+    from ilk.diffusion.noise_optimization.selection import NoiseSelectionConfig, select_noises
+    from ilk.diffusion.noise_optimization.tuning import NoiseTuningConfig
 
-    y, classes = data.batch.y, range(len(network.classes))
-    rows = torch.cat([torch.nonzero(y == c).flatten()[:shots] for c in classes])
-    x, measure = (
-        normalize_images(data.batch.x),
-        Measure("l1", precision=machine.precision, device=machine.device),
-    )
-    sigmas = torch.tensor(Levels.log_spaced(network, N_LEVELS).sort_by_sigma().sigmas)
-    zero_noise = torch.zeros(len(sigmas), *network.shape)  # the optimisation starts from no noise
-    errors = compute_class_errors(network, x[rows], sigmas, zero_noise, measure)
-    sigma = select_sigma(errors, y[rows], sigmas)
-    config = NoiseTuningConfig(seed=seed, measure=measure)
-    optimized = optimize_noise(network, x[rows], y[rows], sigma, config, terminal_progress())
-    optimized.save(home)
-    is_rest = torch.ones(len(y), dtype=torch.bool)
-    is_rest[rows] = False
-    if data.group is not None:
-        is_rest &= torch.from_numpy(~share_group(data.group, rows.numpy()))
-    n_rest, accuracy = int(is_rest.sum()), None
-    if n_rest:
-        predicted = optimized.score_batch(network, x[is_rest], measure).scores.argmax(1)
-        accuracy = float((predicted == y[is_rest]).double().mean())
-    return {"images": len(rows), "sigma": sigma, "accuracy": accuracy, "test_images": n_rest}
+    parts = divide_images(data.batch.y.numpy(), config.shots, data.group)
+    x, y = normalize_images(data.batch.x), data.batch.y
+    measure = Measure("l1", precision=machine.precision, device=machine.device)
+    tuning = NoiseTuningConfig(seed=config.seed, measure=measure)
+    selection = NoiseSelectionConfig(config.calls, tuning=tuning)
+    training, validation = ((x[rows], y[rows]) for rows in (parts.training, parts.validation))
+    chosen = select_noises(network, training, validation, selection, terminal_progress())
+    noise_file.save(chosen, home)
+    accuracy = None
+    if len(parts.test):
+        predicted = chosen.score_batch(network, x[parts.test], measure).scores.argmax(1)
+        accuracy = float((predicted == y[parts.test]).double().mean())
+    return {
+        "images": len(parts.training),
+        "held_out_images": len(parts.validation),
+        "noises": [{"kind": m.metadata["kind"], "sigma": m.sigma} for m in chosen.members],
+        "compared": chosen.metadata["candidates"],
+        "accuracy": accuracy,
+        "test_images": len(parts.test),
+    }
+
+
+KIND_TEXTS = {"none": "no noise", "random": "a random noise", "optimised": "an optimised noise"}
 
 
 def _describe_noise(noise: dict[str, Any]) -> str:
-    text = f"noise optimised on {noise['images']} images at sigma {noise['sigma']:.3g}"
+    chosen = ", ".join(
+        f"{KIND_TEXTS[n['kind']]} at sigma {n['sigma']:.3g}" for n in noise["noises"]
+    )
+    text = f"chosen on {noise['held_out_images']:,} held-out images: {chosen}"
     if noise["accuracy"] is None:
         return text
-    return f"{text}: accuracy {noise['accuracy']:.3f} on the other {noise['test_images']:,} images"
+    return f"{text}; accuracy {noise['accuracy']:.3f} on the other {noise['test_images']:,} images"

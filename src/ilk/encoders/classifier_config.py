@@ -21,7 +21,7 @@ class ClassifierConfig:
             need 500 or more.
         error: Fraction of images whose answer a race may change, in (0, 1).
         seed: Seed of the noise.
-        distance: `l2`, `l1` or `huber`.
+        distance: Of epsilon: `l2`, `l1` or `huber` (quadratic up to 1).
         shortlist: Number of candidate classes from a nearest-mean head on the network's own
             features; 0 for all.
     """

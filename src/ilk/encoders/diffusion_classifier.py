@@ -36,7 +36,11 @@ from ilk.encoders.options import EncoderOptions
 FORM = "diffusion-classifier:PATH"
 SETTINGS = True
 FAMILY = "diffusion-classifier"
-VERSION = 1  # increment when the same network and image give different scores
+VERSIONS = {  # by distance; increment when the same network and image give different scores
+    "l2": 1,
+    "l1": 1,
+    "huber": 2,
+}
 
 
 class DiffusionClassifier:
@@ -97,7 +101,7 @@ class DiffusionClassifier:
     def _describe_space(self) -> dict[str, Any]:
         return {
             "family": FAMILY,
-            "version": VERSION,
+            "version": VERSIONS[self.config.distance],
             "settings": asdict(self.config),
             "classes": list(self.classes),
             "prompts": list(self.context.prompts),

@@ -64,7 +64,7 @@ def compute_difference_maps(
             network, noisy, sigma.repeat(2), torch.cat([first[image], second[image]]), measure
         )
         pixel_errors = compute_pixel_errors(
-            predicted, clean.repeat(2, 1, 1, 1), measure.distance
+            predicted, clean.repeat(2, 1, 1, 1), measure.distance, sigma.repeat(2)
         ).double()
         difference = (pixel_errors[len(pairs) :] - pixel_errors[: len(pairs)]) * expand_like(
             weights[level], pixel_errors
@@ -86,10 +86,14 @@ def denoise_classes(
     return predicted.float().cpu()
 
 
-def compute_pixel_errors(predicted: Tensor, clean: Tensor, metric: str) -> Tensor:
-    """How far images lie from images at each place, a mean over channels, `[b, h, w]`."""
+def compute_pixel_errors(predicted: Tensor, clean: Tensor, metric: str, sigma: Tensor) -> Tensor:
+    """How far images lie from images at each place, a mean over channels, `[b, h, w]`.
+
+    `sigma` are their noise levels `[b]`.
+    """
     flattened = [v.movedim(1, -1).flatten(0, 2) for v in (predicted, clean)]
-    return reconstruction_error(flattened[0], flattened[1], metric).view(
+    levels = sigma.repeat_interleave(predicted.shape[2] * predicted.shape[3])
+    return reconstruction_error(flattened[0], flattened[1], metric, levels).view(
         len(predicted), *predicted.shape[2:]
     )
 

@@ -23,8 +23,8 @@ from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.errors.class_errors import Measure
 from ilk.diffusion.errors.level_order import order_evenly
 from ilk.diffusion.errors.levels import Levels
-from ilk.diffusion.noise_optimization import optimized_noise
-from ilk.diffusion.noise_optimization.optimized_noise import OptimizedNoise
+from ilk.diffusion.noise_optimization import noise_file
+from ilk.diffusion.noise_optimization.ensemble import NoiseEnsemble
 from ilk.diffusion.result import ClassificationResult
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Scorer:
             InputError: There are more levels than the strategy supports.
         """
         if config.strategy == "noise":
-            return self._optimized_noise.score_batch(self.network, x, self.measure)
+            return self._noises.score_batch(self.network, x, self.measure)
         if self._cached_strategy is None or self._cached_strategy[0] != config:
             self._cached_strategy = config, self._build_strategy(config)
         strategy, levels = self._cached_strategy[1]
@@ -135,8 +135,8 @@ class Scorer:
         )
 
     @cached_property
-    def _optimized_noise(self) -> OptimizedNoise:
-        return optimized_noise.load(self.model_folder, self.network, self.measure.device)
+    def _noises(self) -> NoiseEnsemble:
+        return noise_file.load(self.model_folder, self.network, self.measure.device)
 
     def choose_levels(self, config: ScorerConfig) -> Levels:
         """Return the noise levels: learned from calibration errors if there are any."""

@@ -28,7 +28,7 @@ from ilk.diffusion.classification.calibration_errors import CalibrationErrors
 from ilk.diffusion.classification.class_subset import check_classes, select_classes
 from ilk.diffusion.classification.context import ClassificationContext
 from ilk.diffusion.denoiser.protocol import Denoises, normalize_images
-from ilk.diffusion.noise_optimization import optimized_noise
+from ilk.diffusion.noise_optimization import noise_file
 from ilk.images.pixels import PixelEncoder
 
 PixelArray = NDArray[np.uint8]
@@ -36,7 +36,7 @@ SIDE_FILES = {  # files that the scores of a strategy depend on, besides the net
     "race": (training_images.FILE, calibration_errors.FILE),
     "naive": (training_images.FILE, calibration_errors.FILE),
     "staged": (training_images.FILE,),
-    "noise": (optimized_noise.JSON, optimized_noise.ARRAYS),
+    "noise": (noise_file.JSON, noise_file.ARRAYS),
 }
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.denoiser.protocol import Denoises
 from ilk.diffusion.errors.denoising_errors import DISTANCE_POWERS, DenoisingErrors
@@ -43,6 +44,7 @@ def compute_class_errors(
     noise: Tensor,
     measure: Measure = Measure(),  # noqa: B008  (frozen)
     progress: Progress = silent_progress,
+    candidates: Tensor | None = None,
 ) -> Tensor:
     """Return the denoising error of each image, class and level, `[n, k, levels]` float32.
 
@@ -55,18 +57,28 @@ def compute_class_errors(
             forfeits the common random numbers).
         measure: Distance, batch size, precision, device.
         progress: Reports network calls.
+        candidates: Class indices `[n, q]` to compare for each image, such as a few captions out of
+            thousands; the errors are then `[n, q, levels]`. None compares all k classes.
 
     Raises:
         InputError: The network has no classes, shapes do not match, or memory is too small.
     """
     denoising_errors = DenoisingErrors(network, x, sigmas, noise, measure)
-    n, k, m = len(x), len(network.classes), len(sigmas)
+    if candidates is None:
+        candidates = torch.arange(len(network.classes)).expand(len(x), -1)
+    elif candidates.dim() != 2 or len(candidates) != len(x):
+        raise InputError(
+            f"candidates of shape {tuple(candidates.shape)} do not go with {len(x)} images; give "
+            "[images, candidates]"
+        )
+    (n, k), m = candidates.shape, len(sigmas)
     total, out, start = n * m * k, torch.empty(n * m * k), 0
     with progress("denoising", total) as advance:
         while start < total:
             indices = torch.arange(start, min(start + denoising_errors.batch_size, total))
+            image = indices // (m * k)
             out[indices] = denoising_errors.compute(
-                indices // (m * k), indices % k, indices // k % m
+                image, candidates[image, indices % k], indices // k % m
             )
             advance(len(indices))
             start += len(indices)
@@ -76,8 +88,9 @@ def compute_class_errors(
 def likelihood_weights(sigmas: Tensor, distance: str = "l2") -> Tensor:
     """Return weights `[levels]`, mean 1, under which errors sum to a likelihood bound.
 
-    The levels must be evenly spaced in ln sigma. An absolute error is proportional to sigma, a
-    squared one to sigma^2, so absolute errors are divided by sigma once.
+    The levels must be evenly spaced in ln sigma. An absolute error is sigma times that of epsilon,
+    a squared or Huber one sigma^2 times (`reconstruction_error`), so absolute errors are divided by
+    sigma once.
     """
     weights = sigmas.double() ** -DISTANCE_POWERS[distance]
     return (weights / weights.mean()).float()

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ilk.core.errors import InputError
 from ilk.diffusion.denoiser.protocol import Denoises
@@ -15,7 +14,7 @@ DISTANCE_POWERS = {
     "l2": 2,
     "l1": 1,
     "huber": 2,
-}  # power of sigma that a small error is proportional to
+}  # an error of the clean image is sigma to this power times that of epsilon
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Measure:
 
     Attributes:
         distance: `l2` (squared), `l1` (absolute) or `huber`, averaged over channels and pixels.
+            `huber` is quadratic up to one standard deviation of the noise, as in Li et al. 2023,
+            where it is taken of epsilon (`reconstruction_error`).
         batch_size: Maximum images per network call.
         precision: `float32` or `bfloat16`, of the network. Errors are always float32, because the
             differences between classes are below the resolution of bfloat16.
@@ -132,7 +133,7 @@ class DenoisingErrors:
         use_bfloat16 = self.measure.precision == "bfloat16"
         with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=use_bfloat16):
             predicted = self.network.denoise(noisy.to(device), sigma.to(device), condition)
-        return reconstruction_error(predicted.float().cpu(), clean, self.measure.distance)
+        return reconstruction_error(predicted.float().cpu(), clean, self.measure.distance, sigma)
 
     def _reduce_batch_size(self, failed_size: int) -> None:
         if failed_size == 1:
@@ -149,14 +150,31 @@ def is_out_of_memory(error: Exception) -> bool:
     return is_memory_error or "allocate memory" in str(error)
 
 
-def reconstruction_error(predicted: Tensor, clean: Tensor, metric: str) -> Tensor:
-    """Return the distance `[b]` of images `[b, c, h, w]`, averaged over channels and pixels."""
+def reconstruction_error(predicted: Tensor, clean: Tensor, metric: str, sigma: Tensor) -> Tensor:
+    """Return the distance `[b]` of images `[b, c, h, w]`, averaged over channels and pixels.
+
+    With epsilon = (noisy - image) / sigma, an error of the clean image is `sigma^p` times that of
+    epsilon, p = 2 for `l2` and 1 for `l1`; likelihood weights take this factor away. The Huber
+    function h has no such power, so that its unit matters. It is that of epsilon (Li et al. 2023,
+    arXiv 2303.16203), enlarged like a squared error:
+
+        sigma^2 h(r / sigma) = r^2 / 2 if |r| < sigma, sigma |r| - sigma^2 / 2 otherwise
+
+    Args:
+        predicted: Images returned by the network.
+        clean: The clean images.
+        metric: `l2`, `l1` or `huber`.
+        sigma: Noise levels `[b]`; only `huber` depends on them.
+    """
     residuals = (predicted - clean).flatten(1)
     if metric == "l2":
         return residuals.square().mean(1)
     if metric == "l1":
         return residuals.abs().mean(1)
-    return functional.huber_loss(residuals, torch.zeros_like(residuals), reduction="none").mean(1)
+    limit = sigma.to(residuals)[:, None]
+    magnitude = residuals.abs()
+    quadratic, linear = magnitude.square() / 2, limit * (magnitude - limit / 2)
+    return torch.where(magnitude < limit, quadratic, linear).mean(1)
 
 
 def expand_noise(noise: Tensor, n: int, k: int) -> Tensor:

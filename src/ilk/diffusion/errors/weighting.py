@@ -8,11 +8,12 @@ A score is `- sum_j w_j e_j`, with `e_j` the error of the clean image at level j
     fading       w = exp(-7 t) / sigma^2, with t = 2/pi atan(sigma) the time of a cosine schedule
     learned      w that maximise the likelihood of the labels under a softmax of the scores
 
-(absolute errors are divided by sigma once). Fading is by Kevin Clark and Priyank Jaini, 2023,
-Text-to-Image Diffusion Models are Zero-Shot Classifiers, arXiv 2303.15233; learning by Yujin Jeong
-and others, 2025, Diffusion Classifiers Understand Compositionality, but Conditions Apply,
-arXiv 2505.17955, section 5.4. Departure from the latter, which uses early stopping: a Gaussian
-prior on the log ratio to the likelihood weights, whose width is chosen by cross-validation.
+(absolute errors are divided by sigma once; Huber errors have the unit of squared ones). Fading is
+by Kevin Clark and Priyank Jaini, 2023, Text-to-Image Diffusion Models are Zero-Shot Classifiers,
+arXiv 2303.15233; learning by Yujin Jeong and others, 2025, Diffusion Classifiers Understand
+Compositionality, but Conditions Apply, arXiv 2505.17955, section 5.4. Departure from the latter,
+which uses early stopping: a Gaussian prior on the log ratio to the likelihood weights, whose width
+is chosen by cross-validation.
 """
 
 from __future__ import annotations

@@ -62,13 +62,13 @@ class FeaturePoint:
         """Return the block of this point.
 
         Raises:
-            InputError: The network has no such block or level, or a smaller map.
+            InputError: The network has no such block, was trained on less noise, or has a smaller
+                map.
         """
-        hook, (low, high) = hooks.get_block(self.block), hooks.network.sigmas
-        if not low <= self.sigma <= high:
+        hook, high = hooks.get_block(self.block), hooks.network.sigmas[1]
+        if self.sigma > high:
             raise InputError(
-                f"sigma {self.sigma:g} is outside of what this network was trained on, "
-                f"{low:.4g} to {high:.4g}"
+                f"sigma {self.sigma:g} is above what this network was trained on, up to {high:.4g}"
             )
         if self.pool > hook.side:
             raise InputError(

@@ -34,7 +34,7 @@ from ilk.diffusion.features.probe import ProbeScore, evaluate_probe
 from ilk.diffusion.features.search_result import FeatureLocation, SearchResult
 from ilk.maths import folds
 
-N_LEVELS, LOW, HIGH = 6, 0.1, 3.0  # number of levels; limits, relative to sigma_data
+N_LEVELS, LOW, HIGH = 8, 0.02, 3.0  # number of levels; limits, relative to sigma_data
 SIGMA_DATA = 0.5
 
 
@@ -43,7 +43,8 @@ class SearchConfig:
     """The search space.
 
     Attributes:
-        sigmas: Noise levels; empty for 6 levels, evenly spaced in ln sigma.
+        sigmas: Noise levels; empty for 8 levels, evenly spaced in ln sigma, from a fiftieth to
+            three times the deviation of the data. The lowest are nearly clean images.
         pools: Sizes of the pooled map (0: mean and standard deviation); sizes larger than the map
             of a block are skipped.
         folds: Number of cross-validation folds.
@@ -73,17 +74,16 @@ class SearchConfig:
         """Return the noise levels for `network`.
 
         Raises:
-            InputError: One is outside its training range.
+            InputError: One is above its training range.
         """
-        low, high = network.sigmas
+        high = network.sigmas[1]
         sigma_data = float(getattr(network, "sigma_data", SIGMA_DATA))
-        limits = max(low, LOW * sigma_data), min(high, HIGH * sigma_data)
+        limits = LOW * sigma_data, min(high, HIGH * sigma_data)
         grid = [float(f"{sigma:.2g}") for sigma in np.geomspace(*limits, N_LEVELS)]
-        sigmas = self.sigmas or tuple(dict.fromkeys(s for s in grid if low <= s <= high))
-        if outside := [sigma for sigma in sigmas if not low <= sigma <= high]:
+        sigmas = self.sigmas or tuple(dict.fromkeys(s for s in grid if s <= high))
+        if above := [sigma for sigma in sigmas if sigma > high]:
             raise InputError(
-                f"sigma {outside[0]:g} is outside of what this network was trained on, "
-                f"{low:.4g} to {high:.4g}"
+                f"sigma {above[0]:g} is above what this network was trained on, up to {high:.4g}"
             )
         return sigmas
 

@@ -73,14 +73,31 @@ def evaluate_weightings(
     Returns:
         Correctness `[m]` of the held-out images by weighting, and details as plain JSON.
     """
-    measure, m = config.measure, config.n_levels
-    levels_by_weighting = {
-        name: Levels.log_spaced(network, m, weights=rule, distance=measure.distance)
-        for name, rule in WEIGHTINGS.items()
-    }
-    even = levels_by_weighting["uniform"]
+    measure, even = config.measure, make_even_levels(network, config)
     noise, sigmas = even.draw_noise(network, config.seed), torch.tensor(even.sigmas)
     class_errors = compute_class_errors(network, x, sigmas, noise, measure, progress)
+    return compare_weightings(network, class_errors, y, is_test, config)
+
+
+def make_even_levels(
+    network: Denoises, config: SelfBenchConfig, weights: str = "uniform"
+) -> Levels:
+    """Return the noise levels of the benchmark under one of its weightings."""
+    rule, distance = WEIGHTINGS[weights], config.measure.distance
+    return Levels.log_spaced(network, config.n_levels, weights=rule, distance=distance)
+
+
+def compare_weightings(
+    network: Denoises, class_errors: Tensor, y: Tensor, is_test: Tensor, config: SelfBenchConfig
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Evaluate each weighting on errors `[n, q, levels]` of q candidates, of which `y` is true.
+
+    The levels are those of `make_even_levels`; other arguments and results are those of
+    `evaluate_weightings`.
+    """
+    measure, m = config.measure, config.n_levels
+    levels_by_weighting = {name: make_even_levels(network, config, name) for name in WEIGHTINGS}
+    even = levels_by_weighting["uniform"]
     learned = Levels.learn(class_errors[~is_test], y[~is_test], even, distance=measure.distance)
     positions = torch.tensor([even.noise_indices.index(d) for d in learned.noise_indices])
     correct = {

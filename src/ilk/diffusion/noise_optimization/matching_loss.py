@@ -1,9 +1,9 @@
 """The loss of an optimised noise (`ilk.diffusion.noise_optimization.tuning`).
 
 Wang and Chen, 2025, Noise Matters: Optimizing Matching Noise for Diffusion Classifiers,
-arXiv 2508.11330. For each image, with n~ its noise and p = 1 (l1) or 2 (l2):
+arXiv 2508.11330. For each image, with n~ its noise and d the absolute, squared or Huber distance:
 
-    e_k  = mean |n~ - eps_k|^p                 eps_k = (x + sigma n~ - D(x + sigma n~; c_k)) / sigma
+    e_k  = mean d(n~ - eps_k)                  eps_k = (x + sigma n~ - D(x + sigma n~; c_k)) / sigma
     z_k  = (e_k - mean_k e) / std_k e          over the candidate classes, population std
     loss = -log softmax(-z)_y
 
@@ -22,7 +22,11 @@ from torch.nn import functional
 
 from ilk.core.errors import InputError, NoLabels
 from ilk.diffusion.denoiser.protocol import Denoises
-from ilk.diffusion.errors.denoising_errors import Measure, reconstruction_error
+from ilk.diffusion.errors.denoising_errors import (
+    DISTANCE_POWERS,
+    Measure,
+    reconstruction_error,
+)
 from ilk.diffusion.noise_optimization.optimized_noise import standardize_errors
 from ilk.training.rng import make_generator
 
@@ -51,8 +55,8 @@ class MatchingLoss:
         use_bfloat16 = self.measure.precision == "bfloat16"
         with torch.autocast(x.device.type, torch.bfloat16, enabled=use_bfloat16):
             predicted = self.network.denoise(noisy, level, condition)
-        predicted = predicted.to(x.dtype) / self.sigma
-        return reconstruction_error(predicted, clean / self.sigma, self.measure.distance).view(b, m)
+        errors = reconstruction_error(predicted.to(x.dtype), clean, self.measure.distance, level)
+        return errors.view(b, m) / self.sigma ** DISTANCE_POWERS[self.measure.distance]
 
     def compute_loss(self, x: Tensor, noise: Tensor, classes: Tensor) -> Tensor:
         """Return the scalar cross-entropy of images `[b, c, h, w]`; the first of `classes` `[b, m]`

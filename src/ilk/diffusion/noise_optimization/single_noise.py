@@ -66,8 +66,21 @@ def minimize_cross_entropy(errors: Tensor, y: Tensor) -> Tensor:
     """Return the mean of `-log softmax(-z t)_y` in nats, a scalar, of errors `[n, k]`, at the best
     t.
     """
-    z = standardize_errors(errors.double())
-    return torch.stack([functional.cross_entropy(-z * t, y) for t in INVERSE_TEMPERATURES]).amin()
+    return minimize_score_entropy(-standardize_errors(errors.double()), y)
+
+
+def minimize_score_entropy(scores: Tensor, y: Tensor) -> Tensor:
+    """Return the mean of `-log softmax(scores t)_y` in nats, a scalar, at the best t."""
+    return compute_image_losses(scores, y).mean()
+
+
+def compute_image_losses(scores: Tensor, y: Tensor) -> Tensor:
+    """Return `-log softmax(scores t)_y` of each image in nats, `[n]`, at the t of lowest mean."""
+    scores = scores.double()
+    losses = torch.stack(
+        [functional.cross_entropy(scores * t, y, reduction="none") for t in INVERSE_TEMPERATURES]
+    )
+    return losses[losses.mean(1).argmin()]
 
 
 def measure_single_noise_accuracy(
