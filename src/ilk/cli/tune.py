@@ -30,6 +30,53 @@ N_LEVELS = 24  # noise levels among which the level of the optimised noise is se
     default=0,
     help="Also optimise a single noise on this many images per class, such as 8.",
 )
+@click.option(
+    "--objective",
+    default="",
+    help="Tune the network itself, too: cross-entropy (over the denoising errors of the classes), "
+    "cca, contrastive-flow-matching or ddo.",
+)
+@click.option(
+    "--updates",
+    type=click.IntRange(min=0),
+    default=0,
+    help="With --objective: number of updates [default: 3 epochs, at least 300].",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="With --objective: images per update.",
+)
+@click.option(
+    "--lr", default=2e-3, show_default=True, help="With --objective: peak learning rate."
+)
+@click.option(
+    "--anchor",
+    type=click.FloatRange(min=0),
+    help="With --objective: weight of the denoising error of the true class; more keeps more of "
+    "the drawing quality [default: that of the objective].",
+)
+@click.option(
+    "--flip",
+    is_flag=True,
+    help="With --objective: flip images horizontally at random; wrong for digits.",
+)
+@click.option(
+    "--max-shift",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="With --objective: maximum random translation in pixels.",
+)
+@click.option(
+    "--max-levels",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="With --objective: most noise levels of the tuned classifier.",
+)
 @add_seed_option
 @add_device_option
 @add_precision_option
@@ -40,6 +87,14 @@ def command(
     model: str,
     source: str,
     noise_shots: int,
+    objective: str,
+    updates: int,
+    batch_size: int,
+    lr: float,
+    anchor: float | None,
+    flip: bool,
+    max_shift: int,
+    max_levels: int,
     seed: int,
     device: str,
     precision: str,
@@ -51,6 +106,10 @@ def command(
     replaces an earlier one only if it is based on at least as many images. `ilk pretrain` does the
     same with held-out training images. With --noise-shots, `--classifier
     diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class.
+
+    With --objective, a copy of the network learns to tell the classes apart, on all images of
+    SOURCE but a tenth of the unseen ones, and classifies from then on with few noise levels; `ilk
+    draw` keeps the untuned network. If interrupted, the same command resumes.
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_model
@@ -64,6 +123,32 @@ def command(
 
     home, store = check_outside_sources(Path(model), source), Store()
     hold_model(home, checkpoint.JSON)
+    report = None
+    if objective:
+        from ilk.diffusion.tuning.cross_fitting import tune_cross_fit
+        from ilk.diffusion.tuning.tune import TuningConfig
+        from ilk.training.trainer import Recipe
+
+        from ilk.cli.tuning_output import show_tuning
+        from ilk.diffusion.tuning.objectives import get_tuning_objective
+
+        get_tuning_objective(objective)
+        images = load_images(home, source, intake, store)
+        n_updates = updates or count_tuning_updates(len(images.batch), batch_size)
+        config = TuningConfig(
+            Recipe(n_updates, batch_size, lr, seed=seed),
+            objective,
+            anchor,
+            random_flip=flip,
+            max_shift=max_shift,
+            max_levels=max_levels,
+        )
+        machine = DeviceConfig(pick_device(device), precision)
+        report = tune_cross_fit(home, images, config, machine, terminal_progress())
+        show_tuning(report, model)
+        if not noise_shots:
+            return Result({"model": model, "images": report.images, "noise": None, "tuning": report})
+    home = find_classifier_home(home) if noise_shots else home
     data = _load_unseen(home, source, intake, store)
     device_config = DeviceConfig(pick_device(device), precision)
     network = checkpoint.load(home).to(device_config.device)
