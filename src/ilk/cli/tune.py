@@ -13,8 +13,12 @@ from ilk.cli.output import Result, add_json_option, print_note
 from ilk.cli.source_options import add_intake_options, add_single_label_option
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ilk.diffusion.denoiser.karras import Denoiser
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
+    from ilk.diffusion.tuning.report import TuningReport
     from ilk.store import Store
     from ilk.training.trainer import DeviceConfig
 
@@ -49,9 +53,7 @@ N_LEVELS = 24  # noise levels among which the level of the optimised noise is se
     show_default=True,
     help="With --objective: images per update.",
 )
-@click.option(
-    "--lr", default=2e-3, show_default=True, help="With --objective: peak learning rate."
-)
+@click.option("--lr", default=2e-3, show_default=True, help="With --objective: peak learning rate.")
 @click.option(
     "--anchor",
     type=click.FloatRange(min=0),
@@ -113,57 +115,84 @@ def command(
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_model
+    from ilk.cli.tuning_output import check_objective_options, show_tuning
     from ilk.core.device import pick_device
+    from ilk.diffusion.checkpoint import checkpoint
+    from ilk.diffusion.checkpoint.model_paths import find_classifier_home
+    from ilk.store import Store
+    from ilk.training.trainer import DeviceConfig
+
+    check_objective_options(objective)
+    home, store = check_outside_sources(Path(model), source), Store()
+    hold_model(home, checkpoint.JSON)
+    machine = DeviceConfig(pick_device(device), precision)
+    report, noise = None, None
+    if objective:
+        recipe = (updates, batch_size, lr, seed)
+        augmentations = {"random_flip": flip, "max_shift": max_shift}
+        images = _load_images(home, source, intake, store)[0]
+        report = _tune_network(
+            home, images, objective, recipe, machine, anchor, max_levels, augmentations
+        )
+        show_tuning(report, model)
+        n_images = report.images
+    else:
+        n_images = _learn_levels(home, source, intake, store, machine)
+        click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
+    if noise_shots:
+        classifier_home = find_classifier_home(home)
+        data = _load_unseen(classifier_home, source, intake, store)
+        network = checkpoint.load(classifier_home).to(machine.device)
+        noise = _optimize_noise(classifier_home, network, data, noise_shots, seed, machine)
+        click.echo(_describe_noise(noise))
+    return Result({"model": model, "images": n_images, "noise": noise, "tuning": report})
+
+
+def _tune_network(
+    home: Path,
+    images: PretrainingData,
+    objective: str,
+    recipe: tuple[int, int, float, int],
+    machine: DeviceConfig,
+    anchor: float | None,
+    max_levels: int,
+    augmentations: dict[str, Any],
+) -> TuningReport:
+    """Tune the network itself; `recipe` is updates (0: the default), batch size, rate and seed."""
+    from ilk.core.progress import terminal_progress
+    from ilk.diffusion.tuning.cross_fitting import tune_cross_fit
+    from ilk.diffusion.tuning.tune import TuningConfig, count_tuning_updates
+    from ilk.training.trainer import Recipe
+
+    updates, batch_size, lr, seed = recipe
+    n_updates = updates or count_tuning_updates(len(images.batch), batch_size)
+    config = TuningConfig(
+        Recipe(n_updates, batch_size, lr, seed=seed),
+        objective,
+        anchor,
+        max_levels=max_levels,
+        **augmentations,
+    )
+    return tune_cross_fit(home, images, config, machine, terminal_progress())
+
+
+def _learn_levels(
+    home: Path, source: str, intake: IntakeOptions, store: Store, machine: DeviceConfig
+) -> int:
+    """Learn noise levels and features from unseen images; return the number of images."""
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint
     from ilk.diffusion.classification import calibration_errors
     from ilk.diffusion.pretraining.cross_fitting import save_search_and_errors
-    from ilk.store import Store
-    from ilk.training.trainer import DeviceConfig
 
-    home, store = check_outside_sources(Path(model), source), Store()
-    hold_model(home, checkpoint.JSON)
-    report = None
-    if objective:
-        from ilk.diffusion.tuning.cross_fitting import tune_cross_fit
-        from ilk.diffusion.tuning.tune import TuningConfig
-        from ilk.training.trainer import Recipe
-
-        from ilk.cli.tuning_output import show_tuning
-        from ilk.diffusion.tuning.objectives import get_tuning_objective
-
-        get_tuning_objective(objective)
-        images = load_images(home, source, intake, store)
-        n_updates = updates or count_tuning_updates(len(images.batch), batch_size)
-        config = TuningConfig(
-            Recipe(n_updates, batch_size, lr, seed=seed),
-            objective,
-            anchor,
-            random_flip=flip,
-            max_shift=max_shift,
-            max_levels=max_levels,
-        )
-        machine = DeviceConfig(pick_device(device), precision)
-        report = tune_cross_fit(home, images, config, machine, terminal_progress())
-        show_tuning(report, model)
-        if not noise_shots:
-            return Result({"model": model, "images": report.images, "noise": None, "tuning": report})
-    home = find_classifier_home(home) if noise_shots else home
     data = _load_unseen(home, source, intake, store)
-    device_config = DeviceConfig(pick_device(device), precision)
-    network = checkpoint.load(home).to(device_config.device)
+    network = checkpoint.load(home).to(machine.device)
     save_search_and_errors(
-        home, network, data.batch, [(network, data)], device_config, terminal_progress(), data.group
+        home, network, data.batch, [(network, data)], machine, terminal_progress(), data.group
     )
     calibration = calibration_errors.load(home)
     assert calibration is not None, "there is at least one image"
-    n_images = len(calibration.y)
-    click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
-    noise = None
-    if noise_shots:
-        noise = _optimize_noise(home, network, data, noise_shots, seed, device_config)
-        click.echo(_describe_noise(noise))
-    return Result({"model": model, "images": n_images, "noise": noise})
+    return len(calibration.y)
 
 
 def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -> PretrainingData:
@@ -175,37 +204,52 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
     import numpy as np
 
     from ilk.core.errors import InputError
+    from ilk.diffusion.checkpoint import checkpoint
+    from ilk.maths.folds import share_group
+
+    if not checkpoint.read_spec(home).classes:
+        raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
+    data, is_trained_on, group = _load_images(home, source, intake, store)
+    is_trained_on |= share_group(group, np.flatnonzero(is_trained_on))
+    unseen = data.select(~is_trained_on & (data.batch.y >= 0).numpy())
+    if len(unseen.batch) < 2:
+        raise InputError(
+            f"{home} was trained on all {len(data.batch)} images in {source}, or they have none of "
+            "its classes as label; give labelled images that it was not trained on"
+        )
+    return unseen
+
+
+def _load_images(
+    home: Path, source: str, intake: IntakeOptions, store: Store
+) -> tuple[PretrainingData, NDArray[np.bool_], NDArray[np.int64]]:
+    """Load the training images of `source`.
+
+    Returns:
+        The images; which of them the model was trained on, `[n]`; and their groups `[n]`.
+    """
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint, training_images
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
     from ilk.images import adopt_spellings, number_row_groups
-    from ilk.maths.folds import has_shared_groups, share_group
+    from ilk.maths.folds import has_shared_groups
 
     spec = checkpoint.read_spec(home)
-    if not spec.classes:
-        raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
     channels, size, _ = spec.shape
     images = intake.read_images(source, store).select_split("train")
-    images, note = adopt_spellings(images, spec.classes)
-    if note:
-        print_note(note)
+    if spec.classes:
+        images, note = adopt_spellings(images, spec.classes)
+        if note:
+            print_note(note)
+    classes = spec.classes or images.classes
     pixels = choose_pixels(images, size, channels)
-    batch, used_images, _ = load_batch(images, spec.classes, pixels, store, terminal_progress())
+    batch, used_images, _ = load_batch(images, classes, pixels, store, terminal_progress())
     digests = [row.digest for row in used_images.used]
-    is_trained_on = training_images.load(home).is_training_image(batch.x.numpy(), digests)
-    is_labelled = (batch.y >= 0).numpy()
     group = number_row_groups(used_images.used)
-    is_trained_on |= share_group(group, np.flatnonzero(is_trained_on))
-    data = PretrainingData(
-        batch, digests, spec.classes, group if has_shared_groups(group) else None
-    ).select(~is_trained_on & is_labelled)
-    if len(data.batch) < 2:
-        raise InputError(
-            f"{home} was trained on all {len(batch)} images in {source}, or they have none of its "
-            "classes as label; give labelled images that it was not trained on"
-        )
-    return data
+    data = PretrainingData(batch, digests, classes, group if has_shared_groups(group) else None)
+    is_known = training_images.load(home).is_training_image(batch.x.numpy(), digests)
+    return data, is_known, group
 
 
 def _optimize_noise(

@@ -12,6 +12,7 @@ TUNING_REPORT = "tuning.json"  # written last
 TUNED = "tuned"  # folder beside a network: the same network, tuned to tell classes apart
 BASE_KEY = "base"  # in the metadata of a tuned network: the digest of the arrays it began with
 
+
 def resolve_home(path: str) -> Path:
     """Return the folder of a path or of `hf-hub:ORG/NAME`, which is downloaded if necessary.
 

@@ -71,9 +71,7 @@ class Ledger:
         """Return the errors of triples, `[q]`."""
         if not self.denoising_errors.shares_passes:
             return self.denoising_errors.compute(image, label, level)
-        pairs, inverse = torch.unique(
-            torch.stack([image, level]), dim=1, return_inverse=True
-        )
+        pairs, inverse = torch.unique(torch.stack([image, level]), dim=1, return_inverse=True)
         return self.denoising_errors.compute_all(pairs[0], pairs[1])[inverse, label]
 
     def make_result(self, winners: Tensor, extrapolation: Tensor) -> ClassificationResult:

@@ -107,9 +107,7 @@ def choose_levels(errors: CalibrationErrors, max_levels: int) -> CalibrationErro
     """Return the errors at the `max_levels` levels that classify best together."""
     chosen = errors.learn_levels(max_levels)
     columns = chosen.find_indices(errors.levels)
-    return CalibrationErrors(
-        errors.errors[:, :, columns], errors.y, errors.levels.take(columns)
-    )
+    return CalibrationErrors(errors.errors[:, :, columns], errors.y, errors.levels.take(columns))
 
 
 def assess_errors(
@@ -128,7 +126,7 @@ def assess_errors(
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     halves = order[: n // 2], order[n // 2 :]
     counts = [m for m in counts if m <= len(errors.levels)]
-    right, losses = {m: 0.0 for m in counts}, {m: 0.0 for m in counts}
+    right, losses = dict.fromkeys(counts, 0.0), dict.fromkeys(counts, 0.0)
     for fit, test in (halves, halves[::-1]):
         for m in counts:
             levels = Levels.learn(errors.errors[fit], errors.y[fit], errors.levels, max_levels=m)

@@ -155,7 +155,9 @@ def _calibrate(
     noise = config.get_noise(network.sigma_data)
     levels = make_levels(network, noise.mean, noise.std)
     errors, seconds = measure_errors([(n, b) for n, b, _ in held_out], levels, machine, progress)
-    real = Batch(*(torch.cat(part) for part in zip(*((b.x, b.y) for _, b, _ in held_out), strict=True)))
+    real = Batch(
+        *(torch.cat(part) for part in zip(*((b.x, b.y) for _, b, _ in held_out), strict=True))
+    )
     results = assess_errors(errors)
     needed = min(count_needed(results, len(errors.y)), config.max_levels)
     device = machine.device

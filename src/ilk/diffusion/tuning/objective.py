@@ -57,9 +57,7 @@ class TuningObjective(Objective):
             raise InputError(f"anchor {self.anchor} must be at least 0")
 
     def forward(self, network: nn.Module, batch: Batch, step: TrainingStep) -> Tensor:
-        noised = NoisedBatch.draw(
-            unwrap(network, Denoiser), self.noise, batch.x, step.generator
-        )
+        noised = NoisedBatch.draw(unwrap(network, Denoiser), self.noise, batch.x, step.generator)
         contrast, errors = self.compute_contrast(network, noised, batch.y, step)
         return contrast + self.anchor * errors.mean()
 

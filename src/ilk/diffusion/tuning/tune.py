@@ -40,6 +40,14 @@ CLASS_STD = 0.02  # of new class embeddings, around the null class
 NOISE_SHIFT, NOISE_STD = -0.45, 0.7  # of ln sigma: around 0.64 times the deviation of the data
 
 
+MIN_EPOCHS, MIN_UPDATES = 3, 300  # over the images; updates
+
+
+def count_tuning_updates(images: int, batch: int) -> int:
+    """Return the default number of updates: every image 3 times, and no fewer than 300."""
+    return max(MIN_UPDATES, MIN_EPOCHS * images // batch)
+
+
 @dataclass(frozen=True)
 class TuningConfig:
     """Configuration of a tuning run.

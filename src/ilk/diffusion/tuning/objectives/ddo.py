@@ -88,9 +88,7 @@ class DirectDiscriminativeOptimization(ReferenceObjective):
         self, network: nn.Module, noised: NoisedBatch, y: Tensor, step: TrainingStep
     ) -> tuple[Tensor, Tensor]:
         k = len(unwrap(network, Denoiser).classes)
-        rows = torch.randint(
-            len(self.fake_y), (len(y),), generator=step.generator, device=y.device
-        )
+        rows = torch.randint(len(self.fake_y), (len(y),), generator=step.generator, device=y.device)
         fakes = Batch(self.fake_x[rows], self.fake_y[rows])
         for augment in self.augmentations or (normalize_batch,):
             fakes = augment(fakes, step.generator)
