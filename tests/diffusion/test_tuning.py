@@ -72,7 +72,7 @@ def test_the_tuned_network_classifies_and_the_other_stays_as_it_is(
 ):
     home = copy_model(pretrained, folds, tmp_path)
     before = read_all(home)
-    made = tune_cross_fit(home, make_data(80), TUNING, drawn=4)
+    made = tune_cross_fit(home, make_data(80), TUNING, drawn=6)
     assert read_all(home) == before
     tuned = get_tuned_folder(home)
     assert find_classifier_home(home) == tuned
@@ -87,7 +87,7 @@ def test_the_tuned_network_classifies_and_the_other_stays_as_it_is(
     assert report.read(tuned) == made
     assert [r.levels for r in made.after.results] == [1, 2, 4, 16]
     assert made.before is not None
-    assert made.before.frechet_distance is not None
+    assert made.before.drawing is not None
     assert saved.read_spec(tuned).options["class_blocks"] == 1
     assert "class_blocks" not in saved.read_spec(home).options
 
@@ -134,12 +134,12 @@ def test_a_resumed_run_is_the_uninterrupted_one(pretrained: dict[int, Path], tmp
             assert torch.equal(value, made.state_dict()[key]), (name, key)
 
 
-def _interrupt_after(n: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _interrupt_after(n: int):  # type: ignore[no-untyped-def]
     """Progress that interrupts the run once, after n updates."""
     from contextlib import contextmanager
 
     @contextmanager
-    def progress(_name: str, _total: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def progress(_name: str, _total: int):  # type: ignore[no-untyped-def]
         made = 0
 
         def advance(count: int) -> None:
@@ -160,9 +160,7 @@ def test_another_configuration_is_refused(pretrained: dict[int, Path], tmp_path:
         tune(pretrained[0], data, CLASSES, replace(TUNING, anchor=2.0), tmp_path / "tuned")
 
 
-def test_a_network_tuned_from_another_one_is_refused(
-    pretrained: dict[int, Path], tmp_path: Path
-):
+def test_a_network_tuned_from_another_one_is_refused(pretrained: dict[int, Path], tmp_path: Path):
     home = copy_model(pretrained, 0, tmp_path)
     tune_cross_fit(home, make_data(80), TUNING, drawn=0)
     for name in (saved.JSON, saved.ARRAYS, training_images.FILE):
@@ -258,6 +256,13 @@ def test_a_perfect_classifier_needs_one_level():
     rows = [assessment.LevelResult(m, a, 1.0) for m, a in ((1, 0.5), (2, 0.79), (4, 0.8))]
     assert assessment.count_needed(rows, 100) == 2  # within one standard error, 0.04
     assert assessment.count_needed(rows, 100_000) == 4
+
+
+def test_coverage_of_points_on_a_line():
+    reference = np.arange(5.0)[:, None]  # the second neighbour of an end lies 2 away, of others 1
+    queries = np.array([[-2.0], [-2.1], [2.5], [5.9], [6.1]])
+    assert assessment.compute_coverage(reference, queries, 2) == pytest.approx(3 / 5)
+    assert assessment.compute_coverage(reference, reference, 1) == 1.0
 
 
 def test_levels_lie_where_tuning_was(pretrained: dict[int, Path]):

@@ -263,8 +263,7 @@ def _compute_null(moved: Denoiser, network: Denoiser, batch: Batch) -> list[floa
     """Ratios of the rows under the null class; hidden labels draw after the noise."""
     noised = draw_noised(network, batch)
     return [
-        16
-        * (compute_class_error(network, noised, i, K) - compute_class_error(moved, noised, i, K))
+        16 * (compute_class_error(network, noised, i, K) - compute_class_error(moved, noised, i, K))
         for i in range(len(batch))
     ]
 

@@ -81,9 +81,15 @@ def show_tuning(report: TuningReport, model: str) -> None:
         ("levels needed", *(str(a.levels_needed) for a in assessments)),
         ("seconds per image with them", *(f"{a.seconds_per_image:.2g}" for a in assessments)),
     ]
-    if report.after.frechet_distance is not None:
-        distances = (a.frechet_distance for a in assessments)
-        rows.append(("Fréchet distance of images drawn", *(f"{d:.3g}" for d in distances)))
+    drawings = [a.drawing for a in assessments if a.drawing is not None]
+    if len(drawings) == len(assessments):
+        rows += [
+            ("Fréchet distance of images drawn", *(f"{d.frechet_distance:.3g}" for d in drawings)),
+            (
+                "their precision, recall",
+                *(f"{d.precision:.2f}, {d.recall:.2f}" for d in drawings),
+            ),
+        ]
     print_table((report.objective, *heads), rows)
     click.echo(
         f"tuned on {report.images:,} labelled images, assessed on {report.held_out:,} others; "

@@ -19,13 +19,14 @@ from ilk.diffusion.denoiser.protocol import normalize_images
 from ilk.diffusion.errors.class_errors import Measure, compute_class_errors, compute_scores
 from ilk.diffusion.errors.levels import Levels
 from ilk.diffusion.generation.sample import Sampler
-from ilk.maths.frechet_distance import frechet_distance
+from ilk.maths.frechet_distance import Matrix, frechet_distance
 from ilk.training.trainer import Batch, DeviceConfig
 
 N_LEVELS = 16  # noise levels among which those of a classifier are chosen
 LEVEL_COUNTS = (1, 2, 4, 16)
 MAX_IMAGES = 400  # held-out images whose errors are computed
 SPAN = 1.5  # standard deviations of ln sigma around its mean that the levels cover
+NEIGHBOUR = 3  # whose distance is the radius of a real or drawn image
 MAX_POOLED = 14  # height and width of the images of which the Fréchet distance is taken
 
 
@@ -45,19 +46,37 @@ class LevelResult:
 
 
 @dataclass(frozen=True)
+class DrawingQuality:
+    """How close images drawn are to real ones, on pixels.
+
+    Attributes:
+        frechet_distance: Fréchet distance.
+        precision: Fraction of images drawn that lie as close to a real image as that one to its
+            third nearest real neighbour.
+        recall: Fraction of real images that lie as close to an image drawn as that one to its third
+            nearest neighbour among those drawn (Tuomas Kynkäänniemi and others, 2019, Improved
+            Precision and Recall Metric for Assessing Generative Models, arXiv 1904.06991, eq. 1).
+    """
+
+    frechet_distance: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
 class Assessment:
     """A denoiser as a classifier and as a generator.
 
     Attributes:
         results: The classifier by number of levels, in rising order.
         levels_needed: Fewest levels whose accuracy is at most one standard error below the best.
-        frechet_distance: Between images drawn and held-out ones, on pixels; None if none was drawn.
+        drawing: How close images drawn are to held-out ones; None if none was drawn.
         seconds_per_image: Time to classify an image with the levels needed.
     """
 
     results: tuple[LevelResult, ...]
     levels_needed: int
-    frechet_distance: float | None
+    drawing: DrawingQuality | None
     seconds_per_image: float
 
 
@@ -163,12 +182,12 @@ def count_needed(results: Sequence[LevelResult], n: int) -> int:
 
 def measure_drawing(
     denoiser: Denoiser, real: Batch, count: int, device: str, sigmas: tuple[float, float]
-) -> float | None:
-    """Return the Fréchet distance of `count` images drawn to `real`, on pixels.
+) -> DrawingQuality | None:
+    """Compare `count` images drawn, of all classes in turn, with real ones.
 
-    Larger images are averaged over areas down to at most 14 x 14. None if `count` is below 2.
+    Larger images are averaged over areas down to at most 14 x 14. None if either are below 5.
     """
-    if count < 2 or len(real) < 2:
+    if min(count, len(real)) <= NEIGHBOUR + 1:
         return None
     own, denoiser.sigmas = denoiser.sigmas, sigmas
     try:
@@ -177,10 +196,26 @@ def measure_drawing(
         drawn = [Sampler(seed=i).draw(denoiser, part, device) for i, part in enumerate(parts)]
     finally:
         denoiser.sigmas = own
-    return frechet_distance(_flatten(torch.cat(drawn).cpu()), _flatten(normalize_images(real.x)))
+    x, x_real = _flatten(torch.cat(drawn).cpu()), _flatten(normalize_images(real.x))
+    return DrawingQuality(
+        frechet_distance(x, x_real), compute_coverage(x_real, x), compute_coverage(x, x_real)
+    )
 
 
-def _flatten(x: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def compute_coverage(reference: Matrix, queries: Matrix, neighbour: int = NEIGHBOUR) -> float:
+    """Return the fraction of rows of `queries` within the manifold of `reference`.
+
+    A row is within it if a row of the reference is no further than that one's `neighbour`-th
+    nearest other row of the reference.
+    """
+    own, cross = (
+        torch.cdist(torch.from_numpy(a), torch.from_numpy(reference)) for a in (reference, queries)
+    )
+    radius = own.sort(1).values[:, neighbour]  # the first is the row itself
+    return float((cross <= radius).any(1).double().mean())
+
+
+def _flatten(x: Tensor) -> Matrix:
     """Return images in [-1, 1] as rows of pixels in [0, 1]."""
     size = min(MAX_POOLED, x.shape[-1])
     pooled = torch.nn.functional.adaptive_avg_pool2d((x.clamp(-1, 1) + 1) / 2, size)

@@ -32,6 +32,7 @@ class TuningObjective(Objective):
 
     Attributes:
         default_anchor: The anchor that `ilk tune` uses.
+        default_noise: Mean of ln(sigma / deviation of the data), and its standard deviation.
         class_blocks: Number of blocks that see the class after tuning by default, as in `UNet`;
             None leaves it as it was.
 
@@ -41,6 +42,7 @@ class TuningObjective(Objective):
 
     supports_weights = False
     default_anchor: ClassVar[float]
+    default_noise: ClassVar[tuple[float, float]] = (-0.45, 0.7)
     class_blocks: ClassVar[int | None] = None
 
     def __init__(

@@ -12,7 +12,7 @@ from ilk.core.regular_file import read_regular_file
 from ilk.core.typed_values import check_type
 from ilk.diffusion.checkpoint.model_paths import TUNING_REPORT
 from ilk.diffusion.denoiser.companions import check_network, name_network
-from ilk.diffusion.tuning.assessment import Assessment, LevelResult
+from ilk.diffusion.tuning.assessment import Assessment, DrawingQuality, LevelResult
 
 VERSION = 1
 
@@ -93,4 +93,6 @@ def _read_assessment(fields: dict[str, object]) -> Assessment:
     results = fields["results"]
     assert isinstance(results, list), "checked"
     rows = tuple(LevelResult(**row) for row in results)
-    return Assessment(**{**fields, "results": rows})  # type: ignore[arg-type]
+    drawing = fields["drawing"]
+    quality = DrawingQuality(**drawing) if isinstance(drawing, dict) else None
+    return Assessment(**{**fields, "results": rows, "drawing": quality})  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,6 @@ from ilk.training.trainer import (
 
 MAX_LEVELS = 4  # noise levels of a tuned classifier
 CLASS_STD = 0.02  # of new class embeddings, around the null class
-NOISE_SHIFT, NOISE_STD = -0.45, 0.7  # of ln sigma: around 0.64 times the deviation of the data
 
 
 MIN_EPOCHS, MIN_UPDATES = 3, 300  # over the images; updates
@@ -57,8 +57,8 @@ class TuningConfig:
         objective: Name of a file of `ilk.diffusion.tuning.objectives`, with dashes.
         anchor: Weight of the denoising error of the true class; None is the objective's default.
         options: Further arguments of the objective, such as `{"temperature": 0.05}`.
-        noise: Distribution of noise levels; None is around 0.64 times the deviation of the data,
-            where classes differ and images are still recognisable.
+        noise: Distribution of noise levels; None is the objective's default, relative to the
+            deviation of the data.
         class_blocks: Number of residual blocks of a U-Net, the last ones, that see the class; 0 for
             all, None for the objective's default.
         random_flip: Mirror half of the images.
@@ -85,8 +85,8 @@ class TuningConfig:
 
     def get_noise(self, sigma_data: float) -> LogNormal:
         """Return the distribution of noise levels for data of this standard deviation."""
-        mean = float(torch.tensor(sigma_data).log()) + NOISE_SHIFT
-        return self.noise or LogNormal(mean, NOISE_STD)
+        shift, std = get_tuning_objective(self.objective).default_noise
+        return self.noise or LogNormal(math.log(sigma_data) + shift, std)
 
 
 def tune(

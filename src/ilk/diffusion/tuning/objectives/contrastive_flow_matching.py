@@ -39,6 +39,7 @@ class ContrastiveFlowMatching(TuningObjective):
     """
 
     default_anchor = 1.0
+    default_noise = (0.3, 1.0)  # all that a sampler passes through
 
     def __init__(
         self,

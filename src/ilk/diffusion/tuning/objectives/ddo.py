@@ -47,6 +47,7 @@ class DirectDiscriminativeOptimization(ReferenceObjective):
     """
 
     default_anchor = 0.0
+    default_noise = (0.3, 1.0)  # all that a sampler passes through
     fake_x: Tensor
     fake_y: Tensor
 
