@@ -87,7 +87,7 @@ def test_the_tuned_network_classifies_and_the_other_stays_as_it_is(
     assert report.read(tuned) == made
     assert [r.levels for r in made.after.results] == [1, 2, 4, 16]
     assert made.before is not None
-    assert made.before.drawing is not None
+    assert (made.before.drawing is not None) == (folds == 2)  # 4 images are too few
     assert saved.read_spec(tuned).options["class_blocks"] == 1
     assert "class_blocks" not in saved.read_spec(home).options
 
