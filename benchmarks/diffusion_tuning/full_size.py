@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def evaluate(weights: TunedWeights, small: bool) -> dict[str, Any]:
     levels = make_levels(tuned, weights.noise.mean, weights.noise.std)
     after = [
         load_or_compute(
-            f"{tag}-after-{seed}", lambda seed=seed: classify(tuned, levels, validation, test, seed)
+            f"{tag}-after-{seed}", partial(classify, tuned, levels, validation, test, seed)
         )
         for seed in (SEEDS[:1] if small else SEEDS)
     ]

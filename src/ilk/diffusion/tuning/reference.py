@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -55,4 +53,4 @@ def scale_beta(beta: float, n_pixels: int) -> float:
 
 def log_sigmoid_loss(ratio: Tensor) -> Tensor:
     """Return `-ln sigmoid(ratio)` in float32."""
-    return cast(Tensor, -functional.logsigmoid(ratio.float()))
+    return -functional.logsigmoid(ratio.float())
