@@ -12,7 +12,7 @@ checkpoints are kept in the folder of `ILK_TRIALS`, so that a stopped run resume
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -99,7 +99,8 @@ def make_weights(weights: TunedWeights) -> None:
 def export_weights(network: Denoiser, spec: saved.DenoiserSpec, name: str) -> Path:
     """Save a network in `benchmarks/weights` in bfloat16; return its folder."""
     folder = WEIGHTS_DIR / name
-    saved.save(network.to(torch.bfloat16), replace(spec), folder)
+    saved.save(network.to(torch.bfloat16), spec, folder)
+    (folder / ".ilk.lock").unlink(missing_ok=True)
     return folder
 
 
