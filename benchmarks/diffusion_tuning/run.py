@@ -19,9 +19,9 @@ of the labelled images.
 Full size: Fashion-MNIST at 28 x 28 and CIFAR-10 (as JPEG) at 32 x 32, 2.4 million weights on
 patches of 4 x 4; weights in `benchmarks/weights`, made by `benchmarks/diffusion_tuning/weights.py`.
 16 levels, chosen and weighted on 300 held-out images; 1,000 test images that the other benchmarks
-do not use; three seeds of the noise after tuning, one and 500 of the images before. The supervised network has the same
-trunk, images, flips and shifts; its processor time stands beside. Finished parts are cached, so the
-total time is that of the last command.
+do not use; three seeds of the noise after tuning, one and 500 of the images before. The supervised
+network has the same trunk, images, flips and shifts; its processor time stands beside. Finished
+parts are cached, so the total time is that of the last command.
 """
 
 from __future__ import annotations
