@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from ilk.core.errors import InputError, UnknownName
+from ilk.diffusion.contrast.noised_batch import NoisedBatch, choose_candidates
+from ilk.diffusion.contrast.objective import TuningObjective
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
 from ilk.diffusion.networks.unet import UNet
 from ilk.diffusion.pretraining.objective import DenoisingLoss
-from ilk.diffusion.tuning.noised_batch import NoisedBatch, choose_candidates
-from ilk.diffusion.tuning.objective import TuningObjective
 from ilk.diffusion.tuning.objectives import get_tuning_objective, list_tuning_objectives
 from ilk.diffusion.tuning.objectives.cca import ConditionContrastiveAlignment
 from ilk.diffusion.tuning.objectives.contrastive_flow_matching import ContrastiveFlowMatching

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ilk.core.errors import UnknownName
 from ilk.core.registry import find_modules
-from ilk.diffusion.tuning.objective import TuningObjective
+from ilk.diffusion.contrast.objective import TuningObjective
 
 
 def list_tuning_objectives() -> dict[str, type[TuningObjective]]:

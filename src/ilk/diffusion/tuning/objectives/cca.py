@@ -7,7 +7,7 @@ Alignment, arXiv 2410.09347, eq. 12, stated there for autoregressive models:
 
 with r the log-likelihood ratio to the network from before tuning and y' the label of the previous
 row of the batch. Where y' is the label itself, or is hidden, the pair counts as one that fits, with
-weight 1. Departure: r is a difference of denoising errors (`ilk.diffusion.tuning.reference`).
+weight 1. Departure: r is a difference of denoising errors (`ilk.diffusion.contrast.reference`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ilk.core.errors import InputError
+from ilk.diffusion.contrast.noised_batch import NoisedBatch, replace_unknown
+from ilk.diffusion.contrast.reference import ReferenceObjective, log_sigmoid_loss, scale_beta
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
-from ilk.diffusion.tuning.noised_batch import NoisedBatch, replace_unknown
-from ilk.diffusion.tuning.reference import ReferenceObjective, log_sigmoid_loss, scale_beta
 from ilk.training.objective import Augmentation, TrainingStep, unwrap
 
 

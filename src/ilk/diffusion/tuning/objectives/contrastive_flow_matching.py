@@ -17,11 +17,11 @@ from typing import cast
 from torch import Tensor, nn
 
 from ilk.core.errors import InputError
+from ilk.diffusion.contrast.noised_batch import NoisedBatch, replace_unknown
+from ilk.diffusion.contrast.objective import TuningObjective
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
 from ilk.diffusion.denoiser.protocol import expand_like
-from ilk.diffusion.tuning.noised_batch import NoisedBatch, replace_unknown
-from ilk.diffusion.tuning.objective import TuningObjective
 from ilk.training.objective import Augmentation, TrainingStep, unwrap
 
 

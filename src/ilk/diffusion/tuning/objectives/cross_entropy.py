@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ilk.core.errors import InputError
+from ilk.diffusion.contrast.noised_batch import NoisedBatch, choose_candidates
+from ilk.diffusion.contrast.objective import TuningObjective
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
-from ilk.diffusion.tuning.noised_batch import NoisedBatch, choose_candidates
-from ilk.diffusion.tuning.objective import TuningObjective
 from ilk.training.objective import Augmentation, TrainingStep, unwrap
 
 MAX_CLASSES = 32  # compared for one image at an update

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from ilk.core.errors import InputError
+from ilk.diffusion.contrast.noised_batch import NoisedBatch, replace_unknown
+from ilk.diffusion.contrast.reference import ReferenceObjective, log_sigmoid_loss, scale_beta
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
 from ilk.diffusion.generation.sample import Sampler
 from ilk.diffusion.pretraining.objective import normalize_batch
-from ilk.diffusion.tuning.noised_batch import NoisedBatch, replace_unknown
-from ilk.diffusion.tuning.reference import ReferenceObjective, log_sigmoid_loss, scale_beta
 from ilk.training.batch import Batch
 from ilk.training.objective import Augmentation, TrainingStep, unwrap
 from ilk.training.sources import Source

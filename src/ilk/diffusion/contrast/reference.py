@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.diffusion.contrast.noised_batch import NoisedBatch
+from ilk.diffusion.contrast.objective import TuningObjective
 from ilk.diffusion.denoiser.karras import Denoiser
-from ilk.diffusion.tuning.noised_batch import NoisedBatch
-from ilk.diffusion.tuning.objective import TuningObjective
 from ilk.training.objective import unwrap
 from ilk.training.sources import Source
 

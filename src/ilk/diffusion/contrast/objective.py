@@ -14,9 +14,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ilk.core.errors import InputError
+from ilk.diffusion.contrast.noised_batch import NoisedBatch
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
-from ilk.diffusion.tuning.noised_batch import NoisedBatch
 from ilk.training.batch import Batch
 from ilk.training.objective import Augmentation, Objective, TrainingStep, unwrap
 
