@@ -10,6 +10,7 @@ from benchmarks import diffusion_setup as common
 from benchmarks.diffusion_cost import run as diffusion_cost
 from benchmarks.diffusion_digits import run as diffusion_digits
 from benchmarks.diffusion_inside import run as diffusion_inside
+from benchmarks.diffusion_tuning.test_images import load_fresh_test
 from ilk.core.errors import Unavailable
 from ilk.diffusion.checkpoint import checkpoint
 from ilk.training.trainer import Batch
@@ -56,6 +57,23 @@ def test_finished_parts_are_cached(tmp_path, monkeypatch):
         common.load_or_compute("x", compute) == common.load_or_compute("x", compute) == {"a": 0.5}
     )
     assert len(calls) == 1
+
+
+def test_all_weights_of_the_benchmarks_can_be_loaded():
+    folders = sorted(path.parent for path in common.WEIGHTS_DIR.glob("*/diffusion.json"))
+    assert folders
+    for folder in folders:
+        network = checkpoint.load(folder)
+        assert len(network.classes) == 10, folder
+
+
+def test_fresh_test_images_are_those_that_the_others_leave_out():
+    try:
+        fresh = load_fresh_test("fashion", 3)
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    assert torch.bincount(fresh.y).tolist() == [3] * 10
+    assert not rows(fresh) & rows(common.load_fashion_images().test)
 
 
 def test_take_balanced_takes_equally_many_of_each_class():

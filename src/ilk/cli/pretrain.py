@@ -68,6 +68,12 @@ NON_NEGATIVE, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
     "images, to calibrate the classifier on the training images [default: 3 for up to 5,000 "
     "images; for more, 0, and a tenth of the images is held out instead].",
 )
+@click.option(
+    "--objective",
+    default="",
+    help="Tune the network after pretraining, as `ilk tune --objective` does: cross-entropy, cca, "
+    "contrastive-flow-matching or ddo.",
+)
 @add_seed_option
 @add_device_option
 @add_precision_option
@@ -89,6 +95,7 @@ def command(
     flip: bool,
     max_shift: int,
     folds: int,
+    objective: str,
     seed: int,
     device: str,
     precision: str,
@@ -103,12 +110,15 @@ def command(
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold
+    from ilk.cli.tuning_output import check_pretrain_objective, show_tuning
     from ilk.core.device import pick_device
     from ilk.core.progress import silent_progress, terminal_progress
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
     from ilk.diffusion.pretraining.presets import choose_options, count_updates
     from ilk.diffusion.pretraining.pretrain import PretrainConfig
+    from ilk.diffusion.tuning.cross_fitting import tune_cross_fit
+    from ilk.diffusion.tuning.tune import TuningConfig, count_tuning_updates
     from ilk.encode import encode_and_refuse
     from ilk.images import number_row_groups
     from ilk.maths.folds import has_shared_groups
@@ -116,6 +126,7 @@ def command(
     from ilk.training import distributed
     from ilk.training.trainer import DeviceConfig, Recipe
 
+    check_pretrain_objective(objective, ignore_labels)
     check_outside_sources(Path(out), source)
     store = Store()
     images = intake.read_images(source, store).select_split("train")
@@ -152,5 +163,26 @@ def command(
         if is_main:
             click.echo(f"{len(data):,} images, {n_labelled:,} of them labelled")
             click.echo(f"model   {out}\nsamples {Path(out) / 'samples.png'}")
+        report = None
+        if objective and is_main:
+            tuning_updates = count_tuning_updates(len(data), batch_size)
+            tuning_config = TuningConfig(
+                Recipe(tuning_updates, batch_size, seed=seed),
+                objective,
+                random_flip=flip,
+                max_shift=max_shift,
+            )
+            report = tune_cross_fit(
+                Path(out), training_data, tuning_config, device_config, progress
+            )
+            show_tuning(report, out)
     samples = Path(out) / "samples.png"
-    return Result({"model": out, "samples": samples, "images": len(data), "labelled": n_labelled})
+    return Result(
+        {
+            "model": out,
+            "samples": samples,
+            "images": len(data),
+            "labelled": n_labelled,
+            "tuning": report,
+        }
+    )

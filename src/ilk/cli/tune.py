@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +13,15 @@ from ilk.cli.output import Result, add_json_option, print_note
 from ilk.cli.source_options import add_intake_options, add_single_label_option
 
 if TYPE_CHECKING:
-    from ilk.diffusion.denoiser.karras import Denoiser
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
+    from ilk.diffusion.tuning.report import TuningReport
     from ilk.store import Store
     from ilk.training.trainer import DeviceConfig
+
+N_LEVELS = 24  # noise levels among which the level of the optimised noise is selected
 
 
 @click.command()
@@ -37,6 +41,51 @@ if TYPE_CHECKING:
     show_default=True,
     help="Network calls per class, each a noise at another level (with --noise-shots).",
 )
+@click.option(
+    "--objective",
+    default="",
+    help="Tune the network itself, too: cross-entropy (over the denoising errors of the classes), "
+    "cca, contrastive-flow-matching or ddo.",
+)
+@click.option(
+    "--updates",
+    type=click.IntRange(min=0),
+    default=0,
+    help="With --objective: number of updates [default: 3 epochs, at least 300].",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="With --objective: images per update.",
+)
+@click.option("--lr", default=2e-3, show_default=True, help="With --objective: peak learning rate.")
+@click.option(
+    "--anchor",
+    type=click.FloatRange(min=0),
+    help="With --objective: weight of the denoising error of the true class; more keeps more of "
+    "the drawing quality [default: that of the objective].",
+)
+@click.option(
+    "--flip",
+    is_flag=True,
+    help="With --objective: flip images horizontally at random; wrong for digits.",
+)
+@click.option(
+    "--max-shift",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="With --objective: maximum random translation in pixels.",
+)
+@click.option(
+    "--max-levels",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="With --objective: most noise levels of the tuned classifier.",
+)
 @add_seed_option
 @add_device_option
 @add_precision_option
@@ -48,6 +97,14 @@ def command(
     source: str,
     noise_shots: int,
     noise_calls: int,
+    objective: str,
+    updates: int,
+    batch_size: int,
+    lr: float,
+    anchor: float | None,
+    flip: bool,
+    max_shift: int,
+    max_levels: int,
     seed: int,
     device: str,
     precision: str,
@@ -60,35 +117,93 @@ def command(
     same with held-out training images. With --noise-shots, `--classifier
     diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class. Its
     noise is chosen on images that it was not optimised on, and is none at all if that is best.
+
+    With --objective, a copy of the network learns to tell the classes apart, on all images of
+    SOURCE but a tenth of the unseen ones, and classifies from then on with few noise levels; `ilk
+    draw` keeps the untuned network. If interrupted, the same command resumes.
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_model
+    from ilk.cli.tuning_noise import NoiseConfig, choose_noise, describe_noise
+    from ilk.cli.tuning_output import check_objective_options, show_tuning
     from ilk.core.device import pick_device
+    from ilk.diffusion.checkpoint import checkpoint
+    from ilk.diffusion.checkpoint.model_paths import find_classifier_home
+    from ilk.store import Store
+    from ilk.training.trainer import DeviceConfig
+
+    check_objective_options(objective)
+    home, store = check_outside_sources(Path(model), source), Store()
+    hold_model(home, checkpoint.JSON)
+    machine = DeviceConfig(pick_device(device), precision)
+    report, noise = None, None
+    if objective:
+        recipe = (updates, batch_size, lr, seed)
+        augmentations = {"random_flip": flip, "max_shift": max_shift}
+        images = _load_images(home, source, intake, store)[0]
+        report = _tune_network(
+            home, images, objective, recipe, machine, anchor, max_levels, augmentations
+        )
+        show_tuning(report, model)
+        n_images = report.images
+    else:
+        n_images = _learn_levels(home, source, intake, store, machine)
+        click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
+    if noise_shots:
+        classifier_home = find_classifier_home(home)
+        data = _load_unseen(classifier_home, source, intake, store)
+        network = checkpoint.load(classifier_home).to(machine.device)
+        config = NoiseConfig(noise_shots, noise_calls, seed)
+        noise = choose_noise(classifier_home, network, data, config, machine)
+        click.echo(describe_noise(noise))
+    return Result({"model": model, "images": n_images, "noise": noise, "tuning": report})
+
+
+def _tune_network(
+    home: Path,
+    images: PretrainingData,
+    objective: str,
+    recipe: tuple[int, int, float, int],
+    machine: DeviceConfig,
+    anchor: float | None,
+    max_levels: int,
+    augmentations: dict[str, Any],
+) -> TuningReport:
+    """Tune the network itself; `recipe` is updates (0: the default), batch size, rate and seed."""
+    from ilk.core.progress import terminal_progress
+    from ilk.diffusion.tuning.cross_fitting import tune_cross_fit
+    from ilk.diffusion.tuning.tune import TuningConfig, count_tuning_updates
+    from ilk.training.trainer import Recipe
+
+    updates, batch_size, lr, seed = recipe
+    n_updates = updates or count_tuning_updates(len(images.batch), batch_size)
+    config = TuningConfig(
+        Recipe(n_updates, batch_size, lr, seed=seed),
+        objective,
+        anchor,
+        max_levels=max_levels,
+        **augmentations,
+    )
+    return tune_cross_fit(home, images, config, machine, terminal_progress())
+
+
+def _learn_levels(
+    home: Path, source: str, intake: IntakeOptions, store: Store, machine: DeviceConfig
+) -> int:
+    """Learn noise levels and features from unseen images; return the number of images."""
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint
     from ilk.diffusion.classification import calibration_errors
     from ilk.diffusion.pretraining.cross_fitting import save_search_and_errors
-    from ilk.store import Store
-    from ilk.training.trainer import DeviceConfig
 
-    home, store = check_outside_sources(Path(model), source), Store()
-    hold_model(home, checkpoint.JSON)
     data = _load_unseen(home, source, intake, store)
-    device_config = DeviceConfig(pick_device(device), precision)
-    network = checkpoint.load(home).to(device_config.device)
+    network = checkpoint.load(home).to(machine.device)
     save_search_and_errors(
-        home, network, data.batch, [(network, data)], device_config, terminal_progress(), data.group
+        home, network, data.batch, [(network, data)], machine, terminal_progress(), data.group
     )
     calibration = calibration_errors.load(home)
     assert calibration is not None, "there is at least one image"
-    n_images = len(calibration.y)
-    click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
-    noise = None
-    if noise_shots:
-        config = _NoiseConfig(noise_shots, noise_calls, seed)
-        noise = _choose_noise(home, network, data, config, device_config)
-        click.echo(_describe_noise(noise))
-    return Result({"model": model, "images": n_images, "noise": noise})
+    return len(calibration.y)
 
 
 def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -> PretrainingData:
@@ -100,97 +215,49 @@ def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -
     import numpy as np
 
     from ilk.core.errors import InputError
+    from ilk.diffusion.checkpoint import checkpoint
+    from ilk.maths.folds import share_group
+
+    if not checkpoint.read_spec(home).classes:
+        raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
+    data, is_trained_on, group = _load_images(home, source, intake, store)
+    is_trained_on |= share_group(group, np.flatnonzero(is_trained_on))
+    unseen = data.select(~is_trained_on & (data.batch.y >= 0).numpy())
+    if len(unseen.batch) < 2:
+        raise InputError(
+            f"{home} was trained on all {len(data.batch)} images in {source}, or they have none of "
+            "its classes as label; give labelled images that it was not trained on"
+        )
+    return unseen
+
+
+def _load_images(
+    home: Path, source: str, intake: IntakeOptions, store: Store
+) -> tuple[PretrainingData, NDArray[np.bool_], NDArray[np.int64]]:
+    """Load the training images of `source`.
+
+    Returns:
+        The images; which of them the model was trained on, `[n]`; and their groups `[n]`.
+    """
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint, training_images
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
     from ilk.images import adopt_spellings, number_row_groups
-    from ilk.maths.folds import has_shared_groups, share_group
+    from ilk.maths.folds import has_shared_groups
 
     spec = checkpoint.read_spec(home)
-    if not spec.classes:
-        raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
     channels, size, _ = spec.shape
     images = intake.read_images(source, store).select_split("train")
-    images, note = adopt_spellings(images, spec.classes)
-    if note:
-        print_note(note)
+    if spec.classes:
+        images, note = adopt_spellings(images, spec.classes)
+        if note:
+            print_note(note)
+    classes = spec.classes or images.classes
     pixels = choose_pixels(images, size, channels)
-    batch, used_images, _ = load_batch(images, spec.classes, pixels, store, terminal_progress())
+    batch, used_images, _ = load_batch(images, classes, pixels, store, terminal_progress())
     digests = [row.digest for row in used_images.used]
-    is_trained_on = training_images.load(home).is_training_image(batch.x.numpy(), digests)
-    is_labelled = (batch.y >= 0).numpy()
     group = number_row_groups(used_images.used)
-    is_trained_on |= share_group(group, np.flatnonzero(is_trained_on))
-    data = PretrainingData(
-        batch, digests, spec.classes, group if has_shared_groups(group) else None
-    ).select(~is_trained_on & is_labelled)
-    if len(data.batch) < 2:
-        raise InputError(
-            f"{home} was trained on all {len(batch)} images in {source}, or they have none of its "
-            "classes as label; give labelled images that it was not trained on"
-        )
-    return data
-
-
-@dataclass(frozen=True)
-class _NoiseConfig:
-    shots: int
-    calls: int
-    seed: int
-
-
-def _choose_noise(
-    home: Path,
-    network: Denoiser,
-    data: PretrainingData,
-    config: _NoiseConfig,
-    machine: DeviceConfig,
-) -> dict[str, Any]:
-    """Choose a noise, or several, on held-out images, save it, and score it on the others.
-
-    Returns:
-        The numbers of images of each part, the kinds of noise and their levels, what was compared,
-        and accuracy and number of the images on which nothing was chosen.
-    """
-    from ilk.core.progress import terminal_progress
-    from ilk.diffusion.denoiser.protocol import normalize_images
-    from ilk.diffusion.errors.class_errors import Measure
-    from ilk.diffusion.noise_optimization import noise_file
-    from ilk.diffusion.noise_optimization.labelled_parts import divide_images
-    from ilk.diffusion.noise_optimization.selection import NoiseSelectionConfig, select_noises
-    from ilk.diffusion.noise_optimization.tuning import NoiseTuningConfig
-
-    parts = divide_images(data.batch.y.numpy(), config.shots, data.group)
-    x, y = normalize_images(data.batch.x), data.batch.y
-    measure = Measure("l1", precision=machine.precision, device=machine.device)
-    tuning = NoiseTuningConfig(seed=config.seed, measure=measure)
-    selection = NoiseSelectionConfig(config.calls, tuning=tuning)
-    training, validation = ((x[rows], y[rows]) for rows in (parts.training, parts.validation))
-    chosen = select_noises(network, training, validation, selection, terminal_progress())
-    noise_file.save(chosen, home)
-    accuracy = None
-    if len(parts.test):
-        predicted = chosen.score_batch(network, x[parts.test], measure).scores.argmax(1)
-        accuracy = float((predicted == y[parts.test]).double().mean())
-    return {
-        "images": len(parts.training),
-        "held_out_images": len(parts.validation),
-        "noises": [{"kind": m.metadata["kind"], "sigma": m.sigma} for m in chosen.members],
-        "compared": chosen.metadata["candidates"],
-        "accuracy": accuracy,
-        "test_images": len(parts.test),
-    }
-
-
-KIND_TEXTS = {"none": "no noise", "random": "a random noise", "optimised": "an optimised noise"}
-
-
-def _describe_noise(noise: dict[str, Any]) -> str:
-    chosen = ", ".join(
-        f"{KIND_TEXTS[n['kind']]} at sigma {n['sigma']:.3g}" for n in noise["noises"]
-    )
-    text = f"chosen on {noise['held_out_images']:,} held-out images: {chosen}"
-    if noise["accuracy"] is None:
-        return text
-    return f"{text}; accuracy {noise['accuracy']:.3f} on the other {noise['test_images']:,} images"
+    data = PretrainingData(batch, digests, classes, group if has_shared_groups(group) else None)
+    is_known = training_images.load(home).is_training_image(batch.x.numpy(), digests)
+    return data, is_known, group

@@ -145,8 +145,9 @@ class DiffusionClassifier:
             self._scorers = scorers
 
     def _make_scorer(self, fold: int, measure: Measure) -> Scorer:
-        network, network_folder = self.source.load_network(fold), get_fold_folder(self.folder, fold)
-        return Scorer(network, self.folder, network_folder, measure, self.source.calibration_errors)
+        home = self.source.home
+        network, network_folder = self.source.load_network(fold), get_fold_folder(home, fold)
+        return Scorer(network, home, network_folder, measure, self.source.calibration_errors)
 
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         """Preprocess an RGB image to `[c, h, w]` uint8."""

@@ -41,6 +41,11 @@ class ClassSubset:
         """Standard deviation of the data; 0.5 if the network does not state it."""
         return float(getattr(self.network, "sigma_data", 0.5))
 
+    @property
+    def shares_passes(self) -> bool:
+        """Whether all classes of an image cost little more than one."""
+        return bool(getattr(self.network, "shares_passes", False))
+
     def condition(self, classes: Tensor) -> Tensor:
         """Return the conditions `[b, ...]` of class indices `[b]` (-1: unconditional)."""
         network_classes = (

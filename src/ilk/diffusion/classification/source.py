@@ -18,6 +18,7 @@ from ilk.core.errors import InputError
 from ilk.core.fingerprint import hash_file
 from ilk.diffusion.checkpoint import checkpoint, training_images
 from ilk.diffusion.checkpoint.model_paths import (
+    find_classifier_home,
     get_fold_folder,
     is_diffusers_checkpoint,
     list_fold_files,
@@ -42,6 +43,10 @@ SIDE_FILES = {  # files that the scores of a strategy depend on, besides the net
 
 class Source(Protocol):
     """A network, its input format, and its training images."""
+
+    @property
+    def home(self) -> Path:
+        """Folder of the network, which may be that of a tuned one within the model's."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,7 +78,7 @@ class Source(Protocol):
 
 
 class IlkCheckpoint:
-    """A folder written by `ilk pretrain`.
+    """A folder written by `ilk pretrain`; the network tuned from it classifies, if there is one.
 
     Raises:
         ArtifactError: It holds no diffusion model of ilk.
@@ -83,9 +88,9 @@ class IlkCheckpoint:
     def __init__(
         self, home: Path, context: ClassificationContext, device: str, precision: str
     ) -> None:
-        self.home, self.precision = home, precision
+        self.home, self.precision = find_classifier_home(home), precision
         self.device = device
-        self.spec = checkpoint.read_spec(home)
+        self.spec = checkpoint.read_spec(self.home)
         if not self.spec.classes:
             raise InputError(
                 f"{home} was pretrained without labels, so it cannot classify; "
@@ -162,7 +167,7 @@ class DiffusersCheckpoint:
             precision,
             context.store,
         )
-        self.store = context.store
+        self.home, self.store = home, context.store
         self.classes = self.checkpoint.network.classes
         if not self.classes:
             raise InputError(

@@ -25,7 +25,8 @@ class Denoiser(nn.Module):
 
     Args:
         network: `(scaled [b, c, h, w], ln sigma [b], classes [b]) -> [b, c, h, w]`; class index k
-            is the null class.
+            is the null class. With classes `[b, m]`, it returns `[b m, c, h, w]`, the classes of
+            an image in consecutive rows.
         shape: `(channels, height, width)`.
         classes: k names; may be empty.
         sigma_data: Standard deviation of the training data in [-1, 1], > 0.
@@ -52,6 +53,11 @@ class Denoiser(nn.Module):
         self.shape, self.classes, self.sigmas = shape, classes, sigmas
         self.sigma_data = sigma_data
 
+    @property
+    def shares_passes(self) -> bool:
+        """Whether all classes of an image, `[b, k]`, cost little more than one."""
+        return getattr(self.network, "class_blocks", None) is not None
+
     def condition(self, classes: Tensor) -> Tensor:
         """Return the class indices `[b]` of the network: k (the null class) where `classes` is -1.
 
@@ -67,9 +73,13 @@ class Denoiser(nn.Module):
         return torch.where(classes < 0, k, classes)
 
     def forward(self, noisy: Tensor, sigma: Tensor, condition: Tensor) -> Tensor:
+        """Return clean images: `[b, c, h, w]`, or `[b, m, c, h, w]` given classes `[b, m]`."""
         sigma_data, sigmas = self.sigma_data, expand_like(sigma, noisy)
         total_std = (sigmas**2 + sigma_data**2).sqrt()
         out = self.network(noisy / total_std, sigma.log(), condition).float()
+        if condition.dim() == 2:
+            out = out.unflatten(0, tuple(condition.shape))
+            noisy, sigmas, total_std = noisy[:, None], sigmas[:, None], total_std[:, None]
         clean: Tensor = (
             sigma_data / total_std
         ) ** 2 * noisy + sigmas * sigma_data / total_std * out
@@ -77,6 +87,8 @@ class Denoiser(nn.Module):
 
     def denoise(self, noisy: Tensor, sigma: Tensor, condition: Tensor) -> Tensor:
         """Return the clean images `[b, c, h, w]` given `noisy` `[b, c, h, w]` and `sigma` `[b]`.
+
+        With several classes for each image, `condition` `[b, m]`, they are `[b, m, c, h, w]`.
 
         Raises:
             InputError: The images have another shape than the network takes.

@@ -74,6 +74,12 @@ def compute_class_errors(
     (n, k), m = candidates.shape, len(sigmas)
     total, out, start = n * m * k, torch.empty(n * m * k), 0
     with progress("denoising", total) as advance:
+        while denoising_errors.shares_passes and start < total:
+            pairs = torch.arange(start // k, min(start // k + measure.batch_size, n * m))
+            errors = denoising_errors.compute_all(pairs // m, pairs % m)
+            out[start : start + errors.numel()] = errors.flatten()
+            advance(errors.numel())
+            start += errors.numel()
         while start < total:
             indices = torch.arange(start, min(start + denoising_errors.batch_size, total))
             image = indices // (m * k)

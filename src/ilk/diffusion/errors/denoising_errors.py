@@ -90,6 +90,7 @@ class DenoisingErrors:
             raise InputError(
                 f"images of {actual} cannot be processed: the network takes {expected}"
             )
+        self._has_common_noise = self.noise.dim() < 6
         if self.noise.dim() == 6:
             self.noise = self.noise.expand(n, k, m, *self.network.shape)
         else:
@@ -123,6 +124,50 @@ class DenoisingErrors:
             else:
                 start += self.batch_size
         return out
+
+    @property
+    def shares_passes(self) -> bool:
+        """Whether all classes of an image cost little more than one (`compute_all`)."""
+        return bool(getattr(self.network, "shares_passes", False)) and self._has_common_noise
+
+    @torch.no_grad()
+    def compute_all(self, image: Tensor, level: Tensor) -> Tensor:
+        """Return the errors of (image, level) pairs under all classes, `[q, k]` float32.
+
+        Args:
+            image: Rows of `x`, `[q]`.
+            level: Positions in `sigmas`, `[q]`.
+
+        Raises:
+            InputError: One image does not fit in memory.
+        """
+        k = len(self.network.classes)
+        out, start = torch.empty(len(image), k), 0
+        while start < len(image):
+            rows = slice(start, start + max(1, self.batch_size // k))
+            try:
+                out[rows] = self._compute_shared_batch(image[rows], level[rows])
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._reduce_batch_size(min(self.batch_size, k * len(image[rows])))
+            else:
+                start += len(image[rows])
+        return out
+
+    def _compute_shared_batch(self, image: Tensor, level: Tensor) -> Tensor:
+        """Return the errors of one batch of pairs, `[q, k]` float32."""
+        k, device = len(self.network.classes), self.measure.device
+        clean, sigma = self.x[image], self.sigmas[level]
+        noise = self.noise[image, torch.zeros_like(image), level]
+        noisy = clean + sigma.view(-1, 1, 1, 1) * noise
+        condition = self.network.condition(torch.arange(k)).to(device).expand(len(image), -1)
+        use_bfloat16 = self.measure.precision == "bfloat16"
+        with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=use_bfloat16):
+            predicted = self.network.denoise(noisy.to(device), sigma.to(device), condition)
+        clean = clean[:, None].expand(-1, k, -1, -1, -1).flatten(0, 1)
+        predicted = predicted.float().cpu().flatten(0, 1)
+        return reconstruction_error(predicted, clean, self.measure.distance).view(-1, k)
 
     def _compute_batch(self, image: Tensor, label: Tensor, level: Tensor) -> Tensor:
         """Return the errors of one batch, `[q]` float32."""

@@ -45,6 +45,9 @@ class DiTBlock(nn.Module):
 class DiT(nn.Module):
     """`(x [b, c, size, size], noise [b], classes [b]) -> [b, c, size, size]`.
 
+    With several classes per image, `classes [b, m]`, the result is `[b m, c, size, size]`, the
+    classes of an image in consecutive rows.
+
     Args:
         channels: Image (or latent) channels.
         size: Height and width, a multiple of `patch`.
@@ -88,6 +91,9 @@ class DiT(nn.Module):
             nn.init.zeros_(zero.bias)
 
     def forward(self, x: Tensor, noise: Tensor, classes: Tensor) -> Tensor:
+        if classes.dim() == 2:
+            per_image, classes = classes.shape[1], classes.flatten()
+            x, noise = x.repeat_interleave(per_image, 0), noise.repeat_interleave(per_image)
         e = self.embedding(noise, classes)
         tokens = functional.pixel_unshuffle(x, self.patch).flatten(2).transpose(1, 2)
         h = self.proj_in(tokens) + self.pos_embed

@@ -10,7 +10,7 @@ the number of positions by p^2 at little loss at the high noise levels that clas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -44,10 +44,16 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(cast(Tensor, self.conv2.bias))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Return maps `[m, c, h, w]` of `x` `[n, c, h, w]` and embeddings `[m, width]`.
+
+        m is a multiple of n: row i of `x` has the embeddings from `i m / n`. What no embedding
+        enters is computed once per row of `x`.
+        """
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, 1)
-        h = self.conv1(functional.silu(self.norm1(x)))
-        h = self.norm2(h) * (1 + scale) + shift
-        return cast(Tensor, self.shortcut(x) + self.conv2(functional.silu(h)))
+        h = self.norm2(self.conv1(functional.silu(self.norm1(x))))
+        h = repeat_rows(h, len(embedding)) * (1 + scale) + shift
+        shortcut = repeat_rows(self.shortcut(x), len(embedding))
+        return cast(Tensor, shortcut + self.conv2(functional.silu(h)))
 
 
 class Attention(nn.Module):
@@ -72,6 +78,10 @@ class Attention(nn.Module):
 class UNet(nn.Module):
     """`(x [b, c, size, size], noise [b], classes [b]) -> [b, c, size, size]`.
 
+    With several classes per image, `classes [b, m]`, the result is `[b m, c, size, size]`, the
+    classes of an image in consecutive rows; layers before the first one that sees the class are
+    computed once per image.
+
     Args:
         channels: Image (or latent) channels.
         size: Height and width.
@@ -80,6 +90,9 @@ class UNet(nn.Module):
         levels: Channels of each level as multiples of `width`; each level halves the resolution.
         blocks: Residual blocks per level.
         patch: Patch size in pixels.
+        class_blocks: Number of residual blocks, the last ones, that see the class, >= 1; None for
+            all. The others see the null class, so that comparing the classes of an image costs
+            little more than one pass.
 
     Raises:
         InputError: `size` or `width` does not fit.
@@ -94,10 +107,11 @@ class UNet(nn.Module):
         levels: Sequence[int] = (1, 2),
         blocks: int = 1,
         patch: int = 1,
+        class_blocks: int | None = None,
     ) -> None:
         super().__init__()
         check(size, len(levels), patch, width)
-        self.patch = patch
+        self.patch, self.class_blocks, self.null_class = patch, class_blocks, classes
         self.embedding = ConditionEmbedding(classes, min(4 * width, MAX_EMBEDDING_WIDTH))
         in_channels, embedding_width, widths = (
             channels * patch**2,
@@ -133,21 +147,38 @@ class UNet(nn.Module):
         nn.init.zeros_(cast(Tensor, self.proj_out.bias))
 
     def forward(self, x: Tensor, noise: Tensor, classes: Tensor) -> Tensor:
-        e = self.embedding(noise, classes)
+        embeddings = self._embed(noise, classes)
         x = functional.pixel_unshuffle(x, self.patch)
         h = self.proj_in(x.contiguous(memory_format=torch.channels_last))
         skips = [h]
         for layer in self.down:
-            h = layer(h, e) if isinstance(layer, ResidualBlock) else layer(h)
+            h = layer(h, next(embeddings)) if isinstance(layer, ResidualBlock) else layer(h)
             skips.append(h)
         for layer in self.middle:
-            h = layer(h, e) if isinstance(layer, ResidualBlock) else layer(h)
+            h = layer(h, next(embeddings)) if isinstance(layer, ResidualBlock) else layer(h)
         for layer in self.up:
             if isinstance(layer, ResidualBlock):
-                h = layer(torch.cat([h, skips.pop()], 1), e)
+                h = layer(torch.cat([h, repeat_rows(skips.pop(), len(h))], 1), next(embeddings))
             else:
                 h = layer(functional.interpolate(h, scale_factor=2.0, mode="nearest"))
         return functional.pixel_shuffle(self.proj_out(functional.silu(self.norm(h))), self.patch)
+
+    def _embed(self, noise: Tensor, classes: Tensor) -> Iterator[Tensor]:
+        """Yield the embedding of each residual block, in order."""
+        n_blocks = sum(isinstance(m, ResidualBlock) for m in self.modules())
+        n_without = 0 if self.class_blocks is None else max(0, n_blocks - self.class_blocks)
+        if n_without:
+            yield from [self.embedding(noise, classes.new_full(noise.shape, self.null_class))] * (
+                n_without
+            )
+        per_image = classes.numel() // max(len(noise), 1)
+        e = self.embedding(noise.repeat_interleave(per_image), classes.flatten())
+        yield from [e] * (n_blocks - n_without)
+
+
+def repeat_rows(x: Tensor, n: int) -> Tensor:
+    """Repeat each row of `x` equally often in succession, so that there are `n`."""
+    return x if len(x) == n else x.repeat_interleave(n // len(x), 0)
 
 
 def check(size: int, levels: int, patch: int, width: int) -> None:

@@ -129,6 +129,29 @@ def make_spec(
     Raises:
         InputError: There are no images, they are not 8-bit, or a label is out of range.
     """
+    check_images(data, classes)
+    metadata = {
+        "config": json.loads(json.dumps({**asdict(config), "recipe": config.recipe.describe()})),
+        **describe_images(data),
+    }
+    _, c, h, w = data.x.shape
+    return checkpoint.DenoiserSpec(
+        (c, h, w),
+        classes,
+        compute_pixel_std(data.x),
+        config.noise.sigmas,
+        config.network,
+        config.options,
+        metadata,
+    )
+
+
+def check_images(data: Batch, classes: tuple[str, ...]) -> None:
+    """Check the images of a run.
+
+    Raises:
+        InputError: There are no images, they are not 8-bit, or a label is out of range.
+    """
     if not len(data):
         raise InputError("there is no image to pretrain on")
     if data.x.dtype != torch.uint8 or data.x.dim() != 4:
@@ -140,23 +163,13 @@ def make_spec(
             f"label {int(data.y.max())} belongs to none of the {len(classes)} classes; "
             "name every class, or set labels to -1 to pretrain without them"
         )
-    _, c, h, w = data.x.shape
+
+
+def describe_images(data: Batch) -> dict[str, Any]:
+    """Return the number of images and a digest of images and labels, to recognise a run by."""
     content = hashlib.sha256(np.ascontiguousarray(data.x.numpy()).data)  # no copy of the images
     content.update(data.y.numpy().tobytes())
-    metadata = {
-        "config": json.loads(json.dumps({**asdict(config), "recipe": config.recipe.describe()})),
-        "images": len(data),
-        "content": content.hexdigest(),
-    }
-    return checkpoint.DenoiserSpec(
-        (c, h, w),
-        classes,
-        compute_pixel_std(data.x),
-        config.noise.sigmas,
-        config.network,
-        config.options,
-        metadata,
-    )
+    return {"images": len(data), "content": content.hexdigest()}
 
 
 def check_same_spec(spec: checkpoint.DenoiserSpec, folder: Path) -> None:
@@ -196,7 +209,7 @@ def to_comparable_json(spec: checkpoint.DenoiserSpec) -> Any:
 
 
 def make_checkpoint_writer(
-    spec: checkpoint.DenoiserSpec, folder: Path, device: str
+    spec: checkpoint.DenoiserSpec, folder: Path, device: str, *, with_samples: bool = True
 ) -> Callable[[int, float, nn.Module], None]:
     """Return a callback that saves the denoiser, a log line and samples to `folder`."""
     started = time.monotonic()
@@ -210,17 +223,23 @@ def make_checkpoint_writer(
             "seconds": round(time.monotonic() - started, 1),
             "cpu_seconds": round(time.process_time(), 1),
         }
-        k = len(spec.classes)
-        classes = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
-        grid = pixels_to_pil(make_grid(Sampler().draw(average, classes, device), COLUMNS))
         log = "\n".join([*_read_log(folder, step), json.dumps(line), ""])
-        side_files = {LOG: log.encode(), SAMPLES: encode_drawn(grid)}
+        side_files = {LOG: log.encode()}
+        if with_samples:
+            side_files[SAMPLES] = _draw_samples(average, len(spec.classes), device)
         current_spec = checkpoint.DenoiserSpec(**{**vars(spec), "metadata": metadata})
         checkpoint.save(average, current_spec, folder, side_files)
 
     return (
         write_checkpoint if distributed.is_main_process() else (lambda _step, _loss, _average: None)
     )
+
+
+def _draw_samples(denoiser: Denoiser, k: int, device: str) -> bytes:
+    """Return a PNG file with a grid of samples of every class in turn."""
+    classes = torch.arange(ROWS * COLUMNS) % k if k else torch.full((ROWS * COLUMNS,), -1)
+    samples = Sampler().draw(denoiser, classes, device)
+    return encode_drawn(pixels_to_pil(make_grid(samples, COLUMNS)))
 
 
 def _read_log(folder: Path, step: int) -> list[str]:

@@ -1,0 +1,280 @@
+"""Which objective teaches a denoiser to tell classes apart, and does it help with few labels?
+
+Fashion-MNIST, averaged down to 14 x 14; a U-Net of 0.35 million weights; test images that the
+other benchmarks do not use (100 to 199 of each class by name). Everything that is compared has the
+same processor time, measured; updates follow from it.
+
+Objectives: one network, pretrained class-conditionally on 10,000 images, is tuned on the same
+images with each objective of `ilk tune --objective`, and trained on with the loss of pretraining.
+Accuracy and log loss with 1, 2, 4 and 8 noise levels, chosen and weighted on 300 other images, as
+is the temperature; Fréchet distance, precision and recall of 300 images drawn; a supervised network
+of the same trunk with the processor time of one tuning. Three seeds of the tuning.
+
+Few labels: 20 or 100 labelled images per class, and nothing else with a label. A denoiser is tuned
+by cross-entropy over class errors from (a) pretraining on 10,000 images without labels and (b)
+pretraining on the labelled images alone, and classifies with four levels fixed beforehand; (c) is
+the supervised network, with the processor time of tuning and with three times as much. Three seeds
+of the labelled images.
+
+Full size: Fashion-MNIST at 28 x 28 and CIFAR-10 (as JPEG) at 32 x 32, 2.4 million weights on
+patches of 4 x 4; weights in `benchmarks/weights`, made by `benchmarks/diffusion_tuning/weights.py`.
+16 levels, chosen and weighted on 300 held-out images; 1,000 test images that the other benchmarks
+do not use; three seeds of the noise after tuning, one and 500 of the images before. The supervised
+network has the same trunk, images, flips and shifts; its processor time stands beside. Finished
+parts are cached, so the total time is that of the last command.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.diffusion_digits.run import sample_shots
+from benchmarks.diffusion_setup import (
+    accuracy,
+    load_fashion_images,
+    load_or_compute,
+    scale_images,
+    select_machine,
+)
+from benchmarks.diffusion_tuning.full_size import evaluate_all
+from benchmarks.diffusion_tuning.test_images import load_fresh_test
+from benchmarks.runner import summarize
+from ilk.diffusion.checkpoint import checkpoint as saved
+from ilk.diffusion.checkpoint.model_paths import BASE_KEY
+from ilk.diffusion.denoiser.karras import Denoiser
+from ilk.diffusion.denoiser.noise_levels import LogNormal
+from ilk.diffusion.errors.class_errors import Measure, compute_class_errors, compute_scores
+from ilk.diffusion.errors.levels import Levels
+from ilk.diffusion.pretraining import supervised_baseline
+from ilk.diffusion.pretraining.pretrain import PretrainConfig, pretrain
+from ilk.diffusion.tuning.assessment import fit_scale, make_levels, measure_drawing
+from ilk.diffusion.tuning.objectives import list_tuning_objectives
+from ilk.diffusion.tuning.tune import TuningConfig, tune
+from ilk.training.trainer import Batch, Recipe
+
+SEEDS = (0, 1, 2)
+SIZE, N_TRAIN, N_VALIDATION, TEST_PER_CLASS = 14, 10_000, 300, 100
+PRETRAIN_SECONDS, TUNE_SECONDS = 40.0, 10.0  # of processor time
+N_LEVELS, LEVEL_COUNTS = 8, (1, 2, 4, 8)
+SHOTS = (20, 100)
+DRAWN = 300
+OPTIONS = {"width": 48, "levels": [1], "blocks": 1, "patch": 2}
+NETWORK = PretrainConfig(
+    Recipe(100, 128, 4e-3, warmup=50),
+    options=OPTIONS,
+    noise=LogNormal(0.0, 1.0),
+    random_flip=True,
+    checkpoint_every=1_000_000,
+)
+MEASURE = Measure(batch_size=512)
+PROBE = 12  # updates that are timed to find out how many fit
+
+
+class Setting:
+    """Data, networks in a folder, and how much processor time they get."""
+
+    def __init__(self, folder: Path, small: bool) -> None:
+        dataset = load_fashion_images()
+        self.folder, self.small, self.classes = folder, small, dataset.classes
+        n = 200 if small else N_TRAIN
+        self.train = shrink(Batch(dataset.train.x[:n], dataset.train.y[:n]))
+        rows = slice(0, 40 if small else N_VALIDATION)
+        self.validation = shrink(Batch(dataset.validation.x[rows], dataset.validation.y[rows]))
+        self.test = shrink(load_fresh_test("fashion", 10 if small else TEST_PER_CLASS))
+
+    def count_steps(self, seconds: float, spent: float, updates: int) -> int:
+        """Return the updates that fit into `seconds` of processor time, given a probe."""
+        return 2 if self.small else max(20, round(seconds * updates / spent))
+
+    def pretrain(self, name: str, data: Batch, seconds: float, seed: int = 0) -> Path:
+        """Pretrain for that processor time; return the folder of the network."""
+
+        def run(steps: int, folder: Path) -> None:
+            config = replace(NETWORK, recipe=replace(NETWORK.recipe, steps=steps, seed=seed))
+            classes = self.classes if bool((data.y >= 0).any()) else ()
+            pretrain(data, classes, config, folder, select_machine())
+
+        return self._run(name, seconds, run)
+
+    def tune(self, name: str, base: Path, data: Batch, objective: str, seed: int) -> Path:
+        """Tune for `TUNE_SECONDS` of processor time; return the folder of the network."""
+
+        def run(steps: int, folder: Path) -> None:
+            recipe = Recipe(steps, 128, 2e-3, warmup=20, seed=seed)
+            config = TuningConfig(recipe, objective, random_flip=True)
+            tune(base, data, self.classes, config, folder, select_machine())
+
+        return self._run(name, TUNE_SECONDS, run)
+
+    def train_on(self, name: str, base: Path, data: Batch, seed: int) -> Path:
+        """Train on with the loss of pretraining, which is a contrast of weight 0."""
+
+        def run(steps: int, folder: Path) -> None:
+            recipe = Recipe(steps, 128, 2e-3, warmup=20, seed=seed)
+            config = TuningConfig(
+                recipe,
+                "contrastive-flow-matching",
+                options={"negative_weight": 0.0},
+                noise=NETWORK.noise,
+                random_flip=True,
+            )
+            tune(base, data, self.classes, config, folder, select_machine())
+
+        return self._run(name, TUNE_SECONDS, run)
+
+    def fit_supervised(self, data: Batch, seconds: float, seed: int) -> float:
+        """Return the accuracy of the supervised network with that processor time."""
+
+        def fit(steps: int) -> supervised_baseline.SupervisedBaseline:
+            recipe = replace(NETWORK.recipe, steps=steps, seed=seed, warmup=20)
+            config = replace(NETWORK, recipe=recipe)
+            return supervised_baseline.fit_baseline(data, self.classes, config, select_machine())
+
+        start = time.process_time()
+        fit(PROBE)
+        steps = self.count_steps(seconds, time.process_time() - start, PROBE)
+        return accuracy(fit(steps).logits(self.test.x), self.test.y)
+
+    def _run(self, name: str, seconds: float, run: Any) -> Path:
+        folder = self.folder / name
+        start = time.process_time()
+        run(PROBE, self.folder / f"{name}-probe")
+        run(self.count_steps(seconds, time.process_time() - start, PROBE), folder)
+        return folder
+
+
+def run(small: bool = False) -> dict[str, Any]:
+    """Return the table; `small` makes two updates and tests ten images of each class."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(Path(folder), small)
+        seeds = SEEDS[:1] if small else SEEDS
+        name = "tuning-small" if small else "tuning"
+        objectives = load_or_compute(
+            f"{name}-objectives", lambda: compare_objectives(setting, seeds)
+        )
+        few = load_or_compute(f"{name}-few", lambda: compare_few_labels(setting, seeds))
+    return {
+        "weights": objectives["weights"],
+        "processor seconds": {"pretraining": PRETRAIN_SECONDS, "tuning": TUNE_SECONDS},
+        "objectives": objectives["rows"],
+        "supervised network": objectives["supervised"],
+        "few labels": few,
+        "full size": evaluate_all(small),
+    }
+
+
+def compare_objectives(setting: Setting, seeds: tuple[int, ...]) -> dict[str, Any]:
+    """Return a row for the network before tuning, for training on, and for each objective."""
+    base = setting.pretrain("base", setting.train, PRETRAIN_SECONDS)
+    network = saved.load(base)
+    rows: dict[str, list[dict[str, Any]]] = {"before": [evaluate(setting, base, network.sigmas)]}
+    for seed in seeds:
+        folder = setting.train_on(f"likelihood-{seed}", base, setting.train, seed)
+        rows.setdefault("likelihood", []).append(evaluate(setting, folder, network.sigmas))
+        for name in list_tuning_objectives():
+            folder = setting.tune(f"{name}-{seed}", base, setting.train, name, seed)
+            rows.setdefault(name, []).append(evaluate(setting, folder, network.sigmas))
+    supervised = [setting.fit_supervised(setting.train, TUNE_SECONDS, s) for s in seeds]
+    return {
+        "weights": sum(p.numel() for p in network.parameters()),
+        "rows": [
+            {"objective": name, **{key: summarize([v[key] for v in values]) for key in values[0]}}
+            for name, values in rows.items()
+        ],
+        "supervised": summarize(supervised),
+    }
+
+
+def evaluate(setting: Setting, folder: Path, sigmas: tuple[float, float]) -> dict[str, Any]:
+    """Return accuracy and log loss by number of levels, the Fréchet distance, and updates."""
+    network, spec = saved.load(folder), saved.read_spec(folder)
+    levels = get_levels(network, spec)
+    fit, test = (
+        measure_class_errors(network, part, levels) for part in (setting.validation, setting.test)
+    )
+    row: dict[str, Any] = {}
+    for m in LEVEL_COUNTS:
+        chosen = Levels.learn(fit, setting.validation.y, levels, max_levels=m)
+        columns, weights = chosen.find_indices(levels), torch.tensor(chosen.weights)
+        scores = [compute_scores(e[:, :, columns], weights) for e in (fit, test)]
+        scale = fit_scale(scores[0], setting.validation.y)
+        log_p = (scale * scores[1].double()).log_softmax(1)
+        row[f"accuracy, {m} levels"] = accuracy(scores[1], setting.test.y)
+        row[f"log loss, {m} levels"] = -float(
+            log_p.gather(1, setting.test.y[:, None]).double().mean()
+        )
+    drawn = 20 if setting.small else DRAWN
+    drawing = measure_drawing(network, setting.test, drawn, "cpu", sigmas)
+    assert drawing is not None, "enough images"
+    row["Fréchet distance"] = drawing.frechet_distance
+    row |= {"precision": drawing.precision, "recall": drawing.recall}
+    row["updates"] = spec.metadata["config"]["recipe"]["steps"]
+    return row
+
+
+def get_levels(network: Denoiser, spec: saved.DenoiserSpec) -> Levels:
+    """Return the levels among which a network's are chosen: those of its tuning or its range."""
+    if BASE_KEY not in spec.metadata or spec.metadata["config"]["noise"] is not None:
+        return Levels.log_spaced(network, N_LEVELS)
+    objective = spec.metadata["config"]["objective"]
+    noise = TuningConfig(Recipe(1), objective).get_noise(network.sigma_data)
+    return make_levels(network, noise.mean, noise.std).take(range(0, 16, 16 // N_LEVELS))
+
+
+def measure_class_errors(network: Denoiser, part: Batch, levels: Levels) -> Tensor:
+    """Return the errors `[n, k, levels]` of images, with the noise of seed 0."""
+    sigmas, noise = torch.tensor(levels.sigmas), levels.draw_noise(network)
+    return compute_class_errors(network, scale_images(part), sigmas, noise, MEASURE)
+
+
+def compare_few_labels(setting: Setting, seeds: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return a row for each number of labels per class."""
+    unlabelled = Batch(setting.train.x, torch.full_like(setting.train.y, -1))
+    base = setting.pretrain("unlabelled", unlabelled, PRETRAIN_SECONDS)
+    rows = []
+    for shots in SHOTS[:1] if setting.small else SHOTS:
+        values: dict[str, list[float]] = {}
+        for seed in seeds:
+            data, name = sample_shots(setting.train, shots, seed), f"{shots}-{seed}"
+            own = setting.pretrain(f"own-{name}", data, TUNE_SECONDS, seed)
+            for arm, start in (
+                ("tuned, pretrained without labels", base),
+                ("tuned, pretrained on these images", own),
+            ):
+                folder = setting.tune(
+                    f"{arm.split()[-1]}-{name}", start, data, "cross-entropy", seed
+                )
+                values.setdefault(arm, []).append(classify_with_four(setting, folder))
+            for factor in (1, 3):
+                arm = "supervised" + (", three times the time" if factor > 1 else "")
+                seconds = factor * TUNE_SECONDS
+                values.setdefault(arm, []).append(setting.fit_supervised(data, seconds, seed))
+        rows.append({"labels per class": shots, **{arm: summarize(v) for arm, v in values.items()}})
+    return rows
+
+
+def classify_with_four(setting: Setting, folder: Path) -> float:
+    """Return the accuracy with four levels that no label chose: quartiles' midpoints of tuning."""
+    network = saved.load(folder)
+    noise = TuningConfig(Recipe(1)).get_noise(network.sigma_data)
+    quantiles = torch.tensor([0.125, 0.375, 0.625, 0.875])
+    z = 2**0.5 * torch.erfinv(2 * quantiles - 1)
+    sigmas = (noise.mean + noise.std * z).exp()
+    weights = network.compute_loss_weight(sigmas)
+    levels = Levels(tuple(sigmas.tolist()), tuple((weights / weights.mean()).tolist()))
+    errors = measure_class_errors(network, setting.test, levels)
+    return accuracy(compute_scores(errors, torch.tensor(levels.weights)), setting.test.y)
+
+
+def shrink(batch: Batch) -> Batch:
+    """Average images over areas down to 14 x 14, rounded to 8 bits."""
+    x = torch.nn.functional.adaptive_avg_pool2d(batch.x.float(), SIZE)
+    return Batch(x.round().to(torch.uint8), batch.y)

@@ -1,0 +1,98 @@
+"""What tuning with an objective prints: the network before and after it, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from ilk.cli.output import print_table
+
+if TYPE_CHECKING:
+    from ilk.diffusion.tuning.report import TuningReport
+
+
+OBJECTIVE_OPTIONS = (*("updates", "batch_size", "lr", "anchor", "flip", "max_shift", "max_levels"),)
+
+
+def check_objective_options(objective: str) -> None:
+    """Check that options of tuning with an objective come with one that exists.
+
+    Raises:
+        InputError: One is given without an objective.
+        UnknownName: There is no such objective.
+    """
+    from ilk.core.errors import InputError
+    from ilk.diffusion.tuning.objectives import get_tuning_objective
+
+    if objective:
+        get_tuning_objective(objective)
+        return
+    context = click.get_current_context()
+    for name in OBJECTIVE_OPTIONS:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            option = "--" + name.replace("_", "-")
+            raise InputError(
+                f"{option} belongs to tuning with an objective; add --objective cross-entropy, or "
+                f"leave {option} out"
+            )
+
+
+def check_pretrain_objective(objective: str, ignore_labels: bool) -> None:
+    """Check that a model can be tuned with `objective` after pretraining, before it begins.
+
+    Raises:
+        InputError: There are no labels, or several processes.
+        UnknownName: There is no such objective.
+    """
+    import os
+
+    from ilk.core.errors import InputError
+    from ilk.diffusion.tuning.objectives import get_tuning_objective
+
+    if not objective:
+        return
+    get_tuning_objective(objective)
+    if ignore_labels:
+        raise InputError("--objective needs labels; leave out --ignore-labels, or --objective")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            "--objective tunes in one process; pretrain without it, then run `ilk tune MODEL "
+            "SOURCE --objective`"
+        )
+
+
+def show_tuning(report: TuningReport, model: str) -> None:
+    """Print accuracy, log loss, levels, drawing quality and time, before and after."""
+    assessments = [a for a in (report.before, report.after) if a is not None]
+    heads = ("before", "after") if report.before is not None else ("after",)
+    rows: list[tuple[str, ...]] = []
+    for i, result in enumerate(report.after.results):
+        word = "level" if result.levels == 1 else "levels"
+        cells = (a.results[i] for a in assessments)
+        rows.append(
+            (
+                f"accuracy, log loss with {result.levels} {word}",
+                *(f"{r.accuracy:.3f}, {r.log_loss:.3f}" for r in cells),
+            )
+        )
+    rows += [
+        ("levels needed", *(str(a.levels_needed) for a in assessments)),
+        ("seconds per image with them", *(f"{a.seconds_per_image:.2g}" for a in assessments)),
+    ]
+    drawings = [a.drawing for a in assessments if a.drawing is not None]
+    if len(drawings) == len(assessments):
+        rows += [
+            ("Fréchet distance of images drawn", *(f"{d.frechet_distance:.3g}" for d in drawings)),
+            (
+                "their precision, recall",
+                *(f"{d.precision:.2f}, {d.recall:.2f}" for d in drawings),
+            ),
+        ]
+    print_table((report.objective, *heads), rows)
+    click.echo(
+        f"tuned on {report.images:,} labelled images, assessed on {report.held_out:,} others; "
+        f"the tuned network in {model}/tuned classifies with at most {report.max_levels} levels, "
+        "the untuned one draws"
+    )

@@ -1,0 +1,1 @@
+"""Tuning a denoiser so that its errors tell classes apart."""
