@@ -121,8 +121,9 @@ def load_usps_images() -> ImageDataset:
             x, y = np.asarray(file[name]["data"]), np.asarray(file[name]["target"])
             pixels = (x.reshape(-1, 1, 16, 16) * 255).round().clip(0, 255).astype(np.uint8)
             parts[name] = torch.from_numpy(pixels), torch.from_numpy(y.astype(np.int64))
-    (x, y), order = parts["train"], np.random.RandomState(0).permutation(len(parts["train"][1]))
-    train, validation = (Batch(x[rows], y[rows]) for rows in (order[1000:], order[:1000]))
+    images, labels = parts["train"]
+    order = np.random.RandomState(0).permutation(len(labels))
+    train, validation = (Batch(images[r], labels[r]) for r in (order[1000:], order[:1000]))
     return ImageDataset(
         "usps", tuple(map(str, range(10))), train, validation, Batch(*parts["test"])
     )

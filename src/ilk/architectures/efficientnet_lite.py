@@ -9,6 +9,7 @@ right and below.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import NamedTuple, cast
 
 from torch import Tensor, nn
@@ -117,11 +118,10 @@ class EfficientNetLite0(nn.Module):
         """Return the outputs `[b, c, h', w']` of the seven stages for images `[b, 3, h, w]`."""
         x = functional.relu6(self.bn0(self.conv_stem(x)))
         outputs: list[Tensor] = []
-        at = 0
+        blocks = iter(self.blocks)
         for stage in STAGES:
-            for block in self.blocks[at : at + stage.n_blocks]:
+            for block in islice(blocks, stage.n_blocks):
                 x = block(x)
-            at += stage.n_blocks
             outputs.append(x)
         return outputs
 

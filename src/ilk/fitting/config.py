@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 from ilk.core.contracts import describe
@@ -82,7 +81,7 @@ class FitConfig:
     class_structure: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.class_structure, Path):
+        if hasattr(self.class_structure, "__fspath__"):
             object.__setattr__(self, "class_structure", str(self.class_structure))
         for f in fields(self):
             if f.type == "tuple[str, ...]":

@@ -167,7 +167,8 @@ class DenoisingErrors:
             predicted = self.network.denoise(noisy.to(device), sigma.to(device), condition)
         clean = clean[:, None].expand(-1, k, -1, -1, -1).flatten(0, 1)
         predicted = predicted.float().cpu().flatten(0, 1)
-        return reconstruction_error(predicted, clean, self.measure.distance).view(-1, k)
+        sigma = sigma.repeat_interleave(k)
+        return reconstruction_error(predicted, clean, self.measure.distance, sigma).view(-1, k)
 
     def _compute_batch(self, image: Tensor, label: Tensor, level: Tensor) -> Tensor:
         """Return the errors of one batch, `[q]` float32."""
