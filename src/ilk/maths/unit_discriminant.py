@@ -6,10 +6,11 @@ Rows are therefore scaled to unit length, centred and scaled to unit length agai
 
     u = (x / |x| - c) / |x / |x| - c|,  c = mean over training rows of x / |x|
 
-(without the first scaling: Wang et al. 2019, SimpleShot, arXiv 1911.04623, equation 3; on few rows
-it was less accurate, and so were unit rows alone). `choose_rows` compares these with the rows as
-they are by the log loss of leave-one-out scores, each at its own best temperature; most classes
-need a second row for that, and without, rows are centred. The benchmark `gda_clip` compares them.
+(without the first scaling: Wang et al. 2019, SimpleShot, arXiv 1911.04623, equation 3, which was
+less accurate with one to four rows per class, and so were unit rows alone). `choose_rows` compares
+these with the rows as they are by the log loss of leave-one-out scores, each at its own best
+temperature; most classes need a second row for that, and without, rows are centred. The benchmark
+`gda_clip` compares them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ with P the inverse of the pooled covariance S after shrinkage towards a multiple
 With few rows per class, directions often tell classes apart better than the rows themselves, as the
 unit rows of Wang et al. do, and those of centred unit rows better still; whether they are read is
 chosen by leave-one-out (`ilk.maths.unit_discriminant`). The shrinkage rule is not: chosen in the
-same way from "ks", "oas" and Ledoit-Wolf it was worse at 8 rows per class than "ks" alone.
+same way from "ks", "oas" and Ledoit-Wolf it gained nothing over "ks" (benchmark `gda_clip`).
 """
 
 from __future__ import annotations
