@@ -91,7 +91,7 @@ def check_map_folder(folder: Path, sources: Iterable[str]) -> Path:
         OutputError: It holds other things, is a file, or lies among the images.
     """
     check_outside_sources(folder, list(sources))
-    is_used = folder.exists() and (not folder.is_dir() or any(os.listdir(folder)))
+    is_used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     if is_used and not (folder / MARK).is_file():
         raise OutputError(
             f"{escape_path(folder)} exists and holds no maps of ilk; name another folder with "
