@@ -42,7 +42,7 @@ TOWERS = "two towers, dark"
 class Sizes:
     """Updates of a denoiser, training images, real test images, images that each network draws."""
 
-    steps: int = 350
+    steps: int = 1_000
     train: int = 4_000
     test: int = 200
     draw: int = 100

@@ -180,7 +180,7 @@ def test_commands_for_diffusion_models_have_json(
     noise = report["noise"]
     assert isinstance(noise, dict)
     assert noise["images"] == 4
-    assert noise["held_out_images"] + noise["test_images"] == 116
+    assert 50 < noise["held_out_images"] <= noise["test_images"] + 1 < 60
     assert {n["kind"] for n in noise["noises"]} <= {"none", "random", "optimised"}
     assert 1 <= len(noise["noises"]) <= 2
     assert 0 <= noise["accuracy"] <= 1

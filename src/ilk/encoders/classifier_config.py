@@ -16,7 +16,8 @@ class ClassifierConfig:
 
     Attributes:
         strategy: `race` drops a class once it has lost; `naive` evaluates all levels for all
-            classes; `staged` is the paper's two-stage pruning; `noise` uses one optimized noise.
+            classes; `staged` is the paper's two-stage pruning; `noise` uses the single noises
+            that `ilk tune --noise-shots` chose.
         levels: Maximum number of noise levels; 0 selects 32, tuned ones if available. Two stages
             need 500 or more.
         error: Fraction of images whose answer a race may change, in (0, 1).
