@@ -33,7 +33,7 @@ class ReferenceObjective(TuningObjective):
     def compute_ratios(
         self, network: nn.Module, noised: NoisedBatch, classes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return r, and the weighted mean errors of the network, of the shape of `classes`, `[n, ...]`."""
+        """Return r, and the weighted mean errors of the network, shaped as `classes` `[n, ...]`."""
         errors = noised.compute_errors(network, classes)
         with torch.no_grad():
             reference_errors = noised.compute_errors(self.reference, classes)

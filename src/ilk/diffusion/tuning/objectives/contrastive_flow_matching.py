@@ -56,7 +56,7 @@ class ContrastiveFlowMatching(TuningObjective):
     def compute_contrast(
         self, network: nn.Module, noised: NoisedBatch, y: Tensor, step: TrainingStep
     ) -> tuple[Tensor, Tensor]:
-        """Return the contrast, a scalar (minus the distance to the targets of others), and the errors of the labels, `[n]`."""
+        """Return the contrast, a scalar, and the errors of the labels, `[n]`."""
         denoiser = unwrap(network, Denoiser)
         label = replace_unknown(y, len(denoiser.classes))
         denoised = cast(Tensor, network(noised.noisy, noised.sigma, label)).float()
