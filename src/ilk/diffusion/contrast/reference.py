@@ -33,7 +33,7 @@ class ReferenceObjective(TuningObjective):
     def compute_ratios(
         self, network: nn.Module, noised: NoisedBatch, classes: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return r, and the weighted mean errors of the network, both of the shape of `classes`."""
+        """Return r, and the weighted mean errors of the network, shaped as `classes` `[n, ...]`."""
         errors = noised.compute_errors(network, classes)
         with torch.no_grad():
             reference_errors = noised.compute_errors(self.reference, classes)
@@ -53,5 +53,5 @@ def scale_beta(beta: float, n_pixels: int) -> float:
 
 
 def log_sigmoid_loss(ratio: Tensor) -> Tensor:
-    """Return `-ln sigmoid(ratio)` in float32."""
+    """Return `-ln sigmoid(ratio)` `[n, ...]` float32."""
     return -functional.logsigmoid(ratio.float())

@@ -177,7 +177,7 @@ class UNet(nn.Module):
 
 
 def repeat_rows(x: Tensor, n: int) -> Tensor:
-    """Repeat each row of `x` equally often in succession, so that there are `n`."""
+    """Repeat each row of `x` `[m, ...]` equally often in succession, so that there are `n`."""
     return x if len(x) == n else x.repeat_interleave(n // len(x), 0)
 
 

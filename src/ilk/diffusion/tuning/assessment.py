@@ -203,7 +203,7 @@ def measure_drawing(
 
 
 def compute_coverage(reference: Matrix, queries: Matrix, neighbour: int = NEIGHBOUR) -> float:
-    """Return the fraction of rows of `queries` within the manifold of `reference`.
+    """Return the fraction of rows of `queries` `[m, d]` in the manifold of `reference` `[n, d]`.
 
     A row is within it if a row of the reference is no further than that one's `neighbour`-th
     nearest other row of the reference.

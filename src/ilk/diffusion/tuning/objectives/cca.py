@@ -61,6 +61,7 @@ class ConditionContrastiveAlignment(ReferenceObjective):
     def compute_contrast(
         self, network: nn.Module, noised: NoisedBatch, y: Tensor, step: TrainingStep
     ) -> tuple[Tensor, Tensor]:
+        """Return the contrast, a scalar, and the errors of the labels, `[n]`."""
         k = len(unwrap(network, Denoiser).classes)
         hidden = torch.rand(len(y), generator=step.generator, device=y.device) < self.label_dropout
         label = replace_unknown(torch.where(hidden, -1, y), k)

@@ -56,6 +56,7 @@ class ContrastiveFlowMatching(TuningObjective):
     def compute_contrast(
         self, network: nn.Module, noised: NoisedBatch, y: Tensor, step: TrainingStep
     ) -> tuple[Tensor, Tensor]:
+        """Return the contrast, a scalar, and the errors of the labels, `[n]`."""
         denoiser = unwrap(network, Denoiser)
         label = replace_unknown(y, len(denoiser.classes))
         denoised = cast(Tensor, network(noised.noisy, noised.sigma, label)).float()
@@ -67,7 +68,7 @@ class ContrastiveFlowMatching(TuningObjective):
 
 
 def compute_other_targets(denoiser: Denoiser, noised: NoisedBatch) -> Tensor:
-    """Return, for each row, the clean image that the target of the previous row stands for.
+    """Return the clean images `[n, c, h, w]` that the targets of the previous rows stand for.
 
     The target of an image x with noise n at level sigma, with s the deviation of the data, is
 

@@ -61,6 +61,7 @@ class ClassErrorCrossEntropy(TuningObjective):
     def compute_contrast(
         self, network: nn.Module, noised: NoisedBatch, y: Tensor, step: TrainingStep
     ) -> tuple[Tensor, Tensor]:
+        """Return the contrast, a scalar, and the errors of the labels, `[n]`."""
         k = len(unwrap(network, Denoiser).classes)
         candidates = choose_candidates(y, k, min(k, self.max_classes), step.generator)
         errors = noised.compute_errors(network, candidates)

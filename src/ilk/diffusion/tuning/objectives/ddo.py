@@ -88,6 +88,7 @@ class DirectDiscriminativeOptimization(ReferenceObjective):
     def compute_contrast(
         self, network: nn.Module, noised: NoisedBatch, y: Tensor, step: TrainingStep
     ) -> tuple[Tensor, Tensor]:
+        """Return the contrast, a scalar, and the errors of the labels, `[n]`."""
         k = len(unwrap(network, Denoiser).classes)
         rows = torch.randint(len(self.fake_y), (len(y),), generator=step.generator, device=y.device)
         fakes = Batch(self.fake_x[rows], self.fake_y[rows])
