@@ -220,6 +220,8 @@ def _another(hint, default):
     text = str(hint)
     if "bool" in text:
         return not default
+    if text == "str | None":
+        return "unit"  # a form of rows
     if isinstance(default, tuple):
         return tuple(value + 0.25 for value in default)
     return (default or 1) * 2 if "float" not in text and "Shrink" not in text else 0.25
