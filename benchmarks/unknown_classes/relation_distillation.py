@@ -1,8 +1,8 @@
 """Class-relation distillation: new classes found by a head that was trained on known ones.
 
-Entry crkd-novel-class; seeds 100 to 104. Five classes with labels and five without, of MNIST (30 principal
-components), Fashion-MNIST (60) and CIFAR-10 (MobileNetV2), 2,000 rows; the number of new classes is
-known. Accuracy on the unlabelled rows, groups matched to classes once.
+Entry crkd-novel-class; seeds 100 to 104. Five classes with labels and five without, of MNIST (30
+principal components), Fashion-MNIST (60) and CIFAR-10 (MobileNetV2), 2,000 rows; the number of new
+classes is known. Accuracy on the unlabelled rows, groups matched to classes once.
 """
 
 from __future__ import annotations
