@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
+from sklearn.datasets import load_digits
 
 from ilk.artifacts.pack import pack, unpack
 from ilk.core.data import Data
 from ilk.methods.nearest_mean import NearestClassMean
 from ilk.methods.proto_triplet import ProtoTriplet
 from ilk.protocols import episodes
-from ilk.training.embeddings import score_nearest_mean, select_strength, split_rows
+from ilk.training.embeddings import (
+    STRENGTHS,
+    score_nearest_mean,
+    select_own_strength,
+    select_strength,
+    split_rows,
+)
 from ilk.training.episodes import EPSILON, Episode, EpisodicSum
 from ilk.training.objectives.icnn import ICNN, icnn_loss
 from ilk.training.objectives.proto_triplet import ProtoTripletLoss, proto_triplet_loss
@@ -157,7 +164,7 @@ def test_an_embedding_of_some_classes_serves_others(method):
 def test_answers_are_those_of_the_nearest_mean_in_the_embedding():
     base, _ = make_base_and_new()
     model = ProtoTriplet(epochs=2.0).fit(base)
-    rows = model.compute_hidden(base.x)
+    rows = model.embed(base.x, model.own_strength)
     means = np.stack([rows[base.y == c].mean(0) for c in range(base.k)])
     near = ((rows[:, None] - means) ** 2).sum(2)
     got = model.logits(base.x)
@@ -199,8 +206,24 @@ def test_the_strength_is_that_which_serves_held_out_classes():
     noise[np.arange(160), y] += 4  # each class has a feature of its own: nothing carries over
     alone = Data(noise, y, tuple("abcdefgh"))
     assert select_strength(alone, objective, 64, 20, 0) <= 0.25
+    assert select_own_strength(alone, objective, 64, 20, 0) in STRENGTHS
     few = alone.take_classes(["a", "b", "c"])
     assert select_strength(few, objective, 64, 20, 0) == 0.5
+
+
+def test_the_training_classes_have_a_strength_of_their_own():
+    """Digits: training helps to tell the training classes apart, and new ones hardly."""
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    data = Data((x[order] / 16).astype(np.float32), y[order], tuple("0123456789"))
+    train, test = data.take(np.arange(200)), data.take(np.arange(200, 1797))
+    model = ProtoTriplet().fit(train)
+    assert model.own_strength > model.strength
+
+    def right(m):
+        return np.mean(m.logits(test.x).argmax(1) == test.y)
+
+    assert right(model) > right(ProtoTriplet(strength=0.0).fit(train)) + 0.01
 
 
 def test_the_strength_scales_what_is_added():

@@ -11,7 +11,8 @@ prototype c, the others are queries q. With d the squared distance of embedded r
 of mean distances to the nearest rows of the same class and of others (relative to the largest
 distance), and of the fraction of the same class among the nearest rows. Departures: the embedding
 is the frozen features plus what one hidden layer adds to them, 0 at the start, not a network on
-pixels; the added part is scaled by the factor in [0, 1] that serves held-out classes best, so that
+pixels; the added part is scaled by the factor in [0, 1] that serves held-out classes best where new
+classes are embedded, and held-out rows best where the training classes are predicted, so that
 training loses little of what the features have (`ilk.training.embeddings`); the mean is over
 triplets of positive loss; the scaling inside ICNN is a choice of this implementation; and both
 losses may be combined with the prototypical loss. Predictions are those of the nearest mean in the
@@ -49,8 +50,9 @@ class ProtoTriplet(MethodTags):
         hidden: Hidden units of what is added to the features, >= 1.
         epochs: Passes over the labelled rows, > 0.
         seed: Seed of weights, batches and episodes.
-        strength: Factor of what is added to the features, in [0, 1]; None chooses it on held-out
-            classes, which takes about twice the time.
+        strength: Factor of what is added to the features, in [0, 1]; None chooses one on held-out
+            classes for new classes, and one on held-out rows for the training classes, which takes
+            about three times as long.
     """
 
     triplet: float = 1.0
@@ -74,7 +76,11 @@ class ProtoTriplet(MethodTags):
             raise ValueError(f"strength is {self.strength}; it must lie between 0 and 1")
 
     def fit(self, data: Data) -> ResidualMLP:
-        from ilk.training.embeddings import scale_correction, select_strength, train_embedding
+        from ilk.training.embeddings import (
+            select_own_strength,
+            select_strength,
+            train_embedding,
+        )
         from ilk.training.episodes import EpisodicSum
         from ilk.training.objectives.icnn import ICNN
         from ilk.training.objectives.proto_triplet import ProtoTripletLoss
@@ -87,14 +93,17 @@ class ProtoTriplet(MethodTags):
             (self.prototypical, Prototypical()),
         )
         settings = (known, objective, self.hidden, self.epochs, self.seed)
-        strength = select_strength(*settings) if self.strength is None else self.strength
-        net = scale_correction(train_embedding(*settings), strength)
-        return fit_nearest_mean(net.to_model(), known)
+        new, own = (
+            select(*settings) if self.strength is None else self.strength
+            for select in (select_strength, select_own_strength)
+        )
+        model = train_embedding(*settings).to_model()
+        return fit_nearest_mean(replace(model, strength=new, own_strength=own), known)
 
 
 def fit_nearest_mean(model: ResidualMLP, known: Data) -> ResidualMLP:
     """Return `model` with an output layer that scores by distance to class means, `[k, d]`."""
-    rows, counts = model.compute_hidden(known.x), known.count_labels()
+    rows, counts = model.embed(known.x, model.own_strength), known.count_labels()
     means = compute_class_means(rows, known.y, counts)
     scores = rows @ means.T - 0.5 * np.sum(means**2, axis=1)
     if (group := find_groups(known)) is None:

@@ -1,9 +1,9 @@
 """Embeddings of frozen features, trained by episodic objectives to serve classes not seen.
 
 An embedding starts as the features themselves, and training adds a correction to them
-(`ilk.training.residual_head`). How much of the correction is of use depends on how far the new
-classes differ as those of the training rows do, so `select_strength` measures it on classes that
-were held out.
+(`ilk.training.residual_head`). How much of the correction is of use to new classes depends on how
+far they differ as those of the training rows do, so `select_strength` measures it on classes that
+were held out, and `select_own_strength` on held-out rows of the training classes themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from ilk.core.data import Data, Labels
+from ilk.maths.folds import assign_folds, count_folds
 from ilk.training.heads import BATCH_SIZE, count_steps, fit_head
 from ilk.training.objective import Objective
 from ilk.training.residual_head import ResidualHead
@@ -84,6 +85,35 @@ def select_strength(
         for i, strength in enumerate(STRENGTHS):
             rows = features + strength * (embedded - features)
             scores[i] += score_nearest_mean(rows, test.y, draws)
+    return STRENGTHS[int(np.argmax(scores))]
+
+
+def select_own_strength(
+    data: Data, objective: Objective, hidden: int, epochs: float, seed: int
+) -> float:
+    """Return the strength that serves held-out rows of the training classes best.
+
+    An embedding trained on one half of the rows is scored on the other by the accuracy of the
+    nearest class mean. The smallest of equal strengths is returned, and `FEW_CLASSES_STRENGTH`
+    where the rows cannot be halved.
+
+    Args:
+        data, objective, hidden, epochs, seed: See `train_embedding`.
+    """
+    if count_folds(data.y, 2, data.group) < 2:
+        return FEW_CLASSES_STRENGTH
+    is_training = assign_folds(data.y, 2, seed, data.group) == 0
+    known = np.isin(data.y, data.y[is_training])  # classes of a single row may be on one side
+    data, is_training = data.take(known), is_training[known]
+    if is_training.all():
+        return FEW_CLASSES_STRENGTH
+    model = train_embedding(data.take(is_training), objective, hidden, epochs, seed).to_model()
+    features = (data.x.astype(np.float64) - model.centre) / model.unit
+    change = model.compute_hidden(data.x) - features
+    scores = [
+        score_nearest_mean(features + strength * change, data.y, [is_training])
+        for strength in STRENGTHS
+    ]
     return STRENGTHS[int(np.argmax(scores))]
 
 
