@@ -11,7 +11,7 @@ Data sets: digits, pendigits and letters unchanged; MNIST, Fashion-MNIST, CIFAR-
 the largest Omniglot alphabet on their first 50 principal axes, for every method alike. Up to 1,200
 rows (letters 1,500), drawn by the seed. Defaults were chosen while looking at seeds 0 to 4 (the
 factorization of latent label shift too); the five seeds here are 200 to 204, and 100 to 104 for
-class-relation distillation and the tabular recipe.
+class-relation distillation.
 
 - k-means uses no labels; semi-supervised k-means keeps labelled rows in their class. Each is given
   the true number, or takes the best silhouette; the second is also given half and twice the number

@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.claims import Claim
 from benchmarks.unknown_classes.half_unknown_sets import (
     KMEANS,
+    SEEDS,
     DiscoveryScores,
     Tables,
     list_datasets,
@@ -35,7 +36,6 @@ from ilk.maths.kmeans import (
 )
 from ilk.protocols import Step, unseen_classes
 
-SEEDS = range(100, 105)
 HIDDEN_CLASSES, FIXED = "PracticalDiscovery, hidden classes", "PracticalDiscovery, fixed"
 BY_NAMING, ORACLE = "PracticalDiscovery, by naming", "PracticalDiscovery, oracle"
 KNOWN_MEANS, RAW_FEATURES = "k-means beside known classes, known number", "raw features"
