@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.diffusion_setup import TEST_PER_CLASS, _read_archive, shared_path
+from benchmarks.diffusion_setup import TEST_PER_CLASS, _read_archive
+from benchmarks.runner import shared_path
 from ilk.training.trainer import Batch
 
 ARCHIVES = {
