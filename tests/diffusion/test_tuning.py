@@ -20,7 +20,7 @@ from ilk.diffusion.classification.context import ClassificationContext
 from ilk.diffusion.classification.source import IlkCheckpoint
 from ilk.diffusion.denoiser.noise_levels import LogNormal
 from ilk.diffusion.errors.class_errors import compute_class_errors
-from ilk.diffusion.errors.denoising_errors import DenoisingErrors
+from ilk.diffusion.errors.denoising_errors import DenoisingErrors, Measure
 from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
 from ilk.diffusion.pretraining.pretrain import STATE, PretrainConfig
 from ilk.diffusion.tuning import assessment, report
@@ -238,10 +238,16 @@ def test_shared_passes_give_the_errors_of_single_ones(pretrained: dict[int, Path
     x, sigmas = make_data(6).batch.x.float() / 127.5 - 1, torch.tensor([0.3, 1.0, 2.0])
     noise = torch.randn(3, 1, 4, 4)
     together = compute_class_errors(network, x, sigmas, noise)
-    single = DenoisingErrors(network, x, sigmas, noise)
+    triples = DenoisingErrors(network, x, sigmas, noise, Measure(batch_size=3))
     i, c, j = torch.meshgrid(torch.arange(6), torch.arange(2), torch.arange(3), indexing="ij")
-    alone = single.compute(i.flatten(), c.flatten(), j.flatten()).view(6, 2, 3)
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
+    some = triples.compute(i.flatten(), c.flatten(), j.flatten()).view(6, 2, 3)
+    torch.testing.assert_close(together, some, rtol=1e-4, atol=1e-6)
+    for row, label, level in ((0, 0, 0), (3, 1, 2), (5, 0, 1)):
+        noisy = x[row : row + 1] + sigmas[level] * noise[level]
+        with torch.no_grad():
+            clean = network.denoise(noisy, sigmas[level : level + 1], torch.tensor([label]))
+        error = float((clean - x[row]).square().mean())
+        assert float(together[row, label, level]) == pytest.approx(error, rel=1e-4)
 
 
 def test_a_perfect_classifier_needs_one_level():

@@ -57,7 +57,7 @@ class Ledger:
         for chunk in torch.split(positions, max(1, MAX_CALLS // len(image))):
             level = chunk.repeat_interleave(len(image))
             i, c = image.repeat(len(chunk)), label.repeat(len(chunk))
-            errors = self._compute(i, c, level)
+            errors = self.denoising_errors.compute(i, c, level)
             if not bool(errors.isfinite().all()):
                 sigma = float(self.denoising_errors.sigmas[level[~errors.isfinite()][0]])
                 raise InputError(
@@ -66,13 +66,6 @@ class Ledger:
                 )
             self.errors[i, c, level] = errors.double() * self.weights[level]
             self.advance(len(errors))
-
-    def _compute(self, image: Tensor, label: Tensor, level: Tensor) -> Tensor:
-        """Return the errors of triples, `[q]`."""
-        if not self.denoising_errors.shares_passes:
-            return self.denoising_errors.compute(image, label, level)
-        pairs, inverse = torch.unique(torch.stack([image, level]), dim=1, return_inverse=True)
-        return self.denoising_errors.compute_all(pairs[0], pairs[1])[inverse, label]
 
     def make_result(self, winners: Tensor, extrapolation: Tensor) -> ClassificationResult:
         """Return the result for winners `[n]`; `extrapolation` as in `estimate_scores`."""
