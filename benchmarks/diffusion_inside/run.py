@@ -64,19 +64,21 @@ class Budget:
         steps: Updates of a head.
         n_levels: Noise levels that are evaluated one by one.
         n_rows: Training images of the map of blocks.
+        n_train: Training images of the heads; 0 for all.
     """
 
     n_test: int = 0
     steps: int = 200
     n_levels: int = 12
     n_rows: int = 600
+    n_train: int = 0
 
 
 def run(small: bool = False) -> dict[str, Any]:
     """Return both data sets; Fashion-MNIST is left out if its files are missing."""
     torch.set_num_threads(1)
     if small:
-        budget = Budget(10, 3, 3, 60)
+        budget = Budget(10, 3, 3, 60, 60)
         return _summarize_seeds(
             "digits",
             [
@@ -123,7 +125,7 @@ def _evaluate_network(
 ) -> dict[str, Any]:
     network = load_pretrained(dataset, config, name)
     test = take_balanced(dataset.test, budget.n_test) if budget.n_test else dataset.test
-    train = dataset.train
+    train = take_balanced(dataset.train, budget.n_train) if budget.n_train else dataset.train
     search_result = search(
         network, train.x, train.y.numpy(), SearchConfig(max_images=min(budget.n_rows, len(train)))
     )
