@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import time
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,27 +18,29 @@ from benchmarks.diffusion_setup import (
     load_or_compute,
     make_fashion_config,
     scale_images,
-    select_machine,
     take_balanced,
 )
-from benchmarks.diffusion_tuning.test_images import load_fresh_test
+from benchmarks.diffusion_tuning.test_images import TEST_PER_CLASS, load_fresh_test
 from benchmarks.diffusion_tuning.weights import TUNED, TunedWeights
-from benchmarks.runner import summarize
+from benchmarks.runner import HERE
 from ilk.core.data import Data
 from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.errors.class_errors import Measure, compute_class_errors, compute_scores
 from ilk.diffusion.errors.levels import Levels
-from ilk.diffusion.pretraining import supervised_baseline
 from ilk.diffusion.tuning.assessment import fit_scale, make_levels, measure_drawing
 from ilk.methods.gda import GDA
 from ilk.training.trainer import Batch
 
-SEEDS = (10, 11, 12)  # of the noise; the other benchmarks use 0, 1, 2
-LEVEL_COUNTS = (1, 2, 4, 16)
-N_BEFORE = 500  # of the test images: the untuned network takes ten times as long
-MAX_SIGMA, N_VALIDATION, N_GAUSSIAN, N_TIMED, DRAWN = 5.0, 300, 20_000, 64, 300
+SEED = 10  # of the noise; the other benchmarks use 0, 1, 2
+LEVEL_COUNTS = (1, 2, 4)
+N_VALIDATION, N_GAUSSIAN, N_TIMED, DRAWN = 300, 20_000, 64, 100
 MEASURE = Measure(batch_size=512, precision="bfloat16")
+PUBLISHED = {  # of the other benchmarks, on their own test images
+    "diffusion classifier": "untuned, 16 levels",
+    "supervised baseline": "supervised network",
+    "supervised baseline steps": "supervised network, updates",
+}
 
 
 def evaluate_all(small: bool) -> dict[str, Any]:
@@ -53,89 +55,74 @@ def evaluate_all(small: bool) -> dict[str, Any]:
 def evaluate(weights: TunedWeights, small: bool) -> dict[str, Any]:
     """Return the table of one data set; every part is cached."""
     dataset = weights.load_dataset()
-    test = load_fresh_test(dataset.name, 2 if small else 100)
-    validation = take_balanced(dataset.validation, 30 if small else N_VALIDATION)
+    fresh = load_fresh_test(dataset.name, 2 if small else TEST_PER_CLASS)
+    usual = take_balanced(dataset.test, 20) if small else dataset.test
+    validation = take_balanced(dataset.validation, 60 if small else N_VALIDATION)
     tuned = saved.load(WEIGHTS_DIR / weights.name)
     tag = f"{weights.name}{'-small' if small else ''}"
     levels = make_levels(tuned, weights.noise.mean, weights.noise.std)
-    after = [
-        load_or_compute(
-            f"{tag}-after-{seed}", partial(classify, tuned, levels, validation, test, seed)
-        )
-        for seed in (SEEDS[:1] if small else SEEDS)
-    ]
     table: dict[str, Any] = {
-        "images": {"test": len(test), "validation": len(validation)},
         "updates": [c.recipe.steps for c in weights.stages],
-        "after tuning": average(after),
-        "seconds per image and level, after": time_classification(tuned, levels, test),
+        "images": {"fresh test": len(fresh), "usual test": len(usual)},
+        **load_or_compute(
+            f"{tag}-classified",
+            lambda: classify(tuned, levels, validation, {"fresh": fresh, "usual": usual}),
+        ),
+        "seconds per image and level": time_classification(tuned, fresh),
+        "on the usual images": read_published(weights.published),
     }
-    sigmas = make_fashion_config(0).noise.sigmas
-    drawn = 20 if small else DRAWN
+    sigmas, drawn = make_fashion_config(0).noise.sigmas, 20 if small else DRAWN
+    table["drawing"] = load_or_compute(
+        f"{tag}-drawn", lambda: describe_drawing(tuned, fresh, drawn, sigmas)
+    )
     if weights.base:
         base = saved.load(WEIGHTS_DIR / weights.base)
-        base_levels = Levels.log_spaced(base, 16, base.sigmas[0], MAX_SIGMA)
-        some = take_balanced(test, min(N_BEFORE, len(test)))
-        before = load_or_compute(
-            f"{tag}-before", partial(classify, base, base_levels, validation, some, SEEDS[0])
+        table["seconds per image and level, untuned"] = time_classification(base, fresh)
+        table["drawing, untuned"] = load_or_compute(
+            f"{tag}-drawn-before", lambda: describe_drawing(base, fresh, drawn, sigmas)
         )
-        table["before tuning"] = average([before])
-        table["images"]["test, before tuning"] = len(some)
-        table["seconds per image and level, before"] = time_classification(base, base_levels, test)
-        table["drawing, before"] = load_or_compute(
-            f"{tag}-drawn-before", lambda: describe_drawing(base, test, drawn, sigmas)
-        )
-    table["drawing, after"] = load_or_compute(
-        f"{tag}-drawn-after", lambda: describe_drawing(tuned, test, drawn, sigmas)
-    )
-    table |= load_or_compute(f"{tag}-gaussians", lambda: fit_gaussians(dataset, test, small))
-    table |= load_or_compute(
-        f"{tag}-supervised", lambda: fit_supervised(weights, dataset, test, small)
-    )
+    table |= load_or_compute(f"{tag}-gaussians", lambda: fit_gaussians(dataset, fresh, small))
     return table
 
 
+def read_published(name: str) -> dict[str, Any]:
+    """Return what another benchmark measured on its test images."""
+    result = json.loads((HERE / "results" / f"{name}.json").read_text("utf-8"))["result"]
+    return {label: result[key] for key, label in PUBLISHED.items()}
+
+
 def classify(
-    network: Denoiser, levels: Levels, validation: Batch, test: Batch, seed: int
-) -> list[dict[str, float]]:
+    network: Denoiser, levels: Levels, validation: Batch, tests: dict[str, Batch]
+) -> dict[str, Any]:
     """Return accuracy and log loss by number of levels, chosen and weighted on `validation`."""
-    sigmas, noise = torch.tensor(levels.sigmas), levels.draw_noise(network, seed)
-    fit, test_errors = (
-        compute_class_errors(network, scale_images(part), sigmas, noise, MEASURE)
-        for part in (validation, test)
-    )
-    return [score_levels(fit, validation.y, test_errors, test.y, levels, m) for m in LEVEL_COUNTS]
+    fit = measure(network, validation, levels)
+    best = Levels.learn(fit, validation.y, levels, max_levels=max(LEVEL_COUNTS))
+    fit, table = fit[:, :, best.find_indices(levels)], {"sigmas": list(best.sigmas)}
+    for name, test in tests.items():
+        errors, rows = measure(network, test, best), []
+        for m in LEVEL_COUNTS:
+            some = best.take(range(m))
+            scores = [
+                compute_scores(e[:, :, :m], torch.tensor(some.weights)) for e in (fit, errors)
+            ]
+            log_p = (fit_scale(scores[0], validation.y) * scores[1].double()).log_softmax(1)
+            loss = -float(log_p.gather(1, test.y[:, None]).mean())
+            rows.append({"levels": m, "accuracy": accuracy(scores[1], test.y), "log loss": loss})
+        table[f"{name} test images"] = rows
+    return table
 
 
-def score_levels(
-    fit: Tensor, y: Tensor, test_errors: Tensor, y_test: Tensor, levels: Levels, m: int
-) -> dict[str, float]:
-    """Return accuracy and log loss with the best `m` levels."""
-    chosen = Levels.learn(fit, y, levels, max_levels=m)
-    columns, weights = chosen.find_indices(levels), torch.tensor(chosen.weights)
-    scores = [compute_scores(e[:, :, columns], weights) for e in (fit, test_errors)]
-    log_p = (fit_scale(scores[0], y) * scores[1].double()).log_softmax(1)
-    loss = -float(log_p.gather(1, y_test[:, None]).mean())
-    return {"levels": m, "accuracy": accuracy(scores[1], y_test), "log loss": loss}
+def measure(network: Denoiser, part: Batch, levels: Levels) -> Tensor:
+    """Return the errors `[n, k, levels]` of images."""
+    sigmas, noise = torch.tensor(levels.sigmas), levels.draw_noise(network, SEED)
+    return compute_class_errors(network, scale_images(part), sigmas, noise, MEASURE)
 
 
-def average(seeds: list[list[dict[str, float]]]) -> list[dict[str, Any]]:
-    """Return a row for each number of levels with means over seeds."""
-    return [
-        {
-            "levels": rows[0]["levels"],
-            "accuracy": summarize([r["accuracy"] for r in rows]),
-            "log loss": summarize([r["log loss"] for r in rows]),
-        }
-        for rows in zip(*seeds, strict=True)
-    ]
-
-
-def time_classification(network: Denoiser, levels: Levels, test: Batch) -> float:
+def time_classification(network: Denoiser, test: Batch) -> float:
     """Return the processor seconds in which one level compares all classes of an image."""
-    part, one = scale_images(test)[:N_TIMED], levels.take([0])
+    part, levels = Batch(test.x[:N_TIMED], test.y[:N_TIMED]), Levels((0.5,), (1.0,))
     start = time.process_time()
-    compute_class_errors(network, part, torch.tensor(one.sigmas), one.draw_noise(network), MEASURE)
+    measure(network, part, levels)
     return (time.process_time() - start) / len(part)
 
 
@@ -168,31 +155,3 @@ def fit_gaussians(dataset: ImageDataset, test: Batch, small: bool) -> dict[str, 
             np.mean(own.predict(pca.transform(x_test)) == test.y.numpy())
         ),
     }
-
-
-def fit_supervised(
-    weights: TunedWeights, dataset: ImageDataset, test: Batch, small: bool
-) -> dict[str, float]:
-    """Return accuracy and processor time of the supervised network of the same trunk."""
-    steps = 2 if small else SUPERVISED_STEPS
-    config = make_fashion_config(0, steps)
-    last = weights.stages[-1]
-    config = type(config)(
-        config.recipe,
-        options=config.options,
-        noise=config.noise,
-        random_flip=last.random_flip,
-        max_shift=last.max_shift,
-    )
-    start = time.process_time()
-    baseline = supervised_baseline.fit_baseline(
-        dataset.train, dataset.classes, config, select_machine()
-    )
-    return {
-        "supervised network": accuracy(baseline.logits(test.x), test.y),
-        "supervised network, updates": steps,
-        "supervised network, processor seconds": time.process_time() - start,
-    }
-
-
-SUPERVISED_STEPS = 1_200

@@ -56,11 +56,13 @@ class TunedWeights:
     Attributes:
         name: Folder in `benchmarks/weights`.
         base: Folder of the weights that tuning begins with; "" for random ones.
+        published: Benchmark that measured the untuned and the supervised network.
         stages: Tuning runs, one after the other.
     """
 
     name: str
     base: str
+    published: str
     stages: tuple[TuningConfig, ...]
 
     def load_dataset(self) -> ImageDataset:
@@ -75,8 +77,8 @@ class TunedWeights:
 
 
 TUNED = {
-    "fashion": TunedWeights("fashion-tuned", "fashion-0", FASHION),
-    "cifar": TunedWeights("cifar-tuned", "", CIFAR),
+    "fashion": TunedWeights("fashion-tuned", "fashion-0", "diffusion_fashion", FASHION),
+    "cifar": TunedWeights("cifar-tuned", "", "diffusion_colour", CIFAR),
 }
 
 

@@ -24,7 +24,7 @@ from ilk.diffusion.errors.denoising_errors import DenoisingErrors, Measure
 from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
 from ilk.diffusion.pretraining.pretrain import STATE, PretrainConfig
 from ilk.diffusion.tuning import assessment, report
-from ilk.diffusion.tuning.cross_fitting import tune_cross_fit
+from ilk.diffusion.tuning.cross_fitting import split_images, tune_cross_fit
 from ilk.diffusion.tuning.tune import TuningConfig, build_start, make_tuned_spec, tune
 from ilk.training.trainer import Batch, CheckpointConfig, Recipe
 
@@ -118,6 +118,19 @@ def test_no_network_is_calibrated_on_images_it_was_trained_or_tuned_on(
         held_out = ~seen
         assert made.held_out == held_out.sum() >= 8
         assert not np.isin(hashes[held_out], old.pixel_hashes).any()
+
+
+def test_images_of_pretraining_are_never_held_out():
+    data, groups = make_data(300), np.full(300, -1)
+    groups[100:104] = 7  # one of this group was pretrained on
+    known = data.select(np.arange(300) < 101)
+    record = training_images.TrainingImages.from_images(
+        known.batch.x.numpy(), known.digests, folds=0
+    )
+    folds, is_tuned_on = split_images(record, replace(data, group=groups))
+    assert is_tuned_on[:104].all()
+    assert (folds[:100] == 0).any()  # they would be, but for the record
+    assert 10 <= (~is_tuned_on[104:]).sum() <= 40
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(pretrained: dict[int, Path], tmp_path: Path):

@@ -202,12 +202,12 @@ def test_ddo_starts_at_one_plus_alpha_times_ln_2(alpha: float):
 
 def test_ddo_rewards_real_images_and_punishes_drawn_ones():
     network, batch = make_denoiser(), make_batch([0, 2, 1, 0])
-    objective = DirectDiscriminativeOptimization(NOISE, pool=4, sampling_steps=2, beta=0.01)
+    objective = DirectDiscriminativeOptimization(NOISE, pool=4, sampling_steps=2, beta=1e-3)
     objective.setup(network, batch)
     assert objective.fake_x.dtype == torch.uint8
     moved = copy.deepcopy(network)
     with torch.no_grad():
-        moved.network.proj_out.bias += 0.2
+        moved.network.proj_out.bias += 0.1
     loss = compute_loss(objective, moved, batch)
     step = make_step()
     noised = NoisedBatch.draw(network, NOISE, batch.x, step.generator)
@@ -220,8 +220,8 @@ def test_ddo_rewards_real_images_and_punishes_drawn_ones():
             ratio = 16 * (
                 compute_class_error(network, part, i, c) - compute_class_error(moved, part, i, c)
             )
-            total += math.log1p(math.exp(-sign * 0.01 * 3072 / 16 * ratio)) / 4
-    assert loss == pytest.approx(total, rel=1e-3)
+            total += math.log1p(math.exp(-sign * 1e-3 * 3072 / 16 * ratio)) / 4
+    assert loss == pytest.approx(total, rel=1e-5)
 
 
 def test_cca_counts_equal_and_hidden_labels_as_pairs_that_fit():
