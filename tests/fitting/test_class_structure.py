@@ -51,6 +51,27 @@ def test_every_format_gives_distances_in_the_order_of_the_classes(tmp_path, name
     np.testing.assert_allclose(read_distances, distances, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("t.csv", "class,x\na,1e200\nb,-1e200\n", "larger unit"),
+        ("t.csv", "class,x\na,1e308\nb,-1e308\n", "larger unit"),
+        ("t.nwk", "(a:1e308,b:1e308);", "larger unit"),
+        ("t.csv", ",a,b\na,0,1e39\nb,1e39,0\n", "larger unit"),  # not in single precision
+        ("t.csv", ",a,b\na,0,1e-60\nb,1e-60,0\n", "smaller unit"),
+        ("t.csv", ",a,b\na,0,1\nb,1,0\nc,1,1\n", "'c' differs"),  # no coordinates
+        ("t.csv", ",a,b,c\na,0,1,2\nb,1,0,3\nd,2,3,0\n", "'c' differs"),
+        ("t.json", '{"x": ["a"], "x": ["b", "c"]}', "names 'x' twice"),
+        ("t.json", '["a", NaN]', "NaN is no number"),
+        ("t.json", "[" * 10**5 + '"a"' + "]" * 10**5, "nested too deeply"),
+        ("t.nwk", f"({','.join(f'c{i}' for i in range(5001))});", "5,000 are the most"),
+    ],
+)
+def test_what_would_give_wrong_distances_is_refused(tmp_path, name, text, sentence):
+    with pytest.raises(InputError, match=sentence):
+        read_class_structure(write(tmp_path, name, text))
+
+
 def test_leaves_without_images_are_classes_and_inner_nodes_are_not(tmp_path):
     tree = "((Cat,dog)pet,(car,bus)road);"
     assert read(tmp_path, "t.nwk", tree, ("cat ", "bus"))[0] == ("bus", "car", "cat ", "dog")

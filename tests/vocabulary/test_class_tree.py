@@ -66,6 +66,8 @@ def test_json_is_a_tree_of_objects_and_lists(value):
         ("(cat:far,dog);", "'far' is no length"),
         ("(cat:-1,dog);", "'-1' is no length"),
         ("(cat:nan,dog);", "'nan' is no length"),
+        ("(cat:1:2,dog);", "two lengths"),
+        ("(cat:,dog);", "',' where a length is expected"),
         ("('cat,dog);", "a quote or a bracket without its end"),
         ("(cat,dog)[;", "a quote or a bracket without its end"),
     ],

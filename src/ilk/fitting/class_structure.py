@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilk.core.digested_json import refuse_constant
 from ilk.core.errors import InputError
 from ilk.images.annotations.spellings import match_class_names
 from ilk.images.rows import escape_path
@@ -29,6 +30,8 @@ FORMATS = (
     "columns of coordinates; or a square CSV of distances with class names in the first row and "
     "column"
 )
+MAX_CLASSES = 5_000  # names in a file, whose distances take 200 MB
+MIN_DISTANCE, MAX_DISTANCE = 1e-12, 1e12  # of the greatest distance, so that squares stay numbers
 MAX_ASYMMETRY = 1e-6  # of distances, as a fraction of the largest
 
 Matrix = NDArray[np.float64]
@@ -94,16 +97,26 @@ def read_class_structure(path: str) -> ClassStructure:
         else:
             text = read_text(file)
             is_json = file.suffix.casefold() == ".json"
-            tree = parse_nested(json.loads(text)) if is_json else parse_newick(text)
+            tree = parse_nested(_load_json(text)) if is_json else parse_newick(text)
             names, distances, is_inner = _measure_tree(tree)
         _check_distances(names, distances)
     except OSError as error:
         raise InputError(f"{shown} cannot be read: {error.strerror or error}") from error
     except (csv.Error, ValueError, RecursionError, InputError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise InputError(
-            f"{shown} gives no structure of classes: {error}; the file is {FORMATS}"
+            f"{shown} gives no structure of classes: {why}; the file is {FORMATS}"
         ) from error
     return ClassStructure(names, distances, is_inner, shown)
+
+
+def _load_json(text: str) -> Any:
+    def build_object(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        if repeated := [key for key, n in Counter(key for key, _ in items).items() if n > 1]:
+            raise InputError(f"it names {repeated[0]!r} twice")
+        return dict(items)
+
+    return json.loads(text, object_pairs_hook=build_object, parse_constant=refuse_constant)
 
 
 Measured = tuple[tuple[str, ...], Matrix, NDArray[np.bool_]]
@@ -115,6 +128,7 @@ def _measure_tree(tree: ClassTree) -> Measured:
     if unnamed := int(np.sum(is_leaf & [not name for name in tree.names])):
         raise InputError(f"{unnamed} of its leaves {'has' if unnamed == 1 else 'have'} no name")
     names = tuple(tree.names[i] for i in nodes)
+    _check_number(names)
     return names, tree.compute_distances(nodes), ~is_leaf[nodes]
 
 
@@ -133,6 +147,7 @@ def _read_table(file: Path) -> Measured:
         if repeated := [name for name, n in Counter(names).items() if n > 1]:
             raise InputError(f"{repeated[0]!r} has two parents")
         return _measure_tree(build_tree({cells[0]: cells[1] for _, cells in rows}))
+    _check_number(names)
     values = np.array([[_to_number(c, number) for c in cells[1:]] for number, cells in rows])
     not_inner = np.zeros(len(names), bool)
     if sorted(columns[1:]) == sorted(names):
@@ -140,8 +155,15 @@ def _read_table(file: Path) -> Measured:
         return names, values[:, order], not_inner
     if header == ["angle"]:
         return names, measure_chords(values[:, 0]), not_inner
-    differences = values[:, None] - values
-    return names, np.sqrt(np.sum(differences**2, axis=2)), not_inner
+    if 2 * len(both := {*columns[1:]} & {*names}) > min(len(names), len(header)):
+        different = sorted({*columns[1:], *names} - both) or [columns[1]]
+        raise InputError(
+            f"a square of distances names the same classes in its first row and column, each once; "
+            f"{different[0]!r} differs"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        distances = [np.sqrt(np.sum((values - row) ** 2, axis=1)) for row in values]
+    return names, np.array(distances), not_inner
 
 
 def measure_chords(degrees: Matrix) -> Matrix:
@@ -170,6 +192,11 @@ def _to_number(cell: str, line: int) -> float:
     return value
 
 
+def _check_number(names: Sequence[str]) -> None:
+    if len(names) > MAX_CLASSES:
+        raise InputError(f"it names {len(names):,} classes, and {MAX_CLASSES:,} are the most")
+
+
 def _check_distances(names: Sequence[str], distances: Matrix) -> None:
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
         raise InputError(f"it names {repeated[0]!r} twice")
@@ -177,6 +204,11 @@ def _check_distances(names: Sequence[str], distances: Matrix) -> None:
         raise InputError("a class has no name")
     if len(names) < 2:
         raise InputError("it names fewer than two classes")
+    if not np.isfinite(distances).all() or np.abs(distances).max() >= MAX_DISTANCE:
+        raise InputError(
+            f"a distance is {MAX_DISTANCE:g} or more; give them in a larger unit, such as divided "
+            "by the greatest"
+        )
     if distances.min() < 0:
         raise InputError(f"the distance {distances.min():g} is below 0")
     if np.diag(distances).any():
@@ -190,3 +222,8 @@ def _check_distances(names: Sequence[str], distances: Matrix) -> None:
         )
     if not distances.any():
         raise InputError("all distances are 0")
+    if distances.max() < MIN_DISTANCE:
+        raise InputError(
+            f"all distances are below {MIN_DISTANCE:g}; give them in a smaller unit, such as "
+            "divided by the greatest"
+        )

@@ -37,19 +37,32 @@ class ClassTree:
         return ~np.isin(np.arange(len(self.names)), self.parents)
 
     def compute_distances(self, nodes: Sequence[int]) -> NDArray[np.float64]:
-        """Return the length of the path between any two of `nodes`, `[k, k]`.
+        """Return the length of the path between any two of `nodes`, all different, `[k, k]`.
 
-        It is the sum of the branches above either node that are not above both.
+        It is the depth of both less twice that of the deepest node above both.
         """
-        above = np.zeros((len(nodes), len(self.names)), bool)
+        depth = list(self.lengths)  # Python's numbers overflow to infinity
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                depth[node] += depth[parent]
+        shared = np.zeros((len(nodes), len(nodes)))
+        below: list[list[int]] = [[] for _ in self.names]  # rows of `nodes` at a node or below it
         for row, node in enumerate(nodes):
-            while node >= 0:
-                above[row, node] = True
-                node = self.parents[node]
-        lengths = np.array(self.lengths)
-        shared = (above * lengths) @ above.T.astype(np.float64)
-        depth = np.diag(shared)
-        return np.asarray(np.maximum(depth[:, None] + depth - 2 * shared, 0.0))
+            below[node].append(row)
+            shared[row, row] = depth[node]
+        for node in range(len(self.names) - 1, 0, -1):  # children before their parents
+            rows, parent = below[node], self.parents[node]
+            if not rows:
+                continue
+            if others := below[parent]:
+                shared[np.ix_(others, rows)] = depth[parent]
+                shared[np.ix_(rows, others)] = depth[parent]
+            few, many = sorted((others, rows), key=len)
+            below[parent], below[node] = many, []
+            many += few
+        own = np.diag(shared)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(np.maximum(own[:, None] + own - 2 * shared, 0.0))
 
 
 def parse_newick(text: str) -> ClassTree:
@@ -62,7 +75,7 @@ def parse_newick(text: str) -> ClassTree:
         InputError: It is no such tree; the message says what is wrong.
     """
     names, parents, lengths = [""], [-1], [1.0]
-    node, may_be_named, seen_end = 0, True, False
+    node, may_be_named, has_length, seen_end = 0, True, False, False
     tokens = list(_split_newick(text))
     if not tokens or tokens[0] != "(":
         raise InputError("a tree in Newick's format starts with a parenthesis, as in ((a,b),c);")
@@ -77,15 +90,19 @@ def parse_newick(text: str) -> ClassTree:
             names.append("")
             parents.append(node if token == "(" else parents[node])
             lengths.append(1.0)
-            node, may_be_named = len(names) - 1, True
+            node, may_be_named, has_length = len(names) - 1, True, False
         elif token == ")":
             if parents[node] < 0:
                 raise InputError("a parenthesis closes that was never opened")
-            node, may_be_named = parents[node], True
+            node, may_be_named, has_length = parents[node], True, False
         elif token == ";":
             seen_end = True
         elif token == ":":
-            continue
+            if has_length:
+                raise InputError("a branch has two lengths; a comma is missing")
+            if tokens[i + 1 : i + 2] and tokens[i + 1] in _SIGNS:
+                raise InputError(f"there is {tokens[i + 1]!r} where a length is expected")
+            has_length = True
         elif tokens[i - 1] == ":":
             lengths[node] = _parse_length(token)
         elif not may_be_named:
