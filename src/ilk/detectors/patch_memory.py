@@ -12,9 +12,9 @@ features a patch has is up to the encoder (`ilk.architectures.patch_network`).
 
 Departures: distances are those of features that are partly whitened, so that directions along which
 normal patches vary little count more (`shrinkage=None` is the paper's). At most 20,000 patches,
-drawn at random, are candidates for the memory, which has at most 2,000, so that time and memory are
-bounded; as many as 500 are kept whatever the fraction. The paper sets no threshold. Here it is
-conformal: folds of normal images, whole groups, are scored by a memory of the others.
+drawn at random, are candidates for the memory, which has 500 to 2,000, so that time and memory are
+bounded. The paper sets no threshold. Here it is conformal: folds of normal images, whole groups,
+are scored by a memory of the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from ilk.maths.alarm_threshold import (
 from ilk.maths.coreset import select_coreset
 from ilk.maths.nearest_entries import find_nearest, weigh_by_neighbours
 
-MIN_KEPT = 500  # patches that are kept whatever the fraction
+MIN_KEPT = 500  # patches in the memory at least, whatever the fraction
 PROJECTED = 64  # width of the random projection that the coreset is chosen in
 CHUNK_PATCHES = 4096  # patches compared with the memory at a time
 
@@ -120,7 +120,7 @@ class PatchMemory(DetectorTags):
     Attributes:
         height: Rows of patches per image; a row of features holds patch after patch.
         width: Columns of patches per image.
-        fraction: Fraction of the patches that the memory holds, in (0, 1].
+        fraction: Fraction of the patches that the memory holds, in (0, 1]; 500 at least.
         max_kept: Patches in the memory at most.
         max_candidates: Patches, drawn at random, that the memory is chosen from.
         neighbours: Entries near the nearest one that a score is weighed with; 1 is no weight.
