@@ -21,7 +21,7 @@ from benchmarks.diffusion_setup import (
     select_machine,
     take_balanced,
 )
-from benchmarks.diffusion_tuning.test_images import load_fresh_test
+from benchmarks.diffusion_tuning.fresh_test import load_fresh_test
 from benchmarks.diffusion_tuning.weights import TUNED, TunedWeights
 from benchmarks.runner import summarize
 from ilk.core.data import Data

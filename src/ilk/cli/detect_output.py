@@ -13,7 +13,8 @@ import click
 from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
-    from ilk.artifacts.detector import AnomalyDetector, AnomalyResult
+    from ilk.artifacts.anomaly_result import AnomalyResult
+    from ilk.artifacts.detector import AnomalyDetector
     from ilk.artifacts.map_folder import MapFolder
 
 CSV_HEADER = ("path", "score", "threshold", "anomaly", "error")
