@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims import Claim, make_table
-from benchmarks.normal_or_not.whole_road import (
+from benchmarks.normal_or_not.image_sets import (
     Draw,
     Pictures,
     draw_cifar_classes,
