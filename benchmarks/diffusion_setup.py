@@ -102,7 +102,7 @@ def load_fashion_images(first_test: int = 0) -> ImageDataset:
     `first_test` is the number of the first test file of each class; 100 gives 1,000 other images.
     """
     archive = shared_path("data", "fashion_mnist", "fashion_mnist_png.tar.gz")
-    return _split_files("fashion", FASHION_CLASSES, _read_archive(archive, "L"), first_test)
+    return _split_files("fashion", FASHION_CLASSES, read_archive(archive, "L"), first_test)
 
 
 def load_usps_images() -> ImageDataset:
@@ -131,11 +131,11 @@ def load_usps_images() -> ImageDataset:
 
 def load_cifar_images() -> ImageDataset:
     """Load CIFAR-10, recompressed as JPEG: 48,000 training, 2,000 validation, 1,000 test images."""
-    files = _read_archive(shared_path("data", "cifar10_jpeg", "cifar10_jpeg.tar.gz"), "RGB")
+    files = read_archive(shared_path("data", "cifar10_jpeg", "cifar10_jpeg.tar.gz"), "RGB")
     return _split_files("cifar", tuple(sorted({c for _, c, _ in files})), files)
 
 
-def _read_archive(path: Path, mode: str) -> list[tuple[str, str, Pixels]]:
+def read_archive(path: Path, mode: str) -> list[tuple[str, str, Pixels]]:
     """Return name, class and pixels `[c, h, w]` of every image, sorted by name."""
     cache_path = get_cache_dir() / f"{path.name.partition('.')[0]}.npz"
     if not cache_path.exists():

@@ -20,7 +20,7 @@ from benchmarks.diffusion_setup import (
     scale_images,
     take_balanced,
 )
-from benchmarks.diffusion_tuning.test_images import TEST_PER_CLASS, load_fresh_test
+from benchmarks.diffusion_tuning.fresh_test import TEST_PER_CLASS, load_fresh_test
 from benchmarks.diffusion_tuning.weights import TUNED, TunedWeights
 from benchmarks.runner import HERE
 from ilk.core.data import Data

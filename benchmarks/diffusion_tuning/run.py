@@ -43,8 +43,8 @@ from benchmarks.diffusion_setup import (
     scale_images,
     select_machine,
 )
+from benchmarks.diffusion_tuning.fresh_test import load_fresh_test
 from benchmarks.diffusion_tuning.full_size import evaluate_all
-from benchmarks.diffusion_tuning.test_images import load_fresh_test
 from benchmarks.runner import summarize
 from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.checkpoint.model_paths import BASE_KEY

@@ -28,7 +28,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.gda_clip.run import embed_photos, read_digits
+from benchmarks.gda_clip.few_label_sets import embed_photos, read_digits
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import Unavailable
 from ilk.encoders.hog import HogEncoder

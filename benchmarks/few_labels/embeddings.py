@@ -65,9 +65,9 @@ def fit_embeddings(base: Data, new: Data, seed: int) -> Iterator[tuple[str, Data
 
 def _fit_triplet(base: Data, seed: int) -> ResidualMLP:
     """Return the embedding of the plain triplet loss, made as `ProtoTriplet` makes its own."""
-    from ilk.training.embeddings import scale_correction, select_strength, train_embedding
+    from ilk.training.embeddings import select_strength, train_embedding
     from ilk.training.objectives.triplet import Triplet
 
     method = ProtoTriplet()
     settings = (base, Triplet(), method.hidden, method.epochs, seed)
-    return scale_correction(train_embedding(*settings), select_strength(*settings)).to_model()
+    return replace(train_embedding(*settings).to_model(), strength=select_strength(*settings))

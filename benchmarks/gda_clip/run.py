@@ -22,7 +22,6 @@ covariance, and all precisions are the same sphere.
 
 from __future__ import annotations
 
-import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.runner import shared_path
+from benchmarks.gda_clip.few_label_sets import embed_drawings, embed_photos, read_digits
 from ilk.core.contracts import describe
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import Unavailable
@@ -51,7 +50,7 @@ SHOTS = (1, 2, 4, 8, 16)
 DRAWS, FIRST_SEED = 6, 900
 POOL_PER_CLASS = 40  # rows per class for shots
 TEXT_PER_CLASS = 30  # for text; the rest is for testing
-CHARACTERS, DRAWN_SHOTS = 50, 16  # of Omniglot, whose other 4 drawings are for testing
+DRAWN_SHOTS = 16  # drawings of a character of Omniglot; the other 4 are for testing
 TEXT_NOISE = 1.5
 ROUNDS = (1, 2, 5, 10, 20)
 CHARACTER_SET = "Omniglot, efficientnet-lite0"
@@ -90,79 +89,13 @@ def run(small: bool = False) -> dict[str, Any]:
     return results
 
 
-def read_digits() -> tuple[Features, Labels]:
-    """Read 1,797 digits as 64 pixels."""
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
-    return x.astype(np.float32), y
-
-
-def embed_photos(per_class: int = 200) -> tuple[Features, Labels]:
-    """Return 1,280 features of the first test images of each class of cifar10_jpeg."""
-    from ilk.encoders import resolve_encoder
-    from ilk.images import decode
-
-    encoder = resolve_encoder(f"local-dir:{shared_path('weights', 'mobilenetv2_100.imagenet')}")
-    encoder.load()
-    names: list[str] = []
-    features, batch = [], []
-    with tarfile.open(shared_path("data", "cifar10_jpeg", "cifar10_jpeg.tar.gz")) as archive:
-        for member in archive:
-            part, _, rest = member.name.partition("/")
-            name = rest.partition("/")[0]
-            if part != "test" or not member.isfile() or names.count(name) >= per_class:
-                continue
-            file = archive.extractfile(member)
-            assert file is not None  # a plain file always opens
-            names.append(name)
-            batch.append(encoder.prepare(decode(file.read())))
-            if len(batch) == encoder.batch_size:
-                features.append(encoder.embed(np.stack(batch)))
-                batch = []
-    if batch:
-        features.append(encoder.embed(np.stack(batch)))
-    return np.concatenate(features), np.unique(names, return_inverse=True)[1]
-
-
-def embed_drawings() -> tuple[Features, Labels]:
-    """Return 1,280 features of the drawings of `CHARACTERS` random characters of Omniglot."""
-    import zipfile
-
-    from ilk.encoders import resolve_encoder
-    from ilk.images import decode
-
-    path = shared_path("data", "omniglot_small", "images_background_small2.zip")
-    encoder = resolve_encoder("efficientnet-lite0")
-    encoder.load()
-    with zipfile.ZipFile(path) as archive:
-        names = sorted(n for n in archive.namelist() if n.endswith(".png") and "MACOSX" not in n)
-        characters = np.array([n.rpartition("/")[0] for n in names])
-        kept = np.random.default_rng(0).permutation(np.unique(characters))[:CHARACTERS]
-        chosen = [n for n, c in zip(names, characters, strict=True) if c in kept]
-        images = [encoder.prepare(decode(archive.read(n))) for n in chosen]
-    step = encoder.batch_size
-    x = [encoder.embed(np.stack(images[i : i + step])) for i in range(0, len(images), step)]
-    of = np.array([n.rpartition("/")[0] for n in chosen])
-    return np.concatenate(x), np.unique(of, return_inverse=True)[1]
-
-
 def compare_methods(x: Features, y: Labels, draws: int, shots: tuple[int, ...]) -> dict[str, Any]:
     """Return all tables of one data set."""
     tables = {
         s: [_evaluate_draw(_make_draw(x, y, s, FIRST_SEED + i)) for i in range(draws)]
         for s in shots
     }
-    return {
-        "rows": len(x),
-        "features": x.shape[1],
-        "draws": draws,
-        "shots": {
-            str(s): {key: _summarize([o[key] for o in figures]) for key in figures[0]}
-            for s, figures in tables.items()
-        },
-        "unlabelled": _evaluate_em(x, y, draws),
-    }
+    return _describe(x, draws, tables) | {"unlabelled": _evaluate_em(x, y, draws)}
 
 
 def compare_on_drawings(
@@ -180,6 +113,11 @@ def compare_on_drawings(
             methods = [m for m in METHODS if not m.needs_class_embeddings]
             draw = FewShotDraw(train, test, test)
             tables[s].append(_score_methods(draw, methods) | _compare_forms(draw))
+    return _describe(x, draws, tables)
+
+
+def _describe(x: Features, draws: int, tables: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
+    """Return the size of a data set, and the mean figures of all draws by shots."""
     return {
         "rows": len(x),
         "features": x.shape[1],

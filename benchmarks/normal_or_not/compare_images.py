@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.claims import Claim, make_table
-from benchmarks.normal_or_not.whole_road import (
+from benchmarks.normal_or_not.image_sets import (
     Draw,
     Pictures,
     draw_cifar_classes,
@@ -23,7 +23,7 @@ from benchmarks.normal_or_not.whole_road import (
 )
 from benchmarks.runner import summarize
 from ilk.artifacts.anomaly_evaluation import AnomalyScores
-from ilk.artifacts.detector import AnomalyResult
+from ilk.artifacts.anomaly_result import AnomalyResult
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import Unavailable
 from ilk.encode import encode_images

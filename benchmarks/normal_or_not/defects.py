@@ -53,7 +53,7 @@ def paint_smear(image: Image.Image, rng: np.random.Generator) -> tuple[Image.Ima
 
 
 def paint_shift(image: Image.Image, rng: np.random.Generator) -> tuple[Image.Image, Mask]:
-    """Turn the content of a disc by a right angle or more."""
+    """Turn the content of a disc by 60 to 120 degrees."""
     region = _draw_blob(image.size, rng, 0.13, roughness=0.0)
     x, y = _find_centre(region)
     turned = image.rotate(rng.uniform(60, 120), Image.Resampling.BICUBIC, center=(x, y))

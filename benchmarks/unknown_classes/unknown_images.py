@@ -48,11 +48,11 @@ from ilk.core.metrics import softmax
 from ilk.encoders import resolve_encoder
 from ilk.maths.kmeans import clustering_accuracy, strict_accuracy
 from ilk.maths.pca import fit_pca
+from ilk.maths.roc_area import compute_roc_area
 from ilk.methods.gda import GDA
 from ilk.trust.known_rows import Scorer
 from ilk.trust.unknown_scores import list_unknown_scores
 from ilk.updates.discover import assign_groups, keep_supported_groups
-from ilk.updates.hidden_classes import compute_auroc
 from ilk.updates.unknown_images import UnknownImages, flag_unknown, read_known_rows
 from ilk.vocabulary.group_names import suggest_name
 
@@ -204,8 +204,7 @@ def _evaluate_split(split: Split, is_named: bool) -> Iterator[tuple[str, str, fl
 
 
 def _measure_auroc(scores: Any, is_new: Any) -> float:
-    known, unknown = scores[~is_new], scores[is_new]
-    return compute_auroc(known, unknown, np.ones(len(known)), np.ones(len(unknown)))
+    return compute_roc_area(scores[~is_new], scores[is_new])
 
 
 def _evaluate_inverted(

@@ -316,8 +316,8 @@ def test_given_groups_are_not_searched_again(tmp_path, patients, monkeypatch):
 
     load = fit_module.load_features
 
-    def load_grouped(encoder, split, config, store):
-        data = load(encoder, split, config, store)
+    def load_grouped(encoder, split, config, store, structure=None):
+        data = load(encoder, split, config, store, structure)
         names = sorted({row.path[:3] for row in split.train})
         group = np.array([names.index(row.path[:3]) for row in split.train])
         return replace(data, group=group)

@@ -17,6 +17,22 @@ def test_the_area_is_scikit_learns_with_ties() -> None:
     assert compute_roc_area(a, b) == pytest.approx(truth)
 
 
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_area_of_weighted_rows_is_scikit_learns(ties: bool) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal(50), rng.standard_normal(30) + 1
+    if ties:
+        a, b = a.round(), b.round()
+    u, v = rng.uniform(0.1, 2, 50), rng.uniform(0.1, 2, 30)
+    y, scores = np.repeat([0, 1], [50, 30]), np.append(a, b)
+    truth = roc_auc_score(y, scores, sample_weight=np.append(u, v))
+    assert compute_roc_area(a, b, u, v) == pytest.approx(truth)
+    only_normal = roc_auc_score(y, scores, sample_weight=np.append(u, np.ones(30)))
+    assert compute_roc_area(a, b, u) == pytest.approx(only_normal)
+
+
 def test_the_interval_covers_and_has_a_width_at_one() -> None:
     from scipy.stats import norm
 

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
-from sklearn.metrics import roc_auc_score
 
 from ilk.trust.known_rows import UnknownScore
 from ilk.trust.unknown_scores import list_unknown_scores
-from ilk.updates.hidden_classes import _iterate_trials, choose_unknown_score, compute_auroc
+from ilk.updates.hidden_classes import _iterate_trials, choose_unknown_score
 
 RNG = np.random.default_rng(0)
 
@@ -84,17 +82,3 @@ def test_with_two_classes_nothing_is_hidden():
     choice = choose_unknown_score(x, y)
     assert choice.score == list_unknown_scores()[0]
     assert (choice.note, choice.n_trials) == ("", 0)
-
-
-@pytest.mark.parametrize("ties", [False, True])
-def test_auroc_with_votes_is_that_of_scikit_learn(ties):
-    known, unknown = RNG.standard_normal(50), RNG.standard_normal(30) + 1
-    if ties:
-        known, unknown = known.round(), unknown.round()
-    votes, more = RNG.uniform(0.1, 2, 50), RNG.uniform(0.1, 2, 30)
-    expected = roc_auc_score(
-        np.repeat([0, 1], [50, 30]),
-        np.append(known, unknown),
-        sample_weight=np.append(votes, more),
-    )
-    assert compute_auroc(known, unknown, votes, more) == pytest.approx(expected)

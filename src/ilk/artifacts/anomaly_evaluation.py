@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ilk.artifacts.anomaly_masks import Mask, find_mask, read_mask, reduce_size
-from ilk.artifacts.detector import AnomalyResult
+from ilk.artifacts.anomaly_result import AnomalyResult
 from ilk.artifacts.pixel_map import Map, PixelMap
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, wilson_interval

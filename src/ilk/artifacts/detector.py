@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 
 from ilk.artifacts import model_folder
+from ilk.artifacts.anomaly_result import AnomalyResult
 from ilk.artifacts.image_blocks import BLOCK_SIZE, encode_block, iter_image_blocks
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
@@ -28,32 +28,12 @@ from ilk.core.typed_values import check_type
 from ilk.detectors.gaussian_anomaly import GaussianAnomaly
 from ilk.encoders import restore_encoder
 from ilk.encoders.patches import PatchEncoder, open_patches
-from ilk.images import Images, Row, decode, number_row_groups
+from ilk.images import Images, decode, number_row_groups
 from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.store import Store
 
 MIN_IMAGES = 3  # two images are always equally far from their mean
 PATCH_BLOCK_SIZE = 250  # images whose patches are in memory at once: 30 MB
-
-
-@dataclass(frozen=True)
-class AnomalyResult:
-    """Result for one image.
-
-    Attributes:
-        row: The image; `row.status` is not "used" if it could not be read.
-        score: Anomaly score; nan if the image could not be read.
-        is_anomaly: Whether the score exceeds the threshold.
-        pixel_map: Where the image is anomalous, if that was asked for and the detector compares
-            patches.
-        picture: The decoded image, if maps were asked for.
-    """
-
-    row: Row
-    score: float
-    is_anomaly: bool
-    pixel_map: PixelMap | None = field(default=None, compare=False, repr=False)
-    picture: Image.Image | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from ilk.artifacts.detector import AnomalyResult
+from ilk.artifacts.anomaly_result import AnomalyResult
 from ilk.artifacts.output_files import check_outside_sources
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import OutputError

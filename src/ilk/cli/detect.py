@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.detect_evaluate import evaluate
+from ilk.cli.detect_output import (
+    CSV_HEADER,
+    MAP_COLUMNS,
+    compute_threshold,
+    open_maps,
+    to_map_row,
+    to_row,
+    write_rows,
+)
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option
@@ -20,13 +26,8 @@ from ilk.cli.source_options import add_group_options, add_source_options
 from ilk.cli.tally import Tally
 
 if TYPE_CHECKING:
-    from ilk.artifacts.detector import AnomalyDetector, AnomalyResult
-    from ilk.artifacts.map_folder import MapFolder
     from ilk.core.capabilities import Embeds
     from ilk.images import Images
-
-CSV_HEADER = ("path", "score", "threshold", "anomaly", "error")
-MAP_COLUMNS = ("map", "left", "top", "right", "bottom")
 
 
 @click.group()
@@ -113,7 +114,7 @@ def fit(
     refused = f"; {len(images.refused):,} files were refused" if images.refused else ""
     how = f"{detector.method} on {network.name}"
     click.echo(f"fitted {how} to {len(images.used):,} images{refused}", err=True)
-    threshold = _compute_threshold(detector)
+    threshold = compute_threshold(detector)
     detector.save(home)
     click.echo(f"detector {home}", err=True)
     counts = {"images": len(images.used), "refused": len(images.refused)}
@@ -178,50 +179,22 @@ def score(
     loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
-    threshold = _compute_threshold(loaded)
+    threshold = compute_threshold(loaded)
     intake.choose_range(loaded.value_ranges)  # refuses another one
-    folder = None if maps is None else _open_maps(loaded, Path(maps), threshold)
+    folder = None if maps is None else open_maps(loaded, Path(maps), threshold)
     results = loaded.stream(
         listed, Store(), threshold, terminal_progress(), intake.pages, folder is not None
     )
     tally, header = Tally(), CSV_HEADER if folder is None else (*CSV_HEADER, *MAP_COLUMNS)
     with report_part(path):
-        rows = _write_rows(
-            ({**_to_row(r, threshold, tally), **_to_map_row(r, folder)} for r in results),
+        rows = write_rows(
+            ({**to_row(r, threshold, tally), **to_map_row(r, folder)} for r in results),
             path,
             header,
         )
     if folder is not None:
         click.echo(f"maps {folder.write_page(threshold is not None)}", err=True)
     return tally.report(rows)
-
-
-def _open_maps(detector: AnomalyDetector, folder: Path, threshold: float | None) -> MapFolder:
-    """Return the folder of maps.
-
-    Raises:
-        InputError: The detector compares no patches.
-    """
-    from ilk.artifacts.map_folder import MapFolder, find_scale
-    from ilk.core.errors import InputError
-
-    if detector.patches is None:
-        raise InputError(
-            f"the detector is {detector.method}, which scores images as a whole and has no maps; "
-            "leave --maps out, or fit with --method PatchMemory"
-        )
-    scale = find_scale(threshold, detector.model.calibration_scores)
-    return MapFolder(folder, scale, detector.method).open()
-
-
-def _to_map_row(result: AnomalyResult, folder: MapFolder | None) -> dict[str, Any]:
-    """Write the map of a result and return its name and region under the names of columns."""
-    if folder is None:
-        return {}
-    if result.pixel_map is None:
-        return dict.fromkeys(MAP_COLUMNS)
-    values = (folder.add(result), *result.pixel_map.find_region())
-    return dict(zip(MAP_COLUMNS, values, strict=True))
 
 
 def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Embeds:
@@ -233,71 +206,8 @@ def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Emb
     return choose_encoders(images, device=device, runtime=runtime)[0][-1]
 
 
-def _compute_threshold(detector: AnomalyDetector) -> float | None:
-    """Return the score above which an image is an anomaly; None, with a warning, if undefined."""
-    from ilk.maths.alarm_threshold import MAX_SCORE
-
-    rate = detector.false_alarm
-    threshold = detector.model.compute_threshold(rate)
-    if threshold != MAX_SCORE:
-        return threshold
-    needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
-    what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
-    click.echo(
-        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} {what} and there were "
-        f"{n_normal:,}: no image can be flagged, and the column `anomaly` stays empty; use the "
-        f"scores, or pass --false-alarm {ceil(1e3 / (n_normal + 1)) / 1e3:.3f} or more",
-        err=True,
-    )
-    return None
-
-
-def _to_row(result: AnomalyResult, threshold: float | None, tally: Tally) -> dict[str, Any]:
-    """Count a result and return it under the names of `CSV_HEADER`; None is an unknown value."""
-    from ilk.artifacts.image_blocks import format_refusal
-
-    is_read = result.row.status == "used"
-    tally.count(result.row.path, result.row.detail if is_read else "", is_read=is_read)
-    return {
-        "path": result.row.path,
-        "score": result.score if is_read else None,
-        "threshold": threshold,
-        "anomaly": result.is_anomaly if is_read and threshold is not None else None,
-        "error": None if is_read else format_refusal(result.row),
-    }
-
-
-def _write_rows(
-    rows: Iterable[dict[str, Any]], path: Path | None, header: Sequence[str] = CSV_HEADER
-) -> list[dict[str, Any]]:
-    """Write rows as CSV as they come, to a file or to standard output, and return them."""
-    from ilk.artifacts.row_file import open_rows
-    from ilk.core.csv_cells import CsvFormatter
-
-    written, format_line = [], CsvFormatter().format
-    with nullcontext(_print_line) if path is None else open_rows(path) as write:
-        write(format_line(header))
-        for row in rows:
-            write(format_line(_format_cell(row[name]) for name in header))
-            written.append(row)
-    return written
-
-
 def _print_note(line: str) -> None:
     click.echo(line, err=True)
-
-
-def _print_line(line: str) -> None:
-    click.echo(line, nl=False)
-
-
-def _format_cell(value: object) -> str:
-    """Format a cell of CSV; None becomes an empty cell."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:.6f}"
-    return "" if value is None else str(value)
 
 
 command.add_command(evaluate)

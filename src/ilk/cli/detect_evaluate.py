@@ -14,7 +14,10 @@ from ilk.cli.output import Result, add_json_option, print_note, print_table
 from ilk.cli.source_options import add_source_options
 
 if TYPE_CHECKING:
-    from ilk.artifacts.anomaly_evaluation import AnomalyEvaluation
+    from ilk.artifacts.anomaly_evaluation import AnomalyEvaluation, AnomalyScores
+    from ilk.artifacts.detector import AnomalyDetector
+    from ilk.images import Images
+    from ilk.store import Store
 
 
 @click.command(short_help="Score a detector on labelled images.")
@@ -55,7 +58,6 @@ def evaluate(
     from ilk.artifacts.anomaly_masks import GROUND_TRUTH, find_mask_folder
     from ilk.artifacts.detector import load
     from ilk.core.errors import InputError
-    from ilk.core.progress import terminal_progress
     from ilk.images import escape_path
     from ilk.maths.alarm_threshold import MAX_SCORE
     from ilk.store import Store
@@ -69,19 +71,10 @@ def evaluate(
     images = intake.read_images(source, store, ranges=loaded.value_ranges)
     if any(row.split == "test" for row in images.used):
         images = images.select_split("test")
-    images = replace(images, rows=images.used)
     names = frozenset(name.casefold() for name in normal or NORMAL_NAMES)
     threshold = loaded.model.compute_threshold(loaded.false_alarm)
     scores = AnomalyScores(names, folder if loaded.patches is not None else None)
-    results = loaded.stream(
-        images, store, threshold, terminal_progress(), maps=scores.masks is not None
-    )
-    n_unread = 0
-    for row, result in zip(images.rows, results, strict=True):
-        if result.row.status != "used":
-            n_unread += 1
-            continue
-        scores.add(result, row.label or "", images.path_of(row))
+    n_unread = _add_scores(scores, loaded, replace(images, rows=images.used), store, threshold)
     evaluation = scores.evaluate(None if threshold == MAX_SCORE else threshold)
     if n_unread:
         print_note(f"{n_unread:,} images could not be read and do not count")
@@ -91,6 +84,28 @@ def evaluate(
     return Result(
         {"method": loaded.method, "false_alarm": loaded.false_alarm, "scores": evaluation}
     )
+
+
+def _add_scores(
+    scores: AnomalyScores,
+    detector: AnomalyDetector,
+    images: Images,
+    store: Store,
+    threshold: float,
+) -> int:
+    """Add the score of each image, and its map where masks are; return how many were not read."""
+    from ilk.core.progress import terminal_progress
+
+    results = detector.stream(
+        images, store, threshold, terminal_progress(), maps=scores.masks is not None
+    )
+    n_unread = 0
+    for row, result in zip(images.rows, results, strict=True):
+        if result.row.status == "used":
+            scores.add(result, row.label or "", images.path_of(row))
+        else:
+            n_unread += 1
+    return n_unread
 
 
 def _show(evaluation: AnomalyEvaluation) -> None:

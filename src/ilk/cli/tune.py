@@ -9,19 +9,15 @@ import click
 
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_device_option, add_precision_option, add_seed_option
-from ilk.cli.output import Result, add_json_option, print_note
+from ilk.cli.output import Result, add_json_option
 from ilk.cli.source_options import add_intake_options, add_single_label_option
+from ilk.cli.tuning_data import load_images, load_unseen
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.diffusion.tuning.report import TuningReport
     from ilk.store import Store
     from ilk.training.trainer import DeviceConfig
-
-N_LEVELS = 24  # noise levels among which the level of the optimised noise is selected
 
 
 @click.command()
@@ -140,7 +136,7 @@ def command(
     if objective:
         recipe = (updates, batch_size, lr, seed)
         augmentations = {"random_flip": flip, "max_shift": max_shift}
-        images = _load_images(home, source, intake, store)[0]
+        images = load_images(home, source, intake, store)[0]
         report = _tune_network(
             home, images, objective, recipe, machine, anchor, max_levels, augmentations
         )
@@ -151,7 +147,7 @@ def command(
         click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
     if noise_shots:
         classifier_home = find_classifier_home(home)
-        data = _load_unseen(classifier_home, source, intake, store)
+        data = load_unseen(classifier_home, source, intake, store)
         network = checkpoint.load(classifier_home).to(machine.device)
         config = NoiseConfig(noise_shots, noise_calls, seed)
         noise = choose_noise(classifier_home, network, data, config, machine)
@@ -196,7 +192,7 @@ def _learn_levels(
     from ilk.diffusion.classification import calibration_errors
     from ilk.diffusion.pretraining.cross_fitting import save_search_and_errors
 
-    data = _load_unseen(home, source, intake, store)
+    data = load_unseen(home, source, intake, store)
     network = checkpoint.load(home).to(machine.device)
     save_search_and_errors(
         home, network, data.batch, [(network, data)], machine, terminal_progress(), data.group
@@ -204,60 +200,3 @@ def _learn_levels(
     calibration = calibration_errors.load(home)
     assert calibration is not None, "there is at least one image"
     return len(calibration.y)
-
-
-def _load_unseen(home: Path, source: str, intake: IntakeOptions, store: Store) -> PretrainingData:
-    """Load the labelled training images of `source` that the model was not trained on.
-
-    Raises:
-        InputError: The model has no classes, or there is no such image.
-    """
-    import numpy as np
-
-    from ilk.core.errors import InputError
-    from ilk.diffusion.checkpoint import checkpoint
-    from ilk.maths.folds import share_group
-
-    if not checkpoint.read_spec(home).classes:
-        raise InputError(f"{home} was pretrained without labels, so there is nothing to tune")
-    data, is_trained_on, group = _load_images(home, source, intake, store)
-    is_trained_on |= share_group(group, np.flatnonzero(is_trained_on))
-    unseen = data.select(~is_trained_on & (data.batch.y >= 0).numpy())
-    if len(unseen.batch) < 2:
-        raise InputError(
-            f"{home} was trained on all {len(data.batch)} images in {source}, or they have none of "
-            "its classes as label; give labelled images that it was not trained on"
-        )
-    return unseen
-
-
-def _load_images(
-    home: Path, source: str, intake: IntakeOptions, store: Store
-) -> tuple[PretrainingData, NDArray[np.bool_], NDArray[np.int64]]:
-    """Load the training images of `source`.
-
-    Returns:
-        The images; which of them the model was trained on, `[n]`; and their groups `[n]`.
-    """
-    from ilk.core.progress import terminal_progress
-    from ilk.diffusion.checkpoint import checkpoint, training_images
-    from ilk.diffusion.pretraining.cross_fitting import PretrainingData
-    from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
-    from ilk.images import adopt_spellings, number_row_groups
-    from ilk.maths.folds import has_shared_groups
-
-    spec = checkpoint.read_spec(home)
-    channels, size, _ = spec.shape
-    images = intake.read_images(source, store).select_split("train")
-    if spec.classes:
-        images, note = adopt_spellings(images, spec.classes)
-        if note:
-            print_note(note)
-    classes = spec.classes or images.classes
-    pixels = choose_pixels(images, size, channels)
-    batch, used_images, _ = load_batch(images, classes, pixels, store, terminal_progress())
-    digests = [row.digest for row in used_images.used]
-    group = number_row_groups(used_images.used)
-    data = PretrainingData(batch, digests, classes, group if has_shared_groups(group) else None)
-    is_known = training_images.load(home).is_training_image(batch.x.numpy(), digests)
-    return data, is_known, group

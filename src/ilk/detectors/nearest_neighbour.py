@@ -15,13 +15,14 @@ without the rows of its group, which needs no further fit.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.contracts import DetectorTags
 from ilk.core.data import Data, Features
+from ilk.core.linear_models import normalize_rows
 from ilk.core.part_bounds import NON_NEGATIVE, Bounds
 from ilk.maths import folds
 from ilk.maths.alarm_threshold import (
@@ -72,7 +73,7 @@ class NeighbourDetector:
 
     def score(self, x: Features) -> Vector:
         """Return the mean cosine distance `[n]`, from 0 to 2, of features `[n, d]`."""
-        return _score(scale_to_unit(x), self.rows, self.neighbours, None, None)
+        return _score(_scale_to_unit(x), self.rows, self.neighbours, None, None)
 
     def compute_threshold(self, false_alarm_rate: float) -> float:
         """Return the score that a new normal row exceeds with at most the given probability.
@@ -110,15 +111,13 @@ class NearestNeighbour(DetectorTags):
         if len(rows) > MAX_ROWS:
             kept = np.random.default_rng(self.seed).permutation(len(rows))[:MAX_ROWS]
             rows = rows.take(np.sort(kept))
-        unit, group = scale_to_unit(rows.x), folds.number_groups(rows.group)
+        unit, group = _scale_to_unit(rows.x), folds.number_groups(rows.group)
         scores = _score(unit, unit, self.neighbours, group, group)
         return NeighbourDetector(unit, self.neighbours, *sort_calibration(scores, rows.group))
 
 
-def scale_to_unit(x: NDArray[Any]) -> Features:
-    """Return rows `[n, d]` divided by their lengths, as float32; a row of zeros stays one."""
-    length = np.linalg.norm(np.asarray(x, np.float64), axis=1, keepdims=True)
-    return np.asarray(x / np.where(length > 0, length, 1), np.float32)
+def _scale_to_unit(x: Features) -> Features:
+    return np.asarray(normalize_rows(x), np.float32)
 
 
 def _score(

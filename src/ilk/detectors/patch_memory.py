@@ -12,9 +12,9 @@ features a patch has is up to the encoder (`ilk.architectures.patch_network`).
 
 Departures: distances are those of features that are partly whitened, so that directions along which
 normal patches vary little count more (`shrinkage=None` is the paper's). At most 20,000 patches,
-drawn at random, are candidates for the memory, which has at most 2,000, so that time and memory are
-bounded; as many as 500 are kept whatever the fraction. The paper sets no threshold. Here it is
-conformal: folds of normal images, whole groups, are scored by a memory of the others.
+drawn at random, are candidates for the memory, which has 500 to 2,000, so that time and memory are
+bounded. The paper sets no threshold. Here it is conformal: folds of normal images, whole groups,
+are scored by a memory of the others.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ from math import ceil
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ilk.core.contracts import DetectorTags
 from ilk.core.data import Data, Features
-from ilk.core.errors import InputError
 from ilk.core.part_bounds import NON_NEGATIVE, Bounds
 from ilk.maths import folds
 from ilk.maths.alarm_threshold import (
@@ -38,13 +36,10 @@ from ilk.maths.alarm_threshold import (
     sort_calibration,
 )
 from ilk.maths.coreset import select_coreset
-from ilk.maths.nearest_entries import find_nearest, weigh_by_neighbours
+from ilk.maths.patch_scores import Vector, fit_whitening, score_patches, split_patches
 
-MIN_KEPT = 500  # patches that are kept whatever the fraction
+MIN_KEPT = 500  # patches in the memory at least, whatever the fraction
 PROJECTED = 64  # width of the random projection that the coreset is chosen in
-CHUNK_PATCHES = 4096  # patches compared with the memory at a time
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +97,8 @@ class PatchDetector:
 
     def score_with_map(self, x: Features) -> tuple[Vector, Features]:
         """Return what `score` and `score_map` return, from one comparison with the memory."""
-        return _score(x, self)
+        grid = (self.height, self.width)
+        return score_patches(x, self.memory, self.centre, self.whitening, grid, self.neighbours)
 
     def compute_threshold(self, false_alarm_rate: float) -> float:
         """Return the score that a new normal image exceeds with at most the given probability.
@@ -120,7 +116,7 @@ class PatchMemory(DetectorTags):
     Attributes:
         height: Rows of patches per image; a row of features holds patch after patch.
         width: Columns of patches per image.
-        fraction: Fraction of the patches that the memory holds, in (0, 1].
+        fraction: Fraction of the patches that the memory holds, in (0, 1]; 500 at least.
         max_kept: Patches in the memory at most.
         max_candidates: Patches, drawn at random, that the memory is chosen from.
         neighbours: Entries near the nearest one that a score is weighed with; 1 is no weight.
@@ -179,62 +175,9 @@ class PatchMemory(DetectorTags):
         if len(flat) > self.max_candidates:
             rng = np.random.default_rng(self.seed)
             flat = flat[np.sort(rng.permutation(len(flat))[: self.max_candidates])]
-        centre, whitening = _fit_whitening(flat, self.shrinkage)
+        centre, whitening = fit_whitening(flat, self.shrinkage)
         candidates = np.asarray((flat - centre) @ whitening, np.float32)
         kept = min(size, self.max_kept, len(flat))
         memory = candidates[select_coreset(candidates, kept, PROJECTED, self.seed)]
         grid = (self.height, self.width, self.neighbours)
         return PatchDetector(memory, centre, whitening, *grid, np.zeros(0))
-
-
-def _fit_whitening(patches: Features, shrinkage: float | None) -> tuple[Features, Features]:
-    """Return the mean `[c]` of patches `[n, c]`, and the matrix `[c, c]` that whitens them."""
-    centre = patches.mean(0, dtype=np.float64)
-    if shrinkage is None:
-        return centre.astype(np.float32), np.eye(patches.shape[1], dtype=np.float32)
-    z = patches - centre
-    variance, axes = np.linalg.eigh(z.T @ z / len(z))
-    floor = shrinkage * max(float(variance.mean()), float(np.finfo(np.float32).tiny))
-    scale = np.sqrt(np.maximum(variance, 0) + floor)
-    return centre.astype(np.float32), (axes / scale).astype(np.float32)
-
-
-def split_patches(x: Features, height: int, width: int) -> Features:
-    """Return rows `[n, height width c]` as patches `[n, height width, c]`.
-
-    Raises:
-        InputError: The rows do not divide into patches.
-    """
-    n_patches = height * width
-    if x.shape[1] == 0 or x.shape[1] % n_patches:
-        raise InputError(
-            f"PatchMemory reads {height} x {width} patches, and rows of {x.shape[1]} features do "
-            "not divide into them; pass the grid of the encoder as height and width"
-        )
-    return x.reshape(len(x), n_patches, x.shape[1] // n_patches)
-
-
-def _score(x: Features, model: PatchDetector) -> tuple[Vector, Features]:
-    """Return scores `[n]` and maps `[n, height, width]` of images."""
-    patches = split_patches(np.asarray(x, np.float32), model.height, model.width)
-    n_patches = patches.shape[1]
-    if len(patches) and patches.shape[2] != len(model.centre):
-        raise InputError(
-            f"PatchMemory learned from patches of {len(model.centre)} features, and these have "
-            f"{patches.shape[2]}; use the encoder that it was fitted with"
-        )
-    scores = np.zeros(len(patches))
-    maps = np.zeros((len(patches), n_patches), np.float32)
-    step = max(1, CHUNK_PATCHES // n_patches)
-    for at in range(0, len(patches), step):
-        centred = patches[at : at + step] - model.centre
-        block = np.asarray(centred @ model.whitening, np.float32)
-        nearest, distance = find_nearest(block.reshape(-1, block.shape[2]), model.memory)
-        maps[at : at + step] = distance.reshape(len(block), n_patches)
-        for i, image in enumerate(block):
-            best = int(np.argmax(maps[at + i]))
-            weight = weigh_by_neighbours(
-                image[best], model.memory, int(nearest[i * n_patches + best]), model.neighbours
-            )
-            scores[at + i] = weight * float(maps[at + i, best])
-    return scores, maps.reshape(-1, model.height, model.width)

@@ -185,8 +185,8 @@ def compute_p_value(
     Accuracy is compared by McNemar's mid-p test (Fagerland, Lydersen, Laake 2013,
     doi:10.1186/1471-2288-13-91) on the rows where exactly one of the two is correct; other criteria
     are compared by a z-test of the mean difference per row, and so is accuracy over repeated folds.
-    Where `groups [n]` of rows vary together, all are compared by a t-test over the groups. Of two
-    candidates that were chosen before; see `find_tied` for the best of many.
+    Where `groups [n]` of rows vary together, all are compared by a t-test over the groups. The two
+    candidates are chosen beforehand; see `find_tied` for the best of many.
     """
     is_plain = criterion == "accuracy" and groups is None
     if is_plain and a.is_correct.dtype == bool == b.is_correct.dtype:

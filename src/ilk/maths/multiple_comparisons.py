@@ -39,13 +39,13 @@ Matrix = NDArray[np.float64]
 def select_possible_best(
     values: Matrix, groups: Labels | None = None, seed: int = 0, level: float = LEVEL
 ) -> NDArray[np.bool_]:
-    """Return which columns may have the greatest mean, `[c]`, wrongly none but with `level`.
+    """Return which columns may have the greatest mean, `[c]`.
 
     Args:
         values: Value of each row for each candidate, `[n, c]`; higher is better.
         groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
         seed: Seed of the signs.
-        level: Probability that the best is not among those returned, in (0, 1).
+        level: Greatest probability that the best is not among those returned, in (0, 1).
     """
     centred = values - values.mean(1, keepdims=True)  # leaves every difference as it is
     if groups is not None:
@@ -63,11 +63,11 @@ def select_possible_best(
 def select_possible_best_of_draws(
     values: Matrix, draws: Matrix, level: float = LEVEL
 ) -> NDArray[np.bool_]:
-    """Return the same as `select_possible_best` for scores that are no means of rows, `[c]`.
+    """Return which candidates may be the best, `[c]`, where a score is not a mean over rows.
 
     Args:
         values: Score of each candidate, `[c]`; higher is better.
-        draws: Its values on bootstrap draws of the rows, the same draws for all, `[c, draws]`.
+        draws: Their scores on bootstrap draws of the rows, the same draws for all, `[c, draws]`.
         level: As in `select_possible_best`.
     """
     centred = (draws - draws.mean(1, keepdims=True)).T
@@ -86,7 +86,7 @@ def remove_worse(
         values: Value of each candidate, `[c]`; higher is better.
         draws: Values where all candidates are equal, `[draws, c]`.
         scale: Standard deviation of each difference, `[c, c]`; infinite for two that are the same.
-        level: Probability of removing the best, in (0, 1).
+        level: Greatest probability of removing the best, in (0, 1).
     """
     statistic = (values - values[:, None]) / scale  # [i, j]: how far i is behind j
     is_left = np.ones(len(values), bool)

@@ -22,7 +22,12 @@ MAX_FALSE_POSITIVES = 0.3  # up to which the overlap is averaged, as in the pape
 Scores = NDArray[Any]
 
 
-def compute_roc_area(normal: Scores, anomalous: Scores) -> float:
+def compute_roc_area(
+    normal: Scores,
+    anomalous: Scores,
+    normal_weight: Scores | None = None,
+    anomalous_weight: Scores | None = None,
+) -> float:
     """Return the area under the ROC curve: how often an anomaly has the higher score.
 
     Equal scores count half.
@@ -30,10 +35,20 @@ def compute_roc_area(normal: Scores, anomalous: Scores) -> float:
     Args:
         normal: Scores of normal rows or pixels, `[n]`, n >= 1.
         anomalous: Scores of anomalous ones, `[m]`, m >= 1.
+        normal_weight: How many times each normal one counts, `[n]`; None counts each once.
+        anomalous_weight: How many times each anomalous one counts, `[m]`; None counts each once.
     """
-    order = np.sort(normal)
-    below = np.searchsorted(order, anomalous, "left") + np.searchsorted(order, anomalous, "right")
-    return float(below.mean(dtype=np.float64)) / (2 * len(order))
+    if normal_weight is None:
+        ordered, total = np.sort(normal), float(len(normal))
+        below, up_to = (np.searchsorted(ordered, anomalous, side) for side in ("left", "right"))
+    else:
+        order = np.argsort(normal, kind="stable")
+        ordered, cumulative = normal[order], np.append(0.0, np.cumsum(normal_weight[order]))
+        total = float(cumulative[-1])
+        below, up_to = (
+            cumulative[np.searchsorted(ordered, anomalous, side)] for side in ("left", "right")
+        )
+    return float(np.average(below + up_to, weights=anomalous_weight)) / (2 * total)
 
 
 def estimate_roc_area(normal: Scores, anomalous: Scores, level: float = 0.95) -> Interval:

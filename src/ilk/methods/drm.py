@@ -8,10 +8,10 @@ each and a pooled one g_0,
     loss = mean over domains d of [CE(g_d(h), y) + CE(g_0(h), y)] / 2   on the rows of d
     p(c | x) = sum_d w_d softmax(g_d(h))_c,   w_d proportional to trust_d gap_d^-gamma
     gap_d = entropy of softmax(g_d(h)),   or 1 - cos(h, mean h of domain d)
-    trust_d = rows of d * how far g_d exceeds chance on rows of d that it was not trained on
+    trust_d = rows of d * (accuracy of g_d on held-out rows of d, minus that of chance)
 
-In the paper trust_d is 1. A head of a few rows has low entropy wherever it is asked, because it
-never saw anything else; without the trust it would answer for all. With domains of equal size that
+In the paper trust_d is 1. A head trained on a few rows has low entropy everywhere, because it never
+saw anything else; without the trust it would answer for all. With domains of equal size that
 are equally difficult, the rule is the paper's. To measure the trust, the network is trained once
 more, without a third of the rows: twice the time.
 
@@ -247,7 +247,7 @@ def compute_trust(
     weight: NDArray[np.float64],
     n_classes: int,
 ) -> NDArray[np.float64]:
-    """Return how much each of q domains is trusted, `[q]`, at most 1: that of the most trusted.
+    """Return how much each of q domains is trusted, `[q]`, in (0, 1]; the most trusted has 1.
 
     It is proportional to the rows of the domain times how far its accuracy on held-out rows exceeds
     chance. The accuracy is that of the held-out rows and `n_classes` more of which one is right, as

@@ -17,9 +17,9 @@ to 0 and 1, so logits are divided by the temperature >= 1 that fits the given la
 The paper sets beta and weight per data set. Here they are chosen inside the training rows: heads
 with each pair of `CONFIGS`, the paper's three and no regularizer at all, are trained on one half of
 the rows, for as many passes, and compared by their accuracy on the given labels of the other half.
-Labels that are wrong at
-random lower all accuracies alike, so no clean label is needed. Rows of a rare class resemble
-wrong labels, and with few of them and a large weight the class is lost; held-out rows show that.
+Labels that are wrong at random lower all accuracies alike, so no clean label is needed. Rows of a
+rare class resemble wrong labels, and with few of them and a large weight the class is lost;
+held-out rows show that.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ import numpy as np
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data
 from ilk.core.linear_models import MLP
-from ilk.core.metrics import log_softmax
 from ilk.maths import folds
+from ilk.maths.inverse_temperature import fit_inverse_temperature
 
 if TYPE_CHECKING:
     from ilk.training.objective import Objective
     from ilk.training.recipe import Recipe
 
-MAX_LOG_TEMPERATURE = 5.0  # logarithm of the highest temperature
+MAX_TEMPERATURE = np.exp(5.0)
 CONFIGS = ((0.9, 0.0), (0.9, 1.0), (0.7, 3.0), (0.9, 7.0))  # beta and weight
 UNTESTED = (0.9, 1.0)  # where no row can be held out
 N_FOLDS = 2  # each pair sees half of the rows twice, which takes as long as all rows once
@@ -154,16 +154,9 @@ def _count_correct(model: MLP, data: Data) -> float:
 
 
 def _apply_temperature(model: MLP, known: Data) -> MLP:
-    """The model at the temperature that fits the given labels best."""
-    from scipy.optimize import minimize_scalar
-
-    z, rows = model.logits(known.x), np.arange(len(known))
-
-    def loss(log_inverse: float) -> float:
-        return -float(log_softmax(np.exp(log_inverse) * z, axis=1)[rows, known.y].mean())
-
-    inverse_temperature = np.exp(
-        minimize_scalar(loss, bounds=(-MAX_LOG_TEMPERATURE, 0), method="bounded").x
+    """The model at the temperature of at least 1 that fits the given labels best."""
+    inverse_temperature = fit_inverse_temperature(
+        model.logits(known.x), known.y, 1 / MAX_TEMPERATURE, 1.0
     )
     return replace(
         model,

@@ -45,9 +45,9 @@ class EnsLoss(MethodTags):
     """A head of one hidden layer under a random loss for every batch.
 
     Attributes:
-        power: Power of the Box-Cox transform whose inverse makes the draws positive, in [-1, 1]: -1
-            gives the most derivatives at their bound of -1, 1 the fewest. None draws it anew every
-            ten epochs.
+        power: Power of the Box-Cox transform whose inverse makes the draws positive, in [-1, 1].
+            Half of the derivatives are at their bound of -1 whatever it is; the smaller it is, the
+            further the others are from 0. None draws it anew every ten epochs.
         ordered: Sort the derivatives by margin; otherwise their order is random and the loss is not
             convex, as a control.
         hidden: Number of hidden units, >= 1.

@@ -33,7 +33,7 @@ EPOCHS = 30
 
 @dataclass(frozen=True)
 class MultiSampleDropout(MethodTags):
-    """A head of one hidden layer, trained under several dropout masks per update.
+    """A head of hidden layers, trained under several dropout masks per update.
 
     Attributes:
         n_masks: Number of masks per update, >= 1; 1 is ordinary dropout.

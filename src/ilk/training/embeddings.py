@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ilk.core.data import Data, Labels
@@ -49,13 +48,6 @@ def train_embedding(
     n = len(data)
     recipe = Recipe(count_steps(n, epochs, 100), min(BATCH_SIZE, n), lr=4e-3, warmup=20, seed=seed)
     return fit_head(head, data, objective, recipe)
-
-
-def scale_correction(head: ResidualHead, strength: float) -> ResidualHead:
-    """Multiply what training added to the features by `strength`, in place; return the head."""
-    with torch.no_grad():
-        head.branch_layer.weight.mul_(strength)
-    return head
 
 
 def select_strength(

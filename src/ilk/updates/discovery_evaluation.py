@@ -9,8 +9,8 @@ import numpy as np
 
 from ilk.core.errors import InputError
 from ilk.maths.kmeans import ClusteringAccuracy, clustering_accuracy, strict_accuracy
+from ilk.maths.roc_area import compute_roc_area
 from ilk.updates.discover import Discovery
-from ilk.updates.hidden_classes import compute_auroc
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def evaluate_discovery(discovery: Discovery, classes: Sequence[str]) -> Discover
     auroc = None
     if is_new.any() and not is_new.all():
         old, other = scores[~is_new], scores[is_new]
-        auroc = compute_auroc(old, other, np.ones(len(old)), np.ones(len(other)))
+        auroc = compute_roc_area(old, other)
     return DiscoveryEvaluation(
         len(rows),
         int(is_new.sum()),

@@ -13,6 +13,7 @@ from ilk.core.data import Labels, Logits
 from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities, calibration_error
 from ilk.core.versions import format_now
+from ilk.maths.roc_area import compute_roc_area
 from ilk.updates.extended_models import HeldOutRows, StatisticsUpdate
 
 MIN_AUC = 0.6  # of a new class against an old one, below which they count as the same
@@ -150,8 +151,6 @@ def _find_similar_class(
     names: tuple[str, ...], rows: HeldOutRows, logits: Logits, c: int
 ) -> ClassSimilarity:
     """Return the old class that rows of `c` were predicted as most often, and the AUC."""
-    from scipy.stats import rankdata
-
     is_new = rows.y == c
     if not is_new.any():
         return ClassSimilarity(names[c], "", 0.0, 1.0)
@@ -162,8 +161,7 @@ def _find_similar_class(
     auc = 1.0
     if min(n, m) >= MIN_ROWS:
         margins = logits[:, c] - logits[:, o]
-        ranks = rankdata(np.append(margins[is_new], margins[is_old]))
-        auc = (float(ranks[:n].sum()) - n * (n + 1) / 2) / (n * m)
+        auc = compute_roc_area(margins[is_old], margins[is_new])
     return ClassSimilarity(names[c], names[o], float(counts[o]) / n, auc)
 
 

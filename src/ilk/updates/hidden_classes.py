@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Features, Labels
 from ilk.maths.conformal_quantile import compute_votes
 from ilk.maths.folds import assign_folds, has_shared_groups
+from ilk.maths.roc_area import compute_roc_area
 from ilk.trust.known_rows import KnownRows, UnknownScore
 from ilk.trust.unknown_scores import list_unknown_scores
 
@@ -93,25 +94,6 @@ def choose_unknown_score(
     return ScoreChoice(scores[chosen], dict(zip(labels, mean.tolist(), strict=True)), len(trials))
 
 
-def compute_auroc(
-    known: Vector, unknown: Vector, known_votes: Vector, unknown_votes: Vector
-) -> float:
-    """Return the probability that an unknown row has the greater score, ties counting half.
-
-    Args:
-        known: Scores of rows of known classes, `[n]`.
-        unknown: Scores of other rows, `[m]`.
-        known_votes: Weights of the first, `[n]`.
-        unknown_votes: Weights of the second, `[m]`.
-    """
-    order = np.argsort(known, kind="stable")
-    cumulative = np.append(0.0, np.cumsum(known_votes[order]))
-    below = cumulative[np.searchsorted(known[order], unknown, "left")]
-    up_to = cumulative[np.searchsorted(known[order], unknown, "right")]
-    total = cumulative[-1] * unknown_votes.sum()
-    return float(unknown_votes @ (below + up_to) / (2 * total))
-
-
 def _reduce_width(x: Features) -> tuple[Features, int]:
     """Return rows in a basis of their span, and the width of the features.
 
@@ -157,6 +139,6 @@ def _compare_scores(
     known = KnownRows.from_rows(x[fit], y[fit], int(y.max()) + 1, n_features)
     scorers = [score.fit(known) for score in scores]
     return [
-        compute_auroc(scorer(x[visible]), scorer(x[hidden]), votes[visible], votes[hidden])
+        compute_roc_area(scorer(x[visible]), scorer(x[hidden]), votes[visible], votes[hidden])
         for scorer in scorers
     ]

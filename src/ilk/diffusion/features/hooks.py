@@ -104,8 +104,8 @@ class Hooks:
 
         Args:
             noisy: `x + sigma * noise`.
-            sigma: Noise levels. Below the lowest level of its training, the network is told that
-                level: it sees a clearer image than it expects.
+            sigma: Noise levels. Below the lowest level of its training, the network is conditioned
+                on that level: it sees a clearer image than it expects.
             callback: Called with the map of every block in turn.
             last_block: Block after which the pass ends; 0 runs it to the end.
             label: Class index of the condition; -1 is unconditional.
@@ -115,8 +115,8 @@ class Hooks:
         previous = getattr(self._pass_state, "sink", None), getattr(self._pass_state, "last", 0)
         self._pass_state.sink, self._pass_state.last = callback, last_block
         try:
-            told = sigma.clamp(min=self.network.sigmas[0]).to(noisy.device)
-            self.network.denoise(noisy, told, condition)
+            level = sigma.clamp(min=self.network.sigmas[0]).to(noisy.device)
+            self.network.denoise(noisy, level, condition)
         except StopForward:
             pass
         finally:

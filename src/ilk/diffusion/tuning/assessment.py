@@ -20,6 +20,7 @@ from ilk.diffusion.errors.class_errors import Measure, compute_class_errors, com
 from ilk.diffusion.errors.levels import Levels
 from ilk.diffusion.generation.sample import Sampler
 from ilk.maths.frechet_distance import Matrix, frechet_distance
+from ilk.maths.inverse_temperature import fit_inverse_temperature
 from ilk.training.trainer import Batch, DeviceConfig
 
 N_LEVELS = 16  # noise levels among which those of a classifier are chosen
@@ -27,6 +28,7 @@ LEVEL_COUNTS = (1, 2, 4, 16)
 MAX_IMAGES = 400  # held-out images whose errors are computed
 SPAN = 1.5  # standard deviations of ln sigma around its mean that the levels cover
 NEIGHBOUR = 3  # whose distance is the radius of a real or drawn image
+SCALE_RANGE = math.exp(-5), math.exp(7)  # of scores whose standard deviation is 1
 MAX_POOLED = 14  # height and width of the images of which the Fréchet distance is taken
 
 
@@ -159,18 +161,10 @@ def assess_errors(
 
 
 def fit_scale(scores: Tensor, y: Tensor) -> float:
-    """Return the factor of scores `[n, k]` under whose softmax the labels `[n]` are likeliest."""
-    from scipy.optimize import minimize_scalar
-
+    """Return the factor of scores `[n, k]` under whose softmax labels `[n]` are most likely."""
     centred = scores.double() - scores.double().mean(1, keepdim=True)
-    unit = 1 / max(float(centred.std()), 1e-30)
-
-    def compute_loss(log_scale: float) -> float:
-        logits = centred * (unit * math.exp(log_scale))
-        return float(torch.nn.functional.cross_entropy(logits, y))
-
-    found = minimize_scalar(compute_loss, bounds=(-5, 7), method="bounded")
-    return unit * math.exp(float(found.x))
+    unit = 1 / max(float(centred.std()), 1e-30)  # so that one range of factors suits all networks
+    return unit * fit_inverse_temperature(unit * centred.numpy(), y.numpy(), *SCALE_RANGE)
 
 
 def count_needed(results: Sequence[LevelResult], n: int) -> int:

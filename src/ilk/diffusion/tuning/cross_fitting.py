@@ -13,6 +13,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.checkpoint import checkpoint, training_images
 from ilk.diffusion.checkpoint.model_paths import get_fold_folder, get_tuned_folder
 from ilk.diffusion.checkpoint.training_images import TrainingImages
+from ilk.diffusion.classification.calibration_errors import CalibrationErrors
 from ilk.diffusion.classification.nearest_mean_head import NearestMeanHead
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.errors.levels import Levels
@@ -158,29 +159,23 @@ def _calibrate(
     real = Batch(
         *(torch.cat(part) for part in zip(*((b.x, b.y) for _, b, _ in held_out), strict=True))
     )
-    results = assess_errors(errors)
-    needed = min(count_needed(results, len(errors.y)), config.max_levels)
-    device = machine.device
-    after = Assessment(
-        results,
-        needed,
-        measure_drawing(network.to(device), real, drawn, device, base.sigmas),
-        seconds * needed,
-    )
-    before = None
+
+    def assess(
+        denoiser: Denoiser, found: CalibrationErrors, level_seconds: float, max_levels: int
+    ) -> Assessment:
+        results = assess_errors(found)
+        needed = min(count_needed(results, len(found.y)), max_levels)
+        denoiser = denoiser.to(machine.device)
+        drawing = measure_drawing(denoiser, real, drawn, machine.device, base.sigmas)
+        return Assessment(results, needed, drawing, level_seconds * needed)
+
+    after, before = assess(network, errors, seconds, config.max_levels), None
     if base.classes:
         old = [(checkpoint.load(folder), batch) for _, batch, folder in held_out]
         old_errors, old_seconds = measure_errors(
             old, Levels.log_spaced(base, N_LEVELS), machine, progress
         )
-        old_results = assess_errors(old_errors)
-        old_needed = count_needed(old_results, len(old_errors.y))
-        before = Assessment(
-            old_results,
-            old_needed,
-            measure_drawing(base.to(device), real, drawn, device, base.sigmas),
-            old_seconds * old_needed,
-        )
+        before = assess(base, old_errors, old_seconds, N_LEVELS)
     choose_levels(errors, config.max_levels).save(tuned)
     report = TuningReport(
         config.objective, n_images, len(errors.y), config.max_levels, before, after

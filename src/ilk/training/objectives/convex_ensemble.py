@@ -34,9 +34,10 @@ class ConvexEnsemble(Objective):
     The value is no loss; only its gradient has a meaning. All rows are labelled.
 
     Args:
-        power: Power of the Box-Cox transform whose inverse makes the draws positive, in [-1, 1]: -1
-            gives the most derivatives at the bound, 1 the fewest. None is 0 at first, and is drawn
-            anew every `power_interval` updates.
+        power: Power of the Box-Cox transform whose inverse makes the draws positive, in [-1, 1].
+            Half of the derivatives are at the bound whatever it is; the smaller it is, the further
+            the others are from 0. None is 0 at first, and is drawn anew every `power_interval`
+            updates.
         ordered: Sort the derivatives by margin; otherwise their order is random, and the loss is
             not convex.
         power_interval: Updates between draws of the power, >= 1.

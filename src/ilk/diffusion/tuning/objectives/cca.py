@@ -1,4 +1,4 @@
-"""Condition contrastive alignment: a label that fits is made likelier, one that does not, less.
+"""Condition contrastive alignment: the true label is made more likely, a wrong one less likely.
 
 Huayu Chen and others, 2024, Toward Guidance-Free AR Visual Generation via Condition Contrastive
 Alignment, arXiv 2410.09347, eq. 12, stated there for autoregressive models:
@@ -6,8 +6,9 @@ Alignment, arXiv 2410.09347, eq. 12, stated there for autoregressive models:
     loss = mean (-ln sigmoid(b r(x, y)) - l ln sigmoid(-b r(x, y'))) / max(l, 1)
 
 with r the log-likelihood ratio to the network from before tuning and y' the label of the previous
-row of the batch. Where y' is the label itself, or is hidden, the pair counts as one that fits, with
-weight 1. Departure: r is a difference of denoising errors (`ilk.diffusion.contrast.reference`).
+row of the batch. Where y' is the label itself, or either is hidden, the second term is that of a
+true label, with weight 1. Departure: r is a difference of denoising errors
+(`ilk.diffusion.contrast.reference`).
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ class ConditionContrastiveAlignment(ReferenceObjective):
         other = label.roll(1)
         ratios, errors = self.compute_ratios(network, noised, torch.stack([label, other], 1))
         scaled = scale_beta(self.beta, noised.n_pixels) * ratios
-        fits = (other == label) | (other == k) | (label == k)
+        is_true = (other == label) | (other == k) | (label == k)
         contrast = torch.where(
-            fits,
+            is_true,
             log_sigmoid_loss(scaled[:, 1]),
             self.negative_weight * log_sigmoid_loss(-scaled[:, 1]),
         )

@@ -4,8 +4,9 @@
 
 with `e_ic` the weighted mean squared error of image i under class c; all classes of an image share
 its noise level and noise. Each level is a classifier of its own, so that few levels suffice later.
-With `anchor = 1 / t` and without the log sum it is the loss of pretraining; without an anchor all
-errors may grow together.
+Since `-ln softmax_c(-e_c / t)_y = e_y / t + ln sum_c exp(-e_c / t)`, the cross-entropy is the loss
+of pretraining, divided by t, and a term that raises the errors of all classes; without an anchor
+they may all grow together.
 """
 
 from __future__ import annotations

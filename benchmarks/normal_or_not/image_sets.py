@@ -1,4 +1,4 @@
-"""Images through the public call of `ilk detect fit`: sets, detectors and what they find.
+"""Sets of normal and anomalous images for `ilk detect fit`.
 
 Textures are pictures of scikit-image's wheel (`pip install scikit-image`): brick, grass and `ihc`,
 tissue under a microscope, 512 x 512, cut into 64 tiles that do not overlap; half are for training,

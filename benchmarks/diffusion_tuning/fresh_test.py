@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.diffusion_setup import TEST_PER_CLASS, _read_archive
+from benchmarks.diffusion_setup import TEST_PER_CLASS, read_archive
 from benchmarks.runner import shared_path
 from ilk.training.trainer import Batch
 
@@ -19,7 +19,7 @@ ARCHIVES = {
 def load_fresh_test(name: str, per_class: int) -> Batch:
     """Load the `per_class` test images of each class that follow those of the other benchmarks."""
     parts, mode = ARCHIVES[name]
-    files = _read_archive(shared_path("data", *parts), mode)
+    files = read_archive(shared_path("data", *parts), mode)
     names = sorted({c for _, c, _ in files})
     wanted = range(TEST_PER_CLASS, TEST_PER_CLASS + per_class)
     rows = [
