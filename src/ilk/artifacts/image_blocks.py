@@ -35,9 +35,13 @@ ManyImages = list[Any] | tuple[Any, ...] | Images
 
 
 def iter_image_blocks(
-    inputs: Any, pages: str = "first", size: int = BLOCK_SIZE
+    inputs: Any, pages: str = "first", size: int | None = None
 ) -> Iterator[Images]:
-    """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`."""
+    """Yield the images of `inputs` in blocks whose size in memory is bounded; see `predict`.
+
+    A block has at most `size` images, by default `BLOCK_SIZE`.
+    """
+    size = BLOCK_SIZE if size is None else size
     check_pages(pages)
     if isinstance(inputs, Images) and (pages == "first" or any(row.page for row in inputs.rows)):
         for start in range(0, len(inputs.rows), size):

@@ -46,10 +46,14 @@ class Detector(Protocol):
     """
 
     @property
-    def calibration_scores(self) -> NDArray[np.float64]: ...
+    def calibration_scores(self) -> NDArray[np.float64]:
+        """Scores of normal rows, ascending, `[m]`."""
+        ...
 
     @property
-    def calibration_votes(self) -> NDArray[np.float64]: ...
+    def calibration_votes(self) -> NDArray[np.float64]:
+        """Votes of these rows, `[m]`, or `[0]` where each has one."""
+        ...
 
     @property
     def n_votes(self) -> int: ...

@@ -43,7 +43,7 @@ class NeighbourDetector:
     """Normal rows of length 1.
 
     Attributes:
-        rows: The rows, `[n, d]`.
+        rows: The rows, `[m, d]`.
         neighbours: Number of nearest rows that a score is the mean of.
         calibration_scores: Scores of normal rows without their group, ascending, `[m]`.
         calibration_votes: Their votes, `[m]`: one per row, or per group of rows; empty is 1 each.
@@ -51,7 +51,7 @@ class NeighbourDetector:
 
     kind: ClassVar[str] = "neighbour_detector"
     shapes: ClassVar[dict[str, str]] = {
-        "rows": "n d",
+        "rows": "m d",
         "calibration_scores": "m",
         "calibration_votes": "m?",
     }

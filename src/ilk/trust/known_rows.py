@@ -37,7 +37,14 @@ class KnownRows:
 
     @classmethod
     def from_rows(cls, x: Features, y: Labels, k: int, n_features: int | None = None) -> KnownRows:
-        """Return what is known from rows alone; arguments as the attributes."""
+        """Return what is known from rows `x [n, d]` of classes `y [n]` alone.
+
+        Args:
+            x: Features of n images.
+            y: Their classes, 0 to k - 1.
+            k: Number of classes.
+            n_features: As the attribute.
+        """
         return cls(compute_statistics(x, y, k), x, y, n_features)
 
 

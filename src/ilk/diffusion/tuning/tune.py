@@ -38,9 +38,7 @@ from ilk.training.trainer import (
 
 MAX_LEVELS = 4  # noise levels of a tuned classifier
 CLASS_STD = 1.0  # of new class embeddings around the null class, as `nn.Embedding` begins
-
-
-MIN_EPOCHS, MIN_UPDATES = 3, 300  # over the images; updates
+MIN_EPOCHS, MIN_UPDATES = 3, 300  # the greater number of updates is the default
 
 
 def count_tuning_updates(images: int, batch: int) -> int:
