@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.detect_evaluate import evaluate
+from ilk.cli.detect_threshold import compute_threshold
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option
@@ -113,7 +113,7 @@ def fit(
     refused = f"; {len(images.refused):,} files were refused" if images.refused else ""
     how = f"{detector.method} on {network.name}"
     click.echo(f"fitted {how} to {len(images.used):,} images{refused}", err=True)
-    threshold = _compute_threshold(detector)
+    threshold = compute_threshold(detector)
     detector.save(home)
     click.echo(f"detector {home}", err=True)
     counts = {"images": len(images.used), "refused": len(images.refused)}
@@ -178,7 +178,7 @@ def score(
     loaded = load(Path(detector), device=device, runtime=runtime, fetch=fetch)
     if false_alarm is not None:
         loaded = replace(loaded, false_alarm=false_alarm)
-    threshold = _compute_threshold(loaded)
+    threshold = compute_threshold(loaded)
     intake.choose_range(loaded.value_ranges)  # refuses another one
     folder = None if maps is None else _open_maps(loaded, Path(maps), threshold)
     results = loaded.stream(
@@ -231,25 +231,6 @@ def _choose_encoder(name: str, images: Images, device: str, runtime: str) -> Emb
     if name:
         return resolve_encoder(name, images=images, device=device, runtime=runtime)
     return choose_encoders(images, device=device, runtime=runtime)[0][-1]
-
-
-def _compute_threshold(detector: AnomalyDetector) -> float | None:
-    """Return the score above which an image is an anomaly; None, with a warning, if undefined."""
-    from ilk.maths.alarm_threshold import MAX_SCORE
-
-    rate = detector.false_alarm
-    threshold = detector.model.compute_threshold(rate)
-    if threshold != MAX_SCORE:
-        return threshold
-    needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
-    what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
-    click.echo(
-        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} {what} and there were "
-        f"{n_normal:,}: no image can be flagged, and the column `anomaly` stays empty; use the "
-        f"scores, or pass --false-alarm {ceil(1e3 / (n_normal + 1)) / 1e3:.3f} or more",
-        err=True,
-    )
-    return None
 
 
 def _to_row(result: AnomalyResult, threshold: float | None, tally: Tally) -> dict[str, Any]:
