@@ -353,7 +353,9 @@ def test_evaluate_compares_maps_with_masks(
     Image.new("L", (9, 9)).save(elsewhere / "0.png")
     with pytest.raises(IlkError, match="has 9 x 9 pixels and its image 64 x 48"):
         detect(*args, "--masks", tmp_path / "elsewhere")
-    with pytest.raises(IlkError, match="there is no normal image"):
+    with pytest.raises(
+        IlkError, match=r"no normal image among the 12 images \(folders: [a-z, ]*spot"
+    ):
         detect(*args, "--normal", "fine")
     with pytest.raises(IlkError, match="no folder of masks"):
         detect(*args, "--masks", tmp_path / "gone")

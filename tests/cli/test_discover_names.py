@@ -80,7 +80,7 @@ def test_the_choice_of_the_score_is_printed(
     assert set(auroc) > {"distance", "energy", "nearest neighbour"}
     assert score["name"] in auroc
     assert all(0 <= v <= 1 for v in auroc.values())
-    assert any(f"judged by {score['name']}" in note for note in value["notes"])
+    assert any(f"flagged by the score {score['name']!r}" in note for note in value["notes"])
     assert value["evaluation"] is None
 
 

@@ -134,11 +134,12 @@ def test_a_class_without_an_image_is_predicted_by_the_saved_classifier(levels, t
     model = tmp_path / "kinds"
     assert fit(levels, model, "--class-structure", str(levels / "brightness.csv")) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "'Level 3', 'level 9' have no training image and may be predicted" in printed
-    assert "'level 9' can never be predicted" in printed
+    assert "'Level 3' has no training image and may be predicted" in printed
+    assert "'level 9' has no training image and can never be predicted" in printed
+    assert printed.count("accuracy in cross-validation") == 1
     metadata = json.loads((model / "model.json").read_text())
     assert metadata["classes"] == ["Level 3", "level 1", "level 2", "level 4", "level 5", "level 9"]
-    assert "have no training image" in (model / "report.html").read_text()
+    assert "has no training image" in (model / "report.html").read_text()
     assert (
         cli.run(["predict", str(model), str(levels / "new"), "--out", str(tmp_path / "p.csv")]) == 0
     )

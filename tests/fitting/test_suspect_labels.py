@@ -35,9 +35,9 @@ def test_of_a_weak_classifier_it_says_that_it_is_weak_and_names_a_few_to_look_at
     text = tell(y, p)
     n_suspects = int(find_suspects(p, y).is_suspect.sum())
     assert n_suspects > 60
-    assert text.startswith(f"{n_suspects} of 160 labels disagree")
+    assert text.startswith(f"{n_suspects} of 160 labels clearly disagree")
     assert f"agree with {agreement:.1%} of all labels" in text
-    assert "may be their own errors" in text
+    assert "may be an error of theirs" in text
     assert f"look at the first {MAX_FIRST} in suspects.csv before changing a label" in text
     assert "wrong" not in text
 
@@ -86,7 +86,7 @@ def test_terminal_report_and_python_say_the_same(folder: Path, tmp_path: Path, c
     model = tmp_path / "model"
     arguments = ["fit", str(folder), "--out", str(model), "--encoder", "pixels"]
     assert run([*arguments, "--method", "NearestClassMean", "--single"]) == 0
-    pattern = r"\d+ of 60 labels disagree with .* before changing a label"
+    pattern = r"\d+ of 60 labels clearly disagree with .* before changing a label"
     (told,) = re.findall(pattern, capsys.readouterr().out.replace("\n", " "))
     n = int(told.split()[0])
     suspects = (model / "suspects.csv").read_text().splitlines()[1:]
@@ -104,6 +104,7 @@ def test_the_audit_uses_the_same_words(folder: Path, tmp_path: Path, capsys) -> 
     assert run(["audit", str(folder), "--out", str(out), "--encoder", "pixels"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert re.search(
-        r"\d+ of 60 labels disagree with .*look at the first \d+ in list.csv before changing", text
+        r"\d+ of 60 labels clearly disagree with .*look at the first \d+ in list.csv before changing",
+        text,
     )
     assert "look wrong" not in text

@@ -13,9 +13,11 @@ from ilk.artifacts.anomaly_result import AnomalyResult
 from ilk.artifacts.pixel_map import Map, PixelMap
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, wilson_interval
+from ilk.images import escape_path
 from ilk.maths.roc_area import compute_region_overlap, compute_roc_area, estimate_roc_area
 
 NORMAL_NAMES = ("good", "normal", "ok")
+MAX_LISTED = 5  # folders in a message
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ class AnomalyScores:
         kinds = {kind: np.array(s) for kind, s in sorted(self.scores.items()) if kind}
         if not len(normal) or not kinds:
             missing = "anomalous" if len(normal) else "normal"
+            n_images = sum(len(s) for s in self.scores.values())
             raise InputError(
-                f"there is no {missing} image; images are normal in a folder called one of "
+                f"there is no {missing} image among the {n_images:,} images"
+                f"{_list_folders(kinds)}; images are normal in a folder called one of "
                 f"{', '.join(sorted(self.normal_names))} (or --normal NAME), and anomalous in "
                 "others"
             )
@@ -147,3 +151,11 @@ def _render_reduced(pixel_map: PixelMap, size: tuple[int, int]) -> Map:
     left, top, right, bottom = pixel_map.box
     box = (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])
     return PixelMap(pixel_map.values, box, size).render()
+
+
+def _list_folders(kinds: Iterable[str]) -> str:
+    """Return the first folders of anomalous images, for a message; "" for none."""
+    names = [kind for kind in kinds if kind]
+    shown = ", ".join(escape_path(name) for name in names[:MAX_LISTED])
+    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
+    return f" (folders: {shown}{more})" if names else ""

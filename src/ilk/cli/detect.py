@@ -13,12 +13,12 @@ from ilk.cli.detect_evaluate import evaluate
 from ilk.cli.detect_output import (
     CSV_HEADER,
     MAP_COLUMNS,
-    compute_threshold,
     open_maps,
     to_map_row,
     to_row,
     write_rows,
 )
+from ilk.cli.detect_threshold import compute_threshold
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
 from ilk.cli.output import Result, add_json_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ilk.cli.detect_threshold import compute_threshold
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option, print_note, print_table
@@ -59,7 +60,6 @@ def evaluate(
     from ilk.artifacts.detector import load
     from ilk.core.errors import InputError
     from ilk.images import escape_path
-    from ilk.maths.alarm_threshold import MAX_SCORE
     from ilk.store import Store
 
     if masks is not None and not Path(masks).is_dir():
@@ -72,10 +72,12 @@ def evaluate(
     if any(row.split == "test" for row in images.used):
         images = images.select_split("test")
     names = frozenset(name.casefold() for name in normal or NORMAL_NAMES)
-    threshold = loaded.model.compute_threshold(loaded.false_alarm)
+    threshold = compute_threshold(
+        loaded, "no image can be flagged, and the fractions of flagged images are left out"
+    )
     scores = AnomalyScores(names, folder if loaded.patches is not None else None)
     n_unread = _add_scores(scores, loaded, replace(images, rows=images.used), store, threshold)
-    evaluation = scores.evaluate(None if threshold == MAX_SCORE else threshold)
+    evaluation = scores.evaluate(threshold)
     if n_unread:
         print_note(f"{n_unread:,} images could not be read and do not count")
     if folder is not None and loaded.patches is None:
@@ -91,7 +93,7 @@ def _add_scores(
     detector: AnomalyDetector,
     images: Images,
     store: Store,
-    threshold: float,
+    threshold: float | None,
 ) -> int:
     """Add the score of each image, and its map where masks are; return how many were not read."""
     from ilk.core.progress import terminal_progress
@@ -126,6 +128,6 @@ def _show(evaluation: AnomalyEvaluation) -> None:
         rows += [
             ("masks", f"{evaluation.n_masks:,}"),
             ("pixel AUROC", f"{evaluation.pixel_auroc:.3f}"),
-            ("region overlap, up to 30 % false", f"{evaluation.region_overlap:.3f}"),
+            ("region overlap (AUPRO), 30 % limit", f"{evaluation.region_overlap:.3f}"),
         ]
     print_table(("metric", "value"), rows)

@@ -1,10 +1,9 @@
-"""What `ilk detect` writes: the threshold, a row per image as CSV, and maps."""
+"""What `ilk detect` writes: a row per image as CSV, and maps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,25 +18,6 @@ if TYPE_CHECKING:
 
 CSV_HEADER = ("path", "score", "threshold", "anomaly", "error")
 MAP_COLUMNS = ("map", "left", "top", "right", "bottom")
-
-
-def compute_threshold(detector: AnomalyDetector) -> float | None:
-    """Return the score above which an image is an anomaly; None, with a warning, if undefined."""
-    from ilk.maths.alarm_threshold import MAX_SCORE
-
-    rate = detector.false_alarm
-    threshold = detector.model.compute_threshold(rate)
-    if threshold != MAX_SCORE:
-        return threshold
-    needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
-    what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
-    click.echo(
-        f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} {what} and there were "
-        f"{n_normal:,}: no image can be flagged, and the column `anomaly` stays empty; use the "
-        f"scores, or pass --false-alarm {ceil(1e3 / (n_normal + 1)) / 1e3:.3f} or more",
-        err=True,
-    )
-    return None
 
 
 def to_row(result: AnomalyResult, threshold: float | None, tally: Tally) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def command(
     input; labels are ignored, and only --evaluate compares groups with them. Images are flagged as
     unknown by the score that separates known classes best when they are hidden in turn; it is
     printed. A group gets a suggested name where the encoder knows a word of ImageNet for its
-    images. Each group becomes a folder with copies of its images. Look at groups.html, rename a
-    group's folder, and add it as a class with `ilk add`.
+    images. Each group becomes a folder with copies of its images. Look at groups.html, delete the
+    copies that do not belong to a group, and add it as a class with the command shown there.
 
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
@@ -97,7 +97,10 @@ def command(
         print_note(note)
     if listing:
         first = next((group for group in listing if group["suggested_name"]), listing[0])
+        print_note("delete the copies that do not belong to a group before you add it")
         print_note(f"{first['group']} becomes a class with: {first['command']}")
+        if len(listing) > 1:
+            print_note(f"{PAGE_FILE} has the command of each group")
     click.echo(f"see {home / PAGE_FILE}", err=True)
     if discovery.n_failed:
         n_files = len(discovery.images.rows)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.core.contracts import Method, describe
 from ilk.core.errors import InputError
@@ -18,6 +19,8 @@ from ilk.methods.loki import compute_class_distances, is_reachable
 
 MAX_CHECKED = 200  # classes without an image; each costs the solution of a linear programme
 MAX_SHOWN = 5  # names in a note
+
+Ids = NDArray[np.int64]
 
 
 def add_structure_classes(
@@ -55,24 +58,30 @@ def collect_structure_notes(state: FitState) -> list[str]:
     unseen, seen = np.flatnonzero(counts == 0), np.flatnonzero(counts)
     if not len(unseen) or not len(seen):
         return []
-    verb = "has" if len(unseen) == 1 else "have"
-    first_note = (
-        f"{_list_names(data.classes, unseen)} {verb} no training image "
-        "and may be predicted where similar classes are likely; the accuracy in "
-        "cross-validation is that on the other classes"
-    )
-    notes = [first_note]
+    reachable = np.ones(len(unseen), bool)
     if len(unseen) <= MAX_CHECKED:
-        squares = compute_class_distances(data)[:, seen]
-        hidden = unseen[~is_reachable(squares, unseen)]
-        if len(hidden):
-            notes.append(
-                f"{_list_names(data.classes, hidden)} can never be predicted: whatever the "
-                "probabilities of the other classes, one of those is nearer to them on average"
-            )
+        reachable = is_reachable(compute_class_distances(data)[:, seen], unseen)
+    scored = "the accuracy in cross-validation is that on the classes with images"
+    notes = []
+    if reachable.any():
+        notes.append(
+            f"{_describe_missing(data.classes, unseen[reachable])} and may be predicted where "
+            f"similar classes are likely; {scored}"
+        )
+    if not reachable.all():
+        notes.append(
+            f"{_describe_missing(data.classes, unseen[~reachable])} and can never be predicted: "
+            "whatever the probabilities of the classes with images, one of those is nearer on "
+            "average; only a class that lies between others can be predicted without an image"
+            + ("" if reachable.any() else f"; {scored}")
+        )
     return notes
 
 
-def _list_names(classes: Sequence[str], ids: np.ndarray[tuple[int], np.dtype[np.int64]]) -> str:
+def _describe_missing(classes: Sequence[str], ids: Ids) -> str:
+    return f"{_list_names(classes, ids)} {'has' if len(ids) == 1 else 'have'} no training image"
+
+
+def _list_names(classes: Sequence[str], ids: Ids) -> str:
     shown = ", ".join(repr(classes[c]) for c in ids[:MAX_SHOWN])
     return shown + (f" and {len(ids) - MAX_SHOWN} more" if len(ids) > MAX_SHOWN else "")

@@ -66,5 +66,8 @@ def render_anomaly_page(
         "anomaly_page.html",
         title=f"{n_images:,} images, {flagged}",
         lead=f"Scored by {detector}.",
+        reference="an image at the threshold does"
+        if n_flagged is not None
+        else "the normal image with the highest score did",
         gallery=Gallery(thumbnails, 0),
     )

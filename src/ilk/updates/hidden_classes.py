@@ -54,8 +54,8 @@ class ScoreChoice:
         ranked = sorted(self.auroc.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{label} {value:.3f}" for label, value in ranked)
         return (
-            f"unknown images are judged by {self.score.label}: how well each score separates known "
-            f"classes that were hidden in turn (AUROC) is {shown}"
+            f"unknown images are flagged by the score {self.score.label!r}; AUROC of known "
+            f"classes that were hidden in turn, by score: {shown}"
         )
 
 

@@ -47,8 +47,8 @@ def render_groups(discovery: Discovery, known: str, out: str) -> str:
         f"{format_count(discovery.n_groups, 'new group')} suggested" if grouped else "Nothing new"
     )
     lede = (
-        f"{grouped:,} of {images} belong to no known class. Look at each group, rename its "
-        "folder, and add it to the classifier."
+        f"{grouped:,} of {images} are in {'it' if discovery.n_groups == 1 else 'them'}. Delete the "
+        "copies that do not belong to a group, choose its name, and add it to the classifier."
         if grouped
         else f"No group among {images} differs from the known classes."
     )
