@@ -242,6 +242,14 @@ def _compute_threshold(detector: AnomalyDetector) -> float | None:
     if threshold != MAX_SCORE:
         return threshold
     needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
+    if not n_normal:
+        click.echo(
+            "ilk: the detector has no scores of normal images that it was not fitted to: no image "
+            "can be flagged, and the column `anomaly` stays empty; use the scores, or fit to "
+            "images of at least two groups",
+            err=True,
+        )
+        return None
     what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
     click.echo(
         f"ilk: a false-alarm rate of {rate:.2%} needs {needed:,} {what} and there were "
