@@ -382,8 +382,8 @@ def test_black_of_a_lossy_mask_is_not_anomalous(tmp_path: Path) -> None:
     from PIL import Image
 
     mask = np.zeros((48, 64), np.uint8)
-    mask[8:24, 32:48] = 255
-    Image.fromarray(mask).save(tmp_path / "mask.jpg", quality=60)
+    mask[10:25, 33:50] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.jpg", quality=90)
     assert ((np.asarray(Image.open(tmp_path / "mask.jpg")) > 0) != (mask > 0)).any()
     found = read_mask(tmp_path / "mask.jpg", (64, 48))
     np.testing.assert_array_equal(found, mask > 0)
