@@ -71,3 +71,14 @@ def test_the_picture_is_red_at_the_defect_only() -> None:
     drawn = np.asarray(PixelMap(values, (0, 0, 80, 80), (80, 80)).draw(image, 1.0)).astype(int)
     assert drawn[25, 55, 0] > drawn[25, 55, 2] + 80
     assert np.ptp(drawn[70, 10]) == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (40, 1)])
+def test_the_region_of_an_image_smaller_than_the_grid_holds_a_pixel(size: tuple[int, int]) -> None:
+    for spot in range(14):
+        values = np.zeros((14, 14), np.float32)
+        values[spot, spot] = 1
+        found = PixelMap(values, (0, 0, *size), size)
+        left, top, right, bottom = found.find_region()
+        assert 0 <= left < right <= size[0]
+        assert 0 <= top < bottom <= size[1]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from click import UsageError
 
 from helpers.digit_folders import write_digits
 from ilk.artifacts import detector as anomaly
+from ilk.artifacts.anomaly_masks import read_mask
 from ilk.cli.detect import command
 from ilk.core.errors import ArtifactError, IlkError
 from ilk.store import Store
@@ -350,6 +352,15 @@ def test_evaluate_compares_maps_with_masks(
         mask.save(elsewhere / f"{i}.png")
     assert detect(*args, "--masks", tmp_path / "elsewhere") == 0
     assert json.loads(capsys.readouterr().out)["scores"]["pixel_auroc"] < 0.7
+    for file in sorted(elsewhere.iterdir())[1:]:
+        file.unlink()
+    assert detect(*args[:-1], "--masks", tmp_path / "elsewhere") == 0
+    assert "5 of 6 anomalous images have no mask" in " ".join(capsys.readouterr().out.split())
+    Image.new("L", (64, 48)).save(elsewhere / "0.png")
+    for i in range(1, 6):
+        shutil.copy(elsewhere / "0.png", elsewhere / f"{i}.png")
+    assert detect(*args[:-1], "--masks", tmp_path / "elsewhere") == 0
+    assert "are all black" in " ".join(capsys.readouterr().out.split())
     Image.new("L", (9, 9)).save(elsewhere / "0.png")
     with pytest.raises(IlkError, match="has 9 x 9 pixels and its image 64 x 48"):
         detect(*args, "--masks", tmp_path / "elsewhere")
@@ -359,6 +370,35 @@ def test_evaluate_compares_maps_with_masks(
         detect(*args, "--normal", "fine")
     with pytest.raises(IlkError, match="no folder of masks"):
         detect(*args, "--masks", tmp_path / "gone")
+
+
+def test_a_detector_of_another_grid_is_refused(parts: Path, tmp_path: Path) -> None:
+    held = anomaly.load(parts / "detector", runtime="torch")
+    model = replace(held.model, height=28, width=7)  # as many patches
+    replace(held, model=model).save(tmp_path / "other")
+    with pytest.raises(ArtifactError, match=r"\(28, 7\) patches, the encoder has \(14, 14\)"):
+        anomaly.load(tmp_path / "other", runtime="torch")
+
+
+def test_black_of_a_lossy_mask_is_not_anomalous(tmp_path: Path) -> None:
+    from PIL import Image
+
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:25, 33:50] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.jpg", quality=90)
+    assert ((np.asarray(Image.open(tmp_path / "mask.jpg")) > 0) != (mask > 0)).any()
+    found = read_mask(tmp_path / "mask.jpg", (64, 48))
+    np.testing.assert_array_equal(found, mask > 0)
+
+
+def test_without_held_out_scores_no_rate_is_suggested(
+    detector: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = anomaly.load(detector)
+    none = replace(held.model, calibration_scores=np.zeros(0), calibration_votes=np.zeros(0))
+    replace(held, model=none).save(tmp_path / "one")
+    assert score(tmp_path / "one", next((digits / "new" / "odd" / "4").iterdir())) == 0
+    assert "at least two groups" in capsys.readouterr().err
 
 
 def test_evaluate_without_patches_scores_images_alone(

@@ -173,6 +173,41 @@ def test_another_configuration_is_refused(pretrained: dict[int, Path], tmp_path:
         tune(pretrained[0], data, CLASSES, replace(TUNING, anchor=2.0), tmp_path / "tuned")
 
 
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_refused_run_leaves_the_tuned_network_and_its_record_as_they_are(
+    pretrained: dict[int, Path], folds: int, tmp_path: Path
+):
+    """The record says which images the classifier may not be judged on."""
+    home = copy_model(pretrained, folds, tmp_path)
+    tune_cross_fit(home, make_data(80), TUNING, drawn=0)
+    before = read_all(home / "tuned")
+    with pytest.raises(InputError, match="or remove that folder to start again"):
+        tune_cross_fit(home, make_data(80, seed=9), TUNING, drawn=0)
+    assert read_all(home / "tuned") == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"anchor": float("inf")}, "and finite"), ({"max_shift": 4}, "leaves nothing of images of 4")],
+)
+def test_a_run_that_cannot_be_made_writes_nothing(
+    pretrained: dict[int, Path], tmp_path: Path, change: dict[str, float], sentence: str
+):
+    home = copy_model(pretrained, 0, tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        tune_cross_fit(home, make_data(80), replace(TUNING, **change), drawn=0)
+    assert not (home / "tuned").exists()
+
+
+def test_three_images_are_refused_before_fold_networks_are_tuned(
+    pretrained: dict[int, Path], tmp_path: Path
+):
+    home = copy_model(pretrained, 2, tmp_path)
+    with pytest.raises(InputError, match="give at least 4"):
+        tune_cross_fit(home, make_data(80).select(np.arange(80) < 3), TUNING, drawn=0)
+    assert not (home / "tuned").exists()
+
+
 def test_a_network_tuned_from_another_one_is_refused(pretrained: dict[int, Path], tmp_path: Path):
     home = copy_model(pretrained, 0, tmp_path)
     tune_cross_fit(home, make_data(80), TUNING, drawn=0)

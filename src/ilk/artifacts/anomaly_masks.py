@@ -18,6 +18,7 @@ from ilk.images import ImageError, decode, escape_path
 
 GROUND_TRUTH = "ground_truth"
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
+LOSSY_SUFFIXES, MIN_LOSSY = (".jpg", ".jpeg"), 128  # whose black is not quite black
 MAX_SIDE = 256  # pixels of a mask that are compared with a map, along the longer side
 
 Mask = NDArray[np.bool_]
@@ -65,7 +66,8 @@ def read_mask(path: Path, size: tuple[int, int]) -> Mask:
             f"the mask {escape_path(path)} has {mask.width} x {mask.height} pixels and its image "
             f"{size[0]} x {size[1]}; they must be equal"
         )
-    return np.asarray(mask.resize(reduce_size(size), Image.Resampling.NEAREST)) > 0
+    least = MIN_LOSSY if path.suffix.casefold() in LOSSY_SUFFIXES else 1
+    return np.asarray(mask.resize(reduce_size(size), Image.Resampling.NEAREST)) >= least
 
 
 def reduce_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -218,6 +218,10 @@ def load(
         patches = open_patches(encoder) if metadata.get("reads_patches") else None
         if metadata.get("reads_patches") and not isinstance(model, MapsPatches):
             raise TypeError("the detector compares no patches")
+        if patches is not None and isinstance(model, MapsPatches):
+            learned, grid = (model.height, model.width), patches.grid[:2]
+            if learned != grid:
+                raise ValueError(f"the detector compares {learned} patches, the encoder has {grid}")
         reader = patches or encoder
         with np.errstate(all="ignore"):
             check_answers(0, scores=model.score(make_probe(reader.space.dim)))
@@ -234,7 +238,15 @@ def load(
 
 @runtime_checkable
 class MapsPatches(Protocol):
-    """A fitted detector that compares patches."""
+    """A fitted detector that compares patches.
+
+    Attributes:
+        height: Rows of patches per image.
+        width: Columns of patches per image.
+    """
+
+    height: int
+    width: int
 
     def score_with_map(self, x: Features, /) -> tuple[Any, Features]:
         """Return scores `[n]` and maps `[n, rows, columns]` of patches `[n, rows columns c]`."""

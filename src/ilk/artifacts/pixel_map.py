@@ -87,8 +87,9 @@ class PixelMap:
             top + (rows[-1] + 1) * steps[1],
         )
         seen = self._see()
-        x0, x1 = (min(max(round(x), seen[0]), seen[2]) for x in (edges[0], edges[2]))
-        y0, y1 = (min(max(round(y), seen[1]), seen[3]) for y in (edges[1], edges[3]))
+        # A patch of a small image may be narrower than a pixel; one pixel is the least.
+        x0, y0 = (min(max(round(edges[i]), seen[i]), seen[i + 2] - 1) for i in (0, 1))
+        x1, y1 = (min(max(round(edges[i]), start + 1), seen[i]) for i, start in ((2, x0), (3, y0)))
         return x0, y0, x1, y1
 
     def draw(self, image: Image.Image, scale: float) -> Image.Image:

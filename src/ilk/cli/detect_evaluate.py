@@ -82,6 +82,15 @@ def evaluate(
         print_note(f"{n_unread:,} images could not be read and do not count")
     if folder is not None and loaded.patches is None:
         print_note(f"{loaded.method} scores images as a whole, so the masks are not compared")
+    elif folder is not None and evaluation.n_masks < evaluation.n_anomalous:
+        n_without = evaluation.n_anomalous - evaluation.n_masks
+        print_note(
+            f"{n_without:,} of {evaluation.n_anomalous:,} anomalous images have no mask in "
+            f"{escape_path(folder)}, so their pixels do not count; the mask of scratch/007.png is "
+            "scratch/007_mask.png or scratch/007.png there"
+        )
+    elif folder is not None and evaluation.pixel_auroc is None:
+        print_note(f"the masks in {escape_path(folder)} are all black, so no pixel is anomalous")
     _show(evaluation)
     return Result(
         {"method": loaded.method, "false_alarm": loaded.false_alarm, "scores": evaluation}

@@ -25,6 +25,14 @@ def compute_threshold(detector: AnomalyDetector, effect: str = "") -> float | No
     if threshold != MAX_SCORE:
         return threshold
     needed, n_normal = ceil(round(1 / rate - 1, 9)), detector.model.n_votes
+    if not n_normal:
+        effect = effect or "no image can be flagged, and the column `anomaly` stays empty"
+        click.echo(
+            "ilk: the detector has no scores of normal images that it was not fitted to: "
+            f"{effect}; use the scores, or fit to images of at least two groups",
+            err=True,
+        )
+        return None
     what = "groups of normal images" if len(detector.model.calibration_votes) else "normal images"
     effect = effect or (
         "no image can be flagged, and the column `anomaly` stays empty; use the scores, or pass "

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ilk.core.errors import InputError, UnknownName
+from ilk.core.typed_values import check_type, get_hints
 
 
 def find_modules(package: str) -> dict[str, ModuleType]:
@@ -78,7 +79,8 @@ def parse_call(text: str, classes: Mapping[str, type[Any]], kind: str = "method"
 
     Raises:
         UnknownName: If no class has that name; the message suggests the nearest.
-        InputError: If the arguments are not literals, or the class has no such field.
+        InputError: If the arguments are not literals of the types of the fields, or the class has
+            no such field.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -93,6 +95,25 @@ def parse_call(text: str, classes: Mapping[str, type[Any]], kind: str = "method"
     if call.func.id not in classes:
         raise UnknownName(kind, call.func.id, tuple(classes))
     try:
-        return classes[call.func.id](**arguments)
+        return _build(classes[call.func.id], arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"{text}: {error}") from None
+
+
+def _build(kind: type[Any], arguments: Mapping[str, Any]) -> Any:
+    """Return an object of `kind`; a TypeError names the argument that is of another type."""
+    try:
+        built = kind(**arguments)
+    except TypeError:
+        _check_arguments(kind, arguments)
+        raise
+    _check_arguments(kind, arguments)
+    return built
+
+
+def _check_arguments(kind: type[Any], arguments: Mapping[str, Any]) -> None:
+    hints = get_hints(kind)
+    for name, value in arguments.items():
+        is_flag = hints.get(name) is bool and value in (0, 1)
+        if name in hints and not is_flag:
+            check_type(value, hints[name], name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilk.core.errors import InputError
+from ilk.images import match_class_names
 from ilk.maths.kmeans import ClusteringAccuracy, clustering_accuracy, strict_accuracy
 from ilk.maths.roc_area import compute_roc_area
 from ilk.updates.discover import Discovery
@@ -39,7 +40,8 @@ def evaluate_discovery(discovery: Discovery, classes: Sequence[str]) -> Discover
     """Evaluate groups on the labels of their images.
 
     Args:
-        discovery: The groups, of images that were read with labels.
+        discovery: The groups, of images that were read with labels; a label that means a known
+            class, spelled differently, is that class.
         classes: Names of the known classes.
 
     Raises:
@@ -52,9 +54,12 @@ def evaluate_discovery(discovery: Discovery, classes: Sequence[str]) -> Discover
             "class, or a table with labels, or leave out --evaluate"
         )
     k, known = len(classes), {name: c for c, name in enumerate(classes)}
-    new = sorted({str(f.row.label) for f in rows} - known.keys())
+    labels = [str(f.row.label) for f in rows]
+    matched = match_class_names(sorted(set(labels)), classes)
+    labels = [matched.get(label, label) for label in labels]
+    new = sorted(set(labels) - known.keys())
     number = known | {name: k + i for i, name in enumerate(new)}
-    truth = np.array([number[str(f.row.label)] for f in rows])
+    truth = np.array([number[label] for label in labels])
     answer = np.array([k - 1 + f.group if f.group else known[f.nearest_class] for f in rows])
     scores, is_new = np.array([f.unknown_score for f in rows]), truth >= k
     auroc = None

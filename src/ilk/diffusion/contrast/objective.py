@@ -9,6 +9,7 @@ of the contrast.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ class TuningObjective(Objective):
             None leaves it as it was.
 
     Raises:
-        InputError: `anchor` is negative.
+        InputError: `anchor` is negative, or not finite.
     """
 
     supports_weights = False
@@ -55,8 +56,8 @@ class TuningObjective(Objective):
         self.noise = noise
         self.anchor = self.default_anchor if anchor is None else anchor
         self.augmentations = augmentations
-        if not self.anchor >= 0:
-            raise InputError(f"anchor {self.anchor} must be at least 0")
+        if not 0 <= self.anchor < math.inf:
+            raise InputError(f"anchor {self.anchor} must be at least 0 and finite")
 
     def forward(self, network: nn.Module, batch: Batch, step: TrainingStep) -> Tensor:
         noised = NoisedBatch.draw(unwrap(network, Denoiser), self.noise, batch.x, step.generator)

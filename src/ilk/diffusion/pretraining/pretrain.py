@@ -40,6 +40,7 @@ from ilk.training.trainer import (
     train,
 )
 
+OTHER_FOLDER = "another folder"
 STATE, SAMPLES, LOG = "state.safetensors", "samples.png", "log.jsonl"
 ROWS, COLUMNS = 4, 10  # of the grid of samples
 
@@ -129,7 +130,7 @@ def make_spec(
     Raises:
         InputError: There are no images, they are not 8-bit, or a label is out of range.
     """
-    check_images(data, classes)
+    check_images(data, classes, config.max_shift)
     metadata = {
         "config": json.loads(json.dumps({**asdict(config), "recipe": config.recipe.describe()})),
         **describe_images(data),
@@ -146,17 +147,28 @@ def make_spec(
     )
 
 
-def check_images(data: Batch, classes: tuple[str, ...]) -> None:
+def check_images(data: Batch, classes: tuple[str, ...], max_shift: int = 0) -> None:
     """Check the images of a run.
 
+    Args:
+        data: 8-bit images `[n, c, h, w]` and class indices `[n]`.
+        classes: Names.
+        max_shift: Pixels that they are translated by at most.
+
     Raises:
-        InputError: There are no images, they are not 8-bit, or a label is out of range.
+        InputError: There are no images, they are not 8-bit, a label is out of range, or nothing
+            would be left of an image after a translation.
     """
     if not len(data):
         raise InputError("there is no image to pretrain on")
     if data.x.dtype != torch.uint8 or data.x.dim() != 4:
         raise InputError(
             f"images are {data.x.dtype} {tuple(data.x.shape)}; give uint8 [n, c, h, w]"
+        )
+    if max_shift >= min(data.x.shape[2:]):
+        raise InputError(
+            f"a translation by {max_shift} pixels leaves nothing of images of "
+            f"{data.x.shape[3]} x {data.x.shape[2]}; reduce --max-shift (max_shift=)"
         )
     if int(data.y.max()) >= len(classes):
         raise InputError(
@@ -172,8 +184,15 @@ def describe_images(data: Batch) -> dict[str, Any]:
     return {"images": len(data), "content": content.hexdigest()}
 
 
-def check_same_spec(spec: checkpoint.DenoiserSpec, folder: Path) -> None:
+def check_same_spec(
+    spec: checkpoint.DenoiserSpec, folder: Path, advice: str = OTHER_FOLDER
+) -> None:
     """Check that `folder` holds no run with another configuration.
+
+    Args:
+        spec: How the network is built, and from what.
+        folder: The folder.
+        advice: How to start again, for the message.
 
     Raises:
         InputError: It does.
@@ -185,14 +204,14 @@ def check_same_spec(spec: checkpoint.DenoiserSpec, folder: Path) -> None:
         to_comparable_json(spec),
     )
     if saved_spec != new_spec:
-        raise make_other_plan_error(folder)
+        raise make_other_plan_error(folder, advice)
 
 
-def make_other_plan_error(folder: Path) -> InputError:
+def make_other_plan_error(folder: Path, advice: str = OTHER_FOLDER) -> InputError:
     """Return the error of a folder that holds a run with another configuration."""
     return InputError(
         f"{folder} holds a diffusion model of another plan, or of other images, labels or groups; "
-        "use the same settings to resume, or another folder to start again"
+        f"use the same settings to resume, or {advice} to start again"
     )
 
 

@@ -31,7 +31,7 @@ from ilk.diffusion.tuning.assessment import (
     measure_errors,
 )
 from ilk.diffusion.tuning.report import TuningReport
-from ilk.diffusion.tuning.tune import TuningConfig, make_tuned_spec, tune
+from ilk.diffusion.tuning.tune import TuningConfig, prepare_tuning, tune
 from ilk.maths.folds import share_group
 from ilk.training.trainer import Batch, DeviceConfig
 
@@ -69,8 +69,14 @@ def tune_cross_fit(
     record, tuned = training_images.load(home), get_tuned_folder(home)
     fold_ids, is_tuned_on = split_images(record, data)
     tuning_data = data.select(is_tuned_on)
-    make_tuned_spec(home, tuning_data.batch, data.classes, config)  # refuse before writing
     is_labelled = (data.batch.y >= 0).numpy()
+    folds = [f for f in range(record.folds) if ((fold_ids == f) & is_labelled).any()]
+    # Refuse before writing: the record below may be that of a finished network.
+    prepare_tuning(home, tuning_data.batch, data.classes, config, tuned)
+    for fold in folds:
+        part, fold_home = data.select(fold_ids != fold), get_fold_folder(tuned, fold)
+        base = get_fold_folder(home, fold)
+        prepare_tuning(base, part.batch, data.classes, config, fold_home)
     rows = is_tuned_on & is_labelled
     trained = data.select(rows)
     TrainingImages.from_images(
@@ -79,9 +85,7 @@ def tune_cross_fit(
     network = tune(home, tuning_data.batch, data.classes, config, tuned, machine, progress)
     held_out: list[tuple[Denoiser, Batch, Path]] = []
     heads: list[tuple[Denoiser, PretrainingData, Path]] = [(network, tuning_data, tuned)]
-    for fold in range(record.folds):
-        if not ((fold_ids == fold) & is_labelled).any():
-            continue
+    for fold in folds:
         part, base = data.select(fold_ids != fold), get_fold_folder(home, fold)
         folder = get_fold_folder(tuned, fold)
         fold_network = tune(base, part.batch, data.classes, config, folder, machine, progress)
@@ -103,7 +107,13 @@ def split_images(
     """
     x = data.batch.x.numpy()
     hashes, known = training_images.hash_images(x), record.is_training_image(x, data.digests)
+    labelled = (data.batch.y >= 0).numpy()
     if record.folds:
+        if labelled.sum() < MIN_HELD_OUT:
+            raise InputError(
+                f"{labelled.sum()} labelled images are too few to tune on, and to calibrate the "
+                f"tuned classifier on; give at least {MIN_HELD_OUT}"
+            )
         fold_ids = record.find_held_out_fold(hashes)
         new = training_images.assign_folds(hashes, record.folds, data.group)
         fold_ids = np.where(fold_ids < 0, new, fold_ids)
@@ -115,7 +125,6 @@ def split_images(
     folds = training_images.assign_folds(hashes, round(1 / HOLDOUT_FRACTION), data.group)
     is_seen = known | share_group(_number(data), np.flatnonzero(known))
     is_held_out = ~is_seen & (folds == 0)
-    labelled = (data.batch.y >= 0).numpy()
     if int((is_held_out & labelled).sum()) < MIN_HELD_OUT:
         raise InputError(
             f"{int((is_held_out & labelled).sum())} labelled images are left to calibrate the "

@@ -14,6 +14,7 @@ from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.checkpoint import checkpoint
 from ilk.diffusion.checkpoint.model_paths import BASE_KEY
+from ilk.diffusion.contrast.objective import TuningObjective
 from ilk.diffusion.denoiser.companions import read_entry
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
@@ -115,27 +116,38 @@ def tune(
         DivergenceError: Training diverged.
         OutputError: `folder` cannot be written.
     """
-    check_images(data, classes)
-    if not bool((data.y >= 0).any()):
-        raise InputError("no image has a label, so there is nothing to tune on; label a few")
-    spec = make_tuned_spec(base, data, classes, config)
+    spec, objective = prepare_tuning(base, data, classes, config, folder)
     denoiser = build_start(base, spec, config.recipe.seed)
-    check_same_spec(spec, folder)
-    augmentations = config.make_augmentations()
-    objective_class = get_tuning_objective(config.objective)
-    try:
-        objective = objective_class(
-            config.get_noise(spec.sigma_data), config.anchor, augmentations, **config.options
-        )
-    except TypeError as error:
-        raise InputError(f"objective {config.objective!r} cannot be made: {error}") from None
     interval = max(min(100, config.recipe.steps), config.recipe.steps // 20)
     writer = make_checkpoint_writer(spec, folder, machine.device, with_samples=False)
     watch = CheckpointConfig(folder / STATE, interval, writer, progress)
-    augmented = augment_objective(objective, *augmentations)
+    augmented = augment_objective(objective, *objective.augmentations)
     averaged = train(denoiser, data, augmented, config.recipe, machine, watch)
     assert isinstance(averaged, Denoiser)
     return averaged.cpu()
+
+
+def prepare_tuning(
+    base: Path, data: Batch, classes: tuple[str, ...], config: TuningConfig, folder: Path
+) -> tuple[checkpoint.DenoiserSpec, TuningObjective]:
+    """Return how the tuned network is built, and what it is tuned with; nothing is written.
+
+    Arguments and errors are those of `tune`.
+    """
+    check_images(data, classes, config.max_shift)
+    if not bool((data.y >= 0).any()):
+        raise InputError("no image has a label, so there is nothing to tune on; label a few")
+    spec = make_tuned_spec(base, data, classes, config)
+    check_same_spec(spec, folder, "remove that folder")
+    objective_class, noise = get_tuning_objective(config.objective), config.get_noise
+    augmentations = config.make_augmentations()
+    try:
+        objective = objective_class(
+            noise(spec.sigma_data), config.anchor, augmentations, **config.options
+        )
+    except TypeError as error:
+        raise InputError(f"objective {config.objective!r} cannot be made: {error}") from None
+    return spec, objective
 
 
 def make_tuned_spec(
