@@ -275,6 +275,12 @@ def take_balanced(batch: Batch, n: int) -> Batch:
     return Batch(batch.x[rows], batch.y[rows])
 
 
+def draw_balanced(batch: Batch, n: int, seed: int) -> Batch:
+    """Return `n` random images with the classes as balanced as possible, class after class."""
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
+    return take_balanced(Batch(batch.x[order], batch.y[order]), n)
+
+
 def balanced_rows(batch: Batch, n: int) -> torch.Tensor:
     """Return the positions of these images."""
     return torch.cat([torch.nonzero(batch.y == c).flatten()[: -(-n // 10)] for c in range(10)])

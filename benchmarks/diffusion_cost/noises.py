@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.diffusion_setup import balanced_rows, scale_images
+from benchmarks.diffusion_setup import draw_balanced, scale_images
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.errors.class_errors import Measure
 from ilk.diffusion.noise_optimization.ensemble import NoiseEnsemble
@@ -91,12 +91,10 @@ def evaluate_noises(case: NoiseCase) -> list[Record]:
 
 
 def _draw(batch: Batch, count: int, seed: int) -> Batch:
-    """Return `count` random images, as balanced over classes as possible."""
-    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
-    shuffled = Batch(batch.x[order], batch.y[order])
-    rows = balanced_rows(shuffled, count)
-    mixed = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))]
-    return Batch(shuffled.x[mixed], shuffled.y[mixed])
+    """Return `count` random images, as balanced over classes as possible, in random order."""
+    drawn = draw_balanced(batch, count, seed)
+    rows = torch.randperm(len(drawn), generator=torch.Generator().manual_seed(seed))
+    return Batch(drawn.x[rows], drawn.y[rows])
 
 
 def _score(case: NoiseCase, name: str, noise: Any) -> Record:

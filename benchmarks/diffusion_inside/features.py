@@ -16,7 +16,7 @@ from benchmarks.diffusion_inside.autoencoder import load_autoencoder
 from benchmarks.diffusion_setup import (
     ImageDataset,
     accuracy,
-    balanced_rows,
+    draw_balanced,
     load_or_compute,
     load_pretrained,
     make_untrained,
@@ -76,7 +76,7 @@ def evaluate_features(
         "random weights": make_untrained(unlabelled, config),
         "autoencoder": load_autoencoder(network, hidden, config, f"{name}-autoencoder"),
     }
-    part = _draw(dataset.train, sizes[0], 0)
+    part = draw_balanced(dataset.train, sizes[0], 0)
     searches = {
         label: load_or_compute(f"inside-{name}-{i}-search", partial(_search, each, part))
         for i, (label, each) in enumerate(networks.items())
@@ -99,13 +99,6 @@ def evaluate_features(
         "updates": config.recipe.steps,
         "images": {"search": sizes[0], "labelled": sizes[1], "test": sizes[2]},
     }
-
-
-def _draw(batch: Batch, count: int, seed: int) -> Batch:
-    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
-    shuffled = Batch(batch.x[order], batch.y[order])
-    rows = balanced_rows(shuffled, count)
-    return Batch(shuffled.x[rows], shuffled.y[rows])
 
 
 def _search(network: Denoises, part: Batch) -> Record:
@@ -133,7 +126,8 @@ def _evaluate_seed(
     sizes: tuple[int, int, int],
     steps: int,
 ) -> Record:
-    train, test = _draw(dataset.train, sizes[1], seed), _draw(dataset.test, sizes[2], seed)
+    train = draw_balanced(dataset.train, sizes[1], seed)
+    test = draw_balanced(dataset.test, sizes[2], seed)
     flat, flat_test = (b.x.flatten(1).double().numpy() / 255 for b in (train, test))
     probe = {"pixels": score_ridge(flat, train.y, flat_test, test.y)}
     probe["PCA of pixels"] = _score_pca(flat, train.y, flat_test, test.y)

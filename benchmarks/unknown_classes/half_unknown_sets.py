@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import datasets
 from benchmarks.claims import Claim, make_table
 from ilk.core.data import Data
-from ilk.maths.kmeans import ClusteringAccuracy
+from ilk.maths.clustering_accuracy import ClusteringAccuracy
 from ilk.maths.pca import fit_pca
 
 SEEDS, N_ROWS, N_AXES = range(200, 205), 1200, 50

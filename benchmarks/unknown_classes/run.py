@@ -53,11 +53,10 @@ from ilk.core.data import Data
 from ilk.core.errors import Unavailable
 from ilk.discovery.gaussian_mixture_discovery import GaussianMixtureDiscovery
 from ilk.discovery.semi_supervised_kmeans import SemiSupervisedKMeans
+from ilk.maths.clustering_accuracy import clustering_accuracy, strict_accuracy
 from ilk.maths.kmeans import (
-    clustering_accuracy,
     estimate_new_clusters,
     fit_kmeans,
-    strict_accuracy,
 )
 from ilk.maths.pca import fit_pca
 from ilk.maths.split_merge import SplitMergeSearch

@@ -25,14 +25,13 @@ from ilk.discovery.practical_discovery import (
     WEIGHTS,
     PracticalDiscovery,
 )
+from ilk.maths.clustering_accuracy import clustering_accuracy, strict_accuracy
 from ilk.maths.folds import assign_folds
 from ilk.maths.kmeans import (
     Matrix,
-    clustering_accuracy,
     estimate_new_clusters,
     fit_kmeans,
     squared_distances,
-    strict_accuracy,
 )
 from ilk.protocols import Step, unseen_classes
 

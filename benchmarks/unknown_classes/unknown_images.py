@@ -46,7 +46,7 @@ from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import Unavailable
 from ilk.core.metrics import softmax
 from ilk.encoders import resolve_encoder
-from ilk.maths.kmeans import clustering_accuracy, strict_accuracy
+from ilk.maths.clustering_accuracy import clustering_accuracy, strict_accuracy
 from ilk.maths.pca import fit_pca
 from ilk.maths.roc_area import compute_roc_area
 from ilk.methods.gda import GDA

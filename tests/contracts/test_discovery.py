@@ -23,7 +23,7 @@ from ilk.core.data import Data
 from ilk.core.errors import InputError, NoLabels
 from ilk.discovery import list_discovery_methods
 from ilk.discovery.semi_supervised_kmeans import SemiSupervisedKMeans
-from ilk.maths.kmeans import clustering_accuracy
+from ilk.maths.clustering_accuracy import clustering_accuracy
 
 METHODS = list_discovery_methods()
 FROM_LABELS = {name: kind for name, kind in METHODS.items() if kind.needs_labels}

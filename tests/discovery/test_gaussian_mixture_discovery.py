@@ -10,7 +10,7 @@ from scipy.stats import multivariate_t
 from ilk.core.data import Data
 from ilk.core.errors import InputError
 from ilk.discovery.gaussian_mixture_discovery import GaussianMixtureDiscovery
-from ilk.maths.kmeans import clustering_accuracy
+from ilk.maths.clustering_accuracy import clustering_accuracy
 from ilk.maths.normal_inverse_wishart import GroupStatistics
 from ilk.maths.split_merge import SplitMergeSearch
 

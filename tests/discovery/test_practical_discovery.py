@@ -12,7 +12,8 @@ from ilk.discovery.practical_discovery import (
     PracticalDiscovery,
     _hide_classes,
 )
-from ilk.maths.kmeans import clustering_accuracy, fit_kmeans
+from ilk.maths.clustering_accuracy import clustering_accuracy
+from ilk.maths.kmeans import fit_kmeans
 
 QUICK = {"latent_dim": 4, "supervised_weight": 0.3, "steps": 40}
 

@@ -6,7 +6,8 @@ import pytest
 from ilk.core.data import Data
 from ilk.core.errors import InputError
 from ilk.discovery.semi_supervised_kmeans import SemiSupervisedKMeans
-from ilk.maths.kmeans import clustering_accuracy, estimate_inverse_temperature, fit_kmeans
+from ilk.maths.clustering_accuracy import clustering_accuracy
+from ilk.maths.kmeans import estimate_inverse_temperature, fit_kmeans
 
 
 def world(new=2, known=2, rows=30, apart=10.0, seed=0):

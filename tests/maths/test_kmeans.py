@@ -7,16 +7,15 @@ import pytest
 from scipy.spatial.distance import cdist
 from sklearn.metrics import silhouette_score
 
+from ilk.maths.clustering_accuracy import clustering_accuracy, strict_accuracy
 from ilk.maths.inverse_temperature import fit_inverse_temperature
 from ilk.maths.kmeans import (
-    clustering_accuracy,
     estimate_inverse_temperature,
     estimate_new_clusters,
     fit_kmeans,
     kmeans_plusplus,
     mean_silhouette,
     squared_distances,
-    strict_accuracy,
 )
 
 

@@ -12,8 +12,7 @@ from ilk.cli.output import print_table
 if TYPE_CHECKING:
     from ilk.diffusion.tuning.report import TuningReport
 
-
-OBJECTIVE_OPTIONS = (*("updates", "batch_size", "lr", "anchor", "flip", "max_shift", "max_levels"),)
+OBJECTIVE_OPTIONS = ("updates", "batch_size", "lr", "anchor", "flip", "max_shift", "max_levels")
 
 
 def check_objective_options(objective: str) -> None:

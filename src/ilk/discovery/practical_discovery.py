@@ -32,11 +32,11 @@ from ilk.core.contracts import DiscoveryTags, labelled_features
 from ilk.core.data import Data, Labels
 from ilk.core.errors import InputError
 from ilk.core.linear_models import MLP
+from ilk.maths.clustering_accuracy import clustering_accuracy
 from ilk.maths.folds import assign_folds
 from ilk.maths.inverse_temperature import fit_inverse_temperature
 from ilk.maths.kmeans import (
     KMeansResult,
-    clustering_accuracy,
     estimate_inverse_temperature,
     estimate_new_clusters,
     fit_kmeans,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ilk.core.errors import InputError
 from ilk.images import match_class_names
-from ilk.maths.kmeans import ClusteringAccuracy, clustering_accuracy, strict_accuracy
+from ilk.maths.clustering_accuracy import ClusteringAccuracy, clustering_accuracy, strict_accuracy
 from ilk.maths.roc_area import compute_roc_area
 from ilk.updates.discover import Discovery
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ilk.core.errors import InputError
 
 _TOKEN = re.compile(r"\s*(?:\[[^\]]*\]\s*)*('(?:[^']|'')*'|[(),;:]|[^(),;:'\[\]]+)?")
-_SIGNS = frozenset("(),;:")
 MAX_DEPTH = 200  # of nested JSON
 
 
