@@ -16,7 +16,6 @@ from benchmarks.diffusion_setup import (
     ImageDataset,
     accuracy,
     load_or_compute,
-    make_fashion_config,
     scale_images,
     take_balanced,
 )
@@ -28,13 +27,13 @@ from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.errors.class_errors import Measure, compute_class_errors, compute_scores
 from ilk.diffusion.errors.levels import Levels
-from ilk.diffusion.tuning.assessment import fit_scale, make_levels, measure_drawing
+from ilk.diffusion.tuning.assessment import fit_scale, make_levels
 from ilk.methods.gda import GDA
 from ilk.training.trainer import Batch
 
 SEED = 10  # of the noise; the other benchmarks use 0, 1, 2
 LEVEL_COUNTS = (1, 2, 4)
-N_VALIDATION, N_GAUSSIAN, N_TIMED, DRAWN = 300, 20_000, 64, 100
+N_VALIDATION, N_GAUSSIAN, N_TIMED = 300, 20_000, 64
 MEASURE = Measure(batch_size=512, precision="bfloat16")
 PUBLISHED = {  # of the other benchmarks, on their own test images
     "diffusion classifier": "untuned, 16 levels",
@@ -71,16 +70,9 @@ def evaluate(weights: TunedWeights, small: bool) -> dict[str, Any]:
         "seconds per image and level": time_classification(tuned, fresh),
         "on the usual images": read_published(weights.published),
     }
-    sigmas, drawn = make_fashion_config(0).noise.sigmas, 20 if small else DRAWN
-    table["drawing"] = load_or_compute(
-        f"{tag}-drawn", lambda: describe_drawing(tuned, fresh, drawn, sigmas)
-    )
     if weights.base:
         base = saved.load(WEIGHTS_DIR / weights.base)
         table["seconds per image and level, untuned"] = time_classification(base, fresh)
-        table["drawing, untuned"] = load_or_compute(
-            f"{tag}-drawn-before", lambda: describe_drawing(base, fresh, drawn, sigmas)
-        )
     table |= load_or_compute(f"{tag}-gaussians", lambda: fit_gaussians(dataset, fresh, small))
     return table
 
@@ -124,19 +116,6 @@ def time_classification(network: Denoiser, test: Batch) -> float:
     start = time.process_time()
     measure(network, part, levels)
     return (time.process_time() - start) / len(part)
-
-
-def describe_drawing(
-    network: Denoiser, test: Batch, count: int, sigmas: tuple[float, float]
-) -> dict[str, float]:
-    """Return Fréchet distance, precision and recall of images drawn."""
-    quality = measure_drawing(network, test, count, "cpu", sigmas)
-    assert quality is not None, "enough images"
-    return {
-        "Fréchet distance": quality.frechet_distance,
-        "precision": quality.precision,
-        "recall": quality.recall,
-    }
 
 
 def fit_gaussians(dataset: ImageDataset, test: Batch, small: bool) -> dict[str, float]:
