@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ilk.core.errors import InputError
 
 _TOKEN = re.compile(r"\s*(?:\[[^\]]*\]\s*)*('(?:[^']|'')*'|[(),;:]|[^(),;:'\[\]]+)?")
+NEWICK_SIGNS = frozenset("(),;:")
 MAX_DEPTH = 200  # of nested JSON
 
 
@@ -99,7 +100,7 @@ def parse_newick(text: str) -> ClassTree:
         elif token == ":":
             if has_length:
                 raise InputError("a branch has two lengths; a comma is missing")
-            if tokens[i + 1 : i + 2] and tokens[i + 1] in _SIGNS:
+            if tokens[i + 1 : i + 2] and tokens[i + 1] in NEWICK_SIGNS:
                 raise InputError(f"there is {tokens[i + 1]!r} where a length is expected")
             has_length = True
         elif tokens[i - 1] == ":":
