@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks.diffusion_digits.run import flatten
 from benchmarks.diffusion_setup import (
+    TEST_PER_CLASS,
     WEIGHTS_DIR,
     ImageDataset,
     accuracy,
@@ -19,7 +20,7 @@ from benchmarks.diffusion_setup import (
     scale_images,
     take_balanced,
 )
-from benchmarks.diffusion_tuning.fresh_test import TEST_PER_CLASS, load_fresh_test
+from benchmarks.diffusion_tuning.fresh_test import load_fresh_test
 from benchmarks.diffusion_tuning.weights import TUNED, TunedWeights
 from benchmarks.runner import HERE
 from ilk.core.data import Data
@@ -90,7 +91,8 @@ def classify(
     """Return accuracy and log loss by number of levels, chosen and weighted on `validation`."""
     fit = measure(network, validation, levels)
     best = Levels.learn(fit, validation.y, levels, max_levels=max(LEVEL_COUNTS))
-    fit, table = fit[:, :, best.find_indices(levels)], {"sigmas": list(best.sigmas)}
+    fit = fit[:, :, best.find_indices(levels)]
+    table: dict[str, Any] = {"sigmas": list(best.sigmas)}
     for name, test in tests.items():
         errors, rows = measure(network, test, best), []
         for m in LEVEL_COUNTS:
