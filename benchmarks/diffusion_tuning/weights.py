@@ -5,7 +5,8 @@
 
 Fashion-MNIST begins with the network of `fashion-0`, pretrained on the same images, and is tuned
 twice by cross-entropy over class errors, the second time at lower noise. CIFAR-10 begins with
-random weights: its network learns to denoise and to tell classes apart at once. Finished runs and
+random weights: its network learns to denoise and to tell classes apart at once, the second time at
+lower noise. Finished runs and
 checkpoints are kept in the folder of `ILK_TRIALS`, so that a stopped run resumes.
 """
 
@@ -43,6 +44,13 @@ CIFAR = (
         Recipe(1500, 128, 4e-3),
         options={"max_classes": 5},
         noise=LogNormal(-1.9, 0.6),
+        random_flip=True,
+        max_shift=2,
+    ),
+    TuningConfig(
+        Recipe(500, 128, 2e-3),
+        options={"max_classes": 5},
+        noise=LogNormal(-2.5, 0.6),
         random_flip=True,
         max_shift=2,
     ),
