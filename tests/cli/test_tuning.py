@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from helpers.digit_folders import write_digits
 from ilk.cli import draw, fit, pretrain, tune
+from ilk.cli.tuning_output import describe_levels
 from ilk.core.errors import InputError, UnknownName
 
 CHEAP = ["--updates", "3", "--batch-size", "16", "--device", "cpu"]
@@ -69,6 +70,7 @@ def test_pretraining_can_tune_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         (["--updates", "3"], InputError, "--updates belongs to tuning with an objective"),
         (["--max-levels", "2"], InputError, "--max-levels belongs"),
+        (["--noise-calls", "2"], InputError, "--noise-calls belongs .* add --noise-shots"),
         (["--objective", "ce"], UnknownName, "cross-entropy"),
     ],
 )
@@ -79,6 +81,14 @@ def test_options_that_do_nothing_are_refused(
         CliRunner().invoke(
             tune.command, [str(tmp_path), str(tmp_path), *words], catch_exceptions=False
         )
+
+
+def test_levels_that_are_kept_are_not_said_to_be_learned():
+    assert describe_levels(394, 200, "model") == (
+        "model keeps its noise levels, which were learned from 394 images; the 200 new ones are "
+        "fewer"
+    )
+    assert describe_levels(400, 400, "model").startswith("noise levels learned from 400 images")
 
 
 def test_pretraining_without_labels_cannot_tune(tmp_path: Path):
