@@ -119,8 +119,9 @@ def command(
     noise is chosen on images that it was not optimised on, and is none at all if that is best.
 
     With --objective, a copy of the network learns to tell the classes apart, on all images of
-    SOURCE but a tenth of the unseen ones, and classifies from then on with few noise levels; `ilk
-    draw` keeps the untuned network. If interrupted, the same command resumes.
+    SOURCE, and classifies from then on with few noise levels; `ilk draw` keeps the untuned network.
+    A model that was pretrained without folds holds out a tenth of the unseen images. If
+    interrupted, the same command resumes.
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from ilk.cli.output import print_table
+from ilk.cli.output import print_note, print_table
 
 if TYPE_CHECKING:
     from ilk.diffusion.tuning.report import TuningReport
@@ -115,7 +115,23 @@ def show_tuning(report: TuningReport, model: str) -> None:
         ]
     print_table((report.objective, *heads), rows)
     click.echo(
-        f"tuned on {report.images:,} labelled images, assessed on {report.held_out:,} others; "
-        f"the tuned network in {model}/tuned classifies with at most {report.max_levels} levels, "
-        "the untuned one draws"
+        f"tuned on {report.images:,} labelled images, assessed on {report.held_out:,} by networks "
+        f"that were not tuned on them; the tuned network in {model}/tuned classifies with at most "
+        f"{report.max_levels} levels, the untuned one draws"
+    )
+    if loss := describe_loss(report, model):
+        print_note(loss)
+
+
+def describe_loss(report: TuningReport, model: str) -> str:
+    """Return how much accuracy tuning cost, and what to do; "" where it cost none."""
+    if report.before is None:
+        return ""
+    before = max(r.accuracy for r in report.before.results)
+    after = max(r.accuracy for r in report.after.results if r.levels <= report.max_levels)
+    if after >= before:
+        return ""
+    return (
+        f"the tuned network is less accurate than before ({after:.3f} against {before:.3f}): tune "
+        f"longer with --updates, or delete {model}/tuned to classify with the untuned network"
     )
