@@ -26,5 +26,7 @@ def test_the_accuracy_after_the_choice_is_printed_where_there_was_one(capsys, n_
     assert ("= Ridge()" in text) is (n_candidates == 3)
     assert "= NaiveBayes()" not in text
     assert "may be as good" in text
-    wanted = f"accuracy of the winner, corrected for the choice among {n_candidates}: 0.870"
+    wanted = (
+        f"accuracy of the winner, corrected for the choice among {n_candidates} candidates: 0.870"
+    )
     assert (wanted in text) is (n_candidates > 1)

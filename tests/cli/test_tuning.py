@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from helpers.digit_folders import write_digits
 from ilk.cli import draw, fit, pretrain, tune
+from ilk.cli.tuning_output import describe_levels, describe_loss
 from ilk.core.errors import InputError, UnknownName
 
 CHEAP = ["--updates", "3", "--batch-size", "16", "--device", "cpu"]
@@ -69,6 +71,7 @@ def test_pretraining_can_tune_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         (["--updates", "3"], InputError, "--updates belongs to tuning with an objective"),
         (["--max-levels", "2"], InputError, "--max-levels belongs"),
+        (["--noise-calls", "2"], InputError, "--noise-calls belongs .* add --noise-shots"),
         (["--objective", "ce"], UnknownName, "cross-entropy"),
     ],
 )
@@ -79,6 +82,29 @@ def test_options_that_do_nothing_are_refused(
         CliRunner().invoke(
             tune.command, [str(tmp_path), str(tmp_path), *words], catch_exceptions=False
         )
+
+
+def test_levels_that_are_kept_are_not_said_to_be_learned():
+    assert describe_levels(394, 200, "model") == (
+        "model keeps its noise levels, which were learned from 394 images; the 200 new ones are "
+        "fewer"
+    )
+    assert describe_levels(400, 400, "model").startswith("noise levels learned from 400 images")
+
+
+def test_a_network_that_tuning_made_worse_is_called_worse():
+    def assess(*accuracies: float) -> SimpleNamespace:
+        levels = zip((1, 4, 16), accuracies, strict=True)
+        return SimpleNamespace(results=[SimpleNamespace(levels=n, accuracy=a) for n, a in levels])
+
+    def tell(before: object, after: object) -> str:
+        return describe_loss(SimpleNamespace(before=before, after=after, max_levels=4), "model")
+
+    before = assess(0.5, 0.6, 0.7)
+    assert "(0.650 against 0.700)" in tell(before, assess(0.6, 0.65, 0.9))  # 16 are not in use
+    assert "delete model/tuned" in tell(before, assess(0.6, 0.65, 0.9))
+    assert tell(before, assess(0.7, 0.6, 0.6)) == ""
+    assert tell(None, assess(0.1, 0.1, 0.1)) == ""
 
 
 def test_pretraining_without_labels_cannot_tune(tmp_path: Path):

@@ -104,7 +104,7 @@ def test_the_audit_uses_the_same_words(folder: Path, tmp_path: Path, capsys) -> 
     assert run(["audit", str(folder), "--out", str(out), "--encoder", "pixels"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert re.search(
-        r"\d+ of 60 labels clearly disagree .*look at the first \d+ in list.csv before changing",
+        r"\d+ of 60 labels clearly disagree with .*look at the first \d+ in list.csv before",
         text,
     )
     assert "look wrong" not in text

@@ -306,6 +306,13 @@ def test_leaderboard_marks_winner_and_ties(folder: Path) -> None:
     assert rows[2] == ["ZeroShot() clip/tiny", "no names to read"]
 
 
+def test_a_correction_for_the_choice_is_shown_only_where_there_was_one(folder: Path) -> None:
+    report = make_report_data(folder)
+    assert "Corrected for the selection" in Page(render_report(report)).text
+    alone = [r for r in report.results if r.method != "Ridge()"]
+    assert "Corrected for" not in Page(render_report(replace(report, results=alone))).text
+
+
 def test_long_leaderboard_is_truncated_and_keeps_its_winner(folder: Path) -> None:
     many = [
         CandidateResult("hog", f"Ridge(penalty={i})", make_scores(0.9), 1.0) for i in range(200)

@@ -59,7 +59,8 @@ def show_leaderboard(results: Sequence[CandidateResult], corrected: Interval | N
     n_scored = sum(r.scores is not None for r in results)
     if corrected is not None and n_scored > 1:
         click.echo(
-            f"accuracy of the winner, corrected for the choice among {n_scored}: {corrected}"
+            f"accuracy of the winner, corrected for the choice among {n_scored} candidates: "
+            f"{corrected}"
         )
 
 

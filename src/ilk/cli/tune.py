@@ -115,20 +115,21 @@ def command(
     noise is chosen on images that it was not optimised on, and is none at all if that is best.
 
     With --objective, a copy of the network learns to tell the classes apart, on all images of
-    SOURCE but a tenth of the unseen ones, and classifies from then on with few noise levels; `ilk
-    draw` keeps the untuned network. If interrupted, the same command resumes.
+    SOURCE, and classifies from then on with few noise levels; `ilk draw` keeps the untuned network.
+    A model that was pretrained without folds holds out a tenth of the unseen images. If
+    interrupted, the same command resumes.
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_model
     from ilk.cli.tuning_noise import NoiseConfig, choose_noise, describe_noise
-    from ilk.cli.tuning_output import check_objective_options, show_tuning
+    from ilk.cli.tuning_output import check_objective_options, describe_levels, show_tuning
     from ilk.core.device import pick_device
     from ilk.diffusion.checkpoint import checkpoint
     from ilk.diffusion.checkpoint.model_paths import find_classifier_home
     from ilk.store import Store
     from ilk.training.trainer import DeviceConfig
 
-    check_objective_options(objective)
+    check_objective_options(objective, noise_shots)
     home, store = check_outside_sources(Path(model), source), Store()
     hold_model(home, checkpoint.JSON)
     machine = DeviceConfig(pick_device(device), precision)
@@ -143,8 +144,8 @@ def command(
         show_tuning(report, model)
         n_images = report.images
     else:
-        n_images = _learn_levels(home, source, intake, store, machine)
-        click.echo(f"noise levels learned from {n_images:,} images and saved in {model}")
+        n_images, n_unseen = _learn_levels(home, source, intake, store, machine)
+        click.echo(describe_levels(n_images, n_unseen, model))
     if noise_shots:
         classifier_home = find_classifier_home(home)
         data = load_unseen(classifier_home, source, intake, store)
@@ -185,8 +186,12 @@ def _tune_network(
 
 def _learn_levels(
     home: Path, source: str, intake: IntakeOptions, store: Store, machine: DeviceConfig
-) -> int:
-    """Learn noise levels and features from unseen images; return the number of images."""
+) -> tuple[int, int]:
+    """Learn noise levels and features from unseen images.
+
+    Returns:
+        The number of images behind the levels that are saved now, and that of unseen images.
+    """
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.checkpoint import checkpoint
     from ilk.diffusion.classification import calibration_errors
@@ -199,4 +204,4 @@ def _learn_levels(
     )
     calibration = calibration_errors.load(home)
     assert calibration is not None, "there is at least one image"
-    return len(calibration.y)
+    return len(calibration.y), len(data.batch)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from ilk.cli.output import print_table
+from ilk.cli.output import print_note, print_table
 
 if TYPE_CHECKING:
     from ilk.diffusion.tuning.report import TuningReport
@@ -15,20 +15,27 @@ if TYPE_CHECKING:
 OBJECTIVE_OPTIONS = ("updates", "batch_size", "lr", "anchor", "flip", "max_shift", "max_levels")
 
 
-def check_objective_options(objective: str) -> None:
-    """Check that options of tuning with an objective come with one that exists.
+def check_objective_options(objective: str, noise_shots: int) -> None:
+    """Check that no option is given that does nothing, and that the objective exists.
 
     Raises:
-        InputError: One is given without an objective.
+        InputError: An option of tuning with an objective is given without one, or --noise-calls
+            without --noise-shots.
         UnknownName: There is no such objective.
     """
     from ilk.core.errors import InputError
     from ilk.diffusion.tuning.objectives import get_tuning_objective
 
+    context = click.get_current_context()
+    calls = context.get_parameter_source("noise_calls")
+    if not noise_shots and calls is ParameterSource.COMMANDLINE:
+        raise InputError(
+            "--noise-calls belongs to the choice of a noise; add --noise-shots 8, or leave "
+            "--noise-calls out"
+        )
     if objective:
         get_tuning_objective(objective)
         return
-    context = click.get_current_context()
     for name in OBJECTIVE_OPTIONS:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = "--" + name.replace("_", "-")
@@ -36,6 +43,22 @@ def check_objective_options(objective: str) -> None:
                 f"{option} belongs to tuning with an objective; add --objective cross-entropy, or "
                 f"leave {option} out"
             )
+
+
+def describe_levels(n_images: int, n_unseen: int, model: str) -> str:
+    """Return whether noise levels were learned, or earlier ones from more images kept.
+
+    Args:
+        n_images: Number of images behind the levels that are saved.
+        n_unseen: Number of images that were given and that the model was not trained on.
+        model: The model, as the user named it.
+    """
+    if n_images > n_unseen:
+        return (
+            f"{model} keeps its noise levels, which were learned from {n_images:,} images; the "
+            f"{n_unseen:,} new ones are fewer"
+        )
+    return f"noise levels learned from {n_images:,} images and saved in {model}"
 
 
 def check_pretrain_objective(objective: str, ignore_labels: bool) -> None:
@@ -91,7 +114,23 @@ def show_tuning(report: TuningReport, model: str) -> None:
         ]
     print_table((report.objective, *heads), rows)
     click.echo(
-        f"tuned on {report.images:,} labelled images, assessed on {report.held_out:,} others; "
-        f"the tuned network in {model}/tuned classifies with at most {report.max_levels} levels, "
-        "the untuned one draws"
+        f"tuned on {report.images:,} labelled images, assessed on {report.held_out:,} by networks "
+        f"that were not tuned on them; the tuned network in {model}/tuned classifies with at most "
+        f"{report.max_levels} levels, the untuned one draws"
+    )
+    if loss := describe_loss(report, model):
+        print_note(loss)
+
+
+def describe_loss(report: TuningReport, model: str) -> str:
+    """Return how much accuracy tuning cost, and what to do; "" where it cost none."""
+    if report.before is None:
+        return ""
+    before = max(r.accuracy for r in report.before.results)
+    after = max(r.accuracy for r in report.after.results if r.levels <= report.max_levels)
+    if after >= before:
+        return ""
+    return (
+        f"the tuned network is less accurate than before ({after:.3f} against {before:.3f}): tune "
+        f"longer with --updates, or delete {model}/tuned to classify with the untuned network"
     )
