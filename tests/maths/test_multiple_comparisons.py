@@ -141,3 +141,16 @@ def test_the_best_is_never_removed():
         scale = scale + scale.T
         is_left = remove_worse(values, rng.standard_normal((200, 5)), scale)
         assert is_left[values.argmax()]
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_candidate_that_is_not_finite_makes_no_other_one_as_good(value):
+    values = np.stack([np.ones(200), np.zeros(200), np.full(200, value)], axis=1)
+    assert select_possible_best(values).tolist() == [True, False, False]
+    values[1:, 2] = 2
+    assert select_possible_best(values).tolist() == [True, False, False]
+
+
+def test_one_candidate_and_none():
+    assert select_possible_best(np.zeros((5, 1))).tolist() == [True]
+    assert select_possible_best(np.zeros((5, 0))).tolist() == []

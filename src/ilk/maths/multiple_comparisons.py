@@ -42,11 +42,19 @@ def select_possible_best(
     """Return which columns may have the greatest mean, `[c]`.
 
     Args:
-        values: Value of each row for each candidate, `[n, c]`; higher is better.
+        values: Value of each row for each candidate, `[n, c]`; higher is better. A candidate with a
+            value that is not finite cannot be the best.
         groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
         seed: Seed of the signs.
         level: Greatest probability that the best is not among those returned, in (0, 1).
     """
+    is_known = np.isfinite(values).all(0)
+    if not is_known.all():
+        return _select_among(
+            is_known, select_possible_best(values[:, is_known], groups, seed, level)
+        )
+    if values.shape[1] < 2:
+        return np.ones(values.shape[1], bool)
     centred = values - values.mean(1, keepdims=True)  # leaves every difference as it is
     if groups is not None:
         number = number_groups(groups)
@@ -75,6 +83,13 @@ def select_possible_best_of_draws(
     own = np.diag(covariance)
     scale = _take_root(own[:, None] + own - 2 * covariance)
     return remove_worse(values, centred, scale, level)
+
+
+def _select_among(is_known: NDArray[np.bool_], selected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return `selected`, of the columns that are known, for all columns."""
+    result = np.zeros(len(is_known), bool)
+    result[is_known] = selected
+    return result
 
 
 def remove_worse(
