@@ -19,7 +19,7 @@ from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.pretraining.supervised_baseline import PatchClassifier
 from ilk.training.trainer import Batch
 
-WIDTH, LEVEL = 64, 0.05  # of the common space; noise level that the trunk is told
+WIDTH, LEVEL = 64, 0.05  # of the common space; noise level that conditions the trunk
 START_SCALE, MAX_SCALE = 10.0, 100.0
 
 
