@@ -111,7 +111,7 @@ def _build(kind: type[Any], arguments: Mapping[str, Any]) -> Any:
     return built
 
 
-def _check_arguments(kind: type[Any], arguments: Mapping[str, Any]) -> None:
+def _check_arguments(kind: Any, arguments: Mapping[str, Any]) -> None:
     hints = get_hints(kind)
     for name, value in arguments.items():
         is_flag = hints.get(name) is bool and value in (0, 1)

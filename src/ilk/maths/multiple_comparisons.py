@@ -48,7 +48,7 @@ def select_possible_best(
         seed: Seed of the signs.
         level: Probability that the best is not among those returned, in (0, 1).
     """
-    is_known = np.isfinite(values).all(0)
+    is_known = np.asarray(np.isfinite(values).all(0))
     if not is_known.all():
         return _select_among(
             is_known, select_possible_best(values[:, is_known], groups, seed, level)
