@@ -8,6 +8,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -374,7 +375,7 @@ def test_evaluate_compares_maps_with_masks(
 
 def test_a_detector_of_another_grid_is_refused(parts: Path, tmp_path: Path) -> None:
     held = anomaly.load(parts / "detector", runtime="torch")
-    model = replace(held.model, height=28, width=7)  # as many patches
+    model = replace(cast("Any", held.model), height=28, width=7)  # as many patches
     replace(held, model=model).save(tmp_path / "other")
     with pytest.raises(ArtifactError, match=r"\(28, 7\) patches, the encoder has \(14, 14\)"):
         anomaly.load(tmp_path / "other", runtime="torch")
@@ -395,7 +396,9 @@ def test_without_held_out_scores_no_rate_is_suggested(
     detector: Path, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     held = anomaly.load(detector)
-    none = replace(held.model, calibration_scores=np.zeros(0), calibration_votes=np.zeros(0))
+    none = replace(
+        cast("Any", held.model), calibration_scores=np.zeros(0), calibration_votes=np.zeros(0)
+    )
     replace(held, model=none).save(tmp_path / "one")
     assert score(tmp_path / "one", next((digits / "new" / "odd" / "4").iterdir())) == 0
     assert "at least two groups" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Calls that a user writes: arguments of another type are refused by name."""
 
 from dataclasses import MISSING, fields
+from typing import Any
 
 import pytest
 
@@ -8,6 +9,7 @@ from ilk.core.errors import InputError
 from ilk.core.typed_values import check_type, get_hints
 from ilk.detectors import list_detectors, parse_detector
 from ilk.methods import list_methods, parse
+from ilk.methods.gda import GDA
 
 
 @pytest.mark.parametrize(
@@ -34,8 +36,9 @@ def test_arguments_of_methods_have_the_types_of_the_fields() -> None:
 
 
 def test_flags_may_be_numbers_and_every_default_is_of_its_type() -> None:
-    assert parse("GDA(uniform=1)").uniform == 1
-    for kind in (*list_methods().values(), *list_detectors().values()):
+    assert parse("GDA(uniform=1)") == GDA(uniform=True)
+    kinds: list[Any] = [*list_methods().values(), *list_detectors().values()]
+    for kind in kinds:
         hints = get_hints(kind)
         for field in fields(kind):
             if field.default is not MISSING:
