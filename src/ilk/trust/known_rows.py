@@ -37,7 +37,7 @@ class KnownRows:
 
     @classmethod
     def from_rows(cls, x: Features, y: Labels, k: int, n_features: int | None = None) -> KnownRows:
-        """Return what is known from rows alone; arguments as the attributes."""
+        """Return what is known from rows `x [n, d]` of classes `y [n]` alone."""
         return cls(compute_statistics(x, y, k), x, y, n_features)
 
 
