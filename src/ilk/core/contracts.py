@@ -38,25 +38,22 @@ class Method(Protocol):
 
 @runtime_checkable
 class Detector(Protocol):
-    """A fitted anomaly detector.
-
-    `calibration_scores [m]` are those of the normal rows behind a threshold, ascending;
-    `calibration_votes [m]` are their votes, empty if the rows are not in groups, and `n_votes` is
-    their sum.
-    """
+    """A fitted anomaly detector."""
 
     @property
     def calibration_scores(self) -> NDArray[np.float64]:
-        """Scores of normal rows, ascending, `[m]`."""
+        """Scores of the normal rows behind a threshold, ascending, `[m]`."""
         ...
 
     @property
     def calibration_votes(self) -> NDArray[np.float64]:
-        """Votes of these rows, `[m]`, or `[0]` where each has one."""
+        """Their votes, `[m]`; empty if the rows are not in groups."""
         ...
 
     @property
-    def n_votes(self) -> int: ...
+    def n_votes(self) -> int:
+        """Sum of the votes: the number of rows, or of groups of rows."""
+        ...
 
     def score(self, x: Features, /) -> NDArray[np.float64]:
         """Return the anomaly score `[n]` of features `[n, d]`: higher is more anomalous."""

@@ -96,14 +96,7 @@ class PatchDetector:
         return self.score_with_map(x)[1]
 
     def score_with_map(self, x: Features) -> tuple[Vector, Features]:
-        """Return what `score` and `score_map` return, from one comparison with the memory.
-
-        Args:
-            x: Patch features of n images, `[n, d]`.
-
-        Returns:
-            Scores `[n]` and maps `[n, height, width]`.
-        """
+        """Return scores `[n]` and maps `[n, height, width]` from one comparison."""
         grid = (self.height, self.width)
         return score_patches(x, self.memory, self.centre, self.whitening, grid, self.neighbours)
 

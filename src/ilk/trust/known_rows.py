@@ -37,14 +37,7 @@ class KnownRows:
 
     @classmethod
     def from_rows(cls, x: Features, y: Labels, k: int, n_features: int | None = None) -> KnownRows:
-        """Return what is known from rows `x [n, d]` of classes `y [n]` alone.
-
-        Args:
-            x: Features of n images.
-            y: Their classes, 0 to k - 1.
-            k: Number of classes.
-            n_features: As the attribute.
-        """
+        """Return what is known from rows `x [n, d]` of classes `y [n]` alone."""
         return cls(compute_statistics(x, y, k), x, y, n_features)
 
 

@@ -114,7 +114,7 @@ def make_candidates(
     config: NoiseSelectionConfig,
     progress: Progress = silent_progress,
 ) -> list[Candidate]:
-    """Return all candidates with their scores `[n, k]` of the n labelled held-out images.
+    """Return all candidates with their scores `[n, k]` of the labelled held-out images.
 
     Arguments and errors are those of `select_noises`.
     """
@@ -137,7 +137,7 @@ def make_candidates(
 def make_zero_candidates(
     network: Denoises, x: Tensor, config: NoiseSelectionConfig, progress: Progress
 ) -> list[Candidate]:
-    """Return zero noise at every level, scored on images `x [n, c, h, w]`."""
+    """Return zero noise at every level, scored on images `[n, c, h, w]`."""
     sigmas = Levels.log_spaced(network, config.n_levels).sort_by_sigma().sigmas
     zero = torch.zeros(network.shape)
     return _score_fixed(network, x, [(s, zero) for s in sigmas], "none", config, progress)
@@ -146,7 +146,7 @@ def make_zero_candidates(
 def make_random_candidates(
     network: Denoises, x: Tensor, sigma: float, config: NoiseSelectionConfig, progress: Progress
 ) -> list[Candidate]:
-    """Return random noises at level `sigma`, scored on images `x [n, c, h, w]`."""
+    """Return random noises at level `sigma`, scored on images `[n, c, h, w]`."""
     seeds = [mix_seeds(config.tuning.seed, i) for i in range(config.n_random)]
     noises = [(sigma, draw_level_noise(network, 1, s)[0]) for s in seeds]
     return _score_fixed(network, x, noises, "random", config, progress) if noises else []
@@ -173,12 +173,12 @@ def _score_fixed(
 
 
 def rank_candidates(candidates: Sequence[Candidate], y: Tensor) -> list[Candidate]:
-    """Return the candidates by cross-entropy of the held-out classes `y [n]`, best first."""
+    """Return the candidates by cross-entropy of held-out images of classes `y [n]`, best first."""
     return sorted(candidates, key=lambda c: float(minimize_score_entropy(c.scores, y)))
 
 
 def choose_members(candidates: Sequence[Candidate], y: Tensor, max_members: int) -> list[Candidate]:
-    """Add members greedily while the cross-entropy for `y [n]` of their mean scores decreases.
+    """Add members while the cross-entropy of their mean scores on classes `y [n]` decreases.
 
     Zero noise is preferred to a noise that is better by less than one standard error, since the
     best of many noises is better by chance.
@@ -214,7 +214,7 @@ def _prefer_zero_noise(candidates: Sequence[Candidate], losses: Tensor) -> int:
 
 
 def describe_best(candidates: Sequence[Candidate], y: Tensor) -> dict[str, Any]:
-    """Return level, cross-entropy and accuracy for classes `y [n]` of the best of each kind."""
+    """Return level, cross-entropy and accuracy, on classes `y [n]`, of the best of each kind."""
     best: dict[str, Any] = {}
     for candidate in rank_candidates(candidates, y):
         best.setdefault(
