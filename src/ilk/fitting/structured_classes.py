@@ -58,7 +58,7 @@ def collect_structure_notes(state: FitState) -> list[str]:
     unseen, seen = np.flatnonzero(counts == 0), np.flatnonzero(counts)
     if not len(unseen) or not len(seen):
         return []
-    reachable = np.ones(len(unseen), bool)
+    reachable: NDArray[np.bool_] = np.ones(len(unseen), bool)
     if len(unseen) <= MAX_CHECKED:
         reachable = is_reachable(compute_class_distances(data)[:, seen], unseen)
     scored = "the accuracy in cross-validation is that on the classes with images"
