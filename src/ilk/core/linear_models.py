@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,7 +75,7 @@ class NormalizedLinear:
 
     def logits(self, x: Features) -> Logits:
         """Return scores `[n, k]`, float64; a row of zeros gets the bias alone."""
-        return apply_affine(x, self.weight, self.bias, normalize=True)
+        return apply_affine(x, self.weight, self.bias, transform=normalize_rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,22 +119,27 @@ class MLP:
         return apply_affine(self.compute_hidden(x), self.weight, self.bias)
 
 
-def apply_affine(x: Any, weight: Features, bias: Features, *, normalize: bool = False) -> Logits:
+def apply_affine(
+    x: Any,
+    weight: Features,
+    bias: Features,
+    *,
+    transform: Callable[[Any], Any] | None = None,
+) -> Logits:
     """Return `x @ weight.T + bias`, `[n, k]` float64, computed `CHUNK_SIZE` rows at a time.
 
     Args:
         x: Rows, `[n, d]`.
         weight: `[k, d]`.
         bias: `[k]`.
-        normalize: Scale rows to unit length first.
+        transform: What is done to the rows of a chunk first, such as `normalize_rows`.
     """
     weight_t, bias64 = weight.T.astype(np.float64), bias.astype(np.float64)
     out = np.empty((len(x), len(bias)))
     for start in range(0, len(x), CHUNK_SIZE):
         part = np.asarray(x[start : start + CHUNK_SIZE], np.float64)
-        out[start : start + CHUNK_SIZE] = (
-            normalize_rows(part) if normalize else part
-        ) @ weight_t + bias64
+        rows = part if transform is None else transform(part)
+        out[start : start + CHUNK_SIZE] = rows @ weight_t + bias64
     return out
 
 

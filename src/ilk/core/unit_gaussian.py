@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Features, Logits
-from ilk.core.linear_models import CHUNK_SIZE, apply_affine, normalize_rows
+from ilk.core.linear_models import apply_affine, normalize_rows
 from ilk.core.statistics import Statistics
 
 
@@ -48,11 +48,7 @@ class UnitGaussian:
 
     def logits(self, x: Features) -> Logits:
         """Return scores `[n, k]`, float64; a row at the centre gets the bias alone."""
-        out = np.empty((len(x), len(self.bias)))
-        for at in range(0, len(x), CHUNK_SIZE):
-            part = self.normalize(x[at : at + CHUNK_SIZE])
-            out[at : at + CHUNK_SIZE] = apply_affine(part, self.weight, self.bias)
-        return out
+        return apply_affine(x, self.weight, self.bias, transform=self.normalize)
 
     def normalize(self, x: Features) -> NDArray[np.float64]:
         """Return the directions `[n, d]` of unit features `[n, d]` from the centre."""

@@ -34,9 +34,8 @@ from ilk.core.data import Data, Features
 from ilk.core.part_bounds import NON_NEGATIVE, POSITIVE, Bounds
 from ilk.maths import folds
 from ilk.maths.alarm_threshold import (
+    CalibratedDetector,
     check_false_alarm_rate,
-    count_votes,
-    find_threshold,
     select_normal_rows,
     sort_calibration,
 )
@@ -50,7 +49,7 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianDetector:
+class GaussianDetector(CalibratedDetector):
     """A Gaussian in its principal components.
 
     Attributes:
@@ -88,11 +87,6 @@ class GaussianDetector:
     calibration_scores: Vector
     calibration_votes: Vector = field(default_factory=lambda: np.zeros(0))
 
-    @property
-    def n_votes(self) -> int:
-        """Number of rows, or of groups of rows, behind a threshold."""
-        return count_votes(self.calibration_scores, self.calibration_votes)
-
     def score(self, x: Features) -> Vector:
         """Return the Mahalanobis distance `[n]` of features `[n, d]`."""
         parts = [
@@ -106,21 +100,6 @@ class GaussianDetector:
         residual = np.sum(z**2, axis=1) - np.sum(projections**2, axis=1)
         scaled_distance = np.sum((projections / self.std) ** 2, axis=1)
         return np.asarray(scaled_distance + self.residual_precision * np.maximum(residual, 0.0))
-
-    def compute_threshold(self, false_alarm_rate: float) -> float:
-        """Return the score that a new normal row exceeds with at most the given probability.
-
-        It is `MAX_SCORE`, which nothing exceeds, with fewer than `1 / false_alarm_rate - 1`
-        out-of-fold scores, or groups of rows. With groups, the probability is that of a row of a
-        new group.
-
-        Args:
-            false_alarm_rate: Probability in (0, 1).
-
-        Raises:
-            InputError: If `false_alarm_rate` is not between 0 and 1.
-        """
-        return find_threshold(self.calibration_scores, self.calibration_votes, false_alarm_rate)
 
     def compute_chi_square_threshold(self, false_alarm_rate: float) -> float:
         """Return the chi-square quantile of the distance, as if mean and precision were known.

@@ -26,8 +26,7 @@ from ilk.core.linear_models import normalize_rows
 from ilk.core.part_bounds import NON_NEGATIVE, Bounds
 from ilk.maths import folds
 from ilk.maths.alarm_threshold import (
-    count_votes,
-    find_threshold,
+    CalibratedDetector,
     select_normal_rows,
     sort_calibration,
 )
@@ -39,7 +38,7 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class NeighbourDetector:
+class NeighbourDetector(CalibratedDetector):
     """Normal rows of length 1.
 
     Attributes:
@@ -66,22 +65,9 @@ class NeighbourDetector:
     calibration_scores: Vector
     calibration_votes: Vector = field(default_factory=lambda: np.zeros(0))
 
-    @property
-    def n_votes(self) -> int:
-        """Number of rows, or of groups of rows, behind a threshold."""
-        return count_votes(self.calibration_scores, self.calibration_votes)
-
     def score(self, x: Features) -> Vector:
         """Return the mean cosine distance `[n]`, from 0 to 2, of features `[n, d]`."""
         return _score(_scale_to_unit(x), self.rows, self.neighbours, None, None)
-
-    def compute_threshold(self, false_alarm_rate: float) -> float:
-        """Return the score that a new normal row exceeds with at most the given probability.
-
-        Raises:
-            InputError: If `false_alarm_rate` is not between 0 and 1.
-        """
-        return find_threshold(self.calibration_scores, self.calibration_votes, false_alarm_rate)
 
 
 @dataclass(frozen=True)

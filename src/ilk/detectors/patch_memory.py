@@ -30,8 +30,7 @@ from ilk.core.data import Data, Features
 from ilk.core.part_bounds import NON_NEGATIVE, Bounds
 from ilk.maths import folds
 from ilk.maths.alarm_threshold import (
-    count_votes,
-    find_threshold,
+    CalibratedDetector,
     select_normal_rows,
     sort_calibration,
 )
@@ -43,7 +42,7 @@ PROJECTED = 64  # width of the random projection that the coreset is chosen in
 
 
 @dataclass(frozen=True, eq=False)
-class PatchDetector:
+class PatchDetector(CalibratedDetector):
     """Patches of normal images.
 
     Attributes:
@@ -82,11 +81,6 @@ class PatchDetector:
     calibration_scores: Vector
     calibration_votes: Vector = field(default_factory=lambda: np.zeros(0))
 
-    @property
-    def n_votes(self) -> int:
-        """Number of images, or of groups of images, behind a threshold."""
-        return count_votes(self.calibration_scores, self.calibration_votes)
-
     def score(self, x: Features) -> Vector:
         """Return the score `[n]` of the patches `[n, height width c]` of n images."""
         return self.score_with_map(x)[0]
@@ -99,14 +93,6 @@ class PatchDetector:
         """Return scores `[n]` and maps `[n, height, width]` from one comparison."""
         grid = (self.height, self.width)
         return score_patches(x, self.memory, self.centre, self.whitening, grid, self.neighbours)
-
-    def compute_threshold(self, false_alarm_rate: float) -> float:
-        """Return the score that a new normal image exceeds with at most the given probability.
-
-        Raises:
-            InputError: If `false_alarm_rate` is not between 0 and 1.
-        """
-        return find_threshold(self.calibration_scores, self.calibration_votes, false_alarm_rate)
 
 
 @dataclass(frozen=True)

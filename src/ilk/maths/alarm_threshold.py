@@ -26,29 +26,41 @@ def check_false_alarm_rate(false_alarm_rate: float) -> None:
         raise InputError(f"the false-alarm rate is {false_alarm_rate}; it must lie between 0 and 1")
 
 
-def find_threshold(scores: Vector, votes: Vector, false_alarm_rate: float) -> float:
-    """Return the score that a new normal row exceeds with at most the given probability.
+class CalibratedDetector:
+    """Base class of fitted detectors whose threshold is conformal.
 
-    It is `MAX_SCORE`, which nothing exceeds, with fewer than `1 / false_alarm_rate - 1` scores, or
-    groups of rows. With groups, the probability is that of a row of a new group.
-
-    Args:
-        scores: Scores of normal rows that were left out, `[m]`.
-        votes: Their votes, `[m]`; empty is 1 each.
-        false_alarm_rate: Probability in (0, 1).
-
-    Raises:
-        InputError: If `false_alarm_rate` is not between 0 and 1.
+    Attributes:
+        calibration_scores: Scores of normal rows that were left out, ascending, `[m]`.
+        calibration_votes: Their votes, `[m]`; empty is 1 each.
     """
-    check_false_alarm_rate(false_alarm_rate)
-    votes = votes if len(votes) else compute_votes(None, len(scores))
-    threshold = find_conformal_quantile(scores, 1 - false_alarm_rate, votes)
-    return MAX_SCORE if threshold is None else threshold
 
+    calibration_scores: Vector
+    calibration_votes: Vector
 
-def count_votes(scores: Vector, votes: Vector) -> int:
-    """Return the number of rows, or of groups of rows, behind a threshold."""
-    return round(float(votes.sum())) if len(votes) else len(scores)
+    @property
+    def n_votes(self) -> int:
+        """Number of rows, or of groups of rows, behind a threshold."""
+        votes = self.calibration_votes
+        return round(float(votes.sum())) if len(votes) else len(self.calibration_scores)
+
+    def compute_threshold(self, false_alarm_rate: float) -> float:
+        """Return the score that a new normal row exceeds with at most the given probability.
+
+        It is `MAX_SCORE`, which nothing exceeds, with fewer than `1 / false_alarm_rate - 1`
+        calibration scores, or groups of rows. With groups, the probability is that of a row of a
+        new group.
+
+        Args:
+            false_alarm_rate: Probability in (0, 1).
+
+        Raises:
+            InputError: If `false_alarm_rate` is not between 0 and 1.
+        """
+        check_false_alarm_rate(false_alarm_rate)
+        scores, votes = self.calibration_scores, self.calibration_votes
+        votes = votes if len(votes) else compute_votes(None, len(scores))
+        threshold = find_conformal_quantile(scores, 1 - false_alarm_rate, votes)
+        return MAX_SCORE if threshold is None else threshold
 
 
 def sort_calibration(scores: Vector, groups: NDArray[np.int64]) -> tuple[Vector, Vector]:

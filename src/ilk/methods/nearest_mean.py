@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import InputError
-from ilk.core.linear_models import CHUNK_SIZE, apply_affine, normalize_rows
+from ilk.core.linear_models import apply_affine, normalize_rows
 from ilk.core.statistics import Statistics
 from ilk.maths.folds import number_groups
 from ilk.maths.gaussian import compute_class_means
@@ -80,11 +80,7 @@ class NormalizedMeans:
 
     def logits(self, x: Features) -> Logits:
         """Scores `[n, k]`, float64."""
-        out = np.empty((len(x), len(self.bias)))
-        for at in range(0, len(x), CHUNK_SIZE):
-            part = self.normalize(x[at : at + CHUNK_SIZE])
-            out[at : at + CHUNK_SIZE] = apply_affine(part, self.weight, self.bias)
-        return out
+        return apply_affine(x, self.weight, self.bias, transform=self.normalize)
 
     def normalize(self, x: Features) -> NDArray[np.float64]:
         """Return the directions `u [n, d]` of features `x [n, d]`."""

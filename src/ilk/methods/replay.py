@@ -59,7 +59,7 @@ class NearestMeanOfExemplars(ExemplarMLP):
         """Return logits `[n, k]` float64 of features `[n, d]`."""
         bias = np.where(np.isfinite(self.bias), -0.5 * np.sum(self.means**2, axis=1), -np.inf)
         scores: Logits = self.inverse_temperature * apply_affine(
-            self.compute_hidden(x), self.means, bias, normalize=True
+            self.compute_hidden(x), self.means, bias, transform=normalize_rows
         )
         return scores
 

@@ -55,9 +55,8 @@ class CentredCosine:
 
     def logits(self, x: Features) -> Logits:
         """Return scores `[n, k]`, float64."""
-        return apply_affine(
-            np.asarray(x, np.float64) - self.centre, self.weight, self.bias, normalize=True
-        )
+        centred = np.asarray(x, np.float64) - self.centre
+        return apply_affine(centred, self.weight, self.bias, transform=normalize_rows)
 
 
 @dataclass(frozen=True, eq=False)
