@@ -20,6 +20,9 @@ COMMAND_GROUPS = {
         "predict": "Predict the class of each image.",
         "evaluate": "Score a model folder on labelled images.",
     },
+    "Ask and correct": {
+        "serve": "Answer over HTTP and on a web page, with corrections.",
+    },
     "Labels and shift": {
         "audit": "Rank labels, most likely mislabelled first.",
         "add": "Add classes to a model folder without retraining on the old images.",
