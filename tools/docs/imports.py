@@ -18,6 +18,7 @@ FOLDERS = (  # from the ground up; each may import from those before it
         "trust",
         "multilabel",
         "report",
+        "explain",
         "artifacts",
         "fitting",
         "estimator",

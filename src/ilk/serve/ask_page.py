@@ -39,7 +39,8 @@ BODY = """<h1>Ask <span id="model-name">the model</span></h1>
 <button id="save" class="primary" type="button">Save as a new version</button>
 <button id="withdraw-all" type="button">Take all back</button>
 </div>
-<details id="versions-box"><summary>Versions</summary><ul id="versions" class="plain"></ul></details>
+<details id="versions-box">
+<summary>Versions</summary><ul id="versions" class="plain"></ul></details>
 </section>
 <div class="row" id="answers-head" hidden>
 <h2 id="answers-heading" tabindex="-1">Answers</h2>

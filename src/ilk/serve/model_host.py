@@ -27,6 +27,7 @@ from ilk.serve.problems import Busy, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ilk.explain.neighbours import NeighbourIndex
     from ilk.serve.corrections import Corrections
 
 POLL_SECONDS = 1.0  # between two looks at the model's folder
@@ -48,7 +49,7 @@ class ServedModel:
     classifier: AnyClassifier
     digest: str
     loaded: str = field(default_factory=format_now)
-    neighbours: Any = None
+    neighbours: NeighbourIndex | None = None
 
 
 @dataclass(frozen=True)
@@ -226,8 +227,8 @@ class ModelHost:
 
     def _load_served(self) -> ServedModel:
         digest = read_digest(self.folder)
-        base = self._load(self.folder)
-        return ServedModel(base, base, digest, neighbours=_load_neighbours(self.folder))
+        base, neighbours = _hold_neighbours(self._load(self.folder))
+        return ServedModel(base, base, digest, neighbours=neighbours)
 
     def _answer_one(self, served: ServedModel, image: NamedImage) -> ImageAnswer:
         """Decode an image, prepare it, and wait for the model."""
@@ -298,11 +299,13 @@ def _read_signature(folder: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _load_neighbours(folder: Path) -> Any:
-    """Return the index of training images, or None: without it only the neighbours are missing."""
-    from ilk.explain.neighbours import NeighbourIndex
+def _hold_neighbours(base: AnyClassifier) -> tuple[AnyClassifier, NeighbourIndex | None]:
+    """Return a classifier that has read its training images, and these.
 
+    Where they are damaged, only they are missing.
+    """
     try:
-        return NeighbourIndex.load(folder)
+        index = base.neighbours() if base.neighbours is not None else None
     except ArtifactError:
-        return None
+        index = None
+    return replace(base, neighbours=None if index is None else lambda: index), index
