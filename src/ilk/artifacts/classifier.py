@@ -153,6 +153,14 @@ class Classifier:
             p, self.conformal.contains(p, score), score > self.ood_detector.threshold, score
         )
 
+    def predict_features(self, x: Features) -> list[Prediction]:
+        """Return the predictions of features `[n, d]`, whose paths are "".
+
+        Raises:
+            InputError: The features come from another encoder.
+        """
+        return list(self._iter_predictions(self.score_batch(x)))
+
     @overload
     def predict(
         self, inputs: OneImage, *, store: Store | None = None, progress: Progress = ...

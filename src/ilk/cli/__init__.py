@@ -21,6 +21,9 @@ COMMAND_GROUPS = {
         "evaluate": "Score a model folder on labelled images.",
         "explain": "Draw what supports an answer, and say whether the map can be trusted.",
     },
+    "Ask and correct": {
+        "serve": "Answer over HTTP and on a web page, with corrections.",
+    },
     "Labels and shift": {
         "audit": "Rank labels, most likely mislabelled first.",
         "add": "Add classes to a model folder without retraining on the old images.",
