@@ -20,7 +20,11 @@ COMMAND_GROUPS = {
         "predict": "Predict the class of each image.",
         "evaluate": "Score a model folder on labelled images.",
     },
+    "Ask and correct": {
+        "serve": "Answer over HTTP and on a web page, with corrections.",
+    },
     "Labels and shift": {
+        "label": "Label a folder of images on a web page, with the help of a model.",
         "audit": "Rank labels, most likely mislabelled first.",
         "add": "Add classes to a model folder without retraining on the old images.",
         "adapt": "Adapt a model folder to the class priors of unlabelled images.",

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ilk.serve.bodies import BodyBudget
 from ilk.serve.limits import Limits
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ServerState:
         decoder: Decodes images in processes of their own; None where no route needs one.
         host: The model and its thread; None without a model.
         metrics: Counters; set by `create_app`.
+        bodies: Bytes of the bodies that are held.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -50,6 +52,10 @@ class ServerState:
     decoder: Decoder | None = None
     host: ModelHost | None = None
     metrics: Metrics | None = None
+    bodies: BodyBudget = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.bodies = BodyBudget(self.limits.bodies_bytes)
 
     def close(self) -> None:
         """Stop the threads and processes of the server."""
