@@ -87,19 +87,41 @@ def add_address_options(f: Callable[..., None]) -> Callable[..., None]:
         f(*args, address=address, **options)
 
     for option in (
-        click.option("--no-browser", "browser", is_flag=True, flag_value=False, default=True,
-                     help="Only print the address of the page."),
-        click.option("--allow-host", "hosts", multiple=True,
-                     help="Further host name under which the server is reached; may be repeated."),
-        click.option("--token", envvar="ILK_TOKEN",
-                     help="Secret that every request must carry; generated and printed where one "
-                     "is needed and none is given. The environment variable ILK_TOKEN is read as "
-                     "well."),
-        click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True,
-                     help="Port to listen to; 0 takes any that is free."),
-        click.option("--host", default="127.0.0.1", show_default=True,
-                     help="Address to listen to. Any other than this machine's own needs a token; "
-                     "0.0.0.0 is every address."),
+        click.option(
+            "--no-browser",
+            "browser",
+            is_flag=True,
+            flag_value=False,
+            default=True,
+            help="Only print the address of the page.",
+        ),
+        click.option(
+            "--allow-host",
+            "hosts",
+            multiple=True,
+            help="Further host name under which the server is reached; may be repeated.",
+        ),
+        click.option(
+            "--token",
+            envvar="ILK_TOKEN",
+            help="Secret that every request must carry; generated and printed where one "
+            "is needed and none is given. The environment variable ILK_TOKEN is read as "
+            "well.",
+        ),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            default=PORT,
+            show_default=True,
+            help="Port to listen to; 0 takes any that is free.",
+        ),
+        click.option(
+            "--host",
+            default="127.0.0.1",
+            show_default=True,
+            help="Address to listen to. Any other than this machine's own needs a token; "
+            "0.0.0.0 is every address.",
+        ),
     ):
         command = option(command)
     return command
@@ -120,12 +142,24 @@ def add_output_options(f: Callable[..., None]) -> Callable[..., None]:
         f(*args, output=LabelOutput(status, csv, folder, model), **options)
 
     for option in (
-        click.option("--export-model", "model", metavar="MODEL",
-                     help="Fit a classifier to the labels, write the model folder MODEL and stop."),
-        click.option("--export-folder", "folder", metavar="FOLDER",
-                     help="Copy the labelled images to FOLDER, one sub-folder per class, and stop."),
-        click.option("--export-csv", "csv", metavar="FILE",
-                     help="Write a table of the labels, which ilk fit reads, and stop."),
+        click.option(
+            "--export-model",
+            "model",
+            metavar="MODEL",
+            help="Fit a classifier to the labels, write the model folder MODEL and stop.",
+        ),
+        click.option(
+            "--export-folder",
+            "folder",
+            metavar="FOLDER",
+            help="Copy the labelled images to FOLDER, one sub-folder per class, and stop.",
+        ),
+        click.option(
+            "--export-csv",
+            "csv",
+            metavar="FILE",
+            help="Write a table of the labels, which ilk fit reads, and stop.",
+        ),
         click.option("--status", is_flag=True, help="Print the progress and stop."),
     ):
         command = option(command)

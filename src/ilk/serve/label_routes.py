@@ -145,7 +145,9 @@ async def _read_json(request: Request) -> dict[str, Any]:
     async for part in request.stream():
         body += part
         if len(body) > MAX_BODY:
-            raise Problem(413, f"the request is longer than {MAX_BODY:,} bytes; send less at a time")
+            raise Problem(
+                413, f"the request is longer than {MAX_BODY:,} bytes; send less at a time"
+            )
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

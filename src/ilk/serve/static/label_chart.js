@@ -28,14 +28,14 @@ function listTicks(most, n = 5) {
 }
 
 /**
- * Draw measured points with intervals, and an expected continuation.
- * @param {{n: number, accuracy: number, low: number, high: number}[]} points
+ * Draw measured points, and an expected continuation with its interval.
+ * @param {{n: number, accuracy: number}[]} points
  * @param {{n: number, accuracy: number, low: number, high: number}[]} expected
  */
 export function drawLearningCurve(points, expected, sentence) {
   const all = [...points, ...expected];
   const most = Math.max(...all.map((point) => point.n)) * 1.04;
-  const least = Math.max(0, Math.floor(Math.min(...all.map((point) => point.low ?? point.accuracy)) * 10) / 10);
+  const least = Math.max(0, Math.floor(Math.min(...all.map((point) => point.low ?? point.accuracy)) * 10 - 1e-9) / 10);
   const x = (n) => LEFT + (n / most) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + ((1 - value) / (1 - least || 1)) * (HEIGHT - TOP - BOTTOM);
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": sentence });
@@ -53,9 +53,9 @@ export function drawLearningCurve(points, expected, sentence) {
     const lower = list.map((point) => `${x(point.n)},${y(point.low ?? point.accuracy)}`).reverse();
     return [...upper, ...lower].join(" ");
   };
-  if (points.length > 1) svg.append(draw("polygon", { class: "band", points: band(points) }));
   if (expected.length > 0) {
     const from = points.length > 0 ? [points.at(-1), ...expected] : expected;
+    svg.append(draw("polygon", { class: "band", points: band(from) }));
     svg.append(draw("polyline", { class: "expected", points: line(from) }));
   }
   svg.append(draw("polyline", { class: "curve", points: line(points) }));

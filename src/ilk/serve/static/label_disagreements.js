@@ -1,5 +1,6 @@
 // Images to which annotators gave different classes: one after the other, to be decided.
 
+import { describeAgreements } from "./label_agreement.js";
 import { request } from "./label_connection.js";
 import { $, announce, count, make, makeAvatar, makeKey, makeName, showProblem } from "./label_dom.js";
 import { loadImage } from "./label_images.js";
@@ -15,7 +16,7 @@ export class DisagreementsView {
     try {
       const answer = await request("/label/api/disagreements");
       this.items = answer.items;
-      this.kappa = answer.kappa;
+      this.agreements = answer.agreements;
       this.at = Math.min(this.at, Math.max(this.items.length - 1, 0));
       this.render();
     } catch (error) {
@@ -75,15 +76,8 @@ export class DisagreementsView {
     return `${item.name}. ${item.labels.map((entry) => `${entry.annotator}: ${entry.label}`).join(". ")}.`;
   }
 
-  describeKappa() {
-    const { kappa } = this;
-    if (!kappa) return "Cohen’s kappa needs images that two people labelled.";
-    const interval = kappa.low === null ? "" : ` (${kappa.low.toFixed(2)} to ${kappa.high.toFixed(2)})`;
-    return `Cohen’s kappa ${kappa.value.toFixed(2)}${interval} over ${count(kappa.n, "image")} that both labelled.`;
-  }
-
   render() {
-    const content = [make("p", { className: "kappa", textContent: this.describeKappa() })];
+    const content = [describeAgreements(this.agreements)];
     const { item } = this;
     if (item === null) {
       content.push(make("p", { className: "quiet", textContent: "There is no disagreement to resolve." }));

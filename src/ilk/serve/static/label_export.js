@@ -41,8 +41,14 @@ export class ExportView {
         ),
         card(
           "Table",
-          "One row per image: path, label, who gave it. Opens in a spreadsheet and in ilk fit.",
-          make("a", { className: "button", id: "export-csv", href: "/label/labels.csv", download: "labels.csv", textContent: "Download labels.csv" }),
+          "One row per image: path, label, who gave it. A spreadsheet opens it, and ilk fit reads it.",
+          make(
+            "div",
+            { className: "row" },
+            make("button", { type: "button", id: "export-csv", textContent: "Write the table", onclick: () => this.begin("csv") }),
+            make("a", { className: "button", href: "/label/labels.csv", download: "labels.csv", textContent: "Download" }),
+          ),
+          make("div", { id: "job-csv", className: "job", role: "status" }),
         ),
       ),
     );
@@ -56,7 +62,7 @@ export class ExportView {
       ? `${count(state.settled, "labelled image")} of ${count(classes, "class", "classes")}${state.disagreements ? `; ${count(state.disagreements, "disagreement")} left out until resolved` : ""}.`
       : "A model needs labels of at least two classes.";
     $("export-model").disabled = !isReady;
-    $("export-folder").disabled = state.settled === 0;
+    for (const kind of ["folder", "csv"]) $(`export-${kind}`).disabled = state.settled === 0;
   }
 
   async begin(kind) {

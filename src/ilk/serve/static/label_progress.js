@@ -1,8 +1,13 @@
 // How far, how good, and what more labels would buy.
 
+import { describeAgreements } from "./label_agreement.js";
 import { drawLearningCurve } from "./label_chart.js";
 import { request } from "./label_connection.js";
 import { $, count, formatPercent, make, makeAvatar, makeName, showProblem } from "./label_dom.js";
+
+function formatRange({ low, high }) {
+  return low === null ? "" : `${low.toFixed(2)} to ${high.toFixed(2)}, `;
+}
 
 export class ProgressView {
   constructor(app) {
@@ -29,20 +34,22 @@ export class ProgressView {
       this.#makeCurve(progress),
       this.#makeClasses(progress),
       this.#makePeople(progress),
+      this.#makeRefused(progress),
       make("p", { className: "quiet" }, "Every answer is in the log ", make("code", { textContent: progress.log }), "."),
     );
   }
 
-  #makeTiles({ total, labelled, accuracy, kappa, unsure, unreadable }) {
+  #makeTiles({ total, labelled, given, accuracy, agreements, unsure, unreadable }) {
     const interval = (value) => `${formatPercent(value.low)} to ${formatPercent(value.high)}`;
     const tiles = [
-      ["Labelled", labelled.toLocaleString("en"), `of ${count(total, "image")}`],
+      ["Labelled", labelled.toLocaleString("en"), `of ${count(total, "image")}${given ? `; ${given} had labels` : ""}`],
       accuracy
         ? ["Accuracy of the model", formatPercent(accuracy.value), `${interval(accuracy)}, from ${count(accuracy.n, "random check")}`]
         : ["Accuracy of the model", "–", "not enough random checks yet"],
       ["Not sure", unsure.toLocaleString("en"), unreadable ? `${count(unreadable, "image")} unreadable` : "left out of the model"],
     ];
-    if (kappa) tiles.push(["Cohen’s kappa", kappa.value.toFixed(2), `${kappa.low === null ? "" : `${kappa.low.toFixed(2)} to ${kappa.high.toFixed(2)}, `}${count(kappa.n, "image")} in common`]);
+    const [first] = agreements;
+    if (first) tiles.push(["Cohen’s kappa", first.value === null ? "–" : first.value.toFixed(2), `${formatRange(first)}${count(first.n, "image")} in common`]);
     return make(
       "dl",
       { className: "tiles" },
@@ -60,7 +67,7 @@ export class ProgressView {
         {},
         make("td", { textContent: point.n }),
         make("td", { textContent: formatPercent(point.accuracy) }),
-        make("td", { textContent: point.low === null ? "–" : `${formatPercent(point.low)} to ${formatPercent(point.high)}` }),
+        make("td", { textContent: point.low === undefined ? "–" : `${formatPercent(point.low)} to ${formatPercent(point.high)}` }),
         make("td", { textContent: kind }),
       );
     const head = ["Labels", "Accuracy", "Interval", ""].map((text) => make("th", { scope: "col", textContent: text }));
@@ -89,12 +96,24 @@ export class ProgressView {
       return make("tr", {}, make("th", { scope: "row" }, makeName(entry.name)), make("td", { className: "n", textContent: entry.count }), make("td", {}, bar));
     });
     const head = make("thead", { className: "visually-hidden" }, make("tr", {}, ...["Class", "Images", ""].map((text) => make("th", { scope: "col", textContent: text }))));
-    return make("section", { className: "part" }, make("h3", { textContent: "Images per class, by you" }), make("table", { className: "per-class" }, head, make("tbody", {}, ...rows)));
+    return make("section", { className: "part" }, make("h3", { textContent: "Images per class" }), make("table", { className: "per-class" }, head, make("tbody", {}, ...rows)));
   }
 
-  #makePeople({ annotators }) {
+  #makeRefused({ refused, unreadable, notes }) {
+    const parts = notes.map((note) => make("p", { textContent: `${note[0].toUpperCase()}${note.slice(1)}.` }));
+    if (refused.length > 0) {
+      const items = refused.map((entry) => make("li", {}, makeName(entry.name), `: ${entry.reason}`));
+      const title = `${count(unreadable, "file")} cannot be used as ${unreadable === 1 ? "an image" : "images"}`;
+      parts.push(make("details", {}, make("summary", { textContent: title }), make("ul", {}, ...items)));
+    }
+    return parts.length === 0 ? "" : make("section", { className: "part" }, ...parts);
+  }
+
+  #makePeople({ annotators, agreements }) {
     if (annotators.length === 0) return "";
     const items = annotators.map((entry) => make("li", {}, makeAvatar(entry.name), makeName(entry.name), make("span", { className: "count", textContent: count(entry.n, "answer") })));
-    return make("section", { className: "part" }, make("h3", { textContent: "People" }), make("ul", { className: "people" }, ...items));
+    const content = [make("h3", { textContent: "People" }), make("ul", { className: "people" }, ...items)];
+    if (annotators.length > 1) content.push(describeAgreements(agreements));
+    return make("section", { className: "part" }, ...content);
   }
 }
