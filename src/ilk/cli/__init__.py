@@ -25,6 +25,7 @@ COMMAND_GROUPS = {
         "serve": "Answer over HTTP and on a web page, with corrections.",
     },
     "Labels and shift": {
+        "label": "Label a folder of images on a web page, with the help of a model.",
         "audit": "Rank labels, most likely mislabelled first.",
         "add": "Add classes to a model folder without retraining on the old images.",
         "adapt": "Adapt a model folder to the class priors of unlabelled images.",
