@@ -14,6 +14,7 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("architectures", "training", "transduction", "diffusion", "encoders"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "artifacts", "fitting", "estimator", "updates"),
+    "export",
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 
