@@ -98,7 +98,7 @@ def _read_distractors(part: str) -> FloatArray:
 
 
 def _trim(item: FloatArray) -> FloatArray:
-    """Return an item `[28, 28]` cut to its ink, whose longer side is at most 20 pixels, as digits'."""
+    """Return an item `[28, 28]` cut to its ink, at most 20 pixels wide and high as digits are."""
     rows, columns = np.flatnonzero((item > INK).any(1)), np.flatnonzero((item > INK).any(0))
     if not len(rows):
         return item[:1, :1]
