@@ -123,7 +123,7 @@ CanvasNetwork = CanvasCNN | CanvasViT
 def load_network(kind: Kind, seed: int, n: int = 10_000, epochs: int = 4) -> CanvasNetwork:
     """Return the network of a kind and seed in evaluation mode, trained on n canvases if needed.
 
-    A transformer begins with the trained convolutions of its seed and has half as many epochs.
+    A transformer begins with the trained convolutions of its seed and has a quarter of the epochs.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -133,7 +133,7 @@ def load_network(kind: Kind, seed: int, n: int = 10_000, epochs: int = 4) -> Can
     def compute() -> tuple[FloatArray, ...]:
         if isinstance(network, CanvasViT):
             network.stem.load_state_dict(load_network("cnn", seed, n, epochs).state_dict())
-        trained = _train_network(network, seed, n, epochs if kind == "cnn" else epochs // 2)
+        trained = _train_network(network, seed, n, epochs if kind == "cnn" else max(1, epochs // 4))
         return tuple(trained.state_dict()[name].numpy() for name in names)
 
     arrays = load_or_compute_arrays(f"canvas-{kind}-{seed}-{n}-{epochs}", compute)
