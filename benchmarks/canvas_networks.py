@@ -104,12 +104,13 @@ class CanvasViT(nn.Module):
             tokens.append(x)
         return tokens
 
+    def to_map(self, tokens: Tensor) -> Tensor:
+        """Return the patches among tokens `[b, 50, 64]` as maps `[b, 64, 7, 7]`."""
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+
     def forward_maps(self, x: Tensor) -> list[Tensor]:
-        """Return the patch tokens after each block as maps `[b, 64, 7, 7]`."""
-        return [
-            t[:, 1:].transpose(1, 2).reshape(len(x), WIDTH, self.grid, self.grid)
-            for t in self.forward_tokens(x)
-        ]
+        """Return the patches after each block as maps `[b, 64, 7, 7]`."""
+        return [self.to_map(tokens) for tokens in self.forward_tokens(x)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits `[b, 10]` of normalized images `[b, 1, 56, 56]`."""
