@@ -1,17 +1,17 @@
 """Do a few rules restate a network of many features, and do probes find the features it uses?
 
-A network of 128 hidden units learns three tables that are padded with columns of noise (half normal,
-half columns of the table in another order of rows): breast cancer (30 columns and 470), pendigits
-(16 and 184) and a planted table of 10 informative columns and 190, each from a third of the rows.
-`explain_with_rules` with its defaults sees another third without labels (the network knows its own
-by heart, so that its answers there are the labels), ranks the columns by permutation, removal and
-integrated gradients, chooses k by cross-validation and gives the paths of a tree of depth 5. Rivals:
-the same tree on the network's answers with all columns, k random ones, and the k first by ANOVA F
-and by mutual information of the network's rows and labels, which ask no network; and a tree on
-those labels. Measured on the last third: fidelity (agreement with the network), accuracy, and the
-share of the first 10 columns that are real. Stability: Kuncheva's index of the 10 first columns over
-10 bootstraps of the network's rows, the network trained anew on each. Five seeds (0 to 4): table,
-cut and network.
+A network of 128 hidden units learns three tables that are padded with columns of noise (half
+normal, half columns of the table in another order of rows): breast cancer (30 columns and 470),
+pendigits (16 and 184) and a planted table of 10 informative columns and 190, each from a third of
+the rows. `explain_with_rules` with its defaults sees another third without labels (the network
+knows its own by heart, so that its answers there are the labels), ranks the columns by
+permutation, removal and integrated gradients, chooses k by cross-validation and gives the paths
+of a tree of depth 5. Rivals: the same tree on the network's answers with all columns, k random
+ones, and the k first by ANOVA F and by mutual information of the network's rows and labels, which
+ask no network; and a tree on those labels. Measured on the last third: fidelity (agreement with
+the network), accuracy, and the share of the first 10 columns that are real. Stability: Kuncheva's
+index of the 10 first columns over 10 bootstraps of the network's rows, the network trained anew
+on each. Five seeds (0 to 4): table, cut and network.
 """
 
 from __future__ import annotations
@@ -154,10 +154,10 @@ def measure_stability(table: PaddedTable, seed: int, n_bootstraps: int) -> dict[
 
 
 def compute_kuncheva_index(sets: list[set[int]], d: int) -> float:
-    """Return the mean of `(r - k^2 / d) / (k - k^2 / d)` over pairs of sets of k of d with r common.
+    """Return the mean of `(r - k^2 / d) / (k - k^2 / d)` over pairs of sets.
 
-    1 for equal sets, 0 for random ones (Ludmila I. Kuncheva, 2007, A Stability Index for Feature
-    Selection).
+    Sets have k of d members, r in common: 1 for equal sets, 0 for random ones (Ludmila I. Kuncheva,
+    2007, A Stability Index for Feature Selection).
     """
     values = []
     for a, b in combinations(sets, 2):

@@ -1,4 +1,4 @@
-"""Rules of a decision tree: how often each applies, how often it is right, and what would flip it."""
+"""Rules of a decision tree: how often each applies and is right, and what would flip it."""
 
 from __future__ import annotations
 
