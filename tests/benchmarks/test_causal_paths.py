@@ -31,6 +31,4 @@ def test_jaccard_by_hand():
 def test_the_score_is_the_log_odds_of_the_softmax():
     z = np.random.default_rng(0).standard_normal((5, 10)).astype(np.float32)
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
-    np.testing.assert_allclose(
-        causal.make_score(3)(z), np.log(p[:, 3] / (1 - p[:, 3])), rtol=1e-5
-    )
+    np.testing.assert_allclose(causal.make_score(3)(z), np.log(p[:, 3] / (1 - p[:, 3])), rtol=1e-5)

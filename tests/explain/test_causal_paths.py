@@ -147,7 +147,11 @@ def test_a_stand_in_shows_in_pairs():
         network.head = nn.Identity()
     runner, means = InterventionRunner(network, images), InterventionRunner(network, reference)
     joint = measure_joint_effects(
-        runner, runner.layers[-1], means.layers[-1].activation, [2, 5], lambda z: z[:, [2, 5]].max(1)
+        runner,
+        runner.layers[-1],
+        means.layers[-1].activation,
+        [2, 5],
+        lambda z: z[:, [2, 5]].max(1),
     )
     own = measure_unit_effects(
         runner, runner.layers[-1], means.layers[-1].activation, lambda z: z[:, [2, 5]].max(1)

@@ -102,7 +102,7 @@ def trace_causal_paths(
     images: Tensor,
     reference: Tensor,
     score: Score,
-    criteria: Criteria = Criteria(),  # noqa: B008  (frozen)
+    criteria: Criteria = Criteria(),
     *,
     n_layers: int = 1,
 ) -> CausalGraph:

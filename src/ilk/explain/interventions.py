@@ -144,7 +144,9 @@ class InterventionRunner:
         try:
             for layer, output in self._cached:
                 if layer in before:
-                    layer.forward = _give(output.repeat(m, 1, 1, 1) if output.dim() == 4 else output)
+                    layer.forward = _give(
+                        output.repeat(m, 1, 1, 1) if output.dim() == 4 else output
+                    )
                     patched.append(layer)
             module.forward = _give(replacement)  # type: ignore[method-assign]
             patched.append(module)
