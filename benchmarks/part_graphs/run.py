@@ -23,7 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.claims import Claim, make_table
-from benchmarks.part_graphs.scenes import GRAPH, N_PARTS, PART_SETS, SceneNetwork, Scenes, make_scenes
+from benchmarks.part_graphs.scenes import (
+    GRAPH,
+    N_PARTS,
+    PART_SETS,
+    SceneNetwork,
+    Scenes,
+    make_scenes,
+)
 from ilk.maths.part_graph import Values, compute_alignment
 from ilk.training.batch import Batch
 from ilk.training.part_model import (

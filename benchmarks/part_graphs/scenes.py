@@ -65,7 +65,7 @@ def make_scenes(n: int, seed: int, part: str = "train", *, is_correlated: bool =
             top, left = CELL * np.array(divmod(int(place), 2)) + rng.integers(0, 3, 2)
             digit = small[rng.choice(by_class[p])]
             canvas[i, top : top + PART, left : left + PART] = digit
-    pixels = canvas + 0.15 * rng.standard_normal(canvas.shape).astype(np.float32)
+    pixels = canvas + 0.05 * rng.standard_normal(canvas.shape).astype(np.float32)
     return Scenes(torch.from_numpy((pixels[:, None] - 0.1) / 0.3), parts, y)
 
 
@@ -81,19 +81,22 @@ def _choose_parts(c: int, rng: np.random.Generator, is_correlated: bool) -> list
 
 
 class SceneNetwork(nn.Module):
-    """Three convolutions, the maximum over places, and a linear layer to `n_outputs` logits."""
+    """Three convolutions with batch norm, the maximum over places, and a linear layer to `n_outputs` logits."""
 
     def __init__(self, n_outputs: int, seed: int) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            widths = (1, 32, 64, 64)
             self.features = nn.Sequential(
-                nn.Conv2d(1, 16, 3, 2, 1),
-                nn.ReLU(),
-                nn.Conv2d(16, 32, 3, 2, 1),
-                nn.ReLU(),
-                nn.Conv2d(32, 64, 3, 1, 1),
-                nn.ReLU(),
+                *(
+                    nn.Sequential(
+                        nn.Conv2d(a, b, 3, 2 if i < 2 else 1, 1, bias=False),
+                        nn.BatchNorm2d(b),
+                        nn.ReLU(),
+                    )
+                    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+                )
             )
             self.head = nn.Conv2d(64, n_outputs, 1)
 

@@ -164,7 +164,7 @@ def fit_part_model(
     parts: NDArray[np.bool_],
     y: Labels,
     graph: NDArray[np.integer],
-    rounds: Rounds = Rounds(),  # noqa: B008  (frozen)
+    rounds: Rounds = Rounds(),
     weighting: Weighting | None = None,
 ) -> PartModel:
     """Train a part network and its perceptron in rounds.
