@@ -118,7 +118,9 @@ def test_groups_of_classes(outside):
     rng = np.random.default_rng(0)
     group = np.array([0, 2, 1, 1, 0, -1 if outside else 2, 3])
     weight = rng.standard_normal((7, D)).astype(np.float32)
-    check_same(GroupedSoftmax(weight, np.linspace(-40, 40, 7).astype(np.float32), group), draw_rows())
+    check_same(
+        GroupedSoftmax(weight, np.linspace(-40, 40, 7).astype(np.float32), group), draw_rows()
+    )
 
 
 def test_further_layers_and_added_classes():

@@ -151,4 +151,3 @@ def set_metadata(model: Any, entries: Mapping[str, str]) -> None:
 def get_metadata(model: Any) -> dict[str, str]:
     """Return the entries of a model's metadata."""
     return {p.key: p.value for p in model.metadata_props}
-

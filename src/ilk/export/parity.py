@@ -183,9 +183,7 @@ def _find_near_ties(
     explained = ~set_differs | at_threshold | (tied & near_score[:, None])
     near_flag = _is_near(expected.unknown_score, detector.threshold)
     return np.asarray(
-        (~differs["name"] | close_names)
-        & explained.all(1)
-        & (~differs["unknown flag"] | near_flag)
+        (~differs["name"] | close_names) & explained.all(1) & (~differs["unknown flag"] | near_flag)
     )
 
 

@@ -52,7 +52,9 @@ class Block:
     weights: Tensor
 
 
-def resample(image: Tensor, rows: Axis, columns: Axis, target: tuple[int, int], kind: str) -> Tensor:
+def resample(
+    image: Tensor, rows: Axis, columns: Axis, target: tuple[int, int], kind: str
+) -> Tensor:
     """Return the wanted pixels `[n, c, *target]`, float64 integers, of an image `[n, c, h, w]`.
 
     Args:
