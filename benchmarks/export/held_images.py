@@ -95,8 +95,8 @@ def change_form(raw: bytes, form: str, rng: np.random.Generator) -> tuple[bytes,
         exif = Image.Exif()
         exif[ORIENTATION] = int(rng.integers(2, 9))
         return _encode(image, "JPEG", exif=exif), ".jpg"
-    sizes = {
-        "odd size": tuple(int(v) for v in rng.integers(17, 640, 2)),
+    sizes: dict[str, tuple[int, int]] = {
+        "odd size": (int(rng.integers(17, 640)), int(rng.integers(17, 640))),
         "large": (1501, 999),
         "1:8": (61, 488),
     }

@@ -107,14 +107,13 @@ def measure_model(
     number = len(list(home.glob("model-*")))
     folder = classifier.save(home / f"model-{number}")
     images = read_held(classifier, folder, folders, store, spec.get("n", 10_000))
+    p = classifier.score_batch(images.x).probabilities
     row = {
         "encoder": classifier.encoder.name.replace(str(shared_path("weights")), "…"),
         "method": str(classifier.metadata["method"]),
         "n_images": len(images),
         "is_main": bool(spec.get("main")),
-        "accuracy": float(
-            np.mean(classifier.score_batch(images.x).probabilities.argmax(1) == images.y)
-        ),
+        "accuracy": float(np.mean(p.argmax(1) == images.y)),
     }
     try:
         export = export_classifier(classifier, folder, images, folder / "model.onnx")
@@ -212,7 +211,7 @@ def run_runner(folder: Path, folders: Folders, store: Store) -> dict[str, Any]:
     )
     names = [line.split(": ", 1)[1].split("  ")[0] for line in answer.stdout.splitlines()]
     classifier = ilk.load(folder)
-    predictions = classifier.predict([str(path) for path in files], store=store)
+    predictions: Any = classifier.predict([str(path) for path in files], store=store)
     packages = subprocess.run(
         [str(home / "bin" / "python"), "-m", "pip", "list", "--format", "json"],
         check=True,

@@ -28,10 +28,9 @@ USES = {
     DETECTOR.format: "flagging images that differ from the normal ones that it was fitted to",
 }
 LIMITS = (
-    "The figures hold for images like those that it was fitted and evaluated on; on others, "
-    "probabilities and sets are not guaranteed.",
-    "An image of none of the classes still gets a name; the unknown flag is how to notice it, and "
-    "it misses some.",
+    "The figures hold for images like those that it was fitted and evaluated on.",
+    "On other images, probabilities and sets are not guaranteed.",
+    "An image of none of the classes gets a name too; the unknown flag tells, and misses some.",
     "Not assessed for decisions about people, for safety, or for fairness between groups.",
 )
 KINDS = (CLASSIFIER, MULTI_LABEL, DETECTOR)
@@ -166,16 +165,14 @@ def _write_trust(entries: Mapping[str, Any]) -> str:
 
 def _write_export(export: Mapping[str, Any]) -> str:
     parity = export["parity"]
-    lines = [
-        "## Exported file",
-        "",
-        f"- `{_escape(Path(export['path']).name)}`, {export['bytes'] / 1e6:,.1f} MB, SHA-256 "
-        f"`{export['sha256']}`",
-        f"- compared with the model on {parity['n_images']:,} images: "
-        f"{parity['different_labels']} names, {parity['different_sets']} sets and "
-        f"{parity['different_unknown']} unknown flags differ; probabilities by at most "
-        f"{parity['max_probability_difference']:.1g}",
-    ]
+    size = f"{export['bytes'] / 1e6:,.1f} MB, SHA-256 `{export['sha256']}`"
+    compared = (
+        f"compared with the model on {parity['n_images']:,} images: {parity['different_labels']} "
+        f"names, {parity['different_sets']} sets and {parity['different_unknown']} unknown flags "
+        f"differ; probabilities by at most {parity['max_probability_difference']:.1g}"
+    )
+    name = _escape(Path(export["path"]).name)
+    lines = ["## Exported file", "", f"- `{name}`, {size}", f"- {compared}"]
     lines += [f"- {_escape(note)}" for note in (export.get("int8") or {}).get("notes", ())]
     return "\n".join(lines)
 

@@ -130,7 +130,7 @@ def _parse_method(classifier: Classifier) -> Method:
 
 
 def recalibrate(classifier: Classifier, rows: HonestRows) -> Classifier:
-    """Return the classifier with calibration, sets and unknown threshold of the changed features."""
+    """Return the classifier with calibration, sets and threshold of the changed features."""
     calibration = Calibration.fit(rows.changed_logits, rows.y)
     p = calibration.to_probabilities(rows.changed_logits)
     priors = classifier.class_priors
