@@ -8,19 +8,18 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from helpers.onnx_graphs import run_graph  # noqa: E402
-
-from ilk.core.data import Data  # noqa: E402
-from ilk.core.deep_mlp import DeepMLP  # noqa: E402
-from ilk.core.ensemble import EnsembleModel, MemberModel  # noqa: E402
-from ilk.core.errors import InputError  # noqa: E402
-from ilk.core.grouped_softmax import GroupedSoftmax  # noqa: E402
-from ilk.core.linear_models import Linear, NormalizedLinear  # noqa: E402
-from ilk.export.find_writers import list_part_writers, write_logits  # noqa: E402
-from ilk.methods import list_methods  # noqa: E402
-from ilk.methods.adanpc import AdaNPC  # noqa: E402
-from ilk.methods.k_nearest import KNearest  # noqa: E402
-from ilk.updates.extended_models import ExtendedModel  # noqa: E402
+from helpers.onnx_graphs import run_graph
+from ilk.core.data import Data
+from ilk.core.deep_mlp import DeepMLP
+from ilk.core.ensemble import EnsembleModel, MemberModel
+from ilk.core.errors import InputError
+from ilk.core.grouped_softmax import GroupedSoftmax
+from ilk.core.linear_models import Linear, NormalizedLinear
+from ilk.export.find_writers import list_part_writers, write_logits
+from ilk.methods import list_methods
+from ilk.methods.adanpc import AdaNPC
+from ilk.methods.k_nearest import KNearest
+from ilk.updates.extended_models import ExtendedModel
 
 D, K = 6, 4
 REFUSED = {"description_classifier", "domain_mixture", "flattened_images", "network_pair"}
@@ -118,7 +117,9 @@ def test_groups_of_classes(outside):
     rng = np.random.default_rng(0)
     group = np.array([0, 2, 1, 1, 0, -1 if outside else 2, 3])
     weight = rng.standard_normal((7, D)).astype(np.float32)
-    check_same(GroupedSoftmax(weight, np.linspace(-40, 40, 7).astype(np.float32), group), draw_rows())
+    check_same(
+        GroupedSoftmax(weight, np.linspace(-40, 40, 7).astype(np.float32), group), draw_rows()
+    )
 
 
 def test_further_layers_and_added_classes():

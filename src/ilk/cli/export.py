@@ -112,7 +112,7 @@ def command(
     if card:
         from ilk.export.card import write_card
 
-        content = write_card(classifier, Path(model), values or None)
+        content = write_card(Path(model), export=values or None)
         write_atomically(Path(card), content.encode())
         click.echo(f"card   {card}")
         values["card"] = card

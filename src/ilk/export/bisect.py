@@ -50,19 +50,19 @@ def find_difference(
                 f"{difference.max():.0f} of 255"
             )
     [features], [z], [p] = (found[stage] for stage in STAGES[1:])
-    difference = compute_disagreement(features, x)
-    if difference > FEATURES_TOLERANCE:
+    distance = compute_disagreement(features, x)
+    if distance > FEATURES_TOLERANCE:
         return (
             f"the step that differs is the network of {encoder.name}: from the same pixels, "
-            f"features differ by {difference:.2g} of their length"
+            f"features differ by {distance:.2g} of their length"
         )
-    expected = classifier.model.logits(np.asarray(features, np.float32))
-    if _differ(z, expected):
+    logits = classifier.model.logits(np.asarray(features, np.float32))
+    if _differ(z, logits):
         kind = getattr(classifier.model, "kind", "model")
         return f"the step that differs is the head {kind!r}: from the same features, other logits"
-    if _differ(p, classifier.calibration.to_probabilities(expected)):
+    if _differ(p, classifier.calibration.to_probabilities(logits)):
         return "the step that differs is the calibration"
-    if _differ(values["probabilities"], classifier.to_probabilities(expected), 1e-6):
+    if _differ(values["probabilities"], classifier.to_probabilities(logits), 1e-6):
         return "the step that differs is the adjustment to the class priors"
     scored = classifier.score_batch(np.asarray(features, np.float32))
     if _differ(values["unknown_score"], scored.unknown_score, 1e-5):
@@ -71,7 +71,7 @@ def find_difference(
         return "the step that differs is the prediction set"
     return (
         "no single step differs: the features differ by "
-        f"{difference:.1g} of their length, which this image's answer depends on"
+        f"{distance:.1g} of their length, which this image's answer depends on"
     )
 
 

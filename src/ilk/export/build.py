@@ -64,7 +64,7 @@ def build_model(
     values = _write_answer(classifier, pixels)
     stages = values.pop("stages")
     k = len(classifier.classes)
-    types = {
+    types: dict[str, tuple[Any, list[str | int | None]]] = {
         "label": (TensorProto.INT64, ["n"]),
         "probabilities": (TensorProto.FLOAT, ["n", k]),
         "prediction_set": (TensorProto.BOOL, ["n", k]),
@@ -151,4 +151,3 @@ def set_metadata(model: Any, entries: Mapping[str, str]) -> None:
 def get_metadata(model: Any) -> dict[str, str]:
     """Return the entries of a model's metadata."""
     return {p.key: p.value for p in model.metadata_props}
-

@@ -1,4 +1,4 @@
-"""A classifier in 8 bits: its networks quantized, its calibration fitted anew, its loss measured."""
+"""A classifier in 8 bits: networks quantized, calibration fitted anew, the loss measured."""
 
 from __future__ import annotations
 
@@ -180,13 +180,16 @@ def _describe(
 def _format_notes(report: Mapping[str, Any]) -> list[str]:
     low, high = report["loss_interval"]
     verb = "falls" if report["loss"] >= 0 else "rises"
-    notes = [
+    accuracy = (
         f"in 8 bits the accuracy {verb} by {100 * abs(report['loss']):.2f} points (95 % interval "
         f"of the loss {100 * low:.2f} to {100 * high:.2f}) on {report['n_labelled']:,} labelled "
-        f"images ({report['scored']}); {report['same_names']:.1%} of the names are the same",
+        f"images ({report['scored']}); {report['same_names']:.1%} of the names are the same"
+    )
+    cost = (
         f"one image takes {1 / report['speed_ratio']:.2f} times as long as in float32, and the "
-        f"file has {report['size_ratio']:.0%} of the size",
-    ]
+        f"file has {report['size_ratio']:.0%} of the size"
+    )
+    notes = [accuracy, cost]
     if report["loss"] > MAX_LOSS:
         notes.append(
             "the loss is above half a point, which these images cannot tell from chance: check it "

@@ -60,8 +60,8 @@ def _embed(encoder: Any, pictures: list[Image.Image], networks: Mapping[str, Any
         base, v = encoder.base, encoder.n_views
         assert isinstance(base, NetworkEncoder)
         pixels = prepared.reshape(len(pictures) * v, -1, *prepared.shape[2:])
-        features = run_network(networks[get_network_key(base)], base.preprocess.normalize(pixels))
-        return average_views(features.reshape(len(pictures), v, -1))
+        views = run_network(networks[get_network_key(base)], base.preprocess.normalize(pixels))
+        return average_views(views.reshape(len(pictures), v, -1))
     if isinstance(encoder, NetworkEncoder):
         model = networks[get_network_key(encoder)]
         return run_network(model, encoder.preprocess.normalize(prepared))

@@ -101,8 +101,16 @@ def run_images(
         for i in range(len(images)):
             rows.append(session.run(images.decode(i)[None], names))
             advance(1)
-    stacked = [np.concatenate([row[name] for row in rows]) for name in names]
-    return Answers(*stacked)
+    stacked = {name: np.concatenate([row[name] for row in rows]) for name in names}
+    features = stacked.get(features_name)
+    return Answers(
+        stacked["label"],
+        stacked["probabilities"],
+        stacked["prediction_set"],
+        stacked["unknown"],
+        stacked["unknown_score"],
+        features,
+    )
 
 
 def check_parity(
@@ -159,7 +167,9 @@ def check_parity(
         hashlib.sha256("\n".join(row.digest for row in images.rows).encode()).hexdigest(),
         float(p_difference.max()),
         float(s_difference.max()),
-        *(int(mask.sum()) for mask in differs.values()),
+        int(differs["name"].sum()),
+        int(differs["prediction set"].sum()),
+        int(differs["unknown flag"].sum()),
         tuple(paths[i] for i in ties[:MAX_LISTED]),
         len(ties),
     )
@@ -183,9 +193,7 @@ def _find_near_ties(
     explained = ~set_differs | at_threshold | (tied & near_score[:, None])
     near_flag = _is_near(expected.unknown_score, detector.threshold)
     return np.asarray(
-        (~differs["name"] | close_names)
-        & explained.all(1)
-        & (~differs["unknown flag"] | near_flag)
+        (~differs["name"] | close_names) & explained.all(1) & (~differs["unknown flag"] | near_flag)
     )
 
 

@@ -96,9 +96,7 @@ def score_rows(
     group = number_row_groups([images.rows[i] for i in index])
     if not images.is_trained_on[index].any():
         model, score = classifier.model, classifier.ood_detector.score(changed)
-        return HonestRows(
-            index, y, group, model.logits(x), model.logits(changed), score, False
-        )
+        return HonestRows(index, y, group, model.logits(x), model.logits(changed), score, False)
     method = _parse_method(classifier)
     data = Data(x, y, classifier.classes, group=group)
     fold = stratified_folds(y, N_FOLDS, seed, group)
@@ -132,7 +130,7 @@ def _parse_method(classifier: Classifier) -> Method:
 
 
 def recalibrate(classifier: Classifier, rows: HonestRows) -> Classifier:
-    """Return the classifier with calibration, sets and unknown threshold of the changed features."""
+    """Return the classifier with calibration, sets and threshold of the changed features."""
     calibration = Calibration.fit(rows.changed_logits, rows.y)
     p = calibration.to_probabilities(rows.changed_logits)
     priors = classifier.class_priors
@@ -147,6 +145,4 @@ def recalibrate(classifier: Classifier, rows: HonestRows) -> Classifier:
     detector = classifier.ood_detector
     if detector.n_rows:  # otherwise nothing is ever flagged
         detector = detector.with_threshold(rows.changed_score, rows.group)
-    return replace(
-        classifier, calibration=calibration, conformal=conformal, ood_detector=detector
-    )
+    return replace(classifier, calibration=calibration, conformal=conformal, ood_detector=detector)
