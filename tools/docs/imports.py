@@ -13,7 +13,17 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "protocols"),
     *("architectures", "training", "transduction", "diffusion", "encoders"),
     *("methods", "detectors", "discovery"),
-    *("ranking", "trust", "multilabel", "report", "artifacts", "fitting", "estimator", "updates", "labelling"),
+    *(
+        "ranking",
+        "trust",
+        "multilabel",
+        "report",
+        "artifacts",
+        "fitting",
+        "estimator",
+        "updates",
+        "labelling",
+    ),
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ilk.core.data import Features
 from ilk.labelling.order import OrderTags, Pool
 
-
 CHUNK_SIZE = 256
 
 
