@@ -20,6 +20,7 @@ from ilk.artifacts.image_blocks import (
     format_unreadable,
     iter_image_blocks,
 )
+from ilk.artifacts.neighbour_file import add_neighbours
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
@@ -47,6 +48,8 @@ from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import SummaryStatistics, check_feature_width
 
 if TYPE_CHECKING:
+    from ilk.explain.explanation import Explanation
+    from ilk.explain.neighbours import NeighbourIndex
     from ilk.report.notebook import LeaderboardView
 PART_KINDS: dict[str, type[Any]] = {
     "model": Model,
@@ -77,6 +80,8 @@ class Classifier:
             labels.
         class_priors: Class priors that the classifier was adapted to; None for those of training.
         image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
+        neighbours: Returns the training images that are kept with it, for `explain`; None if it
+            keeps none.
     """
 
     classes: tuple[str, ...]
@@ -90,6 +95,7 @@ class Classifier:
     summary_statistics: SummaryStatistics | None = None
     class_priors: ClassPriors | None = None
     image_folders: tuple[Path, ...] = ()
+    neighbours: Callable[[], NeighbourIndex | None] | None = None
 
     @property
     def leaderboard(self) -> LeaderboardView | None:
@@ -146,6 +152,14 @@ class Classifier:
         return ScoredBatch(
             p, self.conformal.contains(p, score), score > self.ood_detector.threshold, score
         )
+
+    def predict_features(self, x: Features) -> list[Prediction]:
+        """Return the predictions of features `[n, d]`, whose paths are "".
+
+        Raises:
+            InputError: The features come from another encoder.
+        """
+        return list(self._iter_predictions(self.score_batch(x)))
 
     @overload
     def predict(
@@ -279,6 +293,38 @@ class Classifier:
                 **({} if values is None else summarize_order(p, self.classes, values)),
             )
 
+    def explain(
+        self,
+        image: Any,
+        *,
+        target: str | None = None,
+        against: str | None = None,
+        method: Any = "auto",
+        seed: int = 0,
+        budget: int | None = None,
+    ) -> Explanation:
+        """Return a heat map of what supports an answer, and whether it can be trusted.
+
+        Args:
+            image: One image, as for `predict`.
+            target: The class to explain; by default the most probable one.
+            against: A class to contrast it with, or `runner-up`; by default the calibrated
+                probability of the target is explained.
+            method: `auto`, or the name of an explainer, such as `rise`.
+            seed: Seed of what is random; the same image and seed give the same map.
+            budget: Passes of the encoder for one map that `auto` allows.
+
+        Raises:
+            InputError: The image cannot be read, or the class has no score.
+            UnknownName: There is no such class or explainer.
+            Unavailable: The explainer needs something that this classifier does not have.
+        """
+        from ilk.explain.explain_image import explain_image
+
+        return explain_image(
+            self, image, target=target, against=against, method=method, seed=seed, budget=budget
+        )
+
     def save(self, folder: PathLike) -> Path:
         """Write the classifier and its side files to a model folder, and return the folder.
 
@@ -289,11 +335,11 @@ class Classifier:
         home = check_writable(check_outside(Path(folder), self.image_folders))
         parts = {name: getattr(self, name) for name in PART_KINDS}
         weights, description = pack.pack({name: part for name, part in parts.items() if part})
-        side_files = self.side_files() if self.side_files else {}
+        side_files = dict(self.side_files()) if self.side_files else {}
         metadata = {
             "classes": list(self.classes),
             "encoder": self.encoder.describe(),
-            **self.metadata,
+            **add_neighbours(self.metadata, self.neighbours, side_files),
         }
         metadata["parts"] = description
         model_folder.write(home, weights, metadata, side_files=side_files)

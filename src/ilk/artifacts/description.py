@@ -88,6 +88,12 @@ class EnsembleEntry(TypedDict):
     members: list[Any]
 
 
+class NeighboursEntry(TypedDict):
+    """The file of the training images that are kept for explanations."""
+
+    sha256: str
+
+
 class CommonEntries(TypedDict):
     """Entries of every type of model."""
 
@@ -102,6 +108,7 @@ class CommonEntries(TypedDict):
     data: NotRequired[DataEntry]
     versions: NotRequired[dict[str, str | None]]
     value_ranges: NotRequired[dict[str, tuple[float, float]]]
+    neighbours: NotRequired[NeighboursEntry]
 
 
 class ClassifierEntries(CommonEntries):

@@ -10,6 +10,7 @@ import numpy as np
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.classifier import PART_KINDS, RESERVED_KEYS, Classifier
 from ilk.artifacts.image_blocks import PathLike
+from ilk.artifacts.neighbour_file import make_loader
 from ilk.artifacts.remainder import explain_missing, remove_encoders
 from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
 from ilk.core.errors import Unavailable
@@ -59,7 +60,13 @@ def load(
         other_metadata = {key: value for key, value in metadata.items() if key not in RESERVED_KEYS}
         classes = check_classes(metadata["classes"])
         check_kinds(parts, PART_KINDS, OPTIONAL_PARTS)
-        classifier = Classifier(classes, encoder, metadata=other_metadata, **parts)
+        classifier = Classifier(
+            classes,
+            encoder,
+            metadata=other_metadata,
+            neighbours=make_loader(Path(folder), metadata),
+            **parts,
+        )
         _check_fit(classifier)
         return classifier
 

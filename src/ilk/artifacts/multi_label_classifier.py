@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from ilk.artifacts.image_blocks import (
     iter_image_blocks,
 )
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+from ilk.artifacts.neighbour_file import add_neighbours, make_loader
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.restored_parts import check_answers, check_classes, check_kinds, make_probe
@@ -42,6 +43,10 @@ from ilk.multilabel.thresholds import LabelThresholds
 from ilk.store import Store
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import check_feature_width
+
+if TYPE_CHECKING:
+    from ilk.explain.explanation import Explanation
+    from ilk.explain.neighbours import NeighbourIndex
 
 PART_KINDS: dict[str, type[Any]] = {
     "calibration": LabelCalibration,
@@ -81,6 +86,8 @@ class MultiLabelClassifier:
         metadata: Further entries of `model.json`: metrics, versions, seed.
         side_files: Returns the contents of further files to save beside the model, by file name.
         image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
+        neighbours: Returns the training images that are kept with it, for `explain`; None if it
+            keeps none.
     """
 
     classes: tuple[str, ...]
@@ -92,6 +99,7 @@ class MultiLabelClassifier:
     metadata: dict[str, Any] = field(default_factory=dict)
     side_files: Callable[[], Mapping[str, bytes]] | None = None
     image_folders: tuple[Path, ...] = ()
+    neighbours: Callable[[], NeighbourIndex | None] | None = None
 
     @property
     def value_ranges(self) -> dict[str, tuple[float, float]]:
@@ -108,6 +116,14 @@ class MultiLabelClassifier:
         p = self.calibration.to_probabilities(self.model.margins(x))
         score = self.ood_detector.score(x)
         return LabelBatch(p, self.thresholds.predict(p), score > self.ood_detector.threshold, score)
+
+    def predict_features(self, x: Features) -> list[MultiLabelPrediction]:
+        """Return the predictions of features `[n, d]`, whose paths are "".
+
+        Raises:
+            InputError: The features come from another encoder.
+        """
+        return list(self._iter_predictions(x))
 
     @overload
     def predict(
@@ -209,6 +225,36 @@ class MultiLabelClassifier:
             probabilities = dict(zip(self.classes, p.tolist(), strict=True))
             yield MultiLabelPrediction("", names, probabilities, bool(is_unknown), float(score))
 
+    def explain(
+        self,
+        image: Any,
+        *,
+        target: str | None = None,
+        against: str | None = None,
+        method: Any = "auto",
+        seed: int = 0,
+        budget: int | None = None,
+    ) -> Explanation:
+        """Return a heat map of what supports a label, as `Classifier.explain` does.
+
+        Args:
+            image: One image, as for `predict`.
+            target: The label to explain; by default the most probable one.
+            against: A label to contrast it with, or `runner-up`; by default the calibrated
+                probability of the target is explained.
+            method: `auto`, or the name of an explainer, such as `rise`.
+            seed: Seed of what is random; the same image and seed give the same map.
+            budget: Passes of the encoder for one map that `auto` allows.
+
+        Raises:
+            InputError, UnknownName, Unavailable: As for `Classifier.explain`.
+        """
+        from ilk.explain.explain_image import explain_image
+
+        return explain_image(
+            self, image, target=target, against=against, method=method, seed=seed, budget=budget
+        )
+
     def save(self, folder: PathLike) -> Path:
         """Write the classifier and its side files to a model folder, and return the folder.
 
@@ -226,11 +272,11 @@ class MultiLabelClassifier:
                 "ood_detector": self.ood_detector,
             }
         )
-        side_files = self.side_files() if self.side_files else {}
+        side_files = dict(self.side_files()) if self.side_files else {}
         metadata = {
             "classes": list(self.classes),
             "encoder": self.encoder.describe(),
-            **self.metadata,
+            **add_neighbours(self.metadata, self.neighbours, side_files),
             "parts": description,
         }
         model_folder.write(home, weights, metadata, model_folder.MULTI_LABEL, side_files)
@@ -261,6 +307,7 @@ def load_multi_label(
             parts["thresholds"],
             parts["ood_detector"],
             {key: value for key, value in metadata.items() if key not in RESERVED_KEYS},
+            neighbours=make_loader(Path(folder), metadata),
         )
         with np.errstate(all="ignore"):
             scored = classifier.score_batch(make_probe(encoder.space.dim))

@@ -109,6 +109,7 @@ class LabellingSession:
         self._refit_every, self._lock = refit_every, threading.RLock()
         self._digests = tuple(item.digest for item in self.items)
         self._position = {d: i for i, d in enumerate(self._digests)}
+        self._paths = {item.digest: item.path for item in self.items}
         self._rows = {row.digest: row for row in images.used}
         events = log.read_events()
         check_log_is_of(log.path, events, self._position, images)
@@ -236,6 +237,16 @@ class LabellingSession:
         """Who has answered so far."""
         with self._lock:
             return tuple(self._answers.annotators)
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where each image was found, relative to the folder, by digest."""
+        return self._paths
+
+    def can_undo(self, annotator: str) -> bool:
+        """Whether an annotator has an answer that `undo` would take back."""
+        with self._lock:
+            return self._answers.find_last(check_annotator(annotator)) is not None
 
     def next_item(self, annotator: str) -> Suggestion | None:
         """Return the next image for an annotator, the same until it is answered; None at the end.

@@ -1,0 +1,1 @@
+"""Explainers, one file each, found by file; see `ilk.explain.contract`."""
