@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.contracts import Model
 from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.linear_models import Linear
+from ilk.core.unit_gaussian import UnitGaussian
 from ilk.maths.gaussian import compute_statistics
 from ilk.maths.pca import RANK_TOLERANCE
 from ilk.methods.gda import GDA
@@ -135,7 +136,9 @@ def fit_snapshot(
     )
 
 
-def fit_model(x: Features, y: Labels, classes: tuple[str, ...], rows: Labels) -> Model:
+def fit_model(
+    x: Features, y: Labels, classes: tuple[str, ...], rows: Labels
+) -> Linear | UnitGaussian:
     """Return the classifier of the labels of `rows`."""
     return GDA().fit(Data(x[rows], y[rows], classes))
 
@@ -173,7 +176,7 @@ def answer_left_out(
 
 
 def _calibrate_by_leaving_one_out(
-    model: Model, x: Features, y: Labels, k: int, labelled: Labels, left_out: Labels
+    model: Linear | UnitGaussian, x: Features, y: Labels, k: int, labelled: Labels, left_out: Labels
 ) -> Calibration:
     """Return a calibration on the labels outside `left_out`, each left out of the model in turn.
 

@@ -81,10 +81,10 @@ class Questions:
             del asked[digest]
         while len(asked) < count:
             turn = answers.count_answers(annotator) + len(asked)
-            digest = next(self._iterate(annotator, turn, answers), None)
-            if digest is None:
+            found = next(self._iterate(annotator, turn, answers), None)
+            if found is None:
                 break
-            asked[digest] = None
+            asked[found] = None
         return list(asked)[:count]
 
     def _iterate(self, annotator: str, turn: int, answers: Answers) -> Iterator[str]:
