@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,7 +144,7 @@ class LabellingSession:
         self._audit_result: AuditResult | None = None
         self._curve: LearningCurve | None = None
         self._curve_labels = 0
-        self._groups: tuple[int, list[Group]] | None = None
+        self._groups: tuple[tuple[int, Snapshot | None], list[Group]] | None = None
         self._n_changes = self._n_fitted = 0
         if not log.is_read_only:
             detail = {"source": str(images.root or ""), "images": len(self.items)}
@@ -167,6 +167,7 @@ class LabellingSession:
         store: Store | None = None,
         progress: ProgressBar = silent_progress,
         read_only: bool = False,
+        refit_every: int = 1,
         **intake: Any,
     ) -> LabellingSession:
         """Read and encode a folder, and take up the session of its log, or begin one.
@@ -182,6 +183,7 @@ class LabellingSession:
             read_labels: Take the names of sub-folders, or the column of labels, as given labels.
             store: Feature store; the user's own by default.
             progress: Reports the progress of encoding.
+            refit_every: Number of changed labels after which the model is refitted.
             read_only: Only look: nothing is written, and another process may be labelling.
             intake: Settings of `ilk.read`, such as `label_column`.
 
@@ -207,6 +209,7 @@ class LabellingSession:
                 order=order,
                 shared=shared,
                 store=store,
+                refit_every=refit_every,
             )
         except BaseException:
             log.close()
@@ -510,9 +513,10 @@ class LabellingSession:
         image alone. Takes some seconds after answers have changed, during which nobody waits.
         """
         with self._lock:
-            if self._groups is not None and self._groups[0] == self._n_changes:
+            y, snapshot = self._y.copy(), self._snapshot
+            state = (self._n_changes, snapshot)
+            if self._groups is not None and self._groups[0] == state:
                 return list(self._groups[1])
-            n_changes, y, snapshot = self._n_changes, self._y.copy(), self._snapshot
             can_group = (y < 0) & ~self._given
             can_group[self._audit] = False
             for digest in self._answers.list_digests():
@@ -521,7 +525,7 @@ class LabellingSession:
         found = group_rows(self._units, y, can_group, snapshot, self.seed)
         groups = self._name(found, snapshot)
         with self._lock:
-            self._groups = (n_changes, groups)
+            self._groups = (state, groups)
         return list(groups)
 
     def _name(self, found: Sequence[RowGroup], snapshot: Snapshot | None) -> list[Group]:
@@ -588,6 +592,8 @@ class LabellingSession:
                 f"{len(self._gone):,} images are gone since the folder was read; their labels are "
                 "kept"
             )
+        if self._refitter is not None and (problem := self._refitter.problem):
+            notes.append(f"the model could not be refitted ({problem}); answers are kept")
         if n := len(self.list_disagreements()):
             notes.append(
                 f"annotators differ on {n:,} images; the model does not learn from them before "
@@ -662,16 +668,19 @@ class LabellingSession:
         path: str | os.PathLike[str],
         *,
         progress: ProgressBar = silent_progress,
+        log: Callable[[str], None] = lambda _line: None,
         **config: Any,
     ) -> Classifier:
         """Fit a classifier to the labels as `ilk fit` does, and write its model folder.
 
         The audit slice is its test part: the classifier does not learn from it, so the accuracy in
-        its report is that of images like those of the folder.
+        its report is that of images like those of the folder. Where a class would be left with
+        fewer than two images, the classifier learns from all labels, which `log` is told.
 
         Args:
             path: The model folder; an older classifier in it is replaced.
             progress: Reports the progress.
+            log: Called with a message about each choice.
             config: Fields of `ilk.fitting.FitConfig`; the encoder is that of the session.
 
         Raises:
@@ -680,7 +689,7 @@ class LabellingSession:
         """
         labelled = self.list_labelled()
         settings = {"encoders": (self.encoder_name,), "seed": self.seed} | config
-        return fit_labels(Path(path), self.images, labelled, settings, self._store, progress)
+        return fit_labels(Path(path), self.images, labelled, settings, self._store, progress, log)
 
     @property
     def encoder_name(self) -> str:
