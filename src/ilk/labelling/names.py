@@ -10,6 +10,7 @@ from ilk.images.annotations.label_values import parse_label
 from ilk.images.annotations.spellings import match_class_names
 
 MAX_LENGTH = 200
+JOINERS = dict.fromkeys((0x200C, 0x200D))  # part of words in Persian and Hindi, and of emoji
 
 
 def check_class_name(name: str, classes: Sequence[str] = ()) -> str:
@@ -42,7 +43,7 @@ def _check_text(name: str, what: str) -> str:
         raise InputError(f"the name of the {what} is empty; type one")
     if len(text) > MAX_LENGTH:
         raise InputError(f"the name of the {what} is longer than {MAX_LENGTH} characters; cut it")
-    if not text.isprintable():
+    if not text.translate(JOINERS).isprintable():
         raise InputError(
             f"the name {text!r} of the {what} holds unprintable characters; remove them"
         )

@@ -143,7 +143,7 @@ class LabellingSession:
         self._audit_result: AuditResult | None = None
         self._curve: LearningCurve | None = None
         self._curve_labels = 0
-        self._groups: tuple[int, list[Group]] | None = None
+        self._groups: tuple[tuple[int, Snapshot | None], list[Group]] | None = None
         self._n_changes = self._n_fitted = 0
         if not log.is_read_only:
             detail = {"source": str(images.root or ""), "images": len(self.items)}
@@ -509,9 +509,10 @@ class LabellingSession:
         image alone. Takes some seconds after answers have changed, during which nobody waits.
         """
         with self._lock:
-            if self._groups is not None and self._groups[0] == self._n_changes:
+            y, snapshot = self._y.copy(), self._snapshot
+            state = (self._n_changes, snapshot)
+            if self._groups is not None and self._groups[0] == state:
                 return list(self._groups[1])
-            n_changes, y, snapshot = self._n_changes, self._y.copy(), self._snapshot
             can_group = (y < 0) & ~self._given
             can_group[self._audit] = False
             for digest in self._answers.list_digests():
@@ -520,7 +521,7 @@ class LabellingSession:
         found = group_rows(self._units, y, can_group, snapshot, self.seed)
         groups = self._name(found, snapshot)
         with self._lock:
-            self._groups = (n_changes, groups)
+            self._groups = (state, groups)
         return list(groups)
 
     def _name(self, found: Sequence[RowGroup], snapshot: Snapshot | None) -> list[Group]:
