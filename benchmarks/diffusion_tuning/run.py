@@ -33,9 +33,10 @@ Finished parts are cached, with the processor seconds that each took.
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from torch import Tensor
 from benchmarks.diffusion_digits.run import sample_shots
 from benchmarks.diffusion_setup import (
     accuracy,
+    get_cache_dir,
     load_fashion_images,
     scale_images,
     select_machine,
@@ -111,7 +113,9 @@ class Setting:
         return 2 if self.small else max(20, round(seconds / clock.seconds))
 
     def pretrain(self, name: str, data: Batch, seconds: float, seed: int = 0) -> Path:
-        """Pretrain for that processor time; return the folder of the network."""
+        """Pretrain for that processor time; return the folder of the network, which is kept."""
+        if (self.folder / name / saved.JSON).exists():
+            return self.folder / name
 
         def run(steps: int, folder: Path, progress: Progress) -> None:
             config = replace(NETWORK, recipe=replace(NETWORK.recipe, steps=steps, seed=seed))
@@ -156,6 +160,8 @@ class Setting:
 
     def _run(self, name: str, seconds: float, run: Callable[[int, Path, Progress], None]) -> Path:
         folder, probe = self.folder / name, self.folder / f"{name}-probe"
+        for path in (folder, probe):  # of a run that was stopped
+            shutil.rmtree(path, ignore_errors=True)
         steps = self.count_steps(seconds, time_updates(lambda n, p: run(n, probe, p)))
         self.clocks[name] = UpdateClock()
         run(steps, folder, self.clocks[name])
@@ -165,15 +171,14 @@ class Setting:
 def run(small: bool = False) -> dict[str, Any]:
     """Return the table; `small` makes two updates and tests ten images of each class."""
     torch.set_num_threads(1)
-    parts, weights = MeasuredParts("tuning-small" if small else "tuning"), list_full_size()
+    name = "tuning-small" if small else "tuning"
+    parts, weights = MeasuredParts(name), list_full_size()
+    setting, seeds = Setting(get_cache_dir() / name, small), SEEDS[:1] if small else SEEDS
     full_size = {w.name: evaluate(w, parts, small) for w in weights}
-    with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(Path(folder), small)
-        seeds = SEEDS[:1] if small else SEEDS
-        objectives = parts.compute("objectives", lambda: compare_objectives(setting, seeds))
-        for w in weights:
-            full_size[w.name]["supervised"] = compare_supervised(w, parts, small)
-        few = parts.compute("few", lambda: compare_few_labels(setting, seeds))
+    objectives = compare_objectives(setting, parts, seeds)
+    few = compare_few_labels(setting, parts, seeds)
+    for w in weights:
+        full_size[w.name]["supervised"] = compare_supervised(w, parts, small)
     return {
         "weights": objectives["weights"],
         "processor seconds": {"pretraining": PRETRAIN_SECONDS, "tuning": TUNE_SECONDS},
@@ -185,18 +190,31 @@ def run(small: bool = False) -> dict[str, Any]:
     }
 
 
-def compare_objectives(setting: Setting, seeds: tuple[int, ...]) -> dict[str, Any]:
+def compare_objectives(
+    setting: Setting, parts: MeasuredParts, seeds: tuple[int, ...]
+) -> dict[str, Any]:
     """Return a row for the network before tuning, for training on, and for each objective."""
     base = setting.pretrain("base", setting.train, PRETRAIN_SECONDS)
     network = saved.load(base)
-    rows = {"before": [assess(setting, base, network.sigmas)]}
+    sigmas = network.sigmas
+    before = parts.compute("before", lambda: assess(setting, base, sigmas))
+    rows: dict[str, list[dict[str, Any]]] = {"before": [before]}
+
+    def tune_and_assess(objective: str, seed: int) -> dict[str, Any]:
+        name = f"{objective}-{seed}"
+        if objective == "likelihood":
+            folder = setting.train_on(name, base, setting.train, seed)
+        else:
+            folder = setting.tune(name, base, setting.train, objective, seed)
+        return assess(setting, folder, sigmas)
+
+    supervised = []
     for seed in seeds:
-        folder = setting.train_on(f"likelihood-{seed}", base, setting.train, seed)
-        rows.setdefault("likelihood", []).append(assess(setting, folder, network.sigmas))
-        for name in list_tuning_objectives():
-            folder = setting.tune(f"{name}-{seed}", base, setting.train, name, seed)
-            rows.setdefault(name, []).append(assess(setting, folder, network.sigmas))
-    supervised = [setting.fit_supervised(setting.train, TUNE_SECONDS, s) for s in seeds]
+        for objective in ("likelihood", *list_tuning_objectives()):
+            row = parts.compute(f"{objective}-{seed}", partial(tune_and_assess, objective, seed))
+            rows.setdefault(objective, []).append(row)
+        fit = partial(setting.fit_supervised, setting.train, TUNE_SECONDS, seed)
+        supervised.append(parts.compute(f"supervised-{seed}", fit))
     return {
         "weights": sum(p.numel() for p in network.parameters()),
         "rows": [
@@ -231,7 +249,8 @@ def assess(setting: Setting, folder: Path, sigmas: tuple[float, float]) -> dict[
     row["Fréchet distance"] = drawing.frechet_distance
     row |= {"precision": drawing.precision, "recall": drawing.recall}
     row["updates"] = spec.metadata["config"]["recipe"]["steps"]
-    row["seconds before the first update"] = setting.clocks[folder.name].setup_seconds
+    if folder.name in setting.clocks:
+        row["seconds before the first update"] = setting.clocks[folder.name].setup_seconds
     return row
 
 
@@ -250,7 +269,9 @@ def measure_class_errors(network: Denoiser, part: Batch, levels: Levels) -> Tens
     return compute_class_errors(network, scale_images(part), sigmas, noise, MEASURE)
 
 
-def compare_few_labels(setting: Setting, seeds: tuple[int, ...]) -> list[dict[str, Any]]:
+def compare_few_labels(
+    setting: Setting, parts: MeasuredParts, seeds: tuple[int, ...]
+) -> list[dict[str, Any]]:
     """Return a row for each number of labels per class."""
     unlabelled = Batch(setting.train.x, torch.full_like(setting.train.y, -1))
     base = setting.pretrain("unlabelled", unlabelled, PRETRAIN_SECONDS)
@@ -259,19 +280,22 @@ def compare_few_labels(setting: Setting, seeds: tuple[int, ...]) -> list[dict[st
         values: dict[str, list[float]] = {}
         for seed in seeds:
             data, name = sample_shots(setting.train, shots, seed), f"{shots}-{seed}"
-            starts = {"tuned, pretrained without labels": base}
+
+            def tune_from(start: Path, data: Batch = data, seed: int = seed) -> float:
+                network = f"few-{start.name}-{len(data)}-{seed}"
+                folder = setting.tune(network, start, data, "cross-entropy", seed)
+                return classify_with_four(setting, folder)
+
+            arms = {"tuned, pretrained without labels": partial(tune_from, base)}
             if shots == min(SHOTS):
                 own = setting.pretrain(f"own-{name}", data, TUNE_SECONDS, seed)
-                starts["tuned, pretrained on these images"] = own
-            for arm, start in starts.items():
-                folder = setting.tune(
-                    f"{arm.split()[-1]}-{name}", start, data, "cross-entropy", seed
-                )
-                values.setdefault(arm, []).append(classify_with_four(setting, folder))
+                arms["tuned, pretrained on these images"] = partial(tune_from, own)
             for factor in (1, 3) if shots == min(SHOTS) else (1,):
                 arm = "supervised" + (", three times the time" if factor > 1 else "")
                 seconds = factor * TUNE_SECONDS
-                values.setdefault(arm, []).append(setting.fit_supervised(data, seconds, seed))
+                arms[arm] = partial(setting.fit_supervised, data, seconds, seed)
+            for arm, compute in arms.items():
+                values.setdefault(arm, []).append(parts.compute(f"{name}, {arm}", compute))
         rows.append({"labels per class": shots, **{arm: summarize(v) for arm, v in values.items()}})
     return rows
 

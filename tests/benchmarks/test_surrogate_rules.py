@@ -14,7 +14,7 @@ def test_small_run_gives_json():
     assert [t["metric"] for t in result["tables"]][2] == "share of the first columns that are real"
     fidelity = {s["method"]: s["score"]["mean"] for s in result["tables"][0]["scores"]}
     assert fidelity[rules.PROBES] > fidelity[rules.RANDOM] + 0.03
-    assert "->" in result["rules of seed 0"]["planted"]
+    assert "->" in result["rules with most rows, seed 0"]["planted"][0]
     assert len(result["verdict"]) == len(result["tables"])
 
 

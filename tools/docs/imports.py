@@ -14,7 +14,7 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("architectures", "training", "transduction", "diffusion", "encoders"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "explain", "artifacts"),
-    *("fitting", "estimator", "updates", "labelling", "serve"),
+    *("fitting", "estimator", "updates", "export", "labelling", "serve"),
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 

@@ -303,7 +303,7 @@ class Classifier:
         seed: int = 0,
         budget: int | None = None,
     ) -> Explanation:
-        """Return a heat map of what supports an answer, with a verdict on whether it can be trusted.
+        """Return a heat map of what supports an answer, and whether it can be trusted.
 
         Args:
             image: One image, as for `predict`.

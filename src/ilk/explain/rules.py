@@ -1,4 +1,4 @@
-"""Rules of a decision tree: how often each applies, how often it is right, and what would flip it."""
+"""Rules of a decision tree: how often each applies and is right, and what would flip it."""
 
 from __future__ import annotations
 
@@ -101,6 +101,8 @@ def read_rules(
 ) -> tuple[Rule, ...]:
     """Return the rules of a fitted tree of scikit-learn, those with most rows first.
 
+    A split whose leaves all give one answer is left out.
+
     Args:
         tree: Fitted to `x[:, columns]` and the labels of the black box.
         columns: Positions of its features, `[k]`.
@@ -110,10 +112,17 @@ def read_rules(
     inner = tree.tree_
     rules: list[Rule] = []
 
-    def visit(node: int, bounds: dict[int, tuple[float, float]]) -> None:
+    def find_answers(node: int) -> set[int]:
         if inner.children_left[node] < 0:
+            return {int(inner.value[node][0].argmax())}
+        children = inner.children_left[node], inner.children_right[node]
+        return set().union(*(find_answers(child) for child in children))
+
+    def visit(node: int, bounds: dict[int, tuple[float, float]]) -> None:
+        answers = find_answers(node)
+        if len(answers) == 1:
             path = tuple(Condition(j, low, high) for j, (low, high) in sorted(bounds.items()))
-            label = tree.classes_[int(inner.value[node][0].argmax())]
+            label = tree.classes_[answers.pop()]
             held = Rule(path, label, 0, 0.0, 0.0).holds(x)
             n = int(held.sum())
             precision = float(np.mean(labels[held] == label)) if n else 0.0

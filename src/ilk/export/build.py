@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,6 @@ OUTPUTS = ("label", "probabilities", "prediction_set", "unknown", "unknown_score
 STAGES = ("prepared pixels", "features", "logits", "probabilities before the class priors")
 NAMES_KEY, SUMMARY_KEY, PARITY_KEY = "names", "ilk", "parity"
 MAX_FILE_BYTES = 2**31 - 1
-Network = Any  # an ONNX model of normalized images
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,11 @@ class Built:
     stages: dict[str, list[str]] = field(default_factory=dict)
 
 
-def build_model(classifier: Classifier, summary: Mapping[str, Any] | None = None) -> Built:
+def build_model(
+    classifier: Classifier,
+    summary: Mapping[str, Any] | None = None,
+    networks: Mapping[str, Any] | None = None,
+) -> Built:
     """Return the ONNX model of a classifier.
 
     Its input is `pixels`, `[n, height, width, 3]` uint8: n upright RGB images of one size, any.
@@ -48,6 +51,7 @@ def build_model(classifier: Classifier, summary: Mapping[str, Any] | None = None
     Args:
         classifier: The classifier.
         summary: Further entries of the metadata `ilk`.
+        networks: ONNX models by `get_network_key`, instead of those that torch exports.
 
     Raises:
         InputError: ONNX cannot express the encoder or the head.
@@ -55,12 +59,12 @@ def build_model(classifier: Classifier, summary: Mapping[str, Any] | None = None
     """
     from onnx import TensorProto, helper
 
-    graph = Graph()
+    graph = Graph(networks=networks or {})
     pixels = Tensor(graph, PIXELS, np.dtype(np.uint8))
     values = _write_answer(classifier, pixels)
     stages = values.pop("stages")
     k = len(classifier.classes)
-    types = {
+    types: dict[str, tuple[Any, list[str | int | None]]] = {
         "label": (TensorProto.INT64, ["n"]),
         "probabilities": (TensorProto.FLOAT, ["n", k]),
         "prediction_set": (TensorProto.BOOL, ["n", k]),
@@ -147,6 +151,3 @@ def set_metadata(model: Any, entries: Mapping[str, str]) -> None:
 def get_metadata(model: Any) -> dict[str, str]:
     """Return the entries of a model's metadata."""
     return {p.key: p.value for p in model.metadata_props}
-
-
-Log = Callable[[str], None]

@@ -18,9 +18,7 @@ from ilk.trust.conformal import (
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 
 
-def write_probabilities(
-    z: Tensor, calibration: Calibration, priors: ClassPriors | None
-) -> Tensor:
+def write_probabilities(z: Tensor, calibration: Calibration, priors: ClassPriors | None) -> Tensor:
     """Return calibrated probabilities `[n, k]` float64 of logits `[n, k]`, under the priors."""
     p = calibrate(z, calibration.temperature, calibration.uniform_weight)
     if priors is None:

@@ -7,6 +7,7 @@ those of ilk; weights are stored in the type that they are saved in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,11 +27,13 @@ class Graph:
         nodes: The nodes.
         constants: The constants, by name.
         parent: The graph that a branch belongs to, which holds its constants and counts its names.
+        networks: ONNX models of networks by key, to be used instead of those of torch.
     """
 
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
     parent: Graph | None = None
+    networks: Mapping[str, Any] = field(default_factory=dict)
     _scalars: dict[tuple[str, str], Tensor] = field(default_factory=dict)
     _counter: list[int] = field(default_factory=lambda: [0])
 

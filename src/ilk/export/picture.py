@@ -125,8 +125,7 @@ def _compute_size(old: tuple[Tensor, Tensor], scale: tuple[int, int], fit: str) 
         return [graph.constant(side, np.int64) for side in scale]
     if fit == "short":
         least, greatest = old[0].minimum(old[1]), old[0].maximum(old[1])
-        quotient = (greatest * scale[0]).cast(np.float64) / least.cast(np.float64)
-        long = quotient.map("Floor").cast(np.int64)
+        long = greatest * scale[0] / least  # of integers: OpenVINO computes floats in 32 bits
         is_high = old[0] > old[1]
         return [is_high.select(long, scale[0]), is_high.select(scale[0], long)]
     lengths = [side.cast(np.float64) for side in old]

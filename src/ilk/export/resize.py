@@ -20,7 +20,7 @@ from PIL import Image
 from ilk.export.graph import Graph, Tensor, replace_graph
 
 BITS = 22  # of Pillow's weights
-BLOCK_SIZE = 32  # output pixels per product
+BLOCK_SIZE = 64  # output pixels per product
 OLD_RATIO = 100  # height over width above which Pillow before 12 starts with the height
 
 
@@ -52,7 +52,9 @@ class Block:
     weights: Tensor
 
 
-def resample(image: Tensor, rows: Axis, columns: Axis, target: tuple[int, int], kind: str) -> Tensor:
+def resample(
+    image: Tensor, rows: Axis, columns: Axis, target: tuple[int, int], kind: str
+) -> Tensor:
     """Return the wanted pixels `[n, c, *target]`, float64 integers, of an image `[n, c, h, w]`.
 
     Args:

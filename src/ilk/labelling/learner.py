@@ -2,7 +2,9 @@
 
 Gaussian discriminant analysis (`ilk.methods.gda`) on features that are reduced once, when the
 session is opened, to the directions that carry most of them, so that a refit takes a fraction of a
-second whatever the width of the encoder.
+second whatever the width of the encoder. While labels are few, only the first of these directions
+are read: what little the others hold is noise to a covariance of so few rows (20 labels of CIFAR-10
+give 0.37 with 64 directions, 0.34 with 256; 200 labels give 0.627 and 0.632).
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from ilk.maths.gaussian import compute_statistics
 from ilk.methods.gda import GDA
 from ilk.trust.calibration import Calibration, cross_calibrate
 
-MAX_FEATURES = 256
+MIN_FEATURES, MAX_FEATURES = 64, 256
+ROWS_PER_FEATURE = 2  # labels for each direction beyond the first
 MAX_SAMPLE = 10_000  # rows that the directions are estimated from
 N_FOLDS = 10
 MIN_AUDITED = 30  # audited rows that suffice to calibrate on them alone
@@ -28,18 +31,23 @@ CHUNK_SIZE = 8_192
 Probabilities = NDArray[np.float64]
 
 
-def reduce_features(x: Features, seed: int = 0) -> Features:
+def reduce_features(x: Features, seed: int = 0, fit_rows: int | None = None) -> Features:
     """Return rows `[n, min(d, 256)]` with nearly the inner products of rows `[n, d]`.
 
     The directions are the first right singular vectors of the rows, which are not centred, so that
     the angles between rows remain as well.
+
+    Args:
+        x: Rows, `[n, d]`.
+        seed: Seed of the sample of many rows that the directions are estimated from.
+        fit_rows: Number of rows, the first ones, that may be used for that; None takes all.
     """
     if x.shape[1] <= MAX_FEATURES:
         return np.asarray(x, np.float32)
-    sample = x
-    if len(x) > MAX_SAMPLE:
-        rows = np.sort(np.random.default_rng(seed).choice(len(x), MAX_SAMPLE, replace=False))
-        sample = x[rows]
+    sample = x[:fit_rows]
+    if len(sample) > MAX_SAMPLE:
+        rows = np.random.default_rng(seed).choice(len(sample), MAX_SAMPLE, replace=False)
+        sample = sample[np.sort(rows)]
     gram = np.asarray(sample.T @ sample, np.float64)
     basis = np.linalg.eigh(gram)[1][:, ::-1][:, :MAX_FEATURES]
     return np.asarray(x @ basis.astype(np.float32), np.float32)
@@ -90,6 +98,7 @@ def fit_snapshot(
     labelled = np.flatnonzero(y >= 0)
     if len(np.unique(y[labelled])) < 2:
         return None
+    x = x[:, : choose_width(len(labelled))]
     model = fit_model(x, y, classes, labelled)
     logits = answer_left_out(x, y, classes, left_out)
     fold = np.arange(len(left_out)) % N_FOLDS
@@ -102,7 +111,7 @@ def fit_snapshot(
             logits[judged], y[left_out[judged]], fold[judged]
         )
     else:
-        calibration = _calibrate_by_leaving_one_out(model, x, y, labelled, left_out)
+        calibration = _calibrate_by_leaving_one_out(model, x, y, len(classes), labelled, left_out)
         left_out_probabilities = np.asarray(calibration.to_probabilities(logits))
     probabilities = np.empty((len(x), len(classes)), np.float32)
     for at in range(0, len(x), CHUNK_SIZE):
@@ -119,7 +128,14 @@ def fit_model(x: Features, y: Labels, classes: tuple[str, ...], rows: Labels) ->
     return GDA().fit(Data(x[rows], y[rows], classes))
 
 
-def answer_left_out(x: Features, y: Labels, classes: tuple[str, ...], left_out: Labels) -> Logits:
+def choose_width(n_labels: int) -> int:
+    """Return how many of the reduced features a model of so many labels reads."""
+    return max(MIN_FEATURES, min(MAX_FEATURES, n_labels // ROWS_PER_FEATURE))
+
+
+def answer_left_out(
+    x: Features, y: Labels, classes: tuple[str, ...], left_out: Labels, n_folds: int = N_FOLDS
+) -> Logits:
     """Return logits `[m, k]` of rows, each by a model without the labels of its fold.
 
     Without a label outside the fold the logits are those of no class knowledge, all 0.
@@ -128,22 +144,24 @@ def answer_left_out(x: Features, y: Labels, classes: tuple[str, ...], left_out: 
         x: Reduced features, `[n, d]`.
         y: Class of each row, `[n]`, -1 where unknown.
         classes: Class names.
-        left_out: The rows, `[m]`; row i of them is in fold i modulo 10.
+        left_out: The rows, `[m]`; row i of them is in fold i modulo `n_folds`.
+        n_folds: Number of folds, >= 2.
     """
     out = np.zeros((len(left_out), len(classes)))
-    fold = np.arange(len(left_out)) % N_FOLDS
-    for f in range(min(N_FOLDS, len(left_out))):
+    fold = np.arange(len(left_out)) % n_folds
+    for f in range(min(n_folds, len(left_out))):
         own = left_out[fold == f]
         visible = y.copy()
         visible[own] = -1
         rows = np.flatnonzero(visible >= 0)
         if len(rows):
-            out[fold == f] = fit_model(x, y, classes, rows).logits(x[own])
+            z = x[:, : choose_width(len(rows))]
+            out[fold == f] = fit_model(z, y, classes, rows).logits(z[own])
     return out
 
 
 def _calibrate_by_leaving_one_out(
-    model: Model, x: Features, y: Labels, labelled: Labels, left_out: Labels
+    model: Model, x: Features, y: Labels, k: int, labelled: Labels, left_out: Labels
 ) -> Calibration:
     """Return a calibration on the labels outside `left_out`, each left out of the model in turn.
 
@@ -153,7 +171,6 @@ def _calibrate_by_leaving_one_out(
     rows = np.setdiff1d(labelled, left_out)
     if len(rows) < 2:
         return Calibration()
-    k = int(y.max()) + 1
     statistics = compute_statistics(x[labelled], y[labelled], k)
     logits = GDA().leave_one_out_logits(model, x[rows], y[rows], statistics)
     return Calibration.fit(logits, y[rows])

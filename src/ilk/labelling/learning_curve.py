@@ -19,7 +19,7 @@ from ilk.core.metrics import Interval
 from ilk.labelling.learner import answer_left_out
 
 FRACTIONS = (0.35, 0.5, 0.7, 0.85, 1.0)
-N_SUBSETS = 4
+N_SUBSETS, N_FOLDS = 4, 5
 N_DRAWS = 400
 MIN_AUDITED, MIN_LABELS = 15, 25
 STEPS = (25, 50, 100, 200)
@@ -88,7 +88,7 @@ def _measure_errors(
     for size in sizes:
         visible = np.full(len(y), -1)
         visible[order[:size]] = y[order[:size]]
-        logits = answer_left_out(x, visible, classes, audited)
+        logits = answer_left_out(x, visible, classes, audited, N_FOLDS)
         wrong.append(logits.argmax(1) != y[audited])
     return np.array(wrong, np.float64)
 

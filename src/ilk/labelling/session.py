@@ -62,6 +62,7 @@ SHARED_SHARE = 0.1  # of the images are asked of every annotator
 AHEAD = 20  # questions that are ordered at a time
 CURVE_EVERY = 10  # labels between two learning curves
 MAX_RANKING = 5
+UNIT_FEATURES = 128  # of the reduced features, that orders and groups compare images by
 
 
 class LabellingSession:
@@ -138,7 +139,7 @@ class LabellingSession:
         self._unreadable: set[str] = set()
         self._update_rows(self._digests)
         self._z = reduce_features(features, self.seed)
-        self._units = _to_unit_rows(self._z)
+        self._units = to_unit_rows(self._z[:, :UNIT_FEATURES])
         self._snapshot: Snapshot | None = None
         self._audit_result: AuditResult | None = None
         self._curve: LearningCurve | None = None
@@ -688,7 +689,7 @@ class LabellingSession:
         return "default" if self._encoder is None else self._encoder.name
 
 
-def _to_unit_rows(z: Features) -> Features:
+def to_unit_rows(z: Features) -> Features:
     """Return the directions `[n, d]` of rows from the mean direction."""
     unit = normalize_rows(z)
     return np.asarray(normalize_rows(unit - unit.mean(0)), np.float32)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,6 +19,9 @@ from ilk.serve.problems import CatchFaults, handle_http_error, handle_ilk_error
 from ilk.serve.security import Guard
 from ilk.serve.shell import list_static_routes
 from ilk.serve.state import NavigationItem, ServerState
+
+if TYPE_CHECKING:
+    from ilk.serve.model_host import ModelHost
 
 __all__ = ["NavigationItem", "ServerState", "create_app"]
 
@@ -41,13 +45,14 @@ def create_app(
 
     own_routes: list[BaseRoute] = [*list_common_routes(), *list_static_routes("ilk.serve")]
     own_pages: list[NavigationItem] = []
+    state.metrics = state.metrics or Metrics()
     if state.host is not None:
         from ilk.serve.model_routes import list_model_routes
 
         own_routes += list_model_routes()
+        _add_gauges(state.metrics, state.host)
         own_pages.append(NavigationItem("/", "Ask"))
     state.navigation = (*own_pages, *pages)
-    state.metrics = state.metrics or Metrics()
     if state.host is None and pages:
         own_routes.append(Route("/", _redirect_to(pages[0].path)))
 
@@ -73,7 +78,22 @@ def create_app(
     return app
 
 
-def _redirect_to(path: str):  # type: ignore[no-untyped-def]
+def _add_gauges(metrics: Metrics, host: ModelHost) -> None:
+    """Let the counters show how busy the model is."""
+    metrics.describe("ilk_images_total", "Images that were answered or refused.")
+    metrics.describe("ilk_corrections_total", "Corrections that were folded in.")
+    for name, text, read in (
+        ("ilk_queue_images", "Images that wait for the model.", lambda: host.batcher.n_waiting),
+        ("ilk_batches", "Batches that the model has answered.", lambda: host.batcher.n_batches),
+        ("ilk_batched_images", "Images in these batches.", lambda: host.batcher.n_images),
+        ("ilk_decoder_restarts", "Images that ended a decoder.", lambda: host.decoder.n_killed),
+        ("ilk_start_seconds", "Start of the server, Unix time.", lambda: host.started_at),
+    ):
+        metrics.describe(name, text)
+        metrics.set_gauge(name, read)
+
+
+def _redirect_to(path: str) -> Callable[[Request], Awaitable[Response]]:
     async def redirect(_request: Request) -> Response:
         return RedirectResponse(path)
 

@@ -58,10 +58,15 @@ class Decoder:
         self.n_killed = 0
 
     def start(self) -> None:
-        """Start one process now, so that the first image does not wait for it."""
+        """Start the processes in the background, so that the first images do not wait for them."""
+        for _ in range(self.limits.decoders):
+            threading.Thread(target=self._warm_up, name="ilk start", daemon=True).start()
+
+    def _warm_up(self) -> None:
         worker = self._idle.get()
         try:
-            worker.start()
+            with suppress(ImageError, OSError):
+                worker.ask({"ranges": {}, "side": 0, "pixels": 1}, b"")
         finally:
             self._idle.put(worker)
 

@@ -70,7 +70,7 @@ class Metrics:
         seen: set[str] = set()
         for (name, labels), value in counters:
             lines += self._introduce(name, "counter", seen)
-            lines.append(f"{name}{_format_labels(dict(labels))} {value:g}")
+            lines.append(f"{name}{_format_labels(dict(labels))} {value:.15g}")
         for (name, labels), counts, total, n in histograms:
             lines += self._introduce(name, "histogram", seen)
             for bound, count in zip((*map(str, BUCKETS), "+Inf"), (*counts, n), strict=True):
@@ -80,7 +80,7 @@ class Metrics:
             lines.append(f"{name}_count{_format_labels(dict(labels))} {n}")
         for name, read in sorted(self._gauges.items()):
             lines += self._introduce(name, "gauge", seen)
-            lines.append(f"{name} {read():g}")
+            lines.append(f"{name} {read():.15g}")
         return "\n".join(lines) + "\n"
 
     def _introduce(self, name: str, kind: str, seen: set[str]) -> list[str]:

@@ -71,6 +71,16 @@ class ImageAnswer:
     decode_seconds: float
 
 
+@dataclass(frozen=True)
+class _Decoded:
+    """An image on its way: its row and the answer to come, or why it cannot be decoded."""
+
+    row: Row | None
+    future: Future[Answer] | None
+    error: str
+    seconds: float
+
+
 class ModelHost:
     """Answers questions about images with the model of a folder.
 
@@ -129,10 +139,8 @@ class ModelHost:
         """
         served = self.served
         self.batcher.announce(len(images))
-        calls = [
-            asyncio.wrap_future(self._decoding.submit(self._answer_one, served, image))
-            for image in images
-        ]
+        ends_at = time.perf_counter() + self.limits.seconds
+        calls = [self._answer(served, image, ends_at) for image in images]
         return served, list(await self._wait(asyncio.gather(*calls), self.limits.seconds))
 
     async def explain(self, image: NamedImage, **options: Any) -> tuple[ServedModel, Any, Row]:
@@ -169,10 +177,15 @@ class ModelHost:
             Busy: Too many images wait.
         """
         self.batcher.announce(1)
-        result = self._answer_one(self.served, image)
-        if result.answer is None or result.row is None:
-            raise Problem(422, f"{image.name!r} cannot be read: {result.error}")
-        return result.answer, result.row
+        ends_at = time.perf_counter() + self.limits.seconds
+        decoded = self._decode(self.served, image, ends_at)
+        if decoded.row is None or decoded.future is None:
+            raise Problem(422, f"{image.name!r} cannot be read: {decoded.error}")
+        try:
+            return decoded.future.result(max(0.0, ends_at - time.perf_counter())), decoded.row
+        except TimeoutError:
+            decoded.future.cancel()
+            raise _make_late(self.limits.seconds) from None
 
     def replace_classifier(self, classifier: AnyClassifier) -> None:
         """Answer with another classifier of the same folder from now on."""
@@ -230,8 +243,18 @@ class ModelHost:
         base, neighbours = _hold_neighbours(self._load(self.folder))
         return ServedModel(base, base, digest, neighbours=neighbours)
 
-    def _answer_one(self, served: ServedModel, image: NamedImage) -> ImageAnswer:
-        """Decode an image, prepare it, and wait for the model."""
+    async def _answer(self, served: ServedModel, image: NamedImage, ends_at: float) -> ImageAnswer:
+        """Return what becomes of an image that was announced."""
+        call = self._decoding.submit(self._decode, served, image, ends_at)
+        call.add_done_callback(self._withdraw_cancelled)
+        decoded = await asyncio.wrap_future(call)
+        answer = None
+        if decoded.future is not None:
+            answer = await asyncio.wrap_future(decoded.future)
+        return ImageAnswer(image.name, decoded.row, answer, decoded.error, decoded.seconds)
+
+    def _decode(self, served: ServedModel, image: NamedImage, ends_at: float) -> _Decoded:
+        """Decode an image that was announced, prepare it, and give it to the model."""
         started_at = time.perf_counter()
         try:
             row, pixels = self.decoder.decode_with(
@@ -242,18 +265,21 @@ class ModelHost:
         except ImageError as error:
             self.batcher.withdraw()
             seconds = time.perf_counter() - started_at
-            return ImageAnswer(image.name, None, None, _format_error(error), seconds)
+            return _Decoded(None, None, _format_error(error), seconds)
         except BaseException:
             self.batcher.withdraw()
             raise
-        seconds = time.perf_counter() - started_at
+        ended_at = time.perf_counter()
+        if ended_at > ends_at:  # nobody waits for it any more
+            self.batcher.withdraw()
+            raise _make_late(self.limits.seconds)
         future = self.batcher.submit(served.classifier, pixels)
-        try:
-            answer = future.result(self.limits.seconds)
-        except TimeoutError:
-            future.cancel()
-            raise _make_late(self.limits.seconds) from None
-        return ImageAnswer(image.name, row, answer, "", seconds)
+        return _Decoded(row, future, "", ended_at - started_at)
+
+    def _withdraw_cancelled(self, call: Future[Any]) -> None:
+        """Give up the place of an image whose request ended before it was decoded."""
+        if call.cancelled():
+            self.batcher.withdraw()
 
     def _explain_one(
         self, served: ServedModel, image: NamedImage, options: dict[str, Any]

@@ -56,7 +56,7 @@ def optimize_noise(
     tracker = None if validation is None else BestNoiseTracker(network, validation, settings)
     if tracker:
         tracker.check(optimizer.to_optimized_noise({"images": len(x), "epoch": 0}))
-    with progress("optimising the noise", steps) as advance:
+    with progress("optimising noise", steps) as advance:
         for step in range(steps):
             rows = draw_batch_rows(step, settings.batch, len(x), settings.seed)
             generator = make_generator(settings.seed, step, "cpu")

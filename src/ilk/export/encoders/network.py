@@ -26,7 +26,14 @@ def write_pixels(encoder: NetworkEncoder, picture: Picture) -> Tensor:
 
 def write_features(encoder: NetworkEncoder, pixels: Tensor) -> Tensor:
     """Return features `[n, d]` float32 of prepared images `[n, 3, h, w]`."""
-    return insert_network(pixels.graph, read_network(encoder), normalize(pixels, encoder.preprocess))
+    graph = pixels.graph
+    network = graph.networks.get(get_network_key(encoder)) or read_network(encoder)
+    return insert_network(graph, network, normalize(pixels, encoder.preprocess))
+
+
+def get_network_key(encoder: NetworkEncoder) -> str:
+    """Return what two encoders share if they have the same network."""
+    return repr(sorted(encoder.checkpoint.digest_files().items()))
 
 
 def normalize(pixels: Tensor, preprocess: Preprocess) -> Tensor:

@@ -28,7 +28,8 @@ def _write_view(
     base = encoder.base
     if place is not None and isinstance(base, NetworkEncoder):
         return prepare(part, base.preprocess.without_margin())
-    return find_encoder_writer(base).write_pixels(base, part)
+    pixels: Tensor = find_encoder_writer(base).write_pixels(base, part)
+    return pixels
 
 
 def write_features(encoder: ViewEncoder, pixels: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def _write_exemplar_means(model: Any, x: Tensor) -> Tensor:
     means = np.asarray(model.means)
     bias = np.where(np.isfinite(model.bias), -0.5 * np.sum(means**2, axis=1), -np.inf)
     scores = affine(normalize_rows(write_hidden(model, x)), means, bias)
-    return scores * model.inverse_temperature
+    return scores * float(model.inverse_temperature)
 
 
 def _write_kernel_machine(model: Any, x: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ def _write_member(model: Any, x: Tensor) -> Tensor:
 
 
 def _write_ensemble(model: Any, x: Tensor) -> Tensor:
-    total, mean = 0.0, None
+    total = 0.0
+    mean: Tensor | None = None
     for member in model.members:
         if member.weight > 0:
             z = _write_member(member, x)

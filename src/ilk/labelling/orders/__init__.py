@@ -10,7 +10,7 @@ from typing import cast
 from ilk.core.registry import find_classes, parse_call
 from ilk.labelling.order import OrderTags
 
-DEFAULT = "Suggested"
+DEFAULT = "UncertaintyHerding"
 
 
 def list_orders() -> dict[str, type[OrderTags]]:

@@ -2,10 +2,11 @@
 
 Gui Citovsky and others, 2021, Batch Active Learning at Scale, arXiv 2107.14263, algorithm 1
 (Cluster-Margin): of the rows with the smallest margins between the two best classes, one per
-cluster in turn, the smallest clusters first.
+cluster in turn.
 
-Departure: clusters are those of k-means, as many as there are questions, rather than those of
-agglomerative clustering.
+Departures: clusters are those of k-means, as many as there are questions, rather than those of
+agglomerative clustering; and of the clusters, the one with the smallest margin comes first rather
+than the smallest one, because the model is refitted before all of them have been asked.
 """
 
 from __future__ import annotations
@@ -43,6 +44,5 @@ class ClusterMargin(OrderTags):
         k = min(count, len(nearest))
         nothing = np.full(len(nearest), -1)
         groups = fit_kmeans(pool.x[nearest], nothing, k, n_init=1, seed=seed).assignment
-        sizes = np.bincount(groups, minlength=k)
         turn = np.array([np.sum(groups[:i] == g) for i, g in enumerate(groups)])
-        return nearest[np.lexsort((sizes[groups], turn))][:count]
+        return nearest[np.argsort(turn, kind="stable")][:count]

@@ -17,6 +17,9 @@ from ilk.core.data import Features
 from ilk.labelling.order import OrderTags, Pool
 
 
+CHUNK_SIZE = 256
+
+
 @dataclass(frozen=True)
 class MaxHerding(OrderTags):
     """Greedy generalized coverage.
@@ -53,21 +56,31 @@ def choose_greedily(
 ) -> NDArray[np.int64]:
     """Return the positions of the rows that add most to the coverage, one after the other.
 
+    What a row adds only falls as others are chosen, so a row whose newest value exceeds the older
+    values of all others is the best (Michel Minoux, 1978, doi:10.1007/BFb0006528).
+
     Args:
-        similarity: Of every row to every row, `[n, n]`, at least 0.
+        similarity: Of every row to every row, symmetric, `[n, n]`, at least 0.
         covered: Greatest similarity of each row to a labelled one, `[n]`.
         can_ask: Whether a row may be chosen, `[n]`.
         count: Number of rows at most.
         weight: How much the coverage of each row counts, `[n]`; None counts each once.
     """
-    candidates = np.flatnonzero(can_ask)
-    columns, covered = similarity[:, candidates], covered.copy()
+    weight = np.ones(len(covered), np.float32) if weight is None else weight
+    covered, candidates = covered.copy(), np.flatnonzero(can_ask)
+    bound = np.full(len(covered), -np.inf)
+    for at in range(0, len(candidates), CHUNK_SIZE):
+        rows = candidates[at : at + CHUNK_SIZE]
+        bound[rows] = np.maximum(similarity[rows] - covered, 0) @ weight
     chosen: list[int] = []
-    for _ in range(min(count, len(candidates))):
-        gain = np.maximum(columns - covered[:, None], 0)
-        total = gain.sum(0) if weight is None else weight @ gain
-        total[chosen] = -1
-        best = int(total.argmax())
+    is_new = np.ones(len(covered), bool)
+    while len(chosen) < min(count, len(candidates)):
+        best = int(bound.argmax())
+        if not is_new[best]:
+            bound[best] = np.maximum(similarity[best] - covered, 0) @ weight
+            is_new[best] = True
+            continue
         chosen.append(best)
-        covered = np.maximum(covered, columns[:, best])
-    return np.asarray(candidates[chosen], np.int64)
+        covered = np.maximum(covered, similarity[best])
+        is_new[:], bound[best] = False, -np.inf
+    return np.array(chosen, np.int64)

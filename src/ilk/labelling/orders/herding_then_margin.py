@@ -1,4 +1,4 @@
-"""The order of `ilk label`: typical images first, then those that the model is unsure of."""
+"""Typical images first, then those that the model is unsure of, one of each cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ilk.labelling.orders.max_herding import MaxHerding
 
 
 @dataclass(frozen=True)
-class Suggested(OrderTags):
+class HerdingThenMargin(OrderTags):
     """Coverage while labels are few, then margins within clusters.
 
     Attributes:
