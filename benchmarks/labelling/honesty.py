@@ -22,7 +22,8 @@ class Outcome:
 
     Attributes:
         audit: What the session shows.
-        truth: Accuracy of its model on all images that were never asked, of the pool and beyond.
+        truth: Accuracy of its model on the images beyond the pool. (Those of the pool that are left
+            are easier than others, because the hard ones have been asked.)
         naive: Accuracy of the suggestions on the images that the model chose, as they were asked,
             with the interval that a random sample would have.
         refitted: Accuracy on all labels that the model has learned from, likewise.
@@ -54,20 +55,21 @@ def run_session(data: Data, n: int, n_labels: int, seed: int) -> Outcome:
         rows = order.choose(Pool(units, y, y < 0, probabilities), AHEAD, seed + number)
         for i in range(number, number + STEP):
             is_audit = i % EVERY == EVERY - 1
-            row = next(int(r) for r in (audit if is_audit else rows) if y[r] < 0)
+            row = next(int(r) for r in [*(audit if is_audit else ()), *rows] if y[r] < 0)
             if snapshot is not None and not is_audit:
                 asked.append(bool(snapshot.probabilities[row].argmax() == trial.y[row]))
             y[row] = trial.y[row]
-        audited = np.array(find_slice(audit, y >= 0), np.int64)
+        is_last = number + STEP >= n_labels  # only then the slice is looked at
+        audited = np.array(find_slice(audit, y >= 0) if is_last else [], np.int64)
         snapshot = fit_snapshot(x, y, trial.classes, audited, len(audited))
     assert snapshot is not None, "so many labels are of several classes"
     result = judge(y[audited], snapshot.left_out_probabilities)
     assert result is not None, "one question in five is of the audit"
-    rest = np.concatenate([np.flatnonzero(y < 0), np.arange(n, len(trial.y))])
+    beyond = np.arange(n, len(trial.y))
     labelled = np.flatnonzero(y >= 0)
     return Outcome(
         result,
-        _measure(trial, labelled, rest),
+        _measure(trial, labelled, beyond),
         wilson_interval(sum(asked), len(asked)),
         wilson_interval(_measure(trial, labelled, labelled) * len(labelled), len(labelled)),
     )

@@ -94,11 +94,12 @@ def _assign(x: Features, y: Labels, rest: Labels, seed: int) -> Labels:
     names = names[counts >= MIN_KNOWN]
     if len(names) < 2:
         n_groups = estimate_new_clusters(x[rest], np.full(len(rest), -1), seed=seed)
-        return fit_kmeans(x[rest], np.full(len(rest), -1), n_groups, seed=seed).assignment + 1
+        fitted = fit_kmeans(x[rest], np.full(len(rest), -1), n_groups, seed=seed)
+        return np.asarray(fitted.assignment + 1, np.int64)
     labelled = labelled[np.isin(y[labelled], names)]
     rows = np.concatenate([labelled, rest])
     targets = np.concatenate([np.searchsorted(names, y[labelled]), np.full(len(rest), -1)])
     data = Data(x[rows], targets, tuple(map(str, names)))
     model = GaussianMixtureDiscovery(seed=seed).fit(data)
     column = model.logits(x[rest]).argmax(1).astype(np.int64)
-    return np.maximum(column - len(names) + 1, 0)
+    return np.asarray(np.maximum(column - len(names) + 1, 0), np.int64)

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.contracts import Model
 from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.linear_models import Linear
+from ilk.core.unit_gaussian import UnitGaussian
 from ilk.maths.gaussian import compute_statistics
+from ilk.maths.pca import RANK_TOLERANCE
 from ilk.methods.gda import GDA
 from ilk.trust.calibration import Calibration, cross_calibrate
 
@@ -32,7 +34,7 @@ Probabilities = NDArray[np.float64]
 
 
 def reduce_features(x: Features, seed: int = 0, fit_rows: int | None = None) -> Features:
-    """Return rows `[n, min(d, 256)]` with nearly the inner products of rows `[n, d]`.
+    """Return rows `[n, <= 256]` with nearly the inner products of rows `[n, d]`.
 
     The directions are the first right singular vectors of the rows, which are not centred, so that
     the angles between rows remain as well.
@@ -48,9 +50,20 @@ def reduce_features(x: Features, seed: int = 0, fit_rows: int | None = None) -> 
     if len(sample) > MAX_SAMPLE:
         rows = np.random.default_rng(seed).choice(len(sample), MAX_SAMPLE, replace=False)
         sample = sample[np.sort(rows)]
-    gram = np.asarray(sample.T @ sample, np.float64)
-    basis = np.linalg.eigh(gram)[1][:, ::-1][:, :MAX_FEATURES]
-    return np.asarray(x @ basis.astype(np.float32), np.float32)
+    return np.asarray(x @ _find_directions(sample), np.float32)
+
+
+def _find_directions(x: Features) -> Features:
+    """Return the first right singular vectors of rows `[n, d]` as columns, by the smaller Gram."""
+    is_wide = len(x) < x.shape[1]
+    gram = np.asarray(x @ x.T if is_wide else x.T @ x, np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = values[::-1][:MAX_FEATURES], vectors[:, ::-1][:, :MAX_FEATURES]
+    keep = values > RANK_TOLERANCE * max(float(values[0]), 1e-30)
+    if is_wide:
+        vectors = x.T.astype(np.float64) @ (vectors[:, keep] / np.sqrt(values[keep]))
+        return np.asarray(vectors, np.float32)
+    return np.asarray(vectors[:, keep], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +136,9 @@ def fit_snapshot(
     )
 
 
-def fit_model(x: Features, y: Labels, classes: tuple[str, ...], rows: Labels) -> Model:
+def fit_model(
+    x: Features, y: Labels, classes: tuple[str, ...], rows: Labels
+) -> Linear | UnitGaussian:
     """Return the classifier of the labels of `rows`."""
     return GDA().fit(Data(x[rows], y[rows], classes))
 
@@ -161,7 +176,7 @@ def answer_left_out(
 
 
 def _calibrate_by_leaving_one_out(
-    model: Model, x: Features, y: Labels, k: int, labelled: Labels, left_out: Labels
+    model: Linear | UnitGaussian, x: Features, y: Labels, k: int, labelled: Labels, left_out: Labels
 ) -> Calibration:
     """Return a calibration on the labels outside `left_out`, each left out of the model in turn.
 

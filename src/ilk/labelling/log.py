@@ -18,12 +18,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ilk.core.errors import ArtifactError, InputError, OutputError
 from ilk.images import escape_path
 from ilk.labelling.events import Event
 from ilk.labelling.network_disk import describe_network_disk
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 APPLICATION_ID = 0x696C6B4C  # "ilkL"
 VERSION = 1
@@ -60,7 +63,9 @@ class EventLog:
     def __init__(self, path: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path, self.is_read_only = Path(path), read_only
         self.note = ""
-        self._lock, self._file_lock, self._db = threading.RLock(), None, None
+        self._lock = threading.RLock()
+        self._file_lock: BaseFileLock | None = None
+        self._db: sqlite3.Connection | None = None
         if read_only and not self.path.is_file():
             raise InputError(
                 f"there is no log of labels at {self._shown}; label some images first, or name the "
@@ -103,15 +108,17 @@ class EventLog:
     def _open(self) -> None:
         if self.is_read_only:
             uri = f"{self.path.resolve().as_uri()}?mode=rw"
-            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         else:
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = DELETE")
-            self._db.execute("PRAGMA synchronous = EXTRA")
+            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._db = db
+        if not self.is_read_only:
+            db.execute("PRAGMA journal_mode = DELETE")
+            db.execute("PRAGMA synchronous = EXTRA")
         self._check_kind()
         if not self.is_read_only:
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-            problem = self._db.execute("PRAGMA quick_check").fetchone()[0]
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            problem = db.execute("PRAGMA quick_check").fetchone()[0]
             if problem != "ok":
                 raise sqlite3.DatabaseError(f"malformed: {problem}")
 
@@ -198,7 +205,7 @@ class EventLog:
                     return []
                 raise
             try:
-                return [Event(*row[:4], tuple(json.loads(row[4])), *row[5:]) for row in rows]
+                return [_read_event(row) for row in rows]
             except (ValueError, TypeError) as error:
                 raise sqlite3.DatabaseError(f"malformed event: {error}") from error
 
@@ -211,3 +218,10 @@ class EventLog:
             if self._file_lock is not None:
                 self._file_lock.release()
                 self._file_lock = None
+
+
+def _read_event(row: tuple[Any, ...]) -> Event:
+    number, time, annotator, kind, digests, label, target, detail, key = row
+    return Event(
+        number, time, annotator, kind, tuple(json.loads(digests)), label, target, detail, key
+    )

@@ -31,7 +31,7 @@ class Pool:
     probabilities: NDArray[Any] | None = None
 
     def draw_sample(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the labelled rows and a random sample of the others, `MAX_ROWS` of them at most."""
+        """Return the labelled rows and at most `MAX_ROWS` others, drawn at random."""
         others = np.flatnonzero(self.y < 0)
         if len(others) > MAX_ROWS:
             others = np.sort(rng.choice(others, MAX_ROWS, replace=False))

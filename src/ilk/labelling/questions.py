@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ilk.labelling.answers import Answers
 from ilk.labelling.audit import EVERY
+from ilk.labelling.events import SKIP
 
 SHARED_EVERY = 10  # where several label, one question in so many is one that another has answered
 
@@ -80,10 +81,10 @@ class Questions:
             del asked[digest]
         while len(asked) < count:
             turn = answers.count_answers(annotator) + len(asked)
-            digest = next(self._iterate(annotator, turn, answers), None)
-            if digest is None:
+            found = next(self._iterate(annotator, turn, answers), None)
+            if found is None:
                 break
-            asked[digest] = None
+            asked[found] = None
         return list(asked)[:count]
 
     def _iterate(self, annotator: str, turn: int, answers: Answers) -> Iterator[str]:
@@ -108,8 +109,8 @@ class Questions:
         yield from audit
         yield from common
         for digest in answers.list_answered(annotator):
-            is_skipped = answers.count_skips(annotator, digest) == 1
             event = answers.get_answer(annotator, digest)
-            if is_skipped and event is not None and event.kind == "skip" and digest not in asked:
-                if digest in self._free and not self._is_gone(digest):
-                    yield digest
+            is_skipped = event is not None and event.kind == SKIP
+            is_once = is_skipped and answers.count_skips(annotator, digest) == 1
+            if is_once and digest not in asked and not self._is_gone(digest):
+                yield digest

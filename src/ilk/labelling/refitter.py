@@ -42,6 +42,11 @@ class Refitter:
             raise error
         return done
 
+    @property
+    def problem(self) -> str:
+        """What the work raised since the last `wait`, as text; "" if it went well."""
+        return "" if self._error is None else str(self._error) or type(self._error).__name__
+
     def close(self) -> None:
         """Stop after what is running."""
         with self._changed:

@@ -167,6 +167,7 @@ class LabellingSession:
         store: Store | None = None,
         progress: ProgressBar = silent_progress,
         read_only: bool = False,
+        refit_every: int = 1,
         **intake: Any,
     ) -> LabellingSession:
         """Read and encode a folder, and take up the session of its log, or begin one.
@@ -182,6 +183,7 @@ class LabellingSession:
             read_labels: Take the names of sub-folders, or the column of labels, as given labels.
             store: Feature store; the user's own by default.
             progress: Reports the progress of encoding.
+            refit_every: Number of changed labels after which the model is refitted.
             read_only: Only look: nothing is written, and another process may be labelling.
             intake: Settings of `ilk.read`, such as `label_column`.
 
@@ -207,6 +209,7 @@ class LabellingSession:
                 order=order,
                 shared=shared,
                 store=store,
+                refit_every=refit_every,
             )
         except BaseException:
             log.close()
@@ -589,6 +592,8 @@ class LabellingSession:
                 f"{len(self._gone):,} images are gone since the folder was read; their labels are "
                 "kept"
             )
+        if self._refitter is not None and (problem := self._refitter.problem):
+            notes.append(f"the model could not be refitted ({problem}); answers are kept")
         if n := len(self.list_disagreements()):
             notes.append(
                 f"annotators differ on {n:,} images; the model does not learn from them before "

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ilk.core.data import Features
 from ilk.labelling.order import OrderTags, Pool
 
-
 CHUNK_SIZE = 256
 
 
@@ -44,7 +43,7 @@ class MaxHerding(OrderTags):
 
 def compute_kernel(x: Features, other: Features, width: float) -> NDArray[np.float32]:
     """Return the Gaussian kernel `[n, m]` of unit rows `[n, d]` and `[m, d]`."""
-    return np.exp((np.minimum(x @ other.T, 1) - 1) / np.float32(width**2))
+    return np.asarray(np.exp((np.minimum(x @ other.T, 1) - 1) / np.float32(width**2)), np.float32)
 
 
 def choose_greedily(
