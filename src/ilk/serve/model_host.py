@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ilk.explain.neighbours import NeighbourIndex
     from ilk.serve.corrections import Corrections
 
+T = TypeVar("T")
 POLL_SECONDS = 1.0  # between two looks at the model's folder
 
 
@@ -156,8 +157,8 @@ class ModelHost:
                 f"{self._n_explanations} explanations wait already; try again in a moment", 5
             )
         served = self.served
+        call = self._submit(self._explaining, self._explain_one, served, image, options)
         self._n_explanations += 1
-        call = self._explaining.submit(self._explain_one, served, image, options)
         call.add_done_callback(self._end_explanation)
         explanation, row = await self._wait(
             asyncio.wrap_future(call), self.limits.explanation_seconds
@@ -166,7 +167,7 @@ class ModelHost:
 
     async def change(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function that changes the model, after those that were called before."""
-        call = asyncio.wrap_future(self._changing.submit(function, *args))
+        call = asyncio.wrap_future(self._submit(self._changing, function, *args))
         return await self._wait(call, self.limits.explanation_seconds)
 
     def embed_one(self, image: NamedImage) -> tuple[Answer, Row]:
@@ -245,7 +246,7 @@ class ModelHost:
 
     async def _answer(self, served: ServedModel, image: NamedImage, ends_at: float) -> ImageAnswer:
         """Return what becomes of an image that was announced."""
-        call = self._decoding.submit(self._decode, served, image, ends_at)
+        call = self._submit(self._decoding, self._decode, served, image, ends_at)
         call.add_done_callback(self._withdraw_cancelled)
         decoded = await asyncio.wrap_future(call)
         answer = None
@@ -294,6 +295,15 @@ class ModelHost:
 
     def _end_explanation(self, _call: Future[Any]) -> None:
         self._n_explanations -= 1
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any
+    ) -> Future[T]:
+        """Let a pool call a function, unless the server is about to stop."""
+        try:
+            return pool.submit(function, *args)
+        except RuntimeError:
+            raise Busy("the server is stopping", 5) from None
 
     async def _wait(self, call: asyncio.Future[Any], seconds: float) -> Any:
         try:
