@@ -17,7 +17,7 @@ from ilk.labelling.names import check_annotator
 from ilk.labelling.results import Progress, Suggestion
 from ilk.labelling.session import LabellingSession
 
-N_AHEAD = 12  # images that the page knows ahead, so that it can go on without the server
+N_AHEAD = 8  # images that the page knows ahead, so that it can go on without the server
 N_RECENT = 50  # own answers to look back at
 N_REFUSED = 50  # files that cannot be used, by name
 KINDS = {"label": "assign", "skip": "skip", "unsure": "unsure"}  # of the log, as events of the page
@@ -44,6 +44,7 @@ def describe_annotators(session: LabellingSession) -> dict[str, Any]:
 def describe_state(session: LabellingSession, annotator: str) -> dict[str, Any]:
     """Return all that the page needs after each answer of an annotator."""
     annotator = check_annotator(annotator)
+    upcoming = session.next_items(annotator, N_AHEAD)  # first: it finds out which files are gone
     progress, own = session.progress(), session.list_labels(annotator)
     counts = progress.counts
     return {
@@ -64,7 +65,7 @@ def describe_state(session: LabellingSession, annotator: str) -> dict[str, Any]:
         "accuracy": _describe_audit(progress.audit),
         "model_note": _describe_model(progress),
         "can_undo": session.can_undo(annotator),
-        "upcoming": [_describe_suggestion(s) for s in session.next_items(annotator, N_AHEAD)],
+        "upcoming": [_describe_suggestion(suggestion) for suggestion in upcoming],
         "recent": [
             {
                 "digest": answer.digest,

@@ -68,8 +68,8 @@ const events = new EventQueue($("label-page").dataset.log, {
     if (!isLost) announce("Connected again, everything is saved.");
   },
   onProblem(event, problem) {
-    showProblem(`${problem.message}`);
-    tryRefresh();
+    app.views.one.takeBack(event);
+    tryRefresh().then(() => showProblem(problem.message));
   },
 });
 
@@ -160,7 +160,7 @@ async function start() {
   events.start();
   // What the model learns in the background, and what another annotator does, is picked up now and then.
   setInterval(() => {
-    if (!document.hidden && events.pending.length === 0) app.refresh().catch(() => {});
+    if (!document.hidden && events.pending.length === 0) app.refresh().then(() => app.views[app.view].afterRefresh?.()).catch(() => {});
   }, REFRESH_MILLISECONDS);
 }
 
