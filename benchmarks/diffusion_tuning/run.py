@@ -175,7 +175,7 @@ def run(small: bool = False) -> dict[str, Any]:
     parts, weights = MeasuredParts(name), list_full_size()
     setting, seeds = Setting(get_cache_dir() / name, small), SEEDS[:1] if small else SEEDS
     full_size = {w.name: evaluate(w, parts, small) for w in weights}
-    objectives = compare_objectives(setting, parts, seeds)
+    objectives = parts.compute("objectives", lambda: compare_objectives(setting, parts, seeds))
     few = compare_few_labels(setting, parts, seeds)
     for w in weights:
         full_size[w.name]["supervised"] = compare_supervised(w, parts, small)
