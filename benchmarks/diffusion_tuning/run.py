@@ -1,8 +1,8 @@
 """Which objective teaches a denoiser to tell classes apart, and does it help with few labels?
 
-Fashion-MNIST, averaged down to 14 x 14; a U-Net of 0.45 million weights; test images that the
-other benchmarks do not use (100 to 199 of each class by name). Everything that is compared has the
-same processor time for its updates, whose number follows from the time of twelve that are timed
+Fashion-MNIST, averaged down to 14 x 14; a U-Net of 0.45 million weights; test images that the other
+benchmarks do not use (100 to 199 of each class by name). Everything that is compared has the same
+processor time for its updates, whose number follows from the time of twelve that are timed
 beforehand. What a run does before its first update is not counted in that time and stands in its
 own column, `seconds before the first update`: above all DDO, which draws 1,024 images first.
 
@@ -25,9 +25,9 @@ whole official test part of 10,000 images, and the 1,000 of them that the other 
 which the untuned and the supervised network are quoted from them. All 16 levels classify these
 1,000 alone. Standard errors are binomial, of the test images. `supervised` is the supervised
 network with as many updates as cost half of the processor time of tuning, both timed on this
-machine; the pretraining that tuning on Fashion-MNIST begins with is not counted. Fréchet distances are of
-500 images drawn, averaged down to 14 x 14, and the usual 1,000 test images; CIFAR-10 was tuned from
-random weights at low noise alone, so that it has no distance before and cannot draw.
+machine; the pretraining that tuning on Fashion-MNIST begins with is not counted. Fréchet distances
+are of 500 images drawn, averaged down to 14 x 14, and the usual 1,000 test images; CIFAR-10 was
+tuned from random weights at low noise alone, so that it has no distance before and cannot draw.
 Finished parts are cached, with the processor seconds that each took.
 """
 
@@ -175,7 +175,7 @@ def run(small: bool = False) -> dict[str, Any]:
     parts, weights = MeasuredParts(name), list_full_size()
     setting, seeds = Setting(get_cache_dir() / name, small), SEEDS[:1] if small else SEEDS
     full_size = {w.name: evaluate(w, parts, small) for w in weights}
-    objectives = compare_objectives(setting, parts, seeds)
+    objectives = parts.compute("objectives", lambda: compare_objectives(setting, parts, seeds))
     few = compare_few_labels(setting, parts, seeds)
     for w in weights:
         full_size[w.name]["supervised"] = compare_supervised(w, parts, small)

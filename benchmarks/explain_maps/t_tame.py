@@ -93,5 +93,3 @@ def cut_middle(mask: np.typing.NDArray[np.bool_], side: int = 28) -> FloatArray:
         return np.zeros(side * side, np.float32)
     top, left = (round(float(at.mean())) for at in np.nonzero(mask))
     return padded[top : top + side, left : left + side].ravel().astype(np.float32)
-
-

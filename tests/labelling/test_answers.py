@@ -30,7 +30,8 @@ def test_undo_brings_the_earlier_answer_back(tell):
     assert tell.answers.settle("1") == "cat"
     assert tell.answers.classes == ["cat"]  # nobody names the other any more
     tell("a", "undo", target=second)  # taken back already
-    assert tell.answers.settle("1") == "cat" and tell.answers.count_answers("a") == 1
+    assert tell.answers.settle("1") == "cat"
+    assert tell.answers.count_answers("a") == 1
 
 
 def test_nobody_undoes_the_answer_of_another(tell):
@@ -46,17 +47,21 @@ def test_annotators_who_differ_settle_nothing_until_it_is_resolved(tell):
     (one,) = tell.answers.list_disagreements()
     assert one.labels == (("a", "cat"), ("b", "dog"))
     number = tell("chief", "resolve", "1", "dog")
-    assert tell.answers.settle("1") == "dog" and not tell.answers.list_disagreements()
+    assert tell.answers.settle("1") == "dog"
+    assert not tell.answers.list_disagreements()
     assert list(tell.answers.annotators) == ["a", "b"]  # resolving is not annotating
     tell("chief", "undo", target=number)
-    assert tell.answers.settle("1") is None and len(tell.answers.list_disagreements()) == 1
+    assert tell.answers.settle("1") is None
+    assert len(tell.answers.list_disagreements()) == 1
 
 
 def test_being_unsure_contradicts_no_class(tell):
     tell("a", "unsure", "1")
-    assert tell.answers.is_unsure("1") and tell.answers.settle("1") is None
+    assert tell.answers.is_unsure("1")
+    assert tell.answers.settle("1") is None
     tell("b", "label", "1", "dog")
-    assert tell.answers.settle("1") == "dog" and not tell.answers.is_unsure("1")
+    assert tell.answers.settle("1") == "dog"
+    assert not tell.answers.is_unsure("1")
 
 
 def test_an_added_class_stays_without_images_and_can_be_undone(tell):

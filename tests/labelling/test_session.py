@@ -48,7 +48,8 @@ def test_undo_works_after_a_restart_one_answer_after_the_other(open_session):
     assert again.next_item("ann").digest == first[2]
     assert again.undo("ann").digests == (first[1],)
     assert again.undo("ann").digests == (first[0],)
-    assert again.undo("ann") is None and again.progress().n_labelled == 0
+    assert again.undo("ann") is None
+    assert again.progress().n_labelled == 0
 
 
 def test_a_call_that_is_sent_again_changes_nothing(open_session):
@@ -61,7 +62,8 @@ def test_a_call_that_is_sent_again_changes_nothing(open_session):
     again = open_session()
     assert again.undo("ann", key="u1") == first
     assert again.assign("ann", one, "blue", key="k1") == "red"
-    assert again.get_label(one) == "red" and again.get_label(two) is None
+    assert again.get_label(one) == "red"
+    assert again.get_label(two) is None
 
 
 def test_next_items_are_the_same_until_answered(open_session):
@@ -132,7 +134,8 @@ def test_a_folder_that_vanishes_keeps_its_labels(open_session, folder):
     with pytest.raises(InputError, match="is gone; its labels are kept"):
         session.read_image(first[0])
     progress = session.progress()
-    assert progress.n_labelled == 8 and progress.n_gone > 0
+    assert progress.n_labelled == 8
+    assert progress.n_gone > 0
     assert any("gone since the folder was read" in note for note in progress.notes)
 
 
@@ -143,12 +146,15 @@ def test_given_labels_teach_and_are_not_asked(open_session, folder):
             shutil.move(folder / f"{colour}_0_{i}.png", folder / colour)
     session = open_session()
     given = {item.digest for item in session.items if item.given_label}
-    assert len(given) == 10 and session.classes == ("green", "red")
+    assert len(given) == 10
+    assert session.classes == ("green", "red")
     session.wait_until_fitted()
     item = session.next_item("ann")
-    assert item.label in ("red", "green") and 0 < item.probability <= 1
+    assert item.label in ("red", "green")
+    assert 0 < item.probability <= 1
     asked = label(session, "ann", 50)
-    assert set(asked).isdisjoint(given) and session.next_item("ann") is None
+    assert set(asked).isdisjoint(given)
+    assert session.next_item("ann") is None
     assert session.progress().counts == {"green": 20, "red": 20, "blue": 20}
 
 
@@ -160,7 +166,8 @@ def test_annotators_get_common_images_and_stay_blind(open_session):
     assert 8 <= len(common) < 40  # the audit and the share
     assert any("annotators differ" in n for n in session.progress().notes) is False
     (pair,) = session.progress().agreement
-    assert pair.n == len(common) and pair.kappa.value == 1
+    assert pair.n == len(common)
+    assert pair.kappa.value == 1
 
 
 def test_what_is_suggested_has_not_learned_from_the_other_annotator(open_session):
@@ -191,7 +198,8 @@ def test_disagreements_teach_nothing_until_they_are_resolved(open_session):
     assert [d.digest for d in session.list_disagreements()] == [digest]
     assert session.progress().n_disputed == 1
     session.resolve(digest, "red")
-    assert session.get_label(digest) == "red" and not session.list_disagreements()
+    assert session.get_label(digest) == "red"
+    assert not session.list_disagreements()
 
 
 def test_two_annotators_in_threads_lose_nothing(open_session):
@@ -227,7 +235,8 @@ def test_groups_hold_no_audited_or_answered_image_and_are_taken_back_at_once(ope
     session.wait_until_fitted()
     groups = session.list_groups()
     members = [d for group in groups for d in group.digests]
-    assert members and len(members) == len(set(members))
+    assert members
+    assert len(members) == len(set(members))
     audit = {session.items[i].digest for i in session._audit}
     assert not set(members) & (audit | set(first))
     known = [g for g in groups if not g.is_new]

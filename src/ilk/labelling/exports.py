@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +24,9 @@ from ilk.updates.suggestions import make_unique
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
+    from ilk.fitting.encoding import LogCallback
 
+MIN_TRAIN = 2  # images of a class that a model learns from, besides the audit
 COLUMNS = ("path", "label", "split", "annotator", "given", "sha256")
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -133,14 +136,15 @@ def write_folder(
     link: bool,
 ) -> int:
     """Write one sub-folder of images per class; see `LabellingSession.export_folder`."""
-    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.artifacts.overwrite_guard import holds_only_leftovers
     from ilk.core.folder_transaction import FolderTransaction, lock_folder
 
     chosen = _select_labelled(labelled)
     folders = name_folders(sorted({str(one.label) for one in chosen}))
     names = make_unique([f"{folders[str(x.label)]}/{_name_file(x.item.path)}" for x in chosen])
-    check_writable(path)
     with lock_folder(path):
+        if not holds_only_leftovers(path):
+            raise OutputError(f"{escape_path(path)} is not empty; name a new or an empty folder")
         change = FolderTransaction(path)
         for one, name in zip(chosen, names, strict=True):
             change.write_with(name, partial(_write_image, images, rows[one.item.digest], link))
@@ -189,20 +193,35 @@ def fit_labels(
     settings: Mapping[str, Any],
     store: Store | None,
     progress: Progress,
+    log: LogCallback,
 ) -> Classifier:
     """Fit and save a classifier; see `LabellingSession.fit_model`."""
     from ilk.fitting.fit import FitConfig, fit_with_report
 
-    by_digest = {one.item.digest: one for one in labelled}
+    chosen = _select_labelled(labelled)
+    audited = {one.item.digest for one in chosen if one.is_audited}
+    train = Counter(one.label for one in chosen if not one.is_audited)
+    few = sorted({str(one.label) for one in chosen if train[one.label] < MIN_TRAIN})
+    if audited and few:
+        log(
+            f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
+            "from, so the model learns from the audit as well, and its report has the accuracy of "
+            "cross-validation, which is too low where the images were chosen by a model"
+        )
+        audited = set()
+    by_digest = {one.item.digest: one.label for one in labelled}
     rows = []
     for row in images.rows:
-        one = by_digest.get(row.digest) if row.status == "used" else None
-        if one is not None:
-            split = "test" if one.is_audited else "train"
-            row = replace(row, label=one.label, split=split)
+        if row.status == "used" and row.digest in by_digest:
+            split = "test" if row.digest in audited else "train"
+            row = replace(row, label=by_digest[row.digest], split=split)
         rows.append(row)
     classifier, _ = fit_with_report(
-        replace(images, rows=tuple(rows)), FitConfig(**settings), store=store, progress=progress
+        replace(images, rows=tuple(rows)),
+        FitConfig(**settings),
+        store=store,
+        progress=progress,
+        log=log,
     )
     classifier.save(path)
     return classifier

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -668,16 +668,19 @@ class LabellingSession:
         path: str | os.PathLike[str],
         *,
         progress: ProgressBar = silent_progress,
+        log: Callable[[str], None] = lambda _line: None,
         **config: Any,
     ) -> Classifier:
         """Fit a classifier to the labels as `ilk fit` does, and write its model folder.
 
         The audit slice is its test part: the classifier does not learn from it, so the accuracy in
-        its report is that of images like those of the folder.
+        its report is that of images like those of the folder. Where a class would be left with
+        fewer than two images, the classifier learns from all labels, which `log` is told.
 
         Args:
             path: The model folder; an older classifier in it is replaced.
             progress: Reports the progress.
+            log: Called with a message about each choice.
             config: Fields of `ilk.fitting.FitConfig`; the encoder is that of the session.
 
         Raises:
@@ -686,7 +689,7 @@ class LabellingSession:
         """
         labelled = self.list_labelled()
         settings = {"encoders": (self.encoder_name,), "seed": self.seed} | config
-        return fit_labels(Path(path), self.images, labelled, settings, self._store, progress)
+        return fit_labels(Path(path), self.images, labelled, settings, self._store, progress, log)
 
     @property
     def encoder_name(self) -> str:

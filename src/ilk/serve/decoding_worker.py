@@ -50,7 +50,7 @@ def main() -> None:
             answer, body = {"reason": "unreadable", "detail": detail}, b""
         try:
             write_message(out, answer, body)
-        except BrokenPipeError:  # the server has ended
+        except OSError:  # the server has stopped, and nobody reads it
             os._exit(0)
         del content, body
 
