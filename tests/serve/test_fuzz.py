@@ -34,17 +34,14 @@ def app(digits_home, shared_decoder):
 
 
 def list_operations():
-    return [
-        (method, path) for path, item in build_openapi()["paths"].items() for method in item
-    ]
+    return [(method, path) for path, item in build_openapi()["paths"].items() for method in item]
 
 
 def test_every_route_is_described(app):
     routes = {
         (method.lower(), route.path.replace(":int", ""))
         for route in app.routes
-        if isinstance(route, Route)
-        and not (route.path == "/" or route.path.startswith("/static/"))
+        if isinstance(route, Route) and not (route.path == "/" or route.path.startswith("/static/"))
         for method in route.methods - {"HEAD"}
     }
     assert routes == set(list_operations())

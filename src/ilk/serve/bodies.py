@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -268,7 +268,7 @@ def _parse_multipart(body: bytes, boundary: bytes, limits: Limits) -> Form:
         raise Problem(400, "the form has no boundary in its Content-Type; let the client set it")
     parts = _Parts(body, limits)
     try:
-        parser = MultipartParser(boundary, parts.get_callbacks())
+        parser = MultipartParser(boundary, cast(Any, parts.get_callbacks()))
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError) as error:

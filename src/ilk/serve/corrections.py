@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
 from ilk.artifacts.model_folder import SAVE_SECONDS
-from ilk.core.data import Data
 from ilk.core.errors import IlkError, InputError
 from ilk.core.folder_transaction import lock_folder
 from ilk.images import Row, normalize_class_name
@@ -28,14 +27,13 @@ from ilk.serve.correction_log import RESTORE, SAVE, WITHDRAW, Correction, Correc
 from ilk.serve.problems import Problem
 from ilk.serve.versions import keep_version, list_versions, restore_version
 from ilk.updates.add_validation import get_summary
-from ilk.updates.extend import extend_classifier
+from ilk.updates.correct import correct_classifier
 from ilk.updates.extension_report import MIN_AUC, ExtensionReport
 from ilk.updates.side_files import SideFiles
 
 if TYPE_CHECKING:
     from ilk.serve.model_host import ModelHost
 
-P = ParamSpec("P")
 T = TypeVar("T")
 MAX_LABEL_LENGTH = 200
 MAX_PENDING = 2_000
@@ -82,15 +80,13 @@ def find_reason_against(classifier: AnyClassifier) -> str:
     return ""
 
 
-def _hold_model(
-    method: Callable[Concatenate[Corrections, P], T],
-) -> Callable[Concatenate[Corrections, P], T]:
+def _hold_model(method: Callable[..., T]) -> Callable[..., T]:
     """Let a method change the model alone."""
 
     @wraps(method)
-    def call(self: Corrections, *args: P.args, **options: P.kwargs) -> T:
+    def call(self: Corrections, *args: Any) -> T:
         with self.host.change_lock:
-            return method(self, *args, **options)
+            return method(self, *args)
 
     return call
 
@@ -280,11 +276,9 @@ class Corrections:
         classifier: AnyClassifier = base
         if pending:
             assert isinstance(base, Classifier)
-            names = tuple(dict.fromkeys(c.label for c in pending))
-            y = np.array([names.index(c.label) for c in pending], np.int64)
-            data = Data(np.stack([c.features for c in pending]), y, names)
+            x, labels = np.stack([c.features for c in pending]), [c.label for c in pending]
             with np.errstate(all="ignore"):
-                classifier, report = extend_classifier(base, data, allow_known=True, force=True)
+                classifier, report = correct_classifier(base, x, labels)
         self.host.replace_classifier(classifier)
         seconds = time.perf_counter() - started_at
         self.result = FoldResult(tuple(pending), set_aside, report, seconds)
