@@ -37,13 +37,16 @@ def serve_labelling(
     page = f"{format_address(listener)}/label{query}"
     context = click.get_current_context(silent=True)
     as_json = context is not None and bool(context.params.get("as_json"))
-    click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
-    for note in session.progress().notes:
-        click.echo(f"· {note}", err=True)
-    click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
-    if address.open_browser and has_display():
-        webbrowser.open(page)
-    serve_socket(app, listener)
+    try:
+        click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
+        for note in session.progress().notes:
+            click.echo(f"· {note}", err=True)
+        click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
+        if address.open_browser and has_display():
+            webbrowser.open(page)
+        serve_socket(app, listener)
+    except KeyboardInterrupt:  # before the server was up
+        app.state.server.close()
     progress = session.progress()
     command = shlex.join(_get_arguments() or ["ilk", "label", source])
     click.echo(

@@ -118,8 +118,10 @@ function route() {
   const view = app.views[name] ? name : "one";
   for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== `view-${view}`;
   for (const link of document.querySelectorAll(".views a")) {
-    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.hash === `#${view}`) {
+      link.setAttribute("aria-current", "page");
+      link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 16;
+    } else link.removeAttribute("aria-current");
   }
   app.view = view;
   app.views[view].open?.();

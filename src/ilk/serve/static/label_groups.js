@@ -12,6 +12,7 @@ export class GroupsView {
     this.groups = null;
     this.at = 0;
     this.ticked = new Set();
+    this.accepted = []; // what was assigned here, so that an undo brings it back at once
   }
 
   async open() {
@@ -57,6 +58,7 @@ export class GroupsView {
     this.app.send({ kind: "assign", digests, label, new_class: isNew });
     this.app.views.one.forget(digests);
     const labelled = new Set(digests);
+    this.accepted.push({ ...this.group, items: this.group.items.filter((item) => labelled.has(item.digest)) });
     const left = this.group.items.filter((item) => !labelled.has(item.digest));
     if (left.length > 0 && this.group.items.length > MOST_SHOWN) this.group.items = left;
     else this.groups.splice(this.at, 1);
@@ -82,8 +84,14 @@ export class GroupsView {
   }
 
   /** After an undo, the images of a group are open again. */
-  afterAnswer(event) {
-    if (event.kind === "undo") this.open();
+  afterAnswer(event, answer) {
+    if (event.kind !== "undo" || !answer.undone) return;
+    const group = this.accepted.pop();
+    const undone = new Set(answer.undone.items.map((item) => item.digest));
+    if (group && this.groups && group.items.length === undone.size && group.items.every((item) => undone.has(item.digest))) {
+      this.groups.splice(this.at, 0, group);
+      this.start(`Undone: ${answer.undone.sentence}`);
+    } else this.open();
   }
 
   /** Groups may come once the model has learned. */

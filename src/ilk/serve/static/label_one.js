@@ -112,7 +112,7 @@ export class ImageView {
 
   undo() {
     this.app.send({ kind: "undo" });
-    if (this.app.view !== "one" && this.app.view !== "groups") this.app.show("one");
+    if (!["one", "groups", "labels", "disagreements"].includes(this.app.view)) this.app.show("one");
   }
 
   /** Look back (1) at what was answered, or forward (-1). */
