@@ -5,15 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ilk.core.errors import IlkError, Unavailable
-from ilk.core.space import FeatureSpace
-from ilk.explain.build_neighbours import NeighbourIndex
-from ilk.explain.contract import ExplainerTags
-from ilk.explain.evaluation import evaluate
-from ilk.explain.neighbours import HeldIndex
-from ilk.explain.question import ask
-from ilk.explain.registry import list_explainers, parse_explainer
-from tests.helpers.planted_classifier import (
+from helpers.planted_classifier import (
     CLASSES,
     GREEN,
     RED,
@@ -22,6 +14,14 @@ from tests.helpers.planted_classifier import (
     make_encoder,
     make_mask,
 )
+from ilk.core.errors import IlkError, Unavailable
+from ilk.core.space import FeatureSpace
+from ilk.explain.build_neighbours import NeighbourIndex
+from ilk.explain.contract import ExplainerTags
+from ilk.explain.evaluation import evaluate
+from ilk.explain.neighbours import HeldIndex
+from ilk.explain.question import ask
+from ilk.explain.registry import list_explainers, parse_explainer
 
 EXPLAINERS = list_explainers()
 
