@@ -96,7 +96,7 @@ class Subject:
         return float(self.answer.log_odds(self.features[None])[0])
 
     def get_filled(self, fill: Fill) -> NDArray[np.uint8]:
-        """Return the prepared image without its content; see `ilk.explain.baselines`."""
+        """Return the prepared image `[c, h, w]` without content; see `ilk.explain.baselines`."""
         if fill not in self._fills:
             if self.geometry.places is None:
                 self._fills[fill] = fill_planes(self.prepared, fill)
