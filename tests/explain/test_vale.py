@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.planted_classifier import GREEN, RED, draw_image, make_classifier, make_mask
+from helpers.tiny_explaining_networks import save_blip, save_sam
 from ilk.core.errors import InputError, Unavailable
 from ilk.explain.explain_image import explain_image
 from ilk.explain.explainers.vale import Vale, cut_out, tile_cells
@@ -11,8 +13,6 @@ from ilk.explain.question import ask
 from ilk.explain.segment_anything import open_segment_anything
 from ilk.explain.segment_text import measure_segment, word_segment
 from ilk.explain.vision_language import open_vision_language
-from tests.helpers.planted_classifier import GREEN, RED, draw_image, make_classifier, make_mask
-from tests.helpers.tiny_explaining_networks import save_blip, save_sam
 
 pytest.importorskip("transformers")
 
@@ -116,5 +116,5 @@ def test_what_is_missing_or_wrong_is_one_sentence(tmp_path, sam, blip):
         open_segment_anything(str(tmp_path / "none"))
     with pytest.raises(Unavailable, match="lacks"):
         open_vision_language(str(sam))  # has no tokenizer
-    with pytest.raises(InputError, match="holds a blip network; name a `sam` one|cannot build"):
+    with pytest.raises(InputError, match=r"holds a blip network; name a `sam` one|cannot build"):
         open_segment_anything(str(blip))

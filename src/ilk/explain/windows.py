@@ -36,7 +36,7 @@ def cut_windows(shape: tuple[int, int], windows: Sequence[Window]) -> NDArray[np
 
 
 def average_windows(
-    shape: tuple[int, int], windows: Sequence[Window], values: Sequence[float]
+    shape: tuple[int, int], windows: Sequence[Window], values: NDArray[np.floating]
 ) -> Map:
     """Return at each pixel the mean value of the windows that cover it; 0 where none does."""
     total, count = np.zeros(shape), np.zeros(shape)
