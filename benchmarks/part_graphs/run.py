@@ -1,16 +1,17 @@
 """Does weighting images by parts that are used against an expert's graph help?
 
 Scenes of two to four real digits on a jittered 2 x 2 grid of 32 x 32 pixels; a class is a set of
-three digits (2 of 4 classes share each of four digits), the graph says which belongs to which, and 8
-and 9 belong to none. In training scenes 9 goes with the first class (90 %, and 10 % elsewhere); on
-test scenes it is in half of all ("9 at random"), or goes with the class as in training. A network
-finds the digits, a perceptron of 11 hidden units names the class from their scores, three rounds;
-arms differ in the weights of the second and third round: none, misattribution by exact Shapley
-values with h of 1 and 4 (X-NeSyL), those of h = 4 shuffled over the images, and those of the
-focal loss, which knows no graph. An end-to-end network of the same trunk learns the classes alone
-for as many updates. Measured on test scenes: accuracy, graph distance (edges in which explanation
-and graph differ, lower is better) and misattribution (worst part of a scene, lower is better).
-2,000 training scenes, 1,500 test scenes (400 for explanations), five seeds (0 to 4).
+three digits (2 of 4 classes share each of four digits), the graph says which belongs to which,
+and 8 and 9 belong to none. In training scenes 9 goes with the first class (90 %, and 10 %
+elsewhere); on test scenes it is in half of all ("9 at random"), or goes with the class as in
+training. A network finds the digits, a perceptron of 11 hidden units names the class from their
+scores, three rounds; arms differ in the weights of the second and third round: none,
+misattribution by exact Shapley values with h of 1 and 4 (X-NeSyL), those of h = 4 shuffled over
+the images, and those of the focal loss, which knows no graph. An end-to-end network of the same
+trunk learns the classes alone for as many updates. Measured on test scenes: accuracy, graph
+distance (edges in which explanation and graph differ, lower is better) and misattribution (worst
+part of a scene, lower is better). 2,000 training scenes, 1,500 test scenes (400 for
+explanations), five seeds (0 to 4).
 """
 
 from __future__ import annotations

@@ -42,9 +42,7 @@ def test_parts_and_classes_are_learned_and_described():
     assert values.shape == (200, 3, 2)
     np.testing.assert_allclose(values.sum(2), 0, atol=1e-6)  # probabilities sum to 1
     background = model.classify_parts(model.background).mean(0)
-    np.testing.assert_allclose(
-        values.sum(1), model.predict_proba(new) - background, atol=1e-6
-    )
+    np.testing.assert_allclose(values.sum(1), model.predict_proba(new) - background, atol=1e-6)
     assert 0 <= model.measure_graph_distance(new) <= 6
     text = model.describe(new[0], ("bar", "pole", "corner"), ("low", "high"))
     assert text.startswith(("low (", "high ("))
