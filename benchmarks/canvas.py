@@ -34,7 +34,8 @@ class Canvases:
     Attributes:
         x: Pixels `[n, 1, 56, 56]` in [0, 1].
         y: The digit, `[n]`.
-        mask: The digit's ink with a margin of one pixel, `[n, 56, 56]`.
+        ink: The digit's ink, `[n, 56, 56]`.
+        mask: The ink with a margin of one pixel, `[n, 56, 56]`.
         box: Left, top, right and bottom of its ink, right and bottom excluded, `[n, 4]`.
         others: The distractors' ink with that margin, `[n, 56, 56]`.
         n_distractors: Number of distractors, `[n]`.
@@ -42,6 +43,7 @@ class Canvases:
 
     x: FloatArray
     y: NDArray[np.int64]
+    ink: Mask
     mask: Mask
     box: NDArray[np.int64]
     others: Mask
@@ -86,8 +88,8 @@ def make_canvases(
         count = int(rng.integers(int(touching), max_distractors + 1))
         others = [_trim(pool[i]) for i in rng.integers(0, len(pool), count)]
         made.append(_draw(_trim(digits.x[row].reshape(28, 28)), others, rng, textured, touching))
-    x, mask, box, other_mask, n_others = (np.stack(part) for part in zip(*made, strict=True))
-    return Canvases(x[:, None], digits.y[rows], mask, box, other_mask, n_others)
+    x, ink, box, others, n_others = (np.stack(part) for part in zip(*made, strict=True))
+    return Canvases(x[:, None], digits.y[rows], ink, _widen(ink), box, _widen(others), n_others)
 
 
 def _read_distractors(part: str) -> FloatArray:
@@ -98,7 +100,7 @@ def _read_distractors(part: str) -> FloatArray:
 
 
 def _trim(item: FloatArray) -> FloatArray:
-    """Return an item `[28, 28]` cut to its ink, whose longer side is at most 20 pixels, as digits'."""
+    """Return an item `[28, 28]` cut to its ink, at most 20 pixels wide and high as digits are."""
     rows, columns = np.flatnonzero((item > INK).any(1)), np.flatnonzero((item > INK).any(0))
     if not len(rows):
         return item[:1, :1]
@@ -117,19 +119,19 @@ def _draw(
     textured: bool,
     touching: bool,
 ) -> tuple[FloatArray, Mask, NDArray[np.int64], Mask, NDArray[np.int64]]:
-    """Return one canvas: pixels, mask of the digit, its box, mask of distractors, their number."""
+    """Return one canvas: pixels, the digit's ink, its box, the distractors' ink, their number."""
     canvas = _make_texture(rng) if textured else np.zeros((SIDE, SIDE), np.float32)
-    taken, mask, other_mask = (np.zeros((SIDE, SIDE), np.bool_) for _ in range(3))
+    taken, ink, other_ink = (np.zeros((SIDE, SIDE), np.bool_) for _ in range(3))
     top, left = (int(rng.integers(0, SIDE - side + 1)) for side in digit.shape)
     box = (left, top, left + digit.shape[1], top + digit.shape[0])
-    _paste(canvas, taken, mask, digit, top, left)
+    _paste(canvas, taken, ink, digit, top, left)
     count = 0
     for other in others:
         place = _find_place(other, taken, box if touching and not count else None, rng)
         if place is not None:
-            _paste(canvas, taken, other_mask, other, *place)
+            _paste(canvas, taken, other_ink, other, *place)
             count += 1
-    return canvas, _widen(mask), np.array(box), _widen(other_mask), np.array(count)
+    return canvas, ink, np.array(box), other_ink, np.array(count)
 
 
 def _paste(
@@ -179,7 +181,7 @@ def _make_texture(rng: np.random.Generator) -> FloatArray:
 
 
 def _widen(mask: Mask) -> Mask:
-    """Return a mask with a margin of one pixel."""
-    padded = np.pad(mask, 1)
-    views = (padded[i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3))
-    return np.logical_or.reduce(list(views))
+    """Return masks `[n, 56, 56]` with a margin of one pixel."""
+    padded = np.pad(mask, ((0, 0), (1, 1), (1, 1)))
+    views = [padded[:, i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3)]
+    return np.logical_or.reduce(views)

@@ -102,6 +102,13 @@ if TYPE_CHECKING:
     "parent), a CSV of class and angle in degrees, a CSV of class and coordinates, or a square CSV "
     "of distances. Names are spelled as the classes are. The default method is then Loki.",
 )
+@click.option(
+    "--thumbnails/--no-thumbnails",
+    default=True,
+    show_default=True,
+    help="Keep small pictures of some training images in the model folder, so that ilk explain can "
+    "show the nearest ones.",
+)
 @add_seed_option
 @add_precision_option
 @add_multi_label_options
@@ -127,6 +134,7 @@ def command(
     prompts: tuple[str, ...],
     descriptions: str | None,
     class_structure: str,
+    thumbnails: bool,
     seed: int,
     precision: str,
     intake: IntakeOptions,
@@ -171,6 +179,7 @@ def command(
         ordered=ordered,
         resize=resize,
         views=views,
+        thumbnails=thumbnails,
     )
     kind = MULTI_LABEL if config.multi_label else CLASSIFIER
     home = hold_output_folder(check_outside_sources(Path(out), source), kind)

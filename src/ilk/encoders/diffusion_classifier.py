@@ -170,14 +170,26 @@ class DiffusionClassifier:
 
     def explain(self, prepared: NDArray[np.uint8], first: int, second: int) -> Image.Image:
         """Show where an image `[c, h, w]` supports class `first` (red) and where `second`."""
-        self.load()
-        fold = int(
-            self._training_images.find_held_out_fold(training_images.hash_images(prepared[None]))[0]
-        )
+        scorer = self._find_scorer(prepared)
         background = normalize_images(torch.from_numpy(np.array(prepared)))
         with self._device_lock:
             x = self.source.to_network_input(prepared[None])
-            return self._scorers[fold].explain(x, background, (first, second), self.config)
+            return scorer.explain(x, background, (first, second), self.config)
+
+    def compute_difference(
+        self, prepared: NDArray[np.uint8], first: int, second: int
+    ) -> NDArray[np.float32]:
+        """Return where an image `[c, h, w]` supports class `first` (> 0) or `second`, `[h, w]`."""
+        scorer = self._find_scorer(prepared)
+        with self._device_lock:
+            x = self.source.to_network_input(prepared[None])
+            return np.asarray(scorer.compute_difference(x, (first, second), self.config).numpy())
+
+    def _find_scorer(self, prepared: NDArray[np.uint8]) -> Scorer:
+        """Return the scorer of a network that was not trained on a prepared image `[c, h, w]`."""
+        self.load()
+        digests = training_images.hash_images(prepared[None])
+        return self._scorers[int(self._training_images.find_held_out_fold(digests)[0])]
 
 
 def open_encoder(name: str, options: EncoderOptions) -> DiffusionClassifier:

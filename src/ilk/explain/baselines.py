@@ -21,7 +21,7 @@ def fill_picture(picture: Image.Image, fill: Fill) -> Image.Image:
     """Return an RGB picture without its content: blurred, or in its mean colour."""
     if fill == "mean":
         mean = np.asarray(picture, np.float64).reshape(-1, 3).mean(0)
-        return Image.new("RGB", picture.size, tuple(int(round(v)) for v in mean))
+        return Image.new("RGB", picture.size, tuple(round(v) for v in mean))
     return picture.filter(ImageFilter.GaussianBlur(max(picture.size) / BLUR_PART))
 
 

@@ -54,7 +54,7 @@ class Fidelity:
 
 
 def rank_pixels(values: Map, seed: int = 0) -> NDArray[np.float64]:
-    """Return the rank of each pixel, `[h, w]` in [0, 1): 0 for the largest value; ties at random."""
+    """Return the rank of each pixel, `[h, w]` in [0, 1): 0 for the largest; ties at random."""
     flat = np.asarray(values, np.float64).ravel()
     noise = np.random.default_rng(seed).random(flat.size)
     width = float(np.ptp(flat)) or 1.0

@@ -193,6 +193,17 @@ class NeighbourIndex:
             ) from None
 
 
+@dataclass(frozen=True, eq=False)
+class HeldIndex:
+    """An index in memory, as a classifier that was just fitted has it."""
+
+    index: NeighbourIndex
+
+    def __call__(self) -> NeighbourIndex:
+        """Return the index."""
+        return self.index
+
+
 @lru_cache(maxsize=2)
 def load_index(folder: str, sha256: str) -> NeighbourIndex | None:
     """Return the index of a digest in a model folder, read once; see `NeighbourIndex.load`."""

@@ -54,6 +54,8 @@ class FitConfig:
         class_structure: File that says which classes are similar: a tree, angles, coordinates or
             distances; see `ilk.fitting.class_structure`. A class that only it names has no image
             and is predicted all the same. The default method is then `Loki`.
+        thumbnails: Whether the model keeps small pictures of some training images, beside their
+            features and paths, so that `explain` can show the nearest ones.
 
     Raises:
         InputError: A value is out of range or of the wrong type.
@@ -79,6 +81,7 @@ class FitConfig:
     resize: str = "auto"
     views: int | str = "auto"
     class_structure: str = ""
+    thumbnails: bool = True
 
     def __post_init__(self) -> None:
         if hasattr(self.class_structure, "__fspath__"):

@@ -41,6 +41,7 @@ from ilk.fitting.joined_features import find_detector_columns, join_features
 from ilk.fitting.leakage import find_leaked_rows
 from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.multi_label import fit_multi_label_with_report
+from ilk.fitting.neighbour_rows import keep_neighbours
 from ilk.fitting.report_data import build_report_data
 from ilk.fitting.settings import (
     FIT_SETTINGS,
@@ -132,7 +133,17 @@ def fit_with_report(
     classifier, evaluation = finalize(state, feature_store)
     report_data = build_report_data(state, classifier, evaluation, feature_store)
     side_files = partial(render_side_files, drop_unused_contents(report_data))
-    classifier = replace(classifier, side_files=side_files, image_folders=images.folders)
+    neighbours = keep_neighbours(
+        state.images,
+        state.split.train,
+        [str(row.label) for row in state.split.train],
+        state.encoder.space,
+        feature_store,
+        thumbnails=state.config.thumbnails,
+    )
+    classifier = replace(
+        classifier, side_files=side_files, image_folders=images.folders, neighbours=neighbours
+    )
     return classifier, report_data
 
 

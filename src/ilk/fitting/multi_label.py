@@ -36,6 +36,7 @@ from ilk.fitting.multi_label_report import (
 )
 from ilk.fitting.multi_label_selection import rank_label_candidates
 from ilk.fitting.multi_label_split import split_labels
+from ilk.fitting.neighbour_rows import SEPARATOR, keep_neighbours
 from ilk.fitting.variants import add_variants
 from ilk.images import Images, Row, describe_groups, number_row_groups
 from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs, find_near_pairs
@@ -140,6 +141,14 @@ def fit_multi_label_with_report(
         classifier,
         metadata=make_metadata(images, config, split, report, classifier, evaluation),
         side_files=partial(render_multi_label_side_files, report),
+        neighbours=keep_neighbours(
+            images,
+            split.train,
+            [SEPARATOR.join(sorted(row.labels or ())) for row in split.train],
+            encoder.space,
+            feature_store,
+            thumbnails=config.thumbnails,
+        ),
     )
     return classifier, report
 

@@ -158,14 +158,19 @@ class Scorer:
             classes: Indices of the two classes.
             config: Settings of the scorer.
         """
+        return difference_maps.render(background, self.compute_difference(x, classes, config))
+
+    def compute_difference(
+        self, x: Tensor, classes: tuple[int, int], config: ScorerConfig
+    ) -> Tensor:
+        """Return where an image `[1, c, h, w]` supports the first class (> 0), `[h, w]`."""
         first, second = (torch.tensor([c]) for c in classes)
         levels = self.choose_levels(config)
         if config.strategy in ("race", "staged"):
             levels = self._build_strategy(config)[1]
-        maps = difference_maps.compute_difference_maps(
+        return difference_maps.compute_difference_maps(
             self.network, x, first, second, levels, self.measure, config.seed
-        )
-        return difference_maps.render(background, maps[0])
+        )[0]
 
 
 def choose_default_levels(network: Denoises, count: int, distance: str) -> Levels:

@@ -3,7 +3,8 @@
 Mukund Sundararajan, Ankur Taly, Qiqi Yan, 2017, Axiomatic Attribution for Deep Networks, arXiv
 1703.01365, equations 1 and 3, at midpoints:
 
-    IG_j = (x_j - b_j) (1/m) sum_k  d f / d x_j  at  b + (k - 1/2)/m (x - b),   sum_j IG_j = f(x) - f(b)
+    IG_j = (x_j - b_j) (1/m) sum_k  d f / d x_j  at  b + (k - 1/2)/m (x - b)
+    sum_j IG_j = f(x) - f(b)
 
 f is the log-odds of the answer; b is the image's mean colour. The map is the sum over channels.
 """

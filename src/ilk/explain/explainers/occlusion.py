@@ -3,10 +3,12 @@
 Matthew D. Zeiler, Rob Fergus, 2014, Visualizing and Understanding Convolutional Networks, arXiv
 1311.2901, section 4.2.
 
-    S(w) = f(x) - f(x with window w filled),   value of a pixel = mean S(w) over windows that cover it
+    S(w) = f(x) - f(x with window w filled)
+    value of a pixel = mean S(w) over the windows that cover it
 
-Departures: f is the log-odds of the answer, since a probability near 1 does not move; the windows that matter are looked at again with windows of half the side, `n_levels`
-times; a pixel then has the mean over all sizes. The window is filled with a blurred copy.
+Departures: f is the log-odds of the answer, since a probability near 1 does not move; the windows
+that matter are looked at again with windows of half the side, `n_levels` times, and a pixel then
+has the mean over all sizes. The window is filled with a blurred copy.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ with masks of a random grid of `side` x `side` cells, enlarged smoothly and shif
 
 Departures: the mean answer is taken away before the sum. Without it the map is the mean mask times
 the mean answer, plus the noise of N draws; with it the value of a pixel estimates by how much the
-answer rises when its cell is kept, in the answer's unit. Pixels that are taken away are blurred, not
-black. f is the log-odds of the answer. `split_half_correlation` says how much of the map is noise.
+answer rises when its cell is kept, in the answer's unit. Pixels that are taken away are blurred,
+not black. f is the log-odds of the answer. `split_half_correlation` says how much is noise.
 """
 
 from __future__ import annotations

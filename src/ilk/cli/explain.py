@@ -1,0 +1,191 @@
+"""`ilk explain`: heat maps of what supports an answer, each with a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_fetch_option, add_network_options, add_seed_option
+from ilk.cli.output import Result, add_json_option, print_note
+from ilk.cli.source_options import add_source_options
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ilk.images import Images, Row
+
+
+@click.command()
+@click.argument("model")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--out", required=True, help="Folder for the maps and their page, index.html.")
+@click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    help="Explainer: auto, occlusion, rise, grad-cam, gradient-token, integrated-gradients, "
+    "attention-rollout, error-maps, nearest-images, …; auto compares those that need no more "
+    "passes than --budget on the first images.",
+)
+@click.option("--target", help="Class to explain [default: the most probable one of each image].")
+@click.option(
+    "--against",
+    help="Class to contrast it with, or runner-up [default: none; the map explains the calibrated "
+    "probability].",
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    default=250,
+    show_default=True,
+    help="Passes of the encoder that auto allows for one map.",
+)
+@click.option(
+    "--train-images",
+    help="Train attention maps for the method t-tame on the images of this folder, without labels, "
+    "and save them in MODEL; its answers stay the same.",
+)
+@click.option(
+    "--check/--no-check",
+    default=True,
+    show_default=True,
+    help="Check once that the maps of a model with random parameters are others.",
+)
+@add_seed_option
+@add_source_options
+@add_fetch_option
+@add_network_options
+@add_json_option
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    out: str,
+    method: str,
+    target: str | None,
+    against: str | None,
+    budget: int,
+    train_images: str | None,
+    check: bool,
+    seed: int,
+    intake: IntakeOptions,
+    device: str,
+    runtime: str,
+    fetch: bool,
+) -> Result:
+    """Draw what supports the answers of the model folder MODEL, and say whether to trust each map.
+
+    INPUTS are images, folders, tables, archives or patterns, as for ilk predict. The page
+    index.html in --out shows each image with its map, its verdict, a text, and the nearest training
+    images. The exit code is 0 if every input could be read and 1 otherwise.
+    """
+    from ilk.artifacts.explanation_folder import ExplanationFolder, check_explanation_folder
+    from ilk.artifacts.image_blocks import iter_image_blocks
+    from ilk.artifacts.loading import load
+    from ilk.core.errors import InputError, UnknownName
+    from ilk.core.progress import terminal_progress
+    from ilk.explain.explain_image import choose_on_pictures, explain_picture
+    from ilk.explain.question import RUNNER_UP, ask
+    from ilk.explain.randomization import check_randomization
+    from ilk.explain.registry import AUTO, parse_explainer
+    from ilk.images.value_ranges.model_ranges import use_ranges
+
+    folder = check_explanation_folder(Path(out), inputs)
+    chosen: Any = parse_explainer(method) if method != AUTO else None
+    files = intake.list_inputs(inputs)
+    classifier = load(model, device=device, runtime=runtime, fetch=fetch)
+    intake.choose_range(classifier.value_ranges)  # refuses another one
+    for name in (target, against):
+        if name is not None and name != RUNNER_UP and name not in classifier.classes:
+            raise UnknownName("class of this model", name, classifier.classes)
+    blocks = [
+        use_ranges(block, classifier.value_ranges)
+        for block in iter_image_blocks(files, intake.pages)
+    ]
+    rows = [(images, row) for images in blocks for row in images.rows]
+    notes: list[str] = []
+    if train_images is not None:
+        classifier = _train_maps(classifier, model, train_images, intake, seed)
+        n = classifier.attention_maps.n_images
+        notes.append(f"attention maps were trained on {n:,} images and saved in {model}")
+    first = _decode_first(rows)
+    if first and chosen is None:
+        choice = choose_on_pictures(classifier, first, seed, budget)
+        notes.append(f"{choice.explainer.name} was {choice.sentence}")
+        chosen = choice.explainer
+    checked = None
+    if first and check:
+        subject, _ = ask(classifier, first[0], target, against)
+        checked = check_randomization([subject], chosen, seed)
+        notes.append(checked.sentence)
+    writer, found, n_failed = ExplanationFolder(folder).open(), [], 0
+    with terminal_progress()("explaining", len(rows)) as advance:
+        for images, row in rows:
+            try:
+                explanation = explain_picture(
+                    classifier, _decode(images, row), target=target, against=against,
+                    method=chosen, seed=seed,
+                )  # fmt: skip
+            except InputError as error:
+                n_failed += 1
+                writer.refuse(row.path, str(error))
+                found.append({"path": row.path, "error": str(error)})
+                click.echo(f"ilk: {error}", err=True)
+            else:
+                file = writer.add(row.path, explanation)
+                found.append({"path": row.path, "map": folder / file, **explanation.to_dict()})
+                click.echo(f"{row.path}\n  {explanation.text}")
+            advance(1)
+    page = writer.write_page(notes)
+    for note in notes:
+        print_note(note)
+    click.echo(f"page {page}")
+    if n_failed:
+        click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be explained", err=True)
+    value = {"page": page, "images": found, "notes": notes, "check": checked}
+    return Result(value, exit_code=1 if n_failed else 0)
+
+
+def _train_maps(classifier: Any, model: str, source: str, intake: IntakeOptions, seed: int) -> Any:
+    """Return the classifier with attention maps trained on a source, saved in its folder."""
+    from ilk.artifacts.image_blocks import iter_image_blocks
+    from ilk.core.progress import terminal_progress
+    from ilk.explain.train_maps import train_maps
+    from ilk.images.value_ranges.model_ranges import use_ranges
+
+    blocks = [
+        use_ranges(block, classifier.value_ranges)
+        for block in iter_image_blocks(intake.list_inputs((source,)), intake.pages)
+    ]
+    rows = [(images, row) for images in blocks for row in images.rows if row.status == "used"]
+    trained = train_maps(
+        classifier, rows, lambda pair: _decode(*pair), seed=seed, progress=terminal_progress()
+    )
+    trained.save(model)
+    return trained
+
+
+def _decode(images: Images, row: Row) -> Image:
+    from ilk.explain.read_image import decode_row
+
+    return decode_row(images, row)
+
+
+def _decode_first(rows: list[tuple[Images, Row]]) -> list[Image]:
+    """Return the first few images that can be decoded."""
+    from itertools import islice
+
+    from ilk.core.errors import InputError
+    from ilk.explain.choice import MAX_IMAGES
+
+    def decode_used() -> Iterator[Image]:
+        for images, row in rows:
+            try:
+                yield _decode(images, row)
+            except InputError:
+                continue
+
+    return list(islice(decode_used(), MAX_IMAGES))
