@@ -152,6 +152,6 @@ def find_only_model(folder: Path) -> Path:
             f"there are {len(found)} models here ({names}); name one: ilk serve {found[0]}"
         )
     raise InputError(
-        "there is no model in this folder; train one with `ilk fit DIR --out KINDS` and serve it "
-        "with `ilk serve KINDS`"
+        "there is no model in this folder; train one with `ilk fit DIR --out KINDS`, or label the "
+        "images of a folder with `ilk label DIR`, and serve it with `ilk serve KINDS`"
     )
