@@ -54,6 +54,11 @@ class Server:
         pids = [self.process.pid, *_list_children(self.process.pid)]
         return sum(_read_resident_bytes(pid) for pid in pids) / 2**20
 
+    def read_cpu_seconds(self) -> float:
+        """Return the processor time that the server and its decoders have used."""
+        pids = [self.process.pid, *_list_children(self.process.pid)]
+        return sum(_read_cpu_seconds(pid) for pid in pids)
+
 
 @contextmanager
 def start_server(model: Path, image: bytes) -> Iterator[Server]:
@@ -168,6 +173,14 @@ def _list_children(pid: int) -> list[int]:
         return []
     found = [(task / "children").read_text().split() for task in path.iterdir()]
     return [int(child) for children in found for child in children]
+
+
+def _read_cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _read_resident_bytes(pid: int) -> int:

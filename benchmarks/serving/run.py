@@ -184,7 +184,9 @@ def _measure_memory(server: Server, images: Iterator[bytes], n: int) -> dict[str
 def _measure_corrections(server: Server, images: Sequence[bytes]) -> dict[str, Any]:
     """Teach a new class with one image after the other; each folds in all that wait."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+    used = server.read_cpu_seconds()
     replies = [ask(connection, image, "/corrections", NEW_CLASS) for image in images]
+    used = server.read_cpu_seconds() - used
     connection.close()
     seconds = [reply.seconds for reply in replies]
     return {
@@ -192,6 +194,7 @@ def _measure_corrections(server: Server, images: Sequence[bytes]) -> dict[str, A
         "failures": sum(reply.status != 201 for reply in replies),
         "median_seconds": round(float(np.median(seconds)), 3),
         "max_seconds": round(max(seconds), 3),
+        "cpu_seconds_each": round(used / len(replies), 3),
     }
 
 

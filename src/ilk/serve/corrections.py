@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
@@ -105,6 +105,16 @@ class Corrections:
     def reason_against(self) -> str:
         """Why the model cannot be corrected, or ""."""
         return find_reason_against(self.host.served.base)
+
+    def warm_up(self) -> None:
+        """Fold one row once and forget it, so that the first correction finds everything loaded."""
+        base = self.host.served.base
+        if not isinstance(base, Classifier) or self.reason_against:
+            return
+        summary = get_summary(base)
+        if len(summary.y):
+            with suppress(IlkError), np.errstate(all="ignore"):
+                correct_classifier(base, summary.x[:1], [base.classes[summary.y[0]]])
 
     @_hold_model
     def rebase(self) -> None:

@@ -82,6 +82,7 @@ class ModelHost:
         self._decoding = ThreadPoolExecutor(2 * self.limits.decoders, "ilk decode")
         self._explaining = ThreadPoolExecutor(1, "ilk explain")
         self._changing = ThreadPoolExecutor(1, "ilk change")
+        self._changing.submit(self.corrections.warm_up)
         self._n_explanations = 0
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="ilk watch", daemon=True)
