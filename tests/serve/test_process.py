@@ -173,3 +173,28 @@ def test_clients_that_leave_lie_or_dawdle_do_no_harm(kinds, capfd):
         assert served.state.bodies.held == 0
         assert served.state.host.batcher.n_waiting == 0
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_correction_that_was_answered_survives_kill_9(kinds, threes):
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="label"\r\n\r\nclass 3\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+        + threes[0]
+        + b"\r\n--b--\r\n"
+    )
+    headers = {
+        "Authorization": "Bearer a long secret",
+        "Content-Type": "multipart/form-data; boundary=b",
+    }
+    process = start([kinds, "--port", "0", "--token", "a long secret", "--json"])
+    address = json.loads(process.stdout.readline())["address"]
+    sent = urllib.request.Request(f"{address}/corrections", body, headers)
+    with urllib.request.urlopen(sent, timeout=30) as answer:
+        assert answer.status == 201
+    end(process, signal.SIGKILL)
+    again = start([kinds, "--port", "0", "--json"])
+    address = json.loads(again.stdout.readline())["address"]
+    with urllib.request.urlopen(f"{address}/corrections", timeout=30) as answer:
+        assert [c["label"] for c in json.load(answer)["pending"]] == ["class 3"]
+    _, _, err = end(again)
+    assert "corrections from before that are folded in: 1" in err

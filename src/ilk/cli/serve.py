@@ -125,7 +125,7 @@ def command(
     for note in filter(None, (served.corrections.result.set_aside,)):
         click.echo(f"· {note}", err=True)
     if pending := served.corrections.result.pending:
-        click.echo(f"· {len(pending):,} corrections from before are folded in", err=True)
+        click.echo(f"· corrections from before that are folded in: {len(pending):,}", err=True)
     click.echo("Ctrl-C stops it.", err=True)
     serve_socket(create_app(state), listener)
     click.echo("ilk: stopped", err=True)
