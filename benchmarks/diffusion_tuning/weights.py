@@ -103,7 +103,7 @@ def make_weights(weights: TunedWeights) -> None:
 
 
 def get_start(weights: TunedWeights, dataset: ImageDataset) -> Path:
-    """Return the folder of the network that tuning begins with; random weights are made if needed."""
+    """Return the folder of the network that tuning begins with, made if it is a random one."""
     if weights.base:
         return WEIGHTS_DIR / weights.base
     folder = get_cache_dir() / f"{weights.name}-start"

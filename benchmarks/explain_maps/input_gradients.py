@@ -62,9 +62,7 @@ def run_diffroar(
     """Return DiffROAR in points of accuracy, mean over levels and by level, for one seed."""
     rng = np.random.default_rng(seed)
     data, test = read_mnist("train"), read_mnist("test")
-    rows, test_rows = (
-        rng.permutation(len(d.x))[:m] for d, m in ((data, n), (test, n_test))
-    )
+    rows, test_rows = (rng.permutation(len(d.x))[:m] for d, m in ((data, n), (test, n_test)))
     x, y, test_x, test_y = data.x[rows], data.y[rows], test.x[test_rows], test.y[test_rows]
 
     def retrain(a: Any, labels: Any, test_a: Any, test_labels: Any) -> float:
@@ -127,7 +125,7 @@ def make_blocks(
 
 
 def run_blocks(seed: int, n: int, steps: int) -> dict[str, float]:
-    """Return which part (%) of the first gradient pixels lies in the digit's block, for one seed."""
+    """Return which part (%) of the first gradient pixels lies in the digit's block."""
     out = {}
     for is_fixed, place in ((False, "random place"), (True, "fixed place")):
         x, y, _ = make_blocks(n, seed, "train", is_fixed)

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.canvas import SIDE, FloatArray
-from benchmarks.canvas_networks import MEAN, CanvasCNN, CanvasNetwork, CanvasViT, normalize, predict_proba
+from benchmarks.canvas_networks import (
+    MEAN,
+    CanvasCNN,
+    CanvasNetwork,
+    CanvasViT,
+    normalize,
+    predict_proba,
+)
 
 IntArray = NDArray[np.int64]
 N_MASKS, GRID = 500, 7  # of RISE

@@ -20,9 +20,9 @@ from ilk.hub.preprocessing import Preprocess
 from ilk.trust.calibration import Calibration
 
 WIDTHS = (16, 32, 64, 64)
-TOKEN, DIM, DEPTH, HEADS = 8, 64, 4, 4
+DIM = WIDTHS[-1]
 CLASSES = tuple(map(str, range(10)))
-BATCH = 64
+BATCH, RATE = 64, 4e-3
 PREPROCESS = Preprocess(
     (SIDE, SIDE), (SIDE, SIDE), "squash", "bilinear", (0.5,) * 3, (0.5,) * 3
 )  # fmt: skip
@@ -47,19 +47,6 @@ class ConvolutionalNetwork(nn.Module):
         return features
 
 
-def make_transformer() -> nn.Module:
-    """Return a vision transformer without its classifier: `[b, 3, 56, 56]` to `[b, 64]`."""
-    from ilk.hub.torchvision_ops import declare_missing_ops
-
-    declare_missing_ops()
-    from timm.models.vision_transformer import VisionTransformer
-
-    network: nn.Module = VisionTransformer(
-        img_size=SIDE, patch_size=TOKEN, embed_dim=DIM, depth=DEPTH, num_heads=HEADS, num_classes=0
-    )
-    return network
-
-
 class HeldCheckpoint:
     """A network in memory in place of files."""
 
@@ -79,26 +66,22 @@ class HeldCheckpoint:
         return copy.deepcopy(self.network)
 
 
-def train_classifier(
-    n: int, epochs: int, seed: int, kind: str = "convolutional"
-) -> tuple[Classifier, float]:
+def train_classifier(n: int, epochs: int, seed: int) -> tuple[Classifier, float]:
     """Train a network on canvases; return it as a classifier, and its accuracy on 500 others.
 
     Args:
         n: Training canvases.
         epochs: Passes over them.
         seed: Seed of canvases, weights and batches.
-        kind: `convolutional` or `transformer`.
     """
     torch.manual_seed(seed)
     data = draw_canvases(n, 1000 + seed)
-    network = ConvolutionalNetwork() if kind == "convolutional" else make_transformer()
+    network = ConvolutionalNetwork()
     head = nn.Linear(DIM, len(CLASSES))
     model = nn.Sequential(network, head)
-    rate = 4e-3 if kind == "convolutional" else 1e-3
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-3)
     steps = epochs * (n // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     generator = torch.Generator().manual_seed(seed)
     x, y = normalize(data), torch.from_numpy(data.y)
     model.train()
@@ -112,7 +95,7 @@ def train_classifier(
             optimizer.step()
             schedule.step()
     network.eval().requires_grad_(False)
-    return wrap(network, head, seed, kind)
+    return wrap(network, head, seed)
 
 
 def normalize(data: Canvases) -> Tensor:
@@ -121,10 +104,10 @@ def normalize(data: Canvases) -> Tensor:
     return ((grey - 0.5) / 0.5).expand(-1, 3, -1, -1).contiguous()
 
 
-def wrap(network: nn.Module, head: nn.Linear, seed: int, kind: str) -> tuple[Classifier, float]:
+def wrap(network: nn.Module, head: nn.Linear, seed: int) -> tuple[Classifier, float]:
     """Return a trained network as a calibrated classifier, and its accuracy on held canvases."""
-    checkpoint: Any = HeldCheckpoint(network, f"{kind} {seed}")
-    encoder = NetworkEncoder(f"canvas-{kind}", checkpoint, "cpu", "torch", "float32")
+    checkpoint: Any = HeldCheckpoint(network, f"convolutional {seed}")
+    encoder = NetworkEncoder("canvas", checkpoint, "cpu", "torch", "float32")
     encoder._runner = Runner(_make_run(network), PREPROCESS, BATCH)
     weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
     linear = Linear.from_arrays(weight, bias)

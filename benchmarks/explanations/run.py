@@ -1,9 +1,9 @@
 """Which maps show what a classifier looks at, what do they cost, and is the verdict on them right?
 
 Canvases of 56 x 56 pixels hold a digit, whose place is known, among Fashion items on a texture.
-Small convolutional networks and transformers are trained on them. Every explainer, with its
-defaults, explains test canvases that the network gets right, beside maps that know nothing: smooth
-random fields, random pixels, the centre, edges. Measured are insertion minus deletion (two
+Small convolutional networks are trained on them. Every explainer, with its defaults, explains test
+canvases that the network gets right, beside maps that know nothing: smooth random fields, random
+pixels, the centre, edges, the map of another image. Measured are insertion minus deletion (two
 baselines), average drop and increase in confidence at three levels with the mean of the map beside
 them, whether the largest value lies on the digit, the mass on the digit relative to its area, the
 rank correlation with maps of a randomized head and network, passes, and maps per second. A verdict
@@ -36,6 +36,7 @@ from benchmarks.shared_files import decode_image, iterate_archive
 from ilk.core.errors import IlkError
 from ilk.explain.contract import Map
 from ilk.explain.controls import draw_random_map, make_centre_map, make_edge_map
+from ilk.explain.explainers.occlusion import Occlusion
 from ilk.explain.fidelity import measure_fidelity
 from ilk.explain.question import ask
 from ilk.explain.randomization import check_randomization
@@ -44,35 +45,34 @@ from ilk.explain.subject import Subject
 from ilk.explain.verdict import judge, measure_controls
 
 MAX_PASSES = 400  # of an explainer that takes part
-CONTROLS = ("random field", "random pixels", "centre", "edges")
+CONTROLS = ("random field", "random pixels", "centre", "edges", "map of another image")
 
 
 def run(small: bool = False) -> dict[str, Any]:
     """Train the networks, explain the canvases and the photographs."""
     seeds = (0,) if small else (0, 1, 2)
-    kinds = (
-        {"convolutional": (300, 1, 4)}
-        if small
-        else {"convolutional": (6000, 3, 70), "transformer": (8000, 8, 30)}
-    )
-    results: dict[str, Any] = {"tables": [], "canvases": {}, "levels": list(LEVELS)}
-    for kind, (n, epochs, n_images) in kinds.items():
-        found = [explain_canvases(kind, n, epochs, n_images, seed) for seed in seeds]
-        results["canvases"][kind] = summarize_seeds(found)
-        results["tables"] += make_tables(kind, found)
-    results["photographs"] = explain_photographs(1 if small else 8, 4 if small else 15)
-    return results
+    n, epochs, n_images = (300, 1, 4) if small else (6000, 3, 70)
+    found = [explain_canvases(n, epochs, n_images, seed) for seed in seeds]
+    return {
+        "tables": make_tables(found),
+        "levels": list(LEVELS),
+        "canvases": summarize_seeds(found),
+        "photographs": explain_photographs(1 if small else 8, 4 if small else 15),
+    }
 
 
-def explain_canvases(kind: str, n: int, epochs: int, n_images: int, seed: int) -> dict[str, Any]:
+def explain_canvases(n: int, epochs: int, n_images: int, seed: int) -> dict[str, Any]:
     """Return the accuracy of one network, and what was measured of every explainer."""
-    classifier, accuracy = train_classifier(n, epochs, seed, kind)
+    classifier, accuracy = train_classifier(n, epochs, seed)
     data = draw_canvases(4 * n_images, 3000 + seed, "test")
     cases = list_right(classifier, data, n_images)
     rows: dict[str, list[dict[str, float]]] = {}
+    others = [Occlusion().explain(subject, 0) for subject, _ in cases]
     for number, (subject, mask) in enumerate(cases):
         controls = measure_controls(subject, seed)
-        for name, make in list_makers(subject, 10_000 * seed + number).items():
+        makers = list_makers(subject, 10_000 * seed + number)
+        makers[CONTROLS[-1]] = lambda other=others[number - 1]: other
+        for name, make in makers.items():
             before, start = subject.n_passes, time.process_time()
             try:
                 values = make()
@@ -104,7 +104,7 @@ def explain_canvases(kind: str, n: int, epochs: int, n_images: int, seed: int) -
 
 def list_right(classifier: Any, data: Canvases, n: int) -> list[tuple[Subject, Any]]:
     """Return at most `n` canvases whose digit the classifier names, with their masks."""
-    cases = []
+    cases: list[tuple[Subject, Any]] = []
     for image, y, mask in zip(data.images, data.y, data.masks, strict=True):
         subject, question = ask(classifier, Image.fromarray(image).convert("RGB"))
         if question.predicted == str(y) and len(cases) < n:
@@ -125,7 +125,7 @@ def list_makers(subject: Subject, seed: int) -> dict[str, Any]:
     pixels: Map = rng.standard_normal(subject.shape).astype(np.float32)
     random = draw_random_map(subject.shape, rng)
     maps = (random, pixels, make_centre_map(subject.shape), make_edge_map(subject.picture))
-    for name, values in zip(CONTROLS, maps, strict=True):
+    for name, values in zip(CONTROLS, maps, strict=False):
         makers[name] = lambda values=values: values
     return makers
 
@@ -174,7 +174,7 @@ def count_verdicts(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def make_tables(kind: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def make_tables(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return one table per figure: every explainer and control, by network."""
     figures = {
         "insertion minus deletion": "score",
@@ -183,7 +183,7 @@ def make_tables(kind: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     }
     return [
         make_table(
-            f"digits among distractors, {kind} networks",
+            "digits among distractors, small convolutional networks",
             metric,
             {
                 name: [float(np.mean([r[key] for r in f["rows"][name]])) for f in found]

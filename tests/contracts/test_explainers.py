@@ -5,15 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ilk.core.errors import IlkError, Unavailable
-from ilk.core.space import FeatureSpace
-from ilk.explain.build_neighbours import NeighbourIndex
-from ilk.explain.contract import ExplainerTags
-from ilk.explain.evaluation import evaluate
-from ilk.explain.neighbours import HeldIndex
-from ilk.explain.question import ask
-from ilk.explain.registry import list_explainers, parse_explainer
-from tests.helpers.planted_classifier import (
+from helpers.planted_classifier import (
     CLASSES,
     GREEN,
     RED,
@@ -22,6 +14,15 @@ from tests.helpers.planted_classifier import (
     make_encoder,
     make_mask,
 )
+from ilk.core.errors import IlkError, Unavailable
+from ilk.core.space import FeatureSpace
+from ilk.explain.build_neighbours import NeighbourIndex
+from ilk.explain.contract import ExplainerTags
+from ilk.explain.evaluation import evaluate
+from ilk.explain.neighbours import HeldIndex
+from ilk.explain.question import ask
+from ilk.explain.registry import list_explainers, parse_explainer
+from ilk.explain.train_maps import train_maps
 
 EXPLAINERS = list_explainers()
 
@@ -43,7 +44,10 @@ def make_index(encoder):
 def classifier():
     encoder = make_encoder()
     assert isinstance(encoder.space, FeatureSpace)
-    return make_classifier(encoder, neighbours=HeldIndex(make_index(encoder)))
+    classifier = make_classifier(encoder, neighbours=HeldIndex(make_index(encoder)))
+    places = ((RED, None), ((slice(0, 0), slice(0, 0)), GREEN), (RED, GREEN), (GREEN, None))
+    images = [draw_image(i, *places[i % len(places)]) for i in range(32)]
+    return train_maps(classifier, images, lambda image: image, steps=100)
 
 
 def explain(kind, classifier, **question):

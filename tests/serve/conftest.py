@@ -29,8 +29,11 @@ def threes(tmp_path):
 
 
 @pytest.fixture
-def ones(tmp_path):
-    return [path.read_bytes() for path in list_images(tmp_path, "class 1", 30, seed=2)]
+def ones(tmp_path, digits_home):
+    """Images of a digit that the model knows, none of which it was fitted to."""
+    fitted = {path.name for path in (digits_home / "photos" / "class 1").iterdir()}
+    paths = list_images(tmp_path, "class 1", 60, seed=2)
+    return [path.read_bytes() for path in paths if path.name not in fitted][:30]
 
 
 @pytest.fixture(scope="session")

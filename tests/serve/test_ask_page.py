@@ -4,6 +4,7 @@ import re
 import sys
 import types
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,12 @@ LUMINANCE = """(pair) => {
   });
 }"""
 PAIRS = """() => [...document.querySelectorAll("main *, header *, #alert, #status")]
-  .filter((e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+  .filter((e) => e.checkVisibility()
+    && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
   .map((e) => {
     let back = e;
-    while (back && getComputedStyle(back).backgroundColor === "rgba(0, 0, 0, 0)") back = back.parentElement;
+    const isClear = (one) => getComputedStyle(one).backgroundColor === "rgba(0, 0, 0, 0)";
+    while (back && isClear(back)) back = back.parentElement;
     return [e.textContent.trim().slice(0, 30), getComputedStyle(e).color,
       back ? getComputedStyle(back).backgroundColor : "rgb(255, 255, 255)", e.disabled === true];
   })"""
@@ -111,7 +114,8 @@ def test_every_button_and_field_has_a_name_and_answers_are_announced(browser, se
     with open_page(browser, served.address) as page:
         page.set_input_files("#files", threes[:1])
         expect(page.locator("#status")).to_contain_text(re.compile(r"\.png: class \d, "))
-        unnamed = page.evaluate("""() => [...document.querySelectorAll("button, input, img, progress")]
+        unnamed = page.evaluate("""() => [
+            ...document.querySelectorAll("button, input, img, progress")]
             .filter((e) => e.checkVisibility() && !(e.labels && e.labels.length)
               && !e.getAttribute("aria-label") && e.getAttribute("alt") === null
               && !e.textContent.trim()).map((e) => e.outerHTML)""")
@@ -121,7 +125,7 @@ def test_every_button_and_field_has_a_name_and_answers_are_announced(browser, se
             .filter((e) => e.checkVisibility()).map((e) => +e.tagName[1])"""
         )
         assert levels[0] == 1
-        assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+        assert all(b - a <= 1 for a, b in pairwise(levels))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -166,13 +166,23 @@ def test_a_model_without_a_closed_form_says_so(make_client, tmp_path, threes):
         assert correct(client, threes[0], "class 3").status_code == 201
 
 
-def test_a_model_that_is_trained_jointly_takes_new_kinds_only(make_client, tmp_path, threes, ones):
-    client = make_client(fit_digits(tmp_path, "LogisticRegression"))
-    assert correct(client, threes[0], "class 3").status_code == 201
-    refused = correct(client, ones[0], "class 1")
-    assert refused.status_code == 422
-    assert "trained jointly" in refused.json()["detail"]
-    assert [c["label"] for c in client.get("/corrections").json()["pending"]] == ["class 3"]
+def test_a_model_that_is_trained_jointly_takes_known_and_new_kinds(
+    make_client, tmp_path, threes, ones
+):
+    kinds = fit_digits(tmp_path, "LogisticRegression")
+    client = make_client(kinds)
+    teach(client, threes)
+    for image in ones[:8]:  # on purpose
+        result = correct(client, image, "class 2").json()
+    assert result["change"]["images"] == {"class 2": 8, "class 3": 4}
+    wanted = ask(client, ones)
+    assert wanted.count("class 2") > 8
+    assert ask(client, threes[6:]) == ["class 3"] * 2
+    assert client.post("/versions").status_code == 201
+    assert [p.name for p in ilk.load(kinds).predict(ones)] == wanted
+    again = make_client(kinds)
+    assert correct(again, ones[9], "class 1").status_code == 201
+    assert ask(again, threes[6:]) == ["class 3"] * 2
 
 
 def test_the_log_is_append_only_and_keeps_the_images(make_client, kinds, threes):

@@ -55,12 +55,16 @@ class Fixed(nn.Module):
 
 def test_area_and_roughness_of_two_cells_by_hand():
     maps = torch.tensor([[[[0.2, 0.6]]]])
-    assert float(measure_area(maps)) == pytest.approx((0.2005**0.3 + 0.6005**0.3) / 2)
+    assert float(measure_area(maps, torch.ones(1))) == pytest.approx(
+        (0.2005**0.3 + 0.6005**0.3) / 2
+    )
     # Differences: 0.4^2 along the row. Borders: the row is the first and the last; two columns.
     border = 2 * (0.2**2 + 0.6**2) + 0.2**2 + 0.6**2
-    assert float(measure_roughness(maps)) == pytest.approx((0.4**2 + 0.3 * border) / 2)
-    assert float(measure_roughness(maps.repeat(5, 1, 1, 1))) == pytest.approx(
-        float(measure_roughness(maps))
+    assert float(measure_roughness(maps, torch.ones(1))) == pytest.approx(
+        (0.4**2 + 0.3 * border) / 2
+    )
+    assert float(measure_roughness(maps.repeat(5, 1, 1, 1), torch.ones(1))) == pytest.approx(
+        float(measure_roughness(maps, torch.ones(1)))
     )
 
 

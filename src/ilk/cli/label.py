@@ -8,6 +8,7 @@ import click
 
 from ilk.cli.label_options import Address, LabelOutput, add_address_options, add_output_options
 from ilk.cli.options import add_seed_option
+from ilk.cli.output import Result, add_json_option
 
 
 @click.command()
@@ -34,6 +35,7 @@ from ilk.cli.options import add_seed_option
 @add_seed_option
 @add_address_options
 @add_output_options
+@add_json_option
 def command(
     source: str,
     classes: str,
@@ -43,7 +45,7 @@ def command(
     seed: int,
     address: Address,
     output: LabelOutput,
-) -> None:
+) -> Result:
     """Label the images of DIR on a web page, with a model that learns while you label.
 
     Open the printed address in a browser. The page asks for the images that teach the model most,
@@ -52,8 +54,9 @@ def command(
     people can label at once, each without seeing the others' answers.
 
     Every answer is in the log on the disk before the next image is asked; nothing is written into
-    DIR. Ctrl-C stops the page, and the same command goes on where it stopped. With --status or
-    --export-..., the log is read and no page is opened, also while another process labels.
+    DIR. Ctrl-C stops the page, and the same command goes on where it stopped. With --status,
+    --export-csv, --export-folder or --export-model, the log is read and no page is served, also
+    while another process labels.
     """
     from ilk.cli.label_output import write_outputs
     from ilk.cli.label_server import serve_labelling
@@ -76,6 +79,5 @@ def command(
         raise
     with session:
         if only_read:
-            write_outputs(session, output)
-        else:
-            serve_labelling(session, source, listener, address)
+            return Result(write_outputs(session, output))
+        return Result(serve_labelling(session, source, listener, address))

@@ -68,7 +68,7 @@ class LabelOutput:
         return self.status or any((self.csv, self.folder, self.model))
 
 
-def add_address_options(f: Callable[..., None]) -> Callable[..., None]:
+def add_address_options(f: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the address of the page."""
 
     @wraps(f)
@@ -80,11 +80,11 @@ def add_address_options(f: Callable[..., None]) -> Callable[..., None]:
         hosts: tuple[str, ...],
         browser: bool,
         **options: Any,
-    ) -> None:
+    ) -> Any:
         if token is None and host not in ("127.0.0.1", "localhost", "::1"):
             token = secrets.token_urlsafe(18)
         address = Address(host, port, token or "", hosts, browser)
-        f(*args, address=address, **options)
+        return f(*args, address=address, **options)
 
     for option in (
         click.option(
@@ -127,7 +127,7 @@ def add_address_options(f: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def add_output_options(f: Callable[..., None]) -> Callable[..., None]:
+def add_output_options(f: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for what is written without a page."""
 
     @wraps(f)
@@ -138,8 +138,8 @@ def add_output_options(f: Callable[..., None]) -> Callable[..., None]:
         folder: str | None,
         model: str | None,
         **options: Any,
-    ) -> None:
-        f(*args, output=LabelOutput(status, csv, folder, model), **options)
+    ) -> Any:
+        return f(*args, output=LabelOutput(status, csv, folder, model), **options)
 
     for option in (
         click.option(

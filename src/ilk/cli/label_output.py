@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,17 +13,20 @@ if TYPE_CHECKING:
     from ilk.labelling.session import LabellingSession
 
 
-def write_outputs(session: LabellingSession, output: LabelOutput) -> None:
+def write_outputs(session: LabellingSession, output: LabelOutput) -> dict[str, Any]:
     """Print the progress of a session and write its exports, as far as they are wanted.
+
+    Returns:
+        What `--json` prints: the progress, and where the exports are.
 
     Raises:
         NoLabels: Nothing is labelled.
         OutputError: Something exists already, or cannot be written.
     """
+    session.wait_until_fitted()
     if output.status:
         from ilk.labelling.status import format_status
 
-        session.wait_until_fitted()
         for line in format_status(session.progress()):
             click.echo(line)
     if output.csv:
@@ -34,6 +37,8 @@ def write_outputs(session: LabellingSession, output: LabelOutput) -> None:
         click.echo(f"{n:,} labelled images are copied to {output.folder}")
     if output.model:
         _fit(session, Path(output.model))
+    exports = {"csv": output.csv, "folder": output.folder, "model": output.model}
+    return {"log": session.log.path, "progress": session.progress(), "exports": exports}
 
 
 def _fit(session: LabellingSession, path: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import webbrowser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def serve_labelling(
     session: LabellingSession, source: str, listener: socket.socket, address: Address
-) -> None:
-    """Serve the page of a session until Ctrl-C.
+) -> dict[str, Any]:
+    """Serve the page of a session until Ctrl-C; return what `--json` prints then.
 
     Args:
         session: The open session.
@@ -35,13 +35,18 @@ def serve_labelling(
     app = create_label_app(session, token=address.token, hosts=address.hosts)
     query = f"?token={address.token}" if address.token else ""
     page = f"{format_address(listener)}/label{query}"
-    click.echo(f"Label {len(session.items):,} images at {page}")
-    for note in session.progress().notes:
-        click.echo(f"· {note}", err=True)
-    click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
-    if address.open_browser and has_display():
-        webbrowser.open(page)
-    serve_socket(app, listener)
+    context = click.get_current_context(silent=True)
+    as_json = context is not None and bool(context.params.get("as_json"))
+    try:
+        click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
+        for note in session.progress().notes:
+            click.echo(f"· {note}", err=True)
+        click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
+        if address.open_browser and has_display():
+            webbrowser.open(page)
+        serve_socket(app, listener)
+    except KeyboardInterrupt:  # before the server was up
+        app.state.server.close()
     progress = session.progress()
     command = shlex.join(_get_arguments() or ["ilk", "label", source])
     click.echo(
@@ -49,6 +54,7 @@ def serve_labelling(
         f"{session.log.path}; go on with `{command}`",
         err=True,
     )
+    return {"log": session.log.path, "progress": progress}
 
 
 def has_display() -> bool:

@@ -71,9 +71,10 @@ class Answer:
         """
         p = self.compute_probabilities(x)
         if self.against < 0:
-            return p[:, self.target]
+            return np.asarray(p[:, self.target])
         pair = p[:, self.target] + p[:, self.against]
-        return np.divide(p[:, self.target], pair, out=np.full(len(p), 0.5), where=pair > 0)
+        half = np.full(len(p), 0.5)
+        return np.asarray(np.divide(p[:, self.target], pair, out=half, where=pair > 0))
 
     def log_odds(self, x: Features) -> Vector:
         """Return the log-odds of the answer, `[n]`, before the uniform part of the calibration.
@@ -103,6 +104,17 @@ class Answer:
             weight = np.asarray(model.weight, np.float64) / self._temperature
             return np.asarray(self._differentiate_logits(x) @ weight)
         return self._difference(np.asarray(x, np.float64))
+
+    def compute_scaled_logits(self, x: Features) -> NDArray[np.float64]:
+        """Return logits over the temperature, `[n, k]`, whose softmax is almost the answer.
+
+        What is left out is the uniform part of the calibration.
+        """
+        return self._scale(self.compute_logits(x))
+
+    def scale_weight(self, model: Linear) -> NDArray[np.float64]:
+        """Return the derivative `[k, d]` of the scaled logits of a linear model."""
+        return np.asarray(model.weight, np.float64) / self._temperature
 
     @property
     def _temperature(self) -> float:

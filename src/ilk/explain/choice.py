@@ -11,6 +11,7 @@ import numpy as np
 
 from ilk.core.errors import IlkError, Unavailable
 from ilk.explain.evaluation import evaluate
+from ilk.explain.networks import has_networks
 from ilk.explain.registry import describe_explainer, list_explainers
 from ilk.explain.subject import Subject
 
@@ -47,9 +48,22 @@ def list_candidates(subject: Subject, budget: int = BUDGET) -> list[Any]:
     """Return the explainers that `auto` compares for a subject: those that fit the budget."""
     candidates: list[Any] = []
     for kind in list_explainers().values():
-        if kind.default_candidate and kind().count_passes(subject) <= budget:
+        if (
+            kind.default_candidate
+            and _has_what_it_needs(kind, subject)
+            and kind().count_passes(subject) <= budget
+        ):
             candidates += kind().list_variants()
     return candidates
+
+
+def _has_what_it_needs(kind: type[Any], subject: Subject) -> bool:
+    """Whether a subject has what an explainer reads, as far as that is known without running it."""
+    if kind.needs_gradients and not has_networks(subject.encoder):
+        return False
+    if kind.needs_neighbours and subject.neighbours is None:
+        return False
+    return not kind.needs_class_errors or hasattr(subject.encoder, "compute_difference")
 
 
 def choose_explainer(

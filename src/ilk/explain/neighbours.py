@@ -120,16 +120,17 @@ class NeighbourIndex:
         ends = np.cumsum([len(t) for t in self.thumbnails], dtype=np.int64)
         pictures = np.frombuffer(b"".join(self.thumbnails), np.uint8)
         described = {
-            "version": str(VERSION),
+            "version": VERSION,
             "space": self.space,
-            "rows": json.dumps([list(self.labels), list(self.paths), list(self.digests)]),
+            "rows": [list(self.labels), list(self.paths), list(self.digests)],
         }
         tensors = {
             "features": np.ascontiguousarray(self.features),
             "thumbnail_ends": ends,
             "thumbnails": pictures.copy(),
         }
-        return bytes(save(tensors, metadata=described))
+        # One entry, because safetensors writes several in an order that changes.
+        return bytes(save(tensors, metadata={ENTRY: json.dumps(described)}))
 
     @classmethod
     def from_bytes(cls, content: bytes) -> NeighbourIndex:
@@ -143,10 +144,10 @@ class NeighbourIndex:
         length = int.from_bytes(content[:8], "little")
         if not 0 < length <= len(content) - 8:
             raise ValueError("it has no header")
-        described = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-        if described.get("version") != str(VERSION):
+        described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][ENTRY])
+        if described["version"] != VERSION:
             raise ValueError("it is of another version")
-        labels, paths, digests = (tuple(map(str, v)) for v in json.loads(described["rows"]))
+        labels, paths, digests = (tuple(map(str, v)) for v in described["rows"])
         tensors = load(content)
         features, ends = tensors["features"], tensors["thumbnail_ends"]
         pictures = tensors["thumbnails"].tobytes()

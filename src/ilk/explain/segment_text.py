@@ -55,6 +55,6 @@ def word_segment(facts: SegmentFacts, target: str) -> str:
     )
     return (
         f"The object that {target} rests on most lies at the {facts.place} and covers "
-        f"{100 * facts.share:.0f} % of the image; blurring it {verb} the answer {end}, and it alone "
-        f"gives {facts.answer_only:.2f}."
+        f"{100 * facts.share:.0f} % of the image; blurring it {verb} the answer {end}, and it "
+        f"alone gives {facts.answer_only:.2f}."
     )

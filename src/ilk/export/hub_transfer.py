@@ -23,8 +23,7 @@ from ilk.export.card import KINDS, find_kind, write_card
 from ilk.hub.client import is_offline, require_package
 
 README = "README.md"
-SIDE_FILES = ("leaderboard.json",)
-REPORT_FILES = ("report.html", "intake.json", "suspects.csv")
+REPORT_FILES = ("report.html", "leaderboard.json", "intake.json", "suspects.csv")
 HARMLESS = {".gitattributes", README}
 OWN_KEYS = ("format", "version", "weights", "digest")  # which `model_folder.write` adds
 
@@ -92,6 +91,7 @@ def push(
             repo_id=repo,
             folder_path=staging,
             commit_message="Model of ilk",
+            ignore_patterns=[".*"],  # of the lock
             delete_patterns=["model*.safetensors"],
         )
         return HubModel(repo, str(commit.oid))
@@ -109,7 +109,7 @@ def _stage(
     weights, entries = model_folder.read(folder, kind)
     metadata = {key: value for key, value in entries.items() if key not in OWN_KEYS}
     metadata["encoder"] = _forget_folder(metadata["encoder"])
-    names = (*SIDE_FILES, *(REPORT_FILES if with_report else ()))
+    names = REPORT_FILES if with_report else ()
     side_files = {n: (folder / n).read_bytes() for n in names if (folder / n).is_file()}
     for path in further_files:
         try:
@@ -163,7 +163,7 @@ def pull(repo: str, out: Path) -> HubModel:
 
         snapshot = download(DESCRIPTION_FILE).parent
         download(_read_weights_name(snapshot / DESCRIPTION_FILE, repo))
-        extra = {f: download(f).read_bytes() for f in (*SIDE_FILES, README) if f in files}
+        extra = {README: download(README).read_bytes()} if README in files else {}
     kind = next((k for k in KINDS if k.format == model_folder.read_format(snapshot)), CLASSIFIER)
     weights, entries = model_folder.read(snapshot, kind)
     metadata = {key: value for key, value in entries.items() if key not in OWN_KEYS}

@@ -596,8 +596,8 @@ class LabellingSession:
             notes.append(f"the model could not be refitted ({problem}); answers are kept")
         if n := len(self.list_disagreements()):
             notes.append(
-                f"annotators differ on {n:,} images; the model does not learn from them before "
-                "they are resolved"
+                f"annotators differ on {n:,} image{'s' if n > 1 else ''}, which the model does not "
+                "learn from before that is resolved"
             )
         return tuple(filter(None, notes))
 

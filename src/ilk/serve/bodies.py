@@ -11,9 +11,9 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from ilk.serve.limits import MEGABYTE, Limits
 from ilk.serve.problems import Busy, Problem
 
+DRAIN_SECONDS = 2.0  # for the rest of a body that is too large
 MAX_FIELDS = 32  # of a form, besides its images
 MAX_FIELD_BYTES = 10_000
 MAX_PART_HEADER_BYTES = 10_000
@@ -113,6 +114,7 @@ async def read_form(request: Request, limits: Limits, budget: BodyBudget) -> Asy
     """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limits.request_bytes:
+        await _drain(request)
         raise _make_too_large(limits)
     chunks: list[bytes] = []
     held = 0
@@ -123,6 +125,7 @@ async def read_form(request: Request, limits: Limits, budget: BodyBudget) -> Asy
                     budget.reserve(len(chunk))
                     held += len(chunk)
                     if held > limits.request_bytes:
+                        await _drain(request)
                         raise _make_too_large(limits)
                     chunks.append(chunk)
         except TimeoutError:
@@ -142,6 +145,14 @@ async def read_form(request: Request, limits: Limits, budget: BodyBudget) -> Asy
         yield form
     finally:
         budget.held -= held
+
+
+async def _drain(request: Request) -> None:
+    """Throw the rest of a body away for a while: many clients read nothing before all is sent."""
+    with suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in request.stream():
+                pass
 
 
 def _make_too_large(limits: Limits) -> Problem:
@@ -257,7 +268,7 @@ def _parse_multipart(body: bytes, boundary: bytes, limits: Limits) -> Form:
         raise Problem(400, "the form has no boundary in its Content-Type; let the client set it")
     parts = _Parts(body, limits)
     try:
-        parser = MultipartParser(boundary, parts.get_callbacks())
+        parser = MultipartParser(boundary, cast(Any, parts.get_callbacks()))
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError) as error:

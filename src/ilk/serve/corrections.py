@@ -10,32 +10,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
 from ilk.artifacts.model_folder import SAVE_SECONDS
-from ilk.core.data import Data
 from ilk.core.errors import IlkError, InputError
 from ilk.core.folder_transaction import lock_folder
 from ilk.images import Row, normalize_class_name
+from ilk.serve.batching import Answer
 from ilk.serve.bodies import NamedImage
 from ilk.serve.correction_log import RESTORE, SAVE, WITHDRAW, Correction, CorrectionLog
 from ilk.serve.problems import Problem
+from ilk.serve.served_model import ServedModel
 from ilk.serve.versions import keep_version, list_versions, restore_version
 from ilk.updates.add_validation import get_summary
-from ilk.updates.extend import extend_classifier
+from ilk.updates.correct import correct_classifier
 from ilk.updates.extension_report import MIN_AUC, ExtensionReport
 from ilk.updates.side_files import SideFiles
 
-if TYPE_CHECKING:
-    from ilk.serve.model_host import ModelHost
-
-P = ParamSpec("P")
 T = TypeVar("T")
 MAX_LABEL_LENGTH = 200
 MAX_PENDING = 2_000
@@ -82,17 +81,40 @@ def find_reason_against(classifier: AnyClassifier) -> str:
     return ""
 
 
-def _hold_model(
-    method: Callable[Concatenate[Corrections, P], T],
-) -> Callable[Concatenate[Corrections, P], T]:
+def _hold_model(method: Callable[..., T]) -> Callable[..., T]:
     """Let a method change the model alone."""
 
     @wraps(method)
-    def call(self: Corrections, *args: P.args, **options: P.kwargs) -> T:
+    def call(self: Corrections, *args: Any) -> T:
         with self.host.change_lock:
-            return method(self, *args, **options)
+            return method(self, *args)
 
     return call
+
+
+class Host(Protocol):
+    """What corrections need of the server's model; see `ilk.serve.model_host.ModelHost`."""
+
+    folder: Path
+    served: ServedModel
+    note: str
+    change_lock: AbstractContextManager[Any]
+
+    def embed_one(self, image: NamedImage) -> tuple[Answer, Row]:
+        """Return the answer for one image."""
+        ...
+
+    def replace_classifier(self, classifier: AnyClassifier) -> None:
+        """Answer with another classifier."""
+        ...
+
+    def adopt_folder(self) -> None:
+        """Load the folder's model, which this server has written."""
+        ...
+
+    def check_folder(self) -> None:
+        """Load the model if its folder was changed by somebody else."""
+        ...
 
 
 class Corrections:
@@ -102,7 +124,7 @@ class Corrections:
         host: The model.
     """
 
-    def __init__(self, host: ModelHost) -> None:
+    def __init__(self, host: Host) -> None:
         self.host, self.log = host, CorrectionLog(host.folder)
         self.result = FoldResult((), "", None, 0.0)
         self.rebase()
@@ -280,11 +302,9 @@ class Corrections:
         classifier: AnyClassifier = base
         if pending:
             assert isinstance(base, Classifier)
-            names = tuple(dict.fromkeys(c.label for c in pending))
-            y = np.array([names.index(c.label) for c in pending], np.int64)
-            data = Data(np.stack([c.features for c in pending]), y, names)
+            x, labels = np.stack([c.features for c in pending]), [c.label for c in pending]
             with np.errstate(all="ignore"):
-                classifier, report = extend_classifier(base, data, allow_known=True, force=True)
+                classifier, report = correct_classifier(base, x, labels)
         self.host.replace_classifier(classifier)
         seconds = time.perf_counter() - started_at
         self.result = FoldResult(tuple(pending), set_aside, report, seconds)

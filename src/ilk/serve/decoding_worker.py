@@ -48,7 +48,10 @@ def main() -> None:
         except Exception as error:  # a fault of a library counts as one of the image
             detail = f"{type(error).__name__}: {error}"
             answer, body = {"reason": "unreadable", "detail": detail}, b""
-        write_message(out, answer, body)
+        try:
+            write_message(out, answer, body)
+        except OSError:  # the server has stopped, and nobody reads it
+            os._exit(0)
         del content, body
 
 

@@ -36,8 +36,8 @@ def apply_answer(session: LabellingSession, event: Event) -> dict[str, Any]:
     if kind not in ACTIONS:
         raise Problem(422, f"the kind of event {kind!r} is not one of {', '.join(ACTIONS)}")
     key = _get_text(event, "key")
-    if not 0 < len(key) <= MAX_KEY:
-        raise Problem(422, f"an event needs a key of 1 to {MAX_KEY} characters")
+    if not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
+        raise Problem(422, f"an event needs a key of 1 to {MAX_KEY} letters, digits and signs")
     result = ACTIONS[kind](session, annotator, event, key)
     undone = None
     if isinstance(result, Undone):

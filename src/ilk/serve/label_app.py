@@ -19,7 +19,11 @@ ASK, LABEL = NavigationItem("/", "Ask"), NavigationItem("/label", "Label")
 
 
 def create_label_app(
-    session: LabellingSession, *, token: str = "", hosts: tuple[str, ...] = ()
+    session: LabellingSession,
+    *,
+    token: str = "",
+    hosts: tuple[str, ...] = (),
+    decoder: Decoder | None = None,
 ) -> Starlette:
     """Return the application for a session.
 
@@ -27,9 +31,11 @@ def create_label_app(
         session: The open session; it stays open when the application ends.
         token: What requests must carry; "" for none.
         hosts: Further host names that requests may name.
+        decoder: Decodes images; a new one by default.
     """
-    decoder = Decoder()
-    decoder.start()
+    if decoder is None:
+        decoder = Decoder()
+        decoder.start()
     state = ServerState(token=token, hosts=hosts, decoder=decoder)
     exports = ExportJobs(session, lambda folder: ask_model(app, folder))
     routes = LabelRoutes(session, ImageFiles(session, decoder), exports)

@@ -16,8 +16,9 @@ from ilk.labelling.audit import AuditResult
 from ilk.labelling.names import check_annotator
 from ilk.labelling.results import Progress, Suggestion
 from ilk.labelling.session import LabellingSession
+from ilk.report.formatting import format_percent, format_with_interval
 
-N_AHEAD = 12  # images that the page knows ahead, so that it can go on without the server
+N_AHEAD = 8  # images that the page knows ahead, so that it can go on without the server
 N_RECENT = 50  # own answers to look back at
 N_REFUSED = 50  # files that cannot be used, by name
 KINDS = {"label": "assign", "skip": "skip", "unsure": "unsure"}  # of the log, as events of the page
@@ -44,6 +45,7 @@ def describe_annotators(session: LabellingSession) -> dict[str, Any]:
 def describe_state(session: LabellingSession, annotator: str) -> dict[str, Any]:
     """Return all that the page needs after each answer of an annotator."""
     annotator = check_annotator(annotator)
+    upcoming = session.next_items(annotator, N_AHEAD)  # first: it finds out which files are gone
     progress, own = session.progress(), session.list_labels(annotator)
     counts = progress.counts
     return {
@@ -64,7 +66,7 @@ def describe_state(session: LabellingSession, annotator: str) -> dict[str, Any]:
         "accuracy": _describe_audit(progress.audit),
         "model_note": _describe_model(progress),
         "can_undo": session.can_undo(annotator),
-        "upcoming": [_describe_suggestion(s) for s in session.next_items(annotator, N_AHEAD)],
+        "upcoming": [_describe_suggestion(suggestion) for suggestion in upcoming],
         "recent": [
             {
                 "digest": answer.digest,
@@ -136,6 +138,7 @@ def describe_progress(session: LabellingSession) -> dict[str, Any]:
                 "high": min(1.0, now + gain.high),
             }
             for step, gain in curve.expected
+            if n_now + step <= progress.n_images
         ]
     refused = session.images.refused
     return {
@@ -196,9 +199,8 @@ def _explain_audit(progress: Progress) -> str:
         )
     return (
         f"Measured on {audit.n:,} images that were drawn at random among those asked, by models "
-        f"that had not learned from them: {audit.accuracy.value:.0%} right, with a 95 % interval "
-        f"of {audit.accuracy.low:.0%} to {audit.accuracy.high:.0%}. Its probabilities claim "
-        f"{audit.confidence:.0%}."
+        f"that had not learned from them: {format_with_interval(audit.accuracy)} right. Its "
+        f"probabilities claim {format_percent(audit.confidence)}."
     )
 
 

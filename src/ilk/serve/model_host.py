@@ -8,67 +8,30 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
 from ilk.artifacts.model_folder import DESCRIPTION_FILE, read_digest
 from ilk.core.errors import ArtifactError, IlkError
-from ilk.core.versions import format_now
 from ilk.images import ImageError, Row
 from ilk.serve.batching import Answer, Batcher
 from ilk.serve.bodies import NamedImage
+from ilk.serve.corrections import Corrections
 from ilk.serve.decoding import DecodedImage, Decoder
 from ilk.serve.limits import Limits
 from ilk.serve.problems import Busy, Problem
+from ilk.serve.served_model import ImageAnswer, ServedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ilk.explain.neighbours import NeighbourIndex
-    from ilk.serve.corrections import Corrections
 
+T = TypeVar("T")
 POLL_SECONDS = 1.0  # between two looks at the model's folder
-
-
-@dataclass(frozen=True, eq=False)
-class ServedModel:
-    """One state of the model; a request keeps the one that it began with.
-
-    Attributes:
-        base: The classifier as it is in the folder.
-        classifier: The classifier that answers: `base` with the corrections that are not saved.
-        digest: Digest of the folder's description.
-        loaded: When it was loaded.
-        neighbours: Index of training images, or None.
-    """
-
-    base: AnyClassifier
-    classifier: AnyClassifier
-    digest: str
-    loaded: str = field(default_factory=format_now)
-    neighbours: NeighbourIndex | None = None
-
-
-@dataclass(frozen=True)
-class ImageAnswer:
-    """What became of one image of a request.
-
-    Attributes:
-        name: What the client calls it.
-        row: What is known of the image; None if it could not be decoded.
-        answer: What the model says; None if it could not be decoded.
-        error: Why it could not be decoded, or "".
-        decode_seconds: From its arrival until it was decoded.
-    """
-
-    name: str
-    row: Row | None
-    answer: Answer | None
-    error: str
-    decode_seconds: float
 
 
 @dataclass(frozen=True)
@@ -106,8 +69,6 @@ class ModelHost:
         decoder: Decoder,
         limits: Limits | None = None,
     ) -> None:
-        from ilk.serve.corrections import Corrections
-
         self.folder, self.limits, self.decoder = folder, limits or Limits(), decoder
         self._load, self.note = load, ""
         self.started_at = time.time()
@@ -156,8 +117,8 @@ class ModelHost:
                 f"{self._n_explanations} explanations wait already; try again in a moment", 5
             )
         served = self.served
+        call = self._submit(self._explaining, self._explain_one, served, image, options)
         self._n_explanations += 1
-        call = self._explaining.submit(self._explain_one, served, image, options)
         call.add_done_callback(self._end_explanation)
         explanation, row = await self._wait(
             asyncio.wrap_future(call), self.limits.explanation_seconds
@@ -166,7 +127,7 @@ class ModelHost:
 
     async def change(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function that changes the model, after those that were called before."""
-        call = asyncio.wrap_future(self._changing.submit(function, *args))
+        call = asyncio.wrap_future(self._submit(self._changing, function, *args))
         return await self._wait(call, self.limits.explanation_seconds)
 
     def embed_one(self, image: NamedImage) -> tuple[Answer, Row]:
@@ -245,7 +206,7 @@ class ModelHost:
 
     async def _answer(self, served: ServedModel, image: NamedImage, ends_at: float) -> ImageAnswer:
         """Return what becomes of an image that was announced."""
-        call = self._decoding.submit(self._decode, served, image, ends_at)
+        call = self._submit(self._decoding, self._decode, served, image, ends_at)
         call.add_done_callback(self._withdraw_cancelled)
         decoded = await asyncio.wrap_future(call)
         answer = None
@@ -294,6 +255,15 @@ class ModelHost:
 
     def _end_explanation(self, _call: Future[Any]) -> None:
         self._n_explanations -= 1
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any
+    ) -> Future[T]:
+        """Let a pool call a function, unless the server is about to stop."""
+        try:
+            return pool.submit(function, *args)
+        except RuntimeError:
+            raise Busy("the server is stopping", 5) from None
 
     async def _wait(self, call: asyncio.Future[Any], seconds: float) -> Any:
         try:

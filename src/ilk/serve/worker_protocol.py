@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 HEAD = struct.Struct("<IQ")  # bytes of the JSON, bytes after it
 
 
-def write_message(stream: BinaryIO, head: Any, body: bytes | memoryview = b"") -> None:
+def write_message(stream: IO[bytes], head: Any, body: bytes | memoryview = b"") -> None:
     """Write one message and flush it.
 
     Raises:
@@ -22,7 +22,7 @@ def write_message(stream: BinaryIO, head: Any, body: bytes | memoryview = b"") -
     stream.flush()
 
 
-def read_message(stream: BinaryIO) -> tuple[Any, bytes]:
+def read_message(stream: IO[bytes]) -> tuple[Any, bytes]:
     """Return head and body of the next message.
 
     Raises:
@@ -32,7 +32,7 @@ def read_message(stream: BinaryIO) -> tuple[Any, bytes]:
     return json.loads(_read(stream, head_size)), _read(stream, body_size)
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
+def _read(stream: IO[bytes], size: int) -> bytes:
     content = stream.read(size)
     if content is None or len(content) < size:
         raise EOFError("the other side is gone")

@@ -68,8 +68,8 @@ const events = new EventQueue($("label-page").dataset.log, {
     if (!isLost) announce("Connected again, everything is saved.");
   },
   onProblem(event, problem) {
-    showProblem(`${problem.message}`);
-    tryRefresh();
+    app.views.one.takeBack(event);
+    tryRefresh().then(() => showProblem(problem.message));
   },
 });
 
@@ -118,8 +118,10 @@ function route() {
   const view = app.views[name] ? name : "one";
   for (const section of document.querySelectorAll(".view")) section.hidden = section.id !== `view-${view}`;
   for (const link of document.querySelectorAll(".views a")) {
-    if (link.hash === `#${view}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.hash === `#${view}`) {
+      link.setAttribute("aria-current", "page");
+      link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 16;
+    } else link.removeAttribute("aria-current");
   }
   app.view = view;
   app.views[view].open?.();
@@ -160,7 +162,7 @@ async function start() {
   events.start();
   // What the model learns in the background, and what another annotator does, is picked up now and then.
   setInterval(() => {
-    if (!document.hidden && events.pending.length === 0) app.refresh().catch(() => {});
+    if (!document.hidden && events.pending.length === 0) app.refresh().then(() => app.views[app.view].afterRefresh?.()).catch(() => {});
   }, REFRESH_MILLISECONDS);
 }
 

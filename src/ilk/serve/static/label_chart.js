@@ -39,7 +39,8 @@ export function drawLearningCurve(points, expected, sentence) {
   const x = (n) => LEFT + (n / most) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + ((1 - value) / (1 - least || 1)) * (HEIGHT - TOP - BOTTOM);
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": sentence });
-  for (let value = least; value <= 1.0001; value += 1 - least > 0.5 ? 0.2 : 0.1) {
+  const step = [0.02, 0.05, 0.1, 0.2].find((size) => (1 - least) / size <= 5.01) ?? 0.25;
+  for (let value = 1; value >= least - 1e-9; value -= step) {
     svg.append(draw("line", { class: "gridline", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }));
     svg.append(draw("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, formatPercent(Math.round(value * 100) / 100)));
   }

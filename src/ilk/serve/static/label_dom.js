@@ -23,9 +23,9 @@ export const makeKey = (text) => make("kbd", { textContent: text, "aria-hidden":
 export function formatPercent(fraction) {
   if (fraction === null || fraction === undefined || Number.isNaN(fraction)) return "–";
   const percent = Math.round(fraction * 100);
-  if (percent === 100 && fraction < 1) return "> 99%";
-  if (percent === 0 && fraction > 0) return "< 1%";
-  return `${percent}%`;
+  if (percent === 100 && fraction < 1) return "> 99\u2009%";
+  if (percent === 0 && fraction > 0) return "< 1\u2009%";
+  return `${percent}\u2009%`;
 }
 
 export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;

@@ -110,9 +110,14 @@ export class ExportView {
   }
 
   #showDone(box, job) {
-    const parts = [make("p", { textContent: job.sentence }), this.#makeCopy(job.path)];
-    for (const command of job.commands) parts.push(this.#makeCopy(command));
+    const parts = [make("p", { textContent: job.sentence })];
     if (job.ask) parts.push(make("p", {}, make("a", { className: "button primary", href: job.ask, textContent: "Ask this model" })));
+    parts.push(this.#makeCopy(job.path), ...job.commands.map((command) => this.#makeCopy(command)));
+    const button = $(`export-${job.kind}`);
+    if (job.ask) {
+      button.textContent = "Train again";
+      button.classList.remove("primary");
+    }
     box.replaceChildren(...parts);
   }
 

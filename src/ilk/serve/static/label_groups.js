@@ -12,10 +12,11 @@ export class GroupsView {
     this.groups = null;
     this.at = 0;
     this.ticked = new Set();
+    this.accepted = []; // what was assigned here, so that an undo brings it back at once
   }
 
   async open() {
-    if (this.groups === null) $("groups-content").replaceChildren(make("p", { className: "quiet", textContent: "Looking for groups…" }));
+    if (this.groups === null) $("groups-content").replaceChildren(make("p", { className: "quiet", textContent: "Looking for groups of similar images, which takes some seconds the first time…" }));
     try {
       const path = `/label/api/groups?annotator=${encodeURIComponent(this.app.annotator)}`;
       const answer = await request(path);
@@ -37,9 +38,9 @@ export class GroupsView {
   }
 
   /** Begin with a group: everything is ticked. */
-  start() {
+  start(sentence = "") {
     this.ticked = new Set(this.items.map((item) => item.digest));
-    this.render();
+    this.render(sentence);
     if (this.app.view === "groups") (this.#thumbnails()[0] ?? $("groups-title")).focus();
   }
 
@@ -56,13 +57,13 @@ export class GroupsView {
     }
     this.app.send({ kind: "assign", digests, label, new_class: isNew });
     this.app.views.one.forget(digests);
-    announce(`${count(digests.length, "image")} assigned to ${label}.`);
     const labelled = new Set(digests);
+    this.accepted.push({ ...this.group, items: this.group.items.filter((item) => labelled.has(item.digest)) });
     const left = this.group.items.filter((item) => !labelled.has(item.digest));
     if (left.length > 0 && this.group.items.length > MOST_SHOWN) this.group.items = left;
     else this.groups.splice(this.at, 1);
     if (this.at >= this.groups.length) this.at = 0;
-    this.start();
+    this.start(`${count(digests.length, "image")} assigned to ${label}.`);
   }
 
   /** Accept the group under the name in its field. */
@@ -80,12 +81,22 @@ export class GroupsView {
     if (!this.groups?.length) return;
     this.at = (this.at + step + this.groups.length) % this.groups.length;
     this.start();
-    announce(this.describe());
   }
 
   /** After an undo, the images of a group are open again. */
-  afterAnswer(event) {
-    if (event.kind === "undo") this.open();
+  afterAnswer(event, answer) {
+    if (event.kind !== "undo" || !answer.undone) return;
+    const group = this.accepted.pop();
+    const undone = new Set(answer.undone.items.map((item) => item.digest));
+    if (group && this.groups && group.items.length === undone.size && group.items.every((item) => undone.has(item.digest))) {
+      this.groups.splice(this.at, 0, group);
+      this.start(`Undone: ${answer.undone.sentence}`);
+    } else this.open();
+  }
+
+  /** Groups may come once the model has learned. */
+  afterRefresh() {
+    if (this.groups !== null && this.groups.length === 0) this.open();
   }
 
   takesKeyOnControl(event) {
@@ -145,7 +156,8 @@ export class GroupsView {
     accept.disabled = this.ticked.size === 0;
   }
 
-  render() {
+  render(sentence = "") {
+    announce(`${sentence} ${this.describe()}`.trim());
     const content = $("groups-content");
     const { group } = this;
     if (group === null) {
@@ -153,12 +165,10 @@ export class GroupsView {
         make("p", { className: "quiet", textContent: this.describe() }),
         make("p", {}, make("a", { href: "#one", textContent: "Label single images" })),
       );
-      announce(this.describe());
       return;
     }
     content.replaceChildren(this.#makeHead(group), this.#makeGrid(), this.#makeClasses());
     this.update();
-    announce(this.describe());
   }
 
   #makeHead(group) {

@@ -65,6 +65,14 @@ export class ImageView {
     if (this.current && gone.has(this.current.digest)) this.current = this.queue.shift() ?? null;
   }
 
+  /** Ask again for an image whose answer the server refused. */
+  takeBack(event) {
+    const item = this.recent.find((other) => event.digests?.length === 1 && other.digest === event.digests[0]);
+    if (!item || event.annotator !== this.app.annotator || event.kind === "resolve") return;
+    this.recent = this.recent.filter((other) => other !== item);
+    this.bringBack({ digest: item.digest, name: item.name, suggestion: item.suggestion });
+  }
+
   /** Show an image whose answer was undone, before the one that was shown. */
   bringBack(item) {
     this.position = 0;
@@ -104,7 +112,7 @@ export class ImageView {
 
   undo() {
     this.app.send({ kind: "undo" });
-    if (this.app.view !== "one" && this.app.view !== "groups") this.app.show("one");
+    if (!["one", "groups", "labels", "disagreements"].includes(this.app.view)) this.app.show("one");
   }
 
   /** Look back (1) at what was answered, or forward (-1). */
@@ -146,8 +154,8 @@ export class ImageView {
   /** Show the image, its suggestion and its answer; say `sentence`, and what is shown now. */
   render(sentence = "") {
     const { item } = this;
-    const isNew = item?.digest !== this.shown;
-    if (isNew) this.showImage(item);
+    const isNew = (item?.digest ?? null) !== this.shown;
+    if (isNew || item === null) this.showImage(item);
     this.shown = item?.digest ?? null;
     this.renderCaption(item);
     this.renderSuggestion(item);
@@ -169,8 +177,14 @@ export class ImageView {
   describeEnd() {
     const { state } = this.app;
     if (this.app.listPending().size > 0) return "Waiting for the server.";
-    if (state === null || state.total > 0) return "All images are answered.";
-    return "There are no images.";
+    if (state?.gone > 0) return this.describeGone();
+    return "There is no further image for you.";
+  }
+
+  describeGone() {
+    const { gone } = this.app.state;
+    const { folder } = $("label-page").dataset;
+    return `${count(gone, "image")} of ${folder} cannot be found: put the folder back, and labelling goes on. What you labelled is saved.`;
   }
 
   renderCaption(item) {
@@ -244,11 +258,16 @@ export class ImageView {
   makeEnd() {
     const { state } = this.app;
     const isWaiting = this.app.listPending().size > 0;
-    const title = isWaiting ? "One moment" : state.total === 0 ? "No images" : "All images are answered";
+    const isGone = state.gone > 0;
+    const title = isWaiting ? "One moment" : isGone ? "Images are out of reach" : "No further image for you";
     const card = make("div", { className: "card" }, make("strong", { textContent: title }));
-    if (!isWaiting && state.total > 0) {
+    if (isGone && !isWaiting) card.append(make("p", { textContent: this.describeGone() }));
+    else if (!isWaiting) {
+      const counts = [`${count(state.labelled, "image")} labelled`];
+      if (state.unsure) counts.push(`${state.unsure} not sure`);
+      if (state.unreadable) counts.push(`${state.unreadable} unreadable`);
       card.append(
-        make("p", { textContent: `${count(state.labelled, "image")} labelled, ${state.unsure} not sure, ${state.unreadable} unreadable.` }),
+        make("p", { textContent: `${counts.join(", ")}.` }),
         make("p", {}, make("a", { href: "#export", textContent: "Export the labels or a model" })),
       );
     }

@@ -61,11 +61,14 @@ class MaskedConfidence(Objective):
         y = batch.y if self.uses_labels else logits.argmax(1)
         own = maps[torch.arange(len(y), device=y.device), y]
         masked = unwrap(network, ExplainedNetwork).classify_masked(batch.x, own)
-        counted = maps[:, y] if self.scope == "random" else own[:, None]
+        counted, counts = own[:, None], torch.ones(1, device=y.device)
+        if self.scope == "random":  # each class as often as it occurs, but computed once
+            classes, counts = y.unique(return_counts=True)
+            counted = maps[:, classes]
         return (
             self.confidence * mean_cross_entropy(masked, y, batch.weight)
-            + self.area * measure_area(counted, batch.weight)
-            + self.smoothness * measure_roughness(counted, batch.weight)
+            + self.area * measure_area(counted, counts, batch.weight)
+            + self.smoothness * measure_roughness(counted, counts, batch.weight)
         )
 
     @classmethod
@@ -74,17 +77,25 @@ class MaskedConfidence(Objective):
         return _RowNetwork(_RowClassifier(d, k), AttentionMaps([4], k))
 
 
-def measure_area(maps: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the mean of `(a + eps)^0.3` over maps `[b, m, h, w]`; rows count by `weight [b]`."""
-    return weighted_mean(((maps + EPSILON) ** POWER).mean((1, 2, 3)), weight)
+def measure_area(maps: Tensor, counts: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the mean of `(a + eps)^0.3` over maps `[b, m, h, w]`.
+
+    Args:
+        maps: Maps of `b` images.
+        counts: How often each of the `m` maps counts.
+        weight: Weight of each image, `[b]`; None counts each once.
+    """
+    means = ((maps + EPSILON) ** POWER).mean((2, 3))
+    return weighted_mean(means @ (counts / counts.sum()).to(means.dtype), weight)
 
 
-def measure_roughness(maps: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return S of maps `[b, m, h, w]`: sums over maps and cells, the mean over rows, halved."""
-    inner = [(maps.diff(dim=axis) ** 2).sum((1, 2, 3)) for axis in (2, 3)]
+def measure_roughness(maps: Tensor, counts: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return S: sums over maps and cells, the mean over images, halved; see `measure_area`."""
+    inner = [(maps.diff(dim=axis) ** 2).sum((2, 3)) for axis in (2, 3)]
     edges = (maps[:, :, 0], maps[:, :, -1], maps[..., 0], maps[..., -1])
-    border = torch.stack([(edge**2).sum((1, 2)) for edge in edges]).sum(0)
-    return weighted_mean((inner[0] + inner[1] + BORDER * border) / 2, weight)
+    border = torch.stack([(edge**2).sum(2) for edge in edges]).sum(0)
+    sums = (inner[0] + inner[1] + BORDER * border) / 2
+    return weighted_mean(sums @ counts.to(sums.dtype), weight)
 
 
 class _RowClassifier(nn.Module):

@@ -30,9 +30,7 @@ class ClassErrorCrossEntropy(TuningObjective):
     """Cross-entropy over class errors.
 
     Args:
-        noise: Distribution of the noise levels.
-        anchor: Weight of the denoising error of the true class.
-        augmentations: As in `TuningObjective`.
+        noise, anchor, augmentations: As in `TuningObjective`.
         temperature: t, of weighted mean squared errors, > 0.
         max_classes: Classes compared for each image: its label, and others drawn at random for
             each update where there are more.

@@ -1,0 +1,135 @@
+"""Insertion minus deletion, its controls, and the verdict, on evidence that is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers.planted_classifier import GREEN, RED, draw_image, make_classifier, make_mask
+from ilk.explain.controls import draw_random_map, make_centre_map, make_edge_map
+from ilk.explain.fidelity import N_STEPS, measure_fidelity, rank_pixels
+from ilk.explain.question import ask
+from ilk.explain.verdict import (
+    LEVEL,
+    N_RANDOM,
+    NOT_HERE,
+    count_control_passes,
+    count_map_passes,
+    judge,
+    measure_controls,
+)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return ask(make_classifier(), draw_image())[0]
+
+
+@pytest.fixture(scope="module")
+def controls(subject):
+    return measure_controls(subject)
+
+
+def smooth(mask):
+    """Return a mask with a gradient inside and outside, so that ranks are clear."""
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    middle = np.argwhere(mask).mean(0)
+    return (-np.hypot(y - middle[0], x - middle[1])).astype(np.float32)
+
+
+def test_ranks_begin_with_the_largest_value_and_ties_are_not_taken_row_by_row():
+    values = np.zeros((10, 10), np.float32)
+    values[3, 4] = 2.0
+    rank = rank_pixels(values)
+    assert rank[3, 4] == 0
+    assert np.abs(rank[:5].mean() - rank[5:].mean()) < 0.3
+    assert sorted((rank * 100).round().astype(int).ravel()) == list(range(100))
+
+
+def test_the_score_is_the_difference_of_the_areas_by_the_trapezoid_rule(subject):
+    values = smooth(make_mask(RED))
+    fidelity = measure_fidelity(subject, values)
+    rank, areas = rank_pixels(values), []
+    for fill in ("blur", "mean"):
+        shares = np.linspace(0, 1, N_STEPS + 1)
+        kept = np.stack([rank < q for q in shares])
+        insertion, deletion = subject.score_masks(kept, fill), subject.score_masks(~kept, fill)
+        areas.append(np.trapezoid(insertion, shares) - np.trapezoid(deletion, shares))
+    assert fidelity.score == pytest.approx(np.mean(areas))
+    np.testing.assert_allclose(fidelity.by_baseline, areas)
+
+
+def test_the_inverted_map_has_minus_the_score(subject):
+    values = draw_random_map(subject.shape, np.random.default_rng(5))
+    score = measure_fidelity(subject, values).score
+    assert measure_fidelity(subject, -values).score == pytest.approx(-score, abs=0.01)
+
+
+def test_the_map_of_the_evidence_is_trusted_and_says_so(subject, controls):
+    values = smooth(make_mask(RED))
+    verdict = judge(values, measure_fidelity(subject, values), subject, controls)
+    assert verdict.is_trustworthy, verdict.sentence
+    assert verdict.sentence.startswith("Trustworthy here")
+    assert verdict.interval[0] > 0
+    assert verdict.score > max(verdict.controls["centre"], verdict.controls["edges"])
+
+
+@pytest.mark.parametrize("place", [GREEN, (slice(36, 48), slice(36, 48))])
+def test_the_map_of_another_place_is_refused(subject, controls, place):
+    values = smooth(make_mask(place))
+    verdict = judge(values, measure_fidelity(subject, values), subject, controls)
+    assert not verdict.is_trustworthy
+    assert verdict.sentence.startswith(NOT_HERE)
+
+
+def test_random_maps_are_refused_at_the_stated_rate(subject, controls):
+    rng = np.random.default_rng(11)
+    fields = [draw_random_map(subject.shape, rng) for _ in range(150)]
+    measured = [measure_fidelity(subject, field) for field in fields]
+    scores = np.array([fidelity.score for fidelity in measured])
+    n_passed = 0
+    for _ in range(1500):
+        chosen = rng.choice(len(fields), N_RANDOM + 1, replace=False)
+        drawn = replace(controls, random=scores[chosen[1:]])
+        i = chosen[0]
+        n_passed += judge(fields[i], measured[i], subject, drawn).is_trustworthy
+    assert n_passed / 1500 < 1.4 * (1 - LEVEL), n_passed
+
+
+def test_a_constant_map_and_an_image_without_evidence_are_refused(subject, controls):
+    flat = np.ones(subject.shape, np.float32)
+    verdict = judge(flat, measure_fidelity(subject, flat), subject, controls)
+    assert "same value everywhere" in verdict.sentence
+    grey = draw_image(red=(slice(0, 0), slice(0, 0)), green=None)
+    blank = ask(make_classifier(), grey)[0]
+    values = smooth(make_mask(RED))
+    verdict = judge(values, measure_fidelity(blank, values), blank, measure_controls(blank))
+    assert not verdict.is_trustworthy
+    assert "hardly changes" in verdict.sentence
+
+
+def test_the_best_of_several_maps_needs_more_evidence(subject, controls):
+    values = smooth(make_mask(RED))
+    fidelity = measure_fidelity(subject, values)
+    alone = judge(values, fidelity, subject, controls)
+    chosen = judge(values, fidelity, subject, controls, n_tried=10)
+    assert chosen.interval[0] < alone.interval[0]
+
+
+def test_costs_are_what_is_stated(subject):
+    before = subject.n_passes
+    measure_controls(subject)
+    assert subject.n_passes - before == count_control_passes()
+    before = subject.n_passes
+    measure_fidelity(subject, smooth(make_mask()))
+    assert subject.n_passes - before == count_map_passes()
+
+
+def test_controls_are_what_they_are_called():
+    centre = make_centre_map((9, 13))
+    assert np.unravel_index(centre.argmax(), centre.shape) == (4, 6)
+    picture = np.zeros((20, 20, 3), np.uint8)
+    picture[:, 10:] = 200
+    edges = make_edge_map(picture)
+    assert set(np.flatnonzero(edges[5] > 0)) == {9, 10}
+    assert edges[5, 9] == 800  # 4 times the step: Sobel's weights 1, 2, 1
