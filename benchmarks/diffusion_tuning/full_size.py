@@ -21,7 +21,7 @@ from benchmarks.diffusion_setup import (
 )
 from benchmarks.diffusion_tuning.measured_parts import MeasuredParts
 from benchmarks.diffusion_tuning.official_test import OfficialTest, load_official_test
-from benchmarks.diffusion_tuning.supervised import fit_supervised, score
+from benchmarks.diffusion_tuning.supervised import compare_updates, score
 from benchmarks.diffusion_tuning.weights import TUNED, TunedWeights
 from benchmarks.runner import HERE
 from ilk.core.data import Data
@@ -77,12 +77,11 @@ def evaluate(weights: TunedWeights, parts: MeasuredParts, small: bool) -> dict[s
     }
 
 
-def compare_supervised(weights: TunedWeights, parts: MeasuredParts, small: bool) -> dict[str, Any]:
-    """Return the supervised network with the processor time of tuning."""
-    dataset = weights.load_dataset()
-    test = load_official_test(dataset.name, small)
-    result: dict[str, Any] = parts.compute(
-        f"{weights.name}-supervised", lambda: fit_supervised(weights, dataset, test, small)
+def compare_supervised(weights: TunedWeights, parts: MeasuredParts) -> dict[str, float]:
+    """Return the processor time of the supervised network of another benchmark, and of tuning."""
+    updates = read_published(weights.published)["supervised network, updates"]
+    result: dict[str, float] = parts.compute(
+        f"{weights.name}-updates", lambda: compare_updates(weights, weights.load_dataset(), updates)
     )
     return result
 

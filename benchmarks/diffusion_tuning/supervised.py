@@ -1,4 +1,4 @@
-"""The supervised network of full size, with half of the processor time that tuning has."""
+"""Processor time of tuning and of the supervised network, and scores of both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
@@ -18,53 +17,42 @@ from benchmarks.diffusion_setup import (
     make_fashion_config,
     select_machine,
 )
-from benchmarks.diffusion_tuning.official_test import OfficialTest
 from benchmarks.diffusion_tuning.update_clock import time_updates
 from benchmarks.diffusion_tuning.weights import TunedWeights, get_start
-from ilk.core.progress import Progress, terminal_progress
+from ilk.core.progress import Progress
 from ilk.diffusion.pretraining import supervised_baseline
 from ilk.diffusion.tuning.tune import tune
 from ilk.training.trainer import Batch
 
-SHARE = 0.5  # of the processor time of tuning, so that the benchmark stays short
 
+def compare_updates(weights: TunedWeights, dataset: ImageDataset, updates: int) -> dict[str, float]:
+    """Return the processor seconds of an update of tuning and of the supervised network.
 
-def fit_supervised(
-    weights: TunedWeights, dataset: ImageDataset, test: OfficialTest, small: bool
-) -> dict[str, Any]:
-    """Return accuracy and log loss after the updates that cost `SHARE` of the time of tuning.
+    They are timed one after the other, so that the load of the machine when the weights were tuned
+    does not matter.
 
-    Updates of both are timed here, one after the other, so that the load of the machine when the
-    weights were tuned does not matter. Images are flipped and shifted as in tuning.
+    Args:
+        weights: The tuned weights.
+        dataset: Their images.
+        updates: Updates of the supervised network that another benchmark scored.
     """
-    stage = weights.stages[0]
+    stage, train = weights.stages[0], Batch(dataset.train.x[:2_000], dataset.train.y[:2_000])
     config = replace(
         make_fashion_config(0), random_flip=stage.random_flip, max_shift=stage.max_shift
     )
-    train = Batch(dataset.train.x[:300], dataset.train.y[:300]) if small else dataset.train
 
-    def fit(steps: int, progress: Progress) -> supervised_baseline.SupervisedBaseline:
-        recipe = replace(config.recipe, steps=steps)
+    def fit(steps: int, progress: Progress) -> object:
+        full = replace(config, recipe=replace(config.recipe, steps=steps))
         return supervised_baseline.fit_baseline(
-            train,
-            dataset.classes,
-            replace(config, recipe=recipe),
-            select_machine(),
-            progress,
+            train, dataset.classes, full, select_machine(), progress
         )
 
-    tuning, supervised = time_tuning(weights, dataset, train), time_updates(fit)
-    seconds = SHARE * tuning * sum(c.recipe.steps for c in weights.stages)
-    updates = 2 if small else round(seconds / supervised.seconds)
-    network = fit(updates, terminal_progress(interval=60))
-    logits = network.logits(test.images.x)
+    tuning, supervised = time_tuning(weights, dataset, train), time_updates(fit).seconds
+    seconds = tuning * sum(c.recipe.steps for c in weights.stages)
     return {
-        "updates": updates,
-        "processor seconds of one update": supervised.seconds,
-        "processor seconds of one update of tuning": tuning,
-        "processor seconds": updates * supervised.seconds,
-        **score("official test", logits, test.images.y),
-        "accuracy, usual test": accuracy(logits[test.is_usual], test.usual.y),
+        "seconds of an update of tuning": tuning,
+        "seconds of an update of the supervised network": supervised,
+        "supervised network, share of the time of tuning": updates * supervised / seconds,
     }
 
 

@@ -104,7 +104,7 @@ def explain_canvases(n: int, epochs: int, n_images: int, seed: int) -> dict[str,
 
 def list_right(classifier: Any, data: Canvases, n: int) -> list[tuple[Subject, Any]]:
     """Return at most `n` canvases whose digit the classifier names, with their masks."""
-    cases = []
+    cases: list[tuple[Subject, Any]] = []
     for image, y, mask in zip(data.images, data.y, data.masks, strict=True):
         subject, question = ask(classifier, Image.fromarray(image).convert("RGB"))
         if question.predicted == str(y) and len(cases) < n:

@@ -34,8 +34,10 @@ class Folders:
     held: Path
 
 
-def write_folders(name: str, home: Path, n_train: int, n_held: int) -> Folders:
-    """Write `n_train` and `n_held` images per class of a data set below a folder."""
+def write_folders(
+    name: str, home: Path, n_train: int, n_held: int, forms: Sequence[str] = FORMS
+) -> Folders:
+    """Write `n_train` and `n_held` images per class below a folder, the held ones in `forms`."""
     folders = Folders(home / "train", home / "held")
     train, held = _split(name, n_train, n_held)
     for number, (label, stem, raw) in enumerate(train):
@@ -44,7 +46,7 @@ def write_folders(name: str, home: Path, n_train: int, n_held: int) -> Folders:
         path.write_bytes(raw)
     rng = np.random.default_rng(0)
     for number, (label, stem, raw) in enumerate(held):
-        form = FORMS[number % len(FORMS)]
+        form = forms[number % len(forms)]
         content, suffix = change_form(raw, form, rng)
         path = folders.held / label / f"{number:05d}_{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -72,7 +72,7 @@ def run(small: bool = False) -> dict[str, Any]:
         result["runner"] = {"ran": False} if small else run_runner(main, sets["PACS"], store)
         result["openvino"] = run_openvino(main, sets["PACS"], store, 20 if small else N_OPENVINO)
         if not small:
-            result["int8"] = measure_int8(home, sets["CIFAR-10"], store)
+            result["int8"] = measure_int8(home, 100, 158, store)
         return result
 
 

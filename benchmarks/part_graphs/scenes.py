@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ def _choose_parts(c: int, rng: np.random.Generator, is_correlated: bool) -> list
 
 
 class SceneNetwork(nn.Module):
-    """Three convolutions with batch norm, the maximum over places, and a linear layer to `n_outputs` logits."""
+    """Three convolutions with batch norm, the maximum over places, a linear layer to logits."""
 
     def __init__(self, n_outputs: int, seed: int) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class SceneNetwork(nn.Module):
                         nn.BatchNorm2d(b),
                         nn.ReLU(),
                     )
-                    for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+                    for i, (a, b) in enumerate(pairwise(widths))
                 )
             )
             self.head = nn.Conv2d(64, n_outputs, 1)

@@ -53,7 +53,7 @@ def test_every_command_of_the_readme_is_valid(line: str) -> None:
 
 
 def find_options(text: str) -> set[str]:
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", text))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+[a-z0-9]", text))
 
 
 def read_strings() -> Iterator[tuple[str, str]]:

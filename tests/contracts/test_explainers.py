@@ -5,6 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from helpers.planted_classifier import (
+    CLASSES,
+    GREEN,
+    RED,
+    draw_image,
+    make_classifier,
+    make_encoder,
+    make_mask,
+)
 from ilk.core.errors import IlkError, Unavailable
 from ilk.core.space import FeatureSpace
 from ilk.explain.build_neighbours import NeighbourIndex
@@ -14,15 +23,6 @@ from ilk.explain.neighbours import HeldIndex
 from ilk.explain.question import ask
 from ilk.explain.registry import list_explainers, parse_explainer
 from ilk.explain.train_maps import train_maps
-from tests.helpers.planted_classifier import (
-    CLASSES,
-    GREEN,
-    RED,
-    draw_image,
-    make_classifier,
-    make_encoder,
-    make_mask,
-)
 
 EXPLAINERS = list_explainers()
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from helpers.planted_classifier import make_classifier
 from ilk.core.linear_models import MLP, Linear
 from ilk.core.metrics import softmax
 from ilk.explain.answer import Answer
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors
-from tests.helpers.planted_classifier import make_classifier
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(5, 4)).astype(np.float32)

@@ -1,25 +1,26 @@
 """Error maps of a diffusion classifier are exact: their mean is the difference of its scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.encoder_examples import diffusion_classifier
+from helpers.planted_classifier import make_classifier
+from ilk.core.linear_models import Linear
 from ilk.diffusion.classification.context import ClassificationContext
 from ilk.encoders import resolve_encoder
 from ilk.explain.explainers.error_maps import ErrorMaps
 from ilk.explain.question import ask
-from ilk.methods.diffusion_classifier import ClassScores
-from tests.helpers.encoder_examples import diffusion_classifier
-from tests.helpers.planted_classifier import make_classifier
 
 
 def test_the_mean_of_the_map_is_the_difference_of_the_scores(tmp_path, monkeypatch):
     name = diffusion_classifier.make(tmp_path, monkeypatch)
     encoder = resolve_encoder(name, context=ClassificationContext())
-    from dataclasses import replace
-
-    classifier = make_classifier(encoder, model=ClassScores())
-    classifier = replace(classifier, classes=encoder.classes)
+    k = len(encoder.classes)
+    head = Linear(np.eye(k, dtype=np.float32), np.zeros(k, np.float32))
+    classifier = replace(make_classifier(encoder, model=head), classes=encoder.classes)
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 255, (16, 16, 3)).astype(np.uint8))
     subject, question = ask(classifier, image, encoder.classes[0], encoder.classes[1])

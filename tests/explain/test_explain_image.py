@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.planted_classifier import RED, draw_image, make_classifier, make_mask
 from ilk.core.errors import InputError, Unavailable, UnknownName
 from ilk.core.linear_models import Linear
 from ilk.explain.choice import choose_explainer
@@ -14,7 +15,6 @@ from ilk.explain.explain_image import choose_on_pictures, explain_image
 from ilk.explain.explanation import NO_NEIGHBOURS
 from ilk.explain.facts import find_place, word_facts
 from ilk.explain.question import ask
-from tests.helpers.planted_classifier import RED, draw_image, make_classifier, make_mask
 
 
 @pytest.fixture(scope="module")

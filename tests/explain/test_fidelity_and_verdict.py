@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.planted_classifier import GREEN, RED, draw_image, make_classifier, make_mask
 from ilk.explain.controls import draw_random_map, make_centre_map, make_edge_map
 from ilk.explain.fidelity import N_STEPS, measure_fidelity, rank_pixels
 from ilk.explain.question import ask
@@ -17,7 +18,6 @@ from ilk.explain.verdict import (
     judge,
     measure_controls,
 )
-from tests.helpers.planted_classifier import GREEN, RED, draw_image, make_classifier, make_mask
 
 
 @pytest.fixture(scope="module")

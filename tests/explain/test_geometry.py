@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.planted_classifier import RED, draw_image, make_classifier, make_encoder
 from ilk.encoders.combined import CombinedEncoder
 from ilk.encoders.hog import HogEncoder
 from ilk.encoders.pixels import PixelEncoder
@@ -12,7 +13,6 @@ from ilk.explain.answer import Answer
 from ilk.explain.geometry import find_geometry
 from ilk.explain.question import ask
 from ilk.explain.subject import Subject
-from tests.helpers.planted_classifier import RED, draw_image, make_classifier, make_encoder
 
 
 def test_the_picture_of_a_plain_encoder_is_the_prepared_image():

@@ -7,11 +7,11 @@ import pytest
 from safetensors import SafetensorError
 
 import ilk
+from helpers.digit_folders import write_digits
 from ilk.core.errors import ArtifactError
 from ilk.explain.build_neighbours import choose_rows, count_rows
 from ilk.explain.neighbours import FILE, NeighbourIndex, describe_neighbours
 from ilk.store import Store
-from tests.helpers.digit_folders import write_digits
 
 
 def make_index(n=4):

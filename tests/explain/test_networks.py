@@ -5,6 +5,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from helpers.planted_classifier import RED, draw_image, make_classifier, make_encoder
+from helpers.tiny_checkpoints import save_timm
 from ilk.core.errors import Unavailable
 from ilk.core.linear_models import Linear
 from ilk.encoders import resolve_encoder
@@ -19,8 +21,6 @@ from ilk.explain.explainers.integrated_gradients import IntegratedGradients
 from ilk.explain.explainers.rise import Rise, split_half_correlation
 from ilk.explain.question import ask
 from ilk.explain.randomization import check_randomization, correlate_ranks
-from tests.helpers.planted_classifier import RED, draw_image, make_classifier, make_encoder
-from tests.helpers.tiny_checkpoints import save_timm
 
 
 def make_head(dim, seed=0):
@@ -91,7 +91,7 @@ def test_attention_is_class_specific_only_with_gradients(tmp_path):
 def test_attention_of_transformers_networks_is_read(tmp_path):
     if find_spec("transformers") is None:
         pytest.skip("transformers is not installed")
-    from tests.helpers.tiny_checkpoints import save_clip
+    from helpers.tiny_checkpoints import save_clip
 
     save_clip(tmp_path / "clip", "clip")
     encoder = resolve_encoder(f"clip/local-dir:{tmp_path / 'clip'}")

@@ -43,9 +43,12 @@ class FakeHub:
         folder = self.home / repo / (revision or snapshots[-1].name)
         return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
 
-    def upload_folder(self, *, repo_id, folder_path, commit_message, delete_patterns):
+    def upload_folder(
+        self, *, repo_id, folder_path, commit_message, ignore_patterns, delete_patterns
+    ):
         commit = COMMITS[len(self._snapshots(repo_id))]
-        shutil.copytree(folder_path, self.home / repo_id / commit)
+        ignore = shutil.ignore_patterns(*ignore_patterns)
+        shutil.copytree(folder_path, self.home / repo_id / commit, ignore=ignore)
         return SimpleNamespace(oid=commit)
 
     def model_info(self, repo, revision=None):
@@ -74,8 +77,11 @@ def test_there_and_back(home, hub, tmp_path):
     assert sent.revision == COMMITS[0]
     assert hub.private == {"me/kinds": True}
     folder = hub.home / "me/kinds" / COMMITS[0]
-    files = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    assert files == {"model.json", "model.safetensors", "README.md"}
+    assert {path.name for path in folder.iterdir()} == {
+        "model.json",
+        "model.safetensors",
+        "README.md",
+    }
     everything = b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
     assert str(home).encode() not in everything  # no path of this machine
     back = pull("me/kinds", tmp_path / "back")

@@ -15,7 +15,7 @@ from ilk.core.ensemble import EnsembleModel, MemberModel
 from ilk.core.errors import InputError
 from ilk.core.grouped_softmax import GroupedSoftmax
 from ilk.core.linear_models import Linear, NormalizedLinear
-from ilk.export.find_writers import list_part_writers, write_logits
+from ilk.export.graphs.find_writers import list_part_writers, write_logits
 from ilk.methods import list_methods
 from ilk.methods.adanpc import AdaNPC
 from ilk.methods.k_nearest import KNearest

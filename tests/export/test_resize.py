@@ -10,8 +10,8 @@ pytest.importorskip("onnxruntime")
 from helpers.onnx_graphs import make_model, run_graph
 from ilk.encoders.hog import HogEncoder
 from ilk.encoders.variants import Variant
-from ilk.export.find_writers import find_encoder_writer
-from ilk.export.picture import Picture, prepare, resize
+from ilk.export.graphs.find_writers import find_encoder_writer
+from ilk.export.graphs.picture import Picture, prepare, resize
 from ilk.hub.preprocessing import Preprocess
 from ilk.images.framing import resize_image
 from ilk.images.pixels import PixelEncoder
@@ -92,7 +92,7 @@ def test_random_sizes(seed):
 
 def test_the_first_axis_matters_and_is_pillows():
     """An image that shrinks more in height: the other order gives other pixels."""
-    from ilk.export import resize as resizing
+    from ilk.export.graphs import resize as resizing
 
     preprocess = make_preprocess("squash")
     image = draw_image(600, 40)

@@ -16,10 +16,10 @@ def make_model(write, dtype, ndim, name="x"):
     """Return the ONNX model of what `write` computes of a tensor with axes of any length."""
     from onnx import helper
 
-    from ilk.export.graph import IR_VERSION, OPSET, Graph, Tensor
+    from ilk.export.graphs.graph import IR_VERSION, OPSET, Expression, Graph
 
     graph = Graph()
-    result = write(Tensor(graph, name, np.dtype(dtype)))
+    result = write(Expression(graph, name, np.dtype(dtype)))
     graph.name_value(result, "y")
     types = [helper.np_dtype_to_tensor_dtype(np.dtype(d)) for d in (dtype, result.dtype)]
     axes = [f"{name}{i}" for i in range(ndim)]

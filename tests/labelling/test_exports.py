@@ -77,7 +77,7 @@ def test_the_model_answers_and_has_not_learned_the_audit(open_session, tmp_path)
     again = ilk.load(tmp_path / "kinds")
     assert set(again.classes) == {"red", "green", "blue"}
     image = next(item for item in session.items if item.path.startswith("red_0_19"))
-    assert again.predict(session.images.root / image.path).label == "red"
+    assert again.predict(session.images.root / image.path).name == "red"
     audited = sum(one.is_audited for one in session.list_labelled())
     assert audited > 0
     assert again.summary_statistics.counts.sum() == 45 - audited

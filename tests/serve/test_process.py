@@ -72,8 +72,10 @@ def test_any_other_address_needs_a_token_which_it_prints(kinds):
 
 
 def test_without_a_name_the_only_model_here_is_served(kinds, tmp_path):
-    process = start(["--port", "0"], cwd=tmp_path)
-    assert process.stdout.readline().startswith("ilk serves kinds at ")
+    process = start(["--port", "0", "--json"], cwd=tmp_path)
+    printed = json.loads(process.stdout.readline())
+    assert printed["address"].startswith("http://127.0.0.1:")
+    assert (printed["model"], printed["token"]) == ("kinds", None)
     end(process)
 
 

@@ -121,7 +121,8 @@ def command(
         subject, _ = ask(classifier, first[0], target, against)
         checked = check_randomization([subject], chosen, seed)
         notes.append(checked.sentence)
-    writer, found, n_failed = ExplanationFolder(folder).open(), [], 0
+    writer, n_failed = ExplanationFolder(folder).open(), 0
+    found: list[dict[str, Any]] = []
     with terminal_progress()("explaining", len(rows)) as advance:
         for images, row in rows:
             try:

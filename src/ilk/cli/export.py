@@ -102,6 +102,8 @@ def command(
             single, Path(model), images, path, int8=int8, progress=terminal_progress()
         )
         click.echo(f"model  {path}  ({result.n_bytes / 1e6:,.1f} MB)")
+        if images.images.refused:
+            print_note(f"{len(images.images.refused):,} files were not compared: unreadable images")
         print_note(result.parity.sentence)
         for note in (result.int8 or {}).get("notes", ()):
             print_note(note)

@@ -109,6 +109,13 @@ if TYPE_CHECKING:
     help="Keep small pictures of some training images in the model folder, so that ilk explain can "
     "show the nearest ones.",
 )
+@click.option(
+    "--explain",
+    type=click.IntRange(0, 60),
+    default=0,
+    show_default=True,
+    help="Number of evaluated images whose heat maps the report shows; each takes a few seconds.",
+)
 @add_seed_option
 @add_precision_option
 @add_multi_label_options
@@ -135,6 +142,7 @@ def command(
     descriptions: str | None,
     class_structure: str,
     thumbnails: bool,
+    explain: int,
     seed: int,
     precision: str,
     intake: IntakeOptions,
@@ -180,6 +188,7 @@ def command(
         resize=resize,
         views=views,
         thumbnails=thumbnails,
+        explain=explain,
     )
     kind = MULTI_LABEL if config.multi_label else CLASSIFIER
     home = hold_output_folder(check_outside_sources(Path(out), source), kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,12 @@ MEGABYTE = 2**20
 )
 @add_fetch_option
 @add_network_options
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print address and token as JSON, on one line, instead of text.",
+)
 def command(
     model: str | None,
     host: str,
@@ -68,6 +75,7 @@ def command(
     fetch: bool,
     device: str,
     runtime: str,
+    as_json: bool,
 ) -> None:
     """Answer questions about images with the model folder MODEL, over HTTP and on a web page.
 
@@ -106,7 +114,10 @@ def command(
     decoder.start()
     state = ServerState(limits, token or "", hosts, decoder=decoder, host=served)
     address = format_address(listener)
-    click.echo(f"ilk serves {folder} at {address}{f'/?token={token}' if token else ''}")
+    if as_json:
+        click.echo(json.dumps({"address": address, "token": token or None, "model": str(folder)}))
+    else:
+        click.echo(f"ilk serves {folder} at {address}{f'/?token={token}' if token else ''}")
     for note in filter(None, (served.corrections.result.set_aside,)):
         click.echo(f"· {note}", err=True)
     if pending := served.corrections.result.pending:

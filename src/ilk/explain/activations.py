@@ -77,7 +77,7 @@ def find_stages(
         found = _to_grid(output.detach().numpy()[0], shape), _to_grid(output.grad.numpy()[0], shape)
         if found[0] is None or found[1] is None or not np.any(found[1]):
             continue
-        grids.append((found[0].shape[1:], found[0], found[1]))  # type: ignore[arg-type]
+        grids.append((found[0].shape[1:], found[0], found[1]))
     if not grids:
         raise Unavailable(
             f"{explainer} needs a layer whose outputs have places in the image, and this network "

@@ -71,9 +71,10 @@ class Answer:
         """
         p = self.compute_probabilities(x)
         if self.against < 0:
-            return p[:, self.target]
+            return np.asarray(p[:, self.target])
         pair = p[:, self.target] + p[:, self.against]
-        return np.divide(p[:, self.target], pair, out=np.full(len(p), 0.5), where=pair > 0)
+        half = np.full(len(p), 0.5)
+        return np.asarray(np.divide(p[:, self.target], pair, out=half, where=pair > 0))
 
     def log_odds(self, x: Features) -> Vector:
         """Return the log-odds of the answer, `[n]`, before the uniform part of the calibration.

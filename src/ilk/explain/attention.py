@@ -64,15 +64,15 @@ def record_attention(part: Part, encoder: str) -> Iterator[RecordedAttention]:
     recorded = RecordedAttention()
     with ExitStack() as stack:
         found = 0
+        module: Any
         for module in part.network.modules():
             if hasattr(module, "fused_attn") and hasattr(module, "attn_drop"):
                 stack.callback(setattr, module, "fused_attn", module.fused_attn)
-                module.fused_attn = False  # type: ignore[assignment]
+                module.fused_attn = False
                 hook = module.attn_drop.register_forward_hook(_make_hook(recorded, None))
                 found += 1
-            elif hasattr(config := getattr(module, "config", None), "_attn_implementation"):
-                if not hasattr(module, "q_proj") or not hasattr(module, "k_proj"):
-                    continue
+            elif hasattr(module, "q_proj") and hasattr(module, "config"):
+                config = module.config
                 before = config._attn_implementation
                 stack.callback(setattr, config, "_attn_implementation", before)
                 config._attn_implementation = EAGER

@@ -63,7 +63,7 @@ class Geometry:
 
 
 def find_geometry(encoder: Embeds, image: Image.Image, prepared: NDArray[np.uint8]) -> Geometry:
-    """Return the geometry of an RGB image that `encoder.prepare` made `prepared` of."""
+    """Return the geometry of an RGB image and what was prepared of it, usually `[c, h, w]`."""
     if _is_picture(encoder, prepared):
         planes = prepared if len(prepared) == 3 else np.repeat(prepared[:1], 3, axis=0)
         return Geometry(np.ascontiguousarray(planes.transpose(1, 2, 0)))

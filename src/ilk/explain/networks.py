@@ -85,11 +85,11 @@ def _iter_parts(
     encoder: Embeds, shape: Sequence[int], subject: Subject, value: int = 0, column: int = 0
 ) -> Iterator[Part]:
     if isinstance(encoder, CombinesEncoders):
-        for part in encoder.parts:
-            part_shape = part.prepare(subject.image).shape
-            yield from _iter_parts(part, part_shape, subject, value, column)
+        for other in encoder.parts:
+            part_shape = other.prepare(subject.image).shape
+            yield from _iter_parts(other, part_shape, subject, value, column)
             value += int(np.prod(part_shape))
-            column += part.space.dim
+            column += other.space.dim
         return
     if isinstance(encoder, ViewEncoder):
         n = encoder.n_views

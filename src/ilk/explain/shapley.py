@@ -6,8 +6,9 @@ Scott M. Lundberg, Su-In Lee, 2017, A Unified Approach to Interpreting Model Pre
     sum over coalitions z of  w(z) (f(z) - f(none) - z . phi)^2,   sum phi = f(all) - f(none)
     w(z) = (d - 1) / (C(d, |z|) |z| (d - |z|))
 
-Over all coalitions the minimizer is exactly the Shapley values. Departure: drawn coalitions come with their complement, which takes away most of the variance (Ian Covert, Su-In Lee, 2021,
-Improving KernelSHAP, arXiv 2012.01536, section 3).
+Over all coalitions the minimizer is exactly the Shapley values. Departure: coalitions that are
+drawn come with their complement, which takes away most of the variance (Ian Covert, Su-In Lee,
+2021, Improving KernelSHAP, arXiv 2012.01536, section 3).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +83,7 @@ class Subject:
     @cached_property
     def features(self) -> Features:
         """Features `[d]` of the image."""
-        return self.embed(self.prepared[None])[0]
+        return np.asarray(self.embed(self.prepared[None])[0])
 
     @cached_property
     def value(self) -> float:
@@ -96,7 +96,7 @@ class Subject:
         return float(self.answer.log_odds(self.features[None])[0])
 
     def get_filled(self, fill: Fill) -> NDArray[np.uint8]:
-        """Return the prepared image without its content; see `ilk.explain.baselines`."""
+        """Return the prepared image `[c, h, w]` without content; see `ilk.explain.baselines`."""
         if fill not in self._fills:
             if self.geometry.places is None:
                 self._fills[fill] = fill_planes(self.prepared, fill)
@@ -113,7 +113,7 @@ class Subject:
         if n_threads < 2:
             return np.concatenate([self.encoder.embed(part) for part in parts])
         with limit_torch_threads() as start, WorkerThreads(n_threads, "explain", start) as pool:
-            tasks = [pool.submit(lambda part=part: self.encoder.embed(part)) for part in parts]
+            tasks = [pool.submit(partial(self.encoder.embed, part)) for part in parts]
             return np.concatenate([pool.get_result(task) for task in tasks])
 
     def score(self, batch: NDArray[np.uint8]) -> Vector:

@@ -36,9 +36,12 @@ def cut_windows(shape: tuple[int, int], windows: Sequence[Window]) -> NDArray[np
 
 
 def average_windows(
-    shape: tuple[int, int], windows: Sequence[Window], values: Sequence[float]
+    shape: tuple[int, int], windows: Sequence[Window], values: NDArray[np.floating]
 ) -> Map:
-    """Return at each pixel the mean value of the windows that cover it; 0 where none does."""
+    """Return the map `[h, w]` of the mean of the values `[n]` of the windows over each pixel.
+
+    It is 0 where no window is.
+    """
     total, count = np.zeros(shape), np.zeros(shape)
     for (top, left, bottom, right), value in zip(windows, values, strict=True):
         total[top:bottom, left:right] += value

@@ -13,9 +13,9 @@ from ilk.artifacts.classifier import Classifier
 from ilk.core.errors import InputError
 from ilk.core.versions import get_versions
 from ilk.export.decision import write_probabilities, write_score, write_set
-from ilk.export.find_writers import find_encoder_writer, write_logits
-from ilk.export.graph import IR_VERSION, OPSET, Graph, Tensor
-from ilk.export.picture import Picture
+from ilk.export.graphs.find_writers import find_encoder_writer, write_logits
+from ilk.export.graphs.graph import IR_VERSION, OPSET, Expression, Graph
+from ilk.export.graphs.picture import Picture
 
 PIXELS = "pixels"
 OUTPUTS = ("label", "probabilities", "prediction_set", "unknown", "unknown_score")
@@ -60,7 +60,7 @@ def build_model(
     from onnx import TensorProto, helper
 
     graph = Graph(networks=networks or {})
-    pixels = Tensor(graph, PIXELS, np.dtype(np.uint8))
+    pixels = Expression(graph, PIXELS, np.dtype(np.uint8))
     values = _write_answer(classifier, pixels)
     stages = values.pop("stages")
     k = len(classifier.classes)
@@ -102,7 +102,7 @@ def build_model(
     return Built(model, stages)
 
 
-def _write_answer(classifier: Classifier, pixels: Tensor) -> dict[str, Any]:
+def _write_answer(classifier: Classifier, pixels: Expression) -> dict[str, Any]:
     graph = pixels.graph
     picture = Picture.from_pixels(pixels.transpose(0, 3, 1, 2))
     writer = find_encoder_writer(classifier.encoder)

@@ -17,10 +17,9 @@ from ilk.updates.side_files import read_trained_rows
 CARD_FILE = "model-card.md"
 NOT_STATED = "not stated"
 MAX_CLASSES = 200  # listed by name
-TASKS = {
+TASKS = {  # by the names of a hub, which has none for detectors
     CLASSIFIER.format: "image-classification",
     MULTI_LABEL.format: "image-classification",
-    DETECTOR.format: "image-feature-extraction",
 }
 USES = {
     CLASSIFIER.format: "naming images as one of the classes below",
@@ -77,10 +76,15 @@ def _write_head(kind: FolderKind, license_name: str) -> str:
     lines = ["---", "library_name: ilk"]
     if license_name:
         lines.append(f"license: {_quote(license_name)}")
-    lines += [f"pipeline_tag: {TASKS[kind.format]}", "tags:", "- ilk", "- image-classification"]
+    if kind.format in TASKS:
+        lines.append(f"pipeline_tag: {TASKS[kind.format]}")
+    lines += ["tags:", "- ilk", *([f"- {TASKS[kind.format]}"] if kind.format in TASKS else [])]
     if kind is CLASSIFIER:
         lines += ["- calibrated", "- conformal-prediction", "- out-of-distribution-detection"]
-    lines += ["metrics:", "- accuracy" if kind is CLASSIFIER else "- roc_auc", "---"]
+        lines += ["metrics:", "- accuracy"]
+    else:
+        lines += ["- anomaly-detection"] if kind is DETECTOR else ["- multi-label"]
+    lines.append("---")
     return "\n".join(lines)
 
 

@@ -55,7 +55,7 @@ class CheckImages:
         return np.asarray(image)
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> CheckImages:
-        """Return the images at positions or in a mask."""
+        """Return the images at positions `[m]` or in a mask `[n]`."""
         rows = tuple(np.array(self.rows, object)[index])
         x, y, is_trained_on = self.x[index], self.y[index], self.is_trained_on[index]
         return replace(self, rows=rows, x=x, y=y, is_trained_on=is_trained_on)

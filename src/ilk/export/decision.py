@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ilk.export.graph import Tensor
+from ilk.export.graphs.graph import Expression
 from ilk.export.parts.mixtures import calibrate
 from ilk.trust.calibration import Calibration
 from ilk.trust.class_priors import ClassPriors
@@ -18,7 +18,9 @@ from ilk.trust.conformal import (
 from ilk.trust.out_of_distribution import OutOfDistributionDetector
 
 
-def write_probabilities(z: Tensor, calibration: Calibration, priors: ClassPriors | None) -> Tensor:
+def write_probabilities(
+    z: Expression, calibration: Calibration, priors: ClassPriors | None
+) -> Expression:
     """Return calibrated probabilities `[n, k]` float64 of logits `[n, k]`, under the priors."""
     p = calibrate(z, calibration.temperature, calibration.uniform_weight)
     if priors is None:
@@ -27,7 +29,7 @@ def write_probabilities(z: Tensor, calibration: Calibration, priors: ClassPriors
     return p / p.reduce("Sum", 1)
 
 
-def write_score(x: Tensor, detector: OutOfDistributionDetector) -> Tensor:
+def write_score(x: Expression, detector: OutOfDistributionDetector) -> Expression:
     """Return the out-of-distribution score `[n]` float64 of features `[n, d]`."""
     g = x.graph
     if isinstance(detector, ColumnDetector):
@@ -48,7 +50,7 @@ def write_score(x: Tensor, detector: OutOfDistributionDetector) -> Tensor:
     return score.reshape(-1)
 
 
-def write_set(p: Tensor, score: Tensor, conformal: ConformalPredictor) -> Tensor:
+def write_set(p: Expression, score: Expression, conformal: ConformalPredictor) -> Expression:
     """Return which classes the prediction sets contain, `[n, k]` bool."""
     factor = 10.0**TIE_DECIMALS
     rounded = (p * factor).map("Round")

@@ -91,6 +91,7 @@ def push(
             repo_id=repo,
             folder_path=staging,
             commit_message="Model of ilk",
+            ignore_patterns=[".*"],  # of the lock
             delete_patterns=["model*.safetensors"],
         )
         return HubModel(repo, str(commit.oid))

@@ -61,7 +61,7 @@ class HonestRows:
 
 
 def find_honest_index(images: CheckImages) -> Labels:
-    """Return which labelled images to use: those not trained on if there are enough, else all.
+    """Return the labelled images to use, `[m]`: those not trained on if they suffice, else all.
 
     Raises:
         InputError: There are fewer than `MIN_ROWS` labelled images.

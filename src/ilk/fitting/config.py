@@ -56,6 +56,8 @@ class FitConfig:
             and is predicted all the same. The default method is then `Loki`.
         thumbnails: Whether the model keeps small pictures of some training images, beside their
             features and paths, so that `explain` can show the nearest ones.
+        explain: Number of evaluated images whose heat maps the report shows, each of which takes
+            seconds; at least 0.
 
     Raises:
         InputError: A value is out of range or of the wrong type.
@@ -82,6 +84,7 @@ class FitConfig:
     views: int | str = "auto"
     class_structure: str = ""
     thumbnails: bool = True
+    explain: int = 0
 
     def __post_init__(self) -> None:
         if hasattr(self.class_structure, "__fspath__"):
@@ -100,6 +103,8 @@ class FitConfig:
             raise InputError(f"seed is {self.seed}; it must be at least 0")
         if self.seed >= 2**32:
             raise InputError(f"seed is {self.seed}; it must be below 2**32")
+        if self.explain < 0:
+            raise InputError(f"explain is {self.explain}; it must be at least 0")
         if self.criterion not in CRITERIA:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"

@@ -18,6 +18,7 @@ from ilk.fitting.class_names import collect_name_notes
 from ilk.fitting.constant_answer import describe_constant_answer
 from ilk.fitting.explanations import explain_classes
 from ilk.fitting.fit_state import FitState
+from ilk.fitting.heat_maps import draw_heat_maps
 from ilk.fitting.leakage import is_held_out
 from ilk.fitting.split import Split
 from ilk.fitting.structured_classes import collect_structure_notes
@@ -70,6 +71,7 @@ def build_report_data(
         ranked_labels=[label_error for label_error, _ in ranked],
         unknown_examples=_find_unknown_images(state, classifier, evaluation, store),
         difference_maps=_make_difference_maps(state, evaluation, store),
+        heat_maps=_draw_heat_maps(state, classifier, evaluation),
         credits=list_credits(state.encoder),
         notes=[*collect_notes(state, classifier, evaluation), *filter(None, [label_note])],
         images=state.images,
@@ -192,3 +194,13 @@ def _make_difference_maps(
     if not (state.explainers and evaluation.rows):
         return []
     return explain_classes(state.explainers[0], state.images, evaluation.rows, evaluation.y, store)
+
+
+def _draw_heat_maps(
+    state: FitState, classifier: Classifier, evaluation: Evaluation
+) -> list[tuple[Path, tuple[str, ...], Image]]:
+    """Return heat maps of as many evaluated images as the settings ask for."""
+    if not (state.config.explain and evaluation.rows):
+        return []
+    n, seed = state.config.explain, state.config.seed
+    return draw_heat_maps(classifier, state.images, evaluation, n, seed)

@@ -20,6 +20,8 @@ from ilk.report.formatting import (
 from ilk.report.leaderboard import MAX_ROWS, LeaderboardRow
 from ilk.report.multi_label_data import MultiLabelReport
 
+HIGHEST_START = 0.95  # of the scale of the bars, which has a length where all is perfect
+
 
 @dataclass(frozen=True)
 class CandidateTable:
@@ -35,7 +37,7 @@ def build_candidate_table(report: MultiLabelReport) -> CandidateTable:
     """Return the candidates, best first."""
     shown = list(report.results[:MAX_ROWS])
     lows = [r.scores.mean_average_precision.low for r in shown if r.scores is not None]
-    low = floor(20 * min(lows, default=0.0)) / 20
+    low = min(floor(20 * min(lows, default=0.0)) / 20, HIGHEST_START)
     rows = [_build_candidate_row(r, i == 0, low) for i, r in enumerate(shown)]
     return CandidateTable(rows, f"{100 * low:.0f}", "100", len(report.results) - len(shown))
 

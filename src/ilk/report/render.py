@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -28,6 +28,9 @@ from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.report.summary import build_summary, format_headline
 from ilk.report.templates import render_template
 from ilk.report.thumbnails import Thumbnail, embed_image, show_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 MAX_THUMBNAILS = 24  # per gallery
 MAX_LISTED_LABELS = 200  # label errors listed by name in addition to those shown as thumbnails
@@ -89,7 +92,8 @@ def render_report(report: ReportData) -> str:
         label_errors=_build_label_errors(report),
         more_label_errors=_list_label_errors(report),
         unknown_images=_build_unknowns(report),
-        difference_maps=_build_maps(report),
+        difference_maps=_build_maps(report, report.difference_maps),
+        heat_maps=_build_maps(report, report.heat_maps),
         intake_rows=build_intake_rows(report.images),
         near_pairs=report.near_pairs[:MAX_LISTED_PAIRS],
         max_distance=f"{max((pair.distance for pair in report.near_pairs), default=0):.3f}",
@@ -203,9 +207,11 @@ def _build_unknowns(report: ReportData) -> Gallery:
     )
 
 
-def _build_maps(report: ReportData) -> Gallery:
-    maps = report.difference_maps[:MAX_THUMBNAILS]
+def _build_maps(
+    report: ReportData, drawn: Sequence[tuple[Path, tuple[str, ...], Image]]
+) -> Gallery:
+    maps = drawn[:MAX_THUMBNAILS]
     thumbnails = [
         embed_image(image, file, report.images.root, *lines) for file, lines, image in maps
     ]
-    return Gallery(thumbnails, len(report.difference_maps) - len(maps))
+    return Gallery(thumbnails, len(drawn) - len(maps))

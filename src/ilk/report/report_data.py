@@ -62,6 +62,8 @@ class ReportData:
         unknown_examples: Images flagged as out-of-distribution, each with its score.
         difference_maps: File, caption lines and picture of where the scores of a diffusion
             classifier differ between the true class and the runner-up.
+        heat_maps: File, caption lines and picture of what supports the answers for a few evaluated
+            images.
         credits: Whose pretrained weights the encoder has, their licence and training data.
         notes: Remarks for the reader, one sentence each.
         images: All input files and their status.
@@ -103,6 +105,7 @@ class ReportData:
     ranked_labels: Sequence[SuspectedLabel] = ()
     unknown_examples: Sequence[tuple[Path, float]] = ()
     difference_maps: Sequence[tuple[Path, tuple[str, ...], Image]] = ()
+    heat_maps: Sequence[tuple[Path, tuple[str, ...], Image]] = ()
     credits: Sequence[str] = ()
     notes: Sequence[str] = ()
     images: Images

@@ -81,6 +81,14 @@ class CorrectionLog:
     ) -> int:
         """Write a correction and return its number.
 
+        Args:
+            digest: SHA-256 of the image, hex.
+            name: What the client calls the image.
+            label: Its class.
+            space: Key of the feature space.
+            features: Features of the image, `[d]`.
+            image: Bytes of the image file.
+
         Raises:
             OutputError: The file cannot be written.
         """

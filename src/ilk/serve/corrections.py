@@ -10,9 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,17 +24,16 @@ from ilk.artifacts.model_folder import SAVE_SECONDS
 from ilk.core.errors import IlkError, InputError
 from ilk.core.folder_transaction import lock_folder
 from ilk.images import Row, normalize_class_name
+from ilk.serve.batching import Answer
 from ilk.serve.bodies import NamedImage
 from ilk.serve.correction_log import RESTORE, SAVE, WITHDRAW, Correction, CorrectionLog
 from ilk.serve.problems import Problem
+from ilk.serve.served_model import ServedModel
 from ilk.serve.versions import keep_version, list_versions, restore_version
 from ilk.updates.add_validation import get_summary
 from ilk.updates.correct import correct_classifier
 from ilk.updates.extension_report import MIN_AUC, ExtensionReport
 from ilk.updates.side_files import SideFiles
-
-if TYPE_CHECKING:
-    from ilk.serve.model_host import ModelHost
 
 T = TypeVar("T")
 MAX_LABEL_LENGTH = 200
@@ -91,6 +92,31 @@ def _hold_model(method: Callable[..., T]) -> Callable[..., T]:
     return call
 
 
+class Host(Protocol):
+    """What corrections need of the server's model; see `ilk.serve.model_host.ModelHost`."""
+
+    folder: Path
+    served: ServedModel
+    note: str
+    change_lock: AbstractContextManager[Any]
+
+    def embed_one(self, image: NamedImage) -> tuple[Answer, Row]:
+        """Return the answer for one image."""
+        ...
+
+    def replace_classifier(self, classifier: AnyClassifier) -> None:
+        """Answer with another classifier."""
+        ...
+
+    def adopt_folder(self) -> None:
+        """Load the folder's model, which this server has written."""
+        ...
+
+    def check_folder(self) -> None:
+        """Load the model if its folder was changed by somebody else."""
+        ...
+
+
 class Corrections:
     """The corrections of one served model. Thread-safe.
 
@@ -98,7 +124,7 @@ class Corrections:
         host: The model.
     """
 
-    def __init__(self, host: ModelHost) -> None:
+    def __init__(self, host: Host) -> None:
         self.host, self.log = host, CorrectionLog(host.folder)
         self.result = FoldResult((), "", None, 0.0)
         self.rebase()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,60 +16,22 @@ from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
 from ilk.artifacts.model_folder import DESCRIPTION_FILE, read_digest
 from ilk.core.errors import ArtifactError, IlkError
-from ilk.core.versions import format_now
 from ilk.images import ImageError, Row
 from ilk.serve.batching import Answer, Batcher
 from ilk.serve.bodies import NamedImage
+from ilk.serve.corrections import Corrections
 from ilk.serve.decoding import DecodedImage, Decoder
 from ilk.serve.limits import Limits
 from ilk.serve.problems import Busy, Problem
+from ilk.serve.served_model import ImageAnswer, ServedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ilk.explain.neighbours import NeighbourIndex
-    from ilk.serve.corrections import Corrections
 
 T = TypeVar("T")
 POLL_SECONDS = 1.0  # between two looks at the model's folder
-
-
-@dataclass(frozen=True, eq=False)
-class ServedModel:
-    """One state of the model; a request keeps the one that it began with.
-
-    Attributes:
-        base: The classifier as it is in the folder.
-        classifier: The classifier that answers: `base` with the corrections that are not saved.
-        digest: Digest of the folder's description.
-        loaded: When it was loaded.
-        neighbours: Index of training images, or None.
-    """
-
-    base: AnyClassifier
-    classifier: AnyClassifier
-    digest: str
-    loaded: str = field(default_factory=format_now)
-    neighbours: NeighbourIndex | None = None
-
-
-@dataclass(frozen=True)
-class ImageAnswer:
-    """What became of one image of a request.
-
-    Attributes:
-        name: What the client calls it.
-        row: What is known of the image; None if it could not be decoded.
-        answer: What the model says; None if it could not be decoded.
-        error: Why it could not be decoded, or "".
-        decode_seconds: From its arrival until it was decoded.
-    """
-
-    name: str
-    row: Row | None
-    answer: Answer | None
-    error: str
-    decode_seconds: float
 
 
 @dataclass(frozen=True)
@@ -107,8 +69,6 @@ class ModelHost:
         decoder: Decoder,
         limits: Limits | None = None,
     ) -> None:
-        from ilk.serve.corrections import Corrections
-
         self.folder, self.limits, self.decoder = folder, limits or Limits(), decoder
         self._load, self.note = load, ""
         self.started_at = time.time()

@@ -15,9 +15,10 @@ from ilk.artifacts import multi_label_prediction, prediction_io
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.serve.ask_page import send_ask_page
 from ilk.serve.bodies import Form, check_count, read_form
-from ilk.serve.model_host import ImageAnswer, ModelHost, ServedModel
+from ilk.serve.model_host import ModelHost
 from ilk.serve.openapi import build_openapi
 from ilk.serve.problems import Problem
+from ilk.serve.served_model import ImageAnswer, ServedModel
 from ilk.serve.shell import get_state
 
 MAX_TOP = 5  # classes with their probabilities in an answer

@@ -44,8 +44,8 @@ class Occlusion(ExplainerTags):
     def count_passes(self, subject: Subject, /) -> int:
         """Return the number of windows, at most."""
         coarse = (2 * self.n_windows + 1) ** 2
-        return round(coarse + sum(coarse * 4**i * self.refined_part for i in
-                                  range(1, self.n_levels + 1)))  # fmt: skip
+        fine = [self.refined_part * coarse * 4**i for i in range(1, self.n_levels + 1)]
+        return int(coarse + round(sum(fine)))
 
     def explain(self, subject: Subject, seed: int, /) -> Map:
         """Return the mean fall of the answer over the windows that cover each pixel."""

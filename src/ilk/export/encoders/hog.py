@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from ilk.encoders.hog import CELL_SIZE, N_BINS, NORM_CLIP, NORM_EPS, HogEncoder
-from ilk.export.graph import Tensor
-from ilk.export.picture import Picture, resize
+from ilk.export.graphs.graph import Expression
+from ilk.export.graphs.picture import Picture, resize
 
 ENCODER = HogEncoder
 
 
-def write_pixels(encoder: HogEncoder, picture: Picture) -> Tensor:
+def write_pixels(encoder: HogEncoder, picture: Picture) -> Expression:
     """Return resized pixels `[n, 3, side, side]`."""
     return resize(picture, (encoder.side, encoder.side), encoder.resize, "bicubic")
 
 
-def write_features(encoder: HogEncoder, pixels: Tensor) -> Tensor:
+def write_features(encoder: HogEncoder, pixels: Expression) -> Expression:
     """Return normalized histograms `[n, d]`, step by step as `HogEncoder.embed`."""
     length, angle = _write_gradients(pixels)
     across = encoder.side // CELL_SIZE
@@ -24,7 +24,7 @@ def write_features(encoder: HogEncoder, pixels: Tensor) -> Tensor:
     return _write_blocks(histograms, across)
 
 
-def _write_gradients(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def _write_gradients(pixels: Expression) -> tuple[Expression, Expression]:
     """Return length and angle in half turns of the steepest channel's gradients, `[n, h, w]`."""
     g = pixels.graph
     x = pixels.cast(np.float32) / np.float32(255)
@@ -47,7 +47,7 @@ def _write_gradients(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return (right * right + down * down).map("Sqrt"), angle
 
 
-def _write_histograms(length: Tensor, angle: Tensor, across: int) -> Tensor:
+def _write_histograms(length: Expression, angle: Expression, across: int) -> Expression:
     """Return histograms `[n, across, across, 9]` float32; each pixel votes for two bins."""
     g = length.graph
     position = angle * np.float32(N_BINS) - np.float32(0.5)
@@ -69,7 +69,7 @@ def _write_histograms(length: Tensor, angle: Tensor, across: int) -> Tensor:
     return g.concatenate(bins, 3).cast(np.float32)
 
 
-def _write_blocks(histograms: Tensor, across: int) -> Tensor:
+def _write_blocks(histograms: Expression, across: int) -> Expression:
     """Return overlapping blocks of 2 x 2 cells with clipped norms, `[n, 36 blocks]`."""
     corners = [
         histograms.slice(r, across - 1 + r, 1).slice(c, across - 1 + c, 2).reshape(0, 0, 0, 0, 1)

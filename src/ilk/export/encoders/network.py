@@ -10,8 +10,8 @@ import numpy as np
 
 from ilk.core.errors import InputError, Unavailable
 from ilk.encoders.network import NetworkEncoder
-from ilk.export.graph import OPSET, Graph, Tensor
-from ilk.export.picture import Picture, prepare
+from ilk.export.graphs.graph import OPSET, Expression, Graph
+from ilk.export.graphs.picture import Picture, prepare
 from ilk.hub.preprocessing import Preprocess
 
 ENCODER = NetworkEncoder
@@ -19,12 +19,12 @@ INPUT, OUTPUT = "images", "features"
 MAX_BYTES = 2**31 - 2**26  # protobuf holds less than 2 GiB in one file
 
 
-def write_pixels(encoder: NetworkEncoder, picture: Picture) -> Tensor:
+def write_pixels(encoder: NetworkEncoder, picture: Picture) -> Expression:
     """Return prepared images `[n, 3, h, w]` as float64 integers."""
     return prepare(picture, encoder.preprocess)
 
 
-def write_features(encoder: NetworkEncoder, pixels: Tensor) -> Tensor:
+def write_features(encoder: NetworkEncoder, pixels: Expression) -> Expression:
     """Return features `[n, d]` float32 of prepared images `[n, 3, h, w]`."""
     graph = pixels.graph
     network = graph.networks.get(get_network_key(encoder)) or read_network(encoder)
@@ -36,7 +36,7 @@ def get_network_key(encoder: NetworkEncoder) -> str:
     return repr(sorted(encoder.checkpoint.digest_files().items()))
 
 
-def normalize(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+def normalize(pixels: Expression, preprocess: Preprocess) -> Expression:
     """Return normalized float32 images, step by step as `Preprocess.normalize`."""
     mean, std = (
         np.array(values, np.float32).reshape(1, -1, 1, 1)
@@ -107,7 +107,7 @@ def export_network(name: str, network: Any, size: tuple[int, int]) -> bytes:
     return content.getvalue()
 
 
-def insert_network(graph: Graph, model: Any, images: Tensor) -> Tensor:
+def insert_network(graph: Graph, model: Any, images: Expression) -> Expression:
     """Append the nodes of a network to a graph, under new names, and return its output."""
     import onnx
     from onnx import compose
@@ -120,4 +120,4 @@ def insert_network(graph: Graph, model: Any, images: Tensor) -> Tensor:
     )
     graph.nodes.extend(inner.node)
     graph.constants.update({tensor.name: tensor for tensor in inner.initializer})
-    return Tensor(graph, output.name, np.dtype(np.float32))
+    return Expression(graph, output.name, np.dtype(np.float32))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ilk.export.find_writers import write_logits
-from ilk.export.formulas import (
+from ilk.export.graphs.find_writers import write_logits
+from ilk.export.graphs.formulas import (
     affine,
     hidden_layer,
     log_softmax,
@@ -15,19 +15,19 @@ from ilk.export.formulas import (
     normalize_rows,
     softmax,
 )
-from ilk.export.graph import Tensor
+from ilk.export.graphs.graph import Expression
 
 MIN_PROBABILITY = 1e-300
 
 
-def calibrate(z: Tensor, temperature: float, uniform_weight: float) -> Tensor:
+def calibrate(z: Expression, temperature: float, uniform_weight: float) -> Expression:
     """Return `(1 - w) softmax(z / T) + w / k` over the k classes with finite logits."""
     is_possible = (z > -np.inf).cast(np.float64)
     uniform = is_possible / is_possible.reduce("Sum", 1)
     return softmax(z / temperature) * (1 - uniform_weight) + uniform * uniform_weight
 
 
-def _write_member(model: Any, x: Tensor) -> Tensor:
+def _write_member(model: Any, x: Expression) -> Expression:
     columns = [(int(first), int(last)) for first, last in model.columns]
     blocks = [x.slice(first, last, 1) for first, last in columns]
     if len(columns) > 1:
@@ -35,9 +35,9 @@ def _write_member(model: Any, x: Tensor) -> Tensor:
     return write_logits(model.model, x.graph.concatenate(blocks, 1))
 
 
-def _write_ensemble(model: Any, x: Tensor) -> Tensor:
+def _write_ensemble(model: Any, x: Expression) -> Expression:
     total = 0.0
-    mean: Tensor | None = None
+    mean: Expression | None = None
     for member in model.members:
         if member.weight > 0:
             z = _write_member(member, x)
@@ -48,7 +48,7 @@ def _write_ensemble(model: Any, x: Tensor) -> Tensor:
     return mean / total
 
 
-def _write_grouped_softmax(model: Any, x: Tensor) -> Tensor:
+def _write_grouped_softmax(model: Any, x: Expression) -> Expression:
     g = x.graph
     z = affine(x, model.weight, model.bias)
     total = log_sum_exp(z)
@@ -66,7 +66,7 @@ def _write_grouped_softmax(model: Any, x: Tensor) -> Tensor:
     return ((inside - top).map("Exp") + (outside - top).map("Exp")).map("Log") + top
 
 
-def _write_extended(model: Any, x: Tensor) -> Tensor:
+def _write_extended(model: Any, x: Expression) -> Expression:
     g = x.graph
     z = write_logits(model.base, x)
     gaussian = affine(x, model.weight, model.bias) / model.gaussian_temperature
@@ -76,7 +76,7 @@ def _write_extended(model: Any, x: Tensor) -> Tensor:
     return g.concatenate([z, (log_odds + log_total) * model.base_temperature], 1)
 
 
-def _write_domain_heads(model: Any, x: Tensor) -> Tensor:
+def _write_domain_heads(model: Any, x: Expression) -> Expression:
     from ilk.methods.drm import MIN_GAP
 
     g = x.graph
@@ -110,19 +110,19 @@ def _write_domain_heads(model: Any, x: Tensor) -> Tensor:
     return g.constant(possible).select(p.maximum(MIN_PROBABILITY).map("Log"), -np.inf)
 
 
-def _write_dirichlet(model: Any, x: Tensor) -> Tensor:
+def _write_dirichlet(model: Any, x: Expression) -> Expression:
     z = normalize_rows(x.cast(np.float64) - x.graph.weight(model.centre))
     bias = np.where(np.isfinite(model.bias), 0.0, model.bias)
     log_p = log_softmax(affine(z, model.anchors, bias)).maximum(-1e9)
     return affine(log_p, model.weight, model.bias)
 
 
-def _write_frechet_mean(model: Any, x: Tensor) -> Tensor:
+def _write_frechet_mean(model: Any, x: Expression) -> Expression:
     p = softmax(affine(x, model.weight, model.bias))
     return -(p @ x.graph.weight(model.squared_distances).transpose(1, 0))
 
 
-def _write_student_mixture(model: Any, x: Tensor) -> Tensor:
+def _write_student_mixture(model: Any, x: Expression) -> Expression:
     g = x.graph
     z = (x.cast(np.float64) - g.weight(model.centre)) @ g.weight(model.basis)
     columns = []

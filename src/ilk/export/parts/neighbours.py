@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ilk.export.formulas import normalize_rows
-from ilk.export.graph import Tensor
+from ilk.export.graphs.formulas import normalize_rows
+from ilk.export.graphs.graph import Expression
 
 
-def _find_nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _find_nearest(similarity: Expression, k: int) -> tuple[Expression, Expression]:
     """Return the k greatest of `[n, rows]` and their positions, the first of equals first."""
     g = similarity.graph
     values, index = g.apply_many(
@@ -24,7 +24,7 @@ def _find_nearest(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values, index
 
 
-def _count_votes(labels: Tensor, votes: Tensor, n_classes: int) -> Tensor:
+def _count_votes(labels: Expression, votes: Expression, n_classes: int) -> Expression:
     """Return the sum of votes `[n, k]`, or `[1, k]`, by the class of each neighbour, `[n, k]`."""
     g = labels.graph
     one_hot = labels.reshape(0, 0, 1).equals(np.arange(n_classes)).cast(np.float64)
@@ -33,7 +33,7 @@ def _count_votes(labels: Tensor, votes: Tensor, n_classes: int) -> Tensor:
     )
 
 
-def _write_neighbours(model: Any, x: Tensor) -> Tensor:
+def _write_neighbours(model: Any, x: Expression) -> Expression:
     g = x.graph
     rows = g.weight(model.rows)
     z = (x.cast(np.float64) - g.weight(model.centre)).cast(np.float32).cast(np.float64)
@@ -56,7 +56,7 @@ def _write_neighbours(model: Any, x: Tensor) -> Tensor:
     return g.constant(present).select(log_p, -np.inf)
 
 
-def _write_memory(model: Any, x: Tensor) -> Tensor:
+def _write_memory(model: Any, x: Expression) -> Expression:
     g = x.graph
     unit = normalize_rows(x.cast(np.float64) - g.weight(model.centre))
     cosines = unit @ g.weight(model.rows).transpose(1, 0)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilk.core.capabilities import ResizeMode
-from ilk.export.graph import Tensor
-from ilk.export.resize import Axis, resample
+from ilk.export.graphs.graph import Expression
+from ilk.export.graphs.resize import Axis, resample
 from ilk.hub.preprocessing import Preprocess
 from ilk.images.framing import PADDING
 
@@ -28,12 +28,12 @@ class Picture:
         width: An int64 scalar.
     """
 
-    pixels: Tensor
-    height: Tensor
-    width: Tensor
+    pixels: Expression
+    height: Expression
+    width: Expression
 
     @classmethod
-    def from_pixels(cls, pixels: Tensor) -> Picture:
+    def from_pixels(cls, pixels: Expression) -> Picture:
         """Return images whose size is read from the pixels `[n, c, h, w]`."""
         return cls(pixels, pixels.length(2), pixels.length(3))
 
@@ -65,7 +65,7 @@ class Picture:
         return Picture(luma.cast(np.uint8), self.height, self.width)
 
 
-def prepare(picture: Picture, preprocess: Preprocess) -> Tensor:
+def prepare(picture: Picture, preprocess: Preprocess) -> Expression:
     """Return the pixels that a network takes, `[n, 3, h, w]` float64, as `Preprocess.prepare`."""
     old = (picture.height, picture.width)
     new = _compute_size(old, preprocess.scale, preprocess.fit)
@@ -86,7 +86,7 @@ def prepare(picture: Picture, preprocess: Preprocess) -> Tensor:
     return _fill(pixels, masks, preprocess.fill)
 
 
-def resize(picture: Picture, size: tuple[int, int], mode: ResizeMode, kind: str) -> Tensor:
+def resize(picture: Picture, size: tuple[int, int], mode: ResizeMode, kind: str) -> Expression:
     """Return images resized to `size`, height and width, as `ilk.images.framing.resize_image`."""
     graph = picture.pixels.graph
     old = (picture.height, picture.width)
@@ -118,7 +118,9 @@ def resize(picture: Picture, size: tuple[int, int], mode: ResizeMode, kind: str)
     return _fill(resample(picture.pixels, axes[0], axes[1], size, kind), masks, PADDING)
 
 
-def _compute_size(old: tuple[Tensor, Tensor], scale: tuple[int, int], fit: str) -> list[Tensor]:
+def _compute_size(
+    old: tuple[Expression, Expression], scale: tuple[int, int], fit: str
+) -> list[Expression]:
     """Return height and width after resizing, int64 scalars."""
     graph = old[0].graph
     if fit == "squash":
@@ -134,7 +136,9 @@ def _compute_size(old: tuple[Tensor, Tensor], scale: tuple[int, int], fit: str) 
     return [(length / ratio).map("Round").maximum(1.0).cast(np.int64) for length in lengths]
 
 
-def _place(length: Tensor, size: Tensor, start: Tensor, target: int) -> tuple[Axis, Tensor]:
+def _place(
+    length: Expression, size: Expression, start: Expression, target: int
+) -> tuple[Axis, Expression]:
     """Return the axis of a whole source, of which `target` pixels from `start` on are wanted.
 
     Also returns which of them lie inside the result, `[target]` bool; the others repeat its edge.
@@ -147,7 +151,7 @@ def _place(length: Tensor, size: Tensor, start: Tensor, target: int) -> tuple[Ax
     return Axis(length, size, index, zero, length.cast(np.float64)), is_inside
 
 
-def _fill(pixels: Tensor, masks: Sequence[Tensor], color: Sequence[int]) -> Tensor:
+def _fill(pixels: Expression, masks: Sequence[Expression], color: Sequence[int]) -> Expression:
     """Return pixels `[n, c, h, w]` with a color where a row or column lies outside the image."""
     is_inside = masks[0].reshape(1, 1, -1, 1) & masks[1].reshape(1, 1, 1, -1)
     padding = pixels.graph.constant(np.array(color, np.float64).reshape(1, -1, 1, 1))

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.export.graph import Tensor
+from ilk.export.graphs.graph import Expression
 
 
-def affine(x: Tensor, weight: NDArray[Any], bias: NDArray[Any]) -> Tensor:
+def affine(x: Expression, weight: NDArray[Any], bias: NDArray[Any]) -> Expression:
     """Return `x @ weight.T + bias`, `[n, k]` float64."""
     g = x.graph
     return x.cast(np.float64) @ g.weight(weight).transpose(1, 0) + g.weight(bias)
 
 
-def normalize_rows(x: Tensor) -> Tensor:
+def normalize_rows(x: Expression) -> Expression:
     """Return rows `[n, d]` of unit length, float64; rows of zeros stay zeros."""
     x = x.cast(np.float64)
     length = (x * x).reduce("Sum", 1).map("Sqrt")
@@ -24,30 +24,30 @@ def normalize_rows(x: Tensor) -> Tensor:
 
 
 def hidden_layer(
-    x: Tensor,
+    x: Expression,
     centre: NDArray[Any],
     scale: NDArray[Any],
     weight: NDArray[Any],
     bias: NDArray[Any],
-) -> Tensor:
+) -> Expression:
     """Return the rectified units `[n, h]` of standardized features."""
     g = x.graph
     z = (x.cast(np.float64) - g.weight(centre)) / g.weight(scale)
     return affine(z, weight, bias).maximum(0.0)
 
 
-def log_sum_exp(z: Tensor, axis: int = 1) -> Tensor:
+def log_sum_exp(z: Expression, axis: int = 1) -> Expression:
     """Return the log of the sum of exponentials along an axis that is kept; `-inf` counts 0."""
     top = z.reduce("Max", axis)
     return (z - top).map("Exp").reduce("Sum", axis).map("Log") + top
 
 
-def softmax(z: Tensor, axis: int = 1) -> Tensor:
+def softmax(z: Expression, axis: int = 1) -> Expression:
     """Return the softmax along an axis; `-inf` becomes 0."""
     e = (z - z.reduce("Max", axis)).map("Exp")
     return e / e.reduce("Sum", axis)
 
 
-def log_softmax(z: Tensor, axis: int = 1) -> Tensor:
+def log_softmax(z: Expression, axis: int = 1) -> Expression:
     """Return the log of the softmax along an axis."""
     return z - log_sum_exp(z, axis)

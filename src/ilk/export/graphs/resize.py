@@ -17,7 +17,7 @@ from math import pi
 import numpy as np
 from PIL import Image
 
-from ilk.export.graph import Graph, Tensor, replace_graph
+from ilk.export.graphs.graph import Expression, Graph, replace_graph
 
 BITS = 22  # of Pillow's weights
 BLOCK_SIZE = 64  # output pixels per product
@@ -36,25 +36,25 @@ class Axis:
         stop: Where it ends, a float64 scalar.
     """
 
-    length: Tensor
-    size: Tensor
-    index: Tensor
-    start: Tensor
-    stop: Tensor
+    length: Expression
+    size: Expression
+    index: Expression
+    start: Expression
+    stop: Expression
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
     """Weights `[b, m]` of b output pixels for the source pixels from `first` to before `last`."""
 
-    first: Tensor
-    last: Tensor
-    weights: Tensor
+    first: Expression
+    last: Expression
+    weights: Expression
 
 
 def resample(
-    image: Tensor, rows: Axis, columns: Axis, target: tuple[int, int], kind: str
-) -> Tensor:
+    image: Expression, rows: Axis, columns: Axis, target: tuple[int, int], kind: str
+) -> Expression:
     """Return the wanted pixels `[n, c, *target]`, float64 integers, of an image `[n, c, h, w]`.
 
     Args:
@@ -68,7 +68,7 @@ def resample(
     row_blocks = make_blocks(rows, target[0], kind)
     column_blocks = make_blocks(columns, target[1], kind)
 
-    def write(graph: Graph, heights_first: bool) -> Tensor:
+    def write(graph: Graph, heights_first: bool) -> Expression:
         x = replace_graph(image, graph)
         passes = [(_resample_width, column_blocks), (_resample_height, row_blocks)]
         for run, blocks in reversed(passes) if heights_first else passes:
@@ -82,7 +82,7 @@ def resample(
     )
 
 
-def starts_with_height(rows: Axis, columns: Axis) -> Tensor:
+def starts_with_height(rows: Axis, columns: Axis) -> Expression:
     """Return whether Pillow resamples the height before the width, a bool scalar."""
     shrinks = rows.size < rows.length
     if has_new_order():
@@ -105,7 +105,7 @@ def has_new_order() -> bool:
     return both.tobytes() == height_first.tobytes()
 
 
-def _resample_width(graph: Graph, x: Tensor, blocks: list[Block]) -> Tensor:
+def _resample_width(graph: Graph, x: Expression, blocks: list[Block]) -> Expression:
     parts = []
     for block in blocks:
         first, last, weights = (
@@ -115,7 +115,7 @@ def _resample_width(graph: Graph, x: Tensor, blocks: list[Block]) -> Tensor:
     return _round(graph.concatenate(parts, 3))
 
 
-def _resample_height(graph: Graph, x: Tensor, blocks: list[Block]) -> Tensor:
+def _resample_height(graph: Graph, x: Expression, blocks: list[Block]) -> Expression:
     parts = []
     for block in blocks:
         first, last, weights = (
@@ -125,7 +125,7 @@ def _resample_height(graph: Graph, x: Tensor, blocks: list[Block]) -> Tensor:
     return _round(graph.concatenate(parts, 2))
 
 
-def _round(sums: Tensor) -> Tensor:
+def _round(sums: Expression) -> Expression:
     """Return sums of 22 more bits as pixels from 0 to 255."""
     values = ((sums + 2.0 ** (BITS - 1)) / 2.0**BITS).map("Floor")
     return values.maximum(0.0).minimum(255.0)
@@ -175,38 +175,38 @@ def _make_nearest(axis: Axis) -> Block:
     return Block(zero, axis.length, weights)
 
 
-def _linear(x: Tensor) -> Tensor:
+def _linear(x: Expression) -> Expression:
     return (-x.map("Abs") + 1.0).maximum(0.0)
 
 
-def _cubic(x: Tensor) -> Tensor:
+def _cubic(x: Expression) -> Expression:
     a, x = -0.5, x.map("Abs")
     near = (x * (a + 2.0) - (a + 3.0)) * x * x + 1.0
     far = (((x - 5.0) * x + 8.0) * x - 4.0) * a
     return (x < 1.0).select(near, (x < 2.0).select(far, 0.0))
 
 
-def _box(x: Tensor) -> Tensor:
+def _box(x: Expression) -> Expression:
     return ((x > -0.5) & (x <= 0.5)).cast(np.float64)
 
 
-def _sinc(x: Tensor) -> Tensor:
+def _sinc(x: Expression) -> Expression:
     is_zero = x.equals(0.0)
     y = is_zero.select(1.0, x) * pi
     return is_zero.select(1.0, y.map("Sin") / y)
 
 
-def _lanczos(x: Tensor) -> Tensor:
+def _lanczos(x: Expression) -> Expression:
     return ((x >= -3.0) & (x < 3.0)).select(_sinc(x) * _sinc(x / 3.0), 0.0)
 
 
-def _hamming(x: Tensor) -> Tensor:
+def _hamming(x: Expression) -> Expression:
     x = x.map("Abs")
     window = (x * pi).map("Cos") * 0.46 + 0.54
     return (x >= 1.0).select(0.0, _sinc(x) * window)
 
 
-FILTERS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+FILTERS: dict[str, tuple[Callable[[Expression], Expression], float]] = {
     "bilinear": (_linear, 1.0),
     "bicubic": (_cubic, 2.0),
     "box": (_box, 0.5),

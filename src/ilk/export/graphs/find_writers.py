@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 from ilk.core.errors import InputError
 from ilk.core.registry import find_modules
-from ilk.export.graph import Tensor
+from ilk.export.graphs.graph import Expression
 
 ENCODERS, PARTS = "ilk.export.encoders", "ilk.export.parts"
-LogitsWriter = Callable[[Any, Tensor], Tensor]
+LogitsWriter = Callable[[Any, Expression], Expression]
 
 
 class EncoderWriter(Protocol):
@@ -21,7 +21,7 @@ class EncoderWriter(Protocol):
         """Return the prepared images of a `Picture`, or a list of them."""
         ...
 
-    def write_features(self, encoder: Any, pixels: Any) -> Tensor:
+    def write_features(self, encoder: Any, pixels: Any) -> Expression:
         """Return features `[n, d]` float32 of what `write_pixels` returned."""
         ...
 
@@ -65,7 +65,7 @@ def list_part_writers() -> dict[str, LogitsWriter]:
     return writers
 
 
-def write_logits(model: Any, x: Tensor) -> Tensor:
+def write_logits(model: Any, x: Expression) -> Expression:
     """Return the logits `[n, k]` float64 of features `[n, d]`, by a model with a `kind`.
 
     Raises:
