@@ -51,7 +51,7 @@ CONTROLS = ("random field", "random pixels", "centre", "edges", "map of another 
 def run(small: bool = False) -> dict[str, Any]:
     """Train the networks, explain the canvases and the photographs."""
     seeds = (0,) if small else (0, 1, 2)
-    n, epochs, n_images = (300, 1, 4) if small else (5000, 3, 67)
+    n, epochs, n_images = (600, 2, 8) if small else (5000, 3, 67)
     found = [explain_canvases(n, epochs, n_images, seed) for seed in seeds]
     return {
         "tables": make_tables(found),
