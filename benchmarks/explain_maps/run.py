@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,7 +36,10 @@ def run(small: bool = False) -> dict[str, Any]:
     """Return tables, costs and verdicts."""
     n_seeds = 2 if small else SEEDS
     size = _SMALL if small else _FULL
-    cnn, vit, segments, texts = ({} for _ in range(4))
+    cnn: Scores = {}
+    vit: Scores = {}
+    segments: Scores = {}
+    texts: Scores = {}
     costs: dict[str, list[float]] = {}
     accuracy: dict[str, list[float]] = {"cnn": [], "vit": []}
     diffroar: list[dict[str, Any]] = []
@@ -114,13 +118,10 @@ def _run_maps(
         objectives["T-TAME, area weight 0"] = MaskedConfidence(area=0.0)
     for name, objective in objectives.items():
         steps = size["steps"] if objective.area else max(4, size["steps"] // 3)
-        explained = _time(
-            costs, f"{name}, training", 1,
-            lambda o=objective, s=steps: t_tame.train_maps(network, train_set, o, s, seed),
-        )  # fmt: skip
-        found[name] = _time(
-            costs, name, size["n"], lambda e=explained: t_tame.make_maps(e, test.x, classes)
-        )
+        train = partial(t_tame.train_maps, network, train_set, objective, steps, seed)
+        explained = _time(costs, f"{name}, training", 1, train)
+        make = partial(t_tame.make_maps, explained, test.x, classes)
+        found[name] = _time(costs, name, size["n"], make)
         if kind == "cnn" and name == "T-TAME":
             leak = t_tame.measure_leaks(explained, network, train_set, seed)
             for method, value in leak.items():
