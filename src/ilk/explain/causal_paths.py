@@ -315,7 +315,7 @@ def _trace_layer(
 def _is_kept(effects: Effects, before: Effects, criteria: Criteria) -> NDArray[np.bool_]:
     """Return which of `[m, n]` effects on images are there and lower the probability, `[m]`."""
     falls = (_sigmoid(before) - _sigmoid(before - effects)).mean(1)
-    return find_positive(effects, criteria.fdr) & (falls > criteria.min_fall)
+    return np.asarray(find_positive(effects, criteria.fdr) & (falls > criteria.min_fall))
 
 
 def find_positive(effects: Effects, fdr: float = FDR) -> NDArray[np.bool_]:
@@ -334,7 +334,7 @@ def find_positive(effects: Effects, fdr: float = FDR) -> NDArray[np.bool_]:
     n_found = int(np.flatnonzero(is_below)[-1]) + 1 if is_below.any() else 0
     found = np.zeros(m, bool)
     found[order[:n_found]] = True
-    return found & (mean > rounding)
+    return np.asarray(found & (mean > rounding))
 
 
 def _sigmoid(z: Effects) -> Effects:

@@ -139,7 +139,7 @@ def score_parts(network: nn.Module, images: Tensor) -> Features:
     """Return the probability that each part is present, `[n, p]`, by a part network."""
     network.eval()
     with torch.inference_mode():
-        logits = [network(part) for part in images.split(BATCH_ROWS)]
+        logits = [network(part) for part in torch.split(images, BATCH_ROWS)]
     return np.asarray(torch.cat(logits).sigmoid().numpy(), np.float32)
 
 
