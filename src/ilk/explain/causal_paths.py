@@ -4,7 +4,7 @@ Ola Ahmad, Nicolas Béreux, Loïc Baret, Vahid Hashemi, Freddy Lecue, 2024, Caus
 Interpretability of Neural Networks, arXiv 2305.08950.
 
     CE(v -> out) = E_x[ s(x) - s(x | unit v at its mean) ]
-    CE(u -> v)   = E_x[ s(x) - s(x | what u adds to v at its mean, all other paths of u as they are) ]
+    CE(u -> v)   = E_x[ s(x) - s(x | what u adds to v at its mean, its other paths as they are) ]
 
 s is the score of a class, over images of that class; means are over reference images of any class.
 From the last convolution down, a unit or a path is kept if its effect is greater than 0 in a paired
