@@ -72,7 +72,7 @@ class CausalLayer:
 
     @property
     def inputs(self) -> NDArray[np.int64]:
-        """Units of its input with a kept path, ascending."""
+        """Units of its input with a kept path, `[u]`, ascending."""
         return np.unique(self.edges[:, 0])
 
 

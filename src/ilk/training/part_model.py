@@ -115,7 +115,7 @@ class PartModel:
         return compute_shapley_values(self.classify_parts, scores, self.background)
 
     def measure_graph_distance(self, images: Tensor) -> float:
-        """Return the mean number of edges in which explanations and the graph differ."""
+        """Return in how many edges explanations of images `[n, c, h, w]` and the graph differ."""
         scores = self.score_parts(images)
         return measure_graph_distance(self.explain_parts(scores), scores > PRESENT, self.graph)
 
