@@ -7,6 +7,7 @@ import pytest
 from benchmarks.diffusion_tuning import update_clock
 from benchmarks.diffusion_tuning.measured_parts import MeasuredParts
 from benchmarks.diffusion_tuning.update_clock import time_updates
+from ilk.core.progress import Progress
 
 
 class FakeTime:
@@ -27,7 +28,7 @@ def clock_time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 def test_what_comes_before_the_first_update_is_no_time_of_updates(clock_time: FakeTime) -> None:
     """A pool of images is drawn for 8 s; then each update takes half a second."""
 
-    def train(n: int, progress: update_clock.Progress) -> None:
+    def train(n: int, progress: Progress) -> None:
         clock_time.now += 8.0
         with progress("training", n) as advance:
             for _ in range(n):
