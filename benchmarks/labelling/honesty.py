@@ -10,10 +10,17 @@ from benchmarks.labelling.simulate import STEP, Trial
 from ilk.core.data import Data, Labels
 from ilk.core.metrics import Interval, wilson_interval
 from ilk.labelling.audit import EVERY, AuditResult, count_reserved, find_slice, judge
-from ilk.labelling.learner import Snapshot, choose_width, fit_model, fit_snapshot
-from ilk.labelling.order import Pool
+from ilk.labelling.learner import (
+    UNIT_FEATURES,
+    Snapshot,
+    choose_width,
+    fit_model,
+    fit_snapshot,
+    to_unit_rows,
+)
+from ilk.labelling.learning import AHEAD
 from ilk.labelling.orders import DEFAULT, parse_order
-from ilk.labelling.session import AHEAD, UNIT_FEATURES, to_unit_rows
+from ilk.labelling.orders.order import Pool
 
 
 @dataclass(frozen=True)

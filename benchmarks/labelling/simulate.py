@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ilk.core.data import Data, Features, Labels
-from ilk.labelling.learner import choose_width, fit_model, fit_snapshot, reduce_features
-from ilk.labelling.order import OrderTags, Pool
-from ilk.labelling.session import AHEAD, UNIT_FEATURES, to_unit_rows
+from ilk.labelling.learner import (
+    UNIT_FEATURES,
+    choose_width,
+    fit_model,
+    fit_snapshot,
+    reduce_features,
+    to_unit_rows,
+)
+from ilk.labelling.learning import AHEAD
+from ilk.labelling.orders.order import OrderTags, Pool
 
 STEP = 5  # labels between two refits
 BUDGETS = (5, 10, 20, 50, 100)

@@ -5,9 +5,9 @@ import pytest
 
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.linear_models import normalize_rows
-from ilk.labelling.order import Pool
 from ilk.labelling.orders import DEFAULT, list_orders, parse_order
 from ilk.labelling.orders.max_herding import choose_greedily
+from ilk.labelling.orders.order import Pool
 
 
 @pytest.fixture

@@ -2,11 +2,16 @@
 
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from ilk.core.errors import InputError, OutputError
+from ilk.images import Images, Row
+from ilk.labelling.items import Item
+from ilk.labelling.log import EventLog
+from ilk.labelling.session import LabellingSession
 from ilk.labelling.status import format_status
 from tests.helpers.coloured_images import tell, write_images
 
@@ -171,22 +176,63 @@ def test_annotators_get_common_images_and_stay_blind(open_session):
 
 
 def test_what_is_suggested_has_not_learned_from_the_other_annotator(open_session):
-    """The first annotator calls a red image blue; the second is still told that it is red."""
+    """A class that one image alone has would give away that somebody called it so."""
     session = open_session(shared=1.0)
     items = {item.path: item.digest for item in session.items}
-    wrong = items["red_0_0.png"]
-    for path, digest in items.items():
-        if digest != wrong and int(path.split("_")[2].split(".")[0]) < 8:
-            session.assign("a", digest, tell(path))
+    for i in range(8):
+        for colour in ("red", "green", "blue"):
+            session.assign("a", items[f"{colour}_0_{i}.png"], colour)
     session.assign("b", items["red_0_1.png"], "red")
-    session.assign("a", wrong, "blue")
+    session.assign("a", items["red_0_9.png"], "crimson")
     session.wait_until_fitted()
-    ranking = dict(session.suggest(wrong).ranking)
-    session.undo("a")
-    session.assign("a", wrong, "red")
+    ranking = dict(session.suggest(items["red_0_9.png"]).ranking)
+    assert "crimson" not in ranking
+    assert ranking["red"] > 0.7
+    assert "crimson" in dict(session.suggest(items["red_0_10.png"]).ranking)
+
+
+def test_what_one_is_being_asked_is_not_asked_of_another(open_session):
+    session = open_session(shared=0.0, refit_every=10_000)
     session.wait_until_fitted()
-    assert dict(session.suggest(wrong).ranking)["red"] == pytest.approx(ranking["red"], abs=0.05)
-    assert ranking["red"] > 0.8
+    mine = {item.digest for item in session.next_items("a", 20)}
+    yours = {item.digest for item in session.next_items("b", 20)}
+    audit = {session.items[i].digest for i in session._audit}
+    assert len(mine) == len(yours) == 20
+    assert mine & yours <= audit
+
+
+def test_one_question_in_ten_is_a_common_one_and_one_in_five_of_the_audit(open_session):
+    session = open_session(shared=0.5, refit_every=10_000)
+    mine = label(session, "a", 30)
+    yours = label(session, "b", 20)
+    audit = [session.items[i].digest for i in session._audit]
+    assert yours[5] in mine
+    assert yours[15] in mine
+    assert [yours[i] for i in (4, 9, 14)] == [d for d in audit if d in yours[4::5]][:3]
+    others = [d for i, d in enumerate(yours) if i % 5 != 4 and i % 10 != 5]
+    assert not set(others) & set(mine)
+
+
+def test_assigning_costs_little_more_than_the_flush_to_disk(folder, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = tuple(Row("1.png", digest=f"{i:064x}") for i in range(20_000))
+    images = Images(folder, rows)
+    items = [Item(row.digest, row.path) for row in rows]
+    x = rng.standard_normal((len(rows), 16)).astype(np.float32)
+    log, other = EventLog(tmp_path / "log"), EventLog(tmp_path / "other")
+    session = LabellingSession(images, items, x, log, refit_every=10_000)
+    session.wait_until_fitted()
+    seconds, bare = [], []
+    for i in range(15):
+        start = time.perf_counter()
+        session.assign("a", items[i].digest, "cat")
+        seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        other.append("a", "label", [items[i].digest], "cat")
+        bare.append(time.perf_counter() - start)
+    other.close()
+    session.close()
+    assert np.median(seconds) < 3 * np.median(bare) + 0.005
 
 
 def test_disagreements_teach_nothing_until_they_are_resolved(open_session):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Data, Features, Labels, Logits
-from ilk.core.linear_models import Linear
+from ilk.core.linear_models import Linear, normalize_rows
 from ilk.core.unit_gaussian import UnitGaussian
 from ilk.maths.gaussian import compute_statistics
 from ilk.maths.pca import RANK_TOLERANCE
@@ -29,6 +29,7 @@ MAX_SAMPLE = 10_000  # rows that the directions are estimated from
 N_FOLDS = 10
 MIN_AUDITED = 30  # audited rows that suffice to calibrate on them alone
 CHUNK_SIZE = 8_192
+UNIT_FEATURES = 128  # of the reduced features, that orders and groups compare images by
 
 Probabilities = NDArray[np.float64]
 
@@ -64,6 +65,12 @@ def _find_directions(x: Features) -> Features:
         vectors = x.T.astype(np.float64) @ (vectors[:, keep] / np.sqrt(values[keep]))
         return np.asarray(vectors, np.float32)
     return np.asarray(vectors[:, keep], np.float32)
+
+
+def to_unit_rows(z: Features) -> Features:
+    """Return the directions `[n, d]` of rows from the mean direction."""
+    unit = normalize_rows(z)
+    return np.asarray(normalize_rows(unit - unit.mean(0)), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +146,7 @@ def fit_snapshot(
 def fit_model(
     x: Features, y: Labels, classes: tuple[str, ...], rows: Labels
 ) -> Linear | UnitGaussian:
-    """Return the classifier of the labels of `rows`."""
+    """Return the classifier of the labels `y [n]` of the rows `rows [m]` of `x [n, d]`."""
     return GDA().fit(Data(x[rows], y[rows], classes))
 
 

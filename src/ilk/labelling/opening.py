@@ -118,7 +118,7 @@ def name_groups(
     Args:
         encoder: Encoder of the session.
         images: The images.
-        groups: Positions of the members of each group among the used images.
+        groups: Positions of the members of each group among the used images, `[m]` each.
         known_names: Names of the known classes, which are not suggested.
         store: Feature store.
     """

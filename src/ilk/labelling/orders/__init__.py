@@ -1,6 +1,6 @@
 """One file per order in which images are asked; files are discovered.
 
-An order is a frozen dataclass on `ilk.labelling.order.OrderTags`.
+An order is a frozen dataclass on `ilk.labelling.orders.order.OrderTags`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import cast
 
 from ilk.core.registry import find_classes, parse_call
-from ilk.labelling.order import OrderTags
+from ilk.labelling.orders.order import OrderTags
 
 DEFAULT = "UncertaintyHerding"
 

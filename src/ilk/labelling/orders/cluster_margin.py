@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.labelling.order import OrderTags, Pool
+from ilk.labelling.orders.order import OrderTags, Pool
 from ilk.maths.kmeans import fit_kmeans
 
 
@@ -35,6 +35,7 @@ class ClusterMargin(OrderTags):
             raise ValueError(f"spread is {self.spread}; it must be at least 1")
 
     def choose(self, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
+        """Return the positions of the rows to label next, `[<= count]`."""
         rng = np.random.default_rng(seed)
         rows = rng.permutation(np.flatnonzero(pool.can_ask))
         if pool.probabilities is None or not len(rows):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.labelling.order import OrderTags, Pool
 from ilk.labelling.orders.cluster_margin import ClusterMargin
 from ilk.labelling.orders.max_herding import MaxHerding
+from ilk.labelling.orders.order import OrderTags, Pool
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class HerdingThenMargin(OrderTags):
     per_class: float = 5.0
 
     def choose(self, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
+        """Return the positions of the rows to label next, `[<= count]`."""
         known = pool.y[pool.y >= 0]
         n_classes = len(np.unique(known))
         if pool.probabilities is None or len(known) < self.per_class * max(n_classes, 2):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.labelling.order import OrderTags, Pool
+from ilk.labelling.orders.order import OrderTags, Pool
 from ilk.maths.kmeans import fit_kmeans, squared_distances
 
 
@@ -33,6 +33,7 @@ class KMeansCentres(OrderTags):
     n_init: int = 2
 
     def choose(self, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
+        """Return the positions of the rows to label next, `[<= count]`."""
         rng = np.random.default_rng(seed)
         rows = pool.draw_sample(rng)
         free = pool.can_ask[rows]

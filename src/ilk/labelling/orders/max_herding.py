@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Features
-from ilk.labelling.order import OrderTags, Pool
+from ilk.labelling.orders.order import OrderTags, Pool
 
 CHUNK_SIZE = 256
 
@@ -34,6 +34,7 @@ class MaxHerding(OrderTags):
             raise ValueError(f"width is {self.width}; it must be positive")
 
     def choose(self, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
+        """Return the positions of the rows to label next, `[<= count]`."""
         rows = pool.draw_sample(np.random.default_rng(seed))
         x, labelled = pool.x[rows], pool.y[rows] >= 0
         similarity = compute_kernel(x, x, self.width)

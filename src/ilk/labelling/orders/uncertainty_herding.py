@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.labelling.order import OrderTags, Pool
 from ilk.labelling.orders.max_herding import choose_greedily, compute_kernel
+from ilk.labelling.orders.order import OrderTags, Pool
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class UncertaintyHerding(OrderTags):
             raise ValueError(f"width is {self.width}; it must be positive")
 
     def choose(self, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
+        """Return the positions of the rows to label next, `[<= count]`."""
         rows = pool.draw_sample(np.random.default_rng(seed))
         x, labelled = pool.x[rows], pool.y[rows] >= 0
         similarity = compute_kernel(x, x, self.width)

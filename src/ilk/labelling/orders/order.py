@@ -1,4 +1,4 @@
-"""The contract of `orders/`: which images to label next."""
+"""The contract of this folder: which images to label next."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pool:
     probabilities: NDArray[Any] | None = None
 
     def draw_sample(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the labelled rows and at most `MAX_ROWS` others, drawn at random."""
+        """Return all labelled rows and at most `MAX_ROWS` others, drawn at random, `[m]`."""
         others = np.flatnonzero(self.y < 0)
         if len(others) > MAX_ROWS:
             others = np.sort(rng.choice(others, MAX_ROWS, replace=False))
