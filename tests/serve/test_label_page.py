@@ -330,9 +330,7 @@ def test_the_page_is_named_for_screen_readers_and_keeps_the_focus(
     ):
         assert part in tree, part
     person.press("1")
-    person.wait(
-        "() => /red assigned. Next: image-/.test(document.getElementById('announcement').textContent)"
-    )
+    person.wait("() => /red assigned. Next: image-/.test(window.announcement.textContent)")
     assert person.page.evaluate("document.activeElement.id") == "stage"
     person.page.get_by_role("button", name="Skip").focus()
     person.press("Enter")

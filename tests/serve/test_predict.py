@@ -200,6 +200,26 @@ def test_a_full_queue_and_a_slow_model_are_said(make_client, kinds, ones):
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
 
 
+def test_places_of_images_whose_turn_never_came_are_given_back(
+    make_client, kinds, ones, monkeypatch
+):
+    client = make_client(kinds, limits=with_limits(seconds=0.2))
+    host = client.state.host
+    decode_with = host.decoder.decode_with
+
+    def decode_slowly(*args):
+        time.sleep(0.3)
+        return decode_with(*args)
+
+    monkeypatch.setattr(host.decoder, "decode_with", decode_slowly)
+    files = [("image", (str(i), b)) for i, b in enumerate(ones[:8])]
+    assert client.post("/predict", files=files).status_code == 504
+    time.sleep(1.0)
+    assert host.batcher.n_waiting == 0
+    monkeypatch.undo()
+    assert client.post("/predict", files=files[:2]).status_code == 200
+
+
 def test_a_fault_of_the_model_is_a_problem_and_the_server_goes_on(make_client, kinds, ones, capsys):
     client = make_client(kinds)
     host = client.state.host

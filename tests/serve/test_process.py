@@ -55,7 +55,7 @@ def test_it_prints_its_address_answers_and_stops_in_order(kinds, number):
 
 
 def test_any_other_address_needs_a_token_which_it_prints(kinds):
-    process = start([kinds, "--port", "0", "--host", "0.0.0.0"])
+    process = start([kinds, "--port", "0", "--host", "0.0.0.0", "--token", ""])
     address = urlsplit(process.stdout.readline().split(" at ")[1].strip())
     assert address.query.startswith("token=")
     token = address.query.removeprefix("token=")
@@ -84,6 +84,7 @@ def test_without_a_name_the_only_model_here_is_served(kinds, tmp_path):
     [
         ([], 2, "there is no model in this folder; train one with"),
         (["nowhere"], 4, "nowhere contains no ilk classifier"),
+        (["--token", "short", "KINDS"], 2, "a token needs at least 8 characters"),
         (["--host", "192.0.2.1", "KINDS"], 2, "cannot listen to port"),
         (["--host", "no such host", "KINDS"], 2, "'no such host' is no address"),
     ],
@@ -99,6 +100,13 @@ def test_what_cannot_be_served_is_one_sentence(
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1
+
+
+def test_without_its_packages_a_server_says_what_to_install(kinds, monkeypatch, capsys):
+    monkeypatch.setattr("ilk.serve.requirements.find_spec", lambda _name: None)
+    assert run(["serve", str(kinds), "--port", "0"]) == 3
+    expected = "a server needs starlette, uvicorn, python-multipart; run: pip install 'ilk[serve]'"
+    assert expected in capsys.readouterr().err
 
 
 def test_several_models_here_are_listed(kinds, tmp_path, monkeypatch, capsys):

@@ -12,6 +12,7 @@ import click
 from ilk.cli.options import add_fetch_option, add_network_options
 
 MEGABYTE = 2**20
+MIN_TOKEN_LENGTH = 8
 
 
 @click.command()
@@ -85,6 +86,7 @@ def command(
     the server.
     """
     from ilk.artifacts.loading import load
+    from ilk.core.errors import InputError
     from ilk.serve.requirements import check_requirements
 
     check_requirements()
@@ -95,7 +97,9 @@ def command(
     from ilk.serve.run import format_address, is_loopback, open_socket, serve_socket
 
     folder = Path(model) if model else find_only_model(Path())
-    if token is None and not is_loopback(host):
+    if token and len(token) < MIN_TOKEN_LENGTH:
+        raise InputError(f"a token needs at least {MIN_TOKEN_LENGTH} characters")
+    if not token and not is_loopback(host):
         token = secrets.token_urlsafe(18)
     listener = open_socket(host, port)  # first: it costs nothing to find that it is in use
     limits = Limits(
@@ -148,6 +152,6 @@ def find_only_model(folder: Path) -> Path:
             f"there are {len(found)} models here ({names}); name one: ilk serve {found[0]}"
         )
     raise InputError(
-        "there is no model in this folder; train one with `ilk fit DIR --out KINDS` and serve it "
-        "with `ilk serve KINDS`"
+        "there is no model in this folder; train one with `ilk fit DIR --out KINDS`, or label the "
+        "images of a folder with `ilk label DIR`, and serve it with `ilk serve KINDS`"
     )

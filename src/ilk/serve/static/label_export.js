@@ -29,7 +29,7 @@ export class ExportView {
         { className: "cards" },
         card(
           "Model",
-          "A calibrated classifier from all labels, ready for ilk predict and ilk serve.",
+          "A calibrated classifier from your labels, tested on those of images drawn at random. Ready for ilk predict and ilk serve.",
           make("button", { type: "button", className: "primary", id: "export-model", textContent: "Train a model", onclick: () => this.begin("model") }),
           make("div", { id: "job-model", className: "job", role: "status" }),
         ),
@@ -46,7 +46,7 @@ export class ExportView {
             "div",
             { className: "row" },
             make("button", { type: "button", id: "export-csv", textContent: "Write the table", onclick: () => this.begin("csv") }),
-            make("a", { className: "button", href: "/label/labels.csv", download: "labels.csv", textContent: "Download" }),
+            make("a", { className: "button", id: "download-csv", href: "/label/labels.csv", download: "labels.csv", textContent: "Download" }),
           ),
           make("div", { id: "job-csv", className: "job", role: "status" }),
         ),
@@ -62,6 +62,7 @@ export class ExportView {
       ? `${count(state.settled, "labelled image")} of ${count(classes, "class", "classes")}${state.disagreements ? `; ${count(state.disagreements, "disagreement")} left out until resolved` : ""}.`
       : "A model needs labels of at least two classes.";
     $("export-model").disabled = !isReady;
+    $("download-csv").hidden = state.settled === 0;
     for (const kind of ["folder", "csv"]) $(`export-${kind}`).disabled = state.settled === 0;
   }
 
