@@ -88,8 +88,8 @@ def make_canvases(
         count = int(rng.integers(int(touching), max_distractors + 1))
         others = [_trim(pool[i]) for i in rng.integers(0, len(pool), count)]
         made.append(_draw(_trim(digits.x[row].reshape(28, 28)), others, rng, textured, touching))
-    x, ink, box, others, n_others = (np.stack(part) for part in zip(*made, strict=True))
-    return Canvases(x[:, None], digits.y[rows], ink, _widen(ink), box, _widen(others), n_others)
+    x, ink, box, other_ink, n_others = (np.stack(p) for p in zip(*made, strict=True))
+    return Canvases(x[:, None], digits.y[rows], ink, _widen(ink), box, _widen(other_ink), n_others)
 
 
 def _read_distractors(part: str) -> FloatArray:
@@ -184,4 +184,4 @@ def _widen(mask: Mask) -> Mask:
     """Return masks `[n, 56, 56]` with a margin of one pixel."""
     padded = np.pad(mask, ((0, 0), (1, 1), (1, 1)))
     views = [padded[:, i : i + SIDE, j : j + SIDE] for i in range(3) for j in range(3)]
-    return np.logical_or.reduce(views)
+    return np.asarray(np.logical_or.reduce(views))

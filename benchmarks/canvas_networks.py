@@ -106,7 +106,8 @@ class CanvasViT(nn.Module):
 
     def to_map(self, tokens: Tensor) -> Tensor:
         """Return the patches among tokens `[b, 50, 64]` as maps `[b, 64, 7, 7]`."""
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        maps = tokens[:, 1:].transpose(1, 2)
+        return maps.reshape(len(tokens), WIDTH, self.grid, self.grid)
 
     def forward_maps(self, x: Tensor) -> list[Tensor]:
         """Return the patches after each block as maps `[b, 64, 7, 7]`."""

@@ -77,7 +77,7 @@ def run(small: bool = False) -> dict[str, Any]:
 
 def examine(seed: int, classes: tuple[int, ...], small: bool) -> dict[str, Any]:
     """Return all measures of one network, averaged over classes."""
-    size = {"n": 400, "epochs": 1} if small else {"n": 5000, "epochs": 4}
+    size = {"n": 64, "epochs": 1} if small else {}
     network = load_network("cnn", seed, **size)
     shuffled = load_shuffled_network(seed, 100 if small else 3000)
     n = 6 if small else N_IMAGES

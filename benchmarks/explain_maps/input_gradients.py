@@ -53,7 +53,7 @@ def integrate_gradients(network: nn.Module, x: FloatArray) -> FloatArray:
         with torch.enable_grad():
             chosen = network(at).gather(1, classes[:, None]).sum()
         total += torch.autograd.grad(chosen, at)[0]
-    return np.abs((total * rows / N_IG_STEPS).numpy())
+    return np.asarray(np.abs((total * rows / N_IG_STEPS).numpy()))
 
 
 def run_diffroar(
@@ -71,13 +71,14 @@ def run_diffroar(
     standard = train_mlp(x, y, 2 * steps, seed)
     robust = train_mlp(x, y, 2 * steps, seed, EPS)
     arms: dict[str, tuple[FloatArray, FloatArray]] = {
-        "random": (rng.random(x.shape), rng.random(test_x.shape)),
+        "random": (_draw(x.shape, rng), _draw(test_x.shape, rng)),
         "standard, true label": _attribute(standard, x, y, test_x, test_y),
         "standard, predicted label": _attribute(standard, x, None, test_x, None),
         "robust, true label": _attribute(robust, x, y, test_x, test_y),
         "robust, predicted label": _attribute(robust, x, None, test_x, None),
-        "standard, integrated gradients": tuple(
-            integrate_gradients(standard, part) for part in (x, test_x)
+        "standard, integrated gradients": (
+            integrate_gradients(standard, x),
+            integrate_gradients(standard, test_x),
         ),
     }
     out: dict[str, Any] = {"accuracy": {
@@ -88,6 +89,10 @@ def run_diffroar(
         powers = measure_diffroar(x, y, a, test_x, test_y, test_a, retrain, levels)
         out[name] = {f"{p.level:g}": 100 * p.difference for p in powers}
     return out
+
+
+def _draw(shape: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
+    return rng.random(shape).astype(np.float32)
 
 
 def _attribute(
@@ -140,6 +145,6 @@ def run_blocks(seed: int, n: int, steps: int) -> dict[str, float]:
                 out["standard, integrated gradients, random place"] = 100 * measure_mass_inside(
                     values, inside, FIRST_SHARE
                 )
-    values = np.random.default_rng(seed).random(inside.shape)
+    values = _draw(inside.shape, np.random.default_rng(seed))
     out["random"] = 100 * measure_mass_inside(values, inside, FIRST_SHARE)
     return out

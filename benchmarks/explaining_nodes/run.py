@@ -48,8 +48,10 @@ RIVALS = (LOGISTIC, NEAREST, GAUSSIAN, PROTOTYPES)
 CEILING = "linear regression on the context"
 NAMED, RANDOM = "neighbours of the answer's class", "as many random neighbours"
 SETS: dict[str, Callable[[], Data]] = {"MNIST": read_mnist, "Fashion-MNIST": read_fashion}
-CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat")
-CLOTHES += ("sandal", "shirt", "sneaker", "bag", "boot")
+CLOTHES = (
+    *("T-shirt", "trouser", "pullover", "dress", "coat"),
+    *("sandal", "shirt", "sneaker", "bag", "boot"),
+)
 
 
 def run(small: bool = False) -> dict[str, Any]:

@@ -51,13 +51,13 @@ CONTROLS = ("random field", "random pixels", "centre", "edges", "map of another 
 def run(small: bool = False) -> dict[str, Any]:
     """Train the networks, explain the canvases and the photographs."""
     seeds = (0,) if small else (0, 1, 2)
-    n, epochs, n_images = (300, 1, 4) if small else (6000, 3, 70)
+    n, epochs, n_images = (600, 2, 8) if small else (5000, 3, 67)
     found = [explain_canvases(n, epochs, n_images, seed) for seed in seeds]
     return {
         "tables": make_tables(found),
         "levels": list(LEVELS),
         "canvases": summarize_seeds(found),
-        "photographs": explain_photographs(1 if small else 8, 4 if small else 15),
+        "photographs": explain_photographs(1 if small else 6, 4 if small else 15),
     }
 
 

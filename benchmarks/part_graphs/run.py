@@ -160,7 +160,7 @@ def _compute_loss(net: nn.Module, batch: Batch, _generator: torch.Generator) -> 
 
 def _predict(network: nn.Module, images: Tensor) -> Any:
     with torch.inference_mode():
-        return torch.cat([network(part) for part in images.split(256)]).argmax(1).numpy()
+        return torch.cat([network(part) for part in torch.split(images, 256)]).argmax(1).numpy()
 
 
 def judge(tables: list[dict[str, Any]]) -> list[str]:

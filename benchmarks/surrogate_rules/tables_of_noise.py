@@ -71,8 +71,8 @@ def _pad(x: NDArray[np.floating], y: Labels, n_noise: int, rng: np.random.Genera
         y,
         tuple(f"class {c}" for c in range(int(y.max()) + 1)),
     )
-    parts = [data.take(part) for part in np.array_split(rows, 3)]
-    return PaddedTable(*parts, is_real[order])
+    first, second, third = np.array_split(rows, 3)
+    return PaddedTable(data.take(first), data.take(second), data.take(third), is_real[order])
 
 
 @dataclass(frozen=True)

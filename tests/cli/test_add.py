@@ -130,7 +130,7 @@ def test_classes_are_added_in_place_one_by_one_or_together(
     assert page.index("of seven 7 added") < page.index("of six 6 added")
     intake = json.loads((one / "intake.json").read_text())
     assert intake["counts"]["classes"]["six 6"] == 30
-    assert len(list(one.glob("*.safetensors"))) == 1
+    assert len(list(one.glob("model*.safetensors"))) == 1
 
 
 def test_another_model_is_not_overwritten_and_a_damaged_intake_stops_in_time(

@@ -17,7 +17,7 @@ from ilk.cli import COMMANDS, LazyGroup
 ROOT = Path(__file__).parents[2]
 GENERAL = {"--help", "--version"}
 OTHER_PROGRAMS = {"--nproc-per-node", "--revision", "--force-reinstall"}  # of torchrun, hf and pip
-COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z]+( .*)?)$")
+COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z][a-z-]*( .*)?)$")
 
 
 def read_readme_commands() -> list[str]:

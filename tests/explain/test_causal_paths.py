@@ -18,6 +18,7 @@ from ilk.explain.causal_paths import (
     measure_unit_effects,
     trace_causal_paths,
 )
+from ilk.explain.explainers.causal_paths import CausalPaths, keep_greatest
 from ilk.explain.interventions import InterventionRunner
 
 CIRCUIT = {(1, 2), (3, 2), (3, 5)}  # unit of the first layer -> unit of the second
@@ -223,3 +224,13 @@ def test_what_cannot_be_traced_is_refused_in_one_sentence():
     linear = nn.Sequential(nn.Flatten(), nn.Linear(36, 2)).eval()
     with pytest.raises(Unavailable, match="convolutional network"):
         trace_causal_paths(linear, images, reference, score)
+
+
+def test_the_fewest_channels_that_hold_most_of_the_effect_are_kept():
+    effects = np.array([0.1, -5.0, 0.6, 0.3, 0.0])
+    np.testing.assert_array_equal(keep_greatest(effects, 0.9), [0, 0, 0.6, 0.3, 0])
+    np.testing.assert_array_equal(keep_greatest(effects, 0.5), [0, 0, 0.6, 0, 0])
+    np.testing.assert_array_equal(keep_greatest(effects, 1.0), [0.1, 0, 0.6, 0.3, 0])
+    np.testing.assert_array_equal(keep_greatest(-np.abs(effects), 0.9), 0)
+    with pytest.raises(InputError, match="at most 1"):
+        CausalPaths(kept=0)

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 
 import ilk
 from helpers.digit_folders import write_digits
+from ilk.cli import run
 from ilk.core.errors import ArtifactError
 from ilk.explain.build_neighbours import choose_rows, count_rows
 from ilk.explain.neighbours import FILE, NeighbourIndex, describe_neighbours
@@ -108,6 +109,20 @@ def test_an_altered_file_is_one_sentence(fitted, tmp_path):
     image = sorted((source / "7").iterdir())[0]
     with pytest.raises(ArtifactError, match="is not the file that the model was saved with"):
         ilk.load(copy).explain(image, method="occlusion")
+
+
+def test_added_images_are_kept_too(fitted, tmp_path, monkeypatch):
+    _, _, _, model = fitted
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
+    added = write_digits(tmp_path / "added", {"4": 9})
+    out = tmp_path / "bigger"
+    assert run(["add", str(model), str(added), "--out", str(out), "--force"]) == 0
+    index = NeighbourIndex.load(out)
+    assert len(index) == 45
+    assert index.labels.count("4") == 9
+    assert all(index.thumbnails)
+    found = ilk.load(out).explain(sorted((added / "4").iterdir())[0], method="occlusion")
+    assert found.neighbours[0].label == "4"
 
 
 @pytest.mark.parametrize("n_bytes", [0, 7, 60, 300])

@@ -188,3 +188,15 @@ def test_a_box_of_one_answer_has_one_rule_and_no_counterfactual():
 def test_what_cannot_be_used_is_refused_in_one_sentence(predict, x, options, message):
     with pytest.raises(InputError, match=message):
         explain_with_rules(predict, x, **options)
+
+
+def test_integrated_gradients_of_a_square_are_exact():
+    x = draw(40, 3)
+    weight = np.array([1.0, 0.0, 2.0])
+
+    def square(rows):
+        z = (rows.astype(np.float64) ** 2) @ weight + 100
+        return np.column_stack([np.zeros(len(z)), z])
+
+    want = np.abs((x.astype(np.float64) ** 2 - x.mean(0).astype(np.float64) ** 2) * weight).mean(0)
+    np.testing.assert_allclose(probe_gradient(square, x), want, rtol=1e-3, atol=1e-4)

@@ -156,6 +156,13 @@ def test_commands(home, hub, tmp_path, capsys):
     out = str(tmp_path / "back")
     assert run(["from-hub", "me/kinds", "--out", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["revision"] == COMMITS[0]
+    assert run(["from-hub", "me/kinds", "--out", out]) == 0  # the same repository again
+    shutil.copytree(home / "kinds", tmp_path / "mine")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "mine").glob("*.*")}
+    capsys.readouterr()
+    assert run(["from-hub", "me/kinds", "--out", str(tmp_path / "mine")]) == 5
+    assert "holds another model, which would be lost" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "mine").glob("*.*")} == before
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("years of work")
     assert run(["from-hub", "me/kinds", "--out", str(tmp_path / "thesis")]) == 5

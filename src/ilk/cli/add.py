@@ -76,6 +76,7 @@ def command(
     from ilk.updates.add_groups import describe_single_groups, refuse_tested_groups
     from ilk.updates.add_validation import get_summary
     from ilk.updates.extend import extend_classifier
+    from ilk.updates.extend_neighbours import extend_neighbours
     from ilk.updates.side_files import SideFiles, refuse_known
 
     home, store = Path(model), Store()
@@ -112,6 +113,7 @@ def command(
         extended,
         metadata={**extended.metadata, "last_added": last_added},
         side_files=partial(side_files.render, summary, image_rows),
+        neighbours=extend_neighbours(classifier, images, rows, x),
     )
     side_files.check_unchanged()
     updated.save(out_folder)

@@ -79,6 +79,47 @@ def build_index(
     )
 
 
+def extend_index(
+    index: NeighbourIndex,
+    images: Images,
+    rows: Sequence[Row],
+    labels: Sequence[str],
+    space: FeatureSpace,
+    features: Features,
+) -> NeighbourIndex:
+    """Return an index with further images, balanced over classes again.
+
+    Pictures are made if the index has any.
+
+    Args:
+        index: What the model keeps.
+        images: The images that contain the rows.
+        rows: The added rows, `n` of them.
+        labels: Their labels.
+        space: Feature space of the classifier's encoder.
+        features: Their features, `[n, d]`.
+    """
+    limit = count_rows(space.dim)
+    chosen = choose_rows(labels, limit)
+    added = build_index(
+        images,
+        [rows[i] for i in chosen],
+        [labels[i] for i in chosen],
+        space,
+        features[chosen],
+        thumbnails=any(index.thumbnails) or not len(index),
+    )
+    both = NeighbourIndex(
+        np.concatenate([index.features, added.features]),
+        index.labels + added.labels,
+        index.paths + added.paths,
+        index.digests + added.digests,
+        index.thumbnails + added.thumbnails,
+        space.key,
+    )
+    return both.take(choose_rows(both.labels, limit))
+
+
 def count_rows(dim: int) -> int:
     """Return how many rows of `dim` features are kept, at most."""
     return max(1, min(MAX_ROWS, MAX_VALUES // max(dim, 1)))

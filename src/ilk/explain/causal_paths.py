@@ -4,7 +4,7 @@ Ola Ahmad, Nicolas Béreux, Loïc Baret, Vahid Hashemi, Freddy Lecue, 2024, Caus
 Interpretability of Neural Networks, arXiv 2305.08950.
 
     CE(v -> out) = E_x[ s(x) - s(x | unit v at its mean) ]
-    CE(u -> v)   = E_x[ s(x) - s(x | what u adds to v at its mean, all other paths of u as they are) ]
+    CE(u -> v)   = E_x[ s(x) - s(x | what u adds to v at its mean, its other paths as they are) ]
 
 s is the score of a class, over images of that class; means are over reference images of any class.
 From the last convolution down, a unit or a path is kept if its effect is greater than 0 in a paired
@@ -72,7 +72,7 @@ class CausalLayer:
 
     @property
     def inputs(self) -> NDArray[np.int64]:
-        """Units of its input with a kept path, ascending."""
+        """Units of its input with a kept path, `[u]`, ascending."""
         return np.unique(self.edges[:, 0])
 
 
@@ -315,7 +315,7 @@ def _trace_layer(
 def _is_kept(effects: Effects, before: Effects, criteria: Criteria) -> NDArray[np.bool_]:
     """Return which of `[m, n]` effects on images are there and lower the probability, `[m]`."""
     falls = (_sigmoid(before) - _sigmoid(before - effects)).mean(1)
-    return find_positive(effects, criteria.fdr) & (falls > criteria.min_fall)
+    return np.asarray(find_positive(effects, criteria.fdr) & (falls > criteria.min_fall))
 
 
 def find_positive(effects: Effects, fdr: float = FDR) -> NDArray[np.bool_]:
@@ -334,7 +334,7 @@ def find_positive(effects: Effects, fdr: float = FDR) -> NDArray[np.bool_]:
     n_found = int(np.flatnonzero(is_below)[-1]) + 1 if is_below.any() else 0
     found = np.zeros(m, bool)
     found[order[:n_found]] = True
-    return found & (mean > rounding)
+    return np.asarray(found & (mean > rounding))
 
 
 def _sigmoid(z: Effects) -> Effects:

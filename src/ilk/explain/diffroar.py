@@ -141,7 +141,7 @@ def compute_input_gradients(network: Module, x: Values, y: Classes | None = None
         [gradient] = torch.autograd.grad(
             functional.cross_entropy(logits, classes, reduction="sum"), rows
         )
-    return np.abs(gradient.numpy())
+    return np.asarray(np.abs(gradient.numpy()))
 
 
 def measure_mass_inside(attributions: Values, inside: NDArray[np.bool_], share: float) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ilk.core.data import Features
 from ilk.core.errors import Unavailable
-from ilk.encoders.folding import Plan, find_plan, is_convolutional
+from ilk.encoders.folding import Plan, find_plan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,11 +57,11 @@ class InterventionRunner:
         images: What the network takes, `[n, c, h, w]`.
 
     Raises:
-        Unavailable: The network does not convolve more than once, as a transformer.
+        Unavailable: The network does not convolve: it has no convolution, or they cut out patches.
     """
 
     def __init__(self, network: Module, images: Tensor) -> None:
-        if not is_convolutional(network):
+        if not _overlaps(network):
             raise Unavailable(
                 "causal paths need a convolutional network; use --method rise or occlusion"
             )
@@ -148,12 +148,23 @@ class InterventionRunner:
                         output.repeat(m, 1, 1, 1) if output.dim() == 4 else output
                     )
                     patched.append(layer)
-            module.forward = _give(replacement)  # type: ignore[method-assign]
+            module.forward = _give(replacement)
             patched.append(module)
             yield
         finally:
             for layer in patched:
                 del layer.forward
+
+
+def _overlaps(network: Module) -> bool:
+    """Whether some convolution reads places that its neighbour reads too, unlike cut patches."""
+    from torch import nn
+
+    return any(
+        any(size > step for size, step in zip(m.kernel_size, m.stride, strict=True))
+        for m in network.modules()
+        if isinstance(m, nn.Conv2d)
+    )
 
 
 def _give(output: Tensor) -> Any:

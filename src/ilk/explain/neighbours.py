@@ -103,6 +103,21 @@ class NeighbourIndex:
             self.labels[i], self.paths[i], similarity, self.digests[i], self.thumbnails[i]
         )
 
+    def take(self, rows: Sequence[int]) -> NeighbourIndex:
+        """Return the index of some of the images, by number."""
+
+        def select(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[i] for i in rows)
+
+        return NeighbourIndex(
+            self.features[np.asarray(rows, np.int64)],
+            select(self.labels),
+            select(self.paths),
+            select(self.digests),
+            select(self.thumbnails),
+            self.space,
+        )
+
     def read_thumbnail(self, digest: str) -> bytes:
         """Return the JPEG of the image with a digest; empty if none is kept."""
         if digest not in self._rows:

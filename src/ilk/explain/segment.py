@@ -107,7 +107,7 @@ def find_points(values: NDArray[np.floating], change: NDArray[np.floating], n: i
         n: Number of points; parts with a value of 0 or less get none, but one part always does.
     """
     levels = np.unique(values)[::-1][:n]
-    points = []
+    points: list[tuple[int, int]] = []
     for level in levels:
         if level <= 0 and points:
             break

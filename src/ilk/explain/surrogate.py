@@ -96,7 +96,7 @@ class RuleExplanation:
         return rule, Counterfactual(other, columns, reached.label, cost, flips)
 
     def describe_row(self, predict: BlackBox, row: Features) -> str:
-        """Return what `explain_row` finds in words."""
+        """Return what `explain_row` finds for a row `[d]` in words."""
         rule, change = self.explain_row(predict, row)
         text = rule.describe(self.names)
         if change is None:

@@ -46,7 +46,7 @@ class HeadedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits `[b, k]`, those of classes that were never seen at -1e4."""
-        return _HeadLogits.apply(self.network(x), self.answer)  # type: ignore[no-any-return]
+        return _HeadLogits.apply(self.network(x), self.answer)  # type: ignore[no-any-return, no-untyped-call]
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def to_maps(output: Any, shape: Sequence[int]) -> Tensor | None:
         if side is None:
             return None
         tokens = output[:, output.shape[1] - side[0] * side[1] :]
-        return tokens.transpose(1, 2).unflatten(2, side)
+        return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[2], *side)
     _, a, height, width = output.shape
     if a == height and width > a:  # `[b, h, w, c]` of some transformers
         output = output.permute(0, 3, 1, 2)
@@ -92,6 +92,11 @@ def choose_layers(network: nn.Module, x: Tensor, n: int = N_TAPS) -> tuple[str, 
     The last block of each of the last few sizes; where there are fewer sizes, as in transformers,
     the last blocks. A block is an element of a list of modules that has parts itself; a network
     without any is read layer by layer.
+
+    Args:
+        network: Maps images to features.
+        x: A normalized image, `[1, c, h, w]`.
+        n: Number of layers.
 
     Raises:
         Unavailable: No layer has places.

@@ -75,7 +75,8 @@ def train_maps(
     network = open_network(encoder)
 
     def prepare(image: T) -> NDArray[np.float32]:
-        return encoder.preprocess.normalize(encoder.prepare(decode(image))[None])[0]
+        prepared = encoder.prepare(decode(image))[None]
+        return np.asarray(encoder.preprocess.normalize(prepared)[0])
 
     first = torch.from_numpy(prepare(images[0])[None])
     layers = choose_layers(network, first)

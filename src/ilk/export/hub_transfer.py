@@ -139,18 +139,19 @@ def pull(repo: str, out: Path) -> HubModel:
 
     Args:
         repo: `ORG/NAME`, or `ORG/NAME@REVISION` with a branch, tag or commit.
-        out: Folder to write; what is in it was checked by the caller.
+        out: Folder to write: empty, or with an earlier download of the same repository.
 
     Raises:
         InputError: The name is not valid.
         Unavailable: The client, the network, the repository or the access is missing.
         ArtifactError: It holds no model of ilk, or one that was altered.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds another model.
     """
     _check_client()
     from huggingface_hub import HfApi
 
     name, _, revision = repo.partition("@")
+    _check_target(out, name)
     with explain_hub_errors(repo):
         api = HfApi()
         commit = str(api.model_info(name, revision=revision or None).sha)
@@ -171,6 +172,19 @@ def pull(repo: str, out: Path) -> HubModel:
     out.mkdir(parents=True, exist_ok=True)
     model_folder.write(out, weights, metadata, kind, extra)
     return HubModel(name, commit)
+
+
+def _check_target(out: Path, name: str) -> None:
+    """Raise OutputError if a folder holds a model that did not come from a repository."""
+    try:
+        description = json.loads((out / DESCRIPTION_FILE).read_bytes())
+        is_same = description["hub"]["repo"] == name
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        is_same = False
+    if not is_same:
+        raise OutputError(f"{out} holds another model, which would be lost; name another --out")
 
 
 def _read_weights_name(path: Path, repo: str) -> str:

@@ -63,7 +63,7 @@ def draw_heat_maps(
     if not decoded:
         return []
     choice = choose_on_pictures(classifier, [picture for _, picture in decoded], seed)
-    maps = []
+    maps: list[tuple[Path, tuple[str, ...], Image.Image]] = []
     for i, picture in decoded:
         found = explain_picture(classifier, picture, method=choice, seed=seed)
         label = classifier.classes[int(evaluation.y[i])]

@@ -58,7 +58,7 @@ class NeighbourGraph:
     @property
     def k(self) -> int:
         """Number of neighbours of a node."""
-        return self.index.shape[1]
+        return int(self.index.shape[1])
 
     def find(self, x: NDArray[np.floating], *, are_nodes: bool = False) -> Neighbourhood:
         """Return the neighbours of rows `[m, d]`; `are_nodes`: the rows are the nodes, in order."""

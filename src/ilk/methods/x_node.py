@@ -249,7 +249,8 @@ class ExplainingNodes:
     def _explain(self, context: Matrix) -> tuple[Matrix, Matrix]:
         hidden = np.maximum(context @ self.reasoner_1.T + self.reasoner_bias_1, 0)
         vectors = hidden @ self.reasoner_2.T + self.reasoner_bias_2
-        return vectors, vectors @ self.decoder.T + self.decoder_bias
+        rebuilt = vectors @ self.decoder.T + self.decoder_bias
+        return np.asarray(vectors, np.float64), np.asarray(rebuilt, np.float64)
 
     def _answer(self, embedding: Matrix, context: Matrix) -> Logits:
         message = embedding + FEEDBACK * self._explain(context)[1]

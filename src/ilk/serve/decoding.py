@@ -55,7 +55,7 @@ class Decoder:
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         for _ in range(self.limits.decoders):
             self._idle.put(_Worker(self.limits))
-        self.n_killed = 0
+        self.n_killed, self._is_closed = 0, False
 
     def start(self) -> None:
         """Start the processes in the background, so that the first images do not wait for them."""
@@ -68,7 +68,7 @@ class Decoder:
             with suppress(ImageError, OSError):
                 worker.ask({"ranges": {}, "side": 0, "pixels": 1}, b"")
         finally:
-            self._idle.put(worker)
+            self._give_back(worker)
 
     def decode(
         self, content: bytes, ranges: Mapping[str, tuple[float, float]] | None = None
@@ -114,10 +114,16 @@ class Decoder:
         return self._ask(content, {"ranges": {}, "side": side}, lambda _answer, body: body)
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; those that are at an image end after it."""
+        self._is_closed = True
         with suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().stop()
+
+    def _give_back(self, worker: _Worker) -> None:
+        if self._is_closed:
+            worker.stop()
+        self._idle.put(worker)
 
     def _ask(
         self,
@@ -137,7 +143,7 @@ class Decoder:
             return receive(answer, body)
         finally:
             self.n_killed += worker.was_killed
-            self._idle.put(worker)
+            self._give_back(worker)
 
 
 class _Worker:
@@ -151,6 +157,7 @@ class _Worker:
         """Start the process unless it runs."""
         if self._process is not None and self._process.poll() is None:
             return self._process
+        self.stop()  # closes the pipes of one that has ended
         command = [sys.executable, "-m", "ilk.serve.decoding_worker", str(self.limits.decode_bytes)]
         self._process = subprocess.Popen(
             command,

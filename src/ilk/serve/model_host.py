@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -72,7 +73,7 @@ class ModelHost:
         self.folder, self.limits, self.decoder = folder, limits or Limits(), decoder
         self._load, self.note = load, ""
         self.started_at = time.time()
-        self.change_lock = threading.RLock()
+        self.change_lock: AbstractContextManager[Any] = threading.RLock()
         self._signature = _read_signature(folder)
         self.served = self._load_served()
         self.served.base.encoder.load()

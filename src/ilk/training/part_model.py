@@ -115,7 +115,7 @@ class PartModel:
         return compute_shapley_values(self.classify_parts, scores, self.background)
 
     def measure_graph_distance(self, images: Tensor) -> float:
-        """Return the mean number of edges in which explanations and the graph differ."""
+        """Return in how many edges explanations of images `[n, c, h, w]` and the graph differ."""
         scores = self.score_parts(images)
         return measure_graph_distance(self.explain_parts(scores), scores > PRESENT, self.graph)
 
@@ -139,7 +139,7 @@ def score_parts(network: nn.Module, images: Tensor) -> Features:
     """Return the probability that each part is present, `[n, p]`, by a part network."""
     network.eval()
     with torch.inference_mode():
-        logits = [network(part) for part in images.split(BATCH_ROWS)]
+        logits = [network(part) for part in torch.split(images, BATCH_ROWS)]
     return np.asarray(torch.cat(logits).sigmoid().numpy(), np.float32)
 
 

@@ -113,7 +113,7 @@ def measure_change(subject: Subject) -> NDArray[np.float64]:
 
 
 def cut_out(picture: NDArray[np.uint8], segment: Mask) -> NDArray[np.uint8]:
-    """Return the box of a segment with a margin."""
+    """Return the box of a segment `[h, w]` of a picture `[h, w, 3]`, with a margin."""
     if not segment.any():
         return picture
     slices = []

@@ -106,5 +106,5 @@ def _scale(direction: Tensor, norm: Norm) -> Tensor:
 
 def _measure_length(rows: Tensor) -> Tensor:
     """Return the length of each row, with axes of 1 to divide by."""
-    length = rows.flatten(1).norm(dim=1)
+    length: Tensor = rows.flatten(1).norm(dim=1)
     return length.reshape(-1, *[1] * (rows.ndim - 1))
