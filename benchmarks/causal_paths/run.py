@@ -1,11 +1,11 @@
 """Do causal effects of units say more of a network than gradients, and are they more stable?
 
 Five networks (seeds 0 to 4) name the digit of textured 56 x 56 canvases with distractors; batch
-norm is folded first. For each of three classes, path effects are measured on 100 canvases that the
+norm is folded first. For each of three classes, path effects are measured on 50 canvases that the
 network gets right, a unit or path kept at a false discovery rate of 5 % and if its share of all
 effects (of its layer; of paths into the same unit) exceeds the 95 % quantile of the shares in a
 network that was trained on shuffled labels.
-On 100 other canvases, units of the layer before the last are set to their mean, 1 to 32 of 64 in
+On 50 other canvases, units of the layer before the last are set to their mean, 1 to 32 of 64 in
 the order of a ranking, and the probability of the class is averaged: lower is better. Rankings: sum
 of the effects of paths to kept units (the paper), the effect of the unit itself (one ablation per
 unit, no paths), gradient x activation, first-order Taylor of the ablation, mean activation, random.
@@ -45,7 +45,7 @@ from ilk.explain.interventions import InterventionRunner, Layer
 from ilk.explain.windows import resize_map
 from ilk.training.trainer import Batch, Recipe, train
 
-SEEDS, CLASSES, N_IMAGES = range(5), (2, 5, 8), 100
+SEEDS, CLASSES, N_IMAGES = range(5), (2, 5, 8), 50
 N_ABLATED = (1, 2, 4, 8, 16, 32)
 N_DIVISIONS = 5
 QUANTILE, N_NULL_UNITS = 0.95, 8
@@ -117,10 +117,9 @@ def _examine_class(
     means = InterventionRunner(network, reference)
     runner = InterventionRunner(network, other)
     rng = np.random.default_rng([seed, c])
-    last = rank_units(network, x, means, -1, score, c, rng)
-    last[PATHS] = graph.unit_effects.mean(1)
-    del last[NODES]  # a path from the last layer is a unit
-    inner = rank_units(network, x, means, -2, score, c, rng)
+    last = rank_units(network, x, means, -1, graph.unit_effects.mean(1), c, rng)
+    last[PATHS] = last.pop(NODES)  # a path from the last layer is a unit
+    inner = rank_units(network, x, means, -2, None, c, rng)
     gradient = last.pop(WEIGHTS)
     del inner[WEIGHTS]
     inner[PATHS] = graph.layers[0].edge_effects.sum(1) if graph.layers else np.zeros(64)
@@ -201,21 +200,25 @@ def rank_units(
     x: Tensor,
     means: InterventionRunner,
     place: int,
-    score: Score,
+    effects: Effects | None,
     c: int,
     rng: np.random.Generator,
 ) -> dict[str, Effects]:
     """Return the importance of every unit of a layer by each ranking, `[units]`.
 
-    Also the mean gradient of each unit, which weighs activations in Grad-CAM.
+    Also the mean gradient of each unit, which weighs activations in Grad-CAM. `effects` of the
+    units, `[units]`, are measured if they are None.
     """
     runner = InterventionRunner(network, x)
     layer = runner.layers[place]
     mean = means.layers[place].activation.mean((0, 2, 3))
     gradient = _compute_gradient(runner.network, layer, x, c)
     activation = layer.activation
+    if effects is None:
+        reference = means.layers[place].activation
+        effects = measure_unit_effects(runner, layer, reference, make_score(c)).mean(1)
     return {
-        NODES: measure_unit_effects(runner, layer, means.layers[place].activation, score).mean(1),
+        NODES: effects,
         GRADIENT: (gradient * activation).sum((2, 3)).mean(0).numpy(),
         TAYLOR: (gradient * (activation - mean[:, None, None])).sum((2, 3)).mean(0).numpy(),
         MEAN: activation.mean((0, 2, 3)).numpy(),
@@ -270,10 +273,10 @@ def measure_stability(
         kept, ranks = [], []
         for rows in halves:
             part = x[torch.from_numpy(rows)]
-            kept.append(
-                trace_causal_paths(network, part, reference, score, criteria, n_layers=0).units
-            )
-            ranks.append(rank_units(network, part, means, -1, score, c, rng))
+            graph = trace_causal_paths(network, part, reference, score, criteria, n_layers=0)
+            kept.append(graph.units)
+            effects = graph.unit_effects.mean(1)
+            ranks.append(rank_units(network, part, means, -1, effects, c, rng))
         values.setdefault(PATHS, []).append(compute_jaccard(kept[0], kept[1]))
         for name in (NODES, GRADIENT, TAYLOR, MEAN, RANDOM):
             first = [

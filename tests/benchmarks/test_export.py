@@ -27,7 +27,7 @@ def results():
 
 
 def test_small_compares_each_model_on_every_form(results):
-    assert len(results["models"]) == 2
+    assert len(results["models"]) == 3
     assert all(model["different_names"] == 0 for model in results["models"])
     assert all(n > 0 for n in results["forms"].values())
     assert results["openvino"]["different_names"] == 0

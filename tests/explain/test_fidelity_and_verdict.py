@@ -108,6 +108,17 @@ def test_a_constant_map_and_an_image_without_evidence_are_refused(subject, contr
     assert "hardly changes" in verdict.sentence
 
 
+def test_a_map_that_knows_no_more_than_the_middle_of_the_image_is_refused():
+    middle = (slice(18, 30), slice(18, 30))
+    framed = ask(make_classifier(), draw_image(red=middle, green=None))[0]
+    values = make_centre_map(framed.shape)
+    fidelity, controls = measure_fidelity(framed, values), measure_controls(framed)
+    assert fidelity.score > 0.3
+    verdict = judge(values, fidelity, framed, controls)
+    assert not verdict.is_trustworthy
+    assert "the middle of the image would explain the answer as well" in verdict.sentence
+
+
 def test_the_best_of_several_maps_needs_more_evidence(subject, controls):
     values = smooth(make_mask(RED))
     fidelity = measure_fidelity(subject, values)

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from helpers.planted_classifier import RED, draw_image, make_classifier, make_encoder
+from helpers.planted_classifier import RED, ColourNetwork, draw_image, make_classifier, make_encoder
 from helpers.tiny_checkpoints import save_timm
 from ilk.core.errors import Unavailable
 from ilk.core.linear_models import Linear
@@ -168,3 +168,16 @@ def test_the_head_alone_is_randomized_where_there_is_no_network():
     subject, _ = ask(classifier, draw_image())
     check = check_randomization([subject], Rise(100))
     assert set(check.correlations) == {"head"}
+
+
+def test_parameters_are_mixed_up_from_the_top_and_keep_their_values():
+    import torch
+
+    from ilk.explain.randomization import mix_parameters
+
+    first, mixed = ColourNetwork(), mix_parameters(ColourNetwork(), 0)
+    for before, after in zip(first.parameters(), mixed.parameters(), strict=True):
+        assert torch.equal(before.flatten().sort().values, after.flatten().sort().values)
+    assert not torch.equal(first.colours.weight, mixed.colours.weight)
+    top = mix_parameters(ColourNetwork(), 0, part=0.3)
+    assert torch.equal(first.colours.weight, top.colours.weight)

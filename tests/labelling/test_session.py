@@ -144,6 +144,16 @@ def test_a_folder_that_vanishes_keeps_its_labels(open_session, folder):
     assert any("gone since the folder was read" in note for note in progress.notes)
 
 
+def test_a_file_that_was_replaced_is_not_shown_as_the_old_one(open_session, folder):
+    session = open_session()
+    item = session.next_item("ann")
+    assert session.read_image(item.digest) == (folder / item.path).read_bytes()
+    other = next(path for path in folder.iterdir() if path.name != item.path)
+    shutil.copy(other, folder / item.path)
+    with pytest.raises(InputError, match="has changed since the folder was read"):
+        session.read_image(item.digest)
+
+
 def test_given_labels_teach_and_are_not_asked(open_session, folder):
     for colour in ("red", "green"):
         (folder / colour).mkdir()

@@ -146,7 +146,7 @@ def go_on(
     ann.page.wait_for_selector(".thumbnail")
     ann.page.fill("#group-name", most)
     ann.press("Enter")
-    ann.wait_for("#announcement", f"assigned to {most}. Group")
+    ann.wait_for("#announcement", f"assigned to {most}.")
     ann.wait("n => parseInt(document.querySelector('#summary-line').textContent) > n", before)
     ann.press("Escape")
     ann.page.wait_for_selector("#view-one:not([hidden])")
@@ -154,7 +154,7 @@ def go_on(
     # Another person sees none of that, gets some of the same images, and differs.
     ben = Person(browser, server.address, "ben")
     wrong = {name: "green" if c == "blue" else c for name, c in truth.items()}
-    for _ in range(45):
+    for _ in range(32):
         if ben.page.locator("#frame .card").count():
             break
         ben.label(wrong)

@@ -163,6 +163,14 @@ def test_names_that_cannot_be_classes_are_refused(page: Page, name: str) -> None
     assert page.get("/label/api/state", annotator="ann")["own"] == 0
 
 
+def test_a_class_that_is_spelled_alike_is_the_same_class(page: Page) -> None:
+    first, second = page.list_upcoming()[:2]
+    page.send("assign", digests=[first], label="Red kite")
+    answer = page.send("assign", digests=[second], label=" red KITE ")
+    assert answer["label"] == "Red kite"
+    assert answer["state"]["classes"] == [{"name": "Red kite", "count": 2}]
+
+
 def test_requests_without_the_csrf_token_change_nothing(page: Page) -> None:
     event = {"kind": "undo", "annotator": "ann", "key": "1"}
     assert page.client.post("/label/api/events", json=event).status_code == 403

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -72,13 +73,20 @@ def read_content(images: Images, row: Row) -> bytes:
     """Return the bytes of an image; pixels in memory, and pages of a file, become a PNG file.
 
     Raises:
-        InputError: The file is gone, or cannot be read.
+        InputError: The file is gone or changed, or cannot be read.
     """
     shown = escape_path(images.shown_path_of(row))
     try:
         source = images.source_of(row)
         if isinstance(source, Path) and not row.page:
-            return source.read_bytes()
+            content = source.read_bytes()
+            is_plain = row.value_range is None  # else the digest is not that of the file alone
+            if is_plain and hashlib.sha256(content).hexdigest() != row.digest:
+                raise InputError(
+                    f"{shown} has changed since the folder was read; open the session again, which "
+                    "takes it for a new image"
+                )
+            return content
         if isinstance(source, bytes) and not row.page:
             return source
         buffer = BytesIO()

@@ -1,10 +1,11 @@
 """What more labels would buy: the error on the audit slice against the number of labels.
 
 Models are fitted on nested random subsets of the labels and judged on the audit slice, none on a
-label that it has learned. A power law e(m) = b m^-c with c in [0, 1] (Corinna Cortes and others,
-1993, Learning Curves: Asymptotic Values and Rate of Convergence, without an asymptote, which so few
-points cannot tell) is fitted to the mean errors. The interval comes from drawing the audited images
-anew, with replacement (Bradley Efron, 1979, doi:10.1214/aos/1176344552).
+label that it has learned. A power law e(m) = a + b m^-c with c in [0, 1] (Corinna Cortes and
+others, 1993, Learning Curves: Asymptotic Values and Rate of Convergence) is fitted to the mean
+errors. So few points cannot tell the asymptote a, so it is averaged over: shares of the least error
+from 0 to 0.9. The interval comes from drawing the audited images anew, with replacement (Bradley
+Efron, 1979, doi:10.1214/aos/1176344552), each time with another of these shares.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ FRACTIONS = (0.35, 0.5, 0.7, 0.85, 1.0)
 N_SUBSETS, N_FOLDS = 4, 5
 N_DRAWS = 400
 MIN_AUDITED, MIN_LABELS = 15, 25
+SHARES = (0.0, 0.3, 0.6, 0.9)  # of the least error that may be the asymptote
 STEPS = (25, 50, 100, 200)
 MAX_WIDTH = 0.15  # of the interval of an accuracy that is still worth stating
 
@@ -64,8 +66,13 @@ def estimate_learning_curve(
     )
     measured = tuple((int(m), float(1 - e)) for m, e in zip(sizes, wrong.mean(1), strict=True))
     draws = rng.integers(len(audited), size=(N_DRAWS, len(audited)))
-    gains = np.array([predict_gains(sizes, wrong[:, draw].mean(1), n) for draw in draws])
-    central = predict_gains(sizes, wrong.mean(1), n)
+    gains = np.array(
+        [
+            predict_gains(sizes, wrong[:, draw].mean(1), n, SHARES[i % len(SHARES)])
+            for i, draw in enumerate(draws)
+        ]
+    )
+    central = np.mean([predict_gains(sizes, wrong.mean(1), n, share) for share in SHARES], axis=0)
     low, high = np.quantile(gains, [0.025, 0.975], axis=0)
     expected = tuple(
         (step, Interval(float(g), float(min(a, g)), float(max(b, g))))
@@ -94,7 +101,7 @@ def _measure_errors(
 
 
 def predict_gains(
-    sizes: NDArray[np.int64], errors: NDArray[np.float64], n: int
+    sizes: NDArray[np.int64], errors: NDArray[np.float64], n: int, share: float = 0.0
 ) -> NDArray[np.float64]:
     """Return by how much the error falls with each of `STEPS` more labels, by a power law.
 
@@ -102,9 +109,10 @@ def predict_gains(
         sizes: Numbers of labels, `[s]`.
         errors: Mean error at each, `[s]`.
         n: Number of labels now.
+        share: The asymptote as a share of the least error, in [0, 1).
     """
     z = np.log(sizes / n)
-    e = np.log(np.maximum(errors, 1e-3))
+    e = np.log(np.maximum(errors - share * errors.min(), 1e-3))
     weight = np.asarray(sizes, np.float64)
     centre = np.average(z, weights=weight)
     slope = np.sum(weight * (z - centre) * e) / max(np.sum(weight * (z - centre) ** 2), 1e-12)
@@ -126,12 +134,17 @@ def _describe(
         return LearningCurve(
             measured,
             expected,
-            f"{step} more labels would raise the accuracy by {100 * gain.high:.0f} points at most, "
+            f"{step} more labels would raise the accuracy by {_format_points(gain.high)} at most, "
             "and perhaps not at all",
         )
     return LearningCurve(
         measured,
         expected,
-        f"{step} more labels would raise the accuracy by about {100 * gain.value:.0f} points "
+        f"{step} more labels would raise the accuracy by about {_format_points(gain.value)} "
         f"({100 * gain.low:.0f} to {100 * gain.high:.0f})",
     )
+
+
+def _format_points(gain: float) -> str:
+    points = f"{100 * gain:.0f}"
+    return f"{points} point" if points == "1" else f"{points} points"

@@ -48,8 +48,8 @@ const app = {
   },
 
   show(name) {
-    if (location.hash !== `#${name}`) location.hash = name;
-    else route();
+    if (location.hash !== `#${name}`) history.pushState(null, "", `#${name}`); // fires no hashchange
+    route();
   },
 };
 

@@ -163,7 +163,7 @@ export class ImageView {
     for (const id of ["skip", "unsure", "new-class"]) $(id).disabled = item === null;
     const answered = this.isCorrecting && item?.kind === "assign" ? item.label : null;
     this.app.classes.mark(answered, this.isCorrecting ? null : item?.suggestion?.label);
-    if (sentence || isNew) announce(`${sentence} ${this.describe(item)}`.trim());
+    if (this.app.view === "one" && (sentence || isNew)) announce(`${sentence} ${this.describe(item)}`.trim());
   }
 
   describe(item) {
