@@ -64,7 +64,7 @@ def test_parameters_are_the_settings_of_a_fit():
     assert copied.seed == 3
     assert "encoders='hog'" in repr(classifier)
     assert is_classifier(classifier)
-    with pytest.raises(UnknownName, match="no setting is called 'fold'; the nearest are folds"):
+    with pytest.raises(UnknownName, match="no setting is called 'fold'; the nearest is folds"):
         ilk.ImageClassifier(fold=3)
     with pytest.raises(ValueError, match="Invalid parameter 'fold'"):
         classifier.set_params(fold=3)

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from benchmarks.diffusion_digits.run import flatten
 from benchmarks.diffusion_setup import (
-    TEST_PER_CLASS,
     WEIGHTS_DIR,
     ImageDataset,
     accuracy,
-    load_or_compute,
+    make_fashion_config,
     scale_images,
     take_balanced,
 )
-from benchmarks.diffusion_tuning.fresh_test import load_fresh_test
+from benchmarks.diffusion_tuning.measured_parts import MeasuredParts
+from benchmarks.diffusion_tuning.official_test import OfficialTest, load_official_test
+from benchmarks.diffusion_tuning.supervised import compare_updates, score
 from benchmarks.diffusion_tuning.weights import TUNED, TunedWeights
 from benchmarks.runner import HERE
 from ilk.core.data import Data
@@ -28,13 +29,13 @@ from ilk.diffusion.checkpoint import checkpoint as saved
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.errors.class_errors import Measure, compute_class_errors, compute_scores
 from ilk.diffusion.errors.levels import Levels
-from ilk.diffusion.tuning.assessment import fit_scale, make_levels
+from ilk.diffusion.tuning.assessment import fit_scale, make_levels, measure_drawing
 from ilk.methods.gda import GDA
 from ilk.training.trainer import Batch
 
 SEED = 10  # of the noise; the other benchmarks use 0, 1, 2
-LEVEL_COUNTS = (1, 2, 4)
-N_VALIDATION, N_GAUSSIAN, N_TIMED = 300, 20_000, 64
+LEVEL_COUNTS, MANY_LEVELS = (1, 2, 4), 16
+N_VALIDATION, N_GAUSSIAN, N_TIMED, N_DRAWN = 1_000, 20_000, 64, 500
 MAX_PIXELS = 1_024  # of a covariance of pixels
 MEASURE = Measure(batch_size=512, precision="bfloat16")
 PUBLISHED = {  # of the other benchmarks, on their own test images
@@ -44,39 +45,45 @@ PUBLISHED = {  # of the other benchmarks, on their own test images
 }
 
 
-def evaluate_all(small: bool) -> dict[str, Any]:
-    """Return a table for each data set whose tuned weights are there."""
-    return {
-        key: evaluate(weights, small)
-        for key, weights in TUNED.items()
-        if (WEIGHTS_DIR / weights.name / saved.JSON).exists()
-    }
+def list_full_size() -> list[TunedWeights]:
+    """Return the tuned weights that are there."""
+    return [w for w in TUNED.values() if (WEIGHTS_DIR / w.name / saved.JSON).exists()]
 
 
-def evaluate(weights: TunedWeights, small: bool) -> dict[str, Any]:
-    """Return the table of one data set; every part is cached."""
+def evaluate(weights: TunedWeights, parts: MeasuredParts, small: bool) -> dict[str, Any]:
+    """Return the table of one data set, but for the supervised network."""
     dataset = weights.load_dataset()
-    fresh = load_fresh_test(dataset.name, 2 if small else TEST_PER_CLASS)
-    usual = take_balanced(dataset.test, 20) if small else dataset.test
+    test = load_official_test(dataset.name, small)
     validation = take_balanced(dataset.validation, 60 if small else N_VALIDATION)
     tuned = saved.load(WEIGHTS_DIR / weights.name)
-    tag = f"{weights.name}{'-small' if small else ''}"
     levels = make_levels(tuned, weights.noise.mean, weights.noise.std)
-    table: dict[str, Any] = {
+    base = saved.load(WEIGHTS_DIR / weights.base) if weights.base else None
+    name, drawn = weights.name, 20 if small else N_DRAWN
+    return {
         "updates": [c.recipe.steps for c in weights.stages],
-        "images": {"fresh test": len(fresh), "usual test": len(usual)},
-        **load_or_compute(
-            f"{tag}-classified",
-            lambda: classify(tuned, levels, validation, {"fresh": fresh, "usual": usual}),
+        "images": {
+            "held out": len(validation),
+            "official test": len(test.images),
+            "usual test": len(test.usual),
+        },
+        **parts.compute(f"{name}-classified", lambda: classify(tuned, levels, validation, test)),
+        "drawing": parts.compute(
+            f"{name}-drawn", lambda: compare_drawing(base, tuned, dataset, drawn)
         ),
-        "seconds per image and level": time_classification(tuned, fresh),
+        "seconds per image and level": time_classification(tuned, test.usual),
+        "seconds per image and level, untuned": base and time_classification(base, test.usual),
         "on the usual images": read_published(weights.published),
+        **parts.compute(f"{name}-gaussians", lambda: fit_gaussians(dataset, test, small)),
     }
-    if weights.base:
-        base = saved.load(WEIGHTS_DIR / weights.base)
-        table["seconds per image and level, untuned"] = time_classification(base, fresh)
-    table |= load_or_compute(f"{tag}-gaussians", lambda: fit_gaussians(dataset, fresh, small))
-    return table
+
+
+def compare_supervised(weights: TunedWeights, parts: MeasuredParts) -> dict[str, float]:
+    """Return the processor time of the supervised network of another benchmark, and of tuning."""
+    updates = read_published(weights.published)["supervised network, updates"]
+    result: dict[str, float] = parts.compute(
+        f"{weights.name}-updates", lambda: compare_updates(weights, weights.load_dataset(), updates)
+    )
+    return result
 
 
 def read_published(name: str) -> dict[str, Any]:
@@ -86,25 +93,32 @@ def read_published(name: str) -> dict[str, Any]:
 
 
 def classify(
-    network: Denoiser, levels: Levels, validation: Batch, tests: dict[str, Batch]
+    network: Denoiser, levels: Levels, validation: Batch, test: OfficialTest
 ) -> dict[str, Any]:
-    """Return accuracy and log loss by number of levels, chosen and weighted on `validation`."""
+    """Return accuracy and log loss by number of levels, chosen and weighted on `validation`.
+
+    Few levels classify the official test part, all of them its usual images alone.
+    """
     fit = measure(network, validation, levels)
     best = Levels.learn(fit, validation.y, levels, max_levels=max(LEVEL_COUNTS))
-    fit = fit[:, :, best.find_indices(levels)]
-    table: dict[str, Any] = {"sigmas": list(best.sigmas)}
-    for name, test in tests.items():
-        errors, rows = measure(network, test, best), []
-        for m in LEVEL_COUNTS:
-            some = best.take(range(m))
-            scores = [
-                compute_scores(e[:, :, :m], torch.tensor(some.weights)) for e in (fit, errors)
-            ]
-            log_p = (fit_scale(scores[0], validation.y) * scores[1].double()).log_softmax(1)
-            loss = -float(log_p.gather(1, test.y[:, None]).mean())
-            rows.append({"levels": m, "accuracy": accuracy(scores[1], test.y), "log loss": loss})
-        table[f"{name} test images"] = rows
-    return table
+    best_fit, errors = fit[:, :, best.find_indices(levels)], measure(network, test.images, best)
+    rows: list[dict[str, Any]] = []
+    for m in LEVEL_COUNTS:
+        logits = compute_logits(best.take(range(m)), best_fit[:, :, :m], validation, errors)
+        usual = score("usual test", logits[test.is_usual], test.usual.y)
+        rows.append({"levels": m, **score("official test", logits, test.images.y), **usual})
+    every = Levels.learn(fit, validation.y, levels, max_levels=MANY_LEVELS)
+    every_fit = fit[:, :, every.find_indices(levels)]
+    logits = compute_logits(every, every_fit, validation, measure(network, test.usual, every))
+    rows.append({"levels": len(every), **score("usual test", logits, test.usual.y)})
+    return {"sigmas": list(best.sigmas), "rows": rows}
+
+
+def compute_logits(levels: Levels, fit: Tensor, validation: Batch, errors: Tensor) -> Tensor:
+    """Return logits `[n, k]` from errors `[n, k, levels or more]`, calibrated on `validation`."""
+    weights = torch.tensor(levels.weights)
+    scores = [compute_scores(e[:, :, : len(levels)], weights) for e in (fit, errors)]
+    return fit_scale(scores[0], validation.y) * scores[1].double()
 
 
 def measure(network: Denoiser, part: Batch, levels: Levels) -> Tensor:
@@ -121,24 +135,42 @@ def time_classification(network: Denoiser, test: Batch) -> float:
     return (time.process_time() - start) / len(part)
 
 
-def fit_gaussians(dataset: ImageDataset, test: Batch, small: bool) -> dict[str, float]:
+def compare_drawing(
+    base: Denoiser | None, tuned: Denoiser, dataset: ImageDataset, count: int
+) -> dict[str, Any]:
+    """Return how close images drawn before and after tuning are to the usual test images."""
+    noise = make_fashion_config(0).noise
+    assert noise is not None, "stated there"
+    table: dict[str, Any] = {"images drawn": count}
+    for name, network in (("before", base), ("after", tuned)):
+        drawing = network and measure_drawing(network, dataset.test, count, "cpu", noise.sigmas)
+        table[name] = drawing and {
+            "Fréchet distance": drawing.frechet_distance,
+            "precision": drawing.precision,
+            "recall": drawing.recall,
+        }
+    return table
+
+
+def fit_gaussians(dataset: ImageDataset, test: OfficialTest, small: bool) -> dict[str, float]:
     """Return the accuracy of Gaussians per class, with one covariance and with own ones.
 
     Own covariances are of 60 principal components; one covariance is of the pixels, or of the same
-    components for images of more than 1,024 values.
+    components for images of more than 1,024 values. Scored on the official test part.
     """
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 
     train = take_balanced(dataset.train, 400 if small else N_GAUSSIAN)
-    x, x_test, y = flatten(train), flatten(test), train.y.numpy()
+    x, x_test, y = flatten(train), flatten(test.images), train.y.numpy()
     pca = PCA(30 if small else 60, svd_solver="randomized", random_state=0).fit(x)
     parts, parts_test = pca.transform(x), pca.transform(x_test)
     if x.shape[1] > MAX_PIXELS:
         x, x_test = parts, parts_test
     shared = GDA().fit(Data(x, y, dataset.classes)).logits(x_test)
     own = QuadraticDiscriminantAnalysis(reg_param=0.01).fit(parts, y)
+    y_test = test.images.y.numpy()
     return {
-        "Gaussians, one covariance": float((shared.argmax(1) == test.y.numpy()).mean()),
-        "Gaussians, own covariances": float(np.mean(own.predict(parts_test) == test.y.numpy())),
+        "Gaussians, one covariance": accuracy(shared, test.images.y),
+        "Gaussians, own covariances": float(np.mean(own.predict(parts_test) == y_test)),
     }

@@ -6,8 +6,8 @@
 Fashion-MNIST begins with the network of `fashion-0`, pretrained on the same images, and is tuned
 twice by cross-entropy over class errors, the second time at lower noise. CIFAR-10 begins with
 random weights: its network learns to denoise and to tell classes apart at once, the second time at
-lower noise. Finished runs and
-checkpoints are kept in the folder of `ILK_TRIALS`, so that a stopped run resumes.
+lower noise. Finished runs and checkpoints are kept in the folder of `ILK_TRIALS`, so that a
+stopped run resumes.
 """
 
 from __future__ import annotations
@@ -93,17 +93,26 @@ TUNED = {
 def make_weights(weights: TunedWeights) -> None:
     """Tune the network and save it in bfloat16."""
     dataset, folder = weights.load_dataset(), get_cache_dir()
-    base = WEIGHTS_DIR / weights.base if weights.base else folder / f"{weights.name}-start"
-    if not weights.base and not (base / saved.JSON).exists():
-        spec = make_spec(dataset.train, dataset.classes, make_fashion_config(0))
-        torch.manual_seed(0)
-        saved.save(spec.build(), spec, base)
+    base = get_start(weights, dataset)
     for i, config in enumerate(weights.stages):
         stage = folder / f"{weights.name}-stage-{i}"
         progress = terminal_progress(interval=60)
         tune(base, dataset.train, dataset.classes, config, stage, select_machine(), progress)
         base = stage
     export_weights(saved.load(base), saved.read_spec(base), weights.name)
+
+
+def get_start(weights: TunedWeights, dataset: ImageDataset) -> Path:
+    """Return the folder of the network that tuning begins with, made if it is a random one."""
+    if weights.base:
+        return WEIGHTS_DIR / weights.base
+    folder = get_cache_dir() / f"{weights.name}-start"
+    if not (folder / saved.JSON).exists():
+        spec = make_spec(dataset.train, dataset.classes, make_fashion_config(0))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            saved.save(spec.build(), spec, folder)
+    return folder
 
 
 def export_weights(network: Denoiser, spec: saved.DenoiserSpec, name: str) -> Path:

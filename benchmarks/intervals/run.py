@@ -5,17 +5,18 @@
 repeated until their noise is small (`ilk.fitting.repeated_folds`), for one method and for the best
 of three, whose accuracy is also given corrected for the selection.
 
-`boards`: simulated leaderboards of 3, 12 and 30 candidates with correlated votes
-(`benchmarks.intervals.boards`), where all are equally accurate, or a third is worse. By rule: on
-how many boards one of the best is called worse than the winner, and how many of those that are
-worse are recognized; against a paired test of each candidate and the winner at the 5 % level
-(McNemar's mid-p, or a t-test over groups), also with Bonferroni's correction for all pairs. By
-interval of the winner's accuracy, how often it contains the true one: `own` is that of the winner's
-rows, with no regard to the choice, `percentiles of draws` those of the bootstrap that corrects the
-accuracy.
+`leaderboards`: simulated leaderboards of 3, 12 and 30 candidates with correlated votes
+(`benchmarks.intervals.simulated_leaderboards`), where all are equally accurate, or a third is
+worse. By rule: on how many leaderboards one of the best is called worse than the winner, and how
+many of those that are worse are recognized; against a paired test of each candidate and the winner
+at the 5 % level (McNemar's mid-p, or a t-test over groups), also with Bonferroni's correction for
+all pairs. By interval of the winner's accuracy, how often it contains the true one: `own` is that
+of the winner's rows, with no regard to the choice, `percentiles of draws` those of the bootstrap
+that corrects the accuracy.
 
-`real boards` (`benchmarks.intervals.real_boards`): methods on features of notMNIST and USPS, with
-3,000 images as the truth; and, with the votes of each image exchanged, boards of equal candidates.
+`real leaderboards` (`benchmarks.intervals.real_leaderboards`): methods on features of notMNIST and
+USPS, with 3,000 images as the truth; and, with the votes of each image exchanged, leaderboards of
+equal candidates.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.intervals.boards import World, measure_world, summarize_rate
-from benchmarks.intervals.real_boards import measure_real_boards
+from benchmarks.intervals.real_leaderboards import measure_real_leaderboards
+from benchmarks.intervals.simulated_leaderboards import World, measure_world, summarize_rate
 from benchmarks.runner import summarize
 from ilk.core.data import Data
 from ilk.core.errors import Unavailable
@@ -36,7 +37,7 @@ METHODS = ("GDA", "NearestClassMean", "NaiveBayes")
 ROWS_PER_CLASS = (5, 12)
 N_CLASSES, N_TEST = 3, 20_000
 N_SAMPLES, N_SMALL, FIRST_SEED = 40, 4, 5000
-N_BOARDS, N_INTERVALS, N_SPLITS = 150, 60, 8
+N_LEADERBOARDS, N_INTERVALS, N_SPLITS = 150, 60, 8
 SIZES = (3, 12, 30)
 WORLDS = (
     *(World(c, 60) for c in SIZES),
@@ -54,7 +55,7 @@ NAMES = tuple("abc")
 
 
 def run(small: bool = False) -> dict[str, Any]:
-    """Return coverage and width of the intervals for each number of rows, and the boards."""
+    """Return coverage and width of the intervals for each number of rows, and the leaderboards."""
     n_samples = N_SMALL if small else N_SAMPLES
     rows = [
         _measure(per_class, n_samples, methods, is_repeated)
@@ -62,16 +63,16 @@ def run(small: bool = False) -> dict[str, Any]:
         for methods in (METHODS[:1], METHODS)
         for is_repeated in (False, True)
     ]
-    worlds, counts = ((WORLDS[0],), (4, 2)) if small else (WORLDS, (N_BOARDS, N_INTERVALS))
+    worlds, counts = ((WORLDS[0],), (4, 2)) if small else (WORLDS, (N_LEADERBOARDS, N_INTERVALS))
     result = {
         "samples": n_samples,
         "level": 0.95,
         "rows": rows,
-        "boards": [measure_world(world, *counts) for world in worlds],
+        "leaderboards": [measure_world(world, *counts) for world in worlds],
     }
     if not small:
         try:
-            result["real boards"] = measure_real_boards(N_SPLITS)
+            result["real leaderboards"] = measure_real_leaderboards(N_SPLITS)
         except Unavailable as missing:
             result["left out"] = str(missing)
     return result

@@ -48,7 +48,7 @@ def draw_texture(name: str, seed: int) -> Draw:
     """Return tiles of a texture; the anomalies are the tiles of the test with a defect each."""
     found = find_spec("skimage")
     if found is None or not found.submodule_search_locations:
-        raise Unavailable("the textures come with scikit-image; install it to measure on them")
+        raise Unavailable("the textures come with scikit-image; install ilk[bench] for them")
     home = Path(next(iter(found.submodule_search_locations)))
     picture = Image.open(home / "data" / f"{name}.png").convert("RGB")
     tiles = [

@@ -17,8 +17,9 @@ whole image squashed), three seeds, each of the three detectors by name, and the
 by anomalies made of the training images. Painted defects are scratches, stains, holes, smears and
 turned parts, which the choice does not make itself (`defects.py`): synthetic, on real pictures,
 with exact masks, which the maps of patches are compared with. Brick, grass and stained tissue
-(`ihc`) are pictures of scikit-image, cut into 32 tiles for training and 32 for the test. Where
-other classes are anomalous, the whole image is. Strips of PACS are three times as long as wide.
+(`ihc`) are pictures of scikit-image (`pip install -e ".[bench]"`), cut into 32 tiles for training
+and 32 for the test. Where other classes are anomalous, the whole image is. Strips of PACS are three
+times as long as wide.
 
 No setting was chosen on the seeds that are shown. On other seeds of brick, grass, gravel,
 Fashion-MNIST and CIFAR-10 the blocks, the shrinkage of patches and the kinds of made anomalies

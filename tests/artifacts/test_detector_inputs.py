@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ilk.artifacts.detector import AnomalyDetector
 from ilk.core.errors import InputError, NoImages
 from ilk.encode import encode_images
+from ilk.fitting.detector import fit_detector
 from ilk.images import read_images
 from ilk.images.pixels import PixelEncoder
 from ilk.store import Store
@@ -19,7 +19,7 @@ def test_images_in_memory_are_scored_as_their_files_are(tmp_path):
     arrays = np.random.default_rng(0).integers(90, 110, (30, 8, 8), np.uint8)
     images = read_images(list(arrays))
     encode_images(images, [encoder], store)
-    detector = AnomalyDetector.fit(images, encoder, store, 0.1)
+    detector = fit_detector(images, encoder, store, method="GaussianAnomaly()", false_alarm=0.1)
     arrays[3] = 255
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ilk.artifacts.map_folder import find_scale
 from ilk.artifacts.pixel_map import PixelMap
 from ilk.core.capabilities import ResizeMode
 from ilk.hub.preprocessing import Preprocess
@@ -82,3 +83,10 @@ def test_the_region_of_an_image_smaller_than_the_grid_holds_a_pixel(size: tuple[
         left, top, right, bottom = found.find_region()
         assert 0 <= left < right <= size[0]
         assert 0 <= top < bottom <= size[1]
+
+
+def test_without_a_threshold_the_median_normal_score_is_red():
+    scores = [0.0, 1.0, 2.0, 30.0]  # the last image has no like among the few others
+    assert find_scale(None, scores) == 2
+    assert find_scale(7.0, scores) == 7
+    assert find_scale(None, []) == find_scale(float("inf"), [0.0]) == 1

@@ -10,7 +10,7 @@ from benchmarks import diffusion_setup as common
 from benchmarks.diffusion_cost import run as diffusion_cost
 from benchmarks.diffusion_digits import run as diffusion_digits
 from benchmarks.diffusion_inside import run as diffusion_inside
-from benchmarks.diffusion_tuning.fresh_test import load_fresh_test
+from benchmarks.diffusion_tuning.official_test import load_fresh_test
 from ilk.core.errors import Unavailable
 from ilk.diffusion.checkpoint import checkpoint
 from ilk.training.trainer import Batch

@@ -102,7 +102,7 @@ def test_an_output_file_inside_the_folder_is_refused_before_the_work(
     [
         (
             ["--ranking", "margins"],
-            "no ranking of labels is called 'margins'; the nearest are margin",
+            "no ranking of labels is called 'margins'; the nearest is margin",
         ),
         (["--fraction", "1.5"], "cannot clean a fraction of 1.5 of the labels"),
         (["--method", "GDDA"], "no method is called 'GDDA'"),

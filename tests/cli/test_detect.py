@@ -343,6 +343,13 @@ def test_evaluate_compares_maps_with_masks(
     assert found["kinds"] == {"spot": 1}
     assert found["pixel_auroc"] > 0.9
     assert found["region_overlap"] > 0.6
+    whole = tmp_path / "whole"
+    shutil.copytree(parts / "test", whole / "test")
+    shutil.copytree(parts / "ground_truth", whole / "ground_truth")
+    assert detect(*args[:2], whole, *args[3:]) == 0
+    captured = capsys.readouterr()
+    assert "exclude" not in captured.err + captured.out  # nobody asked to leave the masks out
+    assert json.loads(captured.out)["scores"]["n_masks"] == 6
     elsewhere = tmp_path / "elsewhere" / "spot"
     elsewhere.mkdir(parents=True)
     from PIL import Image

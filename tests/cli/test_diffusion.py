@@ -92,7 +92,7 @@ def test_what_to_draw_is_asked_for_by_name():
     assert assign_classes(("a", "b"), "b", 3).tolist() == [1, 1, 1]
     assert assign_classes(("a", "b"), "", 3).tolist() == [0, 1, 0]
     assert assign_classes((), "", 2).tolist() == [-1, -1]
-    with pytest.raises(UnknownName, match="the nearest are cat"):
+    with pytest.raises(UnknownName, match="the nearest is cat"):
         assign_classes(("cat", "dog"), "cats", 1)
     with pytest.raises(InputError, match="without classes"):
         assign_classes((), "a", 1)

@@ -17,7 +17,7 @@ from ilk.cli import COMMANDS, LazyGroup
 ROOT = Path(__file__).parents[2]
 GENERAL = {"--help", "--version"}
 OTHER_PROGRAMS = {"--nproc-per-node", "--revision", "--force-reinstall"}  # of torchrun, hf and pip
-COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z]+( .*)?)$")
+COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z][a-z-]*( .*)?)$")
 
 
 def read_readme_commands() -> list[str]:
@@ -53,7 +53,7 @@ def test_every_command_of_the_readme_is_valid(line: str) -> None:
 
 
 def find_options(text: str) -> set[str]:
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z]", text))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+[a-z0-9]", text))
 
 
 def read_strings() -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """`ilk explain`: the page, the maps, JSON, and inputs that cannot be explained."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -134,3 +135,35 @@ def test_a_multi_label_model_explains_a_label(tmp_path, capsys):
     arguments = ["explain", str(model), str(image), "--out", str(tmp_path / "why"), "--no-check"]
     assert run([*arguments, "--target", "blue"]) == 0
     assert "blue with probability" in capsys.readouterr().out
+
+
+def test_attention_maps_are_trained_saved_and_used(tmp_path, capsys, monkeypatch):
+    if find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    from helpers.tiny_checkpoints import save_timm
+    from ilk.explain import train_maps
+
+    monkeypatch.setattr(train_maps, "MIN_STEPS", 3)
+    monkeypatch.setattr(train_maps, "MAX_STEPS", 3)
+    monkeypatch.setattr(train_maps, "BATCH_SIZE", 8)
+    source = write_digits(tmp_path / "digits", {"0": 12, "7": 12})
+    network = save_timm(tmp_path / "network")
+    store = Store(tmp_path / "store.sqlite")
+    name = f"local-dir:{network}"
+    model = ilk.fit(source, encoders=name, methods="GDA", store=store).save(tmp_path / "model")
+    before = ilk.load(model).predict_proba(source, store=store)
+    image = sorted((source / "7").iterdir())[0]
+    arguments = ["explain", str(model), str(image), "--no-check", "--method", "t-tame"]
+    assert run([*arguments, "--out", str(tmp_path / "none")]) != 0
+    assert "--train-images DIR once" in capsys.readouterr().err
+
+    out = ["--out", str(tmp_path / "why"), "--json"]
+    assert run([*arguments, *out, "--train-images", str(source)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert f"attention maps were trained on 24 images and saved in {model}" in found["notes"]
+    values = np.array(found["images"][0]["values"])
+    loaded = ilk.load(model)  # they are kept, and answers are as before
+    again = loaded.explain(image, method="t-tame").values
+    np.testing.assert_allclose(values, again, atol=1e-6)
+    np.testing.assert_array_equal(loaded.predict_proba(source, store=store), before)
+    assert (model / "report.html").exists()

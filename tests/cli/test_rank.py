@@ -137,7 +137,7 @@ def test_an_encoder_with_a_classifier_of_its_own_gets_leep_and_nce(
     ("content", "options", "message"),
     [
         ({"a1": 4}, [], "only one class"),
-        ({"a1": 4, "b2": 4}, ["--encoder", "pixls"], "the nearest are pixels"),
+        ({"a1": 4, "b2": 4}, ["--encoder", "pixls"], "the nearest is pixels"),
         ({"a1": 4, "b2": 4}, ["--max-images", "1"], "at least 2 images"),
         ({}, [], "empty"),
     ],

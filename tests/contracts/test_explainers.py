@@ -22,6 +22,7 @@ from ilk.explain.evaluation import evaluate
 from ilk.explain.neighbours import HeldIndex
 from ilk.explain.question import ask
 from ilk.explain.registry import list_explainers, parse_explainer
+from ilk.explain.train_maps import train_maps
 
 EXPLAINERS = list_explainers()
 
@@ -43,7 +44,10 @@ def make_index(encoder):
 def classifier():
     encoder = make_encoder()
     assert isinstance(encoder.space, FeatureSpace)
-    return make_classifier(encoder, neighbours=HeldIndex(make_index(encoder)))
+    classifier = make_classifier(encoder, neighbours=HeldIndex(make_index(encoder)))
+    places = ((RED, None), ((slice(0, 0), slice(0, 0)), GREEN), (RED, GREEN), (GREEN, None))
+    images = [draw_image(i, *places[i % len(places)]) for i in range(32)]
+    return train_maps(classifier, images, lambda image: image, steps=100)
 
 
 def explain(kind, classifier, **question):

@@ -23,6 +23,7 @@ CLASSES = {
 # listed and is appended with a release. Renaming or removing a listed kind or field makes saved
 # models unreadable: raise `model_folder.VERSION` in the same change.
 FIELDS = {
+    "adjusted_model": "base weight bias",
     "calibrated_prototypes": "centre means counts is_base alpha tau inverse_temperature",
     "calibration": "temperature uniform_weight n_rows",
     "class_priors": "source target",

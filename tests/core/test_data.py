@@ -79,7 +79,7 @@ def test_only_keeps_the_class_list_and_names_an_unknown_class():
     owls = data.take_classes(["owl"])
     assert set(owls.y) == {1}
     assert owls.classes == data.classes
-    with pytest.raises(UnknownName, match="no class is called 'owll'; the nearest are owl"):
+    with pytest.raises(UnknownName, match="no class is called 'owll'; the nearest is owl"):
         data.take_classes(["owll"])
 
 

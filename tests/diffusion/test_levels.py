@@ -139,7 +139,7 @@ def test_rules_are_their_formulas():
     t = np.arctan(s) * 2 / np.pi
     assert (made / made[0]).tolist() == pytest.approx(np.exp(-7 * (t - t[0])).tolist())
     assert Levels.log_spaced(World(), 5, weights="uniform").weights == (1.0,) * 5
-    with pytest.raises(UnknownName, match="the nearest are uniform"):
+    with pytest.raises(UnknownName, match="the nearest is uniform"):
         Levels.log_spaced(World(), 5, weights="unifrom")
 
 

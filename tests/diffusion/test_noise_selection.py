@@ -1,5 +1,6 @@
 """The choice of a single noise: nothing that was optimised on decides, and zero may win."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -183,3 +184,18 @@ def test_bad_input_is_refused():
     for wrong in ({"max_members": 0}, {"n_levels": 0}, {"n_random": -1}):
         with pytest.raises(InputError, match="cannot be compared"):
             NoiseSelectionConfig(**wrong)
+
+
+def test_every_optimisation_says_which_of_how_many_it_is():
+    texts = []
+
+    def progress(what, _total):
+        texts.append(what)
+        return nullcontext(lambda _n: None)
+
+    model = world()
+    config = NoiseSelectionConfig(n_levels=4, n_random=0, n_optimized=2)
+    config = replace(config, tuning=NoiseTuningConfig(epochs=1))
+    select_noises(model, drawn(model, 4, 1), drawn(model, 20, 2), config, progress)
+    optimised = [t for t in texts if t.startswith("optimising")]
+    assert optimised == ["optimising noise 1 of 2", "optimising noise 2 of 2"]

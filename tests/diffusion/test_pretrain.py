@@ -130,7 +130,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path):
     ]:
         with pytest.raises(InputError, match=why):
             pretrain(wrong, classes, PLAN, tmp_path / "x")
-    with pytest.raises(UnknownName, match="the nearest are unet"):
+    with pytest.raises(UnknownName, match="the nearest is unet"):
         pretrain(given, BLOBS, replace(PLAN, network="u-net"), tmp_path / "x")
     with pytest.raises(InputError, match="depth"):
         pretrain(given, BLOBS, replace(PLAN, options={"depth": 3}), tmp_path / "x")

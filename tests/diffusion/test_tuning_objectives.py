@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ilk.core.errors import InputError, UnknownName
-from ilk.diffusion.contrast.noised_batch import NoisedBatch, choose_candidates
+from ilk.diffusion.contrast.noised_batch import NoisedBatch
 from ilk.diffusion.contrast.objective import TuningObjective
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
@@ -266,20 +266,6 @@ def _compute_null(moved: Denoiser, network: Denoiser, batch: Batch) -> list[floa
         16 * (compute_class_error(network, noised, i, K) - compute_class_error(moved, noised, i, K))
         for i in range(len(batch))
     ]
-
-
-def test_candidates_are_the_label_and_different_others():
-    y, generator = torch.tensor([0, 4, 2, -1]), torch.Generator().manual_seed(0)
-    every = choose_candidates(y, 5, 0, generator)
-    assert every[:, 0].tolist() == [0, 4, 2, 5]
-    assert all(sorted(row) == [0, 1, 2, 3, 4] for row in every[:3].tolist())
-    seen: set[int] = set()
-    for _ in range(50):
-        some = choose_candidates(y, 5, 3, generator)
-        assert some.shape == (4, 3)
-        assert all(len(set(row)) == 3 for row in some.tolist())
-        seen |= set(some[1, 1:].tolist())
-    assert seen == {0, 1, 2, 3}
 
 
 def test_the_reference_does_not_move():

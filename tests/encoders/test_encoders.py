@@ -74,7 +74,7 @@ def test_pixels_of_an_image_of_that_size_are_the_image():
 @pytest.mark.parametrize(
     ("name", "kind", "says"),
     [
-        ("pixel", UnknownName, "the nearest are pixels"),
+        ("pixel", UnknownName, "the nearest is pixels"),
         ("timn/resnet18.a1_in1k", UnknownName, "timm/NAME"),
         ("hogg", UnknownName, "hog"),
         ("pixels/8x8", InputError, "pixels/8x8x1"),

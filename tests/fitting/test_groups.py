@@ -13,13 +13,13 @@ import pytest
 
 import ilk
 from helpers.patients import write_patients
-from ilk.artifacts.detector import AnomalyDetector
 from ilk.artifacts.evaluation import evaluate_images
 from ilk.core.data import Data
 from ilk.core.registry import find_modules
 from ilk.encode import encode_images
 from ilk.encoders import resolve_encoder
 from ilk.fitting import multi_label
+from ilk.fitting.detector import fit_detector
 from ilk.fitting.fit import FitConfig, fit_with_report
 from ilk.images import Images, read_images
 from ilk.maths import folds as fold_maths
@@ -161,9 +161,12 @@ def test_a_detector_splits_no_group(tmp_path: Path) -> None:
     store, images = Store(tmp_path / "s"), read(tmp_path / "d", n_patients=30)
     encoder = resolve_encoder("pixels", images=images)
     encode_images(images, [encoder], store)
-    grouped = AnomalyDetector.fit(images, encoder, store, 0.1)
-    apart = AnomalyDetector.fit(
-        replace(images, rows=tuple(replace(r, group=None) for r in images.rows)), encoder, store
+    grouped = fit_detector(images, encoder, store, method="GaussianAnomaly()", false_alarm=0.1)
+    apart = fit_detector(
+        replace(images, rows=tuple(replace(r, group=None) for r in images.rows)),
+        encoder,
+        store,
+        method="GaussianAnomaly()",
     )
     assert grouped.model.n_votes == 30
     assert apart.model.n_votes == 120

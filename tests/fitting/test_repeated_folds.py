@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+import time
+
 import numpy as np
 import pytest
 
 from ilk.core.data import Data
+from ilk.fitting.fit_cost import estimate_seconds
 from ilk.fitting.model_selection import rank_candidates
 from ilk.fitting.repeated_folds import Run, average_scores, choose_run
 from ilk.maths.clusters import compute_interval
@@ -100,3 +105,33 @@ def test_each_set_of_folds_is_another() -> None:
         board = rank_candidates({"e": data}, {"e": [parse("GDA")]}, repeat_seconds=60.0)
         hits.append(36 * board.results[0].scores.accuracy.value)
     assert np.abs(np.subtract(hits, np.round(hits))).max() > 1e-6  # means over different folds
+
+
+def test_the_number_of_sets_is_the_same_on_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = {"e": blobs(1, 12, apart=0.7), "f": blobs(2, 12, apart=0.7)}
+    methods = {name: [parse("GDA"), parse("LogisticRegression")] for name in data}
+
+    def rank() -> tuple[str, list[float]]:
+        board = rank_candidates(data, methods, repeat_seconds=2.0, combine=True)
+        return board.note, [r.scores.accuracy.value for r in board.results]
+
+    usual = rank()
+    assert "sets of folds" in usual[0]
+    now, step = time.perf_counter(), itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: now + 100.0 * next(step))
+    assert rank() == usual
+
+
+def test_repeats_fit_into_the_estimated_time() -> None:
+    data, method = blobs(0, 12, apart=0.7), parse("NaiveBayes")
+    seconds = estimate_seconds(method, data, 5)
+    assert seconds == pytest.approx(0.02 + 0.02 * 1e-7 * 36 * 4 * 10)
+    assert estimate_seconds(method, data, 10, 400) == pytest.approx(
+        2 * (0.02 + 0.02 * 1e-7 * 36 * 400 * 10)
+    )
+    board = rank_candidates({"e": data}, {"e": [method]}, repeat_seconds=2.5 * seconds)
+    assert "over 3 sets of folds" in board.note  # the first, and two that fit
+    assert rank_candidates({"e": data}, {"e": [method]}, repeat_seconds=1.5 * seconds).note == ""
+    slow = parse("ELR(epochs=1)")
+    assert estimate_seconds(slow, data, 5) == math.inf
+    assert rank_candidates({"e": data}, {"e": [slow]}, repeat_seconds=60.0).note == ""

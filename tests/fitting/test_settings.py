@@ -61,7 +61,7 @@ def test_values_of_the_wrong_type_get_one_sentence(wrong, sentence):
 def test_keywords_replace_those_of_the_configuration():
     config = configure(FitConfig(folds=3, seed=4), {"seed": 5, "labels": ["a"]})
     assert (config.folds, config.seed) == (3, 5)
-    with pytest.raises(UnknownName, match="no setting is called 'fold'; the nearest are folds"):
+    with pytest.raises(UnknownName, match="no setting is called 'fold'; the nearest is folds"):
         configure(None, {"fold": 3})
     with pytest.raises(InputError, match="folds is 1"):
         ilk.fit("photos/", folds=1)

@@ -13,7 +13,7 @@ def list_commands() -> dict[str, click.Command]:
     """All commands by name; the commands of a group are listed as `group command`."""
     commands: dict[str, click.Command] = {}
     for name in COMMANDS:
-        command = import_module(f"ilk.cli.{name}").command
+        command = import_module(f"ilk.cli.{name.replace('-', '_')}").command
         if isinstance(command, click.Group):
             commands.update({f"{name} {sub}": c for sub, c in command.commands.items()})
         else:

@@ -10,7 +10,7 @@ from helpers.frames import Frame
 from helpers.noise_images import save_noise
 from ilk.core.errors import InputError, NoImages
 from ilk.images import list_sources, read_images
-from ilk.images.sources.exclude import Exclusion
+from ilk.images.sources.exclude import Exclusion, OwnPattern
 
 PATHS = ["cat/1.png", "cat/1_mask.png", "dog/2.png", "dog/masks/3.png", "masks/4.png", "masks.png"]
 
@@ -72,6 +72,13 @@ def test_files_of_a_folder_are_left_out_and_counted(folder):
         "files left out by --exclude (exclude=): 1 by *_mask.png, 3 by masks*, 0 by nothing",
     )
     assert not any(row.digest for row in images.rows if row.reason == "excluded")  # not even read
+
+
+def test_no_note_names_a_pattern_that_the_user_did_not_give(folder):
+    images = read_images(folder, exclude=["*_mask.png", OwnPattern("masks*")])
+    assert images.notes == ("files left out by --exclude (exclude=): 1 by *_mask.png",)
+    assert [row.path for row in images.used] == ["cat/1.png", "dog/2.png"]
+    assert read_images(folder, exclude=[OwnPattern("masks*")]).notes == ()
 
 
 def test_what_is_left_out_takes_no_part_in_the_layout(folder):

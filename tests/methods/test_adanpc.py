@@ -8,10 +8,10 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
+from ilk.core import neighbour_memory
 from ilk.core.data import Data
 from ilk.core.errors import InputError
 from ilk.core.metrics import softmax
-from ilk.methods import adanpc
 from ilk.methods.adanpc import AdaNPC
 from ilk.transduction import stream_checks as drift
 
@@ -271,7 +271,7 @@ def test_other_features_and_invalid_fields_raise():
 def test_many_rows_are_scored_in_chunks(monkeypatch):
     model, x = AdaNPC().fit(blobs()), blobs(40, seed=1).x
     whole = model.logits(x)
-    monkeypatch.setattr(adanpc, "CHUNK_SIZE", 7)
+    monkeypatch.setattr(neighbour_memory, "CHUNK_SIZE", 7)
     np.testing.assert_allclose(model.logits(x), whole, atol=1e-12)
 
 

@@ -613,3 +613,11 @@ def test_wrong_shapes_are_refused(folder: Path) -> None:
         replace(whole, class_counts={"train": [4]})
     with pytest.raises(ValueError, match="y ranges from 0 to 3; 3 classes allow 0 to 2"):
         replace(whole, y=np.arange(60) % 4)
+
+
+def test_an_interval_on_a_scale_of_one_value_is_drawn_at_its_end():
+    from ilk.core.metrics import Interval
+    from ilk.report.charts import draw_interval_bar
+
+    bar = draw_interval_bar(Interval(1.0, 1.0, 1.0), 1.0, 1.0)  # every candidate is right
+    assert 'x="117.0"' in bar

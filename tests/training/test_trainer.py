@@ -189,6 +189,14 @@ def test_the_average_moves_by_its_share():
     assert a.weight.item() == pytest.approx(0.75 * before + 0.25 * target)
 
 
+def test_the_average_has_the_latest_statistics_of_batch_normalization():
+    x, y = 3 + torch.randn(64, 4, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 2
+    net = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))
+    ema = train(net, Batch(x, y), plain, Recipe(60, 64))
+    assert torch.equal(ema[0].running_mean, net[0].running_mean)
+    assert torch.allclose(ema[0].running_mean, x.mean(0), atol=0.05)
+
+
 def test_orthogonal_keeps_directions_and_evens_out_sizes():
     generator = torch.Generator().manual_seed(0)
     for m, n in ((20, 50), (50, 20)):

@@ -13,17 +13,8 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "protocols"),
     *("architectures", "training", "transduction", "diffusion", "encoders"),
     *("methods", "detectors", "discovery"),
-    *(
-        "ranking",
-        "trust",
-        "multilabel",
-        "report",
-        "explain",
-        "artifacts",
-        "fitting",
-        "estimator",
-        "updates",
-    ),
+    *("ranking", "trust", "multilabel", "report", "explain", "artifacts"),
+    *("fitting", "estimator", "updates", "export", "labelling", "serve"),
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 

@@ -25,6 +25,7 @@ from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
 from ilk.artifacts.pickling import replace_encoders, restore_encoders
 from ilk.artifacts.prediction import Prediction, ScoredBatch, summarize_order
+from ilk.core.attention_maps import TrainedMaps
 from ilk.core.capabilities import Embeds
 from ilk.core.contracts import Model
 from ilk.core.data import Features, Logits
@@ -58,6 +59,7 @@ PART_KINDS: dict[str, type[Any]] = {
     "ood_detector": OutOfDistributionDetector,
     "summary_statistics": SummaryStatistics,
     "class_priors": ClassPriors,
+    "attention_maps": TrainedMaps,
 }
 RESERVED_KEYS = {"format", "version", "weights", "digest", "parts", "classes", "encoder"}
 
@@ -82,6 +84,7 @@ class Classifier:
         image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
         neighbours: Returns the training images that are kept with it, for `explain`; None if it
             keeps none.
+        attention_maps: Trained attention maps for `explain`; None if none were trained.
     """
 
     classes: tuple[str, ...]
@@ -96,6 +99,7 @@ class Classifier:
     class_priors: ClassPriors | None = None
     image_folders: tuple[Path, ...] = ()
     neighbours: Callable[[], NeighbourIndex | None] | None = None
+    attention_maps: TrainedMaps | None = None
 
     @property
     def leaderboard(self) -> LeaderboardView | None:
@@ -152,6 +156,14 @@ class Classifier:
         return ScoredBatch(
             p, self.conformal.contains(p, score), score > self.ood_detector.threshold, score
         )
+
+    def predict_features(self, x: Features) -> list[Prediction]:
+        """Return the predictions of features `[n, d]`, whose paths are "".
+
+        Raises:
+            InputError: The features come from another encoder.
+        """
+        return list(self._iter_predictions(self.score_batch(x)))
 
     @overload
     def predict(

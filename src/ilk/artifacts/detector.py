@@ -20,15 +20,14 @@ from ilk.artifacts.pixel_map import PixelMap
 from ilk.artifacts.restored_parts import check_answers, check_kinds, make_probe
 from ilk.artifacts.scratch_features import open_scratch_store
 from ilk.core.capabilities import Embeds
-from ilk.core.contracts import Detector, describe
-from ilk.core.data import UNLABELLED, Data, Features
+from ilk.core.contracts import Detector
+from ilk.core.data import Features
 from ilk.core.errors import InputError, NoImages
 from ilk.core.progress import Progress, silent_progress
 from ilk.core.typed_values import check_type
-from ilk.detectors.gaussian_anomaly import GaussianAnomaly
 from ilk.encoders import restore_encoder
 from ilk.encoders.patches import PatchEncoder, open_patches
-from ilk.images import Images, decode, number_row_groups
+from ilk.images import Images, decode
 from ilk.images.value_ranges.value_range import restore_ranges
 from ilk.store import Store
 
@@ -61,33 +60,6 @@ class AnomalyDetector:
     patches: PatchEncoder | None = None
     method: str = "GaussianAnomaly()"
     choice: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    @classmethod
-    def fit(
-        cls, images: Images, encoder: Embeds, store: Store, false_alarm: float = 0.01
-    ) -> AnomalyDetector:
-        """Fit a Gaussian to images that are already encoded, all of which count as normal.
-
-        `ilk.fitting.detector.fit_detector` compares it with other detectors.
-
-        Args:
-            images: The images; see `ilk.encode.encode_images`.
-            encoder: The encoder.
-            store: Store with its features.
-            false_alarm: Probability that a normal image is flagged, in (0, 1).
-
-        Raises:
-            NoImages: If there is no image.
-            InputError: If there are fewer than three, or `false_alarm` is not between 0 and 1.
-        """
-        check_enough_images(images)
-        x = store.get(encoder.space, [row.digest for row in images.used])
-        group = number_row_groups(images.used)
-        model = GaussianAnomaly().fit(Data(x, np.full(len(x), UNLABELLED), (), group=group))
-        model.compute_threshold(false_alarm)  # raises for an invalid rate
-        ranges = dict(images.value_ranges)
-        method = describe(GaussianAnomaly())
-        return cls(encoder, model, false_alarm, images.folders, ranges, method=method)
 
     def detect(
         self,

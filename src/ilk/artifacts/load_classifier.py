@@ -17,7 +17,7 @@ from ilk.core.errors import Unavailable
 from ilk.core.typed_values import check_type
 from ilk.encoders import restore_encoder
 
-OPTIONAL_PARTS = {"summary_statistics", "class_priors"}
+OPTIONAL_PARTS = {"summary_statistics", "class_priors", "attention_maps"}
 
 
 def load(

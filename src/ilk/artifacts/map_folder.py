@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from statistics import median
 
 from ilk.artifacts.anomaly_result import AnomalyResult
 from ilk.artifacts.output_files import check_outside_sources
@@ -101,10 +102,14 @@ def check_map_folder(folder: Path, sources: Iterable[str]) -> Path:
 
 
 def find_scale(threshold: float | None, calibration_scores: Iterable[float]) -> float:
-    """Return the distance at which a map is red: the threshold, or the greatest normal score."""
+    """Return the distance at which a map is red: the threshold, or the median normal score.
+
+    Where there are too few normal images for a threshold, the greatest of their scores is of an
+    image that has no like among the others, and maps would be faint.
+    """
     if threshold is not None and 0 < threshold < MAX_SCORE:
         return threshold
-    return max((score for score in calibration_scores if score > 0), default=1.0)
+    return float(median([score for score in calibration_scores if score > 0] or [1.0]))
 
 
 def _make_stem(path: str) -> str:

@@ -117,6 +117,14 @@ class MultiLabelClassifier:
         score = self.ood_detector.score(x)
         return LabelBatch(p, self.thresholds.predict(p), score > self.ood_detector.threshold, score)
 
+    def predict_features(self, x: Features) -> list[MultiLabelPrediction]:
+        """Return the predictions of features `[n, d]`, whose paths are "".
+
+        Raises:
+            InputError: The features come from another encoder.
+        """
+        return list(self._iter_predictions(x))
+
     @overload
     def predict(
         self, inputs: OneImage, *, store: Store | None = None, progress: Progress = ...

@@ -38,6 +38,9 @@ WRITTEN_BY_ILK = {  # how the files begin that ilk writes, by suffix
     ".tsv": "|".join(map("\t".join, COLUMNS)),
     ".json": rf"\{{\s*({REPORT})|\[\s*(\]|{PREDICTION})",
     ".jsonl": PREDICTION,
+    ".onnx": r"\x08[\s\S]\x12\x03ilk",  # version of the format, name of the producer
+    ".md": r"---\nlibrary_name: ilk\n",
+    ".py": r'"""Name images with a file that `ilk export` wrote',
 }
 
 

@@ -21,12 +21,21 @@ COMMAND_GROUPS = {
         "evaluate": "Score a model folder on labelled images.",
         "explain": "Draw what supports an answer, and say whether the map can be trusted.",
     },
+    "Ask and correct": {
+        "serve": "Answer over HTTP and on a web page, with corrections.",
+    },
     "Labels and shift": {
+        "label": "Label a folder of images on a web page, with the help of a model.",
         "audit": "Rank labels, most likely mislabelled first.",
         "add": "Add classes to a model folder without retraining on the old images.",
         "adapt": "Adapt a model folder to the class priors of unlabelled images.",
         "discover": "Group images that belong to no class of a model folder.",
         "detect": "Train an anomaly detector on normal images, or score images with it.",
+    },
+    "Take along": {
+        "export": "Write a model folder as one ONNX file, or write its model card.",
+        "push-to-hub": "Upload a model folder with its card to a hub.",
+        "from-hub": "Download a model folder from a hub.",
     },
     "Diffusion models": {
         "pretrain": "Pretrain a diffusion model on a folder of images.",
@@ -58,7 +67,7 @@ class LazyGroup(click.Group):
         """Import and return the command `name`; None if there is no such command."""
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"ilk.cli.{name}").command
+        command: click.Command = import_module(f"ilk.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

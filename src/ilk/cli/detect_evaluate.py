@@ -60,6 +60,7 @@ def evaluate(
     from ilk.artifacts.detector import load
     from ilk.core.errors import InputError
     from ilk.images import escape_path
+    from ilk.images.sources.exclude import OwnPattern
     from ilk.store import Store
 
     if masks is not None and not Path(masks).is_dir():
@@ -67,7 +68,7 @@ def evaluate(
     folder = Path(masks) if masks is not None else find_mask_folder(Path(source))
     loaded, store = load(Path(detector), device=device, runtime=runtime, fetch=fetch), Store()
     if (Path(source) / GROUND_TRUTH).is_dir():
-        intake = replace(intake, exclude=(*intake.exclude, GROUND_TRUTH))
+        intake = replace(intake, exclude=(*intake.exclude, OwnPattern(GROUND_TRUTH)))
     images = intake.read_images(source, store, ranges=loaded.value_ranges)
     if any(row.split == "test" for row in images.used):
         images = images.select_split("test")

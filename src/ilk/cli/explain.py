@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     help="Passes of the encoder that auto allows for one map.",
 )
 @click.option(
+    "--train-images",
+    help="Train attention maps for the method t-tame on the images of this folder, without labels, "
+    "and save them in MODEL; its answers stay the same.",
+)
+@click.option(
     "--check/--no-check",
     default=True,
     show_default=True,
@@ -63,6 +68,7 @@ def command(
     target: str | None,
     against: str | None,
     budget: int,
+    train_images: str | None,
     check: bool,
     seed: int,
     intake: IntakeOptions,
@@ -101,6 +107,10 @@ def command(
     ]
     rows = [(images, row) for images in blocks for row in images.rows]
     notes: list[str] = []
+    if train_images is not None:
+        classifier = _train_maps(classifier, model, train_images, intake, seed)
+        n = classifier.attention_maps.n_images
+        notes.append(f"attention maps were trained on {n:,} images and saved in {model}")
     first = _decode_first(rows)
     if first and chosen is None:
         choice = choose_on_pictures(classifier, first, seed, budget)
@@ -138,6 +148,25 @@ def command(
         click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be explained", err=True)
     value = {"page": page, "images": found, "notes": notes, "check": checked}
     return Result(value, exit_code=1 if n_failed else 0)
+
+
+def _train_maps(classifier: Any, model: str, source: str, intake: IntakeOptions, seed: int) -> Any:
+    """Return the classifier with attention maps trained on a source, saved in its folder."""
+    from ilk.artifacts.image_blocks import iter_image_blocks
+    from ilk.core.progress import terminal_progress
+    from ilk.explain.train_maps import train_maps
+    from ilk.images.value_ranges.model_ranges import use_ranges
+
+    blocks = [
+        use_ranges(block, classifier.value_ranges)
+        for block in iter_image_blocks(intake.list_inputs((source,)), intake.pages)
+    ]
+    rows = [(images, row) for images in blocks for row in images.rows if row.status == "used"]
+    trained = train_maps(
+        classifier, rows, lambda pair: _decode(*pair), seed=seed, progress=terminal_progress()
+    )
+    trained.save(model)
+    return trained
 
 
 def _decode(images: Images, row: Row) -> Image:

@@ -42,6 +42,7 @@ def choose_noise(
         The numbers of images of each part, the kinds of noise and their levels, what was compared,
         and accuracy and number of the images on which nothing was chosen.
     """
+    from ilk.cli.output import print_note
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.denoiser.protocol import normalize_images
     from ilk.diffusion.errors.class_errors import Measure
@@ -56,7 +57,11 @@ def choose_noise(
     tuning = NoiseTuningConfig(seed=config.seed, measure=measure)
     selection = NoiseSelectionConfig(config.calls, tuning=tuning)
     training, validation = ((x[rows], y[rows]) for rows in (parts.training, parts.validation))
-    chosen = select_noises(network, training, validation, selection, terminal_progress())
+    try:
+        chosen = select_noises(network, training, validation, selection, terminal_progress())
+    except KeyboardInterrupt:
+        print_note("a noise is saved when all are compared, so that this step begins anew")
+        raise
     noise_file.save(chosen, home)
     accuracy = None
     if len(parts.test):

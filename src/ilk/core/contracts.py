@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -159,6 +160,11 @@ class MethodTags(Tags):
     """Fitted per label against the rest where images have several labels: a linear classifier."""
     default_candidate: ClassVar[bool] = False
     """Tried by `ilk fit` when no method is named."""
+    fit_cost: ClassVar[float] = math.inf
+    """Time of a fit, relative to that of logistic regression on the same rows.
+
+    Methods that state none are never fitted more often than they must be: their folds are not
+    repeated where there are few images."""
     max_fold_rows: ClassVar[int | None] = None
     """Training rows of a cross-validation fold, at most: a random subset where there are more.
 

@@ -48,7 +48,7 @@ class UnknownName(InputError):
     """An unknown name.
 
     >>> str(UnknownName("method", "GDDA", ["GDA", "Ridge"]))
-    "no method is called 'GDDA'; the nearest are GDA"
+    "no method is called 'GDDA'; the nearest is GDA"
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
@@ -63,7 +63,8 @@ class UnknownName(InputError):
         )
         hint = f"known: {', '.join(known[:MAX_LISTED_NAMES])}{more}"
         if nearest:
-            hint = f"the nearest are {', '.join(nearest)}"
+            verb = "is" if len(nearest) == 1 else "are"
+            hint = f"the nearest {verb} {', '.join(nearest)}"
         super().__init__(f"no {kind} is called {name!r}; {hint}")
 
 

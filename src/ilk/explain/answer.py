@@ -105,6 +105,17 @@ class Answer:
             return np.asarray(self._differentiate_logits(x) @ weight)
         return self._difference(np.asarray(x, np.float64))
 
+    def compute_scaled_logits(self, x: Features) -> NDArray[np.float64]:
+        """Return logits over the temperature, `[n, k]`, whose softmax is almost the answer.
+
+        What is left out is the uniform part of the calibration.
+        """
+        return self._scale(self.compute_logits(x))
+
+    def scale_weight(self, model: Linear) -> NDArray[np.float64]:
+        """Return the derivative `[k, d]` of the scaled logits of a linear model."""
+        return np.asarray(model.weight, np.float64) / self._temperature
+
     @property
     def _temperature(self) -> float:
         return float(getattr(self.classifier.calibration, "temperature", 1.0))

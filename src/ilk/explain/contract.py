@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ilk.explain.question import Question
     from ilk.explain.subject import Subject
 
 Map = NDArray[np.float32]
@@ -41,6 +42,8 @@ class ExplainerTags:
     """Reads the errors per class of a diffusion classifier."""
     needs_neighbours: ClassVar[bool] = False
     """Reads the features of training images that are kept beside the model."""
+    needs_training: ClassVar[bool] = False
+    """Reads a part of the classifier that has to be trained first."""
     is_class_specific: ClassVar[bool] = True
     """The map of another class is another map."""
     default_candidate: ClassVar[bool] = False
@@ -49,6 +52,10 @@ class ExplainerTags:
     def count_passes(self, subject: Subject, /) -> int:
         """Return about how many passes of the encoder one map takes; a gradient counts as three."""
         raise NotImplementedError
+
+    def describe(self, subject: Subject, values: Map, question: Question, /) -> str:
+        """Return sentences about a map that `explain` returned, beyond those of every map."""
+        return ""
 
     def list_variants(self) -> tuple[ExplainerTags, ...]:
         """Return the settings that `auto` compares, such as layers; itself by default."""

@@ -95,6 +95,7 @@ def explain_picture(
     values, fidelity = evaluate(explainer, subject, seed)
     verdict = judge(values, fidelity, subject, measure_controls(subject, seed), n_tried)
     facts = collect_facts(subject, values, question)
+    described = explainer.describe(subject, values, question)
     neighbours = subject.neighbours
     return Explanation(
         values,
@@ -105,7 +106,7 @@ def explain_picture(
         question.probability,
         question.predicted,
         verdict,
-        f"{words(facts)} {verdict.sentence}",
+        " ".join(filter(None, (words(facts), described, verdict.sentence))),
         facts,
         neighbours.find(subject.features, N_NEIGHBOURS) if neighbours is not None else (),
         subject.n_passes,

@@ -28,6 +28,7 @@ from ilk.core.leaderboard import CandidateResult, Combination, Leaderboard, OutO
 from ilk.core.metrics import Interval
 from ilk.encoders.combined import SEPARATOR
 from ilk.fitting.ensemble_trial import LibraryItem, Trial, mix_runs, try_ensemble
+from ilk.fitting.fit_cost import estimate_seconds
 from ilk.fitting.joined_features import join_features, list_columns
 from ilk.fitting.leaderboard_builder import FIT_ERRORS, Candidate, LeaderboardBuilder
 from ilk.fitting.repeated_folds import choose_run, measure_spread
@@ -40,7 +41,7 @@ from ilk.fitting.selection_statistics import (
 from ilk.maths.clusters import compute_variance
 from ilk.trust.calibration import Calibration, cross_calibrate
 
-MAX_SIDE_SECONDS = 1.5  # estimated time of the side-by-side candidate
+MAX_SIDE_SECONDS = 1.5  # time of the side-by-side candidate, estimated from counts
 Z = 1.96
 
 Vector = NDArray[np.float64]
@@ -117,9 +118,10 @@ class Combiner:
         if getattr(method, "needs_class_embeddings", False) or self.baseline[0] not in names:
             return None
         width = self.data[name].x.shape[1]
-        growth = sum(self.data[n].x.shape[1] for n in names) / width
+        joined = sum(self.data[n].x.shape[1] for n in names)
         runs = self.builder.kept[self.best]
-        if sum(run.seconds for run in runs) * growth**2 > MAX_SIDE_SECONDS:
+        seconds = estimate_seconds(method, self.data[name], self.builder.n_folds, joined)
+        if len(runs) * seconds * joined / width > MAX_SIDE_SECONDS:
             return None
         columns = list_columns(names, self.data)
         member = Ensemble((Member(method, tuple(columns[n] for n in names)),))

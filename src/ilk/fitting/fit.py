@@ -61,7 +61,7 @@ from ilk.store import Store
 
 __all__ = ["DEFAULT_PROMPTS", "FitConfig", "fit", "fit_with_report"]
 
-REPEAT_SECONDS = 2.0  # for repeated folds, where there are few images
+REPEAT_SECONDS = 2.0  # for repeated folds, where there are few images; estimated
 
 
 @add_settings(READ_SETTINGS, FIT_SETTINGS)

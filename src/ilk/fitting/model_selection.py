@@ -55,8 +55,8 @@ def rank_candidates(
         leaked_rows: For each pretrained classifier, the rows it was trained on, `[n]`. No
             candidate is evaluated on these rows. If too few rows remain, the classifier is not
             evaluated instead.
-        repeat_seconds: Time limit for repeated folds where there are few images; 0 uses one set
-            of folds.
+        repeat_seconds: Limit of the estimated time of repeated folds where there are few images;
+            0 uses one set of folds.
         combine: Combine candidates into an ensemble if it beats the best single one; pretrained
             classifiers (those of `leaked_rows`) take no part.
         stop_early: Stop the candidates of encoders without pretrained weights after one fold if a

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ilk.core.data import UNLABELLED, Data, Labels
 from ilk.core.progress import Progress
+from ilk.fitting.fit_cost import estimate_seconds
 from ilk.fitting.leaderboard_builder import FIT_ERRORS, Candidate, LeaderboardBuilder
 from ilk.fitting.repeated_folds import FEW_IMAGES, MAX_REPEATS, NOISE_RATIO, Run
 from ilk.maths.folds import count_groups
@@ -43,8 +43,9 @@ def repeat_folds(
         data_by_encoder: Features by encoder name.
         n_folds: Number of folds.
         seed: Seed of the first set of folds.
-        max_seconds: Time limit. Candidates are left out, worst first, if it allows fewer than three
-            sets of folds of all of them.
+        max_seconds: Limit of the time that repeats take by estimate, so that it is the same on
+            every machine (`ilk.fitting.fit_cost`). Candidates are left out, worst first, if it
+            allows fewer than three sets of folds of all of them.
         progress: Reports each repeat.
 
     Returns:
@@ -52,16 +53,20 @@ def repeat_folds(
     """
     if max_seconds <= 0 or not has_few_images(builder.tested_labels, builder.tested_groups):
         return ""
-    started_at = time.perf_counter()
-    indices = _choose_candidates(builder, max_seconds)
+    seconds = {
+        i: estimate_seconds(method, data_by_encoder[name], builder.n_folds)
+        for i, (name, method) in enumerate(candidates)
+        if i in builder.kept
+    }
+    indices = _choose_candidates(builder, seconds, max_seconds)
+    if not indices:
+        return ""
+    n_repeats = min(MAX_REPEATS - 1, int(max_seconds / sum(seconds[i] for i in indices)))
     runs = {i: [builder.kept[i][0]] for i in indices}
     group = next(iter(data_by_encoder.values())).group
     y = np.where(builder.is_tested, builder.y, UNLABELLED)
-    with progress("repeated folds", MAX_REPEATS - 1) as advance:
-        for repeat in range(1, MAX_REPEATS):
-            elapsed = time.perf_counter() - started_at
-            if not indices or elapsed * (repeat / max(1, repeat - 1)) > max_seconds:
-                break
+    with progress("repeated folds", n_repeats) as advance:
+        for repeat in range(1, 1 + n_repeats):
             fold = stratified_folds(y, n_folds, seed + SEED_STEP * repeat, group)
             if not np.array_equal(fold >= 0, builder.is_tested):
                 continue  # another deal of groups cannot test the same rows
@@ -70,7 +75,7 @@ def repeat_folds(
             for i in indices:
                 runs[i].append(added[i])
             advance(1)
-            if indices and _is_settled(builder, runs, indices):
+            if not indices or _is_settled(builder, runs, indices):
                 break
     n_done = max((len(runs[i]) for i in indices), default=1)
     if n_done == 1:
@@ -89,13 +94,15 @@ def repeat_folds(
     )
 
 
-def _choose_candidates(builder: LeaderboardBuilder, max_seconds: float) -> list[int]:
+def _choose_candidates(
+    builder: LeaderboardBuilder, seconds: Mapping[int, float], max_seconds: float
+) -> list[int]:
     """Return the best candidates whose folds can be repeated twice within the time limit."""
     best = builder.best_index
     tied = builder.find_tied()
     order = sorted(builder.kept, key=lambda i: (i != best, i not in tied, builder.sort_key(i)))
-    seconds = np.cumsum([builder.kept[i][0].seconds for i in order])
-    return [i for i, total in zip(order, seconds, strict=True) if 2 * total <= max_seconds]
+    totals = np.cumsum([seconds[i] for i in order])
+    return [i for i, total in zip(order, totals, strict=True) if 2 * total <= max_seconds]
 
 
 def _run_all(

@@ -37,6 +37,7 @@ class BalancedGDA(MethodTags):
     """
 
     supports_weights = True
+    fit_cost = 0.5
 
     shrink: Shrinkage = None
     balance: float = 1.0

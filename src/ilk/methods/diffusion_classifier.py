@@ -34,6 +34,7 @@ class DiffusionClassifier(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 0.1
     supports_weights = True
 
     needs_class_scores: ClassVar[bool] = True

@@ -59,6 +59,7 @@ class GDA(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 0.5
     one_vs_rest = True
     exact_extension = True
     supports_weights = True

@@ -52,6 +52,7 @@ class GDAZeroShot(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 1.0
     supports_weights = True
 
     needs_class_embeddings: ClassVar[bool] = True

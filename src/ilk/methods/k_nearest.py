@@ -181,6 +181,7 @@ class KNearest(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 0.2
     supports_weights = True
     exact_extension = True
     max_fold_rows = 20_000

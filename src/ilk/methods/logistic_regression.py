@@ -40,6 +40,7 @@ class LogisticRegression(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 1.0
     one_vs_rest = True
     supports_weights = True
 

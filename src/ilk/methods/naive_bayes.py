@@ -34,6 +34,7 @@ class NaiveBayes(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 0.02
     one_vs_rest = True
     supports_weights = True
 

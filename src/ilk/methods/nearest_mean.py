@@ -97,6 +97,7 @@ class NearestClassMean(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 0.1
     one_vs_rest = True
     supports_weights = True
 

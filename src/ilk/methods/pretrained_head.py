@@ -25,6 +25,7 @@ class PretrainedHead(MethodTags):
     """What the encoder's own classifier says of the class names; labels are ignored."""
 
     default_candidate = True
+    fit_cost = 0.02
     supports_weights = True
 
     needs_class_model: ClassVar[bool] = True

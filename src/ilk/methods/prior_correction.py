@@ -41,6 +41,7 @@ class PriorCorrection(MethodTags):
     """
 
     supports_weights = True
+    fit_cost = 1.0
 
     tau: float = 1.0
     C: float | None = None

@@ -54,6 +54,7 @@ class Ridge(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 0.2
     one_vs_rest = True
     supports_weights = True
 

@@ -74,6 +74,7 @@ class StreamingGDA(MethodTags):
     """
 
     supports_weights = True
+    fit_cost = 1.0
     exact_extension = True
 
     shrink: Shrinkage = None

@@ -27,6 +27,7 @@ class ZeroShot(MethodTags):
     """
 
     default_candidate = True
+    fit_cost = 0.02
     supports_weights = True
 
     needs_class_embeddings: ClassVar[bool] = True

@@ -16,10 +16,14 @@ LEFT_MARGIN, TOP_MARGIN, AXIS_HEIGHT, COUNTS_HEIGHT = 46, 10, 40, 58  # px
 
 
 def draw_interval_bar(interval: Interval, low: float = 0.0, high: float = 1.0) -> Markup:
-    """Draw an interval as a band and its value as a mark, on a scale from `low` to `high`."""
+    """Draw an interval as a band and its value as a mark, on a scale from `low` to `high`.
+
+    On a scale of one value, everything is at its end.
+    """
 
     def x(value: float) -> float:
-        return BAR_WIDTH * min(1.0, max(0.0, (value - low) / (high - low)))
+        fraction = (value - low) / (high - low) if high > low else 1.0
+        return BAR_WIDTH * min(1.0, max(0.0, fraction))
 
     start, end = x(interval.low), x(interval.high)
     mark = min(max(x(interval.value), 1.5), BAR_WIDTH - 1.5)

@@ -35,5 +35,10 @@ def solve_exponent(width: float) -> float:
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    """Update the average: `ema <- decay ema + (1 - decay) network`."""
+    """Update the average: `ema <- decay ema + (1 - decay) network`; buffers are those of `network`.
+
+    So the statistics of batch normalization are the latest, not those of the first step.
+    """
     torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - decay)
+    for average, buffer in zip(ema.buffers(), network.buffers(), strict=True):
+        average.copy_(buffer)

@@ -57,7 +57,11 @@ def check_added(added: Data, summary: SummaryStatistics) -> None:
 
 
 def merge_class_names(
-    classifier: Classifier, added: Data, method: Method | None, allow_known: bool
+    classifier: Classifier,
+    added: Data,
+    method: Method | None,
+    allow_known: bool,
+    allow_fixed: bool = False,
 ) -> tuple[str, ...]:
     """Return the class names after the extension: the old ones, then the new ones.
 
@@ -66,6 +70,7 @@ def merge_class_names(
         added: The rows to add.
         method: The method of the classifier; None if unknown.
         allow_known: Accept rows of known classes.
+        allow_fixed: Accept rows of classes that were trained jointly as well.
 
     Raises:
         InputError: If a name is known and `allow_known` is False, or its class cannot be extended.
@@ -83,7 +88,7 @@ def merge_class_names(
                 f"the model knows {name!r} already, from {count:,} images; add these images to it "
                 "with --allow-known, or give the class another name"
             )
-        if not count or _is_fixed(classifier, classifier.classes.index(name), method):
+        if not count or (not allow_fixed and is_fixed(classifier, name, method)):
             raise InputError(
                 f"{name!r} was trained jointly with the other classes by "
                 f"{classifier.metadata.get('method', 'its method')}, which cannot extend it; "
@@ -92,14 +97,14 @@ def merge_class_names(
     return classifier.classes + tuple(n for n in added.classes if n not in classifier.classes)
 
 
-def _is_fixed(classifier: Classifier, c: int, method: Method | None) -> bool:
-    """Return whether class `c` cannot accept further rows."""
+def is_fixed(classifier: Classifier, name: str, method: Method | None) -> bool:
+    """Return whether a known class cannot accept further rows by the method's own update."""
     n_old = (
         classifier.model.n_old
         if isinstance(classifier.model, ExtendedModel)
         else len(classifier.classes)
     )
-    return is_jointly_trained(method) and c < n_old
+    return is_jointly_trained(method) and classifier.classes.index(name) < n_old
 
 
 def parse_method(classifier: Classifier) -> Method | None:

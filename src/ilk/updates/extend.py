@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.artifacts.classifier import Classifier
+from ilk.core.contracts import Model
 from ilk.core.data import Data
 from ilk.core.statistics import Statistics
 from ilk.maths.folds import has_shared_groups, number_groups
@@ -32,6 +33,7 @@ from ilk.trust.summary_statistics import (
     shuffle_within_classes,
 )
 from ilk.updates.add_validation import check_added, get_summary, merge_class_names, parse_method
+from ilk.updates.adjusted_models import adjust_model
 from ilk.updates.extended_models import (
     HeldOutRows,
     StatisticsUpdate,
@@ -47,7 +49,12 @@ from ilk.updates.extension_report import (
 
 
 def extend_classifier(
-    classifier: Classifier, added: Data, *, allow_known: bool = False, force: bool = False
+    classifier: Classifier,
+    added: Data,
+    *,
+    allow_known: bool = False,
+    force: bool = False,
+    adjust: bool = False,
 ) -> tuple[Classifier, ExtensionReport]:
     """Return the classifier with the classes of `added`, and a report of the change.
 
@@ -56,6 +63,8 @@ def extend_classifier(
         added: Labelled features of its own encoder; `added.classes` are the names.
         allow_known: Accept names of known classes; their rows are added to the class.
         force: Add a class even if it cannot be distinguished from an old one.
+        adjust: All rows are of known classes, which may have been trained jointly; see
+            `ilk.updates.adjusted_models`.
 
     Raises:
         InputError: If the classifier has no statistics, the features are from another encoder, a
@@ -66,15 +75,20 @@ def extend_classifier(
     summary = get_summary(classifier)
     check_added(added, summary)
     method = parse_method(classifier)
-    names = merge_class_names(classifier, added, method, allow_known)
+    names = merge_class_names(classifier, added, method, allow_known, adjust)
     y = np.array([names.index(name) for name in added.classes])[added.y]
     data = Data(np.asarray(added.x, np.float32), y, names, group=added.group)
     update = _merge_statistics(summary, data)
     rows = _collect_held_out(classifier, summary, update)
     selected = select_first_rows(rows.y, update.after.counts, summary.width, rows.group)
     temperature = classifier.calibration.temperature
-    model = extend_model(classifier.model, method, update, rows.take(selected), temperature)
-    logits = leave_one_out_logits(model, method, update.after, rows)
+    model: Model
+    if adjust:
+        n_old = len(summary.y)
+        model, logits = adjust_model(classifier.model, update, rows, n_old, temperature)
+    else:
+        model = extend_model(classifier.model, method, update, rows.take(selected), temperature)
+        logits = leave_one_out_logits(model, method, update.after, rows)
     detector = _extend_detector(classifier.ood_detector, update)
     rows = replace(rows, unknown_score=_update_scores(detector, update, rows, len(summary.y)))
     extended = replace(

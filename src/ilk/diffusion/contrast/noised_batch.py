@@ -67,25 +67,6 @@ class NoisedBatch:
         return self.weight[:, None] * squares
 
 
-def choose_candidates(y: Tensor, k: int, m: int, generator: torch.Generator) -> Tensor:
-    """Return class indices to compare, `[n, m]`: the label first, then others, all different.
-
-    Args:
-        y: Labels `[n]`, -1 where unknown; the first candidate is then the null class, k.
-        k: Number of classes.
-        m: Number of candidates, at most k; 0 for all classes.
-        generator: Draws the others, where not all are compared.
-    """
-    others = torch.arange(1, k, device=y.device).expand(len(y), -1)
-    if 0 < m < k:
-        order = torch.rand(len(y), k - 1, generator=generator, device=y.device).argsort(1)
-        others = others.gather(1, order[:, : m - 1])
-    label = y.clamp(min=0)[:, None]
-    candidates = torch.cat([label, (label + others) % k], 1)
-    candidates[:, 0] = torch.where(y < 0, k, candidates[:, 0])
-    return candidates
-
-
 def replace_unknown(y: Tensor, k: int) -> Tensor:
     """Return labels `[n]` with the null class k where they are -1."""
     return torch.where(y < 0, k, y)

@@ -28,7 +28,6 @@ from ilk.diffusion.errors.denoising_errors import (
     reconstruction_error,
 )
 from ilk.diffusion.noise_optimization.optimized_noise import standardize_errors
-from ilk.training.rng import make_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +63,6 @@ class MatchingLoss:
         """
         z = standardize_errors(self.compute_noise_errors(x, noise, classes))
         return functional.cross_entropy(-z, torch.zeros(len(x), dtype=torch.long, device=z.device))
-
-
-def draw_candidates(y: Tensor, k: int, max_candidates: int, seed: int, step: int) -> Tensor:
-    """Return the true classes `[b]` followed by distinct random ones, `[b, min(max_candidates,
-    k)]`.
-    """
-    priorities = torch.rand(len(y), k, generator=make_generator(seed, step, "cpu"))
-    return priorities.scatter(1, y[:, None], -1.0).argsort(1)[:, :max_candidates]
 
 
 def check_tuning_data(network: Denoises, x: Tensor, y: Tensor, sigma: float) -> None:

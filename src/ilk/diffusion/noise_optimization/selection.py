@@ -124,14 +124,21 @@ def make_candidates(
     candidates = make_zero_candidates(network, x, config, progress)
     ranked = rank_candidates(candidates, y)
     candidates += make_random_candidates(network, x, ranked[0].noise.sigma, config, progress)
-    for zero in ranked[: config.n_optimized]:
+    starts = ranked[: config.n_optimized]
+    for i, zero in enumerate(starts, 1):
+        numbered = _number_rounds(progress, f"{i} of {len(starts)}")
         noise = optimize_noise(
-            network, *training, zero.noise.sigma, config.tuning, progress, (x, y)
+            network, *training, zero.noise.sigma, config.tuning, numbered, (x, y)
         )
         noise = replace(noise, metadata={"kind": "optimised", **noise.metadata})
         scores = noise.score_batch(network, x, config.tuning.measure).scores
         candidates.append(Candidate(noise, scores))
     return candidates
+
+
+def _number_rounds(progress: Progress, number: str) -> Progress:
+    """Return `progress` with the number of a round behind what is done in it."""
+    return lambda what, total: progress(f"{what} {number}", total)
 
 
 def make_zero_candidates(

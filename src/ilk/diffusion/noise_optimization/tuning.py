@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.denoiser.protocol import Denoises
-from ilk.diffusion.noise_optimization.matching_loss import check_tuning_data, draw_candidates
+from ilk.diffusion.errors.candidates import draw_candidates
+from ilk.diffusion.noise_optimization.matching_loss import check_tuning_data
 from ilk.diffusion.noise_optimization.noise_optimizer import BestNoiseTracker, NoiseOptimizer
 from ilk.diffusion.noise_optimization.optimized_noise import OptimizedNoise
 from ilk.diffusion.noise_optimization.tuning_config import PAPER_CONFIG as PAPER_CONFIG
 from ilk.diffusion.noise_optimization.tuning_config import NoiseTuningConfig as NoiseTuningConfig
-from ilk.training.rng import draw_batch_rows
+from ilk.training.rng import draw_batch_rows, make_generator
 
 
 def optimize_noise(
@@ -55,15 +56,14 @@ def optimize_noise(
     tracker = None if validation is None else BestNoiseTracker(network, validation, settings)
     if tracker:
         tracker.check(optimizer.to_optimized_noise({"images": len(x), "epoch": 0}))
-    with progress("optimising the noise", steps) as advance:
+    with progress("optimising noise", steps) as advance:
         for step in range(steps):
             rows = draw_batch_rows(step, settings.batch, len(x), settings.seed)
-            k, n_candidates, seed = len(network.classes), settings.n_candidates, settings.seed
-            losses.append(
-                optimizer.update(
-                    x[rows], draw_candidates(y[rows], k, n_candidates, seed, step), step
-                )
+            generator = make_generator(settings.seed, step, "cpu")
+            classes = draw_candidates(
+                y[rows], len(network.classes), settings.n_candidates, generator
             )
+            losses.append(optimizer.update(x[rows], classes, step))
             advance(1)
             is_due = (step + 1) % (settings.check_every * per_epoch) == 0 or step + 1 == steps
             if tracker and is_due:

@@ -72,6 +72,10 @@ class PretrainingData:
             None if self.group is None else self.group[mask],
         )
 
+    def select_labelled(self) -> PretrainingData:
+        """Return the images with a label."""
+        return self.select((self.batch.y >= 0).numpy())
+
 
 def pretrain_cross_fit(
     data: PretrainingData,
@@ -115,7 +119,7 @@ def pretrain_cross_fit(
     used_folds = [fold for fold in range(folds) if (fold_ids == fold).any()]
     for fold in used_folds:  # before anything is written: other groups make other folds
         if (fold_folder := get_fold_folder(home, fold)).exists():
-            batch = data.select(fold_ids != fold).batch
+            batch = split_fold(data, fold_ids, fold)[0].batch
             check_same_spec(make_spec(batch, data.classes, config), fold_folder)
     if (
         distributed.is_main_process()
@@ -130,17 +134,20 @@ def pretrain_cross_fit(
         _save_record(record, home)
     full_network = pretrain(training_data.batch, data.classes, config, home, machine, progress)
     held_out: list[tuple[Denoises, PretrainingData]] = []
-    fold_networks: list[tuple[Denoiser, PretrainingData, int]] = []
+    heads: list[tuple[Denoiser, PretrainingData, Path]] = [(full_network, training_data, home)]
     for fold in used_folds:
-        fold_data, fold_folder = data.select(fold_ids != fold), get_fold_folder(home, fold)
+        (fold_data, other), fold_folder = (
+            split_fold(data, fold_ids, fold),
+            get_fold_folder(home, fold),
+        )
         fold_config = replace(
             config, checkpoint_every=config.recipe.steps
         )  # no pictures on the way: they cost as much
         network = pretrain(
             fold_data.batch, data.classes, fold_config, fold_folder, machine, progress
         )
-        held_out.append((network, data.select(fold_ids == fold)))
-        fold_networks.append((network, fold_data, fold))
+        held_out.append((network, other))
+        heads.append((network, fold_data, fold_folder))
     if not folds:
         held_out = [(full_network, data.select(~is_training))]
     if distributed.is_main_process():
@@ -153,7 +160,7 @@ def pretrain_cross_fit(
             progress,
             training_data.group,
         )
-        fit_nearest_mean_heads(home, [(full_network, training_data, -1), *fold_networks], machine)
+        fit_nearest_mean_heads(home, heads, machine)
     return full_network
 
 
@@ -173,18 +180,35 @@ def _save_record(record: training_images.TrainingImages, home: Path) -> None:
         raise make_other_plan_error(home)
 
 
+def split_fold(
+    data: PretrainingData, fold_ids: NDArray[np.int64], fold: int
+) -> tuple[PretrainingData, PretrainingData]:
+    """Return the images that the network of a fold is trained on, and those that it is not.
+
+    Args:
+        data: The images.
+        fold_ids: Fold of each, `[n]`.
+        fold: The fold.
+    """
+    return data.select(fold_ids != fold), data.select(fold_ids == fold)
+
+
 def fit_nearest_mean_heads(
-    home: Path, networks: Sequence[tuple[Denoiser, PretrainingData, int]], machine: DeviceConfig
+    home: Path, networks: Sequence[tuple[Denoiser, PretrainingData, Path]], machine: DeviceConfig
 ) -> None:
-    """Fit a nearest-mean head for each network on the network's own training images."""
+    """Fit a nearest-mean head for each network on its own training images.
+
+    Args:
+        home: Folder of the model, with the feature point; without one nothing is fitted.
+        networks: Networks, their training images, and the folder of each head.
+        machine: Device.
+    """
     point = search_result.read_selected_point(home)
     if point is None:
         return
-    for network, fold_data, fold in networks:
-        device_network = network.to(machine.device)
-        NearestMeanHead.fit(device_network, fold_data.batch.x, fold_data.batch.y, point).save(
-            get_fold_folder(home, fold)
-        )
+    for network, data, folder in networks:
+        head = NearestMeanHead.fit(network.to(machine.device), data.batch.x, data.batch.y, point)
+        head.save(folder)
 
 
 def choose_folds(

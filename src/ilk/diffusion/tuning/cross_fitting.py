@@ -14,11 +14,14 @@ from ilk.diffusion.checkpoint import checkpoint, training_images
 from ilk.diffusion.checkpoint.model_paths import get_fold_folder, get_tuned_folder
 from ilk.diffusion.checkpoint.training_images import TrainingImages
 from ilk.diffusion.classification.calibration_errors import CalibrationErrors
-from ilk.diffusion.classification.nearest_mean_head import NearestMeanHead
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.errors.levels import Levels
-from ilk.diffusion.features import search_result
-from ilk.diffusion.pretraining.cross_fitting import HOLDOUT_FRACTION, PretrainingData
+from ilk.diffusion.pretraining.cross_fitting import (
+    HOLDOUT_FRACTION,
+    PretrainingData,
+    fit_nearest_mean_heads,
+    split_fold,
+)
 from ilk.diffusion.tuning import report as reports
 from ilk.diffusion.tuning.assessment import (
     N_LEVELS,
@@ -74,8 +77,8 @@ def tune_cross_fit(
     # Refuse before writing: the record below may be that of a finished network.
     prepare_tuning(home, tuning_data.batch, data.classes, config, tuned)
     for fold in folds:
-        part, fold_home = data.select(fold_ids != fold), get_fold_folder(tuned, fold)
-        base = get_fold_folder(home, fold)
+        part, _ = split_fold(data, fold_ids, fold)
+        base, fold_home = get_fold_folder(home, fold), get_fold_folder(tuned, fold)
         prepare_tuning(base, part.batch, data.classes, config, fold_home)
     rows = is_tuned_on & is_labelled
     trained = data.select(rows)
@@ -86,14 +89,14 @@ def tune_cross_fit(
     held_out: list[tuple[Denoiser, Batch, Path]] = []
     heads: list[tuple[Denoiser, PretrainingData, Path]] = [(network, tuning_data, tuned)]
     for fold in folds:
-        part, base = data.select(fold_ids != fold), get_fold_folder(home, fold)
-        folder = get_fold_folder(tuned, fold)
+        part, other = split_fold(data, fold_ids, fold)
+        base, folder = get_fold_folder(home, fold), get_fold_folder(tuned, fold)
         fold_network = tune(base, part.batch, data.classes, config, folder, machine, progress)
-        held_out.append((fold_network, data.select((fold_ids == fold) & is_labelled).batch, base))
+        held_out.append((fold_network, other.select_labelled().batch, base))
         heads.append((fold_network, part, folder))
     if not record.folds:
         held_out = [(network, data.select(~is_tuned_on & is_labelled).batch, home)]
-    _fit_heads(home, heads, machine)
+    fit_nearest_mean_heads(home, heads, machine)
     return _calibrate(home, network, held_out, config, len(trained.batch), machine, progress, drawn)
 
 
@@ -136,18 +139,6 @@ def split_images(
 
 def _number(data: PretrainingData) -> NDArray[np.int64]:
     return np.full(len(data.batch), -1) if data.group is None else data.group
-
-
-def _fit_heads(
-    home: Path, heads: list[tuple[Denoiser, PretrainingData, Path]], machine: DeviceConfig
-) -> None:
-    """Fit the nearest-mean heads of a shortlist, at the feature point of the untuned network."""
-    point = search_result.read_selected_point(home)
-    if point is None:
-        return
-    for network, data, folder in heads:
-        head = NearestMeanHead.fit(network.to(machine.device), data.batch.x, data.batch.y, point)
-        head.save(folder)
 
 
 def _calibrate(

@@ -21,6 +21,10 @@ REASON = "excluded"
 _TOKENS = re.compile(r"\*\*/|/\*\*$|\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
+class OwnPattern(str):
+    """A pattern that a command adds by itself: no note says that the user left its files out."""
+
+
 class Exclusion:
     """Patterns of files that are left out.
 
@@ -70,14 +74,12 @@ class Exclusion:
 
     def describe(self) -> str:
         """Return a note on how many files were left out, or ""."""
-        if not self._compiled:
-            return ""
         counts = [
             f"{self._counts[pattern]:,} by {escape_path(pattern)}"
             for pattern, is_kept, _ in self._compiled
-            if not is_kept
+            if not is_kept and not isinstance(pattern, OwnPattern)
         ]
-        return f"files left out by --exclude (exclude=): {', '.join(counts)}"
+        return f"files left out by --exclude (exclude=): {', '.join(counts)}" if counts else ""
 
 
 def _compile(pattern: str) -> tuple[bool, re.Pattern[str]]:

@@ -28,9 +28,7 @@ class ConditionContrastiveAlignment(ReferenceObjective):
     """Condition contrastive alignment.
 
     Args:
-        noise: Distribution of the noise levels.
-        anchor: Weight of the denoising error of the true class.
-        augmentations: As in `TuningObjective`.
+        noise, anchor, augmentations: As in `TuningObjective`.
         beta: b, > 0, for images of 3 x 32 x 32; it is scaled to the number of values of others.
         negative_weight: l, >= 0. The authors' program, for autoregressive models, has 50 to 1,000.
         label_dropout: Proportion of labels that are hidden, in [0, 1].

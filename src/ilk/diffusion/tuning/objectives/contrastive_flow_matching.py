@@ -29,9 +29,7 @@ class ContrastiveFlowMatching(TuningObjective):
     """Contrastive flow matching; its first term is the anchor, with weight 1.
 
     Args:
-        noise: Distribution of the noise levels.
-        anchor: Weight of the denoising error of the true class.
-        augmentations: As in `TuningObjective`.
+        noise, anchor, augmentations: As in `TuningObjective`.
         negative_weight: l, in [0, 1); at 0 this is pretraining without label dropout.
 
     Raises:

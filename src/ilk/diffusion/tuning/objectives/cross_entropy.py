@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ilk.core.errors import InputError
-from ilk.diffusion.contrast.noised_batch import NoisedBatch, choose_candidates
+from ilk.diffusion.contrast.noised_batch import NoisedBatch
 from ilk.diffusion.contrast.objective import TuningObjective
 from ilk.diffusion.denoiser.karras import Denoiser
 from ilk.diffusion.denoiser.noise_levels import LogNormal
+from ilk.diffusion.errors.candidates import draw_candidates
 from ilk.training.objective import Augmentation, TrainingStep, unwrap
 
 MAX_CLASSES = 32  # compared for one image at an update
@@ -29,9 +30,7 @@ class ClassErrorCrossEntropy(TuningObjective):
     """Cross-entropy over class errors.
 
     Args:
-        noise: Distribution of the noise levels.
-        anchor: Weight of the denoising error of the true class.
-        augmentations: As in `TuningObjective`.
+        noise, anchor, augmentations: As in `TuningObjective`.
         temperature: t, of weighted mean squared errors, > 0.
         max_classes: Classes compared for each image: its label, and others drawn at random for
             each update where there are more.
@@ -64,7 +63,7 @@ class ClassErrorCrossEntropy(TuningObjective):
     ) -> tuple[Tensor, Tensor]:
         """Return the contrast, a scalar, and the errors of the labels, `[n]`."""
         k = len(unwrap(network, Denoiser).classes)
-        candidates = choose_candidates(y, k, min(k, self.max_classes), step.generator)
+        candidates = draw_candidates(y, k, self.max_classes, step.generator)
         errors = noised.compute_errors(network, candidates)
         labelled = y >= 0
         logits = -errors[labelled] / self.temperature

@@ -34,9 +34,7 @@ class DirectDiscriminativeOptimization(ReferenceObjective):
     """Direct discriminative optimization.
 
     Args:
-        noise: Distribution of the noise levels.
-        anchor: Weight of the denoising error of the true class.
-        augmentations: As in `TuningObjective`.
+        noise, anchor, augmentations: As in `TuningObjective`.
         beta: b, > 0, for images of 3 x 32 x 32; it is scaled to the number of values of others.
         alpha: a, weight of the images drawn, > 0.
         pool: Number of images drawn before the first update, at least 1.

@@ -59,7 +59,7 @@ class World:
 
 
 @dataclass(frozen=True, eq=False)
-class Board:
+class Leaderboard:
     """Outcomes of candidates on the same rows."""
 
     y: Labels
@@ -79,7 +79,7 @@ class Board:
         return min(range(len(keys)), key=keys.__getitem__)
 
 
-def draw_board(world: World, seed: int) -> Board:
+def draw_leaderboard(world: World, seed: int) -> Leaderboard:
     """Return a leaderboard of a world."""
     rng = np.random.default_rng([seed, world.candidates, world.rows, 7])
     n, c = world.rows, world.candidates
@@ -91,7 +91,7 @@ def draw_board(world: World, seed: int) -> Board:
     margin = limits - score
     candidates = [Outcomes(m > 0, np.log1p(np.exp(-2 * m))) for m in margin.T]
     y = rng.choice(N_CLASSES, n, p=[0.5, 0.3, 0.2])
-    return Board(y, candidates, world.criterion, None if world.group_size == 1 else group)
+    return Leaderboard(y, candidates, world.criterion, None if world.group_size == 1 else group)
 
 
 def _draw_scores(
@@ -104,37 +104,45 @@ def _draw_scores(
     return np.asarray(np.sqrt(GROUP_PART) * shared + np.sqrt(1 - GROUP_PART) * own)
 
 
-def mark_by_rules(board: Board, seed: int) -> dict[str, NDArray[np.bool_]]:
+def mark_by_rules(leaderboard: Leaderboard, seed: int) -> dict[str, NDArray[np.bool_]]:
     """Return which candidates each rule calls worse than the winner, `[c]`."""
-    best, n = board.find_best(), len(board.candidates)
+    best, n = leaderboard.find_best(), len(leaderboard.candidates)
     n_pairs = max(1, n * (n - 1) // 2)
     p = np.array(
         [
-            compute_p_value(board.y, board.candidates[best], c, board.criterion, board.groups)
-            for c in board.candidates
+            compute_p_value(
+                leaderboard.y,
+                leaderboard.candidates[best],
+                c,
+                leaderboard.criterion,
+                leaderboard.groups,
+            )
+            for c in leaderboard.candidates
         ]
     )
-    tied = find_tied(board.y, board.candidates, board.criterion, board.groups, seed)
+    tied = find_tied(
+        leaderboard.y, leaderboard.candidates, leaderboard.criterion, leaderboard.groups, seed
+    )
     return dict(zip(RULES, (p <= 0.05, p <= 0.05 / n_pairs, ~tied), strict=True))
 
 
-def make_intervals(board: Board, seed: int) -> dict[str, Interval]:
+def make_intervals(leaderboard: Leaderboard, seed: int) -> dict[str, Interval]:
     """Return the intervals of the winner's accuracy by how they are made."""
-    own = board.candidates[board.find_best()].is_correct
+    own = leaderboard.candidates[leaderboard.find_best()].is_correct
     return {
-        "own": compute_interval(own, board.groups),
-        "percentiles of draws": _take_percentiles(board, seed),
+        "own": compute_interval(own, leaderboard.groups),
+        "percentiles of draws": _take_percentiles(leaderboard, seed),
         "ilk": estimate_corrected_accuracy(
-            board.y, board.candidates, board.criterion, seed, board.groups
+            leaderboard.y, leaderboard.candidates, leaderboard.criterion, seed, leaderboard.groups
         ),
     }
 
 
-def _take_percentiles(board: Board, seed: int) -> Interval:
+def _take_percentiles(leaderboard: Leaderboard, seed: int) -> Interval:
     """Return mean and percentiles of the winner of drawn rows on the others, as in the paper."""
-    is_correct = np.stack([c.is_correct for c in board.candidates]).astype(np.float64)
+    is_correct = np.stack([c.is_correct for c in leaderboard.candidates]).astype(np.float64)
     rng, values = np.random.default_rng(seed), []
-    for counts in iterate_draws(len(board.y), 200, rng, board.groups):
+    for counts in iterate_draws(len(leaderboard.y), 200, rng, leaderboard.groups):
         best = int((is_correct @ counts).argmax())
         values.append(float(is_correct[best, counts == 0].mean()))
     low, high = np.quantile(values, [0.025, 0.975])
@@ -142,25 +150,25 @@ def _take_percentiles(board: Board, seed: int) -> Interval:
 
 
 def measure_marks(
-    make: Callable[[int], tuple[Board, NDArray[np.bool_]]], n_boards: int
+    make: Callable[[int], tuple[Leaderboard, NDArray[np.bool_]]], n_leaderboards: int
 ) -> dict[str, dict[str, Any]]:
-    """Return, by rule, on how many boards one of the best is called worse, and the power.
+    """Return, by rule, on how many leaderboards one of the best is called worse, and the power.
 
     Args:
-        make: Returns a board and which of its candidates are really worse, `[c]`, for a seed.
-        n_boards: Number of boards.
+        make: Returns a leaderboard and which of its candidates are really worse, `[c]`, for a seed.
+        n_leaderboards: Number of leaderboards.
     """
     errors: dict[str, list[bool]] = {rule: [] for rule in RULES}
     found: dict[str, list[float]] = {rule: [] for rule in RULES}
-    for seed in range(n_boards):
-        board, is_worse = make(seed)
-        for rule, called in mark_by_rules(board, seed).items():
+    for seed in range(n_leaderboards):
+        leaderboard, is_worse = make(seed)
+        for rule, called in mark_by_rules(leaderboard, seed).items():
             errors[rule].append(bool((called & ~is_worse).any()))
             if is_worse.any():
                 found[rule].append(float(called[is_worse].mean()))
     return {
         rule: {
-            "boards with an error": summarize_rate(errors[rule]),
+            "leaderboards with an error": summarize_rate(errors[rule]),
             "worse ones recognized": summarize(found[rule]) if found[rule] else None,
         }
         for rule in RULES
@@ -184,14 +192,14 @@ def summarize_intervals(
     }
 
 
-def measure_world(world: World, n_boards: int, n_intervals: int) -> dict[str, Any]:
+def measure_world(world: World, n_leaderboards: int, n_intervals: int) -> dict[str, Any]:
     """Return errors and power of each rule, and coverage of each interval, in one world."""
     is_worse = world.accuracies < ACCURACY
     cases = []
     for seed in range(n_intervals):
-        board = draw_board(world, seed)
-        truth = float(world.accuracies[board.find_best()])
-        cases.append((make_intervals(board, seed), truth))
+        leaderboard = draw_leaderboard(world, seed)
+        truth = float(world.accuracies[leaderboard.find_best()])
+        cases.append((make_intervals(leaderboard, seed), truth))
     return {
         "candidates": world.candidates,
         "rows": world.rows,
@@ -199,7 +207,9 @@ def measure_world(world: World, n_boards: int, n_intervals: int) -> dict[str, An
         "worse by": world.gap,
         "criterion": world.criterion,
         "rows per group": world.group_size,
-        "rules": measure_marks(lambda seed: (draw_board(world, seed), is_worse), n_boards),
+        "rules": measure_marks(
+            lambda seed: (draw_leaderboard(world, seed), is_worse), n_leaderboards
+        ),
         "intervals": summarize_intervals(cases) if cases else None,
     }
 

@@ -2,10 +2,10 @@
 
 Five kinds of features and six methods make 30 candidates, cross-validated on a few hundred images;
 each is then fitted to all of these and scored on the images that are left, which no candidate saw.
-Smaller boards are random parts of the candidates. A candidate counts as really worse where it is
-more than `MARGIN` less accurate on the test part than the best of its board. On boards with
-exchanged votes, the votes of each image are dealt to the candidates at random: all are equal, with
-the correlation that real votes have.
+Smaller leaderboards are random parts of the candidates. A candidate counts as really worse where it
+is more than `MARGIN` less accurate on the test part than the best of its leaderboard. On
+leaderboards with exchanged votes, the votes of each image are dealt to the candidates at random:
+all are equal, with the correlation that real votes have.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.intervals.boards import (
-    Board,
+from benchmarks.intervals.simulated_leaderboards import (
+    Leaderboard,
     make_intervals,
     measure_marks,
     summarize_intervals,
@@ -43,7 +43,7 @@ METHODS = (
     "KNearest",
 )
 SIZES, N_TRAIN, N_TEST = (3, 12, 30), 200, 3000
-MARGIN, N_EXCHANGED = 0.02, 20  # boards of exchanged votes per split
+MARGIN, N_EXCHANGED = 0.02, 20  # leaderboards of exchanged votes per split
 NAMES = tuple("0123456789")
 
 Images = NDArray[np.uint8]
@@ -58,18 +58,18 @@ class Measured:
     truth: NDArray[np.float64]
 
 
-def measure_real_boards(n_splits: int) -> list[dict[str, Any]]:
-    """Return errors, power and coverage on boards of each size, by data set."""
+def measure_real_leaderboards(n_splits: int) -> list[dict[str, Any]]:
+    """Return errors, power and coverage on leaderboards of each size, by data set."""
     rows = []
     for name, (images, y) in read_sets().items():
         kept = np.random.default_rng(0).permutation(len(y))[: N_TRAIN + N_TEST]
         y, tables = y[kept], describe_images(images[kept])
         measured = [_measure_split(tables, y, seed) for seed in range(n_splits)]
         for size in SIZES:
-            boards = [_take_part(m, size, seed) for seed, m in enumerate(measured)]
+            leaderboards = [_take_part(m, size, seed) for seed, m in enumerate(measured)]
             cases = [
-                (make_intervals(board, seed), float(truth[board.find_best()]))
-                for seed, (board, truth) in enumerate(boards)
+                (make_intervals(leaderboard, seed), float(truth[leaderboard.find_best()]))
+                for seed, (leaderboard, truth) in enumerate(leaderboards)
             ]
             rows.append(
                 {
@@ -77,9 +77,9 @@ def measure_real_boards(n_splits: int) -> list[dict[str, Any]]:
                     "candidates": size,
                     "rows": N_TRAIN,
                     "splits": n_splits,
-                    "rules": measure_marks(partial(_mark_worse, boards), n_splits),
+                    "rules": measure_marks(partial(_mark_worse, leaderboards), n_splits),
                     "rules, votes exchanged": measure_marks(
-                        partial(_exchange, boards), N_EXCHANGED * n_splits
+                        partial(_exchange, leaderboards), N_EXCHANGED * n_splits
                     ),
                     "intervals": summarize_intervals(cases),
                 }
@@ -149,25 +149,25 @@ def _measure_split(tables: dict[str, NDArray[np.float32]], y: Labels, seed: int)
     return Measured(builder.tested_labels, outcomes, np.array(truth))
 
 
-def _take_part(measured: Measured, size: int, seed: int) -> tuple[Board, NDArray[np.float64]]:
-    """Return a board of random candidates, and their true accuracies."""
+def _take_part(measured: Measured, size: int, seed: int) -> tuple[Leaderboard, NDArray[np.float64]]:
+    """Return a leaderboard of random candidates, and their true accuracies."""
     kept = np.random.default_rng([seed, size]).permutation(len(measured.truth))[:size]
     candidates = [measured.outcomes[i] for i in kept]
-    return Board(measured.y, candidates, "accuracy", None), measured.truth[kept]
+    return Leaderboard(measured.y, candidates, "accuracy", None), measured.truth[kept]
 
 
 def _mark_worse(
-    boards: list[tuple[Board, NDArray[np.float64]]], seed: int
-) -> tuple[Board, NDArray[np.bool_]]:
-    """Return a board, and which candidates are worse: the best alone must not be called so.
+    leaderboards: list[tuple[Leaderboard, NDArray[np.float64]]], seed: int
+) -> tuple[Leaderboard, NDArray[np.bool_]]:
+    """Return a leaderboard, and which candidates are worse: the best alone must not be called so.
 
     Those that are within the margin of the best count neither as errors nor as recognized.
     """
-    board, truth = boards[seed]
+    leaderboard, truth = leaderboards[seed]
     is_kept = (truth == truth.max()) | (truth < truth.max() - MARGIN)
-    kept = Board(
-        board.y,
-        [c for c, keep in zip(board.candidates, is_kept, strict=True) if keep],
+    kept = Leaderboard(
+        leaderboard.y,
+        [c for c, keep in zip(leaderboard.candidates, is_kept, strict=True) if keep],
         "accuracy",
         None,
     )
@@ -175,17 +175,18 @@ def _mark_worse(
 
 
 def _exchange(
-    boards: list[tuple[Board, NDArray[np.float64]]], seed: int
-) -> tuple[Board, NDArray[np.bool_]]:
-    """Return a board whose votes are dealt to the candidates at random, image by image."""
-    board = boards[seed % len(boards)][0]
-    rng, n = np.random.default_rng([seed, 43]), len(board.candidates)
-    order = rng.permuted(np.tile(np.arange(n), (len(board.y), 1)), axis=1)
-    rows = np.arange(len(board.y))
+    leaderboards: list[tuple[Leaderboard, NDArray[np.float64]]], seed: int
+) -> tuple[Leaderboard, NDArray[np.bool_]]:
+    """Return a leaderboard whose votes are dealt to the candidates at random, image by image."""
+    leaderboard = leaderboards[seed % len(leaderboards)][0]
+    rng, n = np.random.default_rng([seed, 43]), len(leaderboard.candidates)
+    order = rng.permuted(np.tile(np.arange(n), (len(leaderboard.y), 1)), axis=1)
+    rows = np.arange(len(leaderboard.y))
     is_correct, loss = (
-        np.stack([getattr(c, name) for c in board.candidates]) for name in ("is_correct", "loss")
+        np.stack([getattr(c, name) for c in leaderboard.candidates])
+        for name in ("is_correct", "loss")
     )
     candidates = [
         Outcomes(is_correct[order[:, j], rows], loss[order[:, j], rows]) for j in range(n)
     ]
-    return Board(board.y, candidates, "accuracy", None), np.zeros(n, bool)
+    return Leaderboard(leaderboard.y, candidates, "accuracy", None), np.zeros(n, bool)

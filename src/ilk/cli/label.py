@@ -1,0 +1,83 @@
+"""`ilk label`: label a folder of images in the browser, with the help of a model that learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ilk.cli.label_options import Address, LabelOutput, add_address_options, add_output_options
+from ilk.cli.options import add_seed_option
+from ilk.cli.output import Result, add_json_option
+
+
+@click.command()
+@click.argument("source", metavar="DIR")
+@click.option("--classes", default="", help="Names of classes to begin with, separated by commas.")
+@click.option(
+    "--log",
+    "log_path",
+    help="File that keeps every answer [default: DIR.labels.sqlite, beside the folder].",
+)
+@click.option(
+    "--encoder",
+    default="default",
+    show_default=True,
+    help="Encoder of the images; `default` is the small network that is installed with ilk.",
+)
+@click.option(
+    "--folders-are-labels/--no-folder-labels",
+    "read_labels",
+    default=True,
+    show_default=True,
+    help="Take the names of sub-folders as labels of their images, or as names of folders only.",
+)
+@add_seed_option
+@add_address_options
+@add_output_options
+@add_json_option
+def command(
+    source: str,
+    classes: str,
+    log_path: str | None,
+    encoder: str,
+    read_labels: bool,
+    seed: int,
+    address: Address,
+    output: LabelOutput,
+) -> Result:
+    """Label the images of DIR on a web page, with a model that learns while you label.
+
+    Open the printed address in a browser. The page asks for the images that teach the model most,
+    suggests classes and whole groups, and says how accurate the model is on images drawn at random.
+    Keys are enough: digits assign a class, Space accepts the suggestion, u takes back. Several
+    people can label at once, each without seeing the others' answers.
+
+    Every answer is in the log on the disk before the next image is asked; nothing is written into
+    DIR. Ctrl-C stops the page, and the same command goes on where it stopped. With --status,
+    --export-csv, --export-folder or --export-model, the log is read and no page is served, also
+    while another process labels.
+    """
+    from ilk.cli.label_output import write_outputs
+    from ilk.cli.label_server import serve_labelling
+    from ilk.cli.label_session import open_session
+    from ilk.labelling.opening import get_log_path
+
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    log = Path(log_path) if log_path else get_log_path(source)
+    only_read = output.is_wanted
+    if not only_read:
+        from ilk.serve.requirements import check_requirements
+
+        check_requirements()
+        listener = address.open_socket()  # first: it costs nothing to find that it is in use
+    try:
+        session = open_session(source, log, encoder, names, seed, read_labels, read_only=only_read)
+    except BaseException:
+        if not only_read:
+            listener.close()
+        raise
+    with session:
+        if only_read:
+            return Result(write_outputs(session, output))
+        return Result(serve_labelling(session, source, listener, address))

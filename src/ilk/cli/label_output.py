@@ -1,0 +1,50 @@
+"""What `ilk label` writes without a page: the status, a table, a folder, a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilk.cli.label_options import LabelOutput
+
+if TYPE_CHECKING:
+    from ilk.labelling.session import LabellingSession
+
+
+def write_outputs(session: LabellingSession, output: LabelOutput) -> dict[str, Any]:
+    """Print the progress of a session and write its exports, as far as they are wanted.
+
+    Returns:
+        What `--json` prints: the progress, and where the exports are.
+
+    Raises:
+        NoLabels: Nothing is labelled.
+        OutputError: Something exists already, or cannot be written.
+    """
+    session.wait_until_fitted()
+    if output.status:
+        from ilk.labelling.status import format_status
+
+        for line in format_status(session.progress()):
+            click.echo(line)
+    if output.csv:
+        n = session.export_csv(output.csv)
+        click.echo(f"{n:,} labelled images are listed in {output.csv}")
+    if output.folder:
+        n = session.export_folder(output.folder)
+        click.echo(f"{n:,} labelled images are copied to {output.folder}")
+    if output.model:
+        _fit(session, Path(output.model))
+    exports = {"csv": output.csv, "folder": output.folder, "model": output.model}
+    return {"log": session.log.path, "progress": session.progress(), "exports": exports}
+
+
+def _fit(session: LabellingSession, path: Path) -> None:
+    from ilk.artifacts.overwrite_guard import check_writable
+    from ilk.core.progress import terminal_progress
+
+    check_writable(path)
+    session.fit_model(path, progress=terminal_progress())
+    click.echo(f"the model is in {path}; see {path / 'report.html'}, or ask it: ilk serve {path}")

@@ -1,0 +1,73 @@
+"""Serve the labelling page until Ctrl-C, and say what is saved where."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import webbrowser
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ilk.cli.label_options import Address
+
+if TYPE_CHECKING:
+    import socket
+
+    from ilk.labelling.session import LabellingSession
+
+
+def serve_labelling(
+    session: LabellingSession, source: str, listener: socket.socket, address: Address
+) -> dict[str, Any]:
+    """Serve the page of a session until Ctrl-C; return what `--json` prints then.
+
+    Args:
+        session: The open session.
+        source: The folder as the user names it.
+        listener: The listening socket.
+        address: How it is to be reached.
+    """
+    from ilk.serve.label_app import create_label_app
+    from ilk.serve.run import format_address, serve_socket
+
+    app = create_label_app(session, token=address.token, hosts=address.hosts)
+    query = f"?token={address.token}" if address.token else ""
+    page = f"{format_address(listener)}/label{query}"
+    context = click.get_current_context(silent=True)
+    as_json = context is not None and bool(context.params.get("as_json"))
+    try:
+        click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
+        for note in session.progress().notes:
+            click.echo(f"· {note}", err=True)
+        click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
+        if address.open_browser and has_display():
+            webbrowser.open(page)
+        serve_socket(app, listener)
+    except KeyboardInterrupt:  # before the server was up
+        app.state.server.close()
+    progress = session.progress()
+    command = shlex.join(_get_arguments() or ["ilk", "label", source])
+    click.echo(
+        f"ilk: stopped; {progress.n_labelled + progress.n_disputed:,} labelled images are saved in "
+        f"{session.log.path}; go on with `{command}`",
+        err=True,
+    )
+    return {"log": session.log.path, "progress": progress}
+
+
+def has_display() -> bool:
+    """Whether a browser can open a window: elsewhere, one in the terminal would take it over."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _get_arguments() -> list[str]:
+    """Return the command line that was called, without what is secret."""
+    context = click.get_current_context(silent=True)
+    arguments = context.find_root().obj if context is not None else None
+    if not isinstance(arguments, tuple) or "--token" in " ".join(arguments):
+        return []
+    return ["ilk", *arguments]

@@ -1,0 +1,349 @@
+"""Which units of a convolutional network cause the score of a class, by path interventions.
+
+Ola Ahmad, Nicolas Béreux, Loïc Baret, Vahid Hashemi, Freddy Lecue, 2024, Causal Analysis for Robust
+Interpretability of Neural Networks, arXiv 2305.08950.
+
+    CE(v -> out) = E_x[ s(x) - s(x | unit v at its mean) ]
+    CE(u -> v)   = E_x[ s(x) - s(x | what u adds to v at its mean, its other paths as they are) ]
+
+s is the score of a class, over images of that class; means are over reference images of any class.
+From the last convolution down, a unit or a path is kept if its effect is greater than 0 in a paired
+t test over images, at a false discovery rate of 5 %; if its share of the effects exceeds a
+threshold, such as a quantile of the shares in networks that were trained on shuffled labels; and if
+removing it lowers the probability by a given amount. Paths into units that are not kept are not
+looked at. A unit of the layer before is kept if it has a kept path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.data import Features
+from ilk.core.errors import InputError
+from ilk.explain.interventions import InterventionRunner, Layer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+Score = Callable[[Features], NDArray[Any]]
+"""Outputs of the network `[n, d]` -> score of the class `[n]`, such as its log-odds."""
+Effects = NDArray[np.float64]
+
+FDR = 0.05
+BLOCK_VALUES = 2**24  # values of a replaced layer in memory at a time
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What makes a unit or a path count.
+
+    Attributes:
+        fdr: False discovery rate of the paired test over images, in (0, 1).
+        min_share: Least share of a unit in the sum of absolute effects of its layer, in [0, 1).
+        min_path_share: Least share of a path in the sum of those into the same unit, in [0, 1).
+        min_fall: Least fall of the probability, `1 / (1 + exp(-s))`, when it is removed.
+    """
+
+    fdr: float = FDR
+    min_share: float = 0.0
+    min_path_share: float = 0.0
+    min_fall: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class CausalLayer:
+    """The effects of one convolution.
+
+    Attributes:
+        units: Kept units of its output, ascending.
+        edges: Kept paths `[m, 2]`: unit of its input, unit of its output.
+        edge_effects: Mean effects of all paths into kept units, `[inputs, outputs]`; 0 elsewhere.
+    """
+
+    units: NDArray[np.int64]
+    edges: NDArray[np.int64]
+    edge_effects: Effects
+
+    @property
+    def inputs(self) -> NDArray[np.int64]:
+        """Units of its input with a kept path, `[u]`, ascending."""
+        return np.unique(self.edges[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class CausalGraph:
+    """Units and paths that cause a score.
+
+    Attributes:
+        unit_effects: Effect of each unit of the last convolution on each image, `[units, n]`.
+        units: Kept units of the last convolution, ascending.
+        layers: The convolutions that were looked at, the last one first.
+    """
+
+    unit_effects: Effects
+    units: NDArray[np.int64]
+    layers: tuple[CausalLayer, ...]
+
+    def get_weights(self) -> Effects:
+        """Return the mean effect of kept units of the last convolution, else 0, `[units]`."""
+        weights = np.zeros(len(self.unit_effects))
+        weights[self.units] = self.unit_effects[self.units].mean(1)
+        return weights
+
+
+def trace_causal_paths(
+    network: Module,
+    images: Tensor,
+    reference: Tensor,
+    score: Score,
+    criteria: Criteria = Criteria(),
+    *,
+    n_layers: int = 1,
+) -> CausalGraph:
+    """Return the units and paths of a convolutional network that cause a score.
+
+    Args:
+        network: Images -> outputs `[n, d]`, in evaluation mode; no layer has to be named.
+        images: Images of the class that the network gets right, `[n, c, h, w]`, at least 3.
+        reference: Images of all classes, for the means, `[m, c, h, w]`.
+        score: Outputs -> score of the class.
+        criteria: What makes a unit or a path count.
+        n_layers: Convolutions whose incoming paths are looked at, from the last one on, >= 0.
+
+    Raises:
+        InputError: There are fewer than three images, or no reference.
+        Unavailable: The network does not convolve.
+    """
+    if len(images) < 3 or not len(reference):
+        raise InputError(
+            f"{len(images)} images and {len(reference)} reference images; give three or more of "
+            "the class, and some of all classes"
+        )
+    runner = InterventionRunner(network, images)
+    means = InterventionRunner(network, reference)
+    before = np.asarray(score(runner.features), np.float64)
+    last, last_mean = runner.layers[-1], means.layers[-1]
+    effects = measure_unit_effects(runner, last, last_mean.activation, score)
+    is_large = compute_shares(effects) > criteria.min_share
+    units = np.flatnonzero(is_large & _is_kept(effects, before, criteria))
+    layers: list[CausalLayer] = []
+    kept = units
+    pairs = list(zip(runner.layers, means.layers, strict=True))[::-1]
+    for i in range(min(n_layers, len(pairs))):
+        layer, mean = pairs[i]
+        if not len(kept) or layer.conv.groups != 1 or layer.n_units <= kept.max():
+            break
+        traced = _trace_layer(runner, layer, mean.x, kept, score, before, criteria)
+        layers.append(traced)
+        is_chain = i + 1 < len(pairs) and pairs[i + 1][0].n_units == layer.x.shape[1]
+        if not is_chain:
+            break
+        kept = traced.inputs
+    return CausalGraph(effects, units, tuple(layers))
+
+
+def measure_unit_effects(
+    runner: InterventionRunner, layer: Layer, reference: Tensor, score: Score
+) -> Effects:
+    """Return the effect of every unit of a layer on every image, `[units, n]`.
+
+    Args:
+        runner: The network and the images.
+        layer: One of its layers.
+        reference: The activation of the layer for reference images, `[m, units, h, w]`.
+        score: Outputs -> score.
+    """
+    before = np.asarray(score(runner.features), np.float64)
+    mean = reference.mean((0, 2, 3))
+    return np.concatenate(
+        [
+            before - ablate_units(runner, layer, mean, [[u] for u in part], score)
+            for part in _split(range(layer.n_units), layer.activation.numel())
+        ]
+    )
+
+
+def ablate_units(
+    runner: InterventionRunner,
+    layer: Layer,
+    mean: Tensor,
+    sets: Sequence[Sequence[int]],
+    score: Score,
+) -> Effects:
+    """Return the score `[sets, n]` with all units of a set at their mean, for each set.
+
+    Args:
+        runner: The network and the images.
+        layer: One of its layers.
+        mean: What the units are replaced by, `[units]`.
+        sets: Units of the layer.
+        score: Outputs -> score.
+    """
+    n = len(layer.activation)
+    replaced = layer.activation.repeat(len(sets), 1, 1, 1)
+    for i, units in enumerate(sets):
+        for u in units:
+            replaced[i * n : (i + 1) * n, u] = mean[u]
+    out = score(runner.run_with(layer.unit, replaced))
+    return np.asarray(out, np.float64).reshape(len(sets), n)
+
+
+def measure_joint_effects(
+    runner: InterventionRunner,
+    layer: Layer,
+    reference: Tensor,
+    units: Sequence[int],
+    score: Score,
+) -> Effects:
+    """Return the mean effect of removing two units beyond the sum of their own, `[m, m]`.
+
+    Positive where one stands in for the other, so that each alone seems to be of no use; the
+    diagonal is 0.
+
+    Args:
+        runner: The network and the images.
+        layer: One of its layers.
+        reference: The activation of the layer for reference images, `[m, units, h, w]`.
+        units: Units to look at, such as the 20 with the greatest effects.
+        score: Outputs -> score.
+    """
+    before = np.asarray(score(runner.features), np.float64)
+    mean = reference.mean((0, 2, 3))
+    places = [(i, j) for i in range(len(units)) for j in range(i, len(units))]
+    effect = np.zeros((len(units), len(units)))
+    for part in _split(range(len(places)), layer.activation.numel()):
+        sets = [sorted({units[i] for i in places[k]}) for k in part]
+        falls = (before - ablate_units(runner, layer, mean, sets, score)).mean(1)
+        for k, fall in zip(part, falls, strict=True):
+            effect[places[k]] = effect[places[k][::-1]] = fall
+    own = np.diag(effect)
+    joint = effect - own[:, None] - own
+    np.fill_diagonal(joint, 0.0)
+    return joint
+
+
+def measure_path_effects(
+    runner: InterventionRunner,
+    layer: Layer,
+    reference: Tensor,
+    units: NDArray[np.int64],
+    score: Score,
+) -> Effects:
+    """Return the effect of every path into `units` on every image, `[inputs, len(units), n]`.
+
+    Args:
+        runner: The network and the images.
+        layer: One of its layers, whose convolution has one group.
+        reference: Input of the convolution for reference images, `[m, inputs, h, w]`.
+        units: Units of its output, `[v]`.
+        score: Outputs -> score.
+    """
+    import torch
+    from torch.nn import functional
+
+    conv, n = layer.conv, len(layer.x)
+    before = np.asarray(score(runner.features), np.float64)
+    mean = reference.mean((0, 2, 3))
+    effects = np.zeros((layer.x.shape[1], len(units), n))
+    for u in range(layer.x.shape[1]):
+        excess = layer.x[:, u : u + 1] - mean[u]
+        with torch.inference_mode():
+            added = functional.conv2d(
+                excess,
+                conv.weight[torch.from_numpy(units)][:, u : u + 1],
+                None,
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+            )  # [n, v, h', w']: what u adds to each unit beyond its mean
+        for part in _split(range(len(units)), layer.output.numel()):
+            replaced = layer.output.repeat(len(part), 1, 1, 1)
+            for i, v in enumerate(part):
+                replaced[i * n : (i + 1) * n, units[v]] -= added[:, v]
+            after = np.asarray(score(runner.run_with(conv, replaced)), np.float64)
+            effects[u, list(part)] = before - after.reshape(len(part), n)
+    return effects
+
+
+def compute_shares(effects: Effects) -> Effects:
+    """Return the share of each mean effect in the sum of their absolute values, as `effects`.
+
+    Args:
+        effects: Effects on images, `[..., n]`; the shares are `[...]`.
+    """
+    mean = effects.mean(-1)
+    total = np.abs(mean).sum()
+    return np.asarray(mean / total if total > 0 else mean)
+
+
+def compute_path_shares(effects: Effects) -> Effects:
+    """Return the share of each path in those into the same unit, `[inputs, outputs]`.
+
+    Args:
+        effects: Effects of paths on images, `[inputs, outputs, n]`.
+    """
+    return np.stack([compute_shares(effects[:, v]) for v in range(effects.shape[1])], axis=1)
+
+
+def _trace_layer(
+    runner: InterventionRunner,
+    layer: Layer,
+    reference: Tensor,
+    units: NDArray[np.int64],
+    score: Score,
+    before: Effects,
+    criteria: Criteria,
+) -> CausalLayer:
+    """Return the paths of a layer into its kept units."""
+    effects = measure_path_effects(runner, layer, reference, units, score)
+    n_inputs, n_kept, n = effects.shape
+    is_kept = _is_kept(effects.reshape(-1, n), before, criteria).reshape(n_inputs, n_kept)
+    is_large = compute_path_shares(effects) > criteria.min_path_share
+    edges = np.argwhere(is_kept & is_large)
+    edges[:, 1] = units[edges[:, 1]]
+    all_effects = np.zeros((n_inputs, layer.n_units))
+    all_effects[:, units] = effects.mean(2)
+    return CausalLayer(units, edges.astype(np.int64), all_effects)
+
+
+def _is_kept(effects: Effects, before: Effects, criteria: Criteria) -> NDArray[np.bool_]:
+    """Return which of `[m, n]` effects on images are there and lower the probability, `[m]`."""
+    falls = (_sigmoid(before) - _sigmoid(before - effects)).mean(1)
+    return np.asarray(find_positive(effects, criteria.fdr) & (falls > criteria.min_fall))
+
+
+def find_positive(effects: Effects, fdr: float = FDR) -> NDArray[np.bool_]:
+    """Return which rows of `[m, n]` have a mean above 0, at a false discovery rate, `[m]`.
+
+    One-sided paired t tests with the procedure of Benjamini and Hochberg (1995).
+    """
+    from scipy.stats import t
+
+    m, n = effects.shape
+    mean, error = effects.mean(1), effects.std(1, ddof=1) / np.sqrt(n)
+    rounding = 1e-6 * np.abs(effects).max(initial=0.0)  # constant effects have no spread
+    p = t.sf(mean / np.maximum(error, rounding + 1e-12), n - 1)
+    order = np.argsort(p, kind="stable")
+    is_below = p[order] <= fdr * np.arange(1, m + 1) / max(1, m)
+    n_found = int(np.flatnonzero(is_below)[-1]) + 1 if is_below.any() else 0
+    found = np.zeros(m, bool)
+    found[order[:n_found]] = True
+    return np.asarray(found & (mean > rounding))
+
+
+def _sigmoid(z: Effects) -> Effects:
+    from scipy.special import expit
+
+    return np.asarray(expit(z))
+
+
+def _split(numbers: range, values: int) -> list[range]:
+    """Return a range in parts whose copies of `values` each fit in a block."""
+    size = max(1, BLOCK_VALUES // max(1, values))
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]

@@ -1,0 +1,203 @@
+"""A classifier in 8 bits: networks quantized, calibration fitted anew, the loss measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.artifacts.classifier import Classifier
+from ilk.core.errors import ArtifactError, InputError
+from ilk.core.progress import Progress, silent_progress
+from ilk.export.build import Built, build_model
+from ilk.export.check_images import CheckImages
+from ilk.export.encoders.network import get_network_key, read_network
+from ilk.export.int8_features import embed_images, list_networks, normalize_images
+from ilk.export.quantize import QuantizableNetwork
+from ilk.export.recalibrate import HonestRows, find_honest_index, recalibrate, score_rows
+from ilk.export.session import Session
+
+MAX_LOSS = 0.005  # of the accuracy
+N_RANGES = 100  # images that the ranges come from
+N_RANKED = 16  # images that the layers are ranked on
+STEPS = (2, 4, 8, 16, 32)  # layers that go back to float32, until the loss is small enough
+N_TIMED = 15
+Z_95 = 1.959964  # normal quantile of a two-sided 95 % interval
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Result:
+    """A classifier in 8 bits.
+
+    Attributes:
+        built: Its ONNX model.
+        classifier: The classifier with the calibration of that model.
+        report: What it costs and gains, as plain values.
+    """
+
+    built: Built
+    classifier: Classifier
+    report: dict[str, Any]
+
+
+def build_int8(
+    classifier: Classifier,
+    images: CheckImages,
+    summary: Mapping[str, Any],
+    *,
+    progress: Progress = silent_progress,
+) -> Int8Result:
+    """Return the classifier with its networks in 8 bits.
+
+    Layers that hurt most go back to float32 while the accuracy on honest rows falls by more than
+    half a point.
+
+    Args:
+        classifier: The classifier.
+        images: Images, some of which have labels.
+        summary: Further entries of the metadata.
+        progress: Reports the progress.
+
+    Raises:
+        InputError: The encoder has no network, or there are too few labelled images.
+        ArtifactError: The accuracy falls by more than half a point, beyond what chance explains.
+    """
+    encoders = list_networks(classifier.encoder)
+    if not encoders:
+        raise InputError(
+            f"{classifier.encoder.name} has no network, so --int8 would change nothing; leave it "
+            "out"
+        )
+    index = find_honest_index(images)
+    chosen = list(np.unique(np.linspace(0, len(images) - 1, N_RANGES).round().astype(int)))
+    with progress("measuring the ranges of activations", len(encoders)) as advance:
+        networks = {}
+        for encoder in encoders:
+            batches = normalize_images(encoder, images, chosen)
+            network = QuantizableNetwork(read_network(encoder), batches)
+            network.measure_ranges()
+            networks[get_network_key(encoder)] = network
+            advance(1)
+    skipped: dict[str, list[str]] = {key: [] for key in networks}
+    models, rows = _try(classifier, images, index, networks, skipped)
+    ranked: dict[str, list[str]] = {}
+    for n_skipped in STEPS:
+        if _compute_loss(rows) <= MAX_LOSS:
+            break
+        for key, network in networks.items():
+            if key not in ranked:
+                ranked[key] = network.rank_layers(np.concatenate(network.batches)[:N_RANKED])
+            skipped[key] = ranked[key][: min(n_skipped, len(ranked[key]) // 2)]
+        models, rows = _try(classifier, images, index, networks, skipped)
+    loss, interval = _compute_loss(rows), estimate_loss(rows.differences)
+    if loss > MAX_LOSS and interval[0] > 0:
+        raise ArtifactError(
+            f"in 8 bits the accuracy falls by {100 * loss:.1f} points (95 % interval "
+            f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}, {len(rows.y):,} labelled "
+            "images), even with half of the layers in float32; export it without --int8"
+        )
+    fitted = recalibrate(classifier, rows)
+    built = build_model(fitted, {**summary, "precision": "int8"}, models)
+    exact = build_model(classifier, summary, {k: n.model for k, n in networks.items()})
+    ratio = compare_speed(exact, built, images.decode(0))
+    n_layers = sum(len(network.layers) for network in networks.values())
+    names = [name for key in skipped for name in skipped[key]]
+    report = _describe(rows, loss, interval, n_layers, names)
+    report["speed_ratio"] = ratio
+    report["size_ratio"] = built.model.ByteSize() / exact.model.ByteSize()
+    report["notes"] = _format_notes(report)
+    return Int8Result(built, fitted, report)
+
+
+def _try(
+    classifier: Classifier,
+    images: CheckImages,
+    index: NDArray[np.int64],
+    networks: Mapping[str, QuantizableNetwork],
+    skipped: Mapping[str, list[str]],
+) -> tuple[dict[str, Any], HonestRows]:
+    models = {key: n.quantize(skipped=skipped[key]) for key, n in networks.items()}
+    changed = embed_images(classifier.encoder, images.take(index), models)
+    return models, score_rows(classifier, images, index, changed)
+
+
+def _compute_loss(rows: HonestRows) -> float:
+    return float(rows.differences.mean())
+
+
+def estimate_loss(differences: NDArray[np.int64]) -> tuple[float, float]:
+    """Return a 95 % interval for the mean of paired differences of -1, 0 and 1.
+
+    Alan Agresti, Yongyi Min, 2005, doi:10.1002/sim.1781: Wald's interval after half an observation
+    is added to each cell of the table of pairs.
+
+    Args:
+        differences: 1 where only the first of a pair is right, -1 where only the second, `[n]`.
+    """
+    n = len(differences) + 2
+    only_first, only_second = ((differences == s).sum() + 0.5 for s in (1, -1))
+    mean = (only_first - only_second) / n
+    variance = (only_first + only_second - n * mean**2) / n**2
+    half = Z_95 * float(np.sqrt(variance))
+    return float(mean - half), float(mean + half)
+
+
+def compare_speed(first: Built, second: Built, pixels: NDArray[np.uint8]) -> float:
+    """Return how many times as fast the second file answers for an image `[h, w, 3]`."""
+    sessions = [Session(built.model.SerializeToString()) for built in (first, second)]
+    times: list[list[float]] = [[], []]
+    for _ in range(N_TIMED):
+        for session, seconds in zip(sessions, times, strict=True):
+            start = time.perf_counter()
+            session.run(pixels[None])
+            seconds.append(time.perf_counter() - start)
+    return float(np.median(times[0]) / np.median(times[1]))
+
+
+def _describe(
+    rows: HonestRows, loss: float, interval: tuple[float, float], n_layers: int, names: list[str]
+) -> dict[str, Any]:
+    n = len(rows.y)
+    before = float((rows.logits.argmax(1) == rows.y).mean())
+    same = float((rows.logits.argmax(1) == rows.changed_logits.argmax(1)).mean())
+    return {
+        "n_labelled": n,
+        "scored": "out of fold" if rows.is_out_of_fold else "not trained on",
+        "accuracy_float32": before,
+        "accuracy_int8": before - loss,
+        "loss": loss,
+        "loss_interval": list(interval),
+        "same_names": same,
+        "layers": n_layers,
+        "layers_in_float32": names,
+    }
+
+
+def _format_notes(report: Mapping[str, Any]) -> list[str]:
+    low, high = report["loss_interval"]
+    verb = "falls" if report["loss"] >= 0 else "rises"
+    accuracy = (
+        f"in 8 bits the accuracy {verb} by {100 * abs(report['loss']):.2f} points (95 % interval "
+        f"of the loss {100 * low:.2f} to {100 * high:.2f}) on {report['n_labelled']:,} labelled "
+        f"images ({report['scored']}); {report['same_names']:.1%} of the names are the same"
+    )
+    cost = (
+        f"one image takes {1 / report['speed_ratio']:.2f} times as long as in float32, and the "
+        f"file has {report['size_ratio']:.0%} of the size"
+    )
+    notes = [accuracy, cost]
+    if report["loss"] > MAX_LOSS:
+        notes.append(
+            "the loss is above half a point, which these images cannot tell from chance: check it "
+            "on more labelled images"
+        )
+    if report["layers_in_float32"]:
+        notes.append(
+            f"{len(report['layers_in_float32'])} of {report['layers']} layers stay in float32: "
+            f"{', '.join(report['layers_in_float32'][:4])}"
+        )
+    return notes

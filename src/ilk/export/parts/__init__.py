@@ -1,0 +1,1 @@
+"""Saved parts as ONNX operators: one file per family of parts, found by their `kind`."""

@@ -1,0 +1,235 @@
+"""Take the labels along: as a table, as a folder, as a classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ilk.core.atomic_write import write_atomically
+from ilk.core.csv_cells import CsvFormatter
+from ilk.core.errors import InputError, NoLabels, OutputError
+from ilk.core.progress import Progress
+from ilk.images import ImageError, Images, Row, decode, escape_path
+from ilk.labelling.answers import Answers
+from ilk.labelling.items import Item
+from ilk.store import Store
+from ilk.updates.suggestions import make_unique
+
+if TYPE_CHECKING:
+    from ilk.artifacts.classifier import Classifier
+    from ilk.fitting.encoding import LogCallback
+
+MIN_TRAIN = 2  # images of a class that a model learns from, besides the audit
+COLUMNS = ("path", "label", "split", "annotator", "given", "sha256")
+UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LabelledItem:
+    """What is known of one image.
+
+    Attributes:
+        item: The image.
+        label: Its class: by annotators, else given; None without one.
+        annotators: Who gave it this class.
+        is_audited: Whether it is of the audit slice.
+        is_disputed: Whether annotators differ and nobody has resolved it.
+        is_unsure: Whether it has no class because somebody could not tell it.
+    """
+
+    item: Item
+    label: str | None
+    annotators: tuple[str, ...] = ()
+    is_audited: bool = False
+    is_disputed: bool = False
+    is_unsure: bool = False
+
+
+def describe_item(item: Item, answers: Answers, *, is_audited: bool) -> LabelledItem:
+    """Return what the answers and the folder say of an image."""
+    settled, labels = answers.settle(item.digest), answers.list_labels(item.digest)
+    label = item.given_label if settled is None and not labels else settled
+    by = tuple(sorted(name for name, given in labels.items() if given == label))
+    return LabelledItem(
+        item,
+        label,
+        by,
+        is_audited and label is not None,
+        item.digest in answers.disputed,
+        answers.is_unsure(item.digest),
+    )
+
+
+def read_content(images: Images, row: Row) -> bytes:
+    """Return the bytes of an image; pixels in memory, and pages of a file, become a PNG file.
+
+    Raises:
+        InputError: The file is gone or changed, or cannot be read.
+    """
+    shown = escape_path(images.shown_path_of(row))
+    try:
+        source = images.source_of(row)
+        if isinstance(source, Path) and not row.page:
+            content = source.read_bytes()
+            is_plain = row.value_range is None  # else the digest is not that of the file alone
+            if is_plain and hashlib.sha256(content).hexdigest() != row.digest:
+                raise InputError(
+                    f"{shown} has changed since the folder was read; open the session again, which "
+                    "takes it for a new image"
+                )
+            return content
+        if isinstance(source, bytes) and not row.page:
+            return source
+        buffer = BytesIO()
+        decode(source, **row.reading).save(buffer, "PNG")
+        return buffer.getvalue()
+    except FileNotFoundError:
+        raise InputError(f"{shown} is gone; its labels are kept, put the file back") from None
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read: {error.strerror or error}") from error
+    except ImageError as error:
+        raise InputError(f"{shown} cannot be read: {error.reason} ({error.detail})") from error
+
+
+def write_table(
+    path: Path, images: Images, rows: Mapping[str, Row], labelled: Sequence[LabelledItem]
+) -> int:
+    """Write the labelled images as CSV; return their number. See `LabellingSession.export_csv`."""
+    chosen = _select_labelled(labelled)
+    if path.exists():
+        raise OutputError(f"{escape_path(path)} exists; name another file")
+    home = Path(os.path.abspath(path)).parent
+    format_line = CsvFormatter().format
+    lines = [format_line(COLUMNS)]
+    for one in chosen:
+        shown = _relate(images, rows[one.item.digest], home)
+        split = "test" if one.is_audited else "train"
+        given = one.item.given_label or ""
+        by = "; ".join(one.annotators)
+        lines.append(format_line((shown, one.label, split, by, given, one.item.digest)))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {escape_path(path)}: {error.strerror}; name another file"
+        ) from error
+    write_atomically(path, "".join(lines).encode("utf-8", "surrogateescape"))
+    return len(chosen)
+
+
+def _relate(images: Images, row: Row, home: Path) -> str:
+    """Return the path of an image as a table in the folder `home` names it."""
+    absolute = os.path.abspath(images.path_of(row))
+    try:
+        return Path(os.path.relpath(absolute, home)).as_posix()
+    except ValueError:  # another drive
+        return absolute
+
+
+def write_folder(
+    path: Path,
+    images: Images,
+    rows: Mapping[str, Row],
+    labelled: Sequence[LabelledItem],
+    *,
+    link: bool,
+) -> int:
+    """Write one sub-folder of images per class; see `LabellingSession.export_folder`."""
+    from ilk.artifacts.overwrite_guard import holds_only_leftovers
+    from ilk.core.folder_transaction import FolderTransaction, lock_folder
+
+    chosen = _select_labelled(labelled)
+    folders = name_folders(sorted({str(one.label) for one in chosen}))
+    names = make_unique([f"{folders[str(x.label)]}/{_name_file(x.item.path)}" for x in chosen])
+    with lock_folder(path):
+        if not holds_only_leftovers(path):
+            raise OutputError(f"{escape_path(path)} is not empty; name a new or an empty folder")
+        change = FolderTransaction(path)
+        for one, name in zip(chosen, names, strict=True):
+            change.write_with(name, partial(_write_image, images, rows[one.item.digest], link))
+        change.commit()
+    return len(chosen)
+
+
+def _write_image(images: Images, row: Row, link: bool, to: Path) -> None:
+    if link and row.digest not in images.contents and not row.page:
+        to.symlink_to(os.path.abspath(images.path_of(row)))
+        return
+    try:
+        to.write_bytes(read_content(images, row))
+    except InputError as error:
+        raise OutputError(f"{error}; nothing is written") from error
+
+
+def _name_file(path: str) -> str:
+    return UNSAFE.sub("_", path.rsplit("/", 1)[-1])
+
+
+def name_folders(classes: Sequence[str]) -> dict[str, str]:
+    """Return a safe and unique folder name for each class, on every system.
+
+    >>> name_folders(["cat", "Cat", "a/b", "con", ".."])
+    {'cat': 'cat', 'Cat': 'Cat-2', 'a/b': 'a_b', 'con': 'con_', '..': '_'}
+    """
+    safe = []
+    for name in classes:
+        text = UNSAFE.sub("_", name).strip().strip(".")
+        safe.append(f"{text}_" if RESERVED.fullmatch(text) else text or "_")
+    return dict(zip(classes, make_unique(safe), strict=True))
+
+
+def _select_labelled(labelled: Sequence[LabelledItem]) -> list[LabelledItem]:
+    chosen = [one for one in labelled if one.label is not None]
+    if not chosen:
+        raise NoLabels("nothing is labelled yet; label some images first")
+    return chosen
+
+
+def fit_labels(
+    path: Path,
+    images: Images,
+    labelled: Sequence[LabelledItem],
+    settings: Mapping[str, Any],
+    store: Store | None,
+    progress: Progress,
+    log: LogCallback,
+) -> Classifier:
+    """Fit and save a classifier; see `LabellingSession.fit_model`."""
+    from ilk.fitting.fit import FitConfig, fit_with_report
+
+    chosen = _select_labelled(labelled)
+    audited = {one.item.digest for one in chosen if one.is_audited}
+    train = Counter(one.label for one in chosen if not one.is_audited)
+    few = sorted({str(one.label) for one in chosen if train[one.label] < MIN_TRAIN})
+    if audited and few:
+        log(
+            f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
+            "from, so the model learns from the audit as well, and its report has the accuracy of "
+            "cross-validation, which is too low where the images were chosen by a model"
+        )
+        audited = set()
+    by_digest = {one.item.digest: one.label for one in labelled}
+    rows = []
+    for row in images.rows:
+        if row.status == "used" and row.digest in by_digest:
+            split = "test" if row.digest in audited else "train"
+            row = replace(row, label=by_digest[row.digest], split=split)
+        rows.append(row)
+    classifier, _ = fit_with_report(
+        replace(images, rows=tuple(rows)),
+        FitConfig(**settings),
+        store=store,
+        progress=progress,
+        log=log,
+    )
+    classifier.save(path)
+    return classifier

@@ -1,0 +1,60 @@
+"""The page that answers questions about images."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ilk.serve.shell import respond_page
+
+BODY = """<h1>Ask <span id="model-name">the model</span></h1>
+<p id="model-facts" class="muted"></p>
+<p id="model-note" class="warn" hidden></p>
+<section id="drop" class="panel drop" aria-labelledby="drop-heading">
+<h2 id="drop-heading">Choose images</h2>
+<p id="drop-hint">Drop images or a folder here, paste one, or choose:</p>
+<div class="row">
+<button id="choose-files" class="primary" type="button">Images…</button>
+<button id="choose-folder" type="button">Folder…</button>
+<button id="open-camera" type="button">Camera</button>
+</div>
+<input id="files" type="file" accept="image/*,.tif,.tiff,.dcm,.heic,.avif" multiple hidden>
+<input id="folder" type="file" webkitdirectory multiple hidden>
+<input id="capture" type="file" accept="image/*" capture="environment" hidden>
+</section>
+<section id="camera" class="panel" aria-labelledby="camera-heading" hidden>
+<h2 id="camera-heading">Camera</h2>
+<video id="video" muted playsinline></video>
+<div class="row">
+<button id="take" class="primary" type="button">Take picture</button>
+<button id="close-camera" type="button">Close</button>
+</div>
+</section>
+<section id="corrections" class="panel" aria-labelledby="corrections-heading" hidden>
+<h2 id="corrections-heading">Corrections</h2>
+<p id="change"></p>
+<p id="set-aside" class="warn"></p>
+<ul id="pending" class="plain"></ul>
+<div class="row" id="correction-actions">
+<button id="save" class="primary" type="button">Save as a new version</button>
+<button id="withdraw-all" type="button">Take all back</button>
+</div>
+<details id="versions-box">
+<summary>Versions</summary><ul id="versions" class="plain"></ul></details>
+</section>
+<div class="row" id="answers-head" hidden>
+<h2 id="answers-heading" tabindex="-1">Answers</h2>
+<span id="count" class="muted"></span>
+<button id="clear" type="button">Clear</button>
+</div>
+<ol id="answers" class="plain" aria-labelledby="answers-heading"></ol>
+<details class="muted small"><summary>Keys</summary>
+<p><kbd>o</kbd> choose images · <kbd>Ctrl</kbd>+<kbd>V</kbd> paste · <kbd>j</kbd> / <kbd>k</kbd>
+next and previous answer · <kbd>e</kbd> explain it · <kbd>c</kbd> correct it ·
+<kbd>Esc</kbd> close</p></details>
+<datalist id="classes"></datalist>"""
+
+
+async def send_ask_page(request: Request) -> Response:
+    """Return the page."""
+    return respond_page(request, "Ask", BODY, "/static/ask.js", styles=("/static/ask.css",))

@@ -1,0 +1,98 @@
+"""Labels leave as a table that ilk fit reads, as folders, and as a model."""
+
+import csv
+
+import pytest
+
+import ilk
+from ilk.core.errors import NoLabels, OutputError
+from ilk.labelling.exports import name_folders
+from tests.helpers.coloured_images import tell
+
+
+@pytest.fixture
+def labelled(open_session):
+    session = open_session()
+    for _ in range(36):
+        item = session.next_item("ann")
+        session.assign("ann", item.digest, tell(item.path))
+    session.wait_until_fitted()
+    return session
+
+
+def test_the_table_is_read_back_by_fit(labelled, tmp_path):
+    path = tmp_path / "out" / "labels.csv"
+    assert labelled.export_csv(path) == 36
+    with path.open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["annotator"] for line in lines} == {"ann"}
+    images = ilk.read(path)
+    assert len(images.used) == 36
+    assert images.classes == ("blue", "green", "red")
+    assert all(row.label == tell(row.path) for row in images.used)
+    audited = sum(one.is_audited for one in labelled.list_labelled())
+    assert sum(row.split == "test" for row in images.used) == audited > 0
+    with pytest.raises(OutputError, match="exists; name another file"):
+        labelled.export_csv(path)
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_folders_hold_the_images_of_their_class(labelled, tmp_path, link):
+    out = tmp_path / "sorted"
+    assert labelled.export_folder(out, link=link) == 36
+    images = ilk.read(out)
+    assert len(images.used) == 36
+    assert all(r.label == tell(r.path) for r in images.used)
+    assert {r.digest for r in images.used} <= {item.digest for item in labelled.items}
+    assert any(p.is_symlink() for p in out.rglob("*.png")) == link
+    with pytest.raises(OutputError, match="not empty"):
+        labelled.export_folder(out)
+
+
+def test_names_of_folders_are_safe_everywhere():
+    names = name_folders(["a/b", "..", "CON", "x:y", "cat", "Cat", " ", "a\\b", "nul.txt"])
+    assert len({n.casefold() for n in names.values()}) == len(names)
+    for folder in names.values():
+        assert folder.strip(". ") == folder
+        assert folder
+        assert not set(folder) & set('<>:"/\\|?*')
+    assert names["CON"] != "CON"
+    assert names["nul.txt"] != "nul.txt"
+
+
+def test_nothing_labelled_is_said(open_session, tmp_path):
+    session = open_session()
+    with pytest.raises(NoLabels, match="nothing is labelled yet"):
+        session.export_csv(tmp_path / "x.csv")
+    with pytest.raises(NoLabels):
+        session.export_folder(tmp_path / "x")
+
+
+def test_the_model_answers_and_has_not_learned_the_audit(open_session, tmp_path):
+    session = open_session(order="RandomOrder")
+    for _ in range(45):
+        item = session.next_item("ann")
+        session.assign("ann", item.digest, tell(item.path))
+    session.fit_model(tmp_path / "kinds", methods=("GDA",), folds=3)
+    again = ilk.load(tmp_path / "kinds")
+    assert set(again.classes) == {"red", "green", "blue"}
+    image = next(item for item in session.items if item.path.startswith("red_0_19"))
+    assert again.predict(session.images.root / image.path).name == "red"
+    audited = sum(one.is_audited for one in session.list_labelled())
+    assert audited > 0
+    assert again.summary_statistics.counts.sum() == 45 - audited
+    assert (tmp_path / "kinds" / "report.html").exists()
+
+
+def test_a_class_of_the_audit_alone_is_learned_all_the_same(open_session, tmp_path):
+    session = open_session()
+    audit = [session.items[i] for i in session._audit]
+    rest = [item for item in session.items if item not in audit]
+    reds = [item for item in audit if tell(item.path) == "red"]
+    first = audit[: audit.index(reds[1]) + 1]  # the slice has two red images, the rest none
+    for item in (*first, *(x for x in rest if tell(x.path) != "red")):
+        session.assign("ann", item.digest, tell(item.path))
+    lines = []
+    session.fit_model(tmp_path / "kinds", methods=("GDA",), folds=2, log=lines.append)
+    assert set(ilk.load(tmp_path / "kinds").classes) == {"red", "green", "blue"}
+    assert any("red would have fewer than 2 images" in line for line in lines)

@@ -1,0 +1,55 @@
+"""What more labels would buy."""
+
+import numpy as np
+import pytest
+
+from ilk.labelling.learning_curve import STEPS, estimate_learning_curve, predict_gains
+
+
+def test_a_power_law_is_found_again():
+    sizes = np.array([20, 30, 40, 60])
+    errors = 2.0 * sizes**-0.5
+    gains = predict_gains(sizes, errors, 60)
+    expected = 2.0 * 60**-0.5 - 2.0 * (60 + np.array(STEPS)) ** -0.5
+    np.testing.assert_allclose(gains, expected, rtol=1e-6)
+
+
+def test_errors_that_do_not_fall_promise_nothing():
+    sizes = np.array([20, 30, 40])
+    np.testing.assert_allclose(predict_gains(sizes, np.array([0.2, 0.2, 0.2]), 40), 0, atol=1e-9)
+    np.testing.assert_allclose(predict_gains(sizes, np.array([0.1, 0.2, 0.3]), 40), 0, atol=1e-9)
+
+
+def make_rows(n, noise):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, n)
+    x = np.eye(4, 60)[truth] * 3 + noise * rng.standard_normal((n, 60))
+    return x.astype(np.float32), truth
+
+
+def test_too_little_gives_no_curve():
+    x, truth = make_rows(300, 1.0)
+    y = np.where(np.arange(300) < 20, truth, -1)
+    assert estimate_learning_curve(x, y, tuple("abcd"), np.arange(10)) is None
+
+
+def test_more_labels_help_where_they_do():
+    x, truth = make_rows(1500, 1.3)
+    y = np.where(np.arange(1500) < 120, truth, -1)
+    curve = estimate_learning_curve(x, y, tuple("abcd"), np.arange(120))
+    sizes, accuracies = zip(*curve.measured, strict=True)
+    assert sizes[-1] == 120
+    assert accuracies[-1] > accuracies[0]
+    assert curve.sentence.startswith("50 more labels would raise the accuracy by")
+    step, gain = curve.expected[1]
+    assert step == 50
+    assert gain.low <= gain.value <= gain.high
+    assert gain.value > 0
+
+
+def test_it_says_when_it_cannot_tell():
+    x, truth = make_rows(300, 3.0)
+    y = np.where(np.arange(300) < 40, truth, -1)
+    curve = estimate_learning_curve(x, y, tuple("abcd"), np.arange(15))
+    assert "cannot be told" in curve.sentence or "perhaps not at all" in curve.sentence
+    assert pytest.approx(1.0) != curve.measured[-1][1]

@@ -1,0 +1,257 @@
+"""POST /predict answers as `Classifier.predict` does, however the images are sent."""
+
+import base64
+import json
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ilk
+from helpers.served_model import make_png, with_limits
+from ilk.artifacts.prediction_io import to_row
+from ilk.serve.security import CSRF_HEADER
+
+FIELDS = ("name", "set", "unknown", "error")
+
+
+def strip(row):
+    return {name: row[name] for name in FIELDS}
+
+
+@pytest.fixture
+def client(make_client, kinds):
+    return make_client(kinds)
+
+
+def test_answers_are_those_of_the_classifier(client, kinds, ones, threes):
+    images = [*ones[:3], *threes[:3], b"no image"]
+    answer = client.post(
+        "/predict", files=[("image", (f"{i}.png", b)) for i, b in enumerate(images)]
+    )
+    assert answer.status_code == 200
+    rows = answer.json()["predictions"]
+    expected = [to_row(p) for p in ilk.load(kinds).predict(images)]
+    assert [strip(r) for r in rows[:-1]] == [strip(r) for r in expected[:-1]]
+    np.testing.assert_allclose(
+        [r["probability"] for r in rows[:-1]], [r["probability"] for r in expected[:-1]], atol=1e-5
+    )
+    assert rows[-1]["error"] == expected[-1]["error"]
+    assert [r["path"] for r in rows] == [f"{i}.png" for i in range(7)]
+    assert rows[0]["top"][0] == {"name": rows[0]["name"], "probability": rows[0]["probability"]}
+    assert sum(c["probability"] for c in rows[0]["top"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_all_ways_of_sending_an_image_give_the_same_answer(client, ones):
+    image, text = ones[0], base64.b64encode(ones[0]).decode()
+    answers = [
+        client.post("/predict", files={"image": ("a.png", image)}),
+        client.post("/predict", files={"file": ("a.png", image)}),
+        client.post("/predict", json={"image": text}),
+        client.post("/predict", json={"image": f"data:image/png;base64,{text}"}),
+        client.post("/predict", json={"images": [{"name": "a.png", "data": text}]}),
+        client.post("/predict", content=image, headers={"content-type": "image/png"}),
+        client.post(
+            "/predict", content=image, headers={"content-type": "application/octet-stream"}
+        ),
+    ]
+    assert [a.status_code for a in answers] == [200] * len(answers)
+    assert len({json.dumps(strip(a.json()["predictions"][0])) for a in answers}) == 1
+
+
+def test_programs_need_no_csrf_token_to_ask_and_pages_of_others_may_not(client, ones):
+    del client.headers[CSRF_HEADER]
+    files = {"image": ("a.png", ones[0])}
+    assert client.post("/predict", files=files).status_code == 200
+    for header in ("origin", "sec-fetch-site", "cookie"):
+        values = {"origin": "http://127.0.0.1:8000"}
+        answer = client.post("/predict", files=files, headers={header: values.get(header, "x")})
+        assert answer.status_code == 403, header
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "detail"),
+    [
+        ({"json": {"image": "%%%"}}, 400, "image 0 is no valid base64"),
+        ({"json": {"image": "QUJ"}}, 400, "image 0 is no valid base64"),
+        ({"json": {"image": base64.b64encode(b"text").decode()}}, 422, "begins with the text"),
+        ({"json": {"image": 3}}, 422, "image 0 must be base64 text"),
+        ({"json": {"images": []}}, 422, "there is no image in the request"),
+        ({"json": {}}, 422, "there is no image in the request"),
+        ({"json": [1]}, 422, "must be an object"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "no JSON"),
+        (
+            {"content": b"[" * 100_000, "headers": {"content-type": "application/json"}},
+            400,
+            "nested too deeply",
+        ),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "'text/plain' cannot"),
+        ({"content": b"x"}, 415, "the type is missing"),
+        ({"files": [("image", (f"{i}", b"x")) for i in range(9)]}, 413, "8 are allowed"),
+        ({"json": {"images": ["QUJD"] * 9}}, 413, "9 images in one request; 8 are allowed"),
+        ({"files": {"image": ("big.png", b"x" * 1_100_000)}}, 413, "'big.png' has 1 MB"),
+        ({"content": b"x" * 2_200_000, "headers": {"content-type": "image/png"}}, 413, "2 MB"),
+        (
+            {
+                "content": b"--b\r\nContent-Disposition: form-data; name=image\r\n\r\nabc",
+                "headers": {"content-type": "multipart/form-data; boundary=b"},
+            },
+            400,
+            "ends in the middle",
+        ),
+        (
+            {"content": b"junk", "headers": {"content-type": "multipart/form-data; boundary=b"}},
+            400,
+            "the form is damaged",
+        ),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "no boundary"),
+    ],
+)
+def test_bad_requests_get_one_sentence(make_client, kinds, sent, status, detail):
+    limits = with_limits(images=8, image_bytes=2**20, request_bytes=2 * 2**20)
+    client = make_client(kinds, limits=limits)
+    answer = client.post("/predict", **sent)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert detail in answer.json()["detail"]
+    assert client.state.bodies.held == 0
+    good = client.post("/predict", files={"image": ("a.png", make_png())})
+    assert good.status_code == 200  # nothing is lost
+
+
+def test_a_name_of_an_image_is_only_a_name(client, tmp_path):
+    secret = tmp_path / "secret.png"
+    Image.new("L", (8, 8), 200).save(secret)
+    for name in (str(secret), f"../../{secret}", "\x00.png", "a" * 3_000):
+        answer = client.post("/predict", files={"image": (name, b"no image")})
+        assert answer.status_code in (400, 422)
+        assert "begins with the text" in answer.text or answer.status_code == 400
+    assert len(answer.json()["predictions"][0]["path"]) <= 200
+
+
+def test_images_of_many_requests_share_batches(make_client, kinds, ones):
+    client = make_client(kinds)
+    host = client.state.host
+    embed = host.served.base.encoder.embed
+    sizes = []
+
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(encoder, name)
+
+        def embed(self, batch):
+            sizes.append(len(batch))
+            time.sleep(0.05)
+            return embed(batch)
+
+    encoder = host.served.base.encoder
+    slow = Slow()
+    host.served = replace(host.served, base=replace(host.served.base, encoder=slow))
+    host.replace_classifier(host.served.base)
+    answers = []
+    threads = [
+        threading.Thread(
+            target=lambda b=b: answers.append(client.post("/predict", files={"image": ("a", b)}))
+        )
+        for b in ones[:24]
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {a.status_code for a in answers} == {200}
+    assert sum(sizes) == 24
+    assert max(sizes) > 1
+    assert max(sizes) <= 16
+    assert len(sizes) < 24
+
+
+def test_a_full_queue_and_a_slow_model_are_said(make_client, kinds, ones):
+    client = make_client(kinds, limits=with_limits(queue=2, seconds=0.3))
+    host = client.state.host
+
+    class Stuck:
+        def __getattr__(self, name):
+            return getattr(encoder, name)
+
+        def embed(self, batch):
+            time.sleep(1.0)
+            return encoder.embed(batch)
+
+    encoder = host.served.base.encoder
+    host.served = replace(host.served, base=replace(host.served.base, encoder=Stuck()))
+    host.replace_classifier(host.served.base)
+    files = {"image": ("a", ones[0])}
+    host.decoder.decode(ones[0])  # starts its process
+    late = client.post("/predict", files=files)
+    assert late.status_code == 504
+    assert "no answer within 0.3 s" in late.json()["detail"]
+    several = client.post(
+        "/predict", files=[("image", (str(i), b)) for i, b in enumerate(ones[:6])]
+    )
+    assert several.status_code == 504
+    time.sleep(1.5)
+    assert host.batcher.n_waiting == 0  # also of those whose turn never came
+    host.batcher.announce(2)
+    busy = client.post("/predict", files=files)
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+
+
+def test_places_of_images_whose_turn_never_came_are_given_back(
+    make_client, kinds, ones, monkeypatch
+):
+    client = make_client(kinds, limits=with_limits(seconds=0.2))
+    host = client.state.host
+    decode_with = host.decoder.decode_with
+
+    def decode_slowly(*args):
+        time.sleep(0.3)
+        return decode_with(*args)
+
+    monkeypatch.setattr(host.decoder, "decode_with", decode_slowly)
+    files = [("image", (str(i), b)) for i, b in enumerate(ones[:8])]
+    assert client.post("/predict", files=files).status_code == 504
+    time.sleep(1.0)
+    assert host.batcher.n_waiting == 0
+    monkeypatch.undo()
+    assert client.post("/predict", files=files[:2]).status_code == 200
+
+
+def test_a_fault_of_the_model_is_a_problem_and_the_server_goes_on(make_client, kinds, ones, capsys):
+    client = make_client(kinds)
+    host = client.state.host
+
+    class Broken:
+        def __getattr__(self, name):
+            return getattr(encoder, name)
+
+        def embed(self, batch):
+            raise RuntimeError("out of memory")
+
+    encoder, served = host.served.base.encoder, host.served
+    host.served = replace(served, base=replace(served.base, encoder=Broken()))
+    host.replace_classifier(host.served.base)
+    files = {"image": ("a", ones[0])}
+    assert client.post("/predict", files=files).status_code == 500
+    assert "out of memory" in capsys.readouterr().err
+    host.served = served
+    assert client.post("/predict", files=files).status_code == 200
+    assert host.batcher.n_waiting == 0
+
+
+def test_what_the_model_is_and_how_much_was_asked(client, ones):
+    client.post("/predict", files={"image": ("a", ones[0])})
+    model = client.get("/model").json()
+    assert model["classes"] == ["class 0", "class 1", "class 2"]
+    assert (model["kind"], model["correctable"], model["encoder"]) == (
+        "single-label",
+        True,
+        "pixels/8x8x1",
+    )
+    metrics = client.get("/metrics").text
+    assert "ilk_images_total 1\n" in metrics
+    assert "ilk_queue_images 0\n" in metrics
+    assert client.get("/health").json() == {"status": "ok", "note": ""}
