@@ -1,4 +1,4 @@
-"""Part models: parts and classes are learned, weights go to misused parts, no loss is unweighted."""
+"""Part models: parts and classes are learned, weights go to misused parts, every loss counts."""
 
 import numpy as np
 import pytest
