@@ -44,7 +44,7 @@ from ilk.explain.registry import list_explainers
 from ilk.explain.subject import Subject
 from ilk.explain.verdict import judge, measure_controls
 
-MAX_PASSES = 400  # of an explainer that takes part
+MAX_PASSES = 600  # of an explainer that takes part
 CONTROLS = ("random field", "random pixels", "centre", "edges", "map of another image")
 
 
