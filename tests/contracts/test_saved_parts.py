@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -122,6 +122,8 @@ def make_value(part_class: type[Any], name: str, seed: int) -> Any:
     if hint in (int, float, str, bool):
         number = min(0.5 + seed, high)
         return {int: seed + 2, float: number, str: f"text {seed}", bool: True}[hint]
+    if get_origin(hint) is tuple and hasattr(get_args(hint)[0], "kind"):
+        return (make_part(get_args(hint)[0]),)
     if "MemberModel" in str(hint):
         return (make_part(CLASSES["ensemble_member"]),)
     if "Model" in str(hint) or hint is Any:

@@ -181,3 +181,18 @@ def test_parameters_are_mixed_up_from_the_top_and_keep_their_values():
     assert not torch.equal(first.colours.weight, mixed.colours.weight)
     top = mix_parameters(ColourNetwork(), 0, part=0.3)
     assert torch.equal(first.colours.weight, top.colours.weight)
+
+
+def test_two_threads_give_the_maps_of_one():
+    from concurrent.futures import ThreadPoolExecutor
+
+    classifier = make_classifier()
+
+    def explain(seed):
+        subject, _ = ask(classifier, draw_image(seed), "red")
+        return GradientToken(0).explain(subject, 0)
+
+    alone = [explain(seed) for seed in range(6)]
+    with ThreadPoolExecutor(3) as pool:
+        for one, other in zip(alone, pool.map(explain, range(6)), strict=True):
+            np.testing.assert_array_equal(one, other)

@@ -226,3 +226,14 @@ def test_an_explanation_shows_its_map_its_verdict_and_neighbours(
         alt = page.locator(".explanation figure img").get_attribute("alt")
         assert alt.startswith("Heat map: <b>class 1</b>")
         expect(page.locator("#status")).to_contain_text("Not trustworthy here: a test.")
+
+
+def test_the_printed_address_lets_a_browser_in_and_nothing_else_does(browser, kinds, threes):
+    with serve_model(kinds, token="a long secret") as served:
+        with open_page(browser, f"{served.address}/?token=a%20long%20secret") as page:
+            expect(page.locator("#model-facts")).to_contain_text("3 classes")
+            assert "token" not in page.url
+            page.set_input_files("#files", threes[:1])
+            expect(page.locator(".answer .bars")).to_have_count(1)
+        with open_page(browser, served.address) as page:
+            expect(page.locator("body")).to_contain_text("this server needs its token")

@@ -274,8 +274,7 @@ def test_an_answer_is_corrected_after_looking_back(browser: Any, shared: Any) ->
     person.press("Enter")
     assert person.shown == second
     person.page.evaluate("location.hash = 'labels'")
-    person.page.wait_for_selector(".labelled select")
-    assert person.page.locator(".labelled select").first.input_value() == "green"
+    person.wait("() => document.querySelector('.labelled select')?.value === 'green'")
     person.page.locator(".labelled select").first.select_option("red")
     person.wait_for("#announcement", f"{first} corrected to red.")
     person.press("Escape")

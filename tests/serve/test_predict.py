@@ -220,6 +220,42 @@ def test_places_of_images_whose_turn_never_came_are_given_back(
     assert client.post("/predict", files=files[:2]).status_code == 200
 
 
+def test_images_that_wait_when_the_model_is_closed_are_answered_and_later_ones_refused(
+    make_client, kinds, ones, monkeypatch
+):
+    client = make_client(kinds)
+    host = client.state.host
+    encoder = host.served.base.encoder
+
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(encoder, name)
+
+        def embed(self, batch):
+            time.sleep(0.7)
+            return encoder.embed(batch)
+
+    host.decoder.decode(ones[0])  # starts its process
+    host.served = replace(host.served, base=replace(host.served.base, encoder=Slow()))
+    host.replace_classifier(host.served.base)
+    statuses = []
+
+    def ask(image):
+        statuses.append(client.post("/predict", files={"image": ("a", image)}).status_code)
+
+    threads = [threading.Thread(target=ask, args=(b,)) for b in ones[:2]]
+    threads[0].start()
+    time.sleep(0.3)
+    threads[1].start()
+    time.sleep(0.2)
+    host.close()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200, 200]
+    assert host.batcher.submit(host.served.classifier, None).cancelled()
+    assert client.post("/predict", files={"image": ("a", ones[0])}).status_code == 503
+
+
 def test_a_fault_of_the_model_is_a_problem_and_the_server_goes_on(make_client, kinds, ones, capsys):
     client = make_client(kinds)
     host = client.state.host

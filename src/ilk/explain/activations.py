@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 MIN_PLACES = 4
+HOOKS_LOCK = threading.RLock()  # networks are shared: two threads would record each other's layers
 Array = NDArray[np.float32]
 
 
@@ -45,12 +47,13 @@ def record_outputs(network: Module) -> Iterator[Recorded]:
             tensor.retain_grad()
             recorded.outputs.append(tensor)
 
-    hooks = [m.register_forward_hook(keep) for m in network.modules() if m is not network]
-    try:
-        yield recorded
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with HOOKS_LOCK:
+        hooks = [m.register_forward_hook(keep) for m in network.modules() if m is not network]
+        try:
+            yield recorded
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def find_stages(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.errors import Unavailable
-from ilk.explain.activations import find_grid
+from ilk.explain.activations import HOOKS_LOCK, find_grid
 from ilk.explain.networks import Part
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def record_attention(part: Part, encoder: str) -> Iterator[RecordedAttention]:
         Unavailable: It has no layer whose attention can be read.
     """
     recorded = RecordedAttention()
-    with ExitStack() as stack:
+    with HOOKS_LOCK, ExitStack() as stack:
         found = 0
         module: Any
         for module in part.network.modules():

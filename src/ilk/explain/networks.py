@@ -8,6 +8,7 @@ the features, and its weight.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_NETWORKS = 2  # kept in memory
 _NETWORKS: dict[str, Any] = {}
+_NETWORKS_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +114,13 @@ def _iter_parts(
 def open_network(encoder: NetworkEncoder) -> Module:
     """Return the torch network of an encoder, in float32 on the CPU; the last few are kept."""
     key = encoder.space.key
-    if key not in _NETWORKS:
-        network = encoder.checkpoint.build_network().eval().requires_grad_(False)
-        while len(_NETWORKS) >= MAX_NETWORKS:
-            del _NETWORKS[next(iter(_NETWORKS))]
-        _NETWORKS[key] = network
-    return _NETWORKS[key]  # type: ignore[no-any-return]
+    with _NETWORKS_LOCK:
+        if key not in _NETWORKS:
+            network = encoder.checkpoint.build_network().eval().requires_grad_(False)
+            while len(_NETWORKS) >= MAX_NETWORKS:
+                del _NETWORKS[next(iter(_NETWORKS))]
+            _NETWORKS[key] = network
+        return _NETWORKS[key]  # type: ignore[no-any-return]
 
 
 def run_backward(part: Part, subject: Subject, gradient: NDArray[np.float64]) -> Tensor:

@@ -68,6 +68,7 @@ class Batcher:
         self.limit, self.n_batches, self.n_images = limit, 0, 0
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._is_closed = False
         self._announced = 0  # images that will be submitted
         self._n_waiting = 0  # images that are announced or in the queue
         self._thread = threading.Thread(target=self._run, name="ilk model", daemon=True)
@@ -103,11 +104,15 @@ class Batcher:
         item = _Item(classifier, pixels, Future())
         with self._lock:
             self._announced -= 1
-        self._queue.put(item)
+        if self._is_closed:
+            item.future.cancel()
+        else:
+            self._queue.put(item)
         return item.future
 
     def close(self) -> None:
-        """End the thread after the batch that it is at; what waits is cancelled."""
+        """End the thread after the images that wait; what comes later is cancelled."""
+        self._is_closed = True
         self._queue.put(None)
         self._thread.join(timeout=10)
 

@@ -210,10 +210,15 @@ class ModelHost:
         """Return what becomes of an image that was announced."""
         call = self._submit(self._decoding, self._decode, served, image, ends_at)
         call.add_done_callback(self._withdraw_cancelled)
-        decoded = await asyncio.wrap_future(call)
         answer = None
-        if decoded.future is not None:
-            answer = await asyncio.wrap_future(decoded.future)
+        try:
+            decoded = await asyncio.wrap_future(call)
+            if decoded.future is not None:
+                answer = await asyncio.wrap_future(decoded.future)
+        except asyncio.CancelledError:
+            if self._ended.is_set():  # the model's threads have ended, not the request
+                raise _make_stopping() from None
+            raise
         return ImageAnswer(image.name, decoded.row, answer, decoded.error, decoded.seconds)
 
     def _decode(self, served: ServedModel, image: NamedImage, ends_at: float) -> _Decoded:
@@ -265,7 +270,7 @@ class ModelHost:
         try:
             return pool.submit(function, *args)
         except RuntimeError:
-            raise Busy("the server is stopping", 5) from None
+            raise _make_stopping() from None
 
     async def _wait(self, call: asyncio.Future[Any], seconds: float) -> Any:
         try:
@@ -282,6 +287,10 @@ def _make_late(seconds: float) -> Problem:
     return Problem(
         504, f"there was no answer within {seconds:g} s; send fewer or smaller images at a time"
     )
+
+
+def _make_stopping() -> Busy:
+    return Busy("the server is stopping, or takes another model; try again in a moment", 5)
 
 
 def _format_error(error: ImageError) -> str:

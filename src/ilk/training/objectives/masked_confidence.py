@@ -90,7 +90,7 @@ def measure_area(maps: Tensor, counts: Tensor, weight: Tensor | None = None) -> 
 
 
 def measure_roughness(maps: Tensor, counts: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return S: sums over maps and cells, the mean over images, halved; see `measure_area`."""
+    """Return S of maps `[b, m, h, w]`: sums over maps and cells, halved; see `measure_area`."""
     inner = [(maps.diff(dim=axis) ** 2).sum((2, 3)) for axis in (2, 3)]
     edges = (maps[:, :, 0], maps[:, :, -1], maps[..., 0], maps[..., -1])
     border = torch.stack([(edge**2).sum(2) for edge in edges]).sum(0)
