@@ -39,10 +39,10 @@ def serve_labelling(
     context = click.get_current_context(silent=True)
     as_json = context is not None and bool(context.params.get("as_json"))
     try:
-        click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
         if session.images.refused:
             show_intake(session.images, err=True)
         print_notes([*session.images.notes, *session.progress().notes])
+        click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
         click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
         if address.open_browser and has_display():
             webbrowser.open(page)

@@ -214,13 +214,18 @@ def fit_labels(
     few = sorted({str(x.label) for x in chosen if x.is_audited and train[x.label] < MIN_TRAIN})
     notes = list(images.notes)
     if few:
+        audited -= {one.item.digest for one in chosen if one.label in few}
+        measured = (
+            "the accuracy is that of images of the other classes"
+            if audited
+            else "the accuracy is that of cross-validation, which is too low where a model chose the "
+            "images"
+        )
         notes.append(
             f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
-            "from, so the model learns from the audit as well, and its report has the accuracy of "
-            "cross-validation, which is too low where the images were chosen by a model"
+            f"from, so the model learns from its images drawn at random as well, and {measured}"
         )
         log(notes[-1])
-        audited = set()
     by_digest = {one.item.digest: one.label for one in labelled}
     rows = []
     for row in images.rows:
