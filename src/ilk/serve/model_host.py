@@ -19,9 +19,9 @@ from ilk.artifacts.model_folder import DESCRIPTION_FILE, read_digest
 from ilk.core.errors import ArtifactError, IlkError
 from ilk.images import ImageError, Row
 from ilk.serve.batching import Answer, Batcher
-from ilk.serve.bodies import NamedImage
 from ilk.serve.corrections import Corrections
 from ilk.serve.decoding import DecodedImage, Decoder
+from ilk.serve.form import NamedImage
 from ilk.serve.limits import Limits
 from ilk.serve.problems import Busy, Problem
 from ilk.serve.served_model import ImageAnswer, ServedModel
