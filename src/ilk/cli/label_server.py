@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.address_options import Address
+from ilk.cli.output import print_notes, show_intake
 
 if TYPE_CHECKING:
     import socket
@@ -43,9 +44,10 @@ def serve_labelling(
     context = click.get_current_context(silent=True)
     as_json = context is not None and bool(context.params.get("as_json"))
     try:
+        if session.images.refused:
+            show_intake(session.images, err=True)
+        print_notes([*session.images.notes, *session.progress().notes])
         click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
-        for note in session.progress().notes:
-            click.echo(f"· {note}", err=True)
         click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
         if open_browser and has_display():
             webbrowser.open(page)

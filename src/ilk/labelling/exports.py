@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import InputError, NoLabels, OutputError
+from ilk.core.metrics import Interval
 from ilk.core.progress import Progress
 from ilk.images import ImageError, Images, Row, decode, escape_path
 from ilk.labelling.answers import Answers
 from ilk.labelling.items import Item
+from ilk.report.formatting import format_count, format_with_interval
 from ilk.store import Store
 from ilk.updates.suggestions import make_unique
 
@@ -209,14 +211,21 @@ def fit_labels(
     chosen = _select_labelled(labelled)
     audited = {one.item.digest for one in chosen if one.is_audited}
     train = Counter(one.label for one in chosen if not one.is_audited)
-    few = sorted({str(one.label) for one in chosen if train[one.label] < MIN_TRAIN})
-    if audited and few:
-        log(
-            f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
-            "from, so the model learns from the audit as well, and its report has the accuracy of "
-            "cross-validation, which is too low where the images were chosen by a model"
+    few = sorted({str(x.label) for x in chosen if x.is_audited and train[x.label] < MIN_TRAIN})
+    notes = list(images.notes)
+    if few:
+        audited -= {one.item.digest for one in chosen if one.label in few}
+        measured = (
+            "the accuracy is that of images of the other classes"
+            if audited
+            else "the accuracy is that of cross-validation, which is too low where a model chose the "
+            "images"
         )
-        audited = set()
+        notes.append(
+            f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
+            f"from, so the model learns from its images drawn at random as well, and {measured}"
+        )
+        log(notes[-1])
     by_digest = {one.item.digest: one.label for one in labelled}
     rows = []
     for row in images.rows:
@@ -225,7 +234,7 @@ def fit_labels(
             row = replace(row, label=by_digest[row.digest], split=split)
         rows.append(row)
     classifier, _ = fit_with_report(
-        replace(images, rows=tuple(rows)),
+        replace(images, rows=tuple(rows), notes=tuple(notes)),
         FitConfig(**settings),
         store=store,
         progress=progress,
@@ -233,3 +242,19 @@ def fit_labels(
     )
     classifier.save(path)
     return classifier
+
+
+def describe_accuracy(classifier: Classifier) -> str:
+    """Return how accurate a classifier is and on what that was measured; "" where nothing was."""
+    metrics = classifier.metadata.get("metrics") or {}
+    evaluation = metrics.get("evaluation")
+    if not evaluation:
+        return ""
+    accuracy, n = Interval(**evaluation["accuracy"]), evaluation["n"]
+    is_held_out = classifier.metadata["data"]["held_out"] > 0
+    on = (
+        "drawn at random, from which it has not learned"
+        if is_held_out
+        else "in cross-validation, which is too low where a model chose the images"
+    )
+    return f"accuracy {format_with_interval(accuracy)} on {format_count(n, 'image')} {on}"

@@ -82,6 +82,15 @@ def estimate_learning_curve(
     return _describe(measured, expected)
 
 
+def explain_missing(n_audited: int, n_labels: int) -> str:
+    """Return what is missing before a learning curve can be estimated."""
+    return (
+        f"what more labels would buy is known from {MIN_AUDITED} random checks and {MIN_LABELS} "
+        f"labels on; so far there are {n_audited:,} and {n_labels:,}. Random checks come up among "
+        "the single images, not in the groups"
+    )
+
+
 def _measure_errors(
     x: Features,
     y: Labels,
@@ -130,6 +139,9 @@ def _describe(
         return LearningCurve(
             measured, (), "what more labels would buy cannot be told yet: too few audited images"
         )
+    if gain.high < 0.005:
+        sentence = f"{step} more labels would raise the accuracy by less than half a point"
+        return LearningCurve(measured, expected, sentence)
     if gain.low <= 0:
         return LearningCurve(
             measured,

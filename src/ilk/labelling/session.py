@@ -218,7 +218,8 @@ class LabellingSession(AnsweringSession):
 
         The audit slice is its test part: the classifier does not learn from it, so the accuracy in
         its report is that of images like those of the folder. Where a class would be left with
-        fewer than two images, the classifier learns from all labels, which `log` is told.
+        fewer than two images, the classifier learns from its audited images too, which `log` is
+        told.
 
         Args:
             path: The model folder; an older classifier in it is replaced.

@@ -265,7 +265,7 @@ export class ImageView {
     else if (!isWaiting) {
       const counts = [`${count(state.labelled, "image")} labelled`];
       if (state.unsure) counts.push(`${state.unsure} not sure`);
-      if (state.unreadable) counts.push(`${state.unreadable} unreadable`);
+      if (state.unreadable) counts.push(`${count(state.unreadable, "file")} left out`);
       card.append(
         make("p", { textContent: `${counts.join(", ")}.` }),
         make("p", {}, make("a", { href: "#export", textContent: "Export the labels or a model" })),
