@@ -6,7 +6,8 @@ import pytest
 
 import ilk
 from ilk.core.errors import NoLabels, OutputError
-from ilk.labelling.exports import describe_accuracy, name_folders
+from ilk.labelling.exports import name_folders
+from ilk.labelling.model_export import describe_accuracy
 from tests.helpers.coloured_images import tell
 
 

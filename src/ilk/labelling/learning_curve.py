@@ -26,6 +26,7 @@ MIN_AUDITED, MIN_LABELS = 15, 25
 SHARES = (0.0, 0.3, 0.6, 0.9)  # of the least error that may be the asymptote
 STEPS = (25, 50, 100, 200)
 STATED = 1  # position of the step that the sentence is about
+NEGLIGIBLE = 0.005  # gain: half a point
 MAX_WIDTH = 0.15  # of the interval of an accuracy that is still worth stating
 
 
@@ -139,7 +140,7 @@ def _describe(
         return LearningCurve(
             measured, (), "what more labels would buy cannot be told yet: too few audited images"
         )
-    if gain.high < 0.005:
+    if gain.high < NEGLIGIBLE:
         sentence = f"{step} more labels would raise the accuracy by less than half a point"
         return LearningCurve(measured, expected, sentence)
     if gain.low <= 0:
