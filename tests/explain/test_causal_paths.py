@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.stats import false_discovery_control, ttest_1samp
 from torch import nn
 from torch.nn import functional
 
@@ -200,6 +201,21 @@ def test_the_false_discovery_rate_is_kept():
     assert np.mean(share) < 0.06
     assert not find_positive(-np.ones((3, 5))).any()
     assert find_positive(np.ones((3, 5))).all()
+
+
+@pytest.mark.parametrize("n", [3, 4, 30])
+def test_what_is_found_is_what_scipy_finds(n):
+    """Second derivation: one-sided t tests of scipy, and its Benjamini-Hochberg procedure."""
+    rng = np.random.default_rng(n)
+    counts = set()
+    for _ in range(40):
+        effects = rng.standard_normal((12, n)) + rng.uniform(0, 3, (12, 1))
+        p = ttest_1samp(effects, 0, axis=1, alternative="greater").pvalue
+        for fdr in (0.05, 0.2):
+            expected = false_discovery_control(p) <= fdr
+            np.testing.assert_array_equal(find_positive(effects, fdr), expected)
+            counts.add(int(expected.sum()))
+    assert len(counts) > 3
 
 
 def test_shares_and_criteria():

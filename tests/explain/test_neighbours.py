@@ -45,6 +45,15 @@ def test_the_nearest_is_found_by_the_cosine_after_centring():
     assert found[0].similarity == pytest.approx(cosine.max(), abs=1e-3)
 
 
+def test_some_of_the_images_keep_all_that_is_theirs():
+    index = make_index()
+    part = index.take([3, 1])
+    assert [part.get(i) for i in (0, 1)] == [index.get(3), index.get(1)]
+    np.testing.assert_array_equal(part.features, index.features[[3, 1]])
+    assert part.read_thumbnail("d3") == bytes([3] * 3)
+    assert part.read_thumbnail("d0") == b""
+
+
 def test_rows_are_balanced_over_classes():
     labels = ["a"] * 100 + ["b"] * 3 + ["c"] * 50
     chosen = choose_rows(labels, 30)

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
@@ -20,12 +19,10 @@ from ilk.labelling.answers import Answers
 from ilk.labelling.items import Item
 from ilk.updates.suggestions import make_unique
 
-if TYPE_CHECKING:
-    pass
-
 COLUMNS = ("path", "label", "split", "annotator", "given", "sha256")
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+RESERVED = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]", re.IGNORECASE)
+MAX_NAME_BYTES = 180  # of a file or folder; systems take 255, some of which a writer adds
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,17 @@ def _write_image(images: Images, row: Row, link: bool, to: Path) -> None:
 
 
 def _name_file(path: str) -> str:
-    return UNSAFE.sub("_", path.rsplit("/", 1)[-1])
+    name = PurePosixPath(UNSAFE.sub("_", path.rsplit("/", 1)[-1]))
+    return f"{_make_portable(name.stem)}{name.suffix if len(name.suffix) < 20 else ''}"
+
+
+def _make_portable(name: str) -> str:
+    """Return a name that every system takes, with room for a number and for an ending."""
+    text = UNSAFE.sub("_", name.strip()).strip(" .")
+    while len(os.fsencode(text)) > MAX_NAME_BYTES:
+        text = text[:-1].rstrip(" .")
+    stem, dot, rest = text.partition(".")
+    return f"{stem}_{dot}{rest}" if RESERVED.fullmatch(stem.rstrip()) else text or "_"
 
 
 def name_folders(classes: Sequence[str]) -> dict[str, str]:
@@ -175,10 +182,7 @@ def name_folders(classes: Sequence[str]) -> dict[str, str]:
     >>> name_folders(["cat", "Cat", "a/b", "con", ".."])
     {'cat': 'cat', 'Cat': 'Cat-2', 'a/b': 'a_b', 'con': 'con_', '..': '_'}
     """
-    safe = []
-    for name in classes:
-        text = UNSAFE.sub("_", name).strip().strip(".")
-        safe.append(f"{text}_" if RESERVED.fullmatch(text) else text or "_")
+    safe = [_make_portable(name) for name in classes]
     return dict(zip(classes, make_unique(safe), strict=True))
 
 

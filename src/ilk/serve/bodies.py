@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -18,11 +17,13 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from ilk.serve.form import Form, NamedImage, check_count, shorten_name
+from ilk.serve.json_body import parse_object
 from ilk.serve.limits import MEGABYTE, Limits
 from ilk.serve.multipart_form import parse_multipart
 from ilk.serve.problems import Busy, Problem
 
 DRAIN_SECONDS = 2.0  # for the rest of a body that is too large
+WHITESPACE = b" \t\r\n\f\v"  # that base64 may be broken by
 ACCEPTED = (
     "send images as multipart/form-data (curl -F image=@photo.jpg), as JSON with base64 "
     '({"image": "..."}), or one image as image/jpeg, image/png, …'
@@ -55,10 +56,36 @@ async def read_form(request: Request, limits: Limits, budget: BodyBudget) -> Asy
             damaged (400).
         Busy: Too many bodies are held.
     """
+    async with read_body(request, limits, budget, limits.request_bytes) as body:
+        content_type = request.headers.get("content-type", "")
+        if len(body) > MEGABYTE:
+            form = await asyncio.to_thread(parse_form, body, content_type, limits)
+        else:
+            form = parse_form(body, content_type, limits)
+        del body
+        yield form
+
+
+@asynccontextmanager
+async def read_body(
+    request: Request, limits: Limits, budget: BodyBudget, most: int
+) -> AsyncIterator[bytes]:
+    """Read the body of a request, and count it as held until the request is answered.
+
+    Args:
+        request: The request.
+        limits: Bounds of the server.
+        budget: What all bodies may hold.
+        most: Bytes that this one may have.
+
+    Raises:
+        Problem: It is too large (413), arrives too slowly (408), or ends early (400).
+        Busy: Too many bodies are held.
+    """
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limits.request_bytes:
+    if declared.isdigit() and len(declared) < 19 and int(declared) > most:
         await _drain(request)
-        raise _make_too_large(limits)
+        raise _make_too_large(most)
     chunks: list[bytes] = []
     held = 0
     try:
@@ -67,9 +94,9 @@ async def read_form(request: Request, limits: Limits, budget: BodyBudget) -> Asy
                 async for chunk in request.stream():
                     budget.reserve(len(chunk))
                     held += len(chunk)
-                    if held > limits.request_bytes:
+                    if held > most:
                         await _drain(request)
-                        raise _make_too_large(limits)
+                        raise _make_too_large(most)
                     chunks.append(chunk)
         except TimeoutError:
             raise Problem(
@@ -79,13 +106,7 @@ async def read_form(request: Request, limits: Limits, budget: BodyBudget) -> Asy
             raise Problem(400, "the connection ended in the middle of the request") from None
         body = b"".join(chunks)
         chunks.clear()
-        content_type = request.headers.get("content-type", "")
-        if len(body) > MEGABYTE:
-            form = await asyncio.to_thread(parse_form, body, content_type, limits)
-        else:
-            form = parse_form(body, content_type, limits)
-        del body
-        yield form
+        yield body
     finally:
         budget.held -= held
 
@@ -98,11 +119,11 @@ async def _drain(request: Request) -> None:
                 pass
 
 
-def _make_too_large(limits: Limits) -> Problem:
+def _make_too_large(most: int) -> Problem:
     return Problem(
         413,
-        f"the request has more than {limits.request_bytes // MEGABYTE:,} MB; send fewer images at "
-        "a time, or smaller ones",
+        f"the request has more than {most // MEGABYTE:,} MB; send less at a time, or smaller "
+        "images",
         {"Connection": "close"},
     )
 
@@ -135,13 +156,7 @@ def parse_form(body: bytes, content_type: str, limits: Limits) -> Form:
 
 
 def _parse_json(body: bytes, limits: Limits) -> Form:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Problem(400, f"the body is no JSON ({reason})") from None
-    if not isinstance(value, dict):
-        raise Problem(422, 'the JSON must be an object, such as {"image": "BASE64"}')
+    value = parse_object(body, '{"image": "BASE64"}')
     given = [value.pop(name) for name in ("image", "images") if value.get(name) is not None]
     listed = [item for entry in given for item in (entry if isinstance(entry, list) else [entry])]
     if listed:
@@ -164,7 +179,7 @@ def _parse_item(item: Any, i: int) -> NamedImage:
     if item.startswith("data:"):
         item = item.partition(",")[2]
     try:
-        content = base64.b64decode("".join(item.split()), validate=True)
+        content = base64.b64decode(item.encode("ascii").translate(None, WHITESPACE), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Problem(400, f"image {i} is no valid base64 ({error})") from None
     return NamedImage(shorten_name(name) or f"image {i}", content)

@@ -90,7 +90,10 @@ class Corrections:
             usable = [
                 c
                 for c in pending
-                if not reason and c.space == base.encoder.space.key and c.digest not in known
+                if not reason
+                and c.space == base.encoder.space.key
+                and len(c.features) == base.encoder.space.dim
+                and c.digest not in known
             ]
             n_unusable = sum(c.digest not in known for c in pending) - len(usable)
             if n_unusable:

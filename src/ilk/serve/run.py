@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from ilk.core.errors import InputError, OutputError
+from ilk.serve.connections import BoundedConnection
 
 STOP_SECONDS = 5  # that requests get to end after the first Ctrl-C
 KEEP_ALIVE_SECONDS = 15
@@ -96,7 +97,7 @@ def make_server(app: Any) -> StoppableServer:
     return StoppableServer(
         uvicorn.Config(
             app,
-            http="h11",
+            http=BoundedConnection,
             ws="none",
             loop="asyncio",
             lifespan="on",
