@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from ilk.artifacts import multi_label_prediction, prediction_io
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+from ilk.images.decoding.pages import OPTION_HINT
 from ilk.serve.ask_page import send_ask_page
 from ilk.serve.bodies import Form, check_count, read_form
 from ilk.serve.model_host import ModelHost
@@ -211,7 +212,7 @@ def describe_answer(served: ServedModel, result: ImageAnswer) -> dict[str, Any]:
         "width": result.row.width,
         "height": result.row.height,
         "seconds": seconds,
-        **({"note": result.row.detail} if result.row.detail else {}),
+        **({"note": result.row.detail.replace(OPTION_HINT, "")} if result.row.detail else {}),
     }
 
 
