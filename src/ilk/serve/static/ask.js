@@ -14,6 +14,7 @@ const waiting = [];
 const cards = [];
 let model = null;
 let nRunning = 0;
+let nSaid = 0; // answers that have been announced
 
 async function showModel() {
   try {
@@ -152,6 +153,8 @@ function showCount() {
   const nDone = cards.filter((card) => card.isDone).length;
   byId("answers-head").hidden = cards.length === 0;
   byId("count").textContent = nDone < cards.length ? `${nDone} of ${cards.length}` : `${cards.length}`;
+  if (nDone === nSaid) return; // asked once more: what changed is said already
+  nSaid = nDone;
   if (!cards.length) return;
   if (cards.length === 1 && nDone === 1) say(cards[0].summary);
   else if (nDone === cards.length) say(describeDone());
