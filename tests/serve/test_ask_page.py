@@ -59,11 +59,17 @@ def expect(locator):
     return expect(locator)
 
 
-def test_images_are_answered_corrected_saved_and_put_back(browser, served, threes):
+def test_images_are_answered_corrected_saved_and_put_back(browser, served, threes, tmp_path):
     with open_page(browser, served.address) as page:
         expect(page.locator("#model-facts")).to_contain_text("3 classes")
         page.set_input_files("#files", threes[:2])
         expect(page.locator(".answer .bars")).to_have_count(2)
+        expect(page.locator("#status")).to_have_text("2 images are answered.")
+        (tmp_path / "words.png").write_text("no picture")
+        page.set_input_files("#files", [str(tmp_path / "words.png")])
+        expect(page.locator("#status")).to_have_text("2 images are answered, 1 is not.")
+        page.get_by_role("button", name="Clear").click()
+        page.set_input_files("#files", threes[:2])
         expect(page.locator("#status")).to_have_text("2 images are answered.")
         expect(page.locator(".answer").first).to_contain_text("ms: decoding")
         expect(page.locator("#corrections")).to_be_hidden()
@@ -90,10 +96,10 @@ def test_the_keyboard_is_enough(browser, served, threes):
         page.keyboard.press("Tab")
         expect(page.get_by_text("Skip to the content")).to_be_focused()
         order = []
-        for _ in range(5):
+        for _ in range(6):
             page.keyboard.press("Tab")
             order.append(page.evaluate("() => document.activeElement.textContent.trim()"))
-        assert order == ["Ask", "Images…", "Folder…", "Camera", "Keys"]
+        assert order == ["Ask", "Images…", "Folder…", "Camera", "What the answers mean", "Keys"]
         page.set_input_files("#files", threes[:2])
         expect(page.locator(".answer .bars")).to_have_count(2)
         page.locator(".answer").first.focus()

@@ -1,6 +1,7 @@
 """POST /predict answers as `Classifier.predict` does, however the images are sent."""
 
 import base64
+import io
 import json
 import threading
 import time
@@ -291,3 +292,13 @@ def test_what_the_model_is_and_how_much_was_asked(client, ones):
     assert "ilk_images_total 1\n" in metrics
     assert "ilk_queue_images 0\n" in metrics
     assert client.get("/health").json() == {"status": "ok", "note": ""}
+
+
+def test_a_note_names_no_option_of_the_command_line(client):
+    frames = [Image.new("L", (20, 20), shade) for shade in (0, 90, 180)]
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    sent = {"files": [("image", ("moving.gif", content.getvalue(), "image/gif"))]}
+    note = client.post("/predict", **sent).json()["predictions"][0]["note"]
+    assert "the first of 3 pages or frames" in note
+    assert "--" not in note

@@ -104,7 +104,8 @@ def command(
         click.echo(f"model  {path}  ({result.n_bytes / 1e6:,.1f} MB)")
         if images.images.refused:
             print_note(f"{len(images.images.refused):,} files were not compared: unreadable images")
-        print_note(result.parity.sentence)
+        which = "with the model in 8 bits, calibrated anew, " if result.int8 else ""
+        print_note(f"{which}{result.parity.sentence}")
         for note in (result.int8 or {}).get("notes", ()):
             print_note(note)
         values = result.to_json()

@@ -179,10 +179,14 @@ def _describe(
 
 def _format_notes(report: Mapping[str, Any]) -> list[str]:
     low, high = report["loss_interval"]
-    verb = "falls" if report["loss"] >= 0 else "rises"
+    change = (
+        f"{'falls' if report['loss'] > 0 else 'rises'} by {100 * abs(report['loss']):.2f} points"
+    )
+    if report["loss"] == 0:
+        change = "is the same"
     accuracy = (
-        f"in 8 bits the accuracy {verb} by {100 * abs(report['loss']):.2f} points (95 % interval "
-        f"of the loss {100 * low:.2f} to {100 * high:.2f}) on {report['n_labelled']:,} labelled "
+        f"in 8 bits the accuracy {change} (95 % interval "
+        f"of the loss {100 * low:.2f} to {100 * high:.2f} points) on {report['n_labelled']:,} labelled "
         f"images ({report['scored']}); {report['same_names']:.1%} of the names are the same"
     )
     cost = (

@@ -48,10 +48,17 @@ BODY = """<h1>Ask <span id="model-name">the model</span></h1>
 <button id="clear" type="button">Clear</button>
 </div>
 <ol id="answers" class="plain" aria-labelledby="answers-heading"></ol>
+<details class="muted small"><summary>What the answers mean</summary>
+<p><b>Probable</b>: of the answers given with 80 %, about eight in ten are right, for images like
+those that the model learned from.</p>
+<p><b>Set</b>: all classes that cannot be ruled out. A 90 % set holds the right class for nine in
+ten such images; an empty one says that no class is certain enough: look at the image yourself.</p>
+<p><b>Unknown</b>: the image is unlike those that the model learned from, and its class may be
+none of these.</p></details>
 <details class="muted small"><summary>Keys</summary>
-<p><kbd>o</kbd> choose images · <kbd>Ctrl</kbd>+<kbd>V</kbd> paste · <kbd>j</kbd> / <kbd>k</kbd>
-next and previous answer · <kbd>e</kbd> explain it · <kbd>c</kbd> correct it ·
-<kbd>Esc</kbd> close</p></details>
+<p><kbd>Ctrl</kbd>+<kbd>V</kbd> paste · in an answer, which <kbd>Tab</kbd> leads to:
+<kbd>j</kbd> / <kbd>k</kbd> next and previous answer · <kbd>e</kbd> explain it ·
+<kbd>c</kbd> correct it · <kbd>Esc</kbd> close</p></details>
 <datalist id="classes"></datalist>"""
 
 

@@ -65,8 +65,8 @@ def describe_fold(report: ExtensionReport) -> str:
         return text
     change = "unchanged" if math.isclose(before, after, abs_tol=5e-4) else f"before {before:.1%}"
     return (
-        f"{text} Accuracy on {report.n_old_rows:,} held-out images of the other classes: "
-        f"{after:.1%} ({change})."
+        f"{text} Accuracy on {report.n_old_rows:,} images of the other classes, each answered "
+        f"without it: {after:.1%} ({change})."
     )
 
 

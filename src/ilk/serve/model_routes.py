@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ilk.artifacts import multi_label_prediction, prediction_io
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
+from ilk.images.decoding.pages import OPTION_HINT
 from ilk.serve.ask_page import send_ask_page
 from ilk.serve.bodies import read_form
 from ilk.serve.form import Form, check_count
@@ -222,7 +223,7 @@ def describe_answer(served: ServedModel, result: ImageAnswer) -> dict[str, Any]:
         "width": result.row.width,
         "height": result.row.height,
         "seconds": seconds,
-        **({"note": result.row.detail} if result.row.detail else {}),
+        **({"note": result.row.detail.replace(OPTION_HINT, "")} if result.row.detail else {}),
     }
 
 

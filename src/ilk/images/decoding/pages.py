@@ -12,6 +12,7 @@ from ilk.images.decoding.formats import MAX_PIXELS, AnyImage
 from ilk.images.rows import Row, escape_path
 
 PAGES = ("first", "all")
+OPTION_HINT = " (--pages all)"  # of no use where there is no command line
 MAX_PAGES = 1_000  # of one file
 MAX_TOTAL_PIXELS = 16 * MAX_PIXELS  # of all pages of one file
 MAX_DRAWN_PIXELS = 2 * 10**11  # of frames that are drawn on those before them: some minutes
@@ -78,7 +79,7 @@ def mark_first_page(row: Row) -> Row:
     """Say in the detail of a used row that its file has further pages."""
     if row.status != "used" or row.n_pages < 2 or row.page:
         return row
-    return replace(row, detail=f"the first of {row.n_pages:,} pages or frames (--pages all)")
+    return replace(row, detail=f"the first of {row.n_pages:,} pages or frames{OPTION_HINT}")
 
 
 def name_page_group(path: str, digest: str) -> str:

@@ -9,10 +9,12 @@ import { explain } from "./explain.js";
 const AT_ONCE = 4; // requests that are under way
 const MAX_SHOWN = 300; // answers on the page
 const byId = (id) => document.getElementById(id);
+const MAX_NAMED = 12; // classes under the heading
 const waiting = [];
 const cards = [];
 let model = null;
 let nRunning = 0;
+let nSaid = 0; // answers that have been announced
 
 async function showModel() {
   try {
@@ -24,7 +26,8 @@ async function showModel() {
   byId("model-name").textContent = model.name;
   const n = model.classes.length;
   byId("model-facts").textContent =
-    `${n.toLocaleString("en")} ${model.kind === "multi-label" ? "labels" : "classes"} · ` +
+    `${n.toLocaleString("en")} ${model.kind === "multi-label" ? "labels" : "classes"} ` +
+    `(${model.classes.slice(0, MAX_NAMED).join(", ")}${n > MAX_NAMED ? ", …" : ""}) · ` +
     `${model.encoder} · loaded ${model.loaded}`;
   byId("model-note").textContent = model.note;
   byId("model-note").hidden = !model.note;
@@ -92,6 +95,7 @@ async function ask(card) {
 function showAnswer(card, prediction, seconds) {
   card.prediction = prediction;
   card.isDone = true;
+  card.hasFailed = false;
   const isMulti = prediction.names !== undefined;
   const name = isMulti ? prediction.names.join(", ") || "no label" : prediction.name;
   const title = make("h3", {}, name);
@@ -139,6 +143,7 @@ function format(milliseconds) {
 
 function showFailure(card, message) {
   card.isDone = true;
+  card.hasFailed = true;
   card.summary = `${card.name}: ${message}`;
   card.answer.replaceChildren(card.label, make("p", { class: "bad" }, message));
   card.rest.replaceChildren();
@@ -148,10 +153,19 @@ function showCount() {
   const nDone = cards.filter((card) => card.isDone).length;
   byId("answers-head").hidden = cards.length === 0;
   byId("count").textContent = nDone < cards.length ? `${nDone} of ${cards.length}` : `${cards.length}`;
+  if (nDone === nSaid) return; // asked once more: what changed is said already
+  nSaid = nDone;
   if (!cards.length) return;
   if (cards.length === 1 && nDone === 1) say(cards[0].summary);
-  else if (nDone === cards.length) say(`${nDone} images are answered.`);
+  else if (nDone === cards.length) say(describeDone());
   else if (nDone % 10 === 0 && nDone) say(`${nDone} of ${cards.length} images are answered.`);
+}
+
+function describeDone() {
+  const nFailed = cards.filter((card) => card.hasFailed).length;
+  const nAnswered = cards.length - nFailed;
+  const answered = `${nAnswered} ${nAnswered === 1 ? "image is" : "images are"} answered`;
+  return nFailed ? `${answered}, ${nFailed} ${nFailed === 1 ? "is" : "are"} not.` : `${answered}.`;
 }
 
 /** Ask once more about all images on the page, after the model has changed. */

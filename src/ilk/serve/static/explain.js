@@ -2,11 +2,16 @@
 
 import { formatPercent, make, request, say } from "./base.js";
 
+const PATIENCE = 8000; // milliseconds until it is said why it takes so long
+
 /** Ask why the answer of a card is what it is, and show it below. */
 export async function explain(card) {
   const text = make("p", { class: "muted" }, "Explaining; this takes some seconds …");
   card.more.replaceChildren(text);
   say(`Explaining ${card.name}.`);
+  const later = setTimeout(() => {
+    text.textContent = "Still explaining; the first explanation by a model compares methods and takes longest …";
+  }, PATIENCE);
   const form = new FormData();
   form.append("image", card.file, card.name);
   try {
@@ -16,6 +21,8 @@ export async function explain(card) {
     text.className = "bad";
     text.textContent = error.message;
     say(error.message);
+  } finally {
+    clearTimeout(later);
   }
 }
 
