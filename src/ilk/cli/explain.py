@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ilk.artifacts.explanation_folder import ExplanationFolder
-    from ilk.images import Images, Row
+    from ilk.images import Images, ListedInputs, Row
 
 
 @click.command()
@@ -137,7 +137,7 @@ def _check_classes(classes: Sequence[str], target: str | None, against: str | No
 
 
 def _list_rows(
-    classifier: Any, files: Sequence[Any], intake: IntakeOptions
+    classifier: Any, files: ListedInputs, intake: IntakeOptions
 ) -> list[tuple[Images, Row]]:
     """Return the rows of inputs, read with the value ranges of a classifier."""
     from ilk.artifacts.image_blocks import iter_image_blocks

@@ -59,7 +59,8 @@ class ImageAnswerer:
         self.batcher.announce(len(images))
         ends_at = time.perf_counter() + self.limits.seconds
         calls = [self._answer(served, image, ends_at) for image in images]
-        return list(await wait_for_call(asyncio.gather(*calls), self.limits.seconds))
+        answers: asyncio.Future[list[ImageAnswer]] = asyncio.gather(*calls)
+        return await wait_for_call(answers, self.limits.seconds)
 
     def answer_one(self, served: ServedModel, image: NamedImage) -> tuple[Answer, Row]:
         """Return the answer for one image, from a thread that may wait.
