@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.address_options import Address
-from ilk.cli.output import print_notes, show_intake
+from ilk.cli.output import is_json_wanted, print_notes, show_intake
 
 if TYPE_CHECKING:
     import socket
@@ -41,13 +41,11 @@ def serve_labelling(
     app = create_label_app(session, token=address.token, hosts=address.hosts)
     query = f"?token={address.token}" if address.token else ""
     page = f"{format_address(listener)}/label{query}"
-    context = click.get_current_context(silent=True)
-    as_json = context is not None and bool(context.params.get("as_json"))
     try:
         if session.images.refused:
             show_intake(session.images, err=True)
         print_notes([*session.images.notes, *session.progress().notes])
-        click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
+        click.echo(f"Label {len(session.items):,} images at {page}", err=is_json_wanted())
         click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
         if open_browser and has_display():
             webbrowser.open(page)

@@ -15,7 +15,7 @@ from ilk.core.data import Features
 from ilk.core.errors import ArtifactError
 from ilk.core.progress import Progress, silent_progress
 from ilk.export.bisect import find_difference
-from ilk.export.build import OUTPUTS, Built
+from ilk.export.build import OUTPUTS, BuiltModel
 from ilk.export.check_images import CheckImages
 from ilk.export.session import Session, expose
 from ilk.images import escape_path
@@ -114,7 +114,7 @@ def run_images(
 
 def check_parity(
     classifier: Classifier,
-    built: Built,
+    built: BuiltModel,
     images: CheckImages,
     *,
     quantized: bool = False,

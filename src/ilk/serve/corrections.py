@@ -22,7 +22,7 @@ from ilk.artifacts.model_folder import SAVE_SECONDS
 from ilk.core.errors import IlkError
 from ilk.core.folder_transaction import lock_folder
 from ilk.images import Row
-from ilk.serve.corrected_model import Host, find_class, find_reason_against
+from ilk.serve.correctable_model import Host, find_class, find_reason_against
 from ilk.serve.correction_log import RESTORE, SAVE, WITHDRAW, Correction, CorrectionLog
 from ilk.serve.fold_result import FoldResult, describe_fold
 from ilk.serve.form import NamedImage

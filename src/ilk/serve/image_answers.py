@@ -21,7 +21,7 @@ from ilk.serve.threaded_calls import make_late, make_stopping, submit_call, wait
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class _PendingAnswer:
     """An image on its way: its row and the answer to come, or why it cannot be decoded."""
 
     row: Row | None
@@ -59,7 +59,8 @@ class ImageAnswerer:
         self.batcher.announce(len(images))
         ends_at = time.perf_counter() + self.limits.seconds
         calls = [self._answer(served, image, ends_at) for image in images]
-        return list(await wait_for_call(asyncio.gather(*calls), self.limits.seconds))
+        answers: asyncio.Future[list[ImageAnswer]] = asyncio.gather(*calls)
+        return await wait_for_call(answers, self.limits.seconds)
 
     def answer_one(self, served: ServedModel, image: NamedImage) -> tuple[Answer, Row]:
         """Return the answer for one image, from a thread that may wait.
@@ -100,7 +101,7 @@ class ImageAnswerer:
             raise
         return ImageAnswer(image.name, decoded.row, answer, decoded.error, decoded.seconds)
 
-    def _decode(self, served: ServedModel, image: NamedImage, ends_at: float) -> _Decoded:
+    def _decode(self, served: ServedModel, image: NamedImage, ends_at: float) -> _PendingAnswer:
         """Decode an image that was announced, prepare it, and give it to the model."""
         started_at = time.perf_counter()
         try:
@@ -112,7 +113,7 @@ class ImageAnswerer:
         except ImageError as error:
             self.batcher.withdraw()
             seconds = time.perf_counter() - started_at
-            return _Decoded(None, None, format_error(error), seconds)
+            return _PendingAnswer(None, None, format_error(error), seconds)
         except BaseException:
             self.batcher.withdraw()
             raise
@@ -121,7 +122,7 @@ class ImageAnswerer:
             self.batcher.withdraw()
             raise make_late(self.limits.seconds)
         future = self.batcher.submit(served.classifier, pixels)
-        return _Decoded(row, future, "", ended_at - started_at)
+        return _PendingAnswer(row, future, "", ended_at - started_at)
 
     def _withdraw_cancelled(self, call: Future[Any]) -> None:
         """Give up the place of an image whose request ended before it was decoded."""
