@@ -10,17 +10,14 @@ from torch import nn
 from torch.nn import functional
 
 from ilk.core.errors import InputError, Unavailable
-from ilk.explain.causal_paths import (
-    Criteria,
-    compute_shares,
-    find_positive,
+from ilk.explain.causal_paths import Criteria, compute_shares, find_positive, trace_causal_paths
+from ilk.explain.explainers.causal_paths import CausalPaths, keep_greatest
+from ilk.explain.interventions import InterventionRunner
+from ilk.explain.unit_effects import (
     measure_joint_effects,
     measure_path_effects,
     measure_unit_effects,
-    trace_causal_paths,
 )
-from ilk.explain.explainers.causal_paths import CausalPaths, keep_greatest
-from ilk.explain.interventions import InterventionRunner
 
 CIRCUIT = {(1, 2), (3, 2), (3, 5)}  # unit of the first layer -> unit of the second
 
@@ -182,11 +179,11 @@ def test_a_shortcut_and_work_in_place_are_survived():
 
 
 def test_blocks_change_nothing(monkeypatch):
-    from ilk.explain import causal_paths
+    from ilk.explain import unit_effects
 
     images, reference = draw()
     whole = trace_causal_paths(PlantedNetwork(), images, reference, score)
-    monkeypatch.setattr(causal_paths, "BLOCK_VALUES", 1)
+    monkeypatch.setattr(unit_effects, "BLOCK_VALUES", 1)
     small = trace_causal_paths(PlantedNetwork(), images, reference, score)
     np.testing.assert_allclose(small.unit_effects, whole.unit_effects, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(small.layers[0].edges, whole.layers[0].edges)

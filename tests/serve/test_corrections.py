@@ -1,5 +1,6 @@
 """Corrections answer at once, survive a restart, and become versions that can be put back."""
 
+import json
 import shutil
 import sqlite3
 import time
@@ -322,3 +323,58 @@ def test_an_image_is_needed_to_correct(make_client, kinds):
     assert answer.status_code == 422
     answer = client.post("/corrections", json={"label": 3, "image": "QUJD"})
     assert "'label' must be text" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE events SET features = NULL",
+        "UPDATE events SET features = x'0000'",
+        "UPDATE events SET features = x'0000803f'",  # one number, where the model has 64
+        "UPDATE events SET label = x'ff'",
+        "INSERT INTO events (time, event, details) VALUES ('', 'withdraw', '{')",
+        "INSERT INTO events (time, event, details) VALUES ('', 'save', '{\"numbers\": 3}')",
+    ],
+)
+def test_a_damaged_line_of_the_log_does_not_keep_the_server_from_starting(
+    make_client, kinds, threes, damage
+):
+    correct(make_client(kinds), threes[0], "class 3")
+    with sqlite3.connect(kinds / FILE) as log:
+        log.execute("DROP TRIGGER never_changed")
+        log.execute(damage)
+    client = make_client(kinds)
+    result = client.get("/corrections").json()
+    assert result["pending"] == []
+    assert "damaged" in result["set_aside"] or "not used" in result["set_aside"]
+    assert client.post("/predict", files={"image": threes[1]}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"extensions": {"a": 1}},
+        {"extensions": [{"n_images": [1]}]},
+        {"extensions": [{"n_images": {"a": "b"}}]},
+        {"classes": 5},
+        {"digest": None},
+        None,
+    ],
+)
+def test_a_version_that_was_tampered_with_is_listed_and_in_nobodys_way(
+    make_client, kinds, threes, change
+):
+    client = make_client(kinds)
+    correct(client, threes[0], "class 3")
+    assert client.post("/versions").status_code == 201
+    path = kinds / "versions" / "1" / "model.json"
+    description = json.loads(path.read_text())
+    path.unlink()
+    if change is not None:
+        path.write_text(json.dumps(description | change))
+    (kinds / "versions" / "9").mkdir()  # empty
+    assert [v["number"] for v in client.get("/versions").json()["versions"]] == [1, 2, 9]
+    answer = client.post("/versions/1")
+    assert answer.status_code == 503
+    correct(client, threes[1], "class 3")
+    assert client.post("/versions").json()["number"] == 10

@@ -16,8 +16,9 @@ import pytest
 
 from helpers.served_model import make_png, serve_model, wait_until, with_limits
 from ilk.cli import run
+from ilk.cli.address_options import is_loopback, make_address
 from ilk.core.errors import InputError, OutputError
-from ilk.serve.run import is_loopback, open_socket
+from ilk.serve.run import open_socket
 
 ROOT = Path(__file__).parents[2]
 
@@ -194,3 +195,11 @@ def test_a_correction_that_was_answered_survives_kill_9(kinds, threes):
         assert [c["label"] for c in json.load(answer)["pending"]] == ["class 3"]
     _, _, err = end(again)
     assert "corrections from before that are folded in: 1" in err
+
+
+def test_an_empty_token_is_none_where_other_machines_can_reach_the_server():
+    for token in (None, ""):
+        assert make_address("127.0.0.1", 0, token, ()).token == ""
+        assert len(make_address("0.0.0.0", 0, token, ()).token) >= 24
+    with pytest.raises(InputError, match="at least 8 characters"):
+        make_address("127.0.0.1", 0, "short", ())

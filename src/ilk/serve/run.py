@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import signal
 import socket
 import threading
@@ -14,18 +13,11 @@ from typing import Any
 import uvicorn
 
 from ilk.core.errors import InputError, OutputError
+from ilk.serve.connections import BoundedConnection
 
 STOP_SECONDS = 5  # that requests get to end after the first Ctrl-C
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 128  # connections that wait to be accepted
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens to `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -105,7 +97,7 @@ def make_server(app: Any) -> StoppableServer:
     return StoppableServer(
         uvicorn.Config(
             app,
-            http="h11",
+            http=BoundedConnection,
             ws="none",
             loop="asyncio",
             lifespan="on",

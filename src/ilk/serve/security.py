@@ -133,7 +133,7 @@ class Guard:
             and scope["method"] == "GET"
             and is_equal(given, self.state.token)
         ):
-            response = RedirectResponse(f"/{scope['path'].lstrip('/')}", status_code=303)
+            response = RedirectResponse("/" + scope["path"].lstrip("/\\"), status_code=303)
             response.set_cookie(COOKIE, given, httponly=True, samesite="strict", path="/")
             return response
         raise Problem(
