@@ -132,6 +132,8 @@ def test_a_copy_does_not_hide_its_original():
     groups = find_correlated_groups(x)
     assert groups[2] == groups[5]
     assert len(set(groups.tolist())) == 7
+    mirrored = np.column_stack([x[:, 0], x[:, 1], -x[:, 0]])
+    assert find_correlated_groups(mirrored).tolist() == [0, 1, 0]
     together = probe_permutation(both, x, groups)
     apart = probe_permutation(both, x, np.arange(8))
     assert together[2] == together[5] > 1.4 * apart[2]

@@ -167,6 +167,9 @@ def test_given_labels_teach_and_are_not_asked(open_session, folder):
     item = session.next_item("ann")
     assert item.label in ("red", "green")
     assert 0 < item.probability <= 1
+    assert format_status(session.progress())[0].endswith(
+        "60: 10 with a given label, 0 labelled, 0 unsure, 50 open"
+    )
     asked = label(session, "ann", 50)
     assert set(asked).isdisjoint(given)
     assert session.next_item("ann") is None

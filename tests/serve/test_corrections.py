@@ -15,7 +15,7 @@ from ilk.artifacts.model_folder import read_digest
 from ilk.core.data import Data
 from ilk.core.errors import OutputError
 from ilk.images import decode
-from ilk.serve.correction_log import FILE, CorrectionLog
+from ilk.serve.correction_log import FILE, SAVE, WITHDRAW, CorrectionLog
 from ilk.updates.extend import extend_classifier
 
 
@@ -208,6 +208,36 @@ def test_a_correction_is_flushed_to_the_disk_before_it_is_answered(tmp_path):
     log.close()
 
 
+def test_pending_is_what_is_neither_withdrawn_nor_saved_nor_replaced(tmp_path):
+    log = CorrectionLog(tmp_path)
+
+    def add(digest, label):
+        return log.add_correction(digest, "a.png", label, "space", np.arange(3.0), b"image")
+
+    numbers = [add(digest, "owl") for digest in "abcd"]
+    log.add_event(WITHDRAW, numbers=[numbers[1]])
+    log.add_event(SAVE, numbers=[numbers[2]], version=2)
+    newest = add("a", "hawk")
+    log.close()
+    pending = CorrectionLog(tmp_path).list_pending()
+    assert [(c.number, c.digest, c.label) for c in pending] == [
+        (numbers[3], "d", "owl"),
+        (newest, "a", "hawk"),
+    ]
+    np.testing.assert_array_equal(pending[0].features, [0, 1, 2])
+
+
+def test_corrections_of_another_encoder_are_kept_aside(make_client, kinds, threes):
+    log = CorrectionLog(kinds)
+    log.add_correction("d", "a.png", "class 9", "another space", np.zeros(64), threes[0])
+    log.close()
+    client = make_client(kinds)
+    told = client.get("/corrections").json()
+    assert told["pending"] == []
+    assert "1 earlier corrections are kept and not used: they were made with" in told["set_aside"]
+    assert "class 9" not in client.get("/model").json()["classes"]
+
+
 def test_a_damaged_log_is_said_and_the_model_answers(make_client, kinds, ones):
     (kinds / FILE).write_bytes(b"no database" * 1000)
     client = make_client(kinds)
@@ -215,6 +245,8 @@ def test_a_damaged_log_is_said_and_the_model_answers(make_client, kinds, ones):
     assert "cannot be used" in client.get("/corrections").json()["set_aside"]
     answer = correct(client, ones[0], "class 1")
     assert answer.status_code == 507
+    assert correct(client, ones[1], "class 9").status_code == 507
+    assert "class 9" not in client.get("/model").json()["classes"]  # nor does it answer so
     assert ask(client, ones[:1]) == ["class 1"]
     assert client.get("/model").json()["pending_corrections"] == 0
 

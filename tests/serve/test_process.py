@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from helpers.served_model import make_png, serve_model, with_limits
+from helpers.served_model import make_png, serve_model, wait_until, with_limits
 from ilk.cli import run
 from ilk.cli.address_options import is_loopback, make_address
 from ilk.core.errors import InputError, OutputError
@@ -168,10 +167,7 @@ def test_clients_that_leave_lie_or_dawdle_do_no_harm(kinds, capfd):
         png = make_png()
         good = f"{head}Content-Type: image/png\r\nContent-Length: {len(png)}\r\n\r\n".encode() + png
         assert b"200 OK" in send_raw(served.port, good)
-        deadline = time.monotonic() + 30
-        while served.state.bodies.held and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert served.state.bodies.held == 0
+        assert wait_until(lambda: served.state.bodies.held == 0)
         assert served.state.host.batcher.n_waiting == 0
     assert "Traceback" not in capfd.readouterr().err
 
