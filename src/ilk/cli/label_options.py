@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -81,9 +80,9 @@ def add_address_options(f: Callable[..., Any]) -> Callable[..., Any]:
         browser: bool,
         **options: Any,
     ) -> Any:
-        if token is None and host not in ("127.0.0.1", "localhost", "::1"):
-            token = secrets.token_urlsafe(18)
-        address = Address(host, port, token or "", hosts, browser)
+        from ilk.serve.tokens import choose_token
+
+        address = Address(host, port, choose_token(token, host), hosts, browser)
         return f(*args, address=address, **options)
 
     for option in (

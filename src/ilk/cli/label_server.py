@@ -30,11 +30,10 @@ def serve_labelling(
         address: How it is to be reached.
     """
     from ilk.serve.label_app import create_label_app
-    from ilk.serve.run import format_address, serve_socket
+    from ilk.serve.run import format_address, format_token, serve_socket
 
     app = create_label_app(session, token=address.token, hosts=address.hosts)
-    query = f"?token={address.token}" if address.token else ""
-    page = f"{format_address(listener)}/label{query}"
+    page = f"{format_address(listener)}/label{format_token(address.token)}"
     context = click.get_current_context(silent=True)
     as_json = context is not None and bool(context.params.get("as_json"))
     try:

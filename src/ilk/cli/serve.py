@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import click
 from ilk.cli.options import add_fetch_option, add_network_options
 
 MEGABYTE = 2**20
-MIN_TOKEN_LENGTH = 8
 
 
 @click.command()
@@ -86,7 +84,6 @@ def command(
     the server.
     """
     from ilk.artifacts.loading import load
-    from ilk.core.errors import InputError
     from ilk.serve.requirements import check_requirements
 
     check_requirements()
@@ -94,13 +91,11 @@ def command(
     from ilk.serve.decoding import Decoder
     from ilk.serve.limits import Limits
     from ilk.serve.model_host import ModelHost
-    from ilk.serve.run import format_address, is_loopback, open_socket, serve_socket
+    from ilk.serve.run import format_address, format_token, open_socket, serve_socket
+    from ilk.serve.tokens import choose_token
 
     folder = Path(model) if model else find_only_model(Path())
-    if token and len(token) < MIN_TOKEN_LENGTH:
-        raise InputError(f"a token needs at least {MIN_TOKEN_LENGTH} characters")
-    if not token and not is_loopback(host):
-        token = secrets.token_urlsafe(18)
+    token = choose_token(token, host)
     listener = open_socket(host, port)  # first: it costs nothing to find that it is in use
     limits = Limits(
         image_bytes=max_image * MEGABYTE,
@@ -116,12 +111,12 @@ def command(
         listener.close()
         raise
     decoder.start()
-    state = ServerState(limits, token or "", hosts, decoder=decoder, host=served)
+    state = ServerState(limits, token, hosts, decoder=decoder, host=served)
     address = format_address(listener)
     if as_json:
         click.echo(json.dumps({"address": address, "token": token or None, "model": str(folder)}))
     else:
-        click.echo(f"ilk serves {folder} at {address}{f'/?token={token}' if token else ''}")
+        click.echo(f"ilk serves {folder} at {address}{'/' if token else ''}{format_token(token)}")
     for note in filter(None, (served.corrections.result.set_aside,)):
         click.echo(f"· {note}", err=True)
     if pending := served.corrections.result.pending:
