@@ -122,7 +122,14 @@ def word_facts(facts: Facts) -> str:
         if verb == "leaves"
         else f"from {facts.answer:.2f} to {facts.answer_without:.2f}"
     )
-    sentences.append(f"Removing it {verb} {what} {end}; it alone gives {facts.answer_only:.2f}.")
+    alone = f"it alone gives {facts.answer_only:.2f}"
+    if verb == "lowers":
+        sentences.append(f"Removing it lowers {what} {end}; {alone}.")
+    else:
+        sentences.append(
+            f"Yet removing it {verb} {what} {end}, so the answer does not hang on this place; "
+            f"{alone}."
+        )
     return " ".join(sentences)
 
 

@@ -218,8 +218,8 @@ def fit_labels(
         measured = (
             "the accuracy is that of images of the other classes"
             if audited
-            else "the accuracy is that of cross-validation, which is too low where a model chose the "
-            "images"
+            else "the accuracy is that of cross-validation, which is too low where a model "
+            "chose the images"
         )
         notes.append(
             f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
