@@ -13,7 +13,7 @@ from ilk.core.linear_models import Linear
 from ilk.explain.choice import choose_explainer
 from ilk.explain.explain_image import choose_on_pictures, explain_image
 from ilk.explain.explanation import NO_NEIGHBOURS
-from ilk.explain.facts import find_place, word_facts
+from ilk.explain.facts import Facts, find_place, word_facts
 from ilk.explain.question import ask
 from ilk.explain.registry import parse_explainer
 
@@ -190,3 +190,16 @@ def test_an_image_of_one_pixel_and_a_long_one_are_explained():
 def test_settings_out_of_range_are_refused_in_a_sentence(text):
     with pytest.raises(InputError, match="it must"):
         parse_explainer(text)
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        (0.1, "Removing it lowers the probability from 0.40 to 0.10; it alone gives 0.50."),
+        (0.6, "Yet removing it raises the probability from 0.40 to 0.60, so the answer does not"),
+        (0.4, "Yet removing it leaves the probability at 0.40, so the answer does not"),
+    ],
+)
+def test_a_place_whose_removal_changes_nothing_is_not_called_the_reason(without, words):
+    facts = Facts("red", "", "green", 0.4, 0.3, "centre", 0.7, without, 0.5)
+    assert words in word_facts(facts)

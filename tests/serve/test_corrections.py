@@ -47,7 +47,7 @@ def test_a_new_kind_is_recognized_at_once_and_old_classes_are_shown_unchanged(
     assert change["images"] == {"class 3": 1}
     assert change["held_out"] > 0
     assert change["accuracy_after"] >= change["accuracy_before"] - 0.05
-    assert "images of the other classes, each answered without it" in change["sentence"]
+    assert "images of the other classes" in change["sentence"]
     teach(client, threes[1:])
     assert ask(client, threes[6:]) == ["class 3"] * 2
     assert ask(client, ones[:3]) == ["class 1"] * 3

@@ -41,7 +41,10 @@ class Choice:
         """Which candidates were compared, and their scores."""
         images = "1 image" if self.n_images == 1 else f"{self.n_images} images"
         listed = ", ".join(f"{name} {score:.2f}" for name, score in self.scores.items())
-        return f"chosen by insertion minus deletion on {images}: {listed}"
+        return (
+            "chosen, as the answer follows its maps best (insertion minus deletion on "
+            f"{images}: {listed})"
+        )
 
 
 def list_candidates(subject: Subject, budget: int = BUDGET) -> list[Any]:

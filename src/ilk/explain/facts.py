@@ -117,7 +117,13 @@ def word_facts(facts: Facts) -> str:
         f"{100 * facts.share:.0f} % of the support."
     )
     effect = word_change(what, facts.answer, facts.answer_without)
-    sentences.append(f"Removing it {effect}; it alone gives {facts.answer_only:.2f}.")
+    alone = f"it alone gives {facts.answer_only:.2f}"
+    if facts.answer - facts.answer_without > MIN_CHANGE:
+        sentences.append(f"Removing it {effect}; {alone}.")
+    else:
+        sentences.append(
+            f"Yet removing it {effect}, so the answer does not depend on this place; {alone}."
+        )
     return " ".join(sentences)
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ilk.report.formatting import format_percent
 from ilk.serve.correction_log import Correction
 from ilk.updates.extension_report import MIN_AUC, ExtensionReport
 
@@ -63,10 +64,11 @@ def describe_fold(report: ExtensionReport) -> str:
     text = f"{n:,} corrected image{'s' if n > 1 else ''} ({names}) folded in."
     if before is None or after is None:
         return text
-    change = "unchanged" if math.isclose(before, after, abs_tol=5e-4) else f"before {before:.1%}"
+    is_same = math.isclose(before, after, abs_tol=5e-4)
+    change = "unchanged" if is_same else f"before {format_percent(before)}"
     return (
-        f"{text} Accuracy on {report.n_old_rows:,} images of the other classes, each answered "
-        f"without it: {after:.1%} ({change})."
+        f"{text} Of {report.n_old_rows:,} images of the other classes, {format_percent(after)} are "
+        f"right in cross-validation ({change})."
     )
 
 
