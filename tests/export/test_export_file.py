@@ -32,7 +32,7 @@ from ilk.images import read_images
 from ilk.store import Store
 from ilk.trust.class_priors import ClassPriors
 from ilk.trust.column_detector import ColumnDetector
-from ilk.trust.conformal import ConformalPredictor
+from ilk.trust.conformal import TIE_PROBABILITY, ConformalPredictor
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_openvino_reads_the_same_file(model, images):
 
 @pytest.mark.parametrize(
     "change",
-    ["priors", "no ties", "no detector", "column detector", "low threshold", "every class"],
+    ["priors", "no ties", "no detector", "column detector", "low threshold", "every class", "ties"],
 )
 def test_every_way_to_decide(model, images, change):
     k = len(model.classes)
@@ -131,11 +131,18 @@ def test_every_way_to_decide(model, images, change):
         "no detector": {"ood_detector": ColumnDetector.make_blind(detector)},
         "column detector": {"ood_detector": ColumnDetector.from_detector(detector, 0)},
         "low threshold": {"ood_detector": replace(detector, threshold=float(np.median(score)))},
+        "ties": {
+            "calibration": replace(model.calibration, temperature=1e-6, uniform_weight=0.0),
+            "conformal": ConformalPredictor(TIE_PROBABILITY, tie_threshold=float(np.median(score))),
+        },
         "every class": {"conformal": replace(conformal, threshold=0.0, tie_threshold=1e300)},
     }[change]
     classifier = replace(model, **changed)
     result = check_parity(classifier, build_model(classifier), images)
     assert result.max_probability_difference < 1e-6
+    if change == "ties":  # all are sure, and the unknown score decides
+        n_in_set = classifier.score_batch(images.x).prediction_sets.sum(1)
+        assert n_in_set.mean() == pytest.approx(0.5, abs=0.1)
     if change == "low threshold":
         assert classifier.score_batch(images.x).is_unknown.mean() == pytest.approx(0.5, abs=0.1)
 

@@ -76,6 +76,22 @@ def test_a_new_row_gets_what_it_would_get_as_a_node_that_no_other_points_to():
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
 
 
+def test_the_answer_reads_the_embedding_and_a_tenth_of_what_its_explanation_rebuilds():
+    data, _ = draw()
+    model = XNode(k=5, hidden=6, epochs=30).fit(data)
+    new = draw(5, seed=9)[0].x
+    message = model.embed(new) + 0.1 * model.explain(new)[1]
+    np.testing.assert_allclose(model.logits(new), message @ model.weight.T + model.bias, rtol=1e-5)
+
+
+def test_nodes_are_taken_for_classes_that_have_labels():
+    data, _ = draw()
+    some = Data(data.x, np.where(data.y == 0, -1, data.y), NAMES)
+    model = XNode(epochs=10).fit(some)
+    assert set(model.answers.tolist()) == {1, 2}
+    assert (model.logits(data.x)[:, 0] == -np.inf).all()
+
+
 def test_context_by_hand():
     data, y = draw(40)
     z = data.x - data.x.mean(0)

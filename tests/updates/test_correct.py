@@ -13,7 +13,7 @@ from ilk.maths.leave_one_out import compute_gaussian_logits
 from ilk.methods import parse
 from ilk.trust.calibration import Calibration
 from ilk.updates.adjusted_models import AdjustedModel, adjust_model
-from ilk.updates.correct import correct_classifier
+from ilk.updates.correct import _combine, correct_classifier
 from ilk.updates.extended_models import HeldOutRows, StatisticsUpdate
 
 NAMES = ("ant", "bee", "cat")
@@ -132,6 +132,12 @@ def test_known_and_new_classes_at_once_and_once_more():
     assert isinstance(again.model, AdjustedModel | type(corrected.model))
     assert again.classes == corrected.classes
     assert np.isfinite(again.to_probabilities(again.model.logits(x))).all()
+
+
+def test_two_steps_leave_at_least_what_is_left_of_both():
+    assert _combine(0.9, 0.95) == pytest.approx(0.85)
+    assert _combine(0.3, 0.4) == 0
+    assert _combine(None, 0.4) is None
 
 
 def test_no_change_of_the_statistics_changes_nothing():
