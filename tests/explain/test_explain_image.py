@@ -15,6 +15,7 @@ from ilk.explain.explain_image import choose_on_pictures, explain_image
 from ilk.explain.explanation import NO_NEIGHBOURS
 from ilk.explain.facts import Facts, find_place, word_facts
 from ilk.explain.question import ask
+from ilk.explain.registry import parse_explainer
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +183,23 @@ def test_an_image_of_one_pixel_and_a_long_one_are_explained():
 def test_a_place_whose_removal_changes_nothing_is_not_called_the_reason(without, words):
     facts = Facts("red", "", "green", 0.4, 0.3, "centre", 0.7, without, 0.5)
     assert words in word_facts(facts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rise(n_masks=0)",
+        "Rise(keep=1.0)",
+        "Occlusion(n_windows=0)",
+        "Occlusion(refined_part=0.0)",
+        "IntegratedGradients(n_steps=0)",
+        "IntegratedGradients(fill='black')",
+        "NearestImages(n_images=0)",
+        "GradCam(stage=-1)",
+        "GradientToken(stage=-1)",
+        "Vale(n_cells=0)",
+    ],
+)
+def test_settings_out_of_range_are_refused_in_a_sentence(text):
+    with pytest.raises(InputError, match="it must"):
+        parse_explainer(text)

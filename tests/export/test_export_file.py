@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -62,7 +63,12 @@ def test_the_file_answers_as_predict_and_records_it(home, model, images, tmp_pat
     assert names == list(model.classes)
     recorded = json.loads(metadata["parity"])
     assert recorded["n_images"] == 60
-    assert recorded["images_digest"] == result.parity.images_digest
+    digests = "\n".join(row.digest for row in images.rows).encode()
+    assert recorded["images_digest"] == hashlib.sha256(digests).hexdigest()
+    about = json.loads(metadata["ilk"])
+    assert about["unknown_threshold"] == model.ood_detector.threshold
+    assert about["false_alarm"] == model.ood_detector.false_alarm
+    assert about["coverage"] == model.conformal.level
     description = json.loads((home / "kinds" / "model.json").read_text())
     assert json.loads(metadata["ilk"])["model_digest"] == description["digest"]
     for file in sorted((home / "new").glob("*/*.jpg"))[::7]:

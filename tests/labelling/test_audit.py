@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from ilk.labelling import learner
 from ilk.labelling.audit import (
     MAX_SLICE,
     compute_exact_interval,
@@ -108,6 +109,33 @@ def test_snapshot_knows_classes_with_labels_only(rows):
     assert (snapshot.probabilities[:, 3] == 0).all()
     assert np.mean(snapshot.probabilities.argmax(1) == y) > 0.95
     assert fit_snapshot(x, np.where(known == 0, 0, -1), ("a",), np.zeros(0, np.int64)) is None
+
+
+def test_what_is_learned_by_heart_makes_no_answer_sure(rows):
+    """Labels without meaning: right on its own rows, and calibrated on rows that it left out."""
+    x, _ = rows
+    sureness = []
+    for seed in range(10):
+        y = np.full(300, -1)
+        y[:60] = np.random.default_rng(seed).permutation(np.arange(60) % 2)
+        snapshot = fit_snapshot(x, y, ("a", "b"), np.zeros(0, np.int64))
+        sureness.append(snapshot.probabilities[60:].max(1).mean())
+    assert np.mean(sureness) < 0.65
+
+
+def test_few_audited_labels_do_not_calibrate_the_answers_that_they_judge(rows, monkeypatch):
+    x, truth = rows
+    y = np.where(np.arange(300) < 60, truth, -1)
+    fit, used = learner.Calibration.fit, []
+
+    def record(logits, labels):
+        used.append(labels)
+        return fit(logits, labels)
+
+    monkeypatch.setattr(learner.Calibration, "fit", record)
+    fit_snapshot(x, y, ("a", "b", "c"), np.arange(20), 20)
+    [labels] = used
+    np.testing.assert_array_equal(labels, y[20:60])
 
 
 def test_a_class_of_one_audited_row_is_no_error(rows):

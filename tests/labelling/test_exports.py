@@ -3,10 +3,12 @@
 import csv
 
 import pytest
+from PIL import Image
 
 import ilk
 from ilk.core.errors import NoLabels, OutputError
-from ilk.labelling.exports import describe_accuracy, name_folders
+from ilk.labelling.exports import RESERVED, name_folders
+from ilk.labelling.model_export import describe_accuracy
 from tests.helpers.coloured_images import tell
 
 
@@ -58,6 +60,39 @@ def test_names_of_folders_are_safe_everywhere():
         assert not set(folder) & set('<>:"/\\|?*')
     assert names["CON"] != "CON"
     assert names["nul.txt"] != "nul.txt"
+
+
+HOSTILE = [
+    "../x", "/etc", "C:\\x", "CON.txt", "com1.a.b", "LPT².x", "con ", "a.", "a ", "a. .", "...",
+    "é" * 200, "🐈" * 200, "x" * 179 + "é", "~", "-rf", "$(x)", "a\nb", "a\0b", "straße", "STRASSE",
+]  # fmt: skip
+
+
+def test_hostile_class_names_become_folders_inside_the_folder(tmp_path):
+    names = name_folders(HOSTILE)
+    assert len({n.casefold() for n in names.values()}) == len(HOSTILE)
+    for name in names.values():
+        assert len(name.encode()) <= 190
+        assert name == name.strip(" .")
+        assert not RESERVED.fullmatch(name.partition(".")[0])
+        (tmp_path / name).mkdir()
+    assert len(list(tmp_path.iterdir())) == len(HOSTILE)
+
+
+def test_images_of_one_name_stay_in_the_folder_of_their_class(open_session, tmp_path):
+    photos, colours = tmp_path / "days", {"a": (250, 0, 0), "b": (0, 250, 0), "c": (0, 0, 250)}
+    long_name = f"{'é' * 120}.png"
+    for day, colour in colours.items():
+        (photos / day).mkdir(parents=True)
+        Image.new("RGB", (8, 8), colour).save(photos / day / "001.png")
+        Image.new("RGB", (9, 8), colour).save(photos / day / long_name)
+    session = open_session(photos, read_labels=False)
+    for item in session.items:
+        session.assign("ann", [item.digest], "x/y")
+    assert session.export_folder(tmp_path / "sorted") == 6
+    found = ilk.read(tmp_path / "sorted")
+    assert [row.label for row in found.used] == ["x_y"] * 6
+    assert all(path.parent.name == "x_y" for path in (tmp_path / "sorted").rglob("*.png"))
 
 
 def test_nothing_labelled_is_said(open_session, tmp_path):

@@ -42,6 +42,26 @@ def test_a_killed_process_loses_no_event_that_it_has_told(tmp_path):
     log.close()
 
 
+def test_an_event_is_flushed_to_the_disk_before_it_is_told(tmp_path):
+    log = EventLog(tmp_path / "log.sqlite")
+    extra = 3  # flushes the file, and the folder after the journal is deleted
+    assert log._connection.execute("PRAGMA synchronous").fetchone() == (extra,)
+    log.close()
+
+
+def test_a_log_that_is_damaged_in_the_middle_is_refused(tmp_path):
+    path = tmp_path / "log.sqlite"
+    log = EventLog(path)
+    for i in range(200):
+        log.append("ann", "label", [f"{i:064x}"], "cat", key=str(i))
+    log.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 4 : 4096 * 5] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged or no log"):
+        EventLog(path)
+
+
 def test_events_are_never_changed_or_deleted(tmp_path):
     log = EventLog(tmp_path / "log.sqlite")
     log.append("ann", "label", ["00"], "cat")
@@ -112,3 +132,30 @@ def test_a_network_disk_is_named(tmp_path):
     mounts.write_text("/dev/sda / ext4 rw 0 0\n")
     assert describe_network_disk(tmp_path / "log.sqlite", mounts) == ""
     assert describe_network_disk(tmp_path / "log.sqlite", tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["label = x'ff'", "digests = '{'", "digests = '[1]'", "digests = '3'", "target = 'x'",
+     "kind = 'open', detail = '[]'", "kind = 'open', detail = '{'"],
+)  # fmt: skip
+def test_a_damaged_event_is_said(tmp_path, change):
+    path = tmp_path / "log.sqlite"
+    log = EventLog(path)
+    log.append("ann", "label", ["00"], "cat")
+    log.close()
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TRIGGER keep_events")
+        db.execute(f"UPDATE events SET {change}")
+    db.close()
+    log = EventLog(path)
+    with pytest.raises(ArtifactError, match="damaged"):
+        log.read_events()
+    log.close()
+
+
+def test_a_file_that_is_no_log_gets_no_lock_file_beside_it(tmp_path):
+    (tmp_path / "passwd").write_text("root")
+    with pytest.raises(ArtifactError, match="no log of labels"):
+        EventLog(tmp_path / "passwd")
+    assert [path.name for path in tmp_path.iterdir()] == ["passwd"]

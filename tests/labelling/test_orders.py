@@ -6,7 +6,7 @@ import pytest
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.linear_models import normalize_rows
 from ilk.labelling.orders import DEFAULT, list_orders, parse_order
-from ilk.labelling.orders.max_herding import choose_greedily
+from ilk.labelling.orders.max_herding import choose_greedily, compute_kernel
 from ilk.labelling.orders.order import Pool
 
 
@@ -47,6 +47,39 @@ def test_coverage_asks_of_every_cluster_first(name):
     open_pool = Pool(x.astype(np.float32), np.full(300, -1), np.ones(300, bool))
     rows = parse_order(name).choose(open_pool, 4, 0)
     assert set(truth[rows]) == {0, 1, 2, 3}
+    if name == "KMeansCentres":
+        assert truth[rows].tolist() == [0, 1, 2, 3]  # the largest first
+    y = np.full(300, -1)
+    y[[0, 1, 130]] = [0, 0, 1]
+    others = parse_order(name).choose(Pool(open_pool.x, y, y < 0), 2, 0)
+    assert set(truth[others]) == {2, 3}  # those without a label
+
+
+def test_the_first_question_is_the_most_typical_image():
+    x = normalize_rows(np.random.default_rng(3).standard_normal((80, 6)) + 2 * np.eye(6)[1])
+    [row] = parse_order("KMeansCentres").choose(
+        Pool(x.astype(np.float32), np.full(80, -1), np.ones(80, bool)), 1, 0
+    )
+    assert row == np.linalg.norm(x - x.mean(0), axis=1).argmin()
+
+
+def test_the_kernel_is_gaussian():
+    x = normalize_rows(np.random.default_rng(3).standard_normal((5, 6)))
+    squared = ((x[:, None] - x) ** 2).sum(2)
+    for width in (0.5, 2.0):
+        expected = np.exp(-squared / (2 * width**2))
+        np.testing.assert_allclose(compute_kernel(x, x, width), expected, rtol=1e-4)
+
+
+def test_small_margins_are_asked_of_each_cluster_in_turn():
+    """One cluster has the ten smallest margins, and still only every other question."""
+    x = np.repeat(np.eye(2, 4), 10, axis=0) + 0.01 * np.random.default_rng(0).random((20, 4))
+    p = np.tile([0.55, 0.45], (20, 1))
+    p[10:] = [0.6, 0.4]
+    pool = Pool(x.astype(np.float32), np.full(20, -1), np.ones(20, bool), p)
+    rows = parse_order("ClusterMargin(spread=10)").choose(pool, 2, 0)
+    assert sorted(rows // 10) == [0, 1]
+    assert rows[0] < 10  # the smallest margin comes first
 
 
 def test_lazy_herding_is_greedy_herding(pool):
@@ -84,3 +117,14 @@ def test_wrong_orders_are_refused():
         parse_order("MaxHerdin")
     with pytest.raises(InputError, match="width is -1"):
         parse_order("MaxHerding(width=-1.0)")
+
+
+@pytest.mark.parametrize("name", list_orders())
+def test_images_that_look_alike_are_asked_too(name):
+    """Copies: there are fewer different rows than clusters."""
+    x = np.eye(3, 8, dtype=np.float32)[np.repeat([0, 1, 2], 7)]
+    for n_labelled in (0, 1, 5):
+        y = np.full(21, -1)
+        y[:n_labelled] = 0
+        rows = parse_order(name).choose(Pool(x, y, y < 0), 20, 0)
+        assert len(set(rows.tolist())) == min(20, 21 - n_labelled)

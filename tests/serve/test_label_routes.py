@@ -138,13 +138,13 @@ def test_disagreements_are_listed_with_kappa_and_resolved(page: Page) -> None:
         ({"kind": "skip", "digests": ["a", "b"], "key": "1"}, 422),
         ({"kind": "undo"}, 422),
         ({"kind": "undo", "key": "k" * 101}, 422),
-        ({"kind": "undo", "key": "\ud800"}, 422),
-        ({"kind": "undo", "key": "1", "annotator": "\ud800"}, 422),
-        ({"kind": "assign", "digests": ["\ud800"], "label": "red", "key": "1"}, 422),
+        ({"kind": "undo", "key": "\ud800"}, 400),
+        ({"kind": "undo", "key": "1", "annotator": "\ud800"}, 400),
+        ({"kind": "assign", "digests": ["\ud800"], "label": "red", "key": "1"}, 400),
         ({"kind": "fly", "key": "1"}, 422),
         ({"kind": "undo", "key": "1", "annotator": ""}, 422),
         ({"kind": "undo", "key": "1", "annotator": "a\x00b"}, 422),
-        ([1, 2], 400),
+        ([1, 2], 422),
     ],
 )
 def test_malformed_events_are_refused_in_one_sentence(page: Page, event: Any, status: int) -> None:

@@ -106,6 +106,8 @@ def test_names_stay_unique_in_any_case():
         "b",
         "b-2",
     ]
+    assert make_unique(["x/a.png", "y/a.png", "x/A.png"]) == ["x/a.png", "y/a.png", "x/A-2.png"]
+    assert len(set(make_unique(["a.png"] * 20_000))) == 20_000  # in no time
 
 
 def test_a_distance_is_in_deviations_within_a_class_and_typical_images_come_first():

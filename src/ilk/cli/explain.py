@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,14 @@ import click
 
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options, add_seed_option
-from ilk.cli.output import Result, add_json_option, print_note
+from ilk.cli.output import Result, add_json_option, is_json_wanted, print_note
 from ilk.cli.source_options import add_source_options
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from ilk.images import Images, Row
+    from ilk.artifacts.explanation_folder import ExplanationFolder
+    from ilk.images import Images, ListedInputs, Row
 
 
 @click.command()
@@ -83,29 +84,19 @@ def command(
     images. The exit code is 0 if every input could be read and 1 otherwise.
     """
     from ilk.artifacts.explanation_folder import ExplanationFolder, check_explanation_folder
-    from ilk.artifacts.image_blocks import iter_image_blocks
     from ilk.artifacts.loading import load
-    from ilk.core.errors import InputError, UnknownName
-    from ilk.core.progress import terminal_progress
-    from ilk.explain.explain_image import choose_on_pictures, explain_picture
-    from ilk.explain.question import RUNNER_UP, ask
+    from ilk.explain.explain_image import choose_on_pictures
+    from ilk.explain.question import ask
     from ilk.explain.randomization import check_randomization
     from ilk.explain.registry import AUTO, parse_explainer
-    from ilk.images.value_ranges.model_ranges import use_ranges
 
     folder = check_explanation_folder(Path(out), inputs)
     chosen: Any = parse_explainer(method) if method != AUTO else None
     files = intake.list_inputs(inputs)
     classifier = load(model, device=device, runtime=runtime, fetch=fetch)
     intake.choose_range(classifier.value_ranges)  # refuses another one
-    for name in (target, against):
-        if name is not None and name != RUNNER_UP and name not in classifier.classes:
-            raise UnknownName("class of this model", name, classifier.classes)
-    blocks = [
-        use_ranges(block, classifier.value_ranges)
-        for block in iter_image_blocks(files, intake.pages)
-    ]
-    rows = [(images, row) for images in blocks for row in images.rows]
+    _check_classes(classifier.classes, target, against)
+    rows = _list_rows(classifier, files, intake)
     notes: list[str] = []
     if train_images is not None:
         classifier = _train_maps(classifier, model, train_images, intake, seed)
@@ -121,49 +112,83 @@ def command(
         subject, _ = ask(classifier, first[0], target, against)
         checked = check_randomization([subject], chosen, seed)
         notes.append(checked.sentence)
-    writer, n_failed = ExplanationFolder(folder).open(), 0
-    found: list[dict[str, Any]] = []
-    with terminal_progress()("explaining", len(rows)) as advance:
-        for images, row in rows:
-            try:
-                explanation = explain_picture(
-                    classifier, _decode(images, row), target=target, against=against,
-                    method=chosen, seed=seed,
-                )  # fmt: skip
-            except InputError as error:
-                n_failed += 1
-                writer.refuse(row.path, str(error))
-                found.append({"path": row.path, "error": str(error)})
-                click.echo(f"ilk: {error}", err=True)
-            else:
-                file = writer.add(row.path, explanation)
-                found.append({"path": row.path, "map": folder / file, **explanation.to_dict()})
-                click.echo(f"{row.path}\n  {explanation.text}")
-            advance(1)
+    writer = ExplanationFolder(folder).open()
+    options = {"target": target, "against": against, "method": chosen, "seed": seed}
+    found = _explain_rows(classifier, rows, writer, options)
     page = writer.write_page(notes)
     for note in notes:
         print_note(note)
     click.echo(f"page {page}")
+    n_failed = sum("error" in one for one in found)
     if n_failed:
         click.echo(f"ilk: {n_failed:,} of {len(rows):,} inputs could not be explained", err=True)
     value = {"page": page, "images": found, "notes": notes, "check": checked}
     return Result(value, exit_code=1 if n_failed else 0)
 
 
-def _train_maps(classifier: Any, model: str, source: str, intake: IntakeOptions, seed: int) -> Any:
-    """Return the classifier with attention maps trained on a source, saved in its folder."""
+def _check_classes(classes: Sequence[str], target: str | None, against: str | None) -> None:
+    """Raise UnknownName if a class is none of the model's."""
+    from ilk.core.errors import UnknownName
+    from ilk.explain.question import RUNNER_UP
+
+    for name in (target, None if against == RUNNER_UP else against):
+        if name is not None and name not in classes:
+            raise UnknownName("class of this model", name, classes)
+
+
+def _list_rows(
+    classifier: Any, files: ListedInputs, intake: IntakeOptions
+) -> list[tuple[Images, Row]]:
+    """Return the rows of inputs, read with the value ranges of a classifier."""
     from ilk.artifacts.image_blocks import iter_image_blocks
-    from ilk.core.progress import terminal_progress
-    from ilk.explain.train_maps import train_maps
     from ilk.images.value_ranges.model_ranges import use_ranges
 
-    blocks = [
-        use_ranges(block, classifier.value_ranges)
-        for block in iter_image_blocks(intake.list_inputs((source,)), intake.pages)
-    ]
-    rows = [(images, row) for images in blocks for row in images.rows if row.status == "used"]
+    blocks = iter_image_blocks(files, intake.pages)
+    ranged = (use_ranges(block, classifier.value_ranges) for block in blocks)
+    return [(images, row) for images in ranged for row in images.rows]
+
+
+def _explain_rows(
+    classifier: Any,
+    rows: Sequence[tuple[Images, Row]],
+    writer: ExplanationFolder,
+    options: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Write and print the explanation of each row; return what `--json` prints of them.
+
+    Without `--json` they are not kept: the maps of many images would fill the memory.
+    """
+    from ilk.core.errors import InputError
+    from ilk.core.progress import terminal_progress
+    from ilk.explain.explain_image import explain_picture
+
+    found: list[dict[str, Any]] = []
+    with terminal_progress()("explaining", len(rows)) as advance:
+        for images, row in rows:
+            try:
+                explanation = explain_picture(classifier, _decode(images, row), **options)
+            except InputError as error:
+                writer.refuse(row.path, str(error))
+                found.append({"path": row.path, "error": str(error)})
+                click.echo(f"ilk: {error}", err=True)
+            else:
+                file = writer.add(row.path, explanation)
+                values = explanation.to_dict() if is_json_wanted() else {}
+                found.append({"path": row.path, "map": writer.folder / file, **values})
+                click.echo(f"{row.path}\n  {explanation.text}")
+            advance(1)
+    return found
+
+
+def _train_maps(classifier: Any, model: str, source: str, intake: IntakeOptions, seed: int) -> Any:
+    """Return the classifier with attention maps trained on a source, saved in its folder."""
+    from ilk.core.progress import terminal_progress
+    from ilk.explain.train_maps import train_maps
+
+    rows = _list_rows(classifier, intake.list_inputs((source,)), intake)
+    used = [pair for pair in rows if pair[1].status == "used"]
     trained = train_maps(
-        classifier, rows, lambda pair: _decode(*pair), seed=seed, progress=terminal_progress()
+        classifier, used, lambda pair: _decode(*pair), seed=seed, progress=terminal_progress()
     )
     trained.save(model)
     return trained

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,49 +70,18 @@ def command(
     to whoever runs it, as run_model.py does.
     """
     from ilk.artifacts.loading import load
-    from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
-    from ilk.core.errors import InputError
-    from ilk.core.progress import terminal_progress
-    from ilk.export.export_file import (
-        RUNNER_FILE,
-        check_packages,
-        export_classifier,
-        read_runner,
-        refuse_other_models,
-    )
 
-    if not onnx_file and not card:
-        raise InputError("nothing to write; name a file with --onnx model.onnx or --card FILE")
-    if not onnx_file and (int8 or runner or sources):
-        raise InputError("--int8, --runner and --check-images need a file: --onnx model.onnx")
     path = Path(onnx_file) if onnx_file else None
-    if path:
-        check_packages()
-        check_output_file(path, (".onnx",), [model, *sources])
-        if runner:
-            check_output_file(path.with_name(RUNNER_FILE), (".py",), sources)
-    if card:
-        check_output_file(Path(card), (".md",), sources)
+    _check_outputs(path, card, (model, *sources), runner=runner, needs_file=int8 or bool(sources))
     classifier = load(model, device=device, runtime=runtime, fetch=fetch)
-    values = {}
+    values: dict[str, Any] = {}
     if path:
+        from ilk.export.export_file import refuse_other_models
+
         single = refuse_other_models(classifier)
         images = _read_check_images(single, Path(model), sources, limit)
-        result = export_classifier(
-            single, Path(model), images, path, int8=int8, progress=terminal_progress()
-        )
-        click.echo(f"model  {path}  ({result.n_bytes / 1e6:,.1f} MB)")
-        if images.images.refused:
-            print_note(f"{len(images.images.refused):,} files were not compared: unreadable images")
-        which = "with the model in 8 bits, calibrated anew, " if result.int8 else ""
-        print_note(f"{which}{result.parity.sentence}")
-        for note in (result.int8 or {}).get("notes", ()):
-            print_note(note)
-        values = result.to_json()
-        if runner:
-            write_atomically(path.with_name(RUNNER_FILE), read_runner().encode())
-            click.echo(f"runner {path.with_name(RUNNER_FILE)}")
+        values = _write_onnx(single, Path(model), images, path, int8=int8, runner=runner)
     if card:
         from ilk.export.card import write_card
 
@@ -120,6 +90,65 @@ def command(
         click.echo(f"card   {card}")
         values["card"] = card
     return Result(values)
+
+
+def _check_outputs(
+    path: Path | None, card: str | None, sources: Sequence[str], *, runner: bool, needs_file: bool
+) -> None:
+    """Refuse what cannot be written, before any work.
+
+    Args:
+        path: The ONNX file, or None.
+        card: The model card, or None.
+        sources: The model folder and the images, none of which is overwritten.
+        runner: Whether the runner is written.
+        needs_file: Whether another option needs an ONNX file.
+    """
+    from ilk.artifacts.output_files import check_output_file
+    from ilk.core.errors import InputError
+    from ilk.export.export_file import RUNNER_FILE, check_packages
+
+    if not path and not card:
+        raise InputError("nothing to write; name a file with --onnx model.onnx or --card FILE")
+    if not path and (runner or needs_file):
+        raise InputError("--int8, --runner and --check-images need a file: --onnx model.onnx")
+    if path:
+        check_packages()
+        check_output_file(path, (".onnx",), sources)
+        if runner:
+            check_output_file(path.with_name(RUNNER_FILE), (".py",), sources)
+    if card:
+        check_output_file(Path(card), (".md",), sources)
+
+
+def _write_onnx(
+    classifier: Classifier,
+    model: Path,
+    images: CheckImages,
+    path: Path,
+    *,
+    int8: bool,
+    runner: bool,
+) -> dict[str, Any]:
+    """Write and describe the ONNX file and its runner; return what `--json` prints of them."""
+    from ilk.core.atomic_write import write_atomically
+    from ilk.core.progress import terminal_progress
+    from ilk.export.export_file import RUNNER_FILE, export_classifier, read_runner
+
+    result = export_classifier(
+        classifier, model, images, path, int8=int8, progress=terminal_progress()
+    )
+    click.echo(f"model  {path}  ({result.n_bytes / 1e6:,.1f} MB)")
+    if images.images.refused:
+        print_note(f"{len(images.images.refused):,} files were not compared: unreadable images")
+    which = "with the model in 8 bits, calibrated anew, " if result.int8 else ""
+    print_note(f"{which}{result.parity.sentence}")
+    for note in (result.int8 or {}).get("notes", ()):
+        print_note(note)
+    if runner:
+        write_atomically(path.with_name(RUNNER_FILE), read_runner().encode())
+        click.echo(f"runner {path.with_name(RUNNER_FILE)}")
+    return result.to_json()
 
 
 def _read_check_images(

@@ -45,7 +45,7 @@ def write_outputs(session: LabellingSession, output: LabelOutput) -> dict[str, A
 def _fit(session: LabellingSession, path: Path) -> None:
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.core.progress import terminal_progress
-    from ilk.labelling.exports import describe_accuracy
+    from ilk.labelling.model_export import describe_accuracy
 
     check_writable(path)
     classifier = session.fit_model(

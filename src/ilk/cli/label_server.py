@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.label_options import Address
-from ilk.cli.output import print_notes, show_intake
+from ilk.cli.address_options import Address
+from ilk.cli.output import is_json_wanted, print_notes, show_intake
 
 if TYPE_CHECKING:
     import socket
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def serve_labelling(
-    session: LabellingSession, source: str, listener: socket.socket, address: Address
+    session: LabellingSession,
+    source: str,
+    listener: socket.socket,
+    address: Address,
+    open_browser: bool,
 ) -> dict[str, Any]:
     """Serve the page of a session until Ctrl-C; return what `--json` prints then.
 
@@ -29,22 +33,20 @@ def serve_labelling(
         source: The folder as the user names it.
         listener: The listening socket.
         address: How it is to be reached.
+        open_browser: Whether the page may be opened in a browser.
     """
     from ilk.serve.label_app import create_label_app
-    from ilk.serve.run import format_address, serve_socket
+    from ilk.serve.run import format_address, format_token, serve_socket
 
     app = create_label_app(session, token=address.token, hosts=address.hosts)
-    query = f"?token={address.token}" if address.token else ""
-    page = f"{format_address(listener)}/label{query}"
-    context = click.get_current_context(silent=True)
-    as_json = context is not None and bool(context.params.get("as_json"))
+    page = f"{format_address(listener)}/label{format_token(address.token)}"
     try:
         if session.images.refused:
             show_intake(session.images, err=True)
         print_notes([*session.images.notes, *session.progress().notes])
-        click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
+        click.echo(f"Label {len(session.items):,} images at {page}", err=is_json_wanted())
         click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
-        if address.open_browser and has_display():
+        if open_browser and has_display():
             webbrowser.open(page)
         serve_socket(app, listener)
     except KeyboardInterrupt:  # before the server was up

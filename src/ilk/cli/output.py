@@ -35,6 +35,12 @@ class Result:
     exit_code: int = 0
 
 
+def is_json_wanted() -> bool:
+    """Whether the command that runs prints its result as JSON."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.params.get("as_json"))
+
+
 def add_json_option(f: Callable[..., Result]) -> Callable[..., None]:
     """Add `--json` to a command: its result as JSON, and nothing else, on standard output.
 

@@ -13,7 +13,7 @@ import click
 from ilk.cli.csv_safe import add_csv_safe_option
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options
-from ilk.cli.output import Result, add_json_option
+from ilk.cli.output import Result, add_json_option, is_json_wanted
 from ilk.cli.source_options import add_source_options
 from ilk.cli.tally import Tally
 
@@ -111,7 +111,7 @@ def _write(
     """
     from ilk.cli.streams import until_lost
 
-    as_json = bool(click.get_current_context().params.get("as_json"))
+    as_json = is_json_wanted()
     rows: list[dict[str, Any]] = []
     tally = Tally()
 

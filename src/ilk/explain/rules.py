@@ -70,9 +70,9 @@ class Rule:
 
     def describe(self, names: Sequence[str]) -> str:
         """Return it as a sentence."""
-        told = " and ".join(c.describe(names) for c in self.conditions) or "always"
+        conditions = " and ".join(c.describe(names) for c in self.conditions) or "always"
         return (
-            f"{told} -> {self.label} ({self.support} rows, {self.coverage:.0%} of all; "
+            f"{conditions} -> {self.label} ({self.support} rows, {self.coverage:.0%} of all; "
             f"right for {self.precision:.0%} of them)"
         )
 

@@ -12,10 +12,10 @@ the ranking nor the tree has seen, their fidelity, says what they are worth.
 Departure: the paper fixes k. Here it is the smallest whose fidelity in cross-validation is within a
 standard error of the best, so that no test row has a say.
 
-    told = explain_with_rules(model.predict_proba, x, names=columns)
-    print(told.to_text())
-    told.measure_fidelity(model.predict_proba, x_test)
-    told.explain_row(model.predict_proba, x_test[0])
+    explanation = explain_with_rules(model.predict_proba, x, names=columns)
+    print(explanation.to_text())
+    explanation.measure_fidelity(model.predict_proba, x_test)
+    explanation.explain_row(model.predict_proba, x_test[0])
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class RuleExplanation:
         text = rule.describe(self.names)
         if change is None:
             return text
-        told = " and ".join(f"{self.names[j]} were {change.row[j]:.4g}" for j in change.changed)
+        changes = " and ".join(f"{self.names[j]} were {change.row[j]:.4g}" for j in change.changed)
         agrees = "the black box agrees" if change.flips_black_box else "the black box does not"
-        return f"{text}. It would be {change.label} if {told}; {agrees}."
+        return f"{text}. It would be {change.label} if {changes}; {agrees}."
 
     def to_text(self) -> str:
         """Return all rules, one a line."""
@@ -140,9 +140,10 @@ def explain_with_rules(
     n, d = x.shape
     if n < 2 * N_FOLDS:
         raise InputError(f"{n} rows are too few to learn rules from; give {2 * N_FOLDS} or more")
-    told = tuple(f"feature {j}" for j in range(d)) if names is None else tuple(map(str, names))
-    if len(told) != d:
-        raise InputError(f"{len(told)} names for {d} features; give one per feature")
+    names = [f"feature {j}" for j in range(d)] if names is None else names
+    feature_names = tuple(map(str, names))
+    if len(feature_names) != d:
+        raise InputError(f"{len(feature_names)} names for {d} features; give one per feature")
     if max_depth < 1 or (k is not None and not 1 <= k <= d):
         raise InputError(f"max_depth {max_depth} must be at least 1 and k {k} from 1 to {d}")
     labels = answer_labels(predict, x)
@@ -162,7 +163,7 @@ def explain_with_rules(
     std = x.std(0, dtype=np.float64)
     scale = np.where(std > 0, std, 1.0)
     return RuleExplanation(
-        told, columns, importance, probes, read_rules(tree, columns, x, labels), scale
+        feature_names, columns, importance, probes, read_rules(tree, columns, x, labels), scale
     )
 
 

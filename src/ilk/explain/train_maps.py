@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,12 @@ from ilk.encoders.network import NetworkEncoder
 from ilk.encoders.views import ViewEncoder
 from ilk.explain.answer import Answer
 from ilk.explain.networks import open_network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
+
+    from ilk.architectures.attention_maps import ExplainedNetwork
 
 EPOCHS, BATCH_SIZE = 8, 32  # the authors'
 LR = 5e-3  # five times the authors', whose runs have hundreds of times as many updates
@@ -63,8 +69,6 @@ def train_maps(
         )
     import torch
 
-    from ilk.architectures.attention_maps import AttentionMaps, ExplainedNetwork
-    from ilk.explain.taps import HeadedNetwork, choose_layers
     from ilk.training.objectives.masked_confidence import MaskedConfidence
     from ilk.training.optimizers import AdamW
     from ilk.training.schedules import CosineDecay
@@ -79,13 +83,7 @@ def train_maps(
         return np.asarray(encoder.preprocess.normalize(prepared)[0])
 
     first = torch.from_numpy(prepare(images[0])[None])
-    layers = choose_layers(network, first)
-    headed = HeadedNetwork(network, Answer(classifier, 0), layers)
-    with torch.no_grad():
-        channels = [tap.shape[1] for tap in headed.forward_taps(first)[1]]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        explained = ExplainedNetwork(headed, AttentionMaps(channels, len(classifier.classes)))
+    explained, layers = _build_network(network, classifier, first, seed)
     if steps is None:
         steps = int(np.clip(EPOCHS * len(images) // BATCH_SIZE, MIN_STEPS, MAX_STEPS))
     recipe = Recipe(
@@ -99,6 +97,32 @@ def train_maps(
     )
     part = _to_part(trained.maps, layers, encoder.space.key, len(images))
     return replace(classifier, attention_maps=part)
+
+
+def _build_network(
+    network: Module, classifier: Any, first: Tensor, seed: int
+) -> tuple[ExplainedNetwork, tuple[str, ...]]:
+    """Return a classifier with attention maps that are not trained, and the layers they read.
+
+    Args:
+        network: Network of the encoder.
+        classifier: The classifier.
+        first: A normalized image, `[1, c, h, w]`, which shows what the layers give.
+        seed: Seed of the maps.
+    """
+    import torch
+
+    from ilk.architectures.attention_maps import AttentionMaps, ExplainedNetwork
+    from ilk.explain.taps import HeadedNetwork, choose_layers
+
+    layers = choose_layers(network, first)
+    headed = HeadedNetwork(network, Answer(classifier, 0), layers)
+    with torch.no_grad():
+        channels = [tap.shape[1] for tap in headed.forward_taps(first)[1]]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        maps = AttentionMaps(channels, len(classifier.classes))
+    return ExplainedNetwork(headed, maps), layers
 
 
 def find_encoder(encoder: Embeds) -> NetworkEncoder:

@@ -12,7 +12,7 @@ from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Features
 from ilk.encoders.combined import CombinedEncoder
 from ilk.encoders.folding import compute_disagreement
-from ilk.export.build import OUTPUTS, STAGES, Built
+from ilk.export.build import OUTPUTS, STAGES, BuiltModel
 from ilk.export.session import Session, expose
 
 FEATURES_TOLERANCE = 1e-3  # relative to the length of a row
@@ -20,7 +20,7 @@ LOGITS_TOLERANCE = 1e-5  # relative to the greatest
 
 
 def find_difference(
-    classifier: Classifier, built: Built, pixels: NDArray[np.uint8], x: Features
+    classifier: Classifier, built: BuiltModel, pixels: NDArray[np.uint8], x: Features
 ) -> str:
     """Return which step differs first, in words.
 

@@ -25,7 +25,7 @@ MAX_FILE_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class BuiltModel:
     """A classifier as an ONNX model.
 
     Attributes:
@@ -41,7 +41,7 @@ def build_model(
     classifier: Classifier,
     summary: Mapping[str, Any] | None = None,
     networks: Mapping[str, Any] | None = None,
-) -> Built:
+) -> BuiltModel:
     """Return the ONNX model of a classifier.
 
     Its input is `pixels`, `[n, height, width, 3]` uint8: n upright RGB images of one size, any.
@@ -99,7 +99,7 @@ def build_model(
             f"the file would have {model.ByteSize() / 2**30:.1f} GiB, and one ONNX file holds less "
             "than 2; fit the model with a smaller encoder or fewer neighbours"
         )
-    return Built(model, stages)
+    return BuiltModel(model, stages)
 
 
 def _write_answer(classifier: Classifier, pixels: Expression) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ilk.artifacts.classifier import Classifier
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.progress import Progress, silent_progress
-from ilk.export.build import Built, build_model
+from ilk.encoders.network import NetworkEncoder
+from ilk.export.build import BuiltModel, build_model
 from ilk.export.check_images import CheckImages
 from ilk.export.encoders.network import get_network_key, read_network
 from ilk.export.int8_features import embed_images, list_networks, normalize_images
@@ -39,7 +40,7 @@ class Int8Result:
         report: What it costs and gains, as plain values.
     """
 
-    built: Built
+    built: BuiltModel
     classifier: Classifier
     report: dict[str, Any]
 
@@ -73,26 +74,8 @@ def build_int8(
             "out"
         )
     index = find_honest_index(images)
-    chosen = list(np.unique(np.linspace(0, len(images) - 1, N_RANGES).round().astype(int)))
-    with progress("measuring the ranges of activations", len(encoders)) as advance:
-        networks = {}
-        for encoder in encoders:
-            batches = normalize_images(encoder, images, chosen)
-            network = QuantizableNetwork(read_network(encoder), batches)
-            network.measure_ranges()
-            networks[get_network_key(encoder)] = network
-            advance(1)
-    skipped: dict[str, list[str]] = {key: [] for key in networks}
-    models, rows = _try(classifier, images, index, networks, skipped)
-    ranked: dict[str, list[str]] = {}
-    for n_skipped in STEPS:
-        if _compute_loss(rows) <= MAX_LOSS:
-            break
-        for key, network in networks.items():
-            if key not in ranked:
-                ranked[key] = network.rank_layers(np.concatenate(network.batches)[:N_RANKED])
-            skipped[key] = ranked[key][: min(n_skipped, len(ranked[key]) // 2)]
-        models, rows = _try(classifier, images, index, networks, skipped)
+    networks = _measure_networks(encoders, images, progress)
+    models, rows, skipped = _quantize(classifier, images, index, networks)
     loss, interval = _compute_loss(rows), estimate_loss(rows.differences)
     if loss > MAX_LOSS and interval[0] > 0:
         raise ArtifactError(
@@ -111,6 +94,43 @@ def build_int8(
     report["size_ratio"] = built.model.ByteSize() / exact.model.ByteSize()
     report["notes"] = _format_notes(report)
     return Int8Result(built, fitted, report)
+
+
+def _measure_networks(
+    encoders: Sequence[NetworkEncoder], images: CheckImages, progress: Progress
+) -> dict[str, QuantizableNetwork]:
+    """Return the networks by key, with the ranges of their activations on some images."""
+    chosen = list(np.unique(np.linspace(0, len(images) - 1, N_RANGES).round().astype(int)))
+    networks = {}
+    with progress("measuring the ranges of activations", len(encoders)) as advance:
+        for encoder in encoders:
+            batches = normalize_images(encoder, images, chosen)
+            network = QuantizableNetwork(read_network(encoder), batches)
+            network.measure_ranges()
+            networks[get_network_key(encoder)] = network
+            advance(1)
+    return networks
+
+
+def _quantize(
+    classifier: Classifier,
+    images: CheckImages,
+    index: NDArray[np.int64],
+    networks: Mapping[str, QuantizableNetwork],
+) -> tuple[dict[str, Any], HonestRows, dict[str, list[str]]]:
+    """Return models in 8 bits, their honest rows, and the layers that stay in float32."""
+    skipped: dict[str, list[str]] = {key: [] for key in networks}
+    models, rows = _try(classifier, images, index, networks, skipped)
+    ranked: dict[str, list[str]] = {}
+    for n_skipped in STEPS:
+        if _compute_loss(rows) <= MAX_LOSS:
+            break
+        for key, network in networks.items():
+            if key not in ranked:
+                ranked[key] = network.rank_layers(np.concatenate(network.batches)[:N_RANKED])
+            skipped[key] = ranked[key][: min(n_skipped, len(ranked[key]) // 2)]
+        models, rows = _try(classifier, images, index, networks, skipped)
+    return models, rows, skipped
 
 
 def _try(
@@ -146,7 +166,7 @@ def estimate_loss(differences: NDArray[np.int64]) -> tuple[float, float]:
     return float(mean - half), float(mean + half)
 
 
-def compare_speed(first: Built, second: Built, pixels: NDArray[np.uint8]) -> float:
+def compare_speed(first: BuiltModel, second: BuiltModel, pixels: NDArray[np.uint8]) -> float:
     """Return how many times as fast the second file answers for an image `[h, w, 3]`."""
     sessions = [Session(built.model.SerializeToString()) for built in (first, second)]
     times: list[list[float]] = [[], []]

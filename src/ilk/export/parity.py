@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ from ilk.core.data import Features
 from ilk.core.errors import ArtifactError
 from ilk.core.progress import Progress, silent_progress
 from ilk.export.bisect import find_difference
-from ilk.export.build import OUTPUTS, Built
+from ilk.export.build import OUTPUTS, BuiltModel
 from ilk.export.check_images import CheckImages
 from ilk.export.session import Session, expose
 from ilk.images import escape_path
@@ -115,7 +114,7 @@ def run_images(
 
 def check_parity(
     classifier: Classifier,
-    built: Built,
+    built: BuiltModel,
     images: CheckImages,
     *,
     quantized: bool = False,
@@ -200,8 +199,3 @@ def _find_near_ties(
 def _is_near(score: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
     with np.errstate(over="ignore"):
         return np.asarray(np.abs(score - limit) <= SCORE_ROUNDING * abs(limit))
-
-
-def encode_parity(parity: Parity) -> str:
-    """Return the result as JSON, for the metadata of the file."""
-    return json.dumps(parity.to_json())

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Features
 from ilk.export.encoders.network import INPUT
+from ilk.export.session import open_session
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 BATCH_SIZE = 8
@@ -46,7 +47,7 @@ class QuantizableNetwork:
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        with tempfile.TemporaryDirectory() as folder, quiet():
+        with tempfile.TemporaryDirectory() as folder, silence_advice():
             original, path = (Path(folder) / name for name in ("original.onnx", "network.onnx"))
             onnx.save(self.model, original)  # a model in memory would be changed
             quant_pre_process(original, path, skip_symbolic_shape=True)
@@ -71,7 +72,7 @@ class QuantizableNetwork:
         from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
 
         if self._ranges is None:
-            with tempfile.TemporaryDirectory() as folder, quiet():
+            with tempfile.TemporaryDirectory() as folder, silence_advice():
                 path = Path(folder) / "network.onnx"
                 onnx.save(self.prepared, path)
                 calibrator = create_calibrator(
@@ -98,7 +99,7 @@ class QuantizableNetwork:
 
         copy = onnx.ModelProto()
         copy.CopyFrom(self.prepared)
-        with quiet():
+        with silence_advice():
             quantizer = QDQQuantizer(
                 copy,
                 True,  # a scale per channel
@@ -160,20 +161,13 @@ def list_operators() -> list[str]:
 
 def run_network(model: Any, images: NDArray[np.float32]) -> Features:
     """Return features `[n, d]` of normalized images `[n, 3, h, w]`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString())
     blocks = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
     return np.concatenate([session.run(None, {INPUT: block})[0] for block in blocks])
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_advice() -> Iterator[None]:
     """Suppress the advice that the quantizer logs and warns of."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -20,14 +20,7 @@ class Session:
     """
 
     def __init__(self, content: bytes, threads: int = 1) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = threads
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(content, threads)
         self.names = [output.name for output in self._session.get_outputs()]
 
     def run(
@@ -37,6 +30,21 @@ class Session:
         names = list(outputs or self.names)
         values = self._session.run(names, {PIXELS: np.ascontiguousarray(pixels)})
         return dict(zip(names, values, strict=True))
+
+
+def open_session(content: bytes, threads: int = 1) -> Any:
+    """Return a session of ONNX Runtime on the CPU, without its advice on standard error.
+
+    Args:
+        content: Bytes of an ONNX model.
+        threads: Threads per run; 0 leaves it to ONNX Runtime.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def expose(model: Any, names: Sequence[str]) -> bytes:

@@ -1,38 +1,28 @@
-"""Take the labels along: as a table, as a folder, as a classifier."""
+"""Take the labels along: as a table, or as a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
 
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import InputError, NoLabels, OutputError
-from ilk.core.metrics import Interval
-from ilk.core.progress import Progress
 from ilk.images import ImageError, Images, Row, decode, escape_path
 from ilk.labelling.answers import Answers
 from ilk.labelling.items import Item
-from ilk.report.formatting import format_count, format_with_interval
-from ilk.store import Store
 from ilk.updates.suggestions import make_unique
 
-if TYPE_CHECKING:
-    from ilk.artifacts.classifier import Classifier
-    from ilk.fitting.encoding import LogCallback
-
-MIN_TRAIN = 2  # images of a class that a model learns from, besides the audit
 COLUMNS = ("path", "label", "split", "annotator", "given", "sha256")
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+RESERVED = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]", re.IGNORECASE)
+MAX_NAME_BYTES = 180  # of a file or folder; systems take 255, some of which a writer adds
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,7 @@ def write_table(
     path: Path, images: Images, rows: Mapping[str, Row], labelled: Sequence[LabelledItem]
 ) -> int:
     """Write the labelled images as CSV; return their number. See `LabellingSession.export_csv`."""
-    chosen = _select_labelled(labelled)
+    chosen = select_labelled(labelled)
     if path.exists():
         raise OutputError(f"{escape_path(path)} exists; name another file")
     home = Path(os.path.abspath(path)).parent
@@ -149,7 +139,7 @@ def write_folder(
     from ilk.artifacts.overwrite_guard import holds_only_leftovers
     from ilk.core.folder_transaction import FolderTransaction, lock_folder
 
-    chosen = _select_labelled(labelled)
+    chosen = select_labelled(labelled)
     folders = name_folders(sorted({str(one.label) for one in chosen}))
     names = make_unique([f"{folders[str(x.label)]}/{_name_file(x.item.path)}" for x in chosen])
     with lock_folder(path):
@@ -173,7 +163,17 @@ def _write_image(images: Images, row: Row, link: bool, to: Path) -> None:
 
 
 def _name_file(path: str) -> str:
-    return UNSAFE.sub("_", path.rsplit("/", 1)[-1])
+    name = PurePosixPath(UNSAFE.sub("_", path.rsplit("/", 1)[-1]))
+    return f"{_make_portable(name.stem)}{name.suffix if len(name.suffix) < 20 else ''}"
+
+
+def _make_portable(name: str) -> str:
+    """Return a name that every system takes, with room for a number and for an ending."""
+    text = UNSAFE.sub("_", name.strip()).strip(" .")
+    while len(os.fsencode(text)) > MAX_NAME_BYTES:
+        text = text[:-1].rstrip(" .")
+    stem, dot, rest = text.partition(".")
+    return f"{stem}_{dot}{rest}" if RESERVED.fullmatch(stem.rstrip()) else text or "_"
 
 
 def name_folders(classes: Sequence[str]) -> dict[str, str]:
@@ -182,79 +182,17 @@ def name_folders(classes: Sequence[str]) -> dict[str, str]:
     >>> name_folders(["cat", "Cat", "a/b", "con", ".."])
     {'cat': 'cat', 'Cat': 'Cat-2', 'a/b': 'a_b', 'con': 'con_', '..': '_'}
     """
-    safe = []
-    for name in classes:
-        text = UNSAFE.sub("_", name).strip().strip(".")
-        safe.append(f"{text}_" if RESERVED.fullmatch(text) else text or "_")
+    safe = [_make_portable(name) for name in classes]
     return dict(zip(classes, make_unique(safe), strict=True))
 
 
-def _select_labelled(labelled: Sequence[LabelledItem]) -> list[LabelledItem]:
+def select_labelled(labelled: Sequence[LabelledItem]) -> list[LabelledItem]:
+    """Return the images with a class.
+
+    Raises:
+        NoLabels: There is none.
+    """
     chosen = [one for one in labelled if one.label is not None]
     if not chosen:
         raise NoLabels("nothing is labelled yet; label some images first")
     return chosen
-
-
-def fit_labels(
-    path: Path,
-    images: Images,
-    labelled: Sequence[LabelledItem],
-    settings: Mapping[str, Any],
-    store: Store | None,
-    progress: Progress,
-    log: LogCallback,
-) -> Classifier:
-    """Fit and save a classifier; see `LabellingSession.fit_model`."""
-    from ilk.fitting.fit import FitConfig, fit_with_report
-
-    chosen = _select_labelled(labelled)
-    audited = {one.item.digest for one in chosen if one.is_audited}
-    train = Counter(one.label for one in chosen if not one.is_audited)
-    few = sorted({str(x.label) for x in chosen if x.is_audited and train[x.label] < MIN_TRAIN})
-    notes = list(images.notes)
-    if few:
-        audited -= {one.item.digest for one in chosen if one.label in few}
-        measured = (
-            "the accuracy is that of images of the other classes"
-            if audited
-            else "the accuracy is that of cross-validation, which is too low where a model "
-            "chose the images"
-        )
-        notes.append(
-            f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
-            f"from, so the model learns from its images drawn at random as well, and {measured}"
-        )
-        log(notes[-1])
-    by_digest = {one.item.digest: one.label for one in labelled}
-    rows = []
-    for row in images.rows:
-        if row.status == "used" and row.digest in by_digest:
-            split = "test" if row.digest in audited else "train"
-            row = replace(row, label=by_digest[row.digest], split=split)
-        rows.append(row)
-    classifier, _ = fit_with_report(
-        replace(images, rows=tuple(rows), notes=tuple(notes)),
-        FitConfig(**settings),
-        store=store,
-        progress=progress,
-        log=log,
-    )
-    classifier.save(path)
-    return classifier
-
-
-def describe_accuracy(classifier: Classifier) -> str:
-    """Return how accurate a classifier is and on what that was measured; "" where nothing was."""
-    metrics = classifier.metadata.get("metrics") or {}
-    evaluation = metrics.get("evaluation")
-    if not evaluation:
-        return ""
-    accuracy, n = Interval(**evaluation["accuracy"]), evaluation["n"]
-    is_held_out = classifier.metadata["data"]["held_out"] > 0
-    on = (
-        "drawn at random, from which it has not learned"
-        if is_held_out
-        else "in cross-validation, which is too low where a model chose the images"
-    )
-    return f"accuracy {format_with_interval(accuracy)} on {format_count(n, 'image')} {on}"

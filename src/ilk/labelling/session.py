@@ -17,13 +17,13 @@ from ilk.labelling.answering import AnsweringSession
 from ilk.labelling.exports import (
     LabelledItem,
     describe_item,
-    fit_labels,
     read_content,
     write_folder,
     write_table,
 )
 from ilk.labelling.items import Item
 from ilk.labelling.log import EventLog
+from ilk.labelling.model_export import fit_labels
 from ilk.labelling.opening import encode_source, read_source
 from ilk.labelling.orders import DEFAULT
 from ilk.labelling.orders.order import OrderTags

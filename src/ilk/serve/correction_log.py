@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,22 +114,19 @@ class CorrectionLog:
         """Return the corrections that are neither withdrawn nor saved, in order.
 
         Of several for one image, the last one counts.
+
+        Raises:
+            OutputError: The file cannot be read, or is damaged.
         """
         if not self.path.exists():
             return []
-        pending: dict[str, Correction] = {}
         columns = "number, time, event, digest, name, label, space, features, details"
         with self._open() as connection:
             rows = connection.execute(f"SELECT {columns} FROM events ORDER BY number").fetchall()
-        for number, time, event, digest, name, label, space, features, text in rows:
-            if event == CORRECT:
-                values = np.frombuffer(features, "<f4")
-                pending.pop(digest, None)
-                pending[digest] = Correction(number, time, digest, name, label, space, values)
-            elif event in (WITHDRAW, SAVE):
-                gone = set(json.loads(text)["numbers"])
-                pending = {d: c for d, c in pending.items() if c.number not in gone}
-        return list(pending.values())
+            try:
+                return _find_pending(rows)
+            except (ValueError, TypeError, LookupError, RecursionError) as error:
+                raise sqlite3.DatabaseError(f"malformed event: {error}") from error
 
     def read_image(self, number: int) -> bytes:
         """Return the image of a correction; empty if there is no such correction.
@@ -172,3 +169,19 @@ class CorrectionLog:
                     "answers, but nothing can be corrected: free space on the disk, or move the "
                     "file away if it is damaged"
                 ) from None
+
+
+def _find_pending(rows: Iterable[tuple[Any, ...]]) -> list[Correction]:
+    """Return the corrections that stand after all events."""
+    pending: dict[str, Correction] = {}
+    for number, time, event, digest, name, label, space, features, text in rows:
+        if event == CORRECT:
+            if not all(isinstance(value, str) for value in (time, digest, name, label, space)):
+                raise TypeError(f"event {number} has bytes where text belongs")
+            values = np.frombuffer(features, "<f4")
+            pending.pop(digest, None)
+            pending[digest] = Correction(number, time, digest, name, label, space, values)
+        elif event in (WITHDRAW, SAVE):
+            gone = set(json.loads(text)["numbers"])
+            pending = {d: c for d, c in pending.items() if c.number not in gone}
+    return list(pending.values())

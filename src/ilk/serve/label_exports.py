@@ -16,7 +16,7 @@ from typing import Any
 
 from ilk.core.errors import IlkError
 from ilk.core.progress import Advance
-from ilk.labelling.exports import describe_accuracy
+from ilk.labelling.model_export import describe_accuracy
 from ilk.labelling.opening import LOG_SUFFIX
 from ilk.labelling.session import LabellingSession
 from ilk.serve.problems import Problem

@@ -7,6 +7,7 @@ import io
 import time
 from typing import Any
 
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -15,7 +16,8 @@ from ilk.artifacts import multi_label_prediction, prediction_io
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.images.decoding.pages import OPTION_HINT
 from ilk.serve.ask_page import send_ask_page
-from ilk.serve.bodies import Form, check_count, read_form
+from ilk.serve.bodies import read_form
+from ilk.serve.form import Form, check_count
 from ilk.serve.model_host import ModelHost
 from ilk.serve.openapi import build_openapi
 from ilk.serve.problems import Problem
@@ -26,8 +28,15 @@ MAX_TOP = 5  # classes with their probabilities in an answer
 EXPLAIN_OPTIONS = ("target", "against", "method")
 
 
+class _NumberConvertor(IntegerConvertor):
+    """Numbers of the log and of versions, which have few digits."""
+
+    regex = "[0-9]{1,18}"
+
+
 def list_model_routes() -> list[Route]:
     """Return the routes."""
+    register_url_convertor("event_number", _NumberConvertor())
     return [
         Route("/", send_ask_page, methods=["GET"]),
         Route("/predict", predict, methods=["POST"]),
@@ -36,10 +45,10 @@ def list_model_routes() -> list[Route]:
         Route("/corrections", list_corrections, methods=["GET"]),
         Route("/corrections", correct, methods=["POST"]),
         Route("/corrections", withdraw_all, methods=["DELETE"]),
-        Route("/corrections/{number:int}", withdraw, methods=["DELETE"]),
+        Route("/corrections/{number:event_number}", withdraw, methods=["DELETE"]),
         Route("/versions", send_versions, methods=["GET"]),
         Route("/versions", save_version, methods=["POST"]),
-        Route("/versions/{number:int}", restore_version, methods=["POST"]),
+        Route("/versions/{number:event_number}", restore_version, methods=["POST"]),
         Route("/training-images/{digest}", send_training_image, methods=["GET"]),
         Route("/openapi.json", send_openapi, methods=["GET"]),
     ]
@@ -92,7 +101,9 @@ def _read_explain_options(form: Form) -> dict[str, Any]:
         if given in (None, ""):
             continue
         text = str(given)
-        if isinstance(given, bool) or not (text.isascii() and text.isdigit() and int(text) <= most):
+        if isinstance(given, bool) or not (
+            text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= most
+        ):
             raise Problem(422, f"{name!r} must be a whole number from 0 to {most:,}")
         options[name] = int(text)
     return options

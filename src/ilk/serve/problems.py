@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ilk.core.errors import ArtifactError, IlkError, InputError, OutputError, Unavailable
 
+MAX_SHOWN = 200  # characters of a path in a sentence
 MEDIA_TYPE = "application/problem+json"
 STATUS_OF_ERRORS: tuple[tuple[type[IlkError], int], ...] = (
     (InputError, 422),
@@ -89,11 +90,18 @@ def handle_ilk_error(_request: Request, error: Exception) -> Response:
 def handle_http_error(request: Request, error: Exception) -> Response:
     """Answer a request for which there is no route, or whose method is not allowed."""
     assert isinstance(error, HTTPException)
+    path = shorten_path(request.scope)
     detail = {
-        404: f"there is nothing at {request.url.path}; GET /openapi.json lists what there is",
-        405: f"{request.method} is not allowed at {request.url.path}",
+        404: f"there is nothing at {path}; GET /openapi.json lists what there is",
+        405: f"{request.method} is not allowed at {path}",
     }.get(error.status_code, error.detail)
     return make_problem(error.status_code, detail, error.headers)
+
+
+def shorten_path(scope: Scope) -> str:
+    """Return the beginning of the path of a request, for a sentence."""
+    path = str(scope["path"])
+    return path if len(path) <= MAX_SHOWN else f"{path[:MAX_SHOWN]}…"
 
 
 class CatchFaults:
@@ -119,7 +127,7 @@ class CatchFaults:
             traceback.print_exc(file=sys.stderr)
             response = make_problem(
                 500,
-                f"{scope['method']} {scope['path']} met a fault of this server "
+                f"{scope['method']} {shorten_path(scope)} met a fault of this server "
                 f"({type(error).__name__}); its terminal shows more",
             )
             await response(scope, receive, send)

@@ -141,15 +141,35 @@ def _list_files(folder: Path) -> list[Path]:
 
 
 def _describe(path: Path, current: str) -> Version:
+    """Describe a version; what its description does not say, or says wrongly, is left out."""
     description = _read_description(path)
-    extensions = description.get("extensions") or [{}]
-    added = extensions[-1].get("n_images") or {} if isinstance(extensions[-1], dict) else {}
-    summary = ", ".join(f"{n:,} × {name}" for name, n in added.items())
-    digest = str(description.get("digest", ""))
-    modified = datetime.fromtimestamp((path / DESCRIPTION_FILE).stat().st_mtime, UTC)
-    classes = description.get("classes") or ()
-    created = f"{modified:%Y-%m-%d %H:%M UTC}"
-    return Version(int(path.name), digest, digest == current, len(classes), created, summary)
+    digest, classes = str(description.get("digest") or ""), description.get("classes")
+    return Version(
+        int(path.name),
+        digest,
+        bool(digest) and digest == current,
+        len(classes) if isinstance(classes, list) else 0,
+        _read_time(path / DESCRIPTION_FILE),
+        _summarize(description) if description else "damaged",
+    )
+
+
+def _read_time(path: Path) -> str:
+    try:
+        modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, OverflowError, ValueError):
+        return ""
+    return f"{modified:%Y-%m-%d %H:%M UTC}"
+
+
+def _summarize(description: dict[str, Any]) -> str:
+    """Return what was added last."""
+    extensions = description.get("extensions")
+    last = extensions[-1] if isinstance(extensions, list) and extensions else None
+    added = last.get("n_images") if isinstance(last, dict) else None
+    if not isinstance(added, dict):
+        return ""
+    return ", ".join(f"{n:,} × {name}" for name, n in added.items() if isinstance(n, int))
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

@@ -125,14 +125,16 @@ class PartModel:
         p = self.classify_parts(scores)[0]
         c = int(p.argmax())
         values = self.explain_parts(scores)[0, :, c]
-        told = []
+        sentences = []
         for j in np.argsort(-np.abs(values))[:3]:
             state = "present" if scores[0, j] > PRESENT else "absent"
             speaks = "for" if values[j] > 0 else "against"
             fits = (values[j] > 0) == ((scores[0, j] > PRESENT) == (self.graph[j, c] == 1))
             note = "" if fits else ", against the graph"
-            told.append(f"{parts[j]} is {state} and speaks {speaks} it ({values[j]:+.2f}{note})")
-        return f"{classes[c]} ({p[c]:.0%}): {'; '.join(told)}"
+            sentences.append(
+                f"{parts[j]} is {state} and speaks {speaks} it ({values[j]:+.2f}{note})"
+            )
+        return f"{classes[c]} ({p[c]:.0%}): {'; '.join(sentences)}"
 
 
 def score_parts(network: nn.Module, images: Tensor) -> Features:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ilk.artifacts.image_blocks import format_refusal
@@ -114,14 +114,21 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
 
 
 def make_unique(names: Sequence[str]) -> list[str]:
-    """Return names that differ even when case is ignored, such as `a.png` and `a-2.png`."""
+    """Return names that differ even when case is ignored, such as `a.png` and `a-2.png`.
+
+    Args:
+        names: Names of files, or paths with `/`, whose folders are kept.
+    """
     used: set[str] = set()
+    last: dict[str, int] = {}  # number that a name got last
     result = []
     for name in names:
-        number, path, candidate = 1, Path(name), name
+        path, candidate = PurePosixPath(name), name
+        number = last.get(name.casefold(), 1)
         while candidate.casefold() in used:
             number += 1
-            candidate = f"{path.stem}-{number}{path.suffix}"
+            candidate = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        last[name.casefold()] = number
         used.add(candidate.casefold())
         result.append(candidate)
     return result

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ilk.export.graphs.graph import Expression
 
 
-def affine(x: Expression, weight: NDArray[Any], bias: NDArray[Any]) -> Expression:
+def apply_affine(x: Expression, weight: NDArray[Any], bias: NDArray[Any]) -> Expression:
     """Return `x @ weight.T + bias`, `[n, k]` float64."""
     g = x.graph
     return x.cast(np.float64) @ g.weight(weight).transpose(1, 0) + g.weight(bias)
@@ -23,7 +23,7 @@ def normalize_rows(x: Expression) -> Expression:
     return x / (length > 0.0).select(length, 1.0)
 
 
-def hidden_layer(
+def apply_hidden_layer(
     x: Expression,
     centre: NDArray[Any],
     scale: NDArray[Any],
@@ -33,7 +33,7 @@ def hidden_layer(
     """Return the rectified units `[n, h]` of standardized features."""
     g = x.graph
     z = (x.cast(np.float64) - g.weight(centre)) / g.weight(scale)
-    return affine(z, weight, bias).maximum(0.0)
+    return apply_affine(z, weight, bias).maximum(0.0)
 
 
 def log_sum_exp(z: Expression, axis: int = 1) -> Expression:

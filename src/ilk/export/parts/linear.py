@@ -6,50 +6,50 @@ from typing import Any
 
 import numpy as np
 
-from ilk.export.graphs.formulas import affine, hidden_layer, normalize_rows
+from ilk.export.graphs.formulas import apply_affine, apply_hidden_layer, normalize_rows
 from ilk.export.graphs.graph import Expression
 
 
 def _write_linear(model: Any, x: Expression) -> Expression:
-    return affine(x, model.weight, model.bias)
+    return apply_affine(x, model.weight, model.bias)
 
 
 def _write_normalized(model: Any, x: Expression) -> Expression:
-    return affine(normalize_rows(x), model.weight, model.bias)
+    return apply_affine(normalize_rows(x), model.weight, model.bias)
 
 
 def _write_centred_cosine(model: Any, x: Expression) -> Expression:
     centred = x.cast(np.float64) - x.graph.weight(model.centre)
-    return affine(normalize_rows(centred), model.weight, model.bias)
+    return apply_affine(normalize_rows(centred), model.weight, model.bias)
 
 
 def _write_normalized_means(model: Any, x: Expression) -> Expression:
     g = x.graph
     z = (x.cast(np.float64) - g.weight(model.centre)) / g.weight(model.scale)
-    return affine(normalize_rows(z), model.weight, model.bias)
+    return apply_affine(normalize_rows(z), model.weight, model.bias)
 
 
 def _write_unit_gaussian(model: Any, x: Expression) -> Expression:
     direction = normalize_rows(normalize_rows(x) - x.graph.weight(model.centre))
-    return affine(direction, model.weight, model.bias)
+    return apply_affine(direction, model.weight, model.bias)
 
 
 def _write_prototypes(model: Any, x: Expression) -> Expression:
     centred = normalize_rows(x.cast(np.float64) - x.graph.weight(model.centre))
     bias = np.where(model.counts > 0, 0.0, -np.inf)
-    return affine(centred * model.inverse_temperature, model.compute_prototypes(), bias)
+    return apply_affine(centred * model.inverse_temperature, model.compute_prototypes(), bias)
 
 
 def _write_mlp(model: Any, x: Expression) -> Expression:
-    return affine(write_hidden(model, x), model.weight, model.bias)
+    return apply_affine(write_hidden(model, x), model.weight, model.bias)
 
 
 def write_hidden(model: Any, x: Expression) -> Expression:
     """Return the last hidden units `[n, h]` of an `MLP`, or of one with further layers."""
-    h = hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
+    h = apply_hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
     if hasattr(model, "trunk_weight"):
         for weight, bias in zip(model.trunk_weight, model.trunk_bias, strict=True):
-            h = affine(h, weight, bias).maximum(0.0)
+            h = apply_affine(h, weight, bias).maximum(0.0)
     return h
 
 
@@ -57,30 +57,30 @@ def _write_residual(model: Any, x: Expression) -> Expression:
     g = x.graph
     branch = write_hidden(model, x) @ g.weight(model.branch_weight).transpose(1, 0)
     centred = (x.cast(np.float64) - g.weight(model.centre)) / model.unit
-    return affine(centred + branch * model.own_strength, model.weight, model.bias)
+    return apply_affine(centred + branch * model.own_strength, model.weight, model.bias)
 
 
 def _write_exemplar_means(model: Any, x: Expression) -> Expression:
     means = np.asarray(model.means)
     bias = np.where(np.isfinite(model.bias), -0.5 * np.sum(means**2, axis=1), -np.inf)
-    scores = affine(normalize_rows(write_hidden(model, x)), means, bias)
+    scores = apply_affine(normalize_rows(write_hidden(model, x)), means, bias)
     return scores * float(model.inverse_temperature)
 
 
 def _write_kernel_machine(model: Any, x: Expression) -> Expression:
     g = x.graph
     if len(model.hidden_weight):
-        z = hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
+        z = apply_hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
     else:
         z = x.cast(np.float64) - g.weight(model.centre)
-    return affine(z, model.weight, model.bias)
+    return apply_affine(z, model.weight, model.bias)
 
 
 def _write_joint_head(model: Any, x: Expression) -> Expression:
     from ilk.discovery.relation_distillation import TEMPERATURE
 
-    h = hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
-    return affine(normalize_rows(h), model.weight / np.float32(TEMPERATURE), model.bias)
+    h = apply_hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
+    return apply_affine(normalize_rows(h), model.weight / np.float32(TEMPERATURE), model.bias)
 
 
 WRITERS = {

@@ -8,8 +8,8 @@ import numpy as np
 
 from ilk.export.graphs.find_writers import write_logits
 from ilk.export.graphs.formulas import (
-    affine,
-    hidden_layer,
+    apply_affine,
+    apply_hidden_layer,
     log_softmax,
     log_sum_exp,
     normalize_rows,
@@ -50,7 +50,7 @@ def _write_ensemble(model: Any, x: Expression) -> Expression:
 
 def _write_grouped_softmax(model: Any, x: Expression) -> Expression:
     g = x.graph
-    z = affine(x, model.weight, model.bias)
+    z = apply_affine(x, model.weight, model.bias)
     total = log_sum_exp(z)
     sums = []
     for group in range(int(model.group.max()) + 1):
@@ -69,7 +69,7 @@ def _write_grouped_softmax(model: Any, x: Expression) -> Expression:
 def _write_extended(model: Any, x: Expression) -> Expression:
     g = x.graph
     z = write_logits(model.base, x)
-    gaussian = affine(x, model.weight, model.bias) / model.gaussian_temperature
+    gaussian = apply_affine(x, model.weight, model.bias) / model.gaussian_temperature
     old, added = gaussian.slice(0, model.n_old, 1), gaussian.slice(model.n_old, len(model.bias), 1)
     log_odds = added - log_sum_exp(old)
     log_total = log_sum_exp(z / model.base_temperature)
@@ -80,9 +80,9 @@ def _write_domain_heads(model: Any, x: Expression) -> Expression:
     from ilk.methods.drm import MIN_GAP
 
     g = x.graph
-    h = hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
+    h = apply_hidden_layer(x, model.centre, model.scale, model.hidden_weight, model.hidden_bias)
     heads = [
-        log_softmax(affine(h, weight, bias))
+        log_softmax(apply_affine(h, weight, bias))
         for weight, bias in zip(model.weight, model.bias, strict=True)
     ]
     if len(heads) == 1:
@@ -113,12 +113,12 @@ def _write_domain_heads(model: Any, x: Expression) -> Expression:
 def _write_dirichlet(model: Any, x: Expression) -> Expression:
     z = normalize_rows(x.cast(np.float64) - x.graph.weight(model.centre))
     bias = np.where(np.isfinite(model.bias), 0.0, model.bias)
-    log_p = log_softmax(affine(z, model.anchors, bias)).maximum(-1e9)
-    return affine(log_p, model.weight, model.bias)
+    log_p = log_softmax(apply_affine(z, model.anchors, bias)).maximum(-1e9)
+    return apply_affine(log_p, model.weight, model.bias)
 
 
 def _write_frechet_mean(model: Any, x: Expression) -> Expression:
-    p = softmax(affine(x, model.weight, model.bias))
+    p = softmax(apply_affine(x, model.weight, model.bias))
     return -(p @ x.graph.weight(model.squared_distances).transpose(1, 0))
 
 

@@ -1,7 +1,8 @@
 // One image at a time: the next one is shown before the server has answered.
 
-import { $, announce, count, focusView, formatPercent, make, makeKey, makeName, showProblem } from "./label_dom.js";
+import { $, announce, focusView, formatPercent, make, makeKey, makeName, showProblem } from "./label_dom.js";
 import { explainFailure, loadImage } from "./label_images.js";
+import { describeGone, makeEnd, makeFailure } from "./label_stage.js";
 
 const RETRY_MILLISECONDS = 3000;
 const KIND_TAGS = { assign: "", unsure: "Not sure", skip: "Skipped" };
@@ -82,8 +83,8 @@ export class ImageView {
     this.render();
   }
 
-  assign(label, isNew = false) {
-    this.answer("assign", label, isNew);
+  assign(label) {
+    this.answer("assign", label);
   }
 
   accept() {
@@ -92,11 +93,11 @@ export class ImageView {
     else if (this.current) announce("There is no suggestion for this image.");
   }
 
-  answer(kind, label = "", isNew = false) {
+  answer(kind, label = "") {
     const { item } = this;
     if (item === null) return;
     const said = kind === "assign" ? `${label} assigned` : kind === "skip" ? "Skipped" : "Marked as not sure";
-    this.app.send({ kind, digests: [item.digest], label, new_class: isNew });
+    this.app.send({ kind, digests: [item.digest], label });
     this.recent = this.recent.filter((other) => other.digest !== item.digest);
     this.recent.unshift({ ...item, kind, label });
     if (this.isCorrecting) {
@@ -177,14 +178,8 @@ export class ImageView {
   describeEnd() {
     const { state } = this.app;
     if (this.app.listPending().size > 0) return "Waiting for the server.";
-    if (state?.gone > 0) return this.describeGone();
+    if (state?.gone > 0) return describeGone(state);
     return "There is no further image for you.";
-  }
-
-  describeGone() {
-    const { gone } = this.app.state;
-    const { folder } = $("label-page").dataset;
-    return `${count(gone, "image")} of ${folder} cannot be found: put the folder back, and labelling goes on. What you labelled is saved.`;
   }
 
   renderCaption(item) {
@@ -217,7 +212,7 @@ export class ImageView {
     const frame = $("frame");
     clearTimeout(this.retry);
     if (item === null) {
-      frame.replaceChildren(this.makeEnd());
+      frame.replaceChildren(makeEnd(this.app.state, this.app.listPending().size > 0));
       return;
     }
     const image = loadImage(item.digest);
@@ -236,11 +231,8 @@ export class ImageView {
       this.showImage(item);
       return;
     }
-    const title = failure.isGone ? "This image is out of reach" : "This image cannot be read";
-    const text = failure.isGone ? "It is tried again every few seconds; what you labelled is saved." : "It is left out.";
-    $("frame").replaceChildren(
-      make("div", { className: "card" }, make("strong", { textContent: title }), make("p", { textContent: failure.sentence }), make("p", { textContent: text })),
-    );
+    const { title, card } = makeFailure(failure);
+    $("frame").replaceChildren(card);
     announce(`${title}. ${failure.sentence}`);
     if (failure.isGone) this.retry = setTimeout(() => this.showImage(item), RETRY_MILLISECONDS);
     else if (!this.isCorrecting) this.retry = setTimeout(() => this.leaveOut(item), 1500);
@@ -253,24 +245,5 @@ export class ImageView {
     this.current = this.queue.shift() ?? null;
     this.render(`${item.name} is left out.`);
     this.app.refresh().catch(() => {});
-  }
-
-  makeEnd() {
-    const { state } = this.app;
-    const isWaiting = this.app.listPending().size > 0;
-    const isGone = state.gone > 0;
-    const title = isWaiting ? "One moment" : isGone ? "Images are out of reach" : "No further image for you";
-    const card = make("div", { className: "card" }, make("strong", { textContent: title }));
-    if (isGone && !isWaiting) card.append(make("p", { textContent: this.describeGone() }));
-    else if (!isWaiting) {
-      const counts = [`${count(state.labelled, "image")} labelled`];
-      if (state.unsure) counts.push(`${state.unsure} not sure`);
-      if (state.unreadable) counts.push(`${count(state.unreadable, "file")} left out`);
-      card.append(
-        make("p", { textContent: `${counts.join(", ")}.` }),
-        make("p", {}, make("a", { href: "#export", textContent: "Export the labels or a model" })),
-      );
-    }
-    return card;
   }
 }

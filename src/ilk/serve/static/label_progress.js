@@ -16,8 +16,7 @@ export class ProgressView {
 
   async open() {
     try {
-      const path = `/label/api/progress?annotator=${encodeURIComponent(this.app.annotator)}`;
-      this.render(await request(path));
+      this.render(await request("/label/api/progress"));
     } catch (error) {
       showProblem(error.message || "The progress could not be read; the server does not answer");
     }
