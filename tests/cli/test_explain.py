@@ -31,7 +31,7 @@ def test_the_page_shows_each_image_with_map_verdict_text_and_neighbours(fitted, 
     page = (out / "index.html").read_text()
     assert page.count("<section id=") == 3
     assert page.count("rustworthy here") >= 6
-    assert "Removing it" in page
+    assert "emoving it" in page
     assert "Nearest training images" in page
     assert page.count("<bdi>similarity ") == 15
     assert "insertion minus deletion on 3 images" in printed
