@@ -32,16 +32,18 @@ from benchmarks.shared_files import load_or_compute_arrays
 from ilk.explain.causal_paths import (
     CausalGraph,
     Criteria,
-    Effects,
-    Score,
-    ablate_units,
     compute_path_shares,
     compute_shares,
-    measure_path_effects,
-    measure_unit_effects,
     trace_causal_paths,
 )
 from ilk.explain.interventions import InterventionRunner, Layer
+from ilk.explain.unit_effects import (
+    Effects,
+    Score,
+    ablate_units,
+    measure_path_effects,
+    measure_unit_effects,
+)
 from ilk.explain.windows import resize_map
 from ilk.training.trainer import Batch, Recipe, train
 

@@ -30,6 +30,7 @@ from benchmarks.datasets import read_digits, read_fashion, read_mnist
 from ilk.core.data import Data, Labels
 from ilk.core.errors import Unavailable
 from ilk.core.metrics import softmax
+from ilk.explain.node_text import describe_nodes
 from ilk.maths.neighbour_graph import Matrix, NeighbourGraph, Neighbourhood, build_graph
 from ilk.methods.gda import GDA
 from ilk.methods.k_nearest import KNearest
@@ -139,7 +140,7 @@ def examine(nodes: tuple[Data, Labels], seed: int, small: bool) -> dict[str, Any
         "fall of the probability without the named neighbours": measure_cue(
             model, data.x[is_test], seed
         ),
-        "texts": model.describe_rows(data.x[some], data.classes),
+        "texts": describe_nodes(model, data.x[some], data.classes),
     }
 
 

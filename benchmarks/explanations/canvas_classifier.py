@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.explanations.canvases import SIDE, Canvases, draw_canvases
+from benchmarks.canvas import SIDE, Canvases, make_canvases
 from ilk.artifacts.classifier import Classifier
 from ilk.core.linear_models import Linear
 from ilk.encoders.network import NetworkEncoder
@@ -75,7 +75,7 @@ def train_classifier(n: int, epochs: int, seed: int) -> tuple[Classifier, float]
         seed: Seed of canvases, weights and batches.
     """
     torch.manual_seed(seed)
-    data = draw_canvases(n, 1000 + seed)
+    data = make_canvases(n, 1000 + seed)
     network = ConvolutionalNetwork()
     head = nn.Linear(DIM, len(CLASSES))
     model = nn.Sequential(network, head)
@@ -100,8 +100,7 @@ def train_classifier(n: int, epochs: int, seed: int) -> tuple[Classifier, float]
 
 def normalize(data: Canvases) -> Tensor:
     """Return canvases as normalized colour images `[n, 3, 56, 56]`."""
-    grey = torch.from_numpy(data.images).float()[:, None] / 255
-    return ((grey - 0.5) / 0.5).expand(-1, 3, -1, -1).contiguous()
+    return ((torch.from_numpy(data.x) - 0.5) / 0.5).expand(-1, 3, -1, -1).contiguous()
 
 
 def wrap(network: nn.Module, head: nn.Linear, seed: int) -> tuple[Classifier, float]:
@@ -111,8 +110,9 @@ def wrap(network: nn.Module, head: nn.Linear, seed: int) -> tuple[Classifier, fl
     encoder._runner = Runner(_make_run(network), PREPROCESS, BATCH)
     weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
     linear = Linear.from_arrays(weight, bias)
-    held = draw_canvases(500, 2000 + seed, "test")
-    features = encoder.embed(np.repeat(held.images[:, None], 3, axis=1))
+    held = make_canvases(500, 2000 + seed, "test")
+    pixels = np.rint(held.x * 255).astype(np.uint8)
+    features = encoder.embed(np.repeat(pixels, 3, axis=1))
     logits = linear.logits(features)
     nothing: Any = None
     classifier = Classifier(

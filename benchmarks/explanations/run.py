@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks.canvas import Canvases, make_canvases
 from benchmarks.claims import make_table
 from benchmarks.decoders import PACS_CLASSES
 from benchmarks.explanations.canvas_classifier import train_classifier
-from benchmarks.explanations.canvases import Canvases, draw_canvases
 from benchmarks.explanations.scores import (
     LEVELS,
     measure_confidence,
@@ -44,7 +44,7 @@ from ilk.explain.registry import list_explainers
 from ilk.explain.subject import Subject
 from ilk.explain.verdict import judge, measure_controls
 
-MAX_PASSES = 400  # of an explainer that takes part
+MAX_PASSES = 600  # of an explainer that takes part
 CONTROLS = ("random field", "random pixels", "centre", "edges", "map of another image")
 
 
@@ -64,7 +64,7 @@ def run(small: bool = False) -> dict[str, Any]:
 def explain_canvases(n: int, epochs: int, n_images: int, seed: int) -> dict[str, Any]:
     """Return the accuracy of one network, and what was measured of every explainer."""
     classifier, accuracy = train_classifier(n, epochs, seed)
-    data = draw_canvases(4 * n_images, 3000 + seed, "test")
+    data = make_canvases(4 * n_images, 3000 + seed, "test")
     cases = list_right(classifier, data, n_images)
     rows: dict[str, list[dict[str, float]]] = {}
     others = [Occlusion().explain(subject, 0) for subject, _ in cases]
@@ -105,8 +105,8 @@ def explain_canvases(n: int, epochs: int, n_images: int, seed: int) -> dict[str,
 def list_right(classifier: Any, data: Canvases, n: int) -> list[tuple[Subject, Any]]:
     """Return at most `n` canvases whose digit the classifier names, with their masks."""
     cases: list[tuple[Subject, Any]] = []
-    for image, y, mask in zip(data.images, data.y, data.masks, strict=True):
-        subject, question = ask(classifier, Image.fromarray(image).convert("RGB"))
+    for image, y, mask in zip(data.to_images(), data.y, data.mask, strict=True):
+        subject, question = ask(classifier, image)
         if question.predicted == str(y) and len(cases) < n:
             cases.append((subject, mask))
     return cases

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 
 from helpers.labelling_server import ENCODER, serve_folder, write_shapes
 from ilk.cli import run
+from ilk.cli.address_options import make_address
 from ilk.labelling.session import LabellingSession
 from ilk.serve.run import format_token
-from ilk.serve.tokens import choose_token
 from ilk.store import Store
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
@@ -47,7 +48,9 @@ def test_status_and_exports_need_no_page(folder: Path, capsys: pytest.CaptureFix
     assert "24" in capsys.readouterr().out
     assert run([*options, "--export-csv", str(home / "t.csv")]) == 0
     assert run([*options, "--export-folder", str(home / "copies")]) == 0
+    capsys.readouterr()
     assert run([*options, "--export-model", str(home / "kinds")]) == 0
+    assert re.search(r"accuracy .* on \d+ images? drawn at random", capsys.readouterr().out)
     with (home / "t.csv").open(encoding="utf-8") as lines:
         assert len(list(csv.DictReader(lines))) == 24
     assert len(list((home / "copies").glob("*/*.png"))) == 24
@@ -74,6 +77,16 @@ def test_a_second_server_on_a_log_is_refused_but_may_look(
         rest = server.stop()
     assert "24 labelled images are saved in" in rest
     assert f"go on with `ilk label {folder}" in rest
+
+
+def test_files_that_are_left_out_are_listed(folder: Path) -> None:
+    (folder / "words.jpg").write_text("no picture", encoding="utf-8")
+    (folder / "again.png").write_bytes((folder / "image-000.png").read_bytes())
+    with serve_folder(folder) as server:
+        server.stop()
+    printed = "\n".join(server.errors)
+    assert re.search(r"not an image +1 +words\.jpg", printed)
+    assert re.search(r"duplicate +1 +", printed)
 
 
 def test_a_port_in_use_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +140,6 @@ def test_a_token_is_made_where_other_machines_can_reach_the_page(tmp_path: Path)
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 @pytest.mark.parametrize("given", [None, ""])
 def test_no_empty_token_opens_the_page_to_other_machines(host: str, given: str | None) -> None:
-    assert len(choose_token(given, host)) > 20
-    assert choose_token(given, "127.0.0.2") == ""
-    assert choose_token("a+b&c=d#", host) == "a+b&c=d#"
+    assert len(make_address(host, 0, given, ()).token) > 20
+    assert make_address("127.0.0.2", 0, given, ()).token == ""
     assert format_token("a+b&c=d#") == "?token=a%2Bb%26c%3Dd%23"

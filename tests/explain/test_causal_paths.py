@@ -5,21 +5,19 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.stats import false_discovery_control, ttest_1samp
 from torch import nn
 from torch.nn import functional
 
 from ilk.core.errors import InputError, Unavailable
-from ilk.explain.causal_paths import (
-    Criteria,
-    compute_shares,
-    find_positive,
+from ilk.explain.causal_paths import Criteria, compute_shares, find_positive, trace_causal_paths
+from ilk.explain.explainers.causal_paths import CausalPaths, keep_greatest
+from ilk.explain.interventions import InterventionRunner
+from ilk.explain.unit_effects import (
     measure_joint_effects,
     measure_path_effects,
     measure_unit_effects,
-    trace_causal_paths,
 )
-from ilk.explain.explainers.causal_paths import CausalPaths, keep_greatest
-from ilk.explain.interventions import InterventionRunner
 
 CIRCUIT = {(1, 2), (3, 2), (3, 5)}  # unit of the first layer -> unit of the second
 
@@ -181,11 +179,11 @@ def test_a_shortcut_and_work_in_place_are_survived():
 
 
 def test_blocks_change_nothing(monkeypatch):
-    from ilk.explain import causal_paths
+    from ilk.explain import unit_effects
 
     images, reference = draw()
     whole = trace_causal_paths(PlantedNetwork(), images, reference, score)
-    monkeypatch.setattr(causal_paths, "BLOCK_VALUES", 1)
+    monkeypatch.setattr(unit_effects, "BLOCK_VALUES", 1)
     small = trace_causal_paths(PlantedNetwork(), images, reference, score)
     np.testing.assert_allclose(small.unit_effects, whole.unit_effects, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(small.layers[0].edges, whole.layers[0].edges)
@@ -203,6 +201,21 @@ def test_the_false_discovery_rate_is_kept():
     assert np.mean(share) < 0.06
     assert not find_positive(-np.ones((3, 5))).any()
     assert find_positive(np.ones((3, 5))).all()
+
+
+@pytest.mark.parametrize("n", [3, 4, 30])
+def test_what_is_found_is_what_scipy_finds(n):
+    """Second derivation: one-sided t tests of scipy, and its Benjamini-Hochberg procedure."""
+    rng = np.random.default_rng(n)
+    counts = set()
+    for _ in range(40):
+        effects = rng.standard_normal((12, n)) + rng.uniform(0, 3, (12, 1))
+        p = ttest_1samp(effects, 0, axis=1, alternative="greater").pvalue
+        for fdr in (0.05, 0.2):
+            expected = false_discovery_control(p) <= fdr
+            np.testing.assert_array_equal(find_positive(effects, fdr), expected)
+            counts.add(int(expected.sum()))
+    assert len(counts) > 3
 
 
 def test_shares_and_criteria():

@@ -97,6 +97,20 @@ def test_mass_inside_counts_the_first_entries():
     assert measure_mass_inside(values[:1], inside[:1], 0.5) == 1.0
 
 
+def test_the_fill_is_the_mean_of_the_training_rows_on_both_sides():
+    x, test_x = np.array([[1.0, 2, 3, 6]]), np.array([[10.0, 20, 30, 40]])
+    seen = []
+
+    def retrain(kept, _y, test_kept, _test_y):
+        seen.append((kept.tolist(), test_kept.tolist()))
+        return float(len(seen))
+
+    order, y = np.array([[1.0, 2, 3, 4]]), np.zeros(1, np.int64)
+    [power] = measure_diffroar(x, y, order, test_x, y, -order, retrain, (0.25,))
+    assert seen == [([[3, 3, 3, 6]], [[10, 3, 3, 3]]), ([[1, 3, 3, 3]], [[3, 3, 3, 40]])]
+    assert (power.level, power.top, power.bottom, power.difference) == (0.25, 1, 2, -1)
+
+
 def test_wrong_shapes_and_shares_are_refused():
     with pytest.raises(InputError, match="give one value per entry"):
         keep_ranked(np.zeros((2, 3)), np.zeros((2, 4)), 0.5, "top", 0)

@@ -30,3 +30,9 @@ def test_the_mean_of_the_map_is_the_difference_of_the_scores(tmp_path, monkeypat
     assert values.mean() == pytest.approx(scores[0] - scores[1], rel=1e-3, abs=1e-6)
     other, _ = ask(classifier, image, encoder.classes[1], encoder.classes[0])
     np.testing.assert_allclose(ErrorMaps().explain(other, 0), -values, atol=1e-6)
+    if k > 2:  # without a contrast it is the most probable of the others
+        best = int(np.argmax(np.where(np.arange(k) == 0, -np.inf, scores)))
+        alone, question = ask(classifier, image, encoder.classes[0])
+        assert question.against == ""
+        mean = ErrorMaps().explain(alone, 0).mean()
+        assert mean == pytest.approx(scores[0] - scores[best], rel=1e-3, abs=1e-6)

@@ -15,6 +15,7 @@ from ilk.explain.explain_image import choose_on_pictures, explain_image
 from ilk.explain.explanation import NO_NEIGHBOURS
 from ilk.explain.facts import find_place, word_facts
 from ilk.explain.question import ask
+from ilk.explain.registry import parse_explainer
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +170,23 @@ def test_an_image_of_one_pixel_and_a_long_one_are_explained():
     for size in ((1, 1), (400, 3)):
         found = classifier.explain(Image.new("RGB", size, (200, 10, 10)), method="occlusion")
         assert not found.verdict.is_trustworthy or found.values.any()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rise(n_masks=0)",
+        "Rise(keep=1.0)",
+        "Occlusion(n_windows=0)",
+        "Occlusion(refined_part=0.0)",
+        "IntegratedGradients(n_steps=0)",
+        "IntegratedGradients(fill='black')",
+        "NearestImages(n_images=0)",
+        "GradCam(stage=-1)",
+        "GradientToken(stage=-1)",
+        "Vale(n_cells=0)",
+    ],
+)
+def test_settings_out_of_range_are_refused_in_a_sentence(text):
+    with pytest.raises(InputError, match="it must"):
+        parse_explainer(text)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from helpers.planted_classifier import GREEN, RED, draw_image, make_classifier, make_mask
 from ilk.explain.controls import draw_random_map, make_centre_map, make_edge_map
@@ -13,8 +14,6 @@ from ilk.explain.verdict import (
     LEVEL,
     N_RANDOM,
     NOT_HERE,
-    count_control_passes,
-    count_map_passes,
     judge,
     measure_controls,
 )
@@ -119,6 +118,53 @@ def test_a_map_that_knows_no_more_than_the_middle_of_the_image_is_refused():
     assert "the middle of the image would explain the answer as well" in verdict.sentence
 
 
+def test_the_interval_is_that_of_student_about_random_scores_of_mean_0(subject, controls):
+    values = smooth(make_mask(RED))
+    fidelity = measure_fidelity(subject, values)
+    scores = np.array([0.3, 0.1, 0.2, -0.1])
+    verdict = judge(values, fidelity, subject, replace(controls, random=scores))
+    low, high = verdict.interval
+    assert (low + high) / 2 == pytest.approx(verdict.score)
+    spread = np.sqrt((0.09 + 0.01 + 0.04 + 0.01) / 4)
+    assert (high - low) / 2 == pytest.approx(t(df=4).ppf(0.95) * spread)
+    of_ten = judge(values, fidelity, subject, replace(controls, random=scores), n_tried=10)
+    assert of_ten.score - of_ten.interval[0] == pytest.approx(t(df=4).ppf(0.995) * spread)
+
+
+def test_each_condition_alone_is_enough_to_refuse(subject, controls):
+    values = smooth(make_mask(RED))
+    good = measure_fidelity(subject, values)
+    assert judge(values, good, subject, controls).is_trustworthy
+
+    def refuse(**changes):
+        verdict = judge(values, good, subject, replace(controls, **changes))
+        assert not verdict.is_trustworthy
+        return verdict.sentence
+
+    loud = np.tile([good.score, -good.score], 4)
+    assert "no more than taking away random parts" in refuse(random=loud)
+    assert "the middle of the image would explain" in refuse(centre=good.score)
+    assert "all edges would explain" in refuse(edges=good.score + 0.1, centre=-1.0)
+    value = subject.value
+    assert "hardly changes" in refuse(emptied=(value - 0.01, value - 0.02))
+    one_is_enough = replace(controls, emptied=(value - 0.01, value - 0.5))
+    assert judge(values, good, subject, one_is_enough).is_trustworthy
+    quiet = replace(controls, random=0.1 * controls.random)
+    for row in (0, 1):
+        half = good.deletion.copy()
+        half[row] = good.insertion[row] + 0.01
+        verdict = judge(values, replace(good, deletion=half), subject, quiet)
+        assert "one way of taking pixels away only" in verdict.sentence
+
+
+def test_random_maps_differ_from_each_other_and_between_seeds(subject, controls):
+    assert len(np.unique(controls.random)) == N_RANDOM
+    other = measure_controls(subject, seed=1)
+    assert not np.intersect1d(controls.random, other.random).size
+    again = measure_controls(subject, seed=1)
+    np.testing.assert_array_equal(again.random, other.random)
+
+
 def test_the_best_of_several_maps_needs_more_evidence(subject, controls):
     values = smooth(make_mask(RED))
     fidelity = measure_fidelity(subject, values)
@@ -130,10 +176,11 @@ def test_the_best_of_several_maps_needs_more_evidence(subject, controls):
 def test_costs_are_what_is_stated(subject):
     before = subject.n_passes
     measure_controls(subject)
-    assert subject.n_passes - before == count_control_passes()
+    n_maps, n_empty = 8 + 2, 2  # random maps, centre and edges; one per baseline
+    assert subject.n_passes - before == 16 * n_maps + n_empty
     before = subject.n_passes
     measure_fidelity(subject, smooth(make_mask()))
-    assert subject.n_passes - before == count_map_passes()
+    assert subject.n_passes - before == 2 * 2 * 4  # baselines, curves, steps
 
 
 def test_controls_are_what_they_are_called():
@@ -144,3 +191,11 @@ def test_controls_are_what_they_are_called():
     edges = make_edge_map(picture)
     assert set(np.flatnonzero(edges[5] > 0)) == {9, 10}
     assert edges[5, 9] == 800  # 4 times the step: Sobel's weights 1, 2, 1
+    turned = make_edge_map(picture.transpose(1, 0, 2))
+    np.testing.assert_allclose(turned, edges.T)
+    corner = np.zeros((20, 20, 3), np.uint8)
+    corner[10:, 10:] = 200
+    ramp = np.add.outer(np.arange(20), np.zeros(20)).astype(np.uint8)[..., None].repeat(3, 2)
+    assert make_edge_map(ramp)[5, 5] == 8  # 2 rows apart, weights of sum 4
+    edges = make_edge_map(corner)
+    np.testing.assert_allclose(edges, edges.T)

@@ -11,7 +11,7 @@ from helpers.digit_folders import write_digits
 from ilk.cli import run
 from ilk.core.errors import ArtifactError
 from ilk.explain.build_neighbours import choose_rows, count_rows
-from ilk.explain.neighbours import FILE, NeighbourIndex, describe_neighbours
+from ilk.explain.neighbours import FILE, NeighbourIndex
 from ilk.store import Store
 
 
@@ -43,7 +43,15 @@ def test_the_nearest_is_found_by_the_cosine_after_centring():
     found = index.find(query, 3)
     assert [n.path for n in found] == [f"{i}.png" for i in np.argsort(-cosine)[:3]]
     assert found[0].similarity == pytest.approx(cosine.max(), abs=1e-3)
-    assert describe_neighbours(found).startswith("Of the 3 nearest training images: ")
+
+
+def test_some_of_the_images_keep_all_that_is_theirs():
+    index = make_index()
+    part = index.take([3, 1])
+    assert [part.get(i) for i in (0, 1)] == [index.get(3), index.get(1)]
+    np.testing.assert_array_equal(part.features, index.features[[3, 1]])
+    assert part.read_thumbnail("d3") == bytes([3] * 3)
+    assert part.read_thumbnail("d0") == b""
 
 
 def test_rows_are_balanced_over_classes():

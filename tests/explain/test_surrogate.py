@@ -157,6 +157,13 @@ def test_a_counterfactual_is_the_nearest_and_flips_the_rule():
     assert "It would be" in told.describe_row(planted, x[0])
 
 
+def test_a_black_box_that_gives_a_third_answer_does_not_agree():
+    x = draw()
+    told = explain_with_rules(planted, x, k=2)
+    _, change = told.explain_row(lambda rows: np.full(len(rows), "elsewhere"), x[0])
+    assert not change.flips_black_box
+
+
 def test_a_threshold_that_rounding_hits_is_passed():
     low = float(np.nextafter(np.float32(1e6), np.float32(np.inf)))
     rule = Rule((Condition(0, low=low),), "b", 1, 1.0, 1.0)
@@ -170,6 +177,20 @@ def test_a_box_of_one_answer_has_one_rule_and_no_counterfactual():
     assert told.rules[0].coverage == 1.0
     assert told.explain_row(lambda x: np.zeros(len(x), int), draw(1, 4)[0])[1] is None
     assert told.to_text().startswith("always -> 0")
+
+
+def test_the_number_of_features_is_chosen_on_rows_that_the_tree_has_not_seen():
+    """One answer in four is arbitrary, which a tree of more features would only learn by heart."""
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((300, 20)).astype(np.float32)
+
+    def answer(rows):
+        is_odd = np.floor(1e4 * np.abs(rows).sum(1)) % 4 == 0
+        return ((rows[:, 0] > 0) ^ is_odd).astype(np.int64)
+
+    told = explain_with_rules(answer, x, seed=0)
+    assert 0 in told.selected
+    assert len(told.selected) <= 3
 
 
 @pytest.mark.parametrize(

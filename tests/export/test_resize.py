@@ -153,3 +153,10 @@ def test_gradients_of_flat_and_steep_images():
         expected = encoder.embed(encoder.prepare(Image.fromarray(pixels))[None])
         got = embed(encoder, np.ascontiguousarray(pixels))
         np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_the_first_answer_of_openvino_is_like_the_second():
+    """With the operator `If`, OpenVINO 2026.4 answered wrongly once after a file was compiled."""
+    preprocess = make_preprocess("short", size=(224, 192), scale=(256, 256))
+    model = make_model(lambda x: prepare(read_picture(x), preprocess), np.uint8, 4)
+    assert all(node.op_type != "If" for node in model.graph.node)

@@ -36,7 +36,9 @@ def find_chromium() -> str:
 def open_browser() -> Iterator[Any]:
     """Start Chromium, and end it with the block."""
     path = find_chromium()
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=20_000)  # of a busy machine
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)

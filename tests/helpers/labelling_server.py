@@ -95,7 +95,7 @@ class LabellingServer:
     def _end(self, number: int) -> None:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(60)
         self._reader.join(5)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None

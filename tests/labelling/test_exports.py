@@ -8,6 +8,7 @@ from PIL import Image
 import ilk
 from ilk.core.errors import NoLabels, OutputError
 from ilk.labelling.exports import RESERVED, name_folders
+from ilk.labelling.model_export import describe_accuracy
 from tests.helpers.coloured_images import tell
 
 
@@ -130,3 +131,23 @@ def test_a_class_of_the_audit_alone_is_learned_all_the_same(open_session, tmp_pa
     session.fit_model(tmp_path / "kinds", methods=("GDA",), folds=2, log=lines.append)
     assert set(ilk.load(tmp_path / "kinds").classes) == {"red", "green", "blue"}
     assert any("red would have fewer than 2 images" in line for line in lines)
+    notes = ilk.load(tmp_path / "kinds").metadata["notes"]
+    assert any("red would have fewer than 2 images" in note for note in notes)
+
+
+def test_a_rare_class_outside_the_audit_costs_no_test_images(open_session, tmp_path):
+    session = open_session(order="RandomOrder")
+    audit = [session.items[i] for i in session._audit]
+    rare, *others = [item for item in session.items if item not in audit]
+    for item in (*audit, *others):
+        session.assign("ann", item.digest, tell(item.path))
+    session.assign("ann", rare.digest, "purple")
+    lines = []
+    classifier = session.fit_model(tmp_path / "kinds", methods=("GDA",), folds=3, log=lines.append)
+    n = sum(one.is_audited and one.label is not None for one in session.list_labelled())
+    assert n > 0
+    assert classifier.metadata["data"]["held_out"] == n
+    assert not any("fewer than" in line for line in lines)
+    words = describe_accuracy(classifier)
+    assert f"on {n} images drawn at random" in words
+    assert words.startswith("accuracy ")

@@ -47,6 +47,17 @@ def test_more_labels_help_where_they_do():
     assert gain.value > 0
 
 
+def test_the_order_of_the_rows_says_nothing():
+    """A folder that is sorted by class: its first rows alone would know one class of four."""
+    x, truth = make_rows(400, 0.5)
+    order = np.argsort(truth, kind="stable")
+    x, truth = x[order], truth[order]
+    y = np.where(np.arange(400) % 4 == 0, truth, -1)
+    curve = estimate_learning_curve(x, y, tuple("abcd"), np.arange(0, 400, 4))
+    assert curve.measured[0][0] == 35
+    assert curve.measured[0][1] > 0.9
+
+
 def test_it_says_when_it_cannot_tell():
     x, truth = make_rows(300, 3.0)
     y = np.where(np.arange(300) < 40, truth, -1)

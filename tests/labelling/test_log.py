@@ -42,6 +42,26 @@ def test_a_killed_process_loses_no_event_that_it_has_told(tmp_path):
     log.close()
 
 
+def test_an_event_is_flushed_to_the_disk_before_it_is_told(tmp_path):
+    log = EventLog(tmp_path / "log.sqlite")
+    extra = 3  # flushes the file, and the folder after the journal is deleted
+    assert log._connection.execute("PRAGMA synchronous").fetchone() == (extra,)
+    log.close()
+
+
+def test_a_log_that_is_damaged_in_the_middle_is_refused(tmp_path):
+    path = tmp_path / "log.sqlite"
+    log = EventLog(path)
+    for i in range(200):
+        log.append("ann", "label", [f"{i:064x}"], "cat", key=str(i))
+    log.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 4 : 4096 * 5] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="damaged or no log"):
+        EventLog(path)
+
+
 def test_events_are_never_changed_or_deleted(tmp_path):
     log = EventLog(tmp_path / "log.sqlite")
     log.append("ann", "label", ["00"], "cat")

@@ -84,3 +84,14 @@ def test_wrong_orders_are_refused():
         parse_order("MaxHerdin")
     with pytest.raises(InputError, match="width is -1"):
         parse_order("MaxHerding(width=-1.0)")
+
+
+@pytest.mark.parametrize("name", list_orders())
+def test_images_that_look_alike_are_asked_too(name):
+    """Copies: there are fewer different rows than clusters."""
+    x = np.eye(3, 8, dtype=np.float32)[np.repeat([0, 1, 2], 7)]
+    for n_labelled in (0, 1, 5):
+        y = np.full(21, -1)
+        y[:n_labelled] = 0
+        rows = parse_order(name).choose(Pool(x, y, y < 0), 20, 0)
+        assert len(set(rows.tolist())) == min(20, 21 - n_labelled)

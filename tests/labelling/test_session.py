@@ -234,12 +234,12 @@ def test_assigning_costs_little_more_than_the_flush_to_disk(folder, tmp_path):
     session.wait_until_fitted()
     seconds, bare = [], []
     for i in range(15):
-        start = time.perf_counter()
+        start = time.thread_time()
         session.assign("a", items[i].digest, "cat")
-        seconds.append(time.perf_counter() - start)
-        start = time.perf_counter()
+        seconds.append(time.thread_time() - start)
+        start = time.thread_time()
         other.append("a", "label", [items[i].digest], "cat")
-        bare.append(time.perf_counter() - start)
+        bare.append(time.thread_time() - start)
     other.close()
     session.close()
     assert np.median(seconds) < 3 * np.median(bare) + 0.005

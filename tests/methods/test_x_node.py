@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
 from ilk.core.data import Data
+from ilk.explain.node_text import describe_nodes
 from ilk.maths.neighbour_graph import CONTEXT, N_STATIC, build_graph
 from ilk.methods.x_node import XNode
 from ilk.training.explaining_nodes import Architecture, NodeNetwork, SelfExplanation, train_nodes
@@ -157,7 +158,7 @@ def test_a_text_counts_the_nearest_labelled_neighbours():
     model = XNode(epochs=60).fit(data)
     new = draw(6, seed=3)[0].x
     labelled = data.take_labelled()
-    for row, text in zip(new, model.describe_rows(new, NAMES), strict=True):
+    for row, text in zip(new, describe_nodes(model, new, NAMES), strict=True):
         similarity = cosine_similarity(row[None] - model.centre, labelled.x - model.centre)[0]
         near = labelled.y[np.argsort(-similarity)[:15]]
         answer = int(model.logits(row[None])[0].argmax())

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 import zlib
 from pathlib import Path
@@ -90,7 +89,7 @@ def test_an_image_that_takes_too_long_is_refused_and_the_next_one_is_decoded(dec
         started_at = time.monotonic()
         with pytest.raises(ImageError, match=r"took longer than 0\.2 s"):
             decoder.decode(make_png())
-        assert time.monotonic() - started_at < 5
+        assert time.monotonic() - started_at < 15  # not the 20 s that a process gets to start
         assert decoder.decode(make_png()).image.size == (8, 8)
         assert decoder.n_killed == 1
     finally:
@@ -102,8 +101,8 @@ def test_a_process_that_is_killed_is_started_anew(decoder):
     worker = decoder._idle.get()
     decoder._idle.put(worker)
     process = worker.start()
-    threading.Timer(0.05, process.kill).start()
-    time.sleep(0.2)
+    process.kill()
+    process.wait()
     assert decoder.decode(make_png()).image.size == (8, 8)
     assert worker.start().pid != process.pid
 

@@ -39,7 +39,7 @@ class Person:
         self.page = self.context.new_page()
         self.faults: list[str] = []
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.set_default_timeout(8000)
+        self.page.set_default_timeout(30_000)
         self.page.goto(f"{address}?annotator={name}" if name else address)
         self.page.wait_for_selector("#stage-name .name")
 

@@ -195,7 +195,7 @@ def test_a_file_that_is_gone_or_changed_is_said_and_may_come_back(
     (tmp_path / "discs" / gone["name"]).rename(tmp_path / "away.png")
     path = tmp_path / "discs" / changed["name"]
     path.write_bytes(path.read_bytes() + b"more")
-    for item, words in ((gone, "is gone"), (changed, "other content")):
+    for item, words in ((gone, "is gone"), (changed, "has changed")):
         answer = page.client.get(f"/label/images/{item['digest']}?size=256")
         assert answer.status_code == 410
         assert answer.json()["kind"] == "gone"

@@ -1,14 +1,17 @@
 """Every answer is guarded: host, origin, token, CSRF, headers, and one shape of errors."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ilk.core.errors import InputError
 from ilk.serve.app import NavigationItem, ServerState, create_app
-from ilk.serve.security import CSRF_HEADER
+from ilk.serve.security import COOKIE, CSRF_HEADER, is_equal
 from ilk.serve.shell import respond_page
 
 
@@ -30,7 +33,7 @@ async def show(request: Request) -> Response:
 
 ROUTES = [
     Route("/label", show),
-    Route("/change", change, methods=["POST"]),
+    Route("/change", change, methods=["POST", "PUT", "PATCH", "DELETE"]),
     Route("/fail", fail),
     Route("/break", break_down),
 ]
@@ -86,6 +89,12 @@ def test_no_answer_allows_scripts_in_pages_or_other_origins(client):
         ("evil.example:8000", 421),
         ("127.0.0.1.evil.example", 421),
         ("localhost@evil.example", 421),
+        ("localhost.:8000", 200),
+        ("[::1].evil.example", 421),
+        ("[evil.example]", 421),
+        ("127.0.0.1:evil.example", 421),
+        ("localhost/evil", 421),
+        ("127.0.0.1?evil.example", 421),
         ("", 421),
     ],
 )
@@ -114,6 +123,65 @@ def test_further_host_names_can_be_allowed():
 def test_what_changes_something_needs_the_csrf_token_of_the_page(client, state, headers, status):
     sent = {name: state.csrf_token if v == "TOKEN" else v for name, v in headers.items()}
     assert client.post("/change", headers=sent).status_code == status
+
+
+def test_two_host_headers_are_refused(client):
+    for second in ("evil.example", "127.0.0.1:8000"):
+        sent = [("host", "127.0.0.1:8000"), ("host", second)]
+        assert client.get("/health", headers=sent).status_code == 421
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_every_method_that_changes_something_needs_the_csrf_token(client, state, method):
+    assert client.request(method, "/change").status_code == 403
+    csrf = {CSRF_HEADER: state.csrf_token}
+    assert client.request(method, "/change", headers=csrf).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"host": "evil.example"}, {"origin": "http://evil.example"}]
+)
+def test_a_websocket_is_refused_as_any_request_is(headers):
+    """There is none; should one be added, the guard is there before it."""
+
+    async def echo(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.close(1000)
+
+    token = "secret"
+    app = create_app(ServerState(token=token), routes=[WebSocketRoute("/socket", echo)])
+    good = {"host": "127.0.0.1:8000", "authorization": f"Bearer {token}"}
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        with client.websocket_connect("/socket", headers=good) as socket:
+            assert socket.receive()["code"] == 1000
+        sent = {**good, **headers} if headers else {"host": good["host"]}  # without the token
+        with pytest.raises(WebSocketDisconnect) as refused:
+            client.websocket_connect("/socket", headers=sent).__enter__()
+        assert refused.value.code == 1008
+
+
+def test_the_cookie_is_set_by_a_page_of_this_server_only():
+    state = ServerState(token="secret")
+    app = create_app(state, routes=ROUTES)
+    with TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
+        for path in ("//evil.example", "///evil.example", "/label"):
+            address = f"http://127.0.0.1:8000{path}?token=secret"
+            client.cookies.clear()
+            location = client.get(address).headers["location"]
+            assert urlsplit(location).netloc == "", location
+
+
+@pytest.mark.parametrize("wrong", ["secret", "SECRET", "Secre", "Secrets", ""])
+def test_a_token_is_compared_as_it_is(wrong):
+    state = ServerState(token="Secret")
+    assert not is_equal(wrong, state.token)
+    with TestClient(create_app(state), base_url="http://127.0.0.1:8000") as client:
+        client.cookies.set(COOKIE, wrong)
+        assert client.get("/model").status_code == 401
+
+
+def test_no_secret_is_equal_to_a_missing_one():
+    assert not is_equal("", "")
 
 
 def test_a_token_is_asked_for_everywhere_and_set_as_a_cookie_by_the_printed_address():

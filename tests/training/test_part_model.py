@@ -1,4 +1,4 @@
-"""Part models: parts and classes are learned, weights go to misused parts, every loss counts."""
+"""Part models: parts and classes are learned, weights go to misused parts, and weights count."""
 
 import numpy as np
 import pytest

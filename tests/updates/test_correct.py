@@ -64,6 +64,21 @@ def test_the_gaussian_model_itself_becomes_that_of_all_rows():
     np.testing.assert_allclose(softmax(adjusted.logits(x), 1), expected, atol=2e-4)
 
 
+def test_the_change_is_in_the_calibrated_units_of_the_model():
+    """A model whose temperature is three times as high has logits that move three times as far."""
+    old, added = world(80, 0), world(7, 1, shift=0.5)
+    update = update_of(old, added)
+    model = fit_linear_discriminant(update.before)
+    rows = make_rows(old, added, model)
+    (one, logits), (three, far) = (
+        adjust_model(model, update, rows, len(old.y), t) for t in (1.0, 3.0)
+    )
+    assert np.abs(one.weight).max() > 0.01
+    np.testing.assert_allclose(three.weight, 3 * one.weight, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(three.bias, 3 * one.bias, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(far - rows.logits, 3 * (logits - rows.logits), atol=1e-6)
+
+
 def test_left_out_logits_are_those_of_statistics_without_the_row():
     old, added = world(400, 3), world(5, 4, shift=0.5)
     update = update_of(old, added)

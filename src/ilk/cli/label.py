@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ilk.cli.label_options import Address, LabelOutput, add_address_options, add_output_options
+from ilk.cli.address_options import Address, add_address_options
+from ilk.cli.label_options import LabelOutput, add_output_options
 from ilk.cli.options import add_seed_option
 from ilk.cli.output import Result, add_json_option
 
@@ -34,6 +35,14 @@ from ilk.cli.output import Result, add_json_option
 )
 @add_seed_option
 @add_address_options
+@click.option(
+    "--no-browser",
+    "browser",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Only print the address of the page.",
+)
 @add_output_options
 @add_json_option
 def command(
@@ -44,6 +53,7 @@ def command(
     read_labels: bool,
     seed: int,
     address: Address,
+    browser: bool,
     output: LabelOutput,
 ) -> Result:
     """Label the images of DIR on a web page, with a model that learns while you label.
@@ -80,4 +90,4 @@ def command(
     with session:
         if only_read:
             return Result(write_outputs(session, output))
-        return Result(serve_labelling(session, source, listener, address))
+        return Result(serve_labelling(session, source, listener, address, browser))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.label_options import LabelOutput
+from ilk.cli.output import print_notes
 
 if TYPE_CHECKING:
     from ilk.labelling.session import LabellingSession
@@ -44,7 +45,12 @@ def write_outputs(session: LabellingSession, output: LabelOutput) -> dict[str, A
 def _fit(session: LabellingSession, path: Path) -> None:
     from ilk.artifacts.overwrite_guard import check_writable
     from ilk.core.progress import terminal_progress
+    from ilk.labelling.model_export import describe_accuracy
 
     check_writable(path)
-    session.fit_model(path, progress=terminal_progress())
+    classifier = session.fit_model(
+        path, progress=terminal_progress(), log=lambda line: print_notes([line])
+    )
+    if accuracy := describe_accuracy(classifier):
+        click.echo(accuracy)
     click.echo(f"the model is in {path}; see {path / 'report.html'}, or ask it: ilk serve {path}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ilk.cli.label_options import Address
+from ilk.cli.address_options import Address
+from ilk.cli.output import print_notes, show_intake
 
 if TYPE_CHECKING:
     import socket
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def serve_labelling(
-    session: LabellingSession, source: str, listener: socket.socket, address: Address
+    session: LabellingSession,
+    source: str,
+    listener: socket.socket,
+    address: Address,
+    open_browser: bool,
 ) -> dict[str, Any]:
     """Serve the page of a session until Ctrl-C; return what `--json` prints then.
 
@@ -28,6 +33,7 @@ def serve_labelling(
         source: The folder as the user names it.
         listener: The listening socket.
         address: How it is to be reached.
+        open_browser: Whether the page may be opened in a browser.
     """
     from ilk.serve.label_app import create_label_app
     from ilk.serve.run import format_address, format_token, serve_socket
@@ -37,11 +43,12 @@ def serve_labelling(
     context = click.get_current_context(silent=True)
     as_json = context is not None and bool(context.params.get("as_json"))
     try:
+        if session.images.refused:
+            show_intake(session.images, err=True)
+        print_notes([*session.images.notes, *session.progress().notes])
         click.echo(f"Label {len(session.items):,} images at {page}", err=as_json)
-        for note in session.progress().notes:
-            click.echo(f"· {note}", err=True)
         click.echo(f"Every answer is saved in {session.log.path}. Ctrl-C stops.", err=True)
-        if address.open_browser and has_display():
+        if open_browser and has_display():
             webbrowser.open(page)
         serve_socket(app, listener)
     except KeyboardInterrupt:  # before the server was up

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ilk.cli.address_options import Address, add_address_options
 from ilk.cli.options import add_fetch_option, add_network_options
 
 MEGABYTE = 2**20
@@ -15,32 +16,7 @@ MEGABYTE = 2**20
 
 @click.command()
 @click.argument("model", required=False)
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Address to listen to. Any other than this machine's own needs a token; 0.0.0.0 is every "
-    "address.",
-)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8000,
-    show_default=True,
-    help="Port to listen to; 0 takes any that is free.",
-)
-@click.option(
-    "--token",
-    envvar="ILK_TOKEN",
-    help="Secret that every request must carry; generated and printed where one is needed and none "
-    "is given. The environment variable ILK_TOKEN is read as well.",
-)
-@click.option(
-    "--allow-host",
-    "hosts",
-    multiple=True,
-    help="Further host name under which the server is reached; may be repeated.",
-)
+@add_address_options
 @click.option(
     "--max-image",
     type=click.IntRange(1, 2048),
@@ -65,10 +41,7 @@ MEGABYTE = 2**20
 )
 def command(
     model: str | None,
-    host: str,
-    port: int,
-    token: str | None,
-    hosts: tuple[str, ...],
+    address: Address,
     max_image: int,
     timeout: float,
     fetch: bool,
@@ -91,12 +64,10 @@ def command(
     from ilk.serve.decoding import Decoder
     from ilk.serve.limits import Limits
     from ilk.serve.model_host import ModelHost
-    from ilk.serve.run import format_address, format_token, open_socket, serve_socket
-    from ilk.serve.tokens import choose_token
+    from ilk.serve.run import format_address, format_token, serve_socket
 
     folder = Path(model) if model else find_only_model(Path())
-    token = choose_token(token, host)
-    listener = open_socket(host, port)  # first: it costs nothing to find that it is in use
+    listener = address.open_socket()  # first: it costs nothing to find that it is in use
     limits = Limits(
         image_bytes=max_image * MEGABYTE,
         request_bytes=max(2 * max_image, 128) * MEGABYTE,
@@ -111,12 +82,12 @@ def command(
         listener.close()
         raise
     decoder.start()
-    state = ServerState(limits, token, hosts, decoder=decoder, host=served)
-    address = format_address(listener)
+    token, shown = address.token, format_address(listener)
+    state = ServerState(limits, token, address.hosts, decoder=decoder, host=served)
     if as_json:
-        click.echo(json.dumps({"address": address, "token": token or None, "model": str(folder)}))
+        click.echo(json.dumps({"address": shown, "token": token or None, "model": str(folder)}))
     else:
-        click.echo(f"ilk serves {folder} at {address}{'/' if token else ''}{format_token(token)}")
+        click.echo(f"ilk serves {folder} at {shown}{'/' if token else ''}{format_token(token)}")
     for note in filter(None, (served.corrections.result.set_aside,)):
         click.echo(f"· {note}", err=True)
     if pending := served.corrections.result.pending:

@@ -23,23 +23,22 @@ Array = NDArray[np.float32]
 
 
 @dataclass(eq=False)
-class Recorded:
+class RecordedOutputs:
     """Outputs of layers in the order in which they ran, with their gradients after a backward run.
 
     Attributes:
         outputs: Output of each layer: `[b, c, h, w]`, or tokens `[b, n, c]`.
-        shapes: Height and width of the input.
     """
 
     outputs: list[Tensor] = field(default_factory=list)
 
 
 @contextmanager
-def record_outputs(network: Module) -> Iterator[Recorded]:
+def record_outputs(network: Module) -> Iterator[RecordedOutputs]:
     """Record the outputs with places of all layers of a network, and keep their gradients."""
     import torch
 
-    recorded = Recorded()
+    recorded = RecordedOutputs()
 
     def keep(_module: Module, _inputs: Any, output: Any) -> None:
         tensor = output[0] if isinstance(output, tuple) and output else output
@@ -57,7 +56,7 @@ def record_outputs(network: Module) -> Iterator[Recorded]:
 
 
 def find_stages(
-    recorded: Recorded, shape: tuple[int, ...], explainer: str
+    recorded: RecordedOutputs, shape: tuple[int, ...], explainer: str
 ) -> list[tuple[Array, Array]]:
     """Return outputs and gradients `[c, h', w']` of the last layer of each stage, last stage first.
 

@@ -7,6 +7,7 @@ and diffusion scores are alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +104,7 @@ class Answer:
         if isinstance(model, Linear):
             weight = np.asarray(model.weight, np.float64) / self._temperature
             return np.asarray(self._differentiate_logits(x) @ weight)
-        return self._difference(np.asarray(x, np.float64))
+        return compute_central_differences(self.log_odds, x)
 
     def compute_scaled_logits(self, x: Features) -> NDArray[np.float64]:
         """Return logits over the temperature, `[n, k]`, whose softmax is almost the answer.
@@ -141,17 +142,25 @@ class Answer:
         gradient[self.target] = 1.0
         return gradient
 
-    def _difference(self, x: Vector) -> Vector:
-        step = STEP * max(float(np.sqrt(np.mean(x**2))), 1e-6)
-        gradient = np.zeros(len(x))
-        size = max(1, CHUNK_VALUES // (2 * len(x)))
-        for start in range(0, len(x), size):
-            columns = np.arange(start, min(start + size, len(x)))
-            rows = np.repeat(x[None].astype(np.float32), 2 * len(columns), axis=0)
-            i = np.arange(len(columns))
-            rows[i, columns] += np.float32(step)
-            rows[len(columns) + i, columns] -= np.float32(step)
-            width = rows[i, columns].astype(np.float64) - rows[len(columns) + i, columns]
-            value = self.log_odds(rows)
-            gradient[columns] = (value[: len(columns)] - value[len(columns) :]) / width
-        return gradient
+
+def compute_central_differences(function: Callable[[Features], Vector], x: Features) -> Vector:
+    """Return the gradient `[d]` of a function of rows at `x [d]`, two values per feature.
+
+    Args:
+        function: Rows `[n, d]` float32 -> values `[n]`.
+        x: The row.
+    """
+    x = np.asarray(x, np.float64)
+    step = STEP * max(float(np.sqrt(np.mean(x**2))), 1e-6)
+    gradient = np.zeros(len(x))
+    size = max(1, CHUNK_VALUES // (2 * len(x)))
+    for start in range(0, len(x), size):
+        columns = np.arange(start, min(start + size, len(x)))
+        rows = np.repeat(x[None].astype(np.float32), 2 * len(columns), axis=0)
+        i = np.arange(len(columns))
+        rows[i, columns] += np.float32(step)
+        rows[len(columns) + i, columns] -= np.float32(step)
+        width = rows[i, columns].astype(np.float64) - rows[len(columns) + i, columns]
+        value = function(rows)
+        gradient[columns] = (value[: len(columns)] - value[len(columns) :]) / width
+    return gradient

@@ -16,27 +16,27 @@ looked at. A unit of the layer before is kept if it has a kept path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.data import Features
 from ilk.core.errors import InputError
 from ilk.explain.interventions import InterventionRunner, Layer
+from ilk.explain.unit_effects import (
+    Effects,
+    Score,
+    measure_path_effects,
+    measure_unit_effects,
+)
+from ilk.maths.false_discovery import select_discoveries
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-Score = Callable[[Features], NDArray[Any]]
-"""Outputs of the network `[n, d]` -> score of the class `[n]`, such as its log-odds."""
-Effects = NDArray[np.float64]
-
 FDR = 0.05
-BLOCK_VALUES = 2**24  # values of a replaced layer in memory at a time
 
 
 @dataclass(frozen=True)
@@ -148,129 +148,6 @@ def trace_causal_paths(
     return CausalGraph(effects, units, tuple(layers))
 
 
-def measure_unit_effects(
-    runner: InterventionRunner, layer: Layer, reference: Tensor, score: Score
-) -> Effects:
-    """Return the effect of every unit of a layer on every image, `[units, n]`.
-
-    Args:
-        runner: The network and the images.
-        layer: One of its layers.
-        reference: The activation of the layer for reference images, `[m, units, h, w]`.
-        score: Outputs -> score.
-    """
-    before = np.asarray(score(runner.features), np.float64)
-    mean = reference.mean((0, 2, 3))
-    return np.concatenate(
-        [
-            before - ablate_units(runner, layer, mean, [[u] for u in part], score)
-            for part in _split(range(layer.n_units), layer.activation.numel())
-        ]
-    )
-
-
-def ablate_units(
-    runner: InterventionRunner,
-    layer: Layer,
-    mean: Tensor,
-    sets: Sequence[Sequence[int]],
-    score: Score,
-) -> Effects:
-    """Return the score `[sets, n]` with all units of a set at their mean, for each set.
-
-    Args:
-        runner: The network and the images.
-        layer: One of its layers.
-        mean: What the units are replaced by, `[units]`.
-        sets: Units of the layer.
-        score: Outputs -> score.
-    """
-    n = len(layer.activation)
-    replaced = layer.activation.repeat(len(sets), 1, 1, 1)
-    for i, units in enumerate(sets):
-        for u in units:
-            replaced[i * n : (i + 1) * n, u] = mean[u]
-    out = score(runner.run_with(layer.unit, replaced))
-    return np.asarray(out, np.float64).reshape(len(sets), n)
-
-
-def measure_joint_effects(
-    runner: InterventionRunner,
-    layer: Layer,
-    reference: Tensor,
-    units: Sequence[int],
-    score: Score,
-) -> Effects:
-    """Return the mean effect of removing two units beyond the sum of their own, `[m, m]`.
-
-    Positive where one stands in for the other, so that each alone seems to be of no use; the
-    diagonal is 0.
-
-    Args:
-        runner: The network and the images.
-        layer: One of its layers.
-        reference: The activation of the layer for reference images, `[m, units, h, w]`.
-        units: Units to look at, such as the 20 with the greatest effects.
-        score: Outputs -> score.
-    """
-    before = np.asarray(score(runner.features), np.float64)
-    mean = reference.mean((0, 2, 3))
-    places = [(i, j) for i in range(len(units)) for j in range(i, len(units))]
-    effect = np.zeros((len(units), len(units)))
-    for part in _split(range(len(places)), layer.activation.numel()):
-        sets = [sorted({units[i] for i in places[k]}) for k in part]
-        falls = (before - ablate_units(runner, layer, mean, sets, score)).mean(1)
-        for k, fall in zip(part, falls, strict=True):
-            effect[places[k]] = effect[places[k][::-1]] = fall
-    own = np.diag(effect)
-    joint = effect - own[:, None] - own
-    np.fill_diagonal(joint, 0.0)
-    return joint
-
-
-def measure_path_effects(
-    runner: InterventionRunner,
-    layer: Layer,
-    reference: Tensor,
-    units: NDArray[np.int64],
-    score: Score,
-) -> Effects:
-    """Return the effect of every path into `units` on every image, `[inputs, len(units), n]`.
-
-    Args:
-        runner: The network and the images.
-        layer: One of its layers, whose convolution has one group.
-        reference: Input of the convolution for reference images, `[m, inputs, h, w]`.
-        units: Units of its output, `[v]`.
-        score: Outputs -> score.
-    """
-    import torch
-    from torch.nn import functional
-
-    conv, n = layer.conv, len(layer.x)
-    before = np.asarray(score(runner.features), np.float64)
-    mean = reference.mean((0, 2, 3))
-    effects = np.zeros((layer.x.shape[1], len(units), n))
-    for u in range(layer.x.shape[1]):
-        excess = layer.x[:, u : u + 1] - mean[u]
-        with torch.inference_mode():
-            added = functional.conv2d(
-                excess,
-                conv.weight[torch.from_numpy(units)][:, u : u + 1],
-                None,
-                conv.stride,
-                conv.padding,
-                conv.dilation,
-            )  # [n, v, h', w']: what u adds to each unit beyond its mean
-        for part in _split(range(len(units)), layer.output.numel()):
-            replaced = layer.output.repeat(len(part), 1, 1, 1)
-            for i, v in enumerate(part):
-                replaced[i * n : (i + 1) * n, units[v]] -= added[:, v]
-            after = np.asarray(score(runner.run_with(conv, replaced)), np.float64)
-            effects[u, list(part)] = before - after.reshape(len(part), n)
-    return effects
-
-
 def compute_shares(effects: Effects) -> Effects:
     """Return the share of each mean effect in the sum of their absolute values, as `effects`.
 
@@ -321,29 +198,18 @@ def _is_kept(effects: Effects, before: Effects, criteria: Criteria) -> NDArray[n
 def find_positive(effects: Effects, fdr: float = FDR) -> NDArray[np.bool_]:
     """Return which rows of `[m, n]` have a mean above 0, at a false discovery rate, `[m]`.
 
-    One-sided paired t tests with the procedure of Benjamini and Hochberg (1995).
+    One-sided paired t tests; see `ilk.maths.false_discovery`.
     """
     from scipy.stats import t
 
-    m, n = effects.shape
+    n = effects.shape[1]
     mean, error = effects.mean(1), effects.std(1, ddof=1) / np.sqrt(n)
     rounding = 1e-6 * np.abs(effects).max(initial=0.0)  # constant effects have no spread
     p = t.sf(mean / np.maximum(error, rounding + 1e-12), n - 1)
-    order = np.argsort(p, kind="stable")
-    is_below = p[order] <= fdr * np.arange(1, m + 1) / max(1, m)
-    n_found = int(np.flatnonzero(is_below)[-1]) + 1 if is_below.any() else 0
-    found = np.zeros(m, bool)
-    found[order[:n_found]] = True
-    return np.asarray(found & (mean > rounding))
+    return np.asarray(select_discoveries(p, fdr) & (mean > rounding))
 
 
 def _sigmoid(z: Effects) -> Effects:
     from scipy.special import expit
 
     return np.asarray(expit(z))
-
-
-def _split(numbers: range, values: int) -> list[range]:
-    """Return a range in parts whose copies of `values` each fit in a block."""
-    size = max(1, BLOCK_VALUES // max(1, values))
-    return [numbers[start : start + size] for start in range(0, len(numbers), size)]

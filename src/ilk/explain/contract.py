@@ -60,3 +60,11 @@ class ExplainerTags:
     def list_variants(self) -> tuple[ExplainerTags, ...]:
         """Return the settings that `auto` compares, such as layers; itself by default."""
         return (self,)
+
+
+def check_least(explainer: ExplainerTags, **least: float) -> None:
+    """Raise ValueError if a setting is smaller than the value given for it."""
+    for name, bound in least.items():
+        value = getattr(explainer, name)
+        if not value >= bound:
+            raise ValueError(f"{name} is {value}; it must be at least {bound}")

@@ -18,6 +18,7 @@ from ilk.explain.question import Question
 from ilk.explain.subject import Subject
 
 AREA = 0.2  # of the picture: the part that is named and taken away
+MIN_CHANGE = 0.005  # of an answer that is said
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
@@ -115,15 +116,17 @@ def word_facts(facts: Facts) -> str:
         f"The {facts.place} counts most: the marked fifth of the image holds "
         f"{100 * facts.share:.0f} % of the support."
     )
-    change = facts.answer_without - facts.answer
-    verb = "lowers" if change < -0.005 else "raises" if change > 0.005 else "leaves"
-    end = (
-        f"at {facts.answer_without:.2f}"
-        if verb == "leaves"
-        else f"from {facts.answer:.2f} to {facts.answer_without:.2f}"
-    )
-    sentences.append(f"Removing it {verb} {what} {end}; it alone gives {facts.answer_only:.2f}.")
+    effect = word_change(what, facts.answer, facts.answer_without)
+    sentences.append(f"Removing it {effect}; it alone gives {facts.answer_only:.2f}.")
     return " ".join(sentences)
+
+
+def word_change(what: str, before: float, after: float) -> str:
+    """Return what happens to a value, such as "lowers the answer from 0.90 to 0.20"."""
+    if abs(after - before) <= MIN_CHANGE:
+        return f"leaves {what} at {after:.2f}"
+    verb = "lowers" if after < before else "raises"
+    return f"{verb} {what} from {before:.2f} to {after:.2f}"
 
 
 def _name_rival(facts: Facts) -> str:

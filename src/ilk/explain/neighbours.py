@@ -25,6 +25,7 @@ from ilk.core.regular_file import read_regular_file
 FILE = "neighbours.safetensors"
 ENTRY = "neighbours"  # of the model's description: `{"sha256": ...}`
 VERSION = 1
+LABEL_SEPARATOR = "; "  # between the labels of an image with several
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ class NeighbourIndex:
             select(self.thumbnails),
             self.space,
         )
+
+    def has_label(self, name: str) -> NDArray[np.bool_]:
+        """Return which images have a label, alone or among others, `[n]`."""
+        return np.array([name in label.split(LABEL_SEPARATOR) for label in self.labels], np.bool_)
 
     def read_thumbnail(self, digest: str) -> bytes:
         """Return the JPEG of the image with a digest; empty if none is kept."""
@@ -238,14 +243,3 @@ def normalize(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return rows `[n, d]` of length 1; rows of zeros stay."""
     length = np.linalg.norm(x, axis=1, keepdims=True)
     return np.asarray(x / np.where(length > 0, length, 1), np.float32)
-
-
-def describe_neighbours(neighbours: Sequence[Neighbour]) -> str:
-    """Return the labels of the nearest training images in a sentence, or ""."""
-    if not neighbours:
-        return ""
-    counts: dict[str, int] = {}
-    for neighbour in neighbours:
-        counts[neighbour.label] = counts.get(neighbour.label, 0) + 1
-    parts = [f"{n} of {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1])]
-    return f"Of the {len(neighbours)} nearest training images: {', '.join(parts)}."

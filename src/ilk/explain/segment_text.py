@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ilk.explain.facts import find_place
+from ilk.explain.facts import find_place, word_change
 from ilk.explain.segment import Mask
 from ilk.explain.subject import Subject
 
@@ -46,15 +46,9 @@ def word_segment(facts: SegmentFacts, target: str) -> str:
     """Return the facts as sentences."""
     if facts.place == "nowhere":
         return f"No object was found that the answer {target} rests on."
-    change = facts.answer_without - facts.answer
-    verb = "lowers" if change < -0.005 else "raises" if change > 0.005 else "leaves"
-    end = (
-        f"at {facts.answer_without:.2f}"
-        if verb == "leaves"
-        else f"from {facts.answer:.2f} to {facts.answer_without:.2f}"
-    )
+    effect = word_change("the answer", facts.answer, facts.answer_without)
     return (
         f"The object that {target} rests on most lies at the {facts.place} and covers "
-        f"{100 * facts.share:.0f} % of the image; blurring it {verb} the answer {end}, and it "
+        f"{100 * facts.share:.0f} % of the image; blurring it {effect}, and it "
         f"alone gives {facts.answer_only:.2f}."
     )

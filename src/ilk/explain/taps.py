@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ilk.core.errors import Unavailable
 from ilk.core.linear_models import Linear
 from ilk.explain.activations import find_grid
-from ilk.explain.answer import CHUNK_VALUES, STEP, Answer
+from ilk.explain.answer import Answer, compute_central_differences
 
 N_TAPS = 3
 MIN_PLACES = 4
@@ -160,16 +160,10 @@ class _HeadLogits(torch.autograd.Function):
 
 def _differentiate(answer: Answer, x: Any, slope: Any) -> Any:
     """Return the gradient `[d]` of `slope . logits` at features `[d]` by central differences."""
-    step = np.float32(STEP * max(float(np.sqrt(np.mean(x**2))), 1e-6))
-    gradient, size = np.zeros(len(x)), max(1, CHUNK_VALUES // (2 * len(x)))
     used = np.flatnonzero(slope)
-    for start in range(0, len(x), size):
-        columns = np.arange(start, min(start + size, len(x)))
-        i, rows = np.arange(len(columns)), np.repeat(x[None], 2 * len(columns), axis=0)
-        rows[i, columns] += step
-        rows[len(i) + i, columns] -= step
-        width = rows[i, columns].astype(np.float64) - rows[len(i) + i, columns]
+
+    def combine(rows: Any) -> Any:
         z = answer.compute_scaled_logits(rows)[:, used]
-        value = np.where(np.isfinite(z), z, 0.0) @ slope[used]
-        gradient[columns] = (value[: len(i)] - value[len(i) :]) / width
-    return gradient
+        return np.where(np.isfinite(z), z, 0.0) @ slope[used]
+
+    return compute_central_differences(combine, x)

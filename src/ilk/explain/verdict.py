@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ilk.explain.baselines import FILLS
 from ilk.explain.contract import Map
 from ilk.explain.controls import draw_random_map, make_centre_map, make_edge_map
-from ilk.explain.fidelity import N_STEPS, Fidelity, measure_fidelity
+from ilk.explain.fidelity import Fidelity, measure_fidelity
 from ilk.explain.subject import Subject
 
 N_RANDOM = 8
@@ -92,16 +92,6 @@ def measure_controls(subject: Subject, seed: int = 0, n_random: int = N_RANDOM) 
     empty = np.zeros((1, *subject.shape), np.float32)
     emptied = tuple(float(subject.score_masks(empty, fill)[0]) for fill in FILLS)
     return Controls(np.array(scores), centre.score, edges.score, emptied)
-
-
-def count_control_passes(n_random: int = N_RANDOM) -> int:
-    """Return the passes of the encoder that `measure_controls` takes."""
-    return (n_random + 2) * count_map_passes() + len(FILLS)
-
-
-def count_map_passes() -> int:
-    """Return the passes of the encoder that one map's score takes."""
-    return 2 * len(FILLS) * (N_STEPS - 1)
 
 
 def judge(

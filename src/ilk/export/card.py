@@ -14,7 +14,6 @@ from ilk.artifacts.model_folder import CLASSIFIER, DETECTOR, MULTI_LABEL, Folder
 from ilk.encoders.families import describe_weights
 from ilk.updates.side_files import read_trained_rows
 
-CARD_FILE = "model-card.md"
 NOT_STATED = "not stated"
 MAX_CLASSES = 200  # listed by name
 TASKS = {  # by the names of a hub, which has none for detectors

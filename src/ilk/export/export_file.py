@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,7 +21,6 @@ from ilk.hub.client import require_package
 
 RUNNER_FILE = "run_model.py"
 EXTRA = "export"
-Quantize = Callable[..., Any]
 
 
 @dataclass(frozen=True)

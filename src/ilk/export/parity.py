@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -200,8 +199,3 @@ def _find_near_ties(
 def _is_near(score: NDArray[np.float64], limit: float) -> NDArray[np.bool_]:
     with np.errstate(over="ignore"):
         return np.asarray(np.abs(score - limit) <= SCORE_ROUNDING * abs(limit))
-
-
-def encode_parity(parity: Parity) -> str:
-    """Return the result as JSON, for the metadata of the file."""
-    return json.dumps(parity.to_json())

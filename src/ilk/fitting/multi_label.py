@@ -26,6 +26,7 @@ from ilk.core.device import check_device
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.diffusion.classification.context import ClassificationContext
+from ilk.explain.neighbours import LABEL_SEPARATOR
 from ilk.fitting.candidates import parse_methods
 from ilk.fitting.config import FitConfig
 from ilk.fitting.encoding import LogCallback, encode, resolve_encoders
@@ -36,7 +37,7 @@ from ilk.fitting.multi_label_report import (
 )
 from ilk.fitting.multi_label_selection import rank_label_candidates
 from ilk.fitting.multi_label_split import split_labels
-from ilk.fitting.neighbour_rows import SEPARATOR, keep_neighbours
+from ilk.fitting.neighbour_rows import keep_neighbours
 from ilk.fitting.variants import add_variants
 from ilk.images import Images, Row, describe_groups, number_row_groups
 from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs, find_near_pairs
@@ -144,7 +145,7 @@ def fit_multi_label_with_report(
         neighbours=keep_neighbours(
             images,
             split.train,
-            [SEPARATOR.join(sorted(row.labels or ())) for row in split.train],
+            [LABEL_SEPARATOR.join(sorted(row.labels or ())) for row in split.train],
             encoder.space,
             feature_store,
             thumbnails=config.thumbnails,

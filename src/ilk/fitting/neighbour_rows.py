@@ -10,8 +10,6 @@ from ilk.explain.neighbours import HeldIndex
 from ilk.images import Images, Row
 from ilk.store import Store
 
-SEPARATOR = "; "  # between the labels of an image with several
-
 
 def keep_neighbours(
     images: Images,
@@ -27,7 +25,7 @@ def keep_neighbours(
     Args:
         images: The images that contain the rows.
         rows: The labelled training images.
-        labels: Their labels; of an image with several, joined by `SEPARATOR`.
+        labels: Their labels; of an image with several, joined by `LABEL_SEPARATOR`.
         space: Feature space of the classifier's encoder, which the store holds for all of them.
         store: Store of the features.
         thumbnails: Whether to keep small pictures, too.

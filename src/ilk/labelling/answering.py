@@ -16,10 +16,11 @@ from ilk.labelling.events import (
     SKIP,
     UNDO,
     UNSURE,
+    Event,
 )
 from ilk.labelling.learning import LearningSession
 from ilk.labelling.names import check_annotator, check_class_name
-from ilk.labelling.results import OwnAnswer, Suggestion, Undone
+from ilk.labelling.results import OwnAnswer, Suggestion, UndoneAnswer
 
 MAX_RANKING = 5  # classes that are shown with their probabilities
 
@@ -110,7 +111,7 @@ class AnsweringSession(LearningSession):
         """Say that the class of an image cannot be told; it is not asked again."""
         self._answer(annotator, UNSURE, [digest], key=key)
 
-    def undo(self, annotator: str, *, key: str = "") -> Undone | None:
+    def undo(self, annotator: str, *, key: str = "") -> UndoneAnswer | None:
         """Take back the newest answer of an annotator, a group as a whole; None without any.
 
         The log keeps both, so this works after a restart as well, one answer after the other. Its
@@ -120,14 +121,14 @@ class AnsweringSession(LearningSession):
         with self._lock:
             if key in self._answers.by_key:
                 event = self._answers.get_event(self._answers.by_key[key].target)
-                return None if event is None else Undone(event.kind, event.digests, event.label)
+                return None if event is None else _to_undone(event)
             event = self._answers.find_last(annotator)
             if event is None:
                 return None
             self._take_in(self._record(annotator, UNDO, target=event.number, key=key))
             if event.kind in ANSWERS:
                 self._questions.ask_again(annotator, event.digests)
-            return Undone(event.kind, event.digests, event.label)
+            return _to_undone(event)
 
     def list_disagreements(self) -> list[Disagreement]:
         """Return the images to which annotators gave different classes, and nobody the last."""
@@ -164,6 +165,10 @@ class AnsweringSession(LearningSession):
             label = check_class_name(label, self.classes) if kind in (LABEL, RESOLVE) else ""
             self._take_in(self._record(annotator, kind, digests, label, key=key))
         return label
+
+
+def _to_undone(event: Event) -> UndoneAnswer:
+    return UndoneAnswer(event.kind, event.digests, event.label)
 
 
 def _to_list(digests: str | Iterable[str]) -> list[str]:

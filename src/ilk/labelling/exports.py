@@ -1,33 +1,24 @@
-"""Take the labels along: as a table, as a folder, as a classifier."""
+"""Take the labels along: as a table, or as a folder."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
 
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import InputError, NoLabels, OutputError
-from ilk.core.progress import Progress
 from ilk.images import ImageError, Images, Row, decode, escape_path
 from ilk.labelling.answers import Answers
 from ilk.labelling.items import Item
-from ilk.store import Store
 from ilk.updates.suggestions import make_unique
 
-if TYPE_CHECKING:
-    from ilk.artifacts.classifier import Classifier
-    from ilk.fitting.encoding import LogCallback
-
-MIN_TRAIN = 2  # images of a class that a model learns from, besides the audit
 COLUMNS = ("path", "label", "split", "annotator", "given", "sha256")
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 RESERVED = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]", re.IGNORECASE)
@@ -105,7 +96,7 @@ def write_table(
     path: Path, images: Images, rows: Mapping[str, Row], labelled: Sequence[LabelledItem]
 ) -> int:
     """Write the labelled images as CSV; return their number. See `LabellingSession.export_csv`."""
-    chosen = _select_labelled(labelled)
+    chosen = select_labelled(labelled)
     if path.exists():
         raise OutputError(f"{escape_path(path)} exists; name another file")
     home = Path(os.path.abspath(path)).parent
@@ -148,7 +139,7 @@ def write_folder(
     from ilk.artifacts.overwrite_guard import holds_only_leftovers
     from ilk.core.folder_transaction import FolderTransaction, lock_folder
 
-    chosen = _select_labelled(labelled)
+    chosen = select_labelled(labelled)
     folders = name_folders(sorted({str(one.label) for one in chosen}))
     names = make_unique([f"{folders[str(x.label)]}/{_name_file(x.item.path)}" for x in chosen])
     with lock_folder(path):
@@ -195,49 +186,13 @@ def name_folders(classes: Sequence[str]) -> dict[str, str]:
     return dict(zip(classes, make_unique(safe), strict=True))
 
 
-def _select_labelled(labelled: Sequence[LabelledItem]) -> list[LabelledItem]:
+def select_labelled(labelled: Sequence[LabelledItem]) -> list[LabelledItem]:
+    """Return the images with a class.
+
+    Raises:
+        NoLabels: There is none.
+    """
     chosen = [one for one in labelled if one.label is not None]
     if not chosen:
         raise NoLabels("nothing is labelled yet; label some images first")
     return chosen
-
-
-def fit_labels(
-    path: Path,
-    images: Images,
-    labelled: Sequence[LabelledItem],
-    settings: Mapping[str, Any],
-    store: Store | None,
-    progress: Progress,
-    log: LogCallback,
-) -> Classifier:
-    """Fit and save a classifier; see `LabellingSession.fit_model`."""
-    from ilk.fitting.fit import FitConfig, fit_with_report
-
-    chosen = _select_labelled(labelled)
-    audited = {one.item.digest for one in chosen if one.is_audited}
-    train = Counter(one.label for one in chosen if not one.is_audited)
-    few = sorted({str(one.label) for one in chosen if train[one.label] < MIN_TRAIN})
-    if audited and few:
-        log(
-            f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "
-            "from, so the model learns from the audit as well, and its report has the accuracy of "
-            "cross-validation, which is too low where the images were chosen by a model"
-        )
-        audited = set()
-    by_digest = {one.item.digest: one.label for one in labelled}
-    rows = []
-    for row in images.rows:
-        if row.status == "used" and row.digest in by_digest:
-            split = "test" if row.digest in audited else "train"
-            row = replace(row, label=by_digest[row.digest], split=split)
-        rows.append(row)
-    classifier, _ = fit_with_report(
-        replace(images, rows=tuple(rows)),
-        FitConfig(**settings),
-        store=store,
-        progress=progress,
-        log=log,
-    )
-    classifier.save(path)
-    return classifier

@@ -125,8 +125,7 @@ def fit_snapshot(
     judged = np.flatnonzero((y[left_out] >= 0) & (np.arange(len(left_out)) < n_audited))
     if len(judged) >= MIN_AUDITED:
         calibration = Calibration.fit(logits[judged], y[left_out[judged]])
-        left_out_probabilities = np.zeros(logits.shape)
-        left_out_probabilities[:] = calibration.to_probabilities(logits)
+        left_out_probabilities = np.array(calibration.to_probabilities(logits))
         left_out_probabilities[judged] = cross_calibrate(
             logits[judged], y[left_out[judged]], fold[judged]
         )

@@ -11,11 +11,7 @@ from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.images import Images
 from ilk.labelling.audit import AuditResult, judge
-from ilk.labelling.events import (
-    NO_ANNOTATOR,
-    OPEN,
-    Event,
-)
+from ilk.labelling.events import NO_ANNOTATOR, OPEN, Event
 from ilk.labelling.groups import RowGroup, group_rows
 from ilk.labelling.items import Item
 from ilk.labelling.learner import (

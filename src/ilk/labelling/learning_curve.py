@@ -25,6 +25,8 @@ N_DRAWS = 400
 MIN_AUDITED, MIN_LABELS = 15, 25
 SHARES = (0.0, 0.3, 0.6, 0.9)  # of the least error that may be the asymptote
 STEPS = (25, 50, 100, 200)
+STATED = 1  # position of the step that the sentence is about
+NEGLIGIBLE = 0.005  # gain: half a point
 MAX_WIDTH = 0.15  # of the interval of an accuracy that is still worth stating
 
 
@@ -81,6 +83,15 @@ def estimate_learning_curve(
     return _describe(measured, expected)
 
 
+def explain_missing(n_audited: int, n_labels: int) -> str:
+    """Return what is missing before a learning curve can be estimated."""
+    return (
+        f"what more labels would buy is known from {MIN_AUDITED} random checks and {MIN_LABELS} "
+        f"labels on; so far there are {n_audited:,} and {n_labels:,}. Random checks come up among "
+        "the single images, not in the groups"
+    )
+
+
 def _measure_errors(
     x: Features,
     y: Labels,
@@ -124,12 +135,14 @@ def predict_gains(
 def _describe(
     measured: tuple[tuple[int, float], ...], expected: tuple[tuple[int, Interval], ...]
 ) -> LearningCurve:
-    width = expected[1][1].high - expected[1][1].low
-    if width > MAX_WIDTH:
+    step, gain = expected[STATED]
+    if gain.high - gain.low > MAX_WIDTH:
         return LearningCurve(
             measured, (), "what more labels would buy cannot be told yet: too few audited images"
         )
-    step, gain = expected[1]
+    if gain.high < NEGLIGIBLE:
+        sentence = f"{step} more labels would raise the accuracy by less than half a point"
+        return LearningCurve(measured, expected, sentence)
     if gain.low <= 0:
         return LearningCurve(
             measured,

@@ -66,7 +66,7 @@ class OwnAnswer:
 
 
 @dataclass(frozen=True)
-class Undone:
+class UndoneAnswer:
     """An answer that was taken back.
 
     Attributes:

@@ -17,13 +17,13 @@ from ilk.labelling.answering import AnsweringSession
 from ilk.labelling.exports import (
     LabelledItem,
     describe_item,
-    fit_labels,
     read_content,
     write_folder,
     write_table,
 )
 from ilk.labelling.items import Item
 from ilk.labelling.log import EventLog
+from ilk.labelling.model_export import fit_labels
 from ilk.labelling.opening import encode_source, read_source
 from ilk.labelling.orders import DEFAULT
 from ilk.labelling.orders.order import OrderTags
@@ -218,7 +218,8 @@ class LabellingSession(AnsweringSession):
 
         The audit slice is its test part: the classifier does not learn from it, so the accuracy in
         its report is that of images like those of the folder. Where a class would be left with
-        fewer than two images, the classifier learns from all labels, which `log` is told.
+        fewer than two images, the classifier learns from its audited images too, which `log` is
+        told.
 
         Args:
             path: The model folder; an older classifier in it is replaced.

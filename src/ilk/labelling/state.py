@@ -12,10 +12,7 @@ from ilk.core.errors import InputError
 from ilk.images import Images
 from ilk.labelling.answers import Answers
 from ilk.labelling.audit import count_reserved, find_slice
-from ilk.labelling.events import (
-    OPEN,
-    Event,
-)
+from ilk.labelling.events import OPEN, Event
 from ilk.labelling.items import Item, draw_numbers
 from ilk.labelling.log import EventLog
 from ilk.labelling.names import check_annotator, check_class_name
@@ -189,10 +186,10 @@ class SessionState:
 
     def _find_audited(self) -> list[int]:
         """Return the rows of the audit slice, with those that have an answer but no class."""
-        is_answered = np.zeros(len(self.items), bool)
+        is_answered, lost = np.zeros(len(self.items), bool), self._gone | self._unreadable
         for i in self._audit:
             digest = self._digests[i]
-            is_answered[i] = digest in self._gone | self._unreadable or any(
+            is_answered[i] = digest in lost or any(
                 self._answers.get_answer(a, digest) for a in self._answers.annotators
             )
         return find_slice(self._audit, is_answered)

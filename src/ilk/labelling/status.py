@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ilk.core.terminal_text import escape_line
 from ilk.labelling.audit import AuditResult
+from ilk.labelling.learning_curve import explain_missing
 from ilk.labelling.results import Progress
 
 
@@ -22,6 +23,9 @@ def format_status(progress: Progress) -> list[str]:
     lines.append(f"accuracy    {_format_audit(progress.audit)}")
     if progress.curve is not None:
         lines.append(f"more labels {progress.curve.sentence}")
+    elif progress.audit is not None:
+        n_labels = sum(progress.counts.values())
+        lines.append(f"more labels {explain_missing(progress.audit.n, n_labels)}")
     for pair in progress.agreement:
         lines.append(
             f"agreement   {pair.annotators[0]} and {pair.annotators[1]}: Cohen's kappa "
@@ -33,7 +37,7 @@ def format_status(progress: Progress) -> list[str]:
 
 def _format_audit(audit: AuditResult | None) -> str:
     if audit is None:
-        return "not known yet; it is once random images among the questions have been answered"
+        return "not known yet; the page asks for some images that are drawn at random to measure it"
     return (
         f"{audit.accuracy} on {audit.n:,} random images that the model had not learned from; it "
         f"gives its answers a mean probability of {audit.confidence:.3f}"

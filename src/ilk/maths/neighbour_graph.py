@@ -62,7 +62,7 @@ class NeighbourGraph:
 
     def find(self, x: NDArray[np.floating], *, are_nodes: bool = False) -> Neighbourhood:
         """Return the neighbours of rows `[m, d]`; `are_nodes`: the rows are the nodes, in order."""
-        return _find(self.units, x, self.k, self.reach, are_nodes)
+        return find_nearest(self.units, x, self.k, self.reach, are_nodes=are_nodes)
 
     def describe(self, place: Neighbourhood) -> Matrix:
         """Return popularity, clustering, centrality and similarity of rows, `[m, 4]`.
@@ -106,7 +106,7 @@ def build_graph(x: NDArray[np.floating], k: int) -> NeighbourGraph:
     units = normalize_rows(x).astype(np.float32)
     n = len(units)
     k = min(k, n - 1)
-    place = _find(units, x, k, np.zeros(n), True)
+    place = find_nearest(units, x, k, are_nodes=True)
     reach = place.weight[:, -1] if k else np.full(n, np.inf)
     centrality, eigenvalue = np.ones(n), 1.0
     if k:
@@ -117,14 +117,25 @@ def build_graph(x: NDArray[np.floating], k: int) -> NeighbourGraph:
     return NeighbourGraph(units, place.index, reach, centrality, eigenvalue)
 
 
-def _find(
+def find_nearest(
     units: NDArray[np.float32],
     x: NDArray[np.floating],
     k: int,
-    reach: Matrix,
-    are_nodes: bool,
+    reach: Matrix | None = None,
+    *,
+    are_nodes: bool = False,
 ) -> Neighbourhood:
-    """Return the k most similar units to rows; ties go to the earlier one."""
+    """Return the k nodes most similar to rows; ties go to the earlier one.
+
+    Args:
+        units: Nodes scaled to length 1, `[n, d]`.
+        x: Rows, `[m, d]`.
+        k: Number of neighbours, at most n.
+        reach: Similarity from which a node has the row among its neighbours, `[n]`, for the
+            popularity; None counts every node with a positive similarity.
+        are_nodes: Whether the rows are the nodes, in order; none is its own neighbour.
+    """
+    reach = np.zeros(len(units)) if reach is None else reach
     nodes = units.astype(np.float64)
     rows = nodes if are_nodes else normalize_rows(normalize_rows(x).astype(np.float32))
     index, weight = np.empty((len(rows), k), np.int64), np.empty((len(rows), k))

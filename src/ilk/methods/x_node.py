@@ -20,8 +20,6 @@ by degree is left out: it is the degree again. Explanations in words come from a
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -32,17 +30,9 @@ from ilk.core.contracts import MethodTags, check_weights, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.part_bounds import POSITIVE, Bounds
 from ilk.maths.inverse_temperature import fit_inverse_temperature
-from ilk.maths.neighbour_graph import (
-    CONTEXT,
-    N_STATIC,
-    Matrix,
-    NeighbourGraph,
-    Neighbourhood,
-    build_graph,
-)
+from ilk.maths.neighbour_graph import N_STATIC, Matrix, NeighbourGraph, Neighbourhood
+from ilk.maths.nodes import FEEDBACK, Nodes, place_nodes
 
-FEEDBACK = 0.1
-N_NAMED = 15  # labelled neighbours that a text counts
 WEIGHTS = {  # fields of the model, and parameters of the trained network
     "weight_1": "first.weight",
     "bias_1": "first.bias",
@@ -154,7 +144,7 @@ class ExplainingNodes:
 
     def find_neighbours(self, x: Features) -> Neighbourhood:
         """Return the neighbours of rows `[n, d]` among the nodes."""
-        return self.graph.find(self._centre(x))
+        return self.graph.find(self.standardize(x))
 
     def score_at(self, x: Features, place: Neighbourhood) -> Logits:
         """Return scores `[n, m]` of rows with given neighbours, such as some taken away."""
@@ -176,43 +166,8 @@ class ExplainingNodes:
         """
         return self._settle_context(*self._place(x))
 
-    def describe_rows(self, x: Features, classes: Sequence[str]) -> list[str]:
-        """Return for each row in words what its neighbours say, `[n]` sentences.
-
-        Args:
-            x: Features, `[n, d]`.
-            classes: Names of the classes.
-        """
-        place, z = self._place(x)
-        context = self._settle_context(place, z)
-        answers = self._answer(self._embed(place, z), context).argmax(1)
-        labelled = np.flatnonzero(self.y >= 0)
-        units = NeighbourGraph(
-            self.units[labelled],
-            np.zeros((len(labelled), min(N_NAMED, len(labelled))), np.int64),
-            np.full(len(labelled), np.inf),
-            np.ones(len(labelled)),
-            1.0,
-        )
-        near = self.y[labelled][units.find(self._centre(x)).index]
-        told = []
-        for answer, row, values in zip(answers, near, context, strict=True):
-            counts = Counter(row.tolist()).most_common()
-            same = dict(counts).get(int(answer), 0)
-            others = [f"{n} {classes[c]}" for c, n in counts if c != answer][:2]
-            rest = f", {' and '.join(others)}" if others else ""
-            agreement = (values[N_STATIC] + 1) / 2
-            tells = dict(zip(CONTEXT, values[:N_STATIC], strict=False))
-            name = max(tells, key=lambda key: abs(tells[key]))
-            level = "unusually high" if tells[name] > 0 else "unusually low"
-            odd = f"; its {name} is {level}" if abs(tells[name]) > 2 else ""
-            told.append(
-                f"{classes[answer]}: {same} of its {len(row)} nearest labelled neighbours are "
-                f"{classes[answer]}{rest}; within two steps {agreement:.0%} agree{odd}"
-            )
-        return told
-
-    def _centre(self, x: Features) -> Matrix:
+    def standardize(self, x: Features) -> Matrix:
+        """Return features `[n, d]`, centred and divided by the scale."""
         return (np.asarray(x, np.float32).astype(np.float64) - self.centre) / self.scale
 
     def _place(self, x: Features) -> tuple[Neighbourhood, Matrix]:
@@ -220,7 +175,7 @@ class ExplainingNodes:
         return self.find_neighbours(x), self._map_first(x)
 
     def _map_first(self, x: Features) -> Matrix:
-        return np.asarray(self._centre(x) @ self.weight_1.T.astype(np.float64) + self.bias_1)
+        return np.asarray(self.standardize(x) @ self.weight_1.T.astype(np.float64) + self.bias_1)
 
     def convolve(self, place: Neighbourhood, z: NDArray[np.floating]) -> Features:
         """Return rows after the first convolution and the second linear map, `[n, h]`.
@@ -301,54 +256,23 @@ class XNode(MethodTags):
             )
 
     def fit(self, data: Data) -> ExplainingNodes:
-        from ilk.training.explaining_nodes import Architecture, NodeNetwork, train_nodes
-
         labelled_features(data, self)
         check_weights(data, self)
         is_used = (data.y < 0) | (data.weight > 0)
         x, y = np.asarray(data.x[is_used], np.float32), data.y[is_used]
         present = np.unique(y[y >= 0])
-        centre = x.astype(np.float64).mean(0).astype(np.float32)
-        z = x.astype(np.float64) - centre
-        scale = float(np.sqrt((z**2).mean())) or 1.0
-        z /= scale
-        graph = build_graph(z, self.k)
-        place = graph.find(z, are_nodes=True)
-        static = graph.describe(place)
-        mean, std = static.mean(0), static.std(0)
-        std = np.where(std > 1e-9, std, 1.0)
-        short = np.searchsorted(present, y)
-        short[y < 0] = -1
-
-        def measure_agreement(guessed: Labels) -> Matrix:
-            labels = np.where(short >= 0, short, guessed)
-            return 2 * graph.measure_agreement(place, labels, guessed) - 1
-
-        network = NodeNetwork(
-            z.astype(np.float32),
-            place,
-            (static - mean) / std,
-            len(present),
-            Architecture(self.hidden),
-            self.seed,
-        )
-        trained, answers = train_nodes(
-            network,
-            short,
-            measure_agreement,
-            reconstruction=self.reconstruction,
-            dropout=self.dropout,
-            epochs=self.epochs,
-            seed=self.seed,
-        )
-        arrays = {name: value.numpy() for name, value in trained.state_dict().items()}
+        number = np.where(y >= 0, np.searchsorted(present, y), -1)
+        nodes = place_nodes(x, self.k)
+        arrays, answers = self._train(nodes, number, len(present))
         parts = {field: arrays[name].astype(np.float32) for field, name in WEIGHTS.items()}
         weight = np.zeros((data.k, self.hidden), np.float32)
         bias = np.full(data.k, -np.inf, np.float32)
         weight[present], bias[present] = arrays["output.weight"], arrays["output.bias"]
+        first = nodes.z @ parts["weight_1"].T.astype(np.float64) + parts["bias_1"]
+        graph = nodes.graph
         model = ExplainingNodes(
-            centre=centre,
-            scale=scale,
+            centre=nodes.centre,
+            scale=nodes.scale,
             units=graph.units,
             index=graph.index,
             reach=graph.reach,
@@ -356,16 +280,45 @@ class XNode(MethodTags):
             eigenvalue=graph.eigenvalue,
             y=y,
             answers=np.where(y >= 0, y, present[answers]),
-            first=(z @ parts["weight_1"].T.astype(np.float64) + parts["bias_1"]).astype(np.float32),
+            first=first.astype(np.float32),
             second=np.zeros((len(x), self.hidden), np.float32),
-            context_mean=mean,
-            context_std=std,
+            context_mean=nodes.context_mean,
+            context_std=nodes.context_std,
             weight=weight,
             bias=bias,
             **parts,
         )
-        second = model.convolve(place, model.first)
+        second = model.convolve(nodes.place, model.first)
         return _apply_temperature(replace(model, second=second), x[y >= 0], y[y >= 0])
+
+    def _train(
+        self, nodes: Nodes, y: Labels, n_classes: int
+    ) -> tuple[dict[str, NDArray[np.float32]], Labels]:
+        """Return the arrays of the trained network, and its answers for all nodes, `[n]`."""
+        from ilk.training.explaining_nodes import Architecture, NodeNetwork, train_nodes
+
+        def measure_agreement(guessed: Labels) -> Matrix:
+            labels = np.where(y >= 0, y, guessed)
+            return 2 * nodes.graph.measure_agreement(nodes.place, labels, guessed) - 1
+
+        network = NodeNetwork(
+            nodes.z.astype(np.float32),
+            nodes.place,
+            (nodes.context - nodes.context_mean) / nodes.context_std,
+            n_classes,
+            Architecture(self.hidden),
+            self.seed,
+        )
+        trained, answers = train_nodes(
+            network,
+            y,
+            measure_agreement,
+            reconstruction=self.reconstruction,
+            dropout=self.dropout,
+            epochs=self.epochs,
+            seed=self.seed,
+        )
+        return {name: value.numpy() for name, value in trained.state_dict().items()}, answers
 
 
 def _apply_temperature(

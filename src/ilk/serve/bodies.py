@@ -11,80 +11,23 @@ import base64
 import binascii
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from ilk.serve.form import Form, NamedImage, check_count, shorten_name
 from ilk.serve.json_body import parse_object
 from ilk.serve.limits import MEGABYTE, Limits
+from ilk.serve.multipart_form import parse_multipart
 from ilk.serve.problems import Busy, Problem
 
 DRAIN_SECONDS = 2.0  # for the rest of a body that is too large
 WHITESPACE = b" \t\r\n\f\v"  # that base64 may be broken by
-MAX_FIELDS = 32  # of a form, besides its images
-MAX_FIELD_BYTES = 10_000
-MAX_PART_HEADER_BYTES = 10_000
-MAX_NAME_LENGTH = 200  # characters of the name of an image
-IMAGE_FIELDS = ("image", "images", "file", "files")
-FIELD_HINT = "call the part `image`, as in: curl -F image=@photo.jpg"
 ACCEPTED = (
     "send images as multipart/form-data (curl -F image=@photo.jpg), as JSON with base64 "
     '({"image": "..."}), or one image as image/jpeg, image/png, …'
 )
-
-
-@dataclass(frozen=True)
-class NamedImage:
-    """An image of a request.
-
-    Attributes:
-        name: What the client calls it; shown, never opened.
-        content: Bytes of the file.
-    """
-
-    name: str
-    content: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a request holds.
-
-    Attributes:
-        images: Its images, in order.
-        fields: Its other fields, as text or, in JSON, as plain values.
-    """
-
-    images: tuple[NamedImage, ...]
-    fields: dict[str, Any]
-
-    def get_text(self, name: str, default: str = "") -> str:
-        """Return a field as text.
-
-        Raises:
-            Problem: It is something else.
-        """
-        value = self.fields.get(name, default)
-        if value is None:
-            return default
-        if not isinstance(value, str):
-            raise Problem(422, f"{name!r} must be text, not {type(value).__name__}")
-        return value
-
-    def get_one_image(self) -> NamedImage:
-        """Return the image of a request that needs exactly one.
-
-        Raises:
-            Problem: There is none, or more than one.
-        """
-        if len(self.images) != 1:
-            raise Problem(
-                422, f"this request needs one image and has {len(self.images):,}; {FIELD_HINT}"
-            )
-        return self.images[0]
 
 
 class BodyBudget:
@@ -194,7 +137,7 @@ def parse_form(body: bytes, content_type: str, limits: Limits) -> Form:
     kind, options = parse_options_header(content_type)
     media_type = kind.decode("latin-1").lower()
     if media_type == "multipart/form-data":
-        form = _parse_multipart(body, options.get(b"boundary", b""), limits)
+        form = parse_multipart(body, options.get(b"boundary", b""), limits)
     elif media_type == "application/json":
         form = _parse_json(body, limits)
     elif media_type.startswith("image/") or media_type == "application/octet-stream":
@@ -210,93 +153,6 @@ def parse_form(body: bytes, content_type: str, limits: Limits) -> Form:
                 f"{limits.image_bytes // MEGABYTE:,} MB are allowed",
             )
     return form
-
-
-def check_count(n_images: int, limits: Limits) -> None:
-    """Raise Problem if a request has no image, or too many."""
-    if n_images == 0:
-        raise Problem(422, f"there is no image in the request; {FIELD_HINT}")
-    if n_images > limits.images:
-        raise Problem(
-            413, f"{n_images:,} images in one request; {limits.images:,} are allowed: send several"
-        )
-
-
-def _shorten(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2][:MAX_NAME_LENGTH]
-
-
-class _Parts:
-    """Collects the parts of a multipart body."""
-
-    def __init__(self, body: bytes, limits: Limits) -> None:
-        self.limits = limits
-        self.images: list[NamedImage] = []
-        self.fields: dict[str, Any] = {}
-        self.is_complete = False
-        self._start_part()
-
-    def _start_part(self) -> None:
-        self._header = self._value = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._chunks: list[bytes] = []
-
-    def get_callbacks(self) -> dict[str, Any]:
-        """Return what the parser calls."""
-        return {
-            "on_part_begin": self._start_part,
-            "on_header_field": self._add_header,
-            "on_header_value": self._add_value,
-            "on_header_end": self._end_header,
-            "on_part_data": lambda data, start, end: self._chunks.append(data[start:end]),
-            "on_part_end": self._end_part,
-            "on_end": self._end,
-        }
-
-    def _add_header(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
-
-    def _add_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-        if len(self._value) + len(self._header) > MAX_PART_HEADER_BYTES:
-            raise Problem(400, "a part of the form has headers that are too long")
-
-    def _end_header(self) -> None:
-        self._headers[self._header.lower()] = self._value
-        self._header = self._value = b""
-
-    def _end(self) -> None:
-        self.is_complete = True
-
-    def _end_part(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = options.get(b"name", b"").decode("utf-8", "replace")
-        file_name = options.get(b"filename")
-        content = b"".join(self._chunks)
-        self._chunks = []
-        if file_name is not None or name in IMAGE_FIELDS:
-            text = (file_name or b"").decode("utf-8", "replace")
-            self.images.append(NamedImage(_shorten(text) or f"image {len(self.images)}", content))
-            check_count(len(self.images), self.limits)
-            return
-        if len(content) > MAX_FIELD_BYTES or len(self.fields) >= MAX_FIELDS:
-            raise Problem(413, f"the field {name[:100]!r} is too long, or one too many")
-        self.fields[name] = content.decode("utf-8", "replace")
-
-
-def _parse_multipart(body: bytes, boundary: bytes, limits: Limits) -> Form:
-    if not boundary:
-        raise Problem(400, "the form has no boundary in its Content-Type; let the client set it")
-    parts = _Parts(body, limits)
-    try:
-        parser = MultipartParser(boundary, cast(Any, parts.get_callbacks()))
-        parser.write(body)
-        parser.finalize()
-    except (FormParserError, ValueError) as error:
-        raise Problem(400, f"the form is damaged ({error}); send it again") from None
-    if not parts.is_complete:
-        raise Problem(400, "the form ends in the middle of a part; send it again")
-    return Form(tuple(parts.images), parts.fields)
 
 
 def _parse_json(body: bytes, limits: Limits) -> Form:
@@ -326,4 +182,4 @@ def _parse_item(item: Any, i: int) -> NamedImage:
         content = base64.b64decode(item.encode("ascii").translate(None, WHITESPACE), validate=True)
     except (binascii.Error, ValueError) as error:
         raise Problem(400, f"image {i} is no valid base64 ({error})") from None
-    return NamedImage(_shorten(name) or f"image {i}", content)
+    return NamedImage(shorten_name(name) or f"image {i}", content)

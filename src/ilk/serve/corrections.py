@@ -9,48 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial, wraps
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
 from ilk.artifacts.model_folder import SAVE_SECONDS
-from ilk.core.errors import IlkError, InputError
+from ilk.core.errors import IlkError
 from ilk.core.folder_transaction import lock_folder
-from ilk.images import Row, normalize_class_name
-from ilk.serve.batching import Answer
-from ilk.serve.bodies import NamedImage
+from ilk.images import Row
+from ilk.serve.corrected_model import Host, find_class, find_reason_against
 from ilk.serve.correction_log import RESTORE, SAVE, WITHDRAW, Correction, CorrectionLog
 from ilk.serve.fold_result import FoldResult, describe_fold
+from ilk.serve.form import NamedImage
 from ilk.serve.problems import Problem
-from ilk.serve.served_model import ServedModel
 from ilk.serve.versions import keep_version, list_versions, restore_version
 from ilk.updates.add_validation import get_summary
 from ilk.updates.correct import correct_classifier
 from ilk.updates.side_files import SideFiles
 
 T = TypeVar("T")
-MAX_LABEL_LENGTH = 200
 MAX_PENDING = 2_000
-
-
-def find_reason_against(classifier: AnyClassifier) -> str:
-    """Return why a classifier cannot be corrected, or ""."""
-    if not isinstance(classifier, Classifier):
-        return (
-            "this model gives several labels per image, and has no closed form to correct them by; "
-            "fit it again with corrected labels"
-        )
-    try:
-        get_summary(classifier)
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 def _hold_model(method: Callable[..., T]) -> Callable[..., T]:
@@ -62,31 +45,6 @@ def _hold_model(method: Callable[..., T]) -> Callable[..., T]:
             return method(self, *args)
 
     return call
-
-
-class Host(Protocol):
-    """What corrections need of the server's model; see `ilk.serve.model_host.ModelHost`."""
-
-    folder: Path
-    served: ServedModel
-    note: str
-    change_lock: AbstractContextManager[Any]
-
-    def embed_one(self, image: NamedImage) -> tuple[Answer, Row]:
-        """Return the answer for one image."""
-        ...
-
-    def replace_classifier(self, classifier: AnyClassifier) -> None:
-        """Answer with another classifier."""
-        ...
-
-    def adopt_folder(self) -> None:
-        """Load the folder's model, which this server has written."""
-        ...
-
-    def check_folder(self) -> None:
-        """Load the model if its folder was changed by somebody else."""
-        ...
 
 
 class Corrections:
@@ -159,7 +117,7 @@ class Corrections:
         """
         if reason := self.reason_against:
             raise Problem(409, f"this model cannot be corrected: {reason}")
-        name = self._find_class(label)
+        name = find_class(label, self.host.served.classifier.classes)
         if len(self.result.pending) >= MAX_PENDING:
             raise Problem(409, f"{MAX_PENDING:,} corrections wait to be saved; save them first")
         answer, row = self.host.embed_one(image)
@@ -298,17 +256,3 @@ class Corrections:
         served = self.host.served
         previous = served.base.metadata.get("last_added")
         return replace(SideFiles.read(self.host.folder, previous), digest=served.digest)
-
-    def _find_class(self, label: str) -> str:
-        """Return the class that a user means, in its own spelling.
-
-        Raises:
-            Problem: The name is empty, too long or not printable.
-        """
-        name = label.strip()
-        if not name or len(name) > MAX_LABEL_LENGTH or not name.isprintable():
-            raise Problem(
-                422, f"a class needs a name of 1 to {MAX_LABEL_LENGTH} printable characters"
-            )
-        known = {normalize_class_name(c): c for c in self.host.served.classifier.classes}
-        return known.get(normalize_class_name(name), name)

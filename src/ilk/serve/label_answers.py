@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ilk.labelling.results import Undone
+from ilk.labelling.results import UndoneAnswer
 from ilk.labelling.session import LabellingSession
 from ilk.serve.label_views import describe_item, describe_state
 from ilk.serve.problems import Problem
@@ -40,7 +40,7 @@ def apply_answer(session: LabellingSession, event: Event) -> dict[str, Any]:
         raise Problem(422, f"an event needs a key of 1 to {MAX_KEY} letters, digits and signs")
     result = ACTIONS[kind](session, annotator, event, key)
     undone = None
-    if isinstance(result, Undone):
+    if isinstance(result, UndoneAnswer):
         undone = _describe_undone(session, result)
     return {
         "state": describe_state(session, annotator),
@@ -71,7 +71,9 @@ def _add_class(session: LabellingSession, annotator: str, event: Event, key: str
     return session.add_class(_get_text(event, "label"), annotator=annotator, key=key)
 
 
-def _undo(session: LabellingSession, annotator: str, _event: Event, key: str) -> Undone | None:
+def _undo(
+    session: LabellingSession, annotator: str, _event: Event, key: str
+) -> UndoneAnswer | None:
     return session.undo(annotator, key=key)
 
 
@@ -108,7 +110,7 @@ def _get_digest(event: Event) -> str:
     return digests[0]
 
 
-def _describe_undone(session: LabellingSession, undone: Undone) -> dict[str, Any]:
+def _describe_undone(session: LabellingSession, undone: UndoneAnswer) -> dict[str, Any]:
     """Return what was taken back, and a sentence that says so."""
     items = [describe_item(session, d) for d in undone.digests if d in session.paths]
     where = items[0]["name"] if len(items) == 1 else f"{len(undone.digests):,} images"

@@ -16,6 +16,7 @@ from typing import Any
 
 from ilk.core.errors import IlkError
 from ilk.core.progress import Advance
+from ilk.labelling.model_export import describe_accuracy
 from ilk.labelling.opening import LOG_SUFFIX
 from ilk.labelling.session import LabellingSession
 from ilk.serve.problems import Problem
@@ -133,11 +134,12 @@ class ExportJobs:
             advance(0)
             yield advance
 
-        self._session.fit_model(path, progress=progress)
+        accuracy = describe_accuracy(self._session.fit_model(path, progress=progress))
         self._update("model", sentence="Loading the model", fraction=None)
         shown = shlex.quote(str(path))
+        how = f": {accuracy}" if accuracy else ""
         return {
-            "sentence": "The model is ready; its folder has a report too.",
+            "sentence": f"The model is ready{how}. Its folder has a report.",
             "commands": (f"ilk serve {shown}", f"ilk predict {shown} IMAGES"),
             "ask": self._use_model(path),
         }

@@ -13,6 +13,7 @@ from typing import Any
 from ilk.core.metrics import Interval
 from ilk.labelling.agreement import Agreement
 from ilk.labelling.audit import AuditResult
+from ilk.labelling.learning_curve import explain_missing
 from ilk.labelling.names import check_annotator
 from ilk.labelling.results import Progress, Suggestion
 from ilk.labelling.session import LabellingSession
@@ -147,7 +148,10 @@ def describe_progress(session: LabellingSession) -> dict[str, Any]:
         "labelled": progress.n_labelled + progress.n_disputed,
         "unsure": progress.n_unsure,
         "unreadable": progress.n_unreadable + len(refused),
-        "refused": [{"name": row.path, "reason": row.reason} for row in refused[:N_REFUSED]],
+        "refused": [
+            {"name": row.path, "reason": row.reason, "detail": row.detail}
+            for row in refused[:N_REFUSED]
+        ],
         "accuracy": _describe_audit(audit),
         "accuracy_sentence": _explain_audit(progress),
         "curve": measured,
@@ -206,6 +210,8 @@ def _explain_audit(progress: Progress) -> str:
 
 def _explain_curve(progress: Progress) -> str:
     if progress.curve is None:
-        return "What more labels would buy can be told after some more labels."
-    sentence = progress.curve.sentence
+        n_audited = 0 if progress.audit is None else progress.audit.n
+        sentence = explain_missing(n_audited, sum(progress.counts.values()))
+    else:
+        sentence = progress.curve.sentence
     return sentence[:1].upper() + sentence[1:] + "."

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
@@ -19,30 +19,21 @@ from ilk.artifacts.model_folder import DESCRIPTION_FILE, read_digest
 from ilk.core.errors import ArtifactError, IlkError
 from ilk.images import ImageError, Row
 from ilk.serve.batching import Answer, Batcher
-from ilk.serve.bodies import NamedImage
 from ilk.serve.corrections import Corrections
 from ilk.serve.decoding import DecodedImage, Decoder
+from ilk.serve.form import NamedImage
+from ilk.serve.image_answers import ImageAnswerer, format_error
 from ilk.serve.limits import Limits
 from ilk.serve.problems import Busy, Problem
 from ilk.serve.served_model import ImageAnswer, ServedModel
+from ilk.serve.threaded_calls import submit_call, wait_for_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ilk.explain.neighbours import NeighbourIndex
 
-T = TypeVar("T")
 POLL_SECONDS = 1.0  # between two looks at the model's folder
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """An image on its way: its row and the answer to come, or why it cannot be decoded."""
-
-    row: Row | None
-    future: Future[Answer] | None
-    error: str
-    seconds: float
 
 
 class ModelHost:
@@ -78,8 +69,7 @@ class ModelHost:
         self.served = self._load_served()
         self.served.base.encoder.load()
         self.corrections: Corrections = Corrections(self)
-        self.batcher = Batcher(self.limits.queue)
-        self._decoding = ThreadPoolExecutor(2 * self.limits.decoders, "ilk decode")
+        self._answerer = ImageAnswerer(decoder, self.limits)
         self._explaining = ThreadPoolExecutor(1, "ilk explain")
         self._changing = ThreadPoolExecutor(1, "ilk change")
         self._changing.submit(self.corrections.warm_up)
@@ -87,6 +77,11 @@ class ModelHost:
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="ilk watch", daemon=True)
         self._watcher.start()
+
+    @property
+    def batcher(self) -> Batcher:
+        """The thread that owns the model."""
+        return self._answerer.batcher
 
     @property
     def is_single_label(self) -> bool:
@@ -101,10 +96,7 @@ class ModelHost:
             Problem: There was no answer in time.
         """
         served = self.served
-        self.batcher.announce(len(images))
-        ends_at = time.perf_counter() + self.limits.seconds
-        calls = [self._answer(served, image, ends_at) for image in images]
-        return served, list(await self._wait(asyncio.gather(*calls), self.limits.seconds))
+        return served, await self._answerer.answer_all(served, images)
 
     async def explain(self, image: NamedImage, **options: Any) -> tuple[ServedModel, Any, Row]:
         """Return the model, the explanation of an image, and what is known of the image.
@@ -119,18 +111,18 @@ class ModelHost:
                 f"{self._n_explanations} explanations wait already; try again in a moment", 5
             )
         served = self.served
-        call = self._submit(self._explaining, self._explain_one, served, image, options)
+        call = submit_call(self._explaining, self._explain_one, served, image, options)
         self._n_explanations += 1
         call.add_done_callback(self._end_explanation)
-        explanation, row = await self._wait(
+        explanation, row = await wait_for_call(
             asyncio.wrap_future(call), self.limits.explanation_seconds
         )
         return served, explanation, row
 
     async def change(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function that changes the model, after those that were called before."""
-        call = asyncio.wrap_future(self._submit(self._changing, function, *args))
-        return await self._wait(call, self.limits.explanation_seconds)
+        call = asyncio.wrap_future(submit_call(self._changing, function, *args))
+        return await wait_for_call(call, self.limits.explanation_seconds)
 
     def embed_one(self, image: NamedImage) -> tuple[Answer, Row]:
         """Return the answer for one image, from a thread that may wait.
@@ -139,16 +131,7 @@ class ModelHost:
             Problem: The image cannot be decoded.
             Busy: Too many images wait.
         """
-        self.batcher.announce(1)
-        ends_at = time.perf_counter() + self.limits.seconds
-        decoded = self._decode(self.served, image, ends_at)
-        if decoded.row is None or decoded.future is None:
-            raise Problem(422, f"{image.name!r} cannot be read: {decoded.error}")
-        try:
-            return decoded.future.result(max(0.0, ends_at - time.perf_counter())), decoded.row
-        except TimeoutError:
-            decoded.future.cancel()
-            raise _make_late(self.limits.seconds) from None
+        return self._answerer.answer_one(self.served, image)
 
     def replace_classifier(self, classifier: AnyClassifier) -> None:
         """Answer with another classifier of the same folder from now on."""
@@ -196,8 +179,8 @@ class ModelHost:
     def close(self) -> None:
         """End the threads."""
         self._ended.set()
-        self.batcher.close()
-        for pool in (self._decoding, self._explaining, self._changing):
+        self._answerer.close()
+        for pool in (self._explaining, self._changing):
             pool.shutdown(wait=False, cancel_futures=True)
         self.corrections.close()
 
@@ -205,49 +188,6 @@ class ModelHost:
         digest = read_digest(self.folder)
         base, neighbours = _hold_neighbours(self._load(self.folder))
         return ServedModel(base, base, digest, neighbours=neighbours)
-
-    async def _answer(self, served: ServedModel, image: NamedImage, ends_at: float) -> ImageAnswer:
-        """Return what becomes of an image that was announced."""
-        call = self._submit(self._decoding, self._decode, served, image, ends_at)
-        call.add_done_callback(self._withdraw_cancelled)
-        answer = None
-        try:
-            decoded = await asyncio.wrap_future(call)
-            if decoded.future is not None:
-                answer = await asyncio.wrap_future(decoded.future)
-        except asyncio.CancelledError:
-            if self._ended.is_set():  # the model's threads have ended, not the request
-                raise _make_stopping() from None
-            raise
-        return ImageAnswer(image.name, decoded.row, answer, decoded.error, decoded.seconds)
-
-    def _decode(self, served: ServedModel, image: NamedImage, ends_at: float) -> _Decoded:
-        """Decode an image that was announced, prepare it, and give it to the model."""
-        started_at = time.perf_counter()
-        try:
-            row, pixels = self.decoder.decode_with(
-                image.content,
-                lambda decoded: (decoded.row, served.base.encoder.prepare(decoded.image)),
-                served.base.value_ranges,
-            )
-        except ImageError as error:
-            self.batcher.withdraw()
-            seconds = time.perf_counter() - started_at
-            return _Decoded(None, None, _format_error(error), seconds)
-        except BaseException:
-            self.batcher.withdraw()
-            raise
-        ended_at = time.perf_counter()
-        if ended_at > ends_at:  # nobody waits for it any more
-            self.batcher.withdraw()
-            raise _make_late(self.limits.seconds)
-        future = self.batcher.submit(served.classifier, pixels)
-        return _Decoded(row, future, "", ended_at - started_at)
-
-    def _withdraw_cancelled(self, call: Future[Any]) -> None:
-        """Give up the place of an image whose request ended before it was decoded."""
-        if call.cancelled():
-            self.batcher.withdraw()
 
     def _explain_one(
         self, served: ServedModel, image: NamedImage, options: dict[str, Any]
@@ -257,44 +197,15 @@ class ModelHost:
         try:
             decoded: DecodedImage = self.decoder.decode(image.content, served.base.value_ranges)
         except ImageError as error:
-            raise Problem(422, f"{image.name!r} cannot be read: {_format_error(error)}") from None
+            raise Problem(422, f"{image.name!r} cannot be read: {format_error(error)}") from None
         return explain_image(served.classifier, decoded.image, **options), decoded.row
 
     def _end_explanation(self, _call: Future[Any]) -> None:
         self._n_explanations -= 1
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, function: Callable[..., T], *args: Any
-    ) -> Future[T]:
-        """Let a pool call a function, unless the server is about to stop."""
-        try:
-            return pool.submit(function, *args)
-        except RuntimeError:
-            raise _make_stopping() from None
-
-    async def _wait(self, call: asyncio.Future[Any], seconds: float) -> Any:
-        try:
-            return await asyncio.wait_for(call, seconds)
-        except TimeoutError:
-            raise _make_late(seconds) from None
-
     def _watch(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             self.check_folder()
-
-
-def _make_late(seconds: float) -> Problem:
-    return Problem(
-        504, f"there was no answer within {seconds:g} s; send fewer or smaller images at a time"
-    )
-
-
-def _make_stopping() -> Busy:
-    return Busy("the server is stopping, or takes another model; try again in a moment", 5)
-
-
-def _format_error(error: ImageError) -> str:
-    return f"{error.reason}: {error.detail}" if error.detail else error.reason
 
 
 def _read_signature(folder: Path) -> tuple[int, int, int] | None:

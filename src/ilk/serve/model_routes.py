@@ -15,7 +15,8 @@ from starlette.routing import Route
 from ilk.artifacts import multi_label_prediction, prediction_io
 from ilk.artifacts.multi_label_prediction import MultiLabelPrediction
 from ilk.serve.ask_page import send_ask_page
-from ilk.serve.bodies import Form, check_count, read_form
+from ilk.serve.bodies import read_form
+from ilk.serve.form import Form, check_count
 from ilk.serve.model_host import ModelHost
 from ilk.serve.openapi import build_openapi
 from ilk.serve.problems import Problem

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
@@ -29,6 +30,7 @@ COOKIE = "ilk-token"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 READ_ONLY_PATHS = ("/predict", "/explain")  # POST requests that change nothing
 OPEN_PATHS = ("/health",)  # need no token
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^][:/?#@\\\s]+))(?::[0-9]{0,5})?")
 BROWSER_HEADERS = ("origin", "sec-fetch-site", "sec-fetch-mode", "cookie", "referer")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -153,12 +155,10 @@ def is_known_host(host: str, others: tuple[str, ...] = ()) -> bool:
     >>> is_known_host("127.0.0.1:8000"), is_known_host("[::1]:8000"), is_known_host("evil.example")
     (True, True, False)
     """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        if "@" in host or "/" in host:
-            return False
-    except ValueError:
+    found = HOST.fullmatch(host.lower())
+    if found is None:
         return False
+    name = found[1] or found[2]
     try:
         ipaddress.ip_address(name)
     except ValueError:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ilk.core.data import Labels
 from ilk.maths.neighbour_graph import CONTEXT, N_STATIC, Neighbourhood
+from ilk.maths.nodes import FEEDBACK
 from ilk.training.batch import Batch
 from ilk.training.objective import Objective, TrainingStep, unwrap
 from ilk.training.optimizers import AdamW
@@ -24,8 +25,6 @@ from ilk.training.trainer import Recipe, train
 
 Agreement = Callable[[Labels], NDArray[np.float64]]
 """What every node is taken for, `[n]` -> its label agreement, `[n]`."""
-
-FEEDBACK = 0.1  # weight of the rebuilt embedding in the message
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from typing import ClassVar
 import numpy as np
 
 from ilk.core.errors import InputError
-from ilk.explain.causal_paths import Effects, Score, measure_unit_effects
 from ilk.explain.contract import ExplainerTags, Map
 from ilk.explain.interventions import InterventionRunner
 from ilk.explain.networks import Part, open_parts, spread_map
 from ilk.explain.subject import Subject
+from ilk.explain.unit_effects import Effects, Score, measure_unit_effects
 from ilk.explain.windows import resize_map
 
 N_PASSES = 4  # two of the whole network per part; replaced channels run only what comes after

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from ilk.explain.activations import Array
-from ilk.explain.contract import ExplainerTags, Map
+from ilk.explain.contract import ExplainerTags, Map, check_least
 from ilk.explain.gradient_maps import weigh_activations
 from ilk.explain.subject import GRADIENT_PASSES, Subject
 
@@ -35,6 +35,9 @@ class GradCam(ExplainerTags):
     default_candidate: ClassVar[bool] = True
 
     stage: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(self, stage=0)
 
     def count_passes(self, subject: Subject, /) -> int:
         """Return the cost of one gradient."""

@@ -16,8 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilk.explain.baselines import Fill
-from ilk.explain.contract import ExplainerTags, Map
+from ilk.explain.baselines import FILLS, Fill
+from ilk.explain.contract import ExplainerTags, Map, check_least
 from ilk.explain.networks import open_parts
 from ilk.explain.subject import GRADIENT_PASSES, Subject
 
@@ -37,6 +37,11 @@ class IntegratedGradients(ExplainerTags):
 
     n_steps: int = 32
     fill: Fill = "mean"
+
+    def __post_init__(self) -> None:
+        check_least(self, n_steps=1)
+        if self.fill not in FILLS:
+            raise ValueError(f"fill is {self.fill!r}; it must be one of {' and '.join(FILLS)}")
 
     def count_passes(self, subject: Subject, /) -> int:
         """Return the cost of the gradients."""

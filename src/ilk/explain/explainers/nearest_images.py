@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Features
 from ilk.core.errors import Unavailable
-from ilk.explain.contract import ExplainerTags, Map
+from ilk.explain.contract import ExplainerTags, Map, check_least
 from ilk.explain.subject import Subject
 from ilk.explain.windows import average_windows, cut_windows, tile_windows
 
@@ -39,6 +39,9 @@ class NearestImages(ExplainerTags):
 
     n_images: int = 3
     n_windows: int = 4
+
+    def __post_init__(self) -> None:
+        check_least(self, n_images=1, n_windows=1)
 
     def count_passes(self, subject: Subject, /) -> int:
         """Return the number of windows."""
@@ -69,11 +72,10 @@ class NearestImages(ExplainerTags):
             )
         names = answer.classifier.classes
         target = names[answer.target]
-        is_target = np.array([target in label.split("; ") for label in index.labels])
+        is_target = index.has_label(target)
         is_other = ~is_target
         if answer.against >= 0:
-            other = names[answer.against]
-            is_other &= np.array([other in label.split("; ") for label in index.labels])
+            is_other &= index.has_label(names[answer.against])
         similarity = index.compute_similarity(subject.features[None])[0]
         rows: list[NDArray[np.int64]] = []
         weights: list[NDArray[np.float32]] = []

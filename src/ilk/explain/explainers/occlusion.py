@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ilk.explain.contract import ExplainerTags, Map
+from ilk.explain.contract import ExplainerTags, Map, check_least
 from ilk.explain.subject import Subject
 from ilk.explain.windows import Window, average_windows, cut_windows, tile_windows
 
@@ -40,6 +40,11 @@ class Occlusion(ExplainerTags):
     n_windows: int = 4
     n_levels: int = 1
     refined_part: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_least(self, n_windows=1, n_levels=0)
+        if not 0 < self.refined_part <= 1:
+            raise ValueError(f"refined_part is {self.refined_part}; it must lie in (0, 1]")
 
     def count_passes(self, subject: Subject, /) -> int:
         """Return the number of windows, at most."""

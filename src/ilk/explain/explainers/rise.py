@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.explain.contract import ExplainerTags, Map
+from ilk.explain.contract import ExplainerTags, Map, check_least
 from ilk.explain.subject import MAX_ROWS, Subject
 from ilk.explain.windows import resize_map
 
@@ -42,6 +42,11 @@ class Rise(ExplainerTags):
     n_masks: int = 200
     side: int = 7
     keep: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_least(self, n_masks=4, side=2)
+        if not 0 < self.keep < 1:
+            raise ValueError(f"keep is {self.keep}; it must lie in (0, 1)")
 
     def count_passes(self, subject: Subject, /) -> int:
         """Return the number of masks."""

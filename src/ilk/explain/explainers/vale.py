@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ilk.explain.contract import ExplainerTags, Map
+from ilk.explain.contract import ExplainerTags, Map, check_least
 from ilk.explain.question import Question
 from ilk.explain.segment import Mask, Segmenter, find_points, walk_from_points
 from ilk.explain.segment_anything import open_segment_anything
@@ -54,6 +54,9 @@ class Vale(ExplainerTags):
     n_points: int = 3
     segment_anything: str = ""
     language: str = ""
+
+    def __post_init__(self) -> None:
+        check_least(self, n_cells=2, n_coalitions=2, n_points=1)
 
     def count_passes(self, subject: Subject, /) -> int:
         """Return the number of coalitions, those of all cells and of none included."""

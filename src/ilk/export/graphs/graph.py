@@ -112,39 +112,6 @@ class Graph:
         self.nodes.append(helper.make_node("Identity", [tensor.name], [name], f"name_{name}"))
         return Expression(self, name, tensor.dtype)
 
-    def choose(self, condition: Expression, write: dict[bool, Any], dtype: Any) -> Expression:
-        """Return what the writer of the branch gives that `condition` selects when the file runs.
-
-        Args:
-            condition: A bool scalar.
-            write: For True and False, a function of the branch's graph that returns its value.
-            dtype: Type of the values.
-        """
-        from onnx import helper
-
-        branches = {}
-        for value, writer in write.items():
-            branch = Graph(parent=self)
-            result = writer(branch)
-            output = helper.make_tensor_value_info(
-                result.name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None
-            )
-            branches[value] = helper.make_graph(
-                branch.nodes, self.make_name("branch"), [], [output]
-            )
-        name = self.make_name("if")
-        self.nodes.append(
-            helper.make_node(
-                "If",
-                [condition.name],
-                [name],
-                name,
-                then_branch=branches[True],
-                else_branch=branches[False],
-            )
-        )
-        return Expression(self, name, np.dtype(dtype))
-
 
 @dataclass(frozen=True, eq=False)
 class Expression:

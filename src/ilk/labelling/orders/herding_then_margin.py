@@ -22,6 +22,10 @@ class HerdingThenMargin(OrderTags):
 
     per_class: float = 5.0
 
+    def __post_init__(self) -> None:
+        if not self.per_class >= 1:
+            raise ValueError(f"per_class is {self.per_class}; it must be at least 1")
+
     def choose(self, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
         """Return the positions of the rows to label next, `[<= count]`."""
         known = pool.y[pool.y >= 0]

@@ -52,6 +52,8 @@ class KMeansCentres(OrderTags):
         chosen: list[int] = []
         while len(chosen) < min(count, n_free):
             for cluster in np.lexsort((-sizes, labels)):
+                if not sizes[cluster]:
+                    continue  # there are fewer different rows than clusters
                 own = np.flatnonzero(fitted.assignment == cluster)
                 best = own[np.argmin(distance[own])]
                 if np.isfinite(distance[best]):

@@ -1,6 +1,7 @@
 // What every page needs: requests with the CSRF header, live regions, elements.
 
-const csrf = document.querySelector('meta[name="csrf-token"]').content;
+const findToken = (page) => page.querySelector('meta[name="csrf-token"]').content;
+let csrf = findToken(document);
 
 /** An answer of the server that is an error; `message` is one sentence for the user. */
 export class Problem extends Error {
@@ -38,6 +39,15 @@ export async function request(path, { method = "GET", body, signal } = {}) {
   return isJson ? response.json() : response;
 }
 
+/** Read the token of a server that was started again from its page; return whether it is another one. */
+export async function refreshToken() {
+  const response = await fetch(location.pathname, { headers: { Accept: "text/html" } });
+  const token = findToken(new DOMParser().parseFromString(await response.text(), "text/html"));
+  const isNew = token !== csrf;
+  csrf = token;
+  return isNew;
+}
+
 /** Say something to everybody: shown, and read out by screen readers. */
 export function say(text) {
   document.getElementById("alert").textContent = "";
@@ -49,14 +59,16 @@ export function warn(error) {
   document.getElementById("alert").textContent = typeof error === "string" ? error : error.message;
 }
 
-/** Return a new element; properties that do not exist become attributes, text is never HTML. */
+/**
+ * Return a new element. Text becomes an attribute, but for `className` and `textContent`; numbers,
+ * flags and functions are set on the element itself where it has such a property. Nothing is HTML.
+ */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (name === "class") element.className = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name in element && typeof value !== "string") element[name] = value;
+    if (value === undefined || value === null) continue;
+    const isProperty = ["className", "textContent"].includes(name) || (name in element && typeof value !== "string");
+    if (isProperty) element[name] = value;
     else element.setAttribute(name, value);
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));

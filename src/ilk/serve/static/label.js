@@ -102,7 +102,7 @@ function renderSummary() {
   const parts = [`${state.labelled.toLocaleString("en")} of ${state.total.toLocaleString("en")} labelled`];
   if (state.unsure) parts.push(`${state.unsure} not sure`);
   if (state.skipped) parts.push(`${state.skipped} skipped`);
-  if (state.unreadable) parts.push(`${state.unreadable} unreadable`);
+  if (state.unreadable) parts.push(`${count(state.unreadable, "file")} left out`);
   if (state.accuracy) {
     const { value, low, high } = state.accuracy;
     parts.push(`accuracy ${formatPercent(value)} (${formatPercent(low)} to ${formatPercent(high)})`);

@@ -158,6 +158,6 @@ export class ClassList {
     if (choice === null) return;
     this.endSearch();
     focusView();
-    this.app.views.one.assign(choice.name, choice.isNew);
+    this.app.views.one.assign(choice.name);
   }
 }

@@ -1,63 +1,33 @@
 // What the annotator does is an event with a key of its own. Events wait in the browser's storage until
 // the server has answered, and are sent in order; the server does an event with a known key only once.
 
+import { Problem, refreshToken, request as sendRequest } from "./base.js";
+
 const RETRY_MILLISECONDS = [300, 600, 1200, 2400, 4000];
 const TIMEOUT_MILLISECONDS = 20000;
-
-/** A problem that the server described in one sentence. */
-export class Problem extends Error {
-  constructor(status, sentence, kind = "") {
-    super(sentence);
-    this.status = status;
-    this.kind = kind;
-  }
-}
 
 /** The server did not answer, or says why it cannot at the moment: to be tried again. */
 export class ConnectionLost extends Error {}
 
-let csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
-
-/** Read the token of a server that was started again from its page. */
-async function refreshToken() {
-  const response = await fetch("/label", { headers: { Accept: "text/html" } });
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const token = page.querySelector('meta[name="csrf-token"]')?.content ?? "";
-  const isNew = token !== "" && token !== csrf;
-  if (isNew) csrf = token;
-  return isNew;
-}
-
-async function send(path, body) {
-  const options = { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS) };
-  if (body !== undefined) {
-    options.method = "POST";
-    options.body = JSON.stringify(body);
-    options.headers["Content-Type"] = "application/json";
-    options.headers["X-Ilk-CSRF"] = csrf;
-  }
-  return fetch(path, options);
-}
-
 /** Send a request and return its JSON; raise `Problem` or `ConnectionLost`. */
 export async function request(path, body) {
-  let response;
   try {
-    response = await send(path, body);
-    if (response.status === 403 && body !== undefined && (await refreshToken())) response = await send(path, body);
-  } catch {
-    throw new ConnectionLost();
+    try {
+      return await send(path, body);
+    } catch (error) {
+      if (error.status !== 403 || body === undefined || !(await refreshToken())) throw error;
+      return await send(path, body);
+    }
+  } catch (error) {
+    if (!(error instanceof Problem) || error.status === 0) throw new ConnectionLost(); // cut off, or within the answer
+    if (error.status >= 500) throw new ConnectionLost(error.message);
+    throw error;
   }
-  let answer = {};
-  try {
-    answer = await response.json();
-  } catch {
-    if (response.ok) throw new ConnectionLost(); // cut off within the answer
-  }
-  if (response.ok) return answer;
-  const sentence = answer.detail || answer.title || `the server answered ${response.status}`;
-  if (response.status >= 500) throw new ConnectionLost(sentence);
-  throw new Problem(response.status, sentence, answer.kind);
+}
+
+function send(path, body) {
+  const method = body === undefined ? "GET" : "POST";
+  return sendRequest(path, { method, body, signal: AbortSignal.timeout(TIMEOUT_MILLISECONDS) });
 }
 
 /** Return a key that no other event has, also where the page is not in a secure context. */

@@ -1,18 +1,9 @@
 // Small helpers for the page: elements, sentences, names of classes, the live region.
 
-export const $ = (id) => document.getElementById(id);
+import { make } from "./base.js";
 
-/** Return a new element; `properties` are set on it, `data-` and `aria-` keys as attributes. */
-export function make(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(properties)) {
-    if (key.includes("-") || key === "role" || key === "for" || key === "dir") {
-      if (value !== null && value !== undefined) node.setAttribute(key, value);
-    } else node[key] = value;
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
+export { make };
+export const $ = (id) => document.getElementById(id);
 
 /** Return a name of unknown script, isolated from the text around it. */
 export const makeName = (name) => make("bdi", { textContent: name, title: name, className: "name" });

@@ -18,8 +18,7 @@ export class GroupsView {
   async open() {
     if (this.groups === null) $("groups-content").replaceChildren(make("p", { className: "quiet", textContent: "Looking for groups of similar images, which takes some seconds the first time…" }));
     try {
-      const path = `/label/api/groups?annotator=${encodeURIComponent(this.app.annotator)}`;
-      const answer = await request(path);
+      const answer = await request("/label/api/groups");
       this.groups = answer.groups;
       this.note = answer.note;
       this.at = 0;
@@ -48,14 +47,14 @@ export class GroupsView {
     return [...$("groups-content").querySelectorAll(".thumbnail")];
   }
 
-  assign(label, isNew = false) {
+  assign(label) {
     const digests = this.items.map((item) => item.digest).filter((digest) => this.ticked.has(digest));
     if (digests.length === 0) {
       announce("Nothing is ticked.");
       showProblem("Nothing is ticked: tick at least one image, or press s for the next group");
       return;
     }
-    this.app.send({ kind: "assign", digests, label, new_class: isNew });
+    this.app.send({ kind: "assign", digests, label });
     this.app.views.one.forget(digests);
     const labelled = new Set(digests);
     this.accepted.push({ ...this.group, items: this.group.items.filter((item) => labelled.has(item.digest)) });
@@ -74,7 +73,7 @@ export class GroupsView {
       $("group-name")?.focus();
       return;
     }
-    this.assign(name, !this.app.state.classes.some((entry) => entry.name === name));
+    this.assign(name);
   }
 
   move(step) {

@@ -82,8 +82,8 @@ export class ImageView {
     this.render();
   }
 
-  assign(label, isNew = false) {
-    this.answer("assign", label, isNew);
+  assign(label) {
+    this.answer("assign", label);
   }
 
   accept() {
@@ -92,11 +92,11 @@ export class ImageView {
     else if (this.current) announce("There is no suggestion for this image.");
   }
 
-  answer(kind, label = "", isNew = false) {
+  answer(kind, label = "") {
     const { item } = this;
     if (item === null) return;
     const said = kind === "assign" ? `${label} assigned` : kind === "skip" ? "Skipped" : "Marked as not sure";
-    this.app.send({ kind, digests: [item.digest], label, new_class: isNew });
+    this.app.send({ kind, digests: [item.digest], label });
     this.recent = this.recent.filter((other) => other.digest !== item.digest);
     this.recent.unshift({ ...item, kind, label });
     if (this.isCorrecting) {
@@ -265,7 +265,7 @@ export class ImageView {
     else if (!isWaiting) {
       const counts = [`${count(state.labelled, "image")} labelled`];
       if (state.unsure) counts.push(`${state.unsure} not sure`);
-      if (state.unreadable) counts.push(`${state.unreadable} unreadable`);
+      if (state.unreadable) counts.push(`${count(state.unreadable, "file")} left out`);
       card.append(
         make("p", { textContent: `${counts.join(", ")}.` }),
         make("p", {}, make("a", { href: "#export", textContent: "Export the labels or a model" })),

@@ -16,8 +16,7 @@ export class ProgressView {
 
   async open() {
     try {
-      const path = `/label/api/progress?annotator=${encodeURIComponent(this.app.annotator)}`;
-      this.render(await request(path));
+      this.render(await request("/label/api/progress"));
     } catch (error) {
       showProblem(error.message || "The progress could not be read; the server does not answer");
     }
@@ -46,7 +45,7 @@ export class ProgressView {
       accuracy
         ? ["Accuracy of the model", formatPercent(accuracy.value), `${interval(accuracy)}, from ${count(accuracy.n, "random check")}`]
         : ["Accuracy of the model", "–", "not enough random checks yet"],
-      ["Not sure", unsure.toLocaleString("en"), unreadable ? `${count(unreadable, "image")} unreadable` : "left out of the model"],
+      ["Not sure", unsure.toLocaleString("en"), unreadable ? `${count(unreadable, "file")} left out` : "left out of the model"],
     ];
     const [first] = agreements;
     if (first) tiles.push(["Cohen’s kappa", first.value === null ? "–" : first.value.toFixed(2), `${formatRange(first)}${count(first.n, "image")} in common`]);
@@ -102,8 +101,8 @@ export class ProgressView {
   #makeRefused({ refused, unreadable, notes }) {
     const parts = notes.map((note) => make("p", { textContent: `${note[0].toUpperCase()}${note.slice(1)}.` }));
     if (refused.length > 0) {
-      const items = refused.map((entry) => make("li", {}, makeName(entry.name), `: ${entry.reason}`));
-      const title = `${count(unreadable, "file")} cannot be used as ${unreadable === 1 ? "an image" : "images"}`;
+      const items = refused.map((entry) => make("li", {}, makeName(entry.name), `: ${entry.reason}${entry.detail ? ` (${entry.detail})` : ""}`));
+      const title = `${count(unreadable, "file")} left out, and why`;
       parts.push(make("details", {}, make("summary", { textContent: title }), make("ul", {}, ...items)));
     }
     return parts.length === 0 ? "" : make("section", { className: "part" }, ...parts);
