@@ -1,12 +1,13 @@
 """Labels leave as a table that ilk fit reads, as folders, and as a model."""
 
 import csv
+import os
 
 import pytest
 from PIL import Image
 
 import ilk
-from ilk.core.errors import NoLabels, OutputError
+from ilk.core.errors import InputError, NoLabels, OutputError
 from ilk.labelling.exports import RESERVED, name_folders
 from ilk.labelling.model_export import describe_accuracy
 from tests.helpers.coloured_images import tell
@@ -151,3 +152,14 @@ def test_a_rare_class_outside_the_audit_costs_no_test_images(open_session, tmp_p
     words = describe_accuracy(classifier)
     assert f"on {n} images drawn at random" in words
     assert words.startswith("accuracy ")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_an_image_that_became_a_named_pipe_is_refused_and_not_waited_for(open_session):
+    session = open_session()
+    item = session.items[0]
+    path = session.images.root / item.path
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="cannot be read: not a regular file"):
+        session.read_image(item.digest)

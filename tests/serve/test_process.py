@@ -16,10 +16,9 @@ import pytest
 
 from helpers.served_model import make_png, serve_model, wait_until, with_limits
 from ilk.cli import run
-from ilk.cli.address_options import make_address
+from ilk.cli.address_options import is_loopback, make_address
 from ilk.core.errors import InputError, OutputError
 from ilk.serve.run import open_socket
-from ilk.serve.tokens import is_loopback
 
 ROOT = Path(__file__).parents[2]
 

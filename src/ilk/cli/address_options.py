@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     import socket
 
 PORT = 8000
+MIN_TOKEN_LENGTH = 8
+TOKEN_BYTES = 18  # of a generated token
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,27 @@ def make_address(host: str, port: int, token: str | None, hosts: tuple[str, ...]
     """Return an address; one that other machines can reach gets a token if it has none.
 
     Raises:
-        InputError: The token is too short, or holds what a header cannot.
+        InputError: The token is too short, or holds what an HTTP header cannot.
     """
-    from ilk.serve.tokens import choose_token
+    from ilk.core.errors import InputError
 
-    return Address(host, port, choose_token(token, host), hosts)
+    if token and len(token) < MIN_TOKEN_LENGTH:
+        raise InputError(f"a token needs at least {MIN_TOKEN_LENGTH} characters")
+    if token and (not token.isascii() or not token.isprintable() or token != token.strip()):
+        raise InputError(
+            "a token has letters from a to z, digits and signs, and no spaces around it"
+        )
+    if not token and not is_loopback(host):
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+    return Address(host, port, token or "", hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens to `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def add_address_options(f: Callable[..., Any]) -> Callable[..., Any]:

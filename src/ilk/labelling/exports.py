@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import InputError, NoLabels, OutputError
+from ilk.core.regular_file import read_regular_file
 from ilk.images import ImageError, Images, Row, decode, escape_path
 from ilk.labelling.answers import Answers
 from ilk.labelling.items import Item
@@ -71,7 +72,7 @@ def read_content(images: Images, row: Row) -> bytes:
     try:
         source = images.source_of(row)
         if isinstance(source, Path) and not row.page:
-            content = source.read_bytes()
+            content = read_regular_file(source)
             is_plain = row.value_range is None  # else the digest is not that of the file alone
             if is_plain and hashlib.sha256(content).hexdigest() != row.digest:
                 raise InputError(
