@@ -192,6 +192,8 @@ def test_a_token_is_asked_for_everywhere_and_set_as_a_cookie_by_the_printed_addr
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"] == "Bearer"
         assert client.get("/health").status_code == 200
+        for path in ("/metrics", "/static/base.js", "/", "/nothing"):
+            assert client.get(path).status_code == 401, path
         assert client.get("/label?token=wrong").status_code == 401
         bearer = {"authorization": "Bearer secret"}
         assert client.get("/label", headers=bearer).status_code == 200
