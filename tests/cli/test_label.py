@@ -13,6 +13,8 @@ import pytest
 from helpers.labelling_server import ENCODER, serve_folder, write_shapes
 from ilk.cli import run
 from ilk.labelling.session import LabellingSession
+from ilk.serve.run import format_token
+from ilk.serve.tokens import choose_token
 from ilk.store import Store
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
@@ -133,3 +135,12 @@ def test_a_token_is_made_where_other_machines_can_reach_the_page(tmp_path: Path)
     write_shapes(tmp_path / "few", 3)
     with serve_folder(tmp_path / "few", "--host", "0.0.0.0") as server:
         assert "?token=" in server.address
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+@pytest.mark.parametrize("given", [None, ""])
+def test_no_empty_token_opens_the_page_to_other_machines(host: str, given: str | None) -> None:
+    assert len(choose_token(given, host)) > 20
+    assert choose_token(given, "127.0.0.2") == ""
+    assert choose_token("a+b&c=d#", host) == "a+b&c=d#"
+    assert format_token("a+b&c=d#") == "?token=a%2Bb%26c%3Dd%23"

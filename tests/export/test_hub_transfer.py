@@ -17,8 +17,9 @@ pytest.importorskip("huggingface_hub")
 import ilk
 from ilk.cli import run
 from ilk.core.digested_json import compute_digest
-from ilk.core.errors import ArtifactError, InputError, Unavailable
+from ilk.core.errors import ArtifactError, InputError, OutputError, Unavailable
 from ilk.export.hub_transfer import explain_hub_errors, pull, push
+from ilk.updates.correct import correct_classifier
 
 COMMITS = ("a" * 40, "b" * 40)
 
@@ -230,3 +231,41 @@ EXPECTED = {
     "closed": (403, "", "the token of this machine may not do this"),
 }
 ANSWERS = {name: (code, error) for name, (code, error, _) in EXPECTED.items()}
+
+
+def test_nothing_of_the_user_is_replaced_by_a_download(home, hub, tmp_path):
+    push(home / "kinds", "me/kinds")
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "README.md").write_text("years of work")
+    with pytest.raises(OutputError, match="not empty"):
+        pull("me/kinds", thesis)
+    assert (thesis / "README.md").read_text() == "years of work"
+    out = tmp_path / "out"
+    assert run(["from-hub", "me/kinds", "--out", str(out)]) == 0
+    assert run(["from-hub", "me/kinds", "--out", str(out)]) == 0  # again is no loss
+    model = ilk.load(out)
+    assert model.metadata["hub"]["repo"] == "me/kinds"
+    x = np.random.default_rng(0).random((4, model.encoder.space.dim)).astype(np.float32)
+    extended, _ = correct_classifier(model, x, ["a new kind"] * 4)
+    extended.save(out)
+    with pytest.raises(OutputError, match="was corrected or extended since"):
+        pull("me/kinds", out)
+    assert "a new kind" in ilk.load(out).classes
+
+
+@pytest.mark.parametrize("name", ["model.json", "README.md", "id_rsa", ".netrc", ".x.onnx"])
+def test_only_exported_files_go_along(home, hub, tmp_path, name):
+    (tmp_path / name).write_bytes(b"secret")
+    with pytest.raises(InputError, match="is not named as an exported file"):
+        push(home / "kinds", "me/kinds", further_files=[tmp_path / name])
+    assert not (hub.home / "me").exists()
+
+
+def test_two_files_of_one_name_are_refused(home, hub, tmp_path):
+    paths = [tmp_path / "a" / "m.onnx", tmp_path / "b" / "m.onnx"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(b"onnx")
+    with pytest.raises(InputError, match=r"two files are named m\.onnx"):
+        push(home / "kinds", "me/kinds", further_files=paths)

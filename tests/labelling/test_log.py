@@ -132,3 +132,30 @@ def test_a_network_disk_is_named(tmp_path):
     mounts.write_text("/dev/sda / ext4 rw 0 0\n")
     assert describe_network_disk(tmp_path / "log.sqlite", mounts) == ""
     assert describe_network_disk(tmp_path / "log.sqlite", tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["label = x'ff'", "digests = '{'", "digests = '[1]'", "digests = '3'", "target = 'x'",
+     "kind = 'open', detail = '[]'", "kind = 'open', detail = '{'"],
+)  # fmt: skip
+def test_a_damaged_event_is_said(tmp_path, change):
+    path = tmp_path / "log.sqlite"
+    log = EventLog(path)
+    log.append("ann", "label", ["00"], "cat")
+    log.close()
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TRIGGER keep_events")
+        db.execute(f"UPDATE events SET {change}")
+    db.close()
+    log = EventLog(path)
+    with pytest.raises(ArtifactError, match="damaged"):
+        log.read_events()
+    log.close()
+
+
+def test_a_file_that_is_no_log_gets_no_lock_file_beside_it(tmp_path):
+    (tmp_path / "passwd").write_text("root")
+    with pytest.raises(ArtifactError, match="no log of labels"):
+        EventLog(tmp_path / "passwd")
+    assert [path.name for path in tmp_path.iterdir()] == ["passwd"]

@@ -16,9 +16,10 @@ import pytest
 
 from helpers.served_model import make_png, serve_model, wait_until, with_limits
 from ilk.cli import run
-from ilk.cli.address_options import is_loopback, make_address
+from ilk.cli.address_options import make_address
 from ilk.core.errors import InputError, OutputError
 from ilk.serve.run import open_socket
+from ilk.serve.tokens import is_loopback
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +86,8 @@ def test_without_a_name_the_only_model_here_is_served(kinds, tmp_path):
         ([], 2, "there is no model in this folder; train one with"),
         (["nowhere"], 4, "nowhere contains no ilk classifier"),
         (["--token", "short", "KINDS"], 2, "a token needs at least 8 characters"),
+        (["--token", "ein tägliches", "KINDS"], 2, "a token has letters from a to z"),
+        (["--host", "a" * 300, "KINDS"], 2, "is no address of this machine"),
         (["--host", "192.0.2.1", "KINDS"], 2, "cannot listen to port"),
         (["--host", "no such host", "KINDS"], 2, "'no such host' is no address"),
     ],

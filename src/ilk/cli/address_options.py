@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     import socket
 
 PORT = 8000
-MIN_TOKEN_LENGTH = 8
-TOKEN_BYTES = 18  # of a generated token
 
 
 @dataclass(frozen=True)
@@ -51,23 +47,11 @@ def make_address(host: str, port: int, token: str | None, hosts: tuple[str, ...]
     """Return an address; one that other machines can reach gets a token if it has none.
 
     Raises:
-        InputError: The token is too short.
+        InputError: The token is too short, or holds what a header cannot.
     """
-    from ilk.core.errors import InputError
+    from ilk.serve.tokens import choose_token
 
-    if token and len(token) < MIN_TOKEN_LENGTH:
-        raise InputError(f"a token needs at least {MIN_TOKEN_LENGTH} characters")
-    if not token and not is_loopback(host):
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-    return Address(host, port, token or "", hosts)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens to `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return Address(host, port, choose_token(token, host), hosts)
 
 
 def add_address_options(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -36,11 +36,10 @@ def serve_labelling(
         open_browser: Whether the page may be opened in a browser.
     """
     from ilk.serve.label_app import create_label_app
-    from ilk.serve.run import format_address, serve_socket
+    from ilk.serve.run import format_address, format_token, serve_socket
 
     app = create_label_app(session, token=address.token, hosts=address.hosts)
-    query = f"?token={address.token}" if address.token else ""
-    page = f"{format_address(listener)}/label{query}"
+    page = f"{format_address(listener)}/label{format_token(address.token)}"
     try:
         if session.images.refused:
             show_intake(session.images, err=True)

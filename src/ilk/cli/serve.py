@@ -64,7 +64,7 @@ def command(
     from ilk.serve.decoding import Decoder
     from ilk.serve.limits import Limits
     from ilk.serve.model_host import ModelHost
-    from ilk.serve.run import format_address, serve_socket
+    from ilk.serve.run import format_address, format_token, serve_socket
 
     folder = Path(model) if model else find_only_model(Path())
     listener = address.open_socket()  # first: it costs nothing to find that it is in use
@@ -87,7 +87,8 @@ def command(
     if as_json:
         click.echo(json.dumps({"address": shown, "token": token or None, "model": str(folder)}))
     else:
-        click.echo(f"ilk serves {folder} at {shown}{f'/?token={token}' if token else ''}")
+        page = f"{shown}{'/' if token else ''}{format_token(token)}"
+        click.echo(f"ilk serves {folder} at {page}")
     for note in filter(None, (served.corrections.result.set_aside,)):
         click.echo(f"· {note}", err=True)
     if pending := served.corrections.result.pending:

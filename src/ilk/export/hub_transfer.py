@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -112,6 +113,10 @@ def _stage(
     names = REPORT_FILES if with_report else ()
     side_files = {n: (folder / n).read_bytes() for n in names if (folder / n).is_file()}
     for path in further_files:
+        if path.suffix.casefold() != ".onnx" or path.name.startswith("."):
+            raise InputError(f"{path} is not named as an exported file, such as model.onnx")
+        if path.name in side_files:
+            raise InputError(f"two files are named {path.name}; rename one")
         try:
             side_files[path.name] = path.read_bytes()
         except OSError as error:
@@ -168,23 +173,41 @@ def pull(repo: str, out: Path) -> HubModel:
     kind = next((k for k in KINDS if k.format == model_folder.read_format(snapshot)), CLASSIFIER)
     weights, entries = model_folder.read(snapshot, kind)
     metadata = {key: value for key, value in entries.items() if key not in OWN_KEYS}
-    metadata["hub"] = {"repo": name, "revision": commit, "digest": entries["digest"]}
+    metadata["hub"] = {
+        "repo": name,
+        "revision": commit,
+        "digest": entries["digest"],
+        "weights": hashlib.sha256(weights).hexdigest(),
+    }
     out.mkdir(parents=True, exist_ok=True)
     model_folder.write(out, weights, metadata, kind, extra)
     return HubModel(name, commit)
 
 
 def _check_target(out: Path, name: str) -> None:
-    """Raise OutputError if a folder holds a model that did not come from a repository."""
+    """Raise OutputError if a folder holds what did not come from a repository."""
+    from ilk.artifacts.overwrite_guard import holds_only_leftovers
+
     try:
         description = json.loads((out / DESCRIPTION_FILE).read_bytes())
         is_same = description["hub"]["repo"] == name
-    except FileNotFoundError:
+        sha = description["weights"]["sha256"]
+        is_changed = is_same and sha != description["hub"].get("weights", sha)
+    except (FileNotFoundError, NotADirectoryError):
+        if out.exists() and not holds_only_leftovers(out):
+            raise OutputError(
+                f"{out} is not empty and holds no model; name another --out"
+            ) from None
         return
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        is_same = False
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        is_same = is_changed = False
     if not is_same:
         raise OutputError(f"{out} holds another model, which would be lost; name another --out")
+    if is_changed:
+        raise OutputError(
+            f"the model in {out} was corrected or extended since it was downloaded, which would be "
+            "lost; name another --out"
+        )
 
 
 def _read_weights_name(path: Path, repo: str) -> str:

@@ -74,12 +74,13 @@ class AnsweringSession(LearningSession):
             InputError: The name is empty or cannot be one.
             OutputError: The log cannot be written.
         """
+        annotator = check_annotator(annotator) if annotator else NO_ANNOTATOR
         with self._lock:
             if key in self._answers.by_key:
                 return self._answers.by_key[key].label
             name = check_class_name(name, self.classes)
             if name not in self.classes:
-                self._take_in(self._record(annotator.strip(), ADD_CLASS, label=name, key=key))
+                self._take_in(self._record(annotator, ADD_CLASS, label=name, key=key))
         return name
 
     def assign(

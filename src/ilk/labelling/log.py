@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ilk.core.errors import ArtifactError, InputError, OutputError
 from ilk.images import escape_path
-from ilk.labelling.events import Event
+from ilk.labelling.events import OPEN, Event
 from ilk.labelling.network_disk import describe_network_disk
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x696C6B4C  # "ilkL"
 VERSION = 1
 LOCK_SUFFIX = ".lock"
+SQLITE_HEAD = b"SQLite format 3\0"  # how every database begins
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
@@ -90,6 +91,7 @@ class EventLog:
 
         if self.path.is_dir():
             raise OutputError(f"{self._shown} is a folder; name a file for the log of labels")
+        self._refuse_other_file()
         lock = FileLock(f"{self.path}{LOCK_SUFFIX}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +106,18 @@ class EventLog:
                 f"cannot write the log {self._shown}: {error.strerror or error}; name another file"
             ) from error
         self._file_lock = lock
+
+    def _refuse_other_file(self) -> None:
+        """Refuse a file that is no database before a lock file is put beside it."""
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(len(SQLITE_HEAD))
+        except OSError:  # there is none, or opening it says why not
+            return
+        if head and head != SQLITE_HEAD:
+            raise ArtifactError(
+                f"{self._shown} is damaged or no log of labels; move it away, or name another file"
+            )
 
     def _open(self) -> None:
         if self.is_read_only:
@@ -206,7 +220,7 @@ class EventLog:
                 raise
             try:
                 return [_read_event(row) for row in rows]
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, LookupError, RecursionError) as error:
                 raise sqlite3.DatabaseError(f"malformed event: {error}") from error
 
     def close(self) -> None:
@@ -222,6 +236,10 @@ class EventLog:
 
 def _read_event(row: tuple[Any, ...]) -> Event:
     number, time, annotator, kind, digests, label, target, detail, key = row
-    return Event(
-        number, time, annotator, kind, tuple(json.loads(digests)), label, target, detail, key
-    )
+    named = json.loads(digests)
+    texts = (time, annotator, kind, label, detail, key, *named)
+    if not isinstance(named, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"event {number} has values of another type")
+    if kind == OPEN and detail:
+        json.loads(detail)["source"]
+    return Event(number, time, annotator, kind, tuple(named), label, int(target), detail, key)

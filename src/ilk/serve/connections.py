@@ -9,7 +9,7 @@ from h11 import LocalProtocolError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_SECONDS = 10.0  # from the first byte, or the connection, until all headers are there
-MAX_CONNECTIONS = 512  # more are closed at once, before the process has no file to open any more
+MAX_CONNECTIONS = 512  # with more, the process would soon have no file left to open
 
 
 class BoundedConnection(H11Protocol):
@@ -22,14 +22,18 @@ class BoundedConnection(H11Protocol):
     request_seconds = REQUEST_SECONDS
     max_connections = MAX_CONNECTIONS
     _deadline: asyncio.TimerHandle | None = None
+    _made_at = 0.0
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, unless there are too many."""
+        """Take a connection; where there are too many, the one that waits longest is closed."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            transport.abort()
-        else:
-            self._start_deadline()
+        self._start_deadline()
+        self._made_at = self.loop.time()
+        own = [c for c in self.connections if isinstance(c, BoundedConnection)]
+        open_ones = [c for c in own if not c.transport.is_closing()]
+        if len(open_ones) > self.max_connections:
+            waiting = [c for c in open_ones if c._is_waiting()]  # this one at least
+            min(waiting, key=lambda c: c._made_at).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection."""

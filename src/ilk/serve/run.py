@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 
@@ -31,8 +32,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-    except OSError as error:
-        raise InputError(f"{host!r} is no address of this machine: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # of a name that no DNS can hold: ValueError
+        reason = error.strerror if isinstance(error, OSError) else "it is no host name"
+        raise InputError(f"{host[:100]!r} is no address of this machine: {reason}") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -58,6 +60,11 @@ def format_address(listener: socket.socket) -> str:
     if host in ("0.0.0.0", "::"):
         host = socket.gethostname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def format_token(token: str) -> str:
+    """Return what a printed address carries of a token: `?token=…`, or "" without one."""
+    return f"?token={quote(token, safe='')}" if token else ""
 
 
 class StoppableServer(uvicorn.Server):
