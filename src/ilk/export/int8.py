@@ -205,10 +205,9 @@ def _format_notes(report: Mapping[str, Any]) -> list[str]:
     if report["loss"] == 0:
         change = "is the same"
     accuracy = (
-        f"in 8 bits the accuracy {change} (95 % interval "
-        f"of the loss {100 * low:.2f} to {100 * high:.2f} points) on {report['n_labelled']:,} "
-        f"labelled images ({report['scored']}); {report['same_names']:.1%} of the names are the "
-        "same"
+        f"in 8 bits the accuracy {change} (95 % interval of the loss {100 * low:.2f} to "
+        f"{100 * high:.2f} points) on {report['n_labelled']:,} labelled images "
+        f"({report['scored']}); {report['same_names']:.1%} of the names are the same"
     )
     cost = (
         f"one image takes {1 / report['speed_ratio']:.2f} times as long as in float32, and the "
