@@ -166,7 +166,8 @@ def go_on(
         ben.page.eval_on_selector_all(".votes .who .name", "all => all.map(n => n.textContent)")
     )
     while ben.page.locator("#disagreements-content .votes").count():
-        ben.press("1")
+        blue = ben.page.locator("#disagreements-content button.suggested", has_text="blue")
+        ben.press(blue.get_attribute("aria-keyshortcuts"))
         ben.page.wait_for_timeout(50)
     ben.wait_for("#disagreements-content", "There is no disagreement to resolve.")
     ben.leave()

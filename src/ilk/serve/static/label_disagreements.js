@@ -28,11 +28,11 @@ export class DisagreementsView {
     return this.items[this.at] ?? null;
   }
 
-  /** The classes to choose from: those that were given, then the others. */
+  /** The classes to choose from, in the order of the other views, so that a digit means one class. */
   listChoices() {
-    const given = [...new Set(this.item.labels.map((entry) => entry.label))];
-    const others = this.app.state.classes.map((entry) => entry.name).filter((name) => !given.includes(name));
-    return [...given, ...others];
+    const names = this.app.state.classes.map((entry) => entry.name);
+    const given = this.item.labels.map((entry) => entry.label);
+    return [...new Set([...names, ...given])];
   }
 
   resolve(label) {
