@@ -48,6 +48,16 @@ COMPARISONS = (
         *("few_labels", f"{FEW_LABELS} all of 5 classes", TASKS, "AlphaTIM", LOGISTIC, ALPHA),
     ),
     Comparison(
+        "50 labels of photographs, as the page asks for them",
+        *("labelling", "photographs of PACS, 50 labels", "test accuracy"),
+        *("as ilk label asks", "random", "ilk label"),
+    ),
+    Comparison(
+        "50 labels of small photographs, as the page asks for them",
+        *("labelling", "CIFAR-10 as JPEG, 50 labels", "test accuracy"),
+        *("as ilk label asks", "random", "ilk label"),
+    ),
+    Comparison(
         "noisy human labels",
         *("wrong_labels", "CIFAR-10, human labels (worse)", "accuracy on clean test rows"),
         *("ELR", LOGISTIC),
