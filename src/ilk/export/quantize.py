@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Features
-from ilk.export.encoders.network import INPUT
+from ilk.encoders.engines import INPUT
 from ilk.export.session import open_session
 
 LAYERS = ("Conv", "Gemm", "MatMul")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from typing import Any
 
 import numpy as np
 
 from ilk.core.errors import InputError, Unavailable
+from ilk.encoders.engines import export_onnx
 from ilk.encoders.network import NetworkEncoder
 from ilk.export.graphs.graph import OPSET, Expression, Graph
 from ilk.export.graphs.picture import Picture, prepare
 from ilk.hub.preprocessing import Preprocess
 
 ENCODER = NetworkEncoder
-INPUT, OUTPUT = "images", "features"
 MAX_BYTES = 2**31 - 2**26  # protobuf holds less than 2 GiB in one file
 
 
@@ -75,36 +73,17 @@ def read_network(encoder: NetworkEncoder) -> Any:
 def export_network(name: str, network: Any, size: tuple[int, int]) -> bytes:
     """Return a network in evaluation mode as the bytes of an ONNX model.
 
-    By tracing, as for the engine ONNX Runtime: `torch.export` gives the same operators for the
-    networks that ilk knows, takes ten times as long and needs another package.
-
     Raises:
         Unavailable: torch cannot export it.
     """
-    import torch
-
-    content = io.BytesIO()
-    file: Any = content
-    network = network.eval().requires_grad_(False)
     try:
-        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
-            torch.onnx.export(
-                network,
-                (torch.zeros(2, 3, *size),),
-                file,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "b"}, OUTPUT: {0: "b"}},
-                opset_version=OPSET,
-                dynamo=False,
-            )
+        return export_onnx(network.eval().requires_grad_(False), size, OPSET)
     except Exception as error:  # whatever the exporter or a custom operator raises
         lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
         raise Unavailable(
             f"torch cannot write the network of {name} as ONNX ({lines[0].strip()[:120]}); fit the "
             "model with another encoder, such as efficientnet-lite0"
         ) from error
-    return content.getvalue()
 
 
 def insert_network(graph: Graph, model: Any, images: Expression) -> Expression:
