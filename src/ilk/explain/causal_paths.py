@@ -30,7 +30,6 @@ from ilk.explain.unit_effects import (
     measure_path_effects,
     measure_unit_effects,
 )
-from ilk.maths.false_discovery import select_discoveries
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -198,15 +197,16 @@ def _is_kept(effects: Effects, before: Effects, criteria: Criteria) -> NDArray[n
 def find_positive(effects: Effects, fdr: float = FDR) -> NDArray[np.bool_]:
     """Return which rows of `[m, n]` have a mean above 0, at a false discovery rate, `[m]`.
 
-    One-sided paired t tests; see `ilk.maths.false_discovery`.
+    One-sided paired t tests; Yoav Benjamini, Yosef Hochberg, 1995, Controlling the False Discovery
+    Rate, doi:10.1111/j.2517-6161.1995.tb02031.x.
     """
-    from scipy.stats import t
+    from scipy.stats import false_discovery_control, t
 
     n = effects.shape[1]
     mean, error = effects.mean(1), effects.std(1, ddof=1) / np.sqrt(n)
     rounding = 1e-6 * np.abs(effects).max(initial=0.0)  # constant effects have no spread
     p = t.sf(mean / np.maximum(error, rounding + 1e-12), n - 1)
-    return np.asarray(select_discoveries(p, fdr) & (mean > rounding))
+    return np.asarray((false_discovery_control(p) <= fdr) & (mean > rounding))
 
 
 def _sigmoid(z: Effects) -> Effects:

@@ -16,13 +16,13 @@ from typing import ClassVar
 import numpy as np
 
 from ilk.explain.activations import Array
-from ilk.explain.contract import ExplainerTags, Map, check_least
-from ilk.explain.gradient_maps import weigh_activations
-from ilk.explain.subject import GRADIENT_PASSES, Subject
+from ilk.explain.contract import Map
+from ilk.explain.gradient_maps import StageExplainer, weigh_activations
+from ilk.explain.subject import Subject
 
 
 @dataclass(frozen=True)
-class GradCam(ExplainerTags):
+class GradCam(StageExplainer):
     """Grad-CAM.
 
     Attributes:
@@ -31,21 +31,6 @@ class GradCam(ExplainerTags):
 
     name: ClassVar[str] = "grad-cam"
     paper: ClassVar[str] = "Selvaraju and others 2017"
-    needs_gradients: ClassVar[bool] = True
-    default_candidate: ClassVar[bool] = True
-
-    stage: int = 0
-
-    def __post_init__(self) -> None:
-        check_least(self, stage=0)
-
-    def count_passes(self, subject: Subject, /) -> int:
-        """Return the cost of one gradient."""
-        return GRADIENT_PASSES
-
-    def list_variants(self) -> tuple[ExplainerTags, ...]:
-        """Return the last two stages."""
-        return GradCam(0), GradCam(1)
 
     def explain(self, subject: Subject, seed: int, /) -> Map:
         """Return the weighted sum of the channels where it is positive, else 0."""
