@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ilk.artifacts import model_folder, pack
+from ilk.artifacts.explainable import Explainable
 from ilk.artifacts.image_blocks import (
     ManyImages,
     OneImage,
@@ -49,7 +50,6 @@ from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import SummaryStatistics, check_feature_width
 
 if TYPE_CHECKING:
-    from ilk.explain.explanation import Explanation
     from ilk.explain.neighbours import NeighbourIndex
     from ilk.report.notebook import LeaderboardView
 PART_KINDS: dict[str, type[Any]] = {
@@ -65,7 +65,7 @@ RESERVED_KEYS = {"format", "version", "weights", "digest", "parts", "classes", "
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Classifier:
+class Classifier(Explainable):
     """A trained classifier: encoder, model, calibration, conformal sets and outlier detection.
 
     Attributes:
@@ -296,38 +296,6 @@ class Classifier:
                 float(score),
                 **({} if values is None else summarize_order(p, self.classes, values)),
             )
-
-    def explain(
-        self,
-        image: Any,
-        *,
-        target: str | None = None,
-        against: str | None = None,
-        method: Any = "auto",
-        seed: int = 0,
-        budget: int | None = None,
-    ) -> Explanation:
-        """Return a heat map of what supports an answer, and whether it can be trusted.
-
-        Args:
-            image: One image, as for `predict`.
-            target: The class to explain; by default the most probable one.
-            against: A class to contrast it with, or `runner-up`; by default the calibrated
-                probability of the target is explained.
-            method: `auto`, or the name of an explainer, such as `rise`.
-            seed: Seed of what is random; the same image and seed give the same map.
-            budget: Passes of the encoder for one map that `auto` allows.
-
-        Raises:
-            InputError: The image cannot be read, or the class has no score.
-            UnknownName: There is no such class or explainer.
-            Unavailable: The explainer needs something that this classifier does not have.
-        """
-        from ilk.explain.explain_image import explain_image
-
-        return explain_image(
-            self, image, target=target, against=against, method=method, seed=seed, budget=budget
-        )
 
     def save(self, folder: PathLike) -> Path:
         """Write the classifier and its side files to a model folder, and return the folder.

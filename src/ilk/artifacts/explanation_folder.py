@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
-from ilk.artifacts.output_files import check_outside_sources
+from ilk.artifacts.picture_folder import (
+    PAGE,
+    check_picture_folder,
+    create_picture_folder,
+    write_picture,
+)
 from ilk.core.atomic_write import write_atomically
-from ilk.core.errors import OutputError
 from ilk.explain.explanation import NO_NEIGHBOURS, Explanation
-from ilk.images import escape_path
 from ilk.report.explanation_page import (
     MAX_VIEWS,
     ExplanationView,
@@ -23,7 +23,7 @@ from ilk.report.explanation_page import (
 )
 from ilk.report.render import Gallery
 
-PAGE, MARK = "index.html", ".ilk-explanations"
+MARK, OPTION = ".ilk-explanations", "--out"
 
 
 @dataclass
@@ -44,14 +44,7 @@ class ExplanationFolder:
         Raises:
             OutputError: It cannot be created.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / MARK).touch()
-        except OSError as error:
-            raise OutputError(
-                f"cannot write the folder {escape_path(self.folder)}: {error.strerror or error}; "
-                "name another one with --out"
-            ) from error
+        create_picture_folder(self.folder, MARK, OPTION)
         return self
 
     def add(self, path: str, explanation: Explanation) -> str:
@@ -60,11 +53,7 @@ class ExplanationFolder:
         Raises:
             OutputError: It cannot be written.
         """
-        name = f"{self.n_images:05d}_{_make_stem(path)}.png"
-        drawn = explanation.draw_overlay()
-        buffer = BytesIO()
-        drawn.save(buffer, "png")
-        write_atomically(self.folder / name, buffer.getvalue())
+        name = write_picture(self.folder, self.n_images, path, explanation.draw_overlay())
         self._add_view(make_view(path, explanation))
         return name
 
@@ -116,17 +105,4 @@ def check_explanation_folder(folder: Path, sources: Iterable[str]) -> Path:
     Raises:
         OutputError: It holds other things, is a file, or lies among the images.
     """
-    check_outside_sources(folder, list(sources))
-    is_used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if is_used and not (folder / MARK).is_file():
-        raise OutputError(
-            f"{escape_path(folder)} exists and holds no explanations of ilk; name another folder "
-            "with --out, such as one that does not exist yet"
-        )
-    return folder
-
-
-def _make_stem(path: str) -> str:
-    """Return the end of a path as a name for a file on any system."""
-    stem = os.path.splitext(os.path.basename(path))[0]
-    return re.sub(r"[^\w.-]+", "_", stem.encode("ascii", "replace").decode())[:60] or "image"
+    return check_picture_folder(folder, sources, MARK, OPTION, "explanations")

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from statistics import median
 
 from ilk.artifacts.anomaly_result import AnomalyResult
-from ilk.artifacts.output_files import check_outside_sources
+from ilk.artifacts.picture_folder import (
+    PAGE,
+    check_picture_folder,
+    create_picture_folder,
+    write_picture,
+)
 from ilk.core.atomic_write import write_atomically
-from ilk.core.errors import OutputError
-from ilk.images import escape_path
 from ilk.maths.alarm_threshold import MAX_SCORE
 from ilk.report.anomaly_page import AnomalyView, keep_worst, render_anomaly_page
 
-PAGE, MARK = "index.html", ".ilk-maps"
+MARK, OPTION = ".ilk-maps", "--maps"
 
 
 @dataclass
@@ -44,14 +44,7 @@ class MapFolder:
         Raises:
             OutputError: It cannot be created.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / MARK).touch()
-        except OSError as error:
-            raise OutputError(
-                f"cannot write the folder {escape_path(self.folder)}: {error.strerror or error}; "
-                "name another one with --maps"
-            ) from error
+        create_picture_folder(self.folder, MARK, OPTION)
         return self
 
     def add(self, result: AnomalyResult) -> str:
@@ -65,10 +58,7 @@ class MapFolder:
         # The score weighs the greatest distance, and the scale is one of scores.
         weight = result.score / max(float(result.pixel_map.values.max()), 1e-12)
         drawn = result.pixel_map.draw(result.picture, self.scale / max(weight, 1e-12))
-        name = f"{self.n_images:05d}_{_make_stem(result.row.path)}.png"
-        buffer = BytesIO()
-        drawn.save(buffer, "png")
-        write_atomically(self.folder / name, buffer.getvalue())
+        name = write_picture(self.folder, self.n_images, result.row.path, drawn)
         self.n_images += 1
         self.n_flagged += result.is_anomaly
         view = AnomalyView(
@@ -91,14 +81,7 @@ def check_map_folder(folder: Path, sources: Iterable[str]) -> Path:
     Raises:
         OutputError: It holds other things, is a file, or lies among the images.
     """
-    check_outside_sources(folder, list(sources))
-    is_used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if is_used and not (folder / MARK).is_file():
-        raise OutputError(
-            f"{escape_path(folder)} exists and holds no maps of ilk; name another folder with "
-            "--maps, such as one that does not exist yet"
-        )
-    return folder
+    return check_picture_folder(folder, sources, MARK, OPTION, "maps")
 
 
 def find_scale(threshold: float | None, calibration_scores: Iterable[float]) -> float:
@@ -110,9 +93,3 @@ def find_scale(threshold: float | None, calibration_scores: Iterable[float]) -> 
     if threshold is not None and 0 < threshold < MAX_SCORE:
         return threshold
     return float(median([score for score in calibration_scores if score > 0] or [1.0]))
-
-
-def _make_stem(path: str) -> str:
-    """Return the end of a path as a name for a file on any system."""
-    stem = os.path.splitext(os.path.basename(path))[0]
-    return re.sub(r"[^\w.-]+", "_", stem.encode("ascii", "replace").decode())[:60] or "image"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.classifier import RESERVED_KEYS
+from ilk.artifacts.explainable import Explainable
 from ilk.artifacts.image_blocks import (
     ManyImages,
     OneImage,
@@ -45,7 +46,6 @@ from ilk.trust.out_of_distribution import OutOfDistributionDetector
 from ilk.trust.summary_statistics import check_feature_width
 
 if TYPE_CHECKING:
-    from ilk.explain.explanation import Explanation
     from ilk.explain.neighbours import NeighbourIndex
 
 PART_KINDS: dict[str, type[Any]] = {
@@ -73,7 +73,7 @@ class LabelBatch:
 
 
 @dataclass(frozen=True, eq=False)
-class MultiLabelClassifier:
+class MultiLabelClassifier(Explainable):
     """A trained classifier of images that may have several labels.
 
     Attributes:
@@ -224,36 +224,6 @@ class MultiLabelClassifier:
             names = tuple(self.classes[c] for c in np.argsort(-p, kind="stable") if applies[c])
             probabilities = dict(zip(self.classes, p.tolist(), strict=True))
             yield MultiLabelPrediction("", names, probabilities, bool(is_unknown), float(score))
-
-    def explain(
-        self,
-        image: Any,
-        *,
-        target: str | None = None,
-        against: str | None = None,
-        method: Any = "auto",
-        seed: int = 0,
-        budget: int | None = None,
-    ) -> Explanation:
-        """Return a heat map of what supports a label, as `Classifier.explain` does.
-
-        Args:
-            image: One image, as for `predict`.
-            target: The label to explain; by default the most probable one.
-            against: A label to contrast it with, or `runner-up`; by default the calibrated
-                probability of the target is explained.
-            method: `auto`, or the name of an explainer, such as `rise`.
-            seed: Seed of what is random; the same image and seed give the same map.
-            budget: Passes of the encoder for one map that `auto` allows.
-
-        Raises:
-            InputError, UnknownName, Unavailable: As for `Classifier.explain`.
-        """
-        from ilk.explain.explain_image import explain_image
-
-        return explain_image(
-            self, image, target=target, against=against, method=method, seed=seed, budget=budget
-        )
 
     def save(self, folder: PathLike) -> Path:
         """Write the classifier and its side files to a model folder, and return the folder.
