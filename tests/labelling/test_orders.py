@@ -6,7 +6,7 @@ import pytest
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.linear_models import normalize_rows
 from ilk.labelling.orders import DEFAULT, list_orders, parse_order
-from ilk.labelling.orders.max_herding import choose_greedily, compute_kernel
+from ilk.labelling.orders.coverage import choose_greedily, compute_kernel
 from ilk.labelling.orders.order import Pool
 
 

@@ -80,7 +80,7 @@ class AnsweringSession(LearningSession):
                 return self._answers.by_key[key].label
             name = check_class_name(name, self.classes)
             if name not in self.classes:
-                self._take_in(self._record(annotator, ADD_CLASS, label=name, key=key))
+                self._take_in(self.log.append(annotator, ADD_CLASS, label=name, key=key))
         return name
 
     def assign(
@@ -125,7 +125,7 @@ class AnsweringSession(LearningSession):
             event = self._answers.find_last(annotator)
             if event is None:
                 return None
-            self._take_in(self._record(annotator, UNDO, target=event.number, key=key))
+            self._take_in(self.log.append(annotator, UNDO, target=event.number, key=key))
             if event.kind in ANSWERS:
                 self._questions.ask_again(annotator, event.digests)
             return _to_undone(event)
@@ -163,7 +163,7 @@ class AnsweringSession(LearningSession):
                 return self._answers.by_key[key].label
             self._check_digests(digests)
             label = check_class_name(label, self.classes) if kind in (LABEL, RESOLVE) else ""
-            self._take_in(self._record(annotator, kind, digests, label, key=key))
+            self._take_in(self.log.append(annotator, kind, digests, label, key=key))
         return label
 
 

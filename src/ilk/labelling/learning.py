@@ -81,7 +81,7 @@ class LearningSession(SessionState):
         self._groups: tuple[tuple[int, Snapshot | None], list[Group]] | None = None
         if not log.is_read_only:
             detail = {"source": str(images.root or ""), "images": len(self.items)}
-            self._record(NO_ANNOTATOR, OPEN, target=self.seed, detail=detail)
+            self.log.append(NO_ANNOTATOR, OPEN, target=self.seed, detail=detail)
         self._n_fitted = 0
         self._refitter = Refitter(self._refit) if refit_in_background else None
         self._request_refit()

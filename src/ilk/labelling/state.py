@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -127,21 +126,6 @@ class SessionState:
         is_gone = not self.images.path_of(row).exists()
         (self._gone.add if is_gone else self._gone.discard)(digest)
         return is_gone
-
-    def _record(
-        self,
-        annotator: str,
-        kind: str,
-        digests: Sequence[str] = (),
-        label: str = "",
-        *,
-        target: int = 0,
-        detail: Any = None,
-        key: str = "",
-    ) -> Event:
-        return self.log.append(
-            annotator, kind, digests, label, target=target, detail=detail, key=key
-        )
 
     def _take_in(self, event: Event) -> None:
         if event.label:

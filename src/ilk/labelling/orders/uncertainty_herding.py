@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.labelling.orders.max_herding import choose_greedily, compute_kernel
+from ilk.labelling.orders.coverage import check_width, choose_covering
 from ilk.labelling.orders.order import OrderTags, Pool
 
 
@@ -30,14 +30,9 @@ class UncertaintyHerding(OrderTags):
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.width > 0:
-            raise ValueError(f"width is {self.width}; it must be positive")
+        check_width(self.width)
 
     def choose(self, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
         """Return the positions of the rows to label next, `[<= count]`."""
-        rows = pool.draw_sample(np.random.default_rng(seed))
-        x, labelled = pool.x[rows], pool.y[rows] >= 0
-        similarity = compute_kernel(x, x, self.width)
-        covered = similarity[:, labelled].max(1, initial=0.0)
-        weight = np.asarray(1 - pool.compute_margins()[rows], np.float32)
-        return rows[choose_greedily(similarity, covered, pool.can_ask[rows], count, weight)]
+        weight = np.asarray(1 - pool.compute_margins(), np.float32)
+        return choose_covering(pool, count, seed, self.width, weight)
