@@ -88,3 +88,15 @@ def _evaluate_claim(
         "difference": difference,
         "verdict": verdict,
     }
+
+
+def describe_claims(
+    tables: Sequence[Mapping[str, Any]], keys: Sequence[str] = ("setting",)
+) -> list[str]:
+    """Return one sentence per claim of tables, each with some entries of its table before it."""
+    return [
+        f"{', '.join(table[key] for key in keys)}: {claim['method']} is {claim['verdict']} against "
+        f"{claim['baseline']} ({claim['difference']['mean']:+.3f})"
+        for table in tables
+        for claim in table["claims"]
+    ]

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from benchmarks.canvas import Canvases, make_canvases
 from benchmarks.canvas_networks import CanvasCNN, load_network, normalize, predict_proba
-from benchmarks.claims import Claim, make_table
+from benchmarks.claims import Claim, describe_claims, make_table
 from benchmarks.shared_files import load_or_compute_arrays
 from ilk.explain.causal_paths import (
     CausalGraph,
@@ -74,7 +74,7 @@ def run(small: bool = False) -> dict[str, Any]:
         claims = [Claim(ENTRY, FILE, PATHS, arm) for arm in scores if arm != PATHS]
         tables.append(make_table(setting, metric, scores, claims, better))  # type: ignore[arg-type]
     graphs = [r["graph"] for r in results]
-    return {"tables": tables, "verdict": judge(tables), "graphs": graphs}
+    return {"tables": tables, "verdict": describe_claims(tables), "graphs": graphs}
 
 
 def examine(seed: int, classes: tuple[int, ...], small: bool) -> dict[str, Any]:
@@ -317,13 +317,3 @@ def measure_maps(
             ratios.append(share / float(mask.mean()))
         out[name] = float(np.mean(ratios))
     return out
-
-
-def judge(tables: list[dict[str, Any]]) -> list[str]:
-    """Return one sentence per comparison."""
-    return [
-        f"{table['setting']}: {claim['method']} is {claim['verdict']} against {claim['baseline']} "
-        f"({claim['difference']['mean']:+.3f})"
-        for table in tables
-        for claim in table["claims"]
-    ]

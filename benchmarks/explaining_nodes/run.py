@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.claims import Claim, make_table
+from benchmarks.claims import Claim, describe_claims, make_table
 from benchmarks.datasets import read_digits, read_fashion, read_mnist
 from ilk.core.data import Data, Labels
 from ilk.core.errors import Unavailable
@@ -86,7 +86,12 @@ def run(small: bool = False) -> dict[str, Any]:
             if metric == "accuracy":
                 claims += [Claim(ENTRY, FILE, DEFAULT, arm) for arm in (GCN, *RIVALS)]
             tables.append(make_table(name, metric, scores, claims, better))  # type: ignore[arg-type]
-    return {"tables": tables, "verdict": judge(tables), "texts": texts, "left out": left_out}
+    return {
+        "tables": tables,
+        "verdict": describe_claims(tables, ("setting", "metric")),
+        "texts": texts,
+        "left out": left_out,
+    }
 
 
 def draw_nodes(data: Data, seed: int, small: bool) -> tuple[Data, Labels]:
@@ -243,13 +248,3 @@ def measure_cue(model: ExplainingNodes, x: NDArray[np.float32], seed: int) -> di
         rows = np.arange(len(x))
         out[name] = float((p[rows, answer] - after[rows, answer]).mean())
     return out
-
-
-def judge(tables: list[dict[str, Any]]) -> list[str]:
-    """Return one sentence per comparison."""
-    return [
-        f"{table['setting']}, {table['metric']}: {claim['method']} is {claim['verdict']} against "
-        f"{claim['baseline']} ({claim['difference']['mean']:+.3f})"
-        for table in tables
-        for claim in table["claims"]
-    ]

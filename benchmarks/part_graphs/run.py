@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.claims import Claim, make_table
+from benchmarks.claims import Claim, describe_claims, make_table
 from benchmarks.part_graphs.scenes import (
     GRAPH,
     N_PARTS,
@@ -79,7 +79,11 @@ def run(small: bool = False) -> dict[str, Any]:
         if metric.startswith("accuracy"):
             claims.append(Claim(ENTRY, FILE, UNWEIGHTED, END_TO_END))
         tables.append(make_table("scenes of digits", metric, scores, claims, better))  # type: ignore[arg-type]
-    return {"tables": tables, "verdict": judge(tables), "explanation": results[0]["text"]}
+    return {
+        "tables": tables,
+        "verdict": describe_claims(tables, ("metric",)),
+        "explanation": results[0]["text"],
+    }
 
 
 def compare(seed: int, small: bool) -> dict[str, Any]:
@@ -161,13 +165,3 @@ def _compute_loss(net: nn.Module, batch: Batch, _generator: torch.Generator) -> 
 def _predict(network: nn.Module, images: Tensor) -> Any:
     with torch.inference_mode():
         return torch.cat([network(part) for part in torch.split(images, 256)]).argmax(1).numpy()
-
-
-def judge(tables: list[dict[str, Any]]) -> list[str]:
-    """Return one sentence per comparison."""
-    return [
-        f"{table['metric']}: {claim['method']} is {claim['verdict']} against {claim['baseline']} "
-        f"({claim['difference']['mean']:+.3f})"
-        for table in tables
-        for claim in table["claims"]
-    ]

@@ -1,4 +1,4 @@
-"""A folder of coloured shapes to label, the server that labels it, and a browser."""
+"""A folder of coloured shapes to label, and the server that labels it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image, ImageDraw
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 COLORS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 70, 200)}
 ENCODER = "pixels/8x8x3"
 
@@ -110,11 +99,3 @@ def serve_folder(folder: Path, *options: str, **settings: Any) -> Iterator[Label
         yield server
     finally:
         server.kill()
-
-
-def require_chromium() -> Any:
-    """Return Playwright's entry, or skip the test."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"{CHROMIUM} is missing")
-    return api.sync_playwright

@@ -9,24 +9,16 @@ from typing import Any
 
 import pytest
 
-from helpers.labelling_server import (
-    ARGUMENTS,
-    CHROMIUM,
-    LabellingServer,
-    require_chromium,
-    serve_folder,
-    write_shapes,
-)
+from helpers.browser import find_chromium, open_browser
+from helpers.labelling_server import LabellingServer, serve_folder, write_shapes
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with require_chromium()() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 class Person:
@@ -185,7 +177,7 @@ def go_on(
 def shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[LabellingServer, dict[str, str]]]:
-    require_chromium()
+    find_chromium()
     folder = tmp_path_factory.mktemp("label") / "discs"
     truth = write_shapes(folder, 48, seed=1)
     with serve_folder(folder, "--classes", "red,green") as server:
