@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+CLOSE_SECONDS = 5.0  # that closing waits for what is running
+
 
 class Refitter:
     """Calls `work` in one thread after every `request`; requests while it runs become one.
@@ -48,11 +50,15 @@ class Refitter:
         return "" if self._error is None else str(self._error) or type(self._error).__name__
 
     def close(self) -> None:
-        """Stop after what is running."""
+        """Stop after what is running, of which nothing is lost if it takes too long.
+
+        It may never end: where Ctrl-C interrupts an import in another thread, Python can leave
+        that module locked for every thread.
+        """
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         while True:
