@@ -26,6 +26,17 @@ def label(session, annotator, n):
     return asked
 
 
+def test_whoever_answers_before_the_first_fit_sees_all_classes(open_session):
+    session = open_session(refit_every=1000)
+    session._questions.suggest([])  # as while the first fit runs
+    items = []
+    for _ in range(24):  # of 60, whose paths are sorted by class
+        items.append(session.next_item("ann"))
+        session.assign("ann", items[-1].digest, tell(items[-1].path))
+    assert {tell(item.path) for item in items[:8]} == {"red", "green", "blue"}
+    assert [item.path for item in items] != sorted(item.path for item in items)
+
+
 def test_labels_survive_a_restart_renaming_and_moving(open_session, folder):
     session = open_session()
     first = label(session, "ann", 12)

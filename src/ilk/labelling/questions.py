@@ -23,7 +23,9 @@ class Questions:
     """The questions that are open, by annotator. Not thread-safe: the session holds a lock.
 
     Args:
-        digests: All images, in the order of the folder.
+        digests: All images, in the order in which they are asked while the model suggests none. At
+            random rather than by path: whoever answers faster than the first fit, in a folder
+            sorted by class, would otherwise see one class alone.
         audit: Images of the audit, in its order.
         shared: Images that every annotator is asked.
         has_label: Whether the folder gives an image a class, by position.

@@ -80,7 +80,9 @@ class SessionState:
         numbers = draw_numbers(self._digests, self.seed, "shared")
         self._shared = [i for i, u in enumerate(numbers) if u < shared]
         common = [*audit, *(self._digests[i] for i in self._shared)]
-        return Questions(self._digests, audit, common, self._given.tolist(), self.is_gone)
+        order = np.argsort(draw_numbers(self._digests, self.seed, "order"), kind="stable")
+        digests, has_label = [self._digests[i] for i in order], self._given[order].tolist()
+        return Questions(digests, audit, common, has_label, self.is_gone)
 
     @property
     def classes(self) -> tuple[str, ...]:
