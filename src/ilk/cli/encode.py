@@ -77,6 +77,24 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Encode shards again that have images which could not be read at that time.",
 )
+@click.option(
+    "--actors",
+    type=click.IntRange(1),
+    help="Workers of the cluster [default: one per core or GPU].",
+)
+@click.option(
+    "--cpus-per-actor", type=click.FloatRange(0, min_open=True), help="Cores of each worker."
+)
+@click.option(
+    "--gpus-per-actor", type=click.FloatRange(0), help="GPUs of each worker, such as 0.5."
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds to wait for a cluster that gives no answer.",
+)
 @add_precision_option
 @add_multi_label_options
 @add_intake_options
@@ -94,6 +112,10 @@ def command(
     verify: bool,
     relabel: bool,
     retry: bool,
+    actors: int | None,
+    cpus_per_actor: float | None,
+    gpus_per_actor: float | None,
+    wait: float,
     precision: str,
     intake: IntakeOptions,
     device: str,
@@ -107,12 +129,13 @@ def command(
     `ilk fit SHARDS` learns from the result.
     """
     from ilk.core.errors import InputError
-    from ilk.shards.engines import open_engine
+    from ilk.shards.engines import EngineOptions, open_engine
     from ilk.shards.jobs import Job
     from ilk.shards.manifest import is_shard_folder
 
     jobs = Job.parse(job) if job else Job()
     engine, address = open_engine(on)
+    options = EngineOptions(address, actors, cpus_per_actor, gpus_per_actor, wait)
     is_folder = is_shard_folder(source)
     if out is None and not is_folder:
         raise InputError("name the shard folder to write with --out")
@@ -139,16 +162,16 @@ def command(
     for encoder, open_encoder in open_encoders:
         space = _open_space(manifest, encoder, dtype)
         with report_progress(f"encoding with {encoder.name}", n_rows) as throughput:
-            for _ in engine.run(
+            engine.run(
                 folder,
                 numbers,
                 open_encoder,
-                throughput,
                 dtype=space.dtype,
                 again=retry,
-                address=address,
-            ):
-                pass
+                meter=throughput,
+                log=print_note,
+                options=options,
+            )
         runs.append(_finish(manifest, space, numbers, throughput))
     return Result(
         {**_describe(manifest, folder), "job": job, "encoders": [value for value, _ in runs]},

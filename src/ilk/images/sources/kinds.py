@@ -18,7 +18,7 @@ from ilk.images.tables.read import LIST_SUFFIXES, TABLE_SUFFIXES
 
 Path = str | os.PathLike[str]
 Kind = Literal[
-    "folder", "table", "list", "archive", "glob", "standard input", "bucket", "file", "missing"
+    "folder", "table", "list", "archive", "glob", "bucket", "standard input", "file", "missing"
 ]
 SINGLE_KINDS: tuple[Kind, ...] = ("file", "missing")  # of sources that stand for themselves
 
