@@ -78,6 +78,7 @@ class Manifest:
         root: `Images.root` of the source: None if paths were given, not found.
         notes: `Images.notes` of the source.
         value_ranges: `Images.value_ranges` of the source.
+        is_sorted: Whether the source lists its images by path, as a folder does.
     """
 
     folder: Path
@@ -87,6 +88,7 @@ class Manifest:
     root: str | None
     notes: tuple[str, ...] = ()
     value_ranges: Mapping[str, tuple[float, float]] | None = None
+    is_sorted: bool = False
 
     @property
     def path(self) -> Path:
@@ -135,6 +137,7 @@ class Manifest:
                 None if head["root"] is None else str(head["root"]),
                 tuple(map(str, head["notes"])),
                 {str(k): (float(a), float(b)) for k, (a, b) in head["value_ranges"].items()},
+                bool(head["is_sorted"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{escape_path(path)} is damaged ({error}); {REMEDY}") from None
@@ -188,8 +191,12 @@ class Manifest:
         size = self.shard_size
         starts = range(0, len(rows), size)
         new = [list_columns(images, rows[start : start + size]) for start in starts]
+        places = [get_place(row) for row in images.rows]
         return replace(
-            self, notes=images.notes, value_ranges=dict(images.value_ranges)
+            self,
+            notes=images.notes,
+            value_ranges=dict(images.value_ranges),
+            is_sorted=places == sorted(places),
         ).write_columns([*old, *new])
 
     def write_columns(self, shards: Sequence[Columns]) -> Manifest:
@@ -228,6 +235,7 @@ class Manifest:
             "root": self.root,
             "notes": list(self.notes),
             "value_ranges": dict(self.value_ranges or {}),
+            "is_sorted": self.is_sorted,
             "shards": [asdict(entry) for entry in self.shards],
         }
 
@@ -262,6 +270,11 @@ class Manifest:
         """Return columns of all rows as an Arrow table; names are as in the file."""
         with open_parquet(self.path, REMEDY) as file:
             return file.read(columns=list(names)).combine_chunks()
+
+
+def get_place(row: Row) -> tuple[str, int]:
+    """Return what the rows of a folder are sorted by."""
+    return row.file_path, row.page
 
 
 def join_path(base: str, path: str) -> str:
