@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--verify",
     is_flag=True,
-    help="Encode nothing: compare the rows that are there with the list of images.",
+    help="Encode nothing: read all parts, and compare their rows with the list of images.",
 )
 @click.option(
     "--relabel",
@@ -131,11 +131,12 @@ def command(
     from ilk.core.errors import InputError
     from ilk.shards.engines import EngineOptions, open_engine
     from ilk.shards.jobs import Job
-    from ilk.shards.manifest import is_shard_folder
+    from ilk.shards.manifest import check_local, is_shard_folder
 
     jobs = Job.parse(job) if job else Job()
     engine, address = open_engine(on)
     options = EngineOptions(address, actors, cpus_per_actor, gpus_per_actor, wait)
+    check_local(out or "")
     is_folder = is_shard_folder(source)
     if out is None and not is_folder:
         raise InputError("name the shard folder to write with --out")
@@ -330,7 +331,7 @@ def _verify(manifest: Manifest, names: Sequence[str], numbers: Sequence[int]) ->
     folder = manifest.folder
     spaces = [choose_space(folder, n) for n in names] or list_spaces(folder)
     spaces = spaces or [choose_space(folder)]
-    counts = [(space, count_rows(manifest, space, numbers)) for space in spaces]
+    counts = [(space, count_rows(manifest, space, numbers, whole=True)) for space in spaces]
     values = [_show_count(manifest, space, count) for space, count in counts]
     return Result(
         {**_describe(manifest, folder), "encoders": values},

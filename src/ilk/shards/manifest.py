@@ -49,6 +49,15 @@ def is_shard_folder(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(Path(path) / FILE_NAME)
 
 
+def check_local(folder: str | os.PathLike[str]) -> None:
+    """Raise InputError if a shard folder is an address in a bucket, where nothing is renamed."""
+    if is_address(folder):
+        raise InputError(
+            f"{escape_path(folder)} is an address in a bucket; a shard folder lies on a disk, "
+            "which all jobs may share over a network: name a folder, and copy it later"
+        )
+
+
 @dataclass(frozen=True)
 class ShardEntry:
     """What the manifest says of one shard.
@@ -118,6 +127,7 @@ class Manifest:
             InputError: There is none.
             ArtifactError: It is damaged, or of a newer version of ilk.
         """
+        check_local(folder)
         home = Path(folder)
         if not is_shard_folder(home):
             raise InputError(
@@ -163,6 +173,7 @@ class Manifest:
             InputError: A path is there twice, or an image is in memory.
             OutputError: The folder cannot be written.
         """
+        check_local(folder)
         if shard_size < 1:
             raise InputError(f"a shard holds at least 1 image, not {shard_size}")
         root = None if images.root is None else os.path.abspath(images.root)
