@@ -27,6 +27,7 @@ class Collection:
         encoder: Description of the encoder; empty if unknown.
         source: The folder that they come from, absolute; "" for none.
         value_ranges: Black and white of images of more than 8 bits.
+        reads_text: Whether the encoder reads text.
         notes: What is to be known of the images, one sentence each.
     """
 
@@ -36,6 +37,7 @@ class Collection:
     encoder: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    reads_text: bool = False
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

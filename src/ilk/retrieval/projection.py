@@ -20,9 +20,6 @@ class Projection:
         weight: `[d, e]` float32.
     """
 
-    kind: ClassVar[str] = "retrieval_projection"
-    shapes: ClassVar[dict[str, str]] = {"centre": "d", "weight": "d e"}
-
     centre: Features
     weight: Features
 
