@@ -10,7 +10,7 @@ import ilk
 
 PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
-    *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "protocols"),
+    *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "shards", "protocols"),
     *("architectures", "training", "transduction", "diffusion", "encoders"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "explain", "artifacts"),

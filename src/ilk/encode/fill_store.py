@@ -10,17 +10,15 @@ preempted.)
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 
 from ilk.core.capabilities import Embeds, list_parts
-from ilk.core.cores import count_cores, limit_torch_threads
 from ilk.core.errors import OutputError
 from ilk.core.progress import Progress, silent_progress
-from ilk.core.worker_threads import Task, WorkerThreads
 from ilk.encode.encode_task import EncodedBatch, EncodeTask, Failures, encode_task
+from ilk.encode.map_tasks import map_tasks
 from ilk.images import MAX_PIXELS, Images, Row
 from ilk.images.duplicates.pixel_duplicates import refuse_pixel_duplicates
 from ilk.images.value_ranges.contrast import note_contrast
@@ -29,7 +27,6 @@ from ilk.store import Store
 COMMIT_SECONDS = 1.0  # bounds the work lost by a kill, besides the batches in progress
 COMMIT_VALUES = 2**23  # 32 MB of features; committed at whichever limit is reached first
 DECODE_BATCH_SIZE = 16  # files per task that are decoded only
-TASKS_PER_THREAD = 3  # tasks per thread that are running, or done and not collected
 
 
 def encode_images(
@@ -155,13 +152,5 @@ def _commit_on_exit(results: EncodedBatch, store: Store) -> Iterator[None]:
 
 
 def _map_tasks(tasks: Iterator[EncodeTask]) -> Iterator[EncodedBatch]:
-    """Yield results in order, from one thread per core, with few pending tasks at any time."""
-    threads = count_cores()
-    with limit_torch_threads() as start, WorkerThreads(threads, "encode", start) as pool:
-        pending: deque[Task[EncodedBatch]] = deque()
-        for task in tasks:
-            pending.append(pool.submit(partial(encode_task, task)))
-            if len(pending) >= TASKS_PER_THREAD * threads:
-                yield pool.get_result(pending.popleft())
-        while pending:
-            yield pool.get_result(pending.popleft())
+    """Yield results in order, from one thread per core."""
+    return map_tasks(partial(encode_task, task) for task in tasks)

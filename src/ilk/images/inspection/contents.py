@@ -77,6 +77,10 @@ class ContentMap(Mapping[str, Content]):
         """Return the image with this digest, None if there is none; nothing is read."""
         return self._items.get(digest)
 
+    def find_origin(self, digest: str) -> str:
+        """Return the digest of the file from which the image with this digest is read."""
+        return self._origins.get(digest, digest)
+
     def select(self, digests: Collection[str]) -> ContentMap:
         """Return the images with these digests; nothing is read."""
         return ContentMap(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from dataclasses import dataclass, replace
@@ -57,6 +58,10 @@ class Member:
     def path(self) -> str:
         """The path of the archive, followed by that of the file."""
         return f"{self.archive.path.as_posix()}/{self.name}"
+
+    def locate(self) -> tuple[str, str]:
+        """Return the absolute path of the archive, and the name of the file in it."""
+        return os.path.abspath(self.archive.path), self.name
 
     def read(self) -> bytes:
         """Return the content.
