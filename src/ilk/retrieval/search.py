@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ilk.core.capabilities import Embeds
+from ilk.core.capabilities import Embeds, EmbedsText
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import Images, escape_path, read_images
@@ -208,15 +208,28 @@ def _refuse_encoder(options: SearchOptions, reason: str) -> None:
 
 
 def _open_shards(source: str | os.PathLike[str], options: SearchOptions) -> OpenSource:
-    from ilk.encoders import resolve_encoder
-    from ilk.shards.features import ShardedFeatures
+    """Return the images of a folder of shards, and the encoder of the queries.
 
-    name = options.encoder
-    if not name:
-        name = str(ShardedFeatures.open(source).encoder_name)
-    encoder = resolve_encoder(name, device=options.device, runtime=options.runtime)
-    collection = collect_shards(source, encoder.space.key)
-    return OpenSource(collection, encoder)
+    Raises:
+        InputError: The features are of another encoder than the one on this machine.
+    """
+    from ilk.encoders import resolve_encoder
+
+    if options.model:
+        encoder = _open_model_encoder(options)[0]
+        assert encoder is not None
+        collection = collect_shards(source, encoder.space.key)
+    else:
+        collection = collect_shards(source, options.encoder or None)
+        name = options.encoder or collection.space.name
+        encoder = resolve_encoder(name, device=options.device, runtime=options.runtime)
+    check_space(collection.space, encoder, escape_path(source))
+    return OpenSource(
+        replace(
+            collection, encoder=encoder.describe(), reads_text=isinstance(encoder, EmbedsText)
+        ),
+        encoder,
+    )
 
 
 def _open_images(
@@ -233,7 +246,7 @@ def _open_images(
         ranges = dict(saved.value_ranges) or None
     images = read(source, store, ranges)
     if encoder is None:
-        encoder = _resolve(options, images, saved, log)
+        encoder = _resolve(options, images, saved)
     if saved is not None:
         check_space(saved.space, encoder, f"the index {escape_path(options.index)}")
     root = os.path.abspath(source)
@@ -256,9 +269,7 @@ def _open_model_encoder(
     return classifier.encoder, classifier.value_ranges
 
 
-def _resolve(
-    options: SearchOptions, images: Images, saved: Index | None, log: Callable[[str], None]
-) -> Embeds:
+def _resolve(options: SearchOptions, images: Images, saved: Index | None) -> Embeds:
     """Return the named encoder, that of the saved index, or the best default encoder."""
     from ilk.encoders import choose_encoders, resolve_encoder, restore_encoder
 
@@ -267,8 +278,7 @@ def _resolve(
         return restore_encoder(saved.encoder, fetch=options.fetch, **settings)  # type: ignore[arg-type]
     if options.encoder not in ("", "default"):
         return resolve_encoder(options.encoder, images=images, **settings)  # type: ignore[arg-type]
-    encoders, message = choose_encoders(images, **settings)  # type: ignore[arg-type]
-    log(message)
+    encoders, _ = choose_encoders(images, **settings)  # type: ignore[arg-type]
     return encoders[-1]  # the cheapest come first
 
 

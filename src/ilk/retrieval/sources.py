@@ -228,21 +228,23 @@ def collect_shards(folder: str | os.PathLike[str], space: str | None = None) -> 
     """Return the images of a folder of shards with the features of a space.
 
     Raises:
-        InputError: A shard is not encoded, or there are several spaces and none is named.
+        InputError: There are no features of this space, or of several and none is named.
+        ArtifactError: A part is missing or damaged; the message has the command that makes it.
     """
     from ilk.shards.features import ShardedFeatures
 
     features = ShardedFeatures.open(folder, space)
     positions: dict[str, list[int]] = {}
-    for i in np.flatnonzero(features.is_used):
-        positions.setdefault(features.digests[i], []).append(int(i))
-    labels = [features.classes[c] if c >= 0 else "" for c in features.y]
+    digests, paths = features.digests, features.paths
+    for i in np.flatnonzero(features.has_features):
+        positions.setdefault(str(digests[i]), []).append(int(i))
+    classes, y = features.classes, features.y
     entries = tuple(
         Entry(
             digest,
-            str(features.paths[rows[0]]),
-            join_labels([labels[i] for i in rows if labels[i]]),
-            tuple(str(features.paths[i]) for i in rows[1:]),
+            paths[rows[0]],
+            join_labels([classes[y[i]] for i in rows if y[i] >= 0]),
+            tuple(paths[i] for i in rows[1:]),
         )
         for digest, rows in positions.items()
     )
@@ -252,7 +254,9 @@ def collect_shards(folder: str | os.PathLike[str], space: str | None = None) -> 
     def take(chosen: Labels) -> Any:
         return np.asarray(matrix[first[chosen]], np.float32)
 
-    found = FeatureSpace(features.space_key, features.encoder_name, int(features.d))
-    return Collection(
-        entries, found, take, {"name": features.encoder_name, "key": found.key}, str(folder)
-    )
+    found = FeatureSpace(features.space.key, features.space.name, features.d)
+    encoder = {"name": found.name, "key": found.key}
+    n_missing = features.n - int(features.has_features.sum())
+    files = "1 file is" if n_missing == 1 else f"{n_missing:,} files are"
+    notes = (f"{files} not searched, because they have no features",) if n_missing else ()
+    return Collection(entries, found, take, encoder, os.path.abspath(folder), notes=notes)
