@@ -157,7 +157,9 @@ class Metrix(MetricObjective):
         return torch.where(allowed, share.expand(len(y), -1), -1.0)
 
 
-def _read_exponents(metric: MultiSimilarity | ProxyAnchor) -> tuple[tuple[float, float], float, float]:
+def _read_exponents(
+    metric: MultiSimilarity | ProxyAnchor,
+) -> tuple[tuple[float, float], float, float]:
     """Return the margins of positive and negative pairs, and the factors in the exponents."""
     if isinstance(metric, MultiSimilarity):
         return (metric.base, metric.base), metric.alpha, metric.beta
