@@ -18,7 +18,7 @@ from ilk.maths.gaussian import compute_statistics
 from ilk.maths.pca import find_axes
 
 LDA, WHITENING = CLOSED_FORMS = ("LDA", "Whitening")
-RIDGE = 1e-3  # of the mean eigenvalue, added to those that are divided by
+RIDGE = 1e-5  # of the mean eigenvalue, added to those that are divided by
 
 
 def make_projection(name: str, x: NDArray[Any], y: Labels, width: int) -> MetricHead:

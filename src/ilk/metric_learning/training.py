@@ -1,4 +1,4 @@
-"""Train a network under a loss of metric learning, on batches of some rows of each of some classes."""
+"""Train a network under a loss of metric learning, on batches of a few rows of several classes."""
 
 from __future__ import annotations
 
