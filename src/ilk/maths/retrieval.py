@@ -7,9 +7,9 @@ says nothing and counts nowhere.
 - recall at k: the share of queries with at least one row of their class among the k nearest (what
   metric learning calls so; it is no recall of information retrieval);
 - R-precision: the share of rows of the class among the R nearest, R their number in the gallery;
-- mAP@R (Kevin Musgrave, Serge Belongie, Ser-Nam Lim, 2020, A Metric Learning Reality Check, arXiv
-  2003.08505, eq. 1): `1 / R sum_{i <= R} [i-th is of the class] precision at i`, which is not divided
-  by the number of hits;
+- mAP@R: `1 / R sum_{i <= R} [i-th is of the class] precision at i`, not divided by the number of
+  hits (Kevin Musgrave, Serge Belongie, Ser-Nam Lim, 2020, A Metric Learning Reality Check,
+  arXiv 2003.08505, equation 1);
 - average precision: the same over the whole gallery.
 
 Rows at equal similarity have no order: all figures are expectations over random orders of them
