@@ -13,7 +13,7 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "protocols"),
     *("architectures", "training", "transduction", "diffusion", "encoders"),
     *("methods", "detectors", "discovery"),
-    *("ranking", "trust", "multilabel", "report", "explain", "artifacts"),
+    *("ranking", "trust", "multilabel", "report", "explain", "artifacts", "retrieval"),
     *("fitting", "estimator", "updates", "export", "labelling", "serve"),
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
