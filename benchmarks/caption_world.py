@@ -26,7 +26,7 @@ DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "e
 STYLES = ("a {c} {d} left of a {C} {D}", "a {d} {c} left , a {D} {C}")  # the second is the shift
 WORDS = ("a", "left", "of", ",", *COLOURS, *DIGIT_WORDS)
 WIDTH = 64
-GREY_GROUND = 0.45
+GREY_GROUND = 0.1
 
 
 @dataclass(frozen=True)
