@@ -16,6 +16,7 @@ from typing import Any
 
 from ilk.core.errors import ArtifactError, InputError
 from ilk.images.rows import Images, Row, escape_path
+from ilk.images.rows.addresses import is_address
 from ilk.shards.changes import find_late_rows
 from ilk.shards.parquet_files import (
     FORMAT,
@@ -266,4 +267,4 @@ class Manifest:
 def join_path(base: str, path: str) -> str:
     """Return the whole path of a row of the manifest: an address stays as it is."""
     name = from_text(path) or ""
-    return name if "://" in name else os.path.join(base, name)
+    return name if is_address(name) or not base else os.path.join(base, name)
