@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers.deadly_encoder import open_deadly
 from ilk.core.errors import IlkError
 from ilk.shards.manifest import Manifest
-from ilk.shards.ray_cluster import RayOptions
+from ilk.shards.engines import EngineOptions
 from ilk.shards.ray_engine import run
 
 
@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
             partial(open_deadly, folder),
             meter=lambda n, _seconds: counts.append(n),
             log=lines.append,
-            options=RayOptions(actors=2),
+            options=EngineOptions(actors=2),
         )
     except IlkError as caught:
         error = f"{type(caught).__name__}: {caught}"

@@ -19,7 +19,8 @@ from ilk.images import read_images
 from ilk.shards import ray_cluster, ray_engine, ray_step
 from ilk.shards.features import ShardedFeatures
 from ilk.shards.manifest import Manifest
-from ilk.shards.ray_cluster import RayOptions, plan_actors
+from ilk.shards.engines import EngineOptions
+from ilk.shards.ray_cluster import plan_actors
 from ilk.shards.ray_engine import Watch
 from ilk.shards.ray_step import LOST, Desk, Event, StepConfig, check_worker
 
@@ -57,7 +58,9 @@ def test_lost_workers_are_replaced_and_a_shard_that_kills_them_is_named(tmp_path
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)  # nothing but the result is on standard output
     assert "shard 4 could not be encoded: its worker died 3 times" in result["error"]
-    assert any(line.startswith("the worker of shard 2 died; attempt 2 of 3") for line in result["lines"])
+    assert any(
+        line.startswith("the worker of shard 2 died; attempt 2 of 3") for line in result["lines"]
+    )
     assert result["images"] <= 30  # those of a lost worker are not counted twice
     parts = sorted((folder / "features").glob("*/part-*.parquet"))
     assert [int(p.stem[-5:]) for p in parts] == [0, 1, 2, 3, 5]

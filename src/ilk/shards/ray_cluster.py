@@ -20,6 +20,7 @@ from typing import Any, TextIO, cast
 from ilk.core.cores import count_cores
 from ilk.core.errors import InputError, Unavailable
 from ilk.hub.client import require_package
+from ilk.shards.engines import EngineOptions
 
 CLIENT = "ray://"
 CLIENT_PORT = 10001  # of Ray's own client server
@@ -30,48 +31,34 @@ ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS":
 
 
 @dataclass(frozen=True)
-class RayOptions:
-    """Where and how shards are encoded on Ray.
-
-    Attributes:
-        address: `ray://HOST[:PORT]`; "" is the cluster that `RAY_ADDRESS` names, or else one that
-            is started on this machine and ends with the command.
-        actors: Number of workers, each with an encoder of its own; None is as many as fit.
-        cpus_per_actor: Cores of each, at least 1, which are also its threads; None is 1, or on GPUs
-            an equal part of the cores.
-        gpus_per_actor: GPUs of each, possibly a fraction; None is 1 where the cluster has GPUs and
-            the encoder can use one.
-        wait: Seconds that the cluster may take to start a first worker or to answer.
-    """
-
-    address: str = ""
-    actors: int | None = None
-    cpus_per_actor: int | None = None
-    gpus_per_actor: float | None = None
-    wait: float = 600.0
-
-
-@dataclass(frozen=True)
 class ActorPlan:
-    """How many workers, and what each takes."""
+    """How many workers, and what each takes: cores, at least one of which are its threads."""
 
     n: int
-    cpus: int
+    cpus: float
     gpus: float
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of each worker."""
+        return max(1, int(self.cpus))
 
     def describe(self) -> str:
         """Say it in words."""
         gpus = f" and {self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""
         return (
-            f"{self.n:,} worker{'s' * (self.n > 1)} with {self.cpus} "
+            f"{self.n:,} worker{'s' * (self.n > 1)} with {self.cpus:g} "
             f"core{'s' * (self.cpus > 1)}{gpus} each"
         )
 
 
 def plan_actors(
-    resources: Mapping[str, float], options: RayOptions, n_shards: int, uses_gpu: bool
+    resources: Mapping[str, float], options: EngineOptions, n_shards: int, uses_gpu: bool
 ) -> ActorPlan:
     """Return how many workers a cluster gets.
+
+    A worker takes a core by default; where the cluster has GPUs and the encoder can use one, it
+    takes a GPU and an equal part of the cores.
 
     Args:
         resources: What the cluster has, as `ray.cluster_resources` returns it.
@@ -82,20 +69,28 @@ def plan_actors(
     Raises:
         InputError: A number is out of range.
     """
-    cores, devices = max(1, int(resources.get("CPU", 0))), float(resources.get("GPU", 0))
+    cores, devices = max(1.0, resources.get("CPU", 0.0)), resources.get("GPU", 0.0)
     gpus = options.gpus_per_actor
     if gpus is None:
         gpus = 1.0 if devices and uses_gpu else 0.0
-    if gpus < 0 or (options.cpus_per_actor or 1) < 1 or (options.actors or 1) < 1:
-        raise InputError("a worker takes at least 1 core and 0 GPUs, and there is at least 1")
-    by_gpu = math.floor(devices / gpus) if gpus else cores
-    cpus = options.cpus_per_actor or (max(1, cores // max(1, by_gpu)) if gpus else 1)
-    fits = max(1, min(cores // cpus, by_gpu))
-    return ActorPlan(max(1, min(options.actors or fits, n_shards)), cpus, gpus)
+    n, cpus = options.actors, options.cpus_per_actor
+    if gpus < 0 or (cpus is not None and cpus <= 0) or (n is not None and n < 1):
+        raise InputError(
+            "a number of workers, or what each takes, is out of range; give at least 1 worker, "
+            "more than 0 cores and no fewer than 0 GPUs"
+        )
+    by_gpu = math.floor(devices / gpus) if gpus else math.inf
+    if cpus is None:
+        cpus = max(1, math.floor(cores / max(1, by_gpu))) if gpus else 1
+    fits = max(1, min(math.floor(cores / cpus), by_gpu))
+    return ActorPlan(max(1, min(n or int(fits), n_shards)), cpus, gpus)
 
 
-def get_address(options: RayOptions) -> str:
-    """Return the address to connect to; "" starts a cluster on this machine."""
+def get_address(options: EngineOptions) -> str:
+    """Return the address to connect to; "" starts a cluster on this machine.
+
+    `--on ray` alone takes the cluster that the variable `RAY_ADDRESS` names, if it is set.
+    """
     address = options.address or os.environ.get("RAY_ADDRESS", "")
     if address == "local":
         return ""
@@ -105,7 +100,7 @@ def get_address(options: RayOptions) -> str:
 
 
 @contextmanager
-def connect(options: RayOptions) -> Iterator[Any]:
+def connect(options: EngineOptions) -> Iterator[Any]:
     """Connect to the cluster, or start one; yield the module `ray`, and disconnect at the end.
 
     What threads of Ray print is left out, since standard output belongs to the command's result.
@@ -131,7 +126,14 @@ def connect(options: RayOptions) -> Iterator[Any]:
 
         home = "" if address else _make_home()
         try:
-            _initialize(ray, address, home, max(count_cores(), (options.actors or 1) * (options.cpus_per_actor or 1)))
+            _initialize(
+                ray,
+                address,
+                home,
+                max(
+                    count_cores(), math.ceil((options.actors or 1) * (options.cpus_per_actor or 1))
+                ),
+            )
             with suppress(ValueError):  # not the main thread, where Ray has set no handler either
                 signal.signal(signal.SIGTERM, handler)
             yield ray

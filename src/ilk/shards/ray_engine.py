@@ -23,9 +23,10 @@ from ilk.core.capabilities import Embeds
 from ilk.core.errors import IlkError, OutputError, Unavailable
 from ilk.images.rows import escape_path
 from ilk.shards.encode import Meter, ignore
+from ilk.shards.engines import EngineOptions
 from ilk.shards.manifest import Manifest
 from ilk.shards.parts import check_part
-from ilk.shards.ray_cluster import ActorPlan, RayOptions, connect, get_address, plan_actors
+from ilk.shards.ray_cluster import ActorPlan, connect, get_address, plan_actors
 from ilk.shards.ray_step import LOST, Desk, EncodeShards, Event, StepConfig
 from ilk.shards.spaces import ShardSpace, open_space
 
@@ -39,20 +40,20 @@ Log = Callable[[str], None]
 
 def run(
     folder: str | Path,
-    numbers: Sequence[int],
+    shard_numbers: Sequence[int],
     open_encoder: Callable[[], Embeds],
     *,
     dtype: str = "float32",
     again: bool = False,
     meter: Meter = ignore,
     log: Log = lambda _line: None,
-    options: RayOptions = RayOptions(),  # noqa: B008  (frozen)
+    options: EngineOptions = EngineOptions(),  # noqa: B008  (frozen)
 ) -> None:
     """Encode shards on a cluster; returns when every one of them has its part.
 
     Args:
         folder: The shard folder, which all machines must see under the same path.
-        numbers: Numbers of the shards.
+        shard_numbers: Numbers of the shards.
         open_encoder: Opens the encoder; called here and once in each worker, and sent there by
             name, so that it must be a function of ilk (or a `partial` of one).
         dtype: As in `encode_shard`.
@@ -68,8 +69,8 @@ def run(
     """
     encoder, manifest = open_encoder(), Manifest.read(folder)
     space = open_space(manifest.folder, encoder, dtype)
-    missing = _find_missing(manifest, space, numbers, again)
-    done = sorted(set(numbers) - set(missing))
+    missing = _find_missing(manifest, space, shard_numbers, again)
+    done = sorted(set(shard_numbers) - set(missing))
     for i in done:
         meter(manifest.shards[i].n, {})
     if not missing:
@@ -87,7 +88,7 @@ def run(
             open_encoder,
             dtype,
             again,
-            plan.cpus,
+            plan.n_threads,
             MAX_ATTEMPTS,
         )
         watch = Watch(meter, log, MAX_ATTEMPTS)
@@ -228,8 +229,8 @@ def _describe_wait(ray: Any, plan: ActorPlan, wait: float) -> str:
     total, free = ray.cluster_resources(), ray.available_resources()
     parts = [f"{free.get(k, 0):g} of {total.get(k, 0):g} {k}s" for k in ("CPU", "GPU")]
     return (
-        f"the cluster has not started a worker within {wait:.0f} s: {' and '.join(parts)} are free, "
-        f"and {plan.describe()} are asked for; ask for less (--actors, --cpus-per-actor, "
+        f"the cluster has not started a worker within {wait:.0f} s: {' and '.join(parts)} are "
+        f"free, and {plan.describe()} are asked for; ask for less (--actors, --cpus-per-actor, "
         "--gpus-per-actor), or run the command again when it has room"
     )
 
