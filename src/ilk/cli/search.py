@@ -154,7 +154,7 @@ def command(
     def read(path: str, store: Any, ranges: Any) -> Any:
         return intake.read_images(path, store, ranges=ranges)
 
-    searcher = open_searcher(source, options, read, progress=terminal_progress())
+    searcher = open_searcher(source, options, read, queries=asked, progress=terminal_progress())
     results = [
         searcher.ask(query, count=count, labelled_only=labelled, include_self=include_self)
         for query in asked

@@ -1,7 +1,7 @@
 """More like these, less like those: a query moved by examples.
 
-J. J. Rocchio, 1971, Relevance Feedback in Information Retrieval, in The SMART Retrieval System. With
-unit rows, L the liked and U the disliked ones,
+J. J. Rocchio, 1971, Relevance Feedback in Information Retrieval, in The SMART Retrieval System.
+With unit rows, L the liked and U the disliked ones,
 
     q = alpha mean(Q) + beta mean(L) - gamma mean(U),    similarity(x) = q'x / |q|
 

@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| `index.json` | format, encoder and its space, kind, facts, next id; size and fingerprint of each file |
+| `index.json` | format, encoder and its space, kind, facts, next id; a fingerprint per file |
 | `entries-N.safetensors` | ids, digests, paths and labels, deleted ids, projection |
 | others | what the kind of index writes; never changed once written |
 

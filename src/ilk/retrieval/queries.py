@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from ilk.artifacts.image_blocks import format_refusal
 from ilk.core.capabilities import Embeds, EmbedsText
 from ilk.core.data import Features
-from ilk.core.errors import InputError, NoImages, UnknownName
-from ilk.images import ImageError, Images, decode, escape_path, read_images
+from ilk.core.errors import InputError, UnknownName
+from ilk.images import ImageError, Images, decode, escape_path, inspect_inputs, iter_inputs
 from ilk.images.inspection.pixel_summary import PixelSummary, summarize_pixels
+from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.maths.rocchio import GAMMA, move_query
 from ilk.retrieval.index import Index
-from ilk.retrieval.sources import accept_copies
 from ilk.store import Store
 
 
@@ -39,6 +40,29 @@ class Query:
     like: tuple[Any, ...] = ()
     unlike: tuple[Any, ...] = ()
     unlike_weight: float = GAMMA
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether an image or a text is to be encoded."""
+        return bool(self.images or self.texts or self.like or self.unlike)
+
+    def check(self) -> None:
+        """Raise InputError if nothing is asked, or if something asked is no image."""
+        if not (self.needs_encoder or self.classes):
+            raise InputError("nothing is asked; give an image, a text, or a class with --class")
+        if self.unlike_weight < 0:
+            raise InputError("unlike_weight (--unlike-weight) is below 0; allowed are 0 and more")
+        if any(not text.strip() for text in self.texts):
+            raise InputError("a text is empty; write what you look for")
+        read_queries([*self.images, *self.like, *self.unlike])
+
+    def check_encoder(self, encoder: Embeds) -> None:
+        """Raise InputError if there is a text and the encoder reads none."""
+        if self.texts and not isinstance(encoder, EmbedsText):
+            raise InputError(
+                f"{encoder.name} reads no text; ask with an image, or use an encoder that reads "
+                "text, such as clip/NAME"
+            )
 
     def describe(self) -> str:
         """Return the query in a few words."""
@@ -83,10 +107,11 @@ def encode_query(
         UnknownName: The index has no such class.
     """
     plain, liked, disliked = query.images, query.like, query.unlike
-    if not (plain or query.texts or query.classes or liked or disliked):
-        raise InputError("nothing is asked; give an image, a text, or a class with --class")
-    if query.unlike_weight < 0:
-        raise InputError("unlike_weight (--unlike-weight) is below 0; allowed are 0 and more")
+    query.check()
+    if encoder is None and query.needs_encoder:
+        raise InputError("a query of images or text needs the encoder of the index")
+    if encoder is not None:
+        query.check_encoder(encoder)
     known = list(_encode_each([*plain, *liked, *disliked], index, encoder, store))
     rows = np.zeros((0, _count_axes(index)), np.float32)
     if known:
@@ -116,45 +141,44 @@ class _EncodedImage:
     picture: Any
 
 
-def read_queries(inputs: Sequence[Any], ranges: Mapping[str, tuple[float, float]]) -> Images:
+def read_queries(
+    inputs: Sequence[Any], ranges: Mapping[str, tuple[float, float]] | None = None
+) -> Images:
     """Return the rows of query images, one per input, in order.
+
+    Args:
+        inputs: Images.
+        ranges: Black and white of images of more than 8 bits; None reads headers only.
 
     Raises:
         InputError: One of them is no image; the message says which and why.
     """
-    try:
-        images = accept_copies(
-            read_images(list(inputs), verify=False, value_range=dict(ranges) or "auto")
-        )
-    except NoImages as error:
-        if len(inputs) != 1:
-            raise
-        raise InputError(_explain_refusal(_name(inputs[0]), str(error))) from None
+    for one in inputs:
+        if isinstance(one, str | os.PathLike) and os.path.isdir(one):
+            raise InputError(
+                f"the query {escape_path(one)} is a folder; give images, such as one of its files"
+            )
+    images = inspect_inputs(named for one in inputs for named in iter_inputs([one]))
+    if ranges is not None:
+        images = use_ranges(images, dict(ranges))
     for row in images.rows:
         if row.status != "used":
-            raise InputError(_explain_refusal(row.path, row.reason))
+            raise _make_refusal(row.path, format_refusal(row))
     return images
 
 
 def _encode_each(
     inputs: Sequence[Any], index: Index, encoder: Embeds | None, store: Store | None
 ) -> list[_EncodedImage]:
-    if not inputs:
+    if not inputs or encoder is None:
         return []
-    if encoder is None:
-        raise InputError("a query of images needs the encoder of the index")
-    for one in inputs:
-        if isinstance(one, str | os.PathLike) and os.path.isdir(one):
-            raise InputError(
-                f"the query {escape_path(one)} is a folder; give images, such as one of its files"
-            )
     images = read_queries(inputs, index.value_ranges)
     found = []
     for row in images.rows:
         try:
             picture = decode(images.source_of(row), **row.reading)
         except ImageError as error:
-            raise InputError(_explain_refusal(row.path, error.reason)) from None
+            raise _make_refusal(row.path, error.reason) from None
         is_known = store is not None and not store.find_missing(encoder.space, [row.digest])
         if store is not None and is_known:
             features = store.get(encoder.space, [row.digest])[0]
@@ -171,14 +195,7 @@ def _embed_texts(texts: Sequence[str], index: Index, encoder: Embeds | None) -> 
     """Return the unit rows `[m, e]` of texts."""
     if not texts:
         return np.zeros((0, _count_axes(index)), np.float32)
-    if not isinstance(encoder, EmbedsText):
-        name = index.space.name if encoder is None else encoder.name
-        raise InputError(
-            f"{name} reads no text; ask with an image, or use an encoder that reads text, such as "
-            "clip/NAME"
-        )
-    if any(not text.strip() for text in texts):
-        raise InputError("a text is empty; write what you look for")
+    assert isinstance(encoder, EmbedsText)  # as `Query.check_encoder` says
     return index.project(encoder.embed_text([text.strip() for text in texts]))
 
 
@@ -203,8 +220,10 @@ def _count_axes(index: Index) -> int:
     return index.space.dim if index.projection is None else index.projection.weight.shape[1]
 
 
-def _explain_refusal(name: str, reason: str) -> str:
-    return f"the query {escape_path(name)} is no image that can be read: {reason}; give another"
+def _make_refusal(name: str, reason: str) -> InputError:
+    return InputError(
+        f"the query {escape_path(name)} cannot be read as an image ({reason}); give another"
+    )
 
 
 def _name(image: Any) -> str:

@@ -100,6 +100,7 @@ def open_searcher(
     options: SearchOptions,
     read: ReadImages,
     *,
+    queries: Sequence[Query] = (),
     progress: Progress = silent_progress,
     log: Callable[[str], None] = lambda _line: None,
 ) -> Searcher:
@@ -109,6 +110,7 @@ def open_searcher(
         source: A model folder, a folder of images, a folder of shards, or a saved index.
         options: How the index is made.
         read: Reads a folder of images.
+        queries: What will be asked, which is checked before anything is encoded.
         progress: Reports encoding and indexing.
         log: Is called with lines on what is done.
 
@@ -118,6 +120,8 @@ def open_searcher(
         Unavailable: An encoder or a package is missing.
     """
     kind = find_source_kind(source)
+    for query in queries:
+        query.check()
     if options.kind != AUTO:
         parse_kind(options.kind)  # before any image is encoded
     if options.index and kind in ("index", "model"):
@@ -126,7 +130,7 @@ def open_searcher(
             "index (--index) keeps the index of a folder of images or shards: leave it out"
         )
     if kind == "index":
-        return _open_saved(Path(source), options)
+        return _open_saved(Path(source), options, queries)
     store = Store()
     if kind == "model":
         _refuse_encoder(options, "the model's own encoder is used")
@@ -135,7 +139,7 @@ def open_searcher(
     elif kind == "shards":
         opened = _open_shards(source, options)
     else:
-        opened = _open_images(str(source), options, read, store, progress, log)
+        opened = _open_images(os.fspath(source), options, read, store, queries, progress, log)
     return _index_source(opened, options, store, progress)
 
 
@@ -188,17 +192,23 @@ def _check_kind(index: Index, options: SearchOptions) -> None:
         )
 
 
-def _open_saved(folder: Path, options: SearchOptions) -> Searcher:
+def _open_saved(folder: Path, options: SearchOptions, queries: Sequence[Query]) -> Searcher:
     from ilk.encoders import resolve_encoder, restore_encoder
 
     index = open_index(folder)
+    encoder: Embeds | None
     _check_kind(index, SearchOptions(kind=options.kind, projection=options.projection))
     settings = {"device": options.device, "runtime": options.runtime}
-    if options.encoder:
+    if options.model:
+        encoder = _open_model_encoder(options)[0]
+    elif options.encoder:
         encoder = resolve_encoder(options.encoder, **settings)  # type: ignore[arg-type]
+    elif not any(query.needs_encoder for query in queries):
+        encoder = None  # it need not be on this machine
     else:
         encoder = restore_encoder(index.encoder, fetch=options.fetch, **settings)  # type: ignore[arg-type]
-    check_space(index.space, encoder, f"the index {escape_path(folder)}")
+    if encoder is not None:
+        check_space(index.space, encoder, f"the index {escape_path(folder)}")
     return Searcher(index, encoder, Store())
 
 
@@ -225,9 +235,7 @@ def _open_shards(source: str | os.PathLike[str], options: SearchOptions) -> Open
         encoder = resolve_encoder(name, device=options.device, runtime=options.runtime)
     check_space(collection.space, encoder, escape_path(source))
     return OpenSource(
-        replace(
-            collection, encoder=encoder.describe(), reads_text=isinstance(encoder, EmbedsText)
-        ),
+        replace(collection, encoder=encoder.describe(), reads_text=isinstance(encoder, EmbedsText)),
         encoder,
     )
 
@@ -237,6 +245,7 @@ def _open_images(
     options: SearchOptions,
     read: ReadImages,
     store: Store,
+    queries: Sequence[Query],
     progress: Progress,
     log: Callable[[str], None],
 ) -> OpenSource:
@@ -249,6 +258,8 @@ def _open_images(
         encoder = _resolve(options, images, saved)
     if saved is not None:
         check_space(saved.space, encoder, f"the index {escape_path(options.index)}")
+    for query in queries:
+        query.check_encoder(encoder)
     root = os.path.abspath(source)
     return collect_images(images, encoder, store, source=root, progress=progress, log=log)
 
@@ -338,23 +349,19 @@ def search(
     """
     names = os.fspath(encoder), os.fspath(model), os.fspath(index)
     options = SearchOptions(*names[:2], kind, projection, names[2], device, runtime, fetch, seed)
+    asked = Query(
+        _as_tuple(query),
+        (text,) if isinstance(text, str) and text else tuple(text),
+        (class_name,) if class_name else (),
+        tuple(like),
+        tuple(unlike),
+        unlike_weight,
+    )
     if isinstance(source, Index):
         searcher = _hold_index(source, options)
     else:
-        searcher = open_searcher(source, options, _read_source)
-    return searcher.ask(
-        Query(
-            _as_tuple(query),
-            (text,) if isinstance(text, str) and text else tuple(text),
-            (class_name,) if class_name else (),
-            tuple(like),
-            tuple(unlike),
-            unlike_weight,
-        ),
-        count=count,
-        labelled_only=labelled_only,
-        include_self=include_self,
-    )
+        searcher = open_searcher(source, options, _read_source, queries=[asked])
+    return searcher.ask(asked, count=count, labelled_only=labelled_only, include_self=include_self)
 
 
 def _as_tuple(query: Any) -> tuple[Any, ...]:
@@ -381,5 +388,3 @@ def _read_source(
     source: str, store: Store, ranges: Mapping[str, tuple[float, float]] | None
 ) -> Images:
     return read_images(source, verify=False, store=store, value_range=ranges or "auto")
-
-
