@@ -62,7 +62,7 @@ def repeat_options(args: Sequence[str]) -> list[str]:
 @click.option(
     "--unlike-weight",
     type=click.FloatRange(0),
-    default=0.15,
+    default=0.75,
     show_default=True,
     help="Weight of the images after --unlike; those after --like have 0.75.",
 )
