@@ -1,76 +1,22 @@
-"""What is asked: images, a text, a class, and images that the answer should resemble or not."""
+"""A query as a row of features: images, texts and classes averaged, moved by examples."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ilk.artifacts.image_blocks import format_refusal
 from ilk.core.capabilities import Embeds, EmbedsText
 from ilk.core.data import Features
 from ilk.core.errors import InputError, UnknownName
-from ilk.images import ImageError, Images, decode, escape_path, inspect_inputs, iter_inputs
+from ilk.images import ImageError, decode
 from ilk.images.inspection.pixel_summary import PixelSummary, summarize_pixels
-from ilk.images.value_ranges.model_ranges import use_ranges
-from ilk.maths.rocchio import GAMMA, move_query
+from ilk.maths.rocchio import move_query
 from ilk.retrieval.index import Index
+from ilk.retrieval.query import Query, make_refusal, read_queries
 from ilk.store import Store
-
-
-@dataclass(frozen=True)
-class Query:
-    """What is asked, as the user gives it.
-
-    Attributes:
-        images: Images to resemble, each whatever `ilk.fit` takes as one image; averaged.
-        texts: Texts to resemble, for an encoder that reads text.
-        classes: Classes whose mean is to be resembled.
-        like: Images of which there should be more; see `ilk.maths.rocchio`.
-        unlike: Images of which there should be less.
-        unlike_weight: gamma of the formula there.
-    """
-
-    images: tuple[Any, ...] = ()
-    texts: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    like: tuple[Any, ...] = ()
-    unlike: tuple[Any, ...] = ()
-    unlike_weight: float = GAMMA
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether an image or a text is to be encoded."""
-        return bool(self.images or self.texts or self.like or self.unlike)
-
-    def check(self) -> None:
-        """Raise InputError if nothing is asked, or if something asked is no image."""
-        if not (self.needs_encoder or self.classes):
-            raise InputError("nothing is asked; give an image, a text, or a class with --class")
-        if self.unlike_weight < 0:
-            raise InputError("unlike_weight (--unlike-weight) is below 0; allowed are 0 and more")
-        if any(not text.strip() for text in self.texts):
-            raise InputError("a text is empty; write what you look for")
-        read_queries([*self.images, *self.like, *self.unlike])
-
-    def check_encoder(self, encoder: Embeds) -> None:
-        """Raise InputError if there is a text and the encoder reads none."""
-        if self.texts and not isinstance(encoder, EmbedsText):
-            raise InputError(
-                f"{encoder.name} reads no text; ask with an image, or use an encoder that reads "
-                "text, such as clip/NAME"
-            )
-
-    def describe(self) -> str:
-        """Return the query in a few words."""
-        parts = [*(_name(image) for image in self.images), *(f"“{text}”" for text in self.texts)]
-        parts += [f"class {name}" for name in self.classes]
-        parts += [f"like {_name(image)}" for image in self.like]
-        parts += [f"unlike {_name(image)}" for image in self.unlike]
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,32 +87,6 @@ class _EncodedImage:
     picture: Any
 
 
-def read_queries(
-    inputs: Sequence[Any], ranges: Mapping[str, tuple[float, float]] | None = None
-) -> Images:
-    """Return the rows of query images, one per input, in order.
-
-    Args:
-        inputs: Images.
-        ranges: Black and white of images of more than 8 bits; None reads headers only.
-
-    Raises:
-        InputError: One of them is no image; the message says which and why.
-    """
-    for one in inputs:
-        if isinstance(one, str | os.PathLike) and os.path.isdir(one):
-            raise InputError(
-                f"the query {escape_path(one)} is a folder; give images, such as one of its files"
-            )
-    images = inspect_inputs(named for one in inputs for named in iter_inputs([one]))
-    if ranges is not None:
-        images = use_ranges(images, dict(ranges))
-    for row in images.rows:
-        if row.status != "used":
-            raise _make_refusal(row.path, format_refusal(row))
-    return images
-
-
 def _encode_each(
     inputs: Sequence[Any], index: Index, encoder: Embeds | None, store: Store | None
 ) -> list[_EncodedImage]:
@@ -178,7 +98,7 @@ def _encode_each(
         try:
             picture = decode(images.source_of(row), **row.reading)
         except ImageError as error:
-            raise _make_refusal(row.path, error.reason) from None
+            raise make_refusal(row.path, error.reason) from None
         is_known = store is not None and not store.find_missing(encoder.space, [row.digest])
         if store is not None and is_known:
             features = store.get(encoder.space, [row.digest])[0]
@@ -191,11 +111,10 @@ def _encode_each(
     return found
 
 
-def _embed_texts(texts: Sequence[str], index: Index, encoder: Embeds | None) -> Features:
+def _embed_texts(texts: Sequence[str], index: Index, encoder: Any) -> Features:
     """Return the unit rows `[m, e]` of texts."""
-    if not texts:
+    if not texts or not isinstance(encoder, EmbedsText):  # as `Query.check_encoder` has checked
         return np.zeros((0, _count_axes(index)), np.float32)
-    assert isinstance(encoder, EmbedsText)  # as `Query.check_encoder` says
     return index.project(encoder.embed_text([text.strip() for text in texts]))
 
 
@@ -213,33 +132,8 @@ def _find_class_mean(index: Index, name: str) -> Features:
                 f"no image has a label, so that there is no class {name!r}; ask with an image"
             )
         raise UnknownName("class of these images", name, classes)
-    return index.take(ids).mean(0, keepdims=True)
+    return np.asarray(index.take(ids).mean(0, keepdims=True))
 
 
 def _count_axes(index: Index) -> int:
     return index.space.dim if index.projection is None else index.projection.weight.shape[1]
-
-
-def _make_refusal(name: str, reason: str) -> InputError:
-    return InputError(
-        f"the query {escape_path(name)} cannot be read as an image ({reason}); give another"
-    )
-
-
-def _name(image: Any) -> str:
-    return os.fspath(image) if isinstance(image, str | os.PathLike) else "an image in memory"
-
-
-def looks_like_text(argument: str) -> bool:
-    """Whether a word of the command line is a text rather than the path of an image.
-
-    It is if there is no such file, and it has neither a folder nor a suffix.
-
-    >>> [looks_like_text(word) for word in ("a red car", "cat.jpg", "photos/cat", "Dr. Who")]
-    [True, False, False, True]
-    """
-    if os.path.exists(argument):
-        return False
-    suffix = os.path.splitext(argument)[1]
-    has_suffix = len(suffix) > 1 and " " not in suffix
-    return not has_suffix and not any(sign in argument for sign in "/\\*?")
