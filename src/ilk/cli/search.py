@@ -15,7 +15,7 @@ from ilk.cli.output import Result, add_json_option, print_note, print_table
 from ilk.cli.source_options import add_source_options
 
 if TYPE_CHECKING:
-    from ilk.retrieval.queries import Query
+    from ilk.retrieval.query import Query
     from ilk.retrieval.results import SearchResult
 
 SEVERAL = ("--like", "--unlike")  # take all words up to the next option
@@ -62,7 +62,7 @@ def repeat_options(args: Sequence[str]) -> list[str]:
 @click.option(
     "--unlike-weight",
     type=click.FloatRange(0),
-    default=0.15,
+    default=0.75,
     show_default=True,
     help="Weight of the images after --unlike; those after --like have 0.75.",
 )
@@ -140,8 +140,9 @@ def command(
     """
     from ilk.artifacts.output_files import check_output_file
     from ilk.core.progress import terminal_progress
+    from ilk.retrieval.options import SearchOptions
     from ilk.retrieval.output import SUFFIXES, write_results
-    from ilk.retrieval.search import SearchOptions, open_searcher
+    from ilk.retrieval.searcher import open_searcher
 
     files = [check_output_file(Path(path), SUFFIXES, [source, *queries]) for path in out]
     asked = _make_queries(queries, texts, classes, like, unlike, unlike_weight, each)
@@ -154,7 +155,7 @@ def command(
     def read(path: str, store: Any, ranges: Any) -> Any:
         return intake.read_images(path, store, ranges=ranges)
 
-    searcher = open_searcher(source, options, read, progress=terminal_progress())
+    searcher = open_searcher(source, options, read, queries=asked, progress=terminal_progress())
     results = [
         searcher.ask(query, count=count, labelled_only=labelled, include_self=include_self)
         for query in asked
@@ -191,7 +192,7 @@ def _make_queries(
         InputError: `each` is given without a query, or with images that are liked or not.
     """
     from ilk.core.errors import InputError
-    from ilk.retrieval.queries import Query, looks_like_text
+    from ilk.retrieval.query import Query, looks_like_text
 
     words = [word for word in queries if looks_like_text(word)]
     images = tuple(word for word in queries if not looks_like_text(word))
@@ -231,7 +232,7 @@ def _show(result: SearchResult, is_one_of_many: bool) -> None:
             for hit in result.hits
         ]
         has_copies = any(hit.copy for hit in result.hits)
-        head = ("rank", "similarity", "label", "path", "copy")
+        head = ("rank", result.measure, "label", "path", "copy")
         width = 5 if has_copies else 4
         print_table(head[:width], [row[:width] for row in rows])
     if result.labels:

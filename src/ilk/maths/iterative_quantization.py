@@ -36,7 +36,7 @@ def fit_rotation(x: Features, bits: int, seed: int = 0) -> tuple[Features, Featu
     rows = np.asarray(x, np.float64)
     mean = rows.mean(0)
     rows = rows - mean
-    values, vectors = np.linalg.eigh(rows.T @ rows)
+    _, vectors = np.linalg.eigh(rows.T @ rows)
     axes = vectors[:, ::-1][:, :bits]
     if axes.shape[1] < bits:  # more bits than features: random directions give further bits
         more = rng.normal(size=(rows.shape[1], bits - axes.shape[1]))

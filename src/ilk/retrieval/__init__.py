@@ -11,7 +11,7 @@ from ilk.retrieval.collection import Collection, from_array
 from ilk.retrieval.entries import Entry
 from ilk.retrieval.index import Index
 from ilk.retrieval.index_folder import open_index
-from ilk.retrieval.queries import Query
+from ilk.retrieval.query import Query
 from ilk.retrieval.results import Hit, SearchResult
 from ilk.retrieval.search import search
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from ilk.maths.top_k import NO_ID
 from ilk.retrieval.build import list_notes
 from ilk.retrieval.entries import Entry
 from ilk.retrieval.index import Index
-from ilk.retrieval.queries import EncodedQuery, Query, encode_query
+from ilk.retrieval.queries import EncodedQuery, encode_query
+from ilk.retrieval.query import Query
 from ilk.retrieval.results import Hit, SearchResult, find_copies
 from ilk.store import Store
 
@@ -57,10 +58,7 @@ def answer_query(
     found = [(int(i), float(s)) for i, s in zip(ids[0], similarity[0], strict=True) if i != NO_ID]
     entries = [index.entries.by_id[i] for i, _ in found]
     copies = _find_copies(entries, encoded, find_picture)
-    hits = tuple(
-        Hit(rank, i, entry.path, entry.label, s, entry.digest, copy, entry.others)
-        for rank, ((i, s), entry, copy) in enumerate(zip(found, entries, copies, strict=True), 1)
-    )
+    hits = make_hits(index, found, copies)
     left_out = ", ".join(index.entries.by_id[i].path for i in dict.fromkeys(exclude))
     more = _explain_few(len(hits), count, len(index), bool(left_out), labelled_only)
     return SearchResult(
@@ -72,6 +70,19 @@ def answer_query(
         find_picture,
         encoded.pictures,
     )
+
+
+def make_hits(
+    index: Index, found: Sequence[tuple[int, float]], copies: Sequence[str]
+) -> tuple[Hit, ...]:
+    """Return what was found: ids and similarities, best first, and what each is a copy of."""
+    hits = []
+    for rank, ((i, similarity), copy) in enumerate(zip(found, copies, strict=True), 1):
+        entry = index.entries.by_id[i]
+        hits.append(
+            Hit(rank, i, entry.path, entry.label, similarity, entry.digest, copy, entry.others)
+        )
+    return tuple(hits)
 
 
 def _explain_few(n: int, count: int, total: int, is_left_out: bool, labelled: bool) -> list[str]:

@@ -142,7 +142,7 @@ def _add_rows(
     ids = np.arange(len(order), dtype=np.int64)
     held = apply_projection(index.projection, collection.take(last))
     truth, n_added = TopK(n_held, RECALL_K), 0
-    for positions, x in collection.iterate(first):
+    for _, x in collection.iterate(first):
         rows = apply_projection(index.projection, x)
         part = ids[n_added : n_added + len(rows)]
         index.vectors.add(part, rows)
@@ -168,10 +168,12 @@ def measure_recall(vectors: Vectors, queries: Features, true_ids: Ids) -> Recall
 
 def list_notes(index: Index) -> list[str]:
     """Return what is to be known of an index: its kind, recall and projection."""
-    rows = f"{len(index):,} images, {describe(index.kind)}"
+    rows = f"{len(index):,} images, {describe(index.kind).removesuffix(chr(40) + chr(41))}"
     facts = [f"{rows}, {index.vectors.count_bytes() / 1e6:,.1f} MB"]
     facts += [str(index.facts["note"])] if index.facts.get("note") else []
-    facts += [describe_recall(index.facts["recall"])] if "recall" in index.facts else []
+    if "recall" in index.facts:
+        facts.append(describe_recall(index.facts["recall"]))
+    elif not index.kind.is_exact:
+        facts.append(f"recall was not measured: fewer than {MIN_RECALL_ROWS} images")
     chosen = index.facts.get("projection", {}).get("sentence")
     return [*facts, *([str(chosen)] if chosen else [])]
-

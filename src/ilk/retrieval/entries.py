@@ -136,7 +136,7 @@ class Entries:
         if sorted(set(ids)) != ids or (ids and not 0 <= ids[0] <= ids[-1] < next_id):
             raise ValueError("its ids are not in order")
         by_id = {
-            i: Entry(digest.tobytes().hex(), *map(str, text[:2]), others=tuple(map(str, text[2:])))
+            i: Entry(digest.tobytes().hex(), str(text[0]), str(text[1]), tuple(map(str, text[2:])))
             for i, digest, text in zip(ids, digests, texts, strict=True)
         }
         return cls(by_id, next_id, [int(i) for i in arrays["deleted"]])

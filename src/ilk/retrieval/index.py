@@ -50,7 +50,12 @@ class Index:
         return len(self.entries)
 
     def search(
-        self, queries: Features, k: int = 10, *, exclude: Sequence[int] = (), among: Ids | None = None
+        self,
+        queries: Features,
+        k: int = 10,
+        *,
+        exclude: Sequence[int] = (),
+        among: Ids | None = None,
     ) -> tuple[Ids, Similarities]:
         """Return the nearest images of each query, best first.
 

@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| `index.json` | format, encoder and its space, kind, facts, next id; size and fingerprint of each file |
+| `index.json` | format, encoder and its space, kind, facts, next id; a fingerprint per file |
 | `entries-N.safetensors` | ids, digests, paths and labels, deleted ids, projection |
 | others | what the kind of index writes; never changed once written |
 
@@ -13,7 +13,6 @@ compared whole, and opening a larger one does not take longer than searching it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -25,17 +24,17 @@ from ilk.core.contracts import describe
 from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, IlkError, OutputError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
-from ilk.core.regular_file import check_regular_file, read_regular_file
+from ilk.core.regular_file import read_regular_file
 from ilk.core.space import FeatureSpace
 from ilk.core.typed_values import check_type
 from ilk.retrieval.entries import Entries
+from ilk.retrieval.file_fingerprints import FileEntries, check_files, describe_file
 from ilk.retrieval.index import Index
 from ilk.retrieval.kinds import parse_kind
 from ilk.retrieval.projection import Projection
 
 FILE = "index.json"
 FORMAT, VERSION = "ilk index", 1
-PIECES, PIECE = 64, 2**20
 SAVE_SECONDS = 10.0
 
 
@@ -45,13 +44,6 @@ class SpaceEntries(TypedDict):
     key: str
     name: str
     dim: int
-
-
-class FileEntries(TypedDict):
-    """Size and fingerprint of a file."""
-
-    size: int
-    fingerprint: str
 
 
 class IndexEntries(TypedDict):
@@ -117,7 +109,7 @@ def open_index(folder: str | os.PathLike[str]) -> Index:
     folder = Path(folder)
     finish_commit(folder)
     described = read_description(folder)
-    _check_files(folder, described["files"])
+    check_files(folder, described["files"])
     try:
         from safetensors.numpy import load
 
@@ -182,43 +174,6 @@ def read_description(folder: Path) -> IndexEntries:
         raise ArtifactError(f"{path} is damaged ({error}); build the index again") from None
     described: IndexEntries = fields  # type: ignore[assignment]
     return described
-
-
-def describe_file(path: Path) -> FileEntries:
-    """Return size and fingerprint of a file."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    if size <= PIECES * PIECE:
-        starts = range(0, size, PIECE)
-    else:
-        starts = [i * (size - PIECE) // (PIECES - 1) for i in range(PIECES)]  # type: ignore[assignment]
-    with path.open("rb") as file:
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(PIECE))
-    return {"size": size, "fingerprint": digest.hexdigest()}
-
-
-def _check_files(folder: Path, files: dict[str, FileEntries]) -> None:
-    """Raise ArtifactError unless every file is as it was written."""
-    for name, expected in files.items():
-        path = folder / name
-        if Path(name).name != name:
-            raise ArtifactError(f"{folder / FILE} names a file outside its folder; build it again")
-        try:
-            check_regular_file(path)
-            size = path.stat().st_size
-            if size != expected["size"]:
-                raise ArtifactError(
-                    f"{path} has {size:,} bytes instead of {expected['size']:,}: it was cut off or "
-                    "altered; build the index again"
-                )
-            if describe_file(path) != expected:
-                raise ArtifactError(f"{path} was altered, or is damaged; build the index again")
-        except OSError as error:
-            raise ArtifactError(
-                f"{path} cannot be read ({error.strerror or error}); build the index again"
-            ) from None
 
 
 def _check_folder(folder: Path) -> None:

@@ -61,7 +61,7 @@ def _count_hidden(view: SearchView, n: int) -> SearchView:
 
 def _show_hit(result: SearchResult, hit: Hit) -> Thumbnail:
     captions = [abbreviate(hit.label) if hit.label else f"number {hit.rank}"]
-    captions.append(f"similarity {hit.similarity:.3f}")
+    captions.append(f"{result.measure} {hit.similarity:.3f}")
     captions += [hit.copy] if hit.copy else []
     captions += [f"and {len(hit.others):,} equal files"] if hit.others else []
     path = Path(hit.path)

@@ -28,7 +28,8 @@ class Projection:
         out = np.empty((len(x), self.weight.shape[1]), np.float32)
         for start in range(0, len(x), CHUNK_SIZE):
             block = slice(start, start + CHUNK_SIZE)
-            out[block] = to_unit((to_unit(x[block]) - self.centre) @ self.weight)
+            centred = to_unit(x[block]) - self.centre
+            out[block] = to_unit(np.asarray(centred @ self.weight, np.float32))
         return out
 
 

@@ -67,6 +67,7 @@ class SearchResult:
         notes: What is to be known: kind of index, recall, projection.
         find_picture: Returns the image of a digest if it is not just the file at its path.
         pictures: Name and image of what was asked.
+        measure: What `Hit.similarity` is: similarity, or the probability of a class.
     """
 
     query: str
@@ -76,6 +77,7 @@ class SearchResult:
     notes: tuple[str, ...] = ()
     find_picture: Callable[[str], Any] = lambda _digest: None
     pictures: tuple[tuple[str, Any], ...] = ()
+    measure: str = "similarity"
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -93,6 +95,7 @@ class SearchResult:
         """Return plain values."""
         return {
             "query": self.query,
+            "measure": self.measure,
             "images": self.n_images,
             "left_out": self.left_out or None,
             "labels": self.labels,

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ilk.core.capabilities import Embeds, EmbedsText, ScoresClasses
+from ilk.core.capabilities import Embeds, EmbedsText
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
-from ilk.core.progress import Progress, silent_progress
 from ilk.core.space import FeatureSpace
-from ilk.encode import encode_images
-from ilk.images import Images, Row, escape_path
+from ilk.images import escape_path
 from ilk.retrieval.collection import Collection
 from ilk.retrieval.entries import Entry, join_labels
 from ilk.retrieval.index_folder import is_index
-from ilk.store import Store
 
 if TYPE_CHECKING:
-    from ilk.artifacts.loading import AnyClassifier
     from ilk.explain.neighbours import NeighbourIndex
 
 MODEL_FILE, MANIFEST_FILE = "model.json", "manifest.parquet"
-SAME_CONTENT = {  # reasons to refuse an image that do not matter to a search
-    "duplicate",
-    "same content under two labels",
-    "in both train and test",
-    "group in both train and test",
-}
 
 
 def find_source_kind(source: str | os.PathLike[str]) -> str:
@@ -54,126 +43,22 @@ class OpenSource:
         collection: Images with features.
         encoder: Encoder of the queries.
         find_picture: Returns the image of a digest, if it is not the file at its path.
+        classifier: The classifier whose encoder it is; None without one.
     """
 
     collection: Collection
     encoder: Embeds
     find_picture: Callable[[str], Any] = lambda _digest: None
+    classifier: Any = None
 
 
-def collect_images(
-    images: Images,
-    encoder: Embeds,
-    store: Store,
-    *,
-    source: str = "",
-    progress: Progress = silent_progress,
-    log: Callable[[str], None] = lambda _line: None,
-) -> OpenSource:
-    """Return the images of a folder, encoded through the store.
+def open_model(folder: str | os.PathLike[str], *, fetch: bool, **settings: str) -> OpenSource:
+    """Return the training images that a model folder keeps.
 
-    Files with the same bytes are one image with several paths, and their labels are joined.
-
-    Raises:
-        NoImages: No image can be decoded.
-        InputError: The encoder is a classifier and gives no features.
-    """
-    check_encoder(encoder)
-    images = accept_copies(images)
-    images = images.refuse(encode_images(images, [encoder], store, progress=progress, log=log))
-    images.check_not_empty()
-    entries = list_entries(images)
-    digests = [entry.digest for entry in entries]
-
-    def take(positions: Labels) -> Any:
-        return store.get(encoder.space, [digests[int(i)] for i in positions])
-
-    collection = Collection(
-        entries,
-        encoder.space,
-        take,
-        encoder.describe(),
-        source,
-        images.value_ranges,
-        reads_text=isinstance(encoder, EmbedsText),
-        notes=describe_refused(images),
-    )
-    return OpenSource(collection, encoder, partial(_find_picture, images, _map_rows(images)))
-
-
-def check_encoder(encoder: Embeds) -> None:
-    """Raise InputError if an encoder is a classifier, whose scores are no features."""
-    if isinstance(encoder, ScoresClasses):
-        raise InputError(
-            f"{encoder.name} is a classifier and gives no features to compare; name another "
-            "encoder with --encoder"
-        )
-
-
-def accept_copies(images: Images) -> Images:
-    """Return the images with those used that intake refused only because of others."""
-    return replace(
-        images,
-        rows=tuple(
-            replace(row, status="used", reason="", detail="") if row.reason in SAME_CONTENT else row
-            for row in images.rows
-        ),
-    )
-
-
-def list_entries(images: Images) -> tuple[Entry, ...]:
-    """Return the used images, each content once, in the order of their first paths."""
-    by_digest: dict[str, list[Row]] = {}
-    for row in images.used:
-        by_digest.setdefault(row.digest, []).append(row)
-    return tuple(
-        Entry(
-            digest,
-            str(images.shown_path_of(rows[0])),
-            join_labels([name for row in rows for name in row.names]),
-            tuple(str(images.shown_path_of(row)) for row in rows[1:]),
-        )
-        for digest, rows in by_digest.items()
-    )
-
-
-def describe_refused(images: Images) -> tuple[str, ...]:
-    """Return a note on the files that cannot be searched, if there are any."""
-    refused = images.refused
-    if not refused:
-        return ()
-    first = f"{escape_path(refused[0].path)}: {refused[0].reason}"
-    files = "1 file is" if len(refused) == 1 else f"{len(refused):,} files are"
-    return (f"{files} not searched, such as {first}",)
-
-
-def _map_rows(images: Images) -> dict[str, Row]:
-    return {row.digest: row for row in images.used}
-
-
-def _find_picture(images: Images, rows: dict[str, Row], digest: str) -> Any:
-    """Return what shows an image that is not just a file: a page, a member of an archive."""
-    from ilk.images import ImageError, decode
-
-    row = rows.get(digest)
-    if row is None:
-        return None
-    if not any(row.reading.values()):
-        return images.contents.get(digest)
-    try:
-        return decode(images.source_of(row), **row.reading)
-    except ImageError:
-        return None
-
-
-def open_model(
-    folder: str | os.PathLike[str],
-    *,
-    device: str = "auto",
-    runtime: str = "auto",
-    fetch: bool = False,
-) -> tuple[OpenSource, AnyClassifier]:
-    """Return the training images that a model folder keeps, and the classifier.
+    Args:
+        folder: The model folder.
+        fetch: Fetch files of its encoder that are not on this machine.
+        settings: device and runtime.
 
     Raises:
         ArtifactError: The folder is no classifier, or is damaged.
@@ -181,14 +66,14 @@ def open_model(
     """
     from ilk.artifacts.loading import load
 
-    classifier = load(Path(folder), device=device, runtime=runtime, fetch=fetch)
+    classifier = load(Path(folder), fetch=fetch, **settings)
     kept = classifier.neighbours() if classifier.neighbours is not None else None
     if kept is None or not len(kept):
         raise InputError(
             f"{escape_path(folder)} keeps no training images to search; fit the model again, or "
             "search a folder of images with --model"
         )
-    return collect_neighbours(kept, classifier.encoder, classifier.value_ranges), classifier
+    return collect_neighbours(kept, classifier.encoder, classifier.value_ranges)
 
 
 def collect_neighbours(kept: NeighbourIndex, encoder: Embeds, ranges: Any = None) -> OpenSource:

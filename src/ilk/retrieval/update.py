@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from ilk.core.data import Features
+from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
-from ilk.retrieval.collection import Collection
+from ilk.maths.top_k import TopK
+from ilk.retrieval.build import RECALL_K, RECALL_QUERIES, measure_recall
+from ilk.retrieval.collection import BLOCK, Collection
 from ilk.retrieval.index import Index
+
+MIN_NEW_QUERIES = 50  # new images with which a recall is worth measuring again
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,31 @@ def apply_changes(
 ) -> None:
     """Delete what is gone, add what is new, and adopt new paths and labels.
 
-    The projection stays as it was learned, and the recall that was measured stands until the index
-    is built again.
+    The projection stays as it was learned. The recall is measured again with the new images before
+    they are added, if there are enough of them.
     """
     index.delete(list(changes.gone))
     for i, position in changes.moved:
-        index.entries.replace(i, replace(collection.entries[position]))
-    with progress("indexing", len(changes.new)) as advance:
-        for positions, x in collection.iterate(np.array(changes.new, np.int64)):
+        index.entries.replace(i, collection.entries[position])
+    new = np.array(changes.new, np.int64)
+    if not index.kind.is_exact and len(new) >= MIN_NEW_QUERIES:
+        _measure_again(index, collection.take(new[:RECALL_QUERIES]))
+    with progress("indexing", len(new)) as advance:
+        for positions, x in collection.iterate(new):
             index.add([collection.entries[int(i)] for i in positions], x)
             advance(len(positions))
+
+
+def _measure_again(index: Index, x: Features) -> None:
+    """Measure the recall with features `[m, d]` of images that the index does not hold yet."""
+    queries, ids = index.project(x), index.entries.list_ids()
+    truth = TopK(len(queries), RECALL_K)
+    try:
+        for start in range(0, len(ids), BLOCK):
+            part = ids[start : start + BLOCK]
+            truth.update(part, queries @ index.take(part).T)
+    except InputError:  # the index keeps only codes
+        return
+    if len(ids) >= RECALL_K:
+        recall = measure_recall(index.vectors, queries, truth.ids)
+        index.facts["recall"] = recall.to_dict()

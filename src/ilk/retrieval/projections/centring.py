@@ -23,4 +23,6 @@ class Centring(ProjectionTags):
 
     def fit(self, x: Features, y: Labels) -> Projection:
         """Return the projection of unit rows `[n, d]`; classes `[n]` are not used."""
-        return Projection(x.mean(0, dtype=np.float64).astype(np.float32), np.eye(x.shape[1], dtype=np.float32))
+        return Projection(
+            x.mean(0, dtype=np.float64).astype(np.float32), np.eye(x.shape[1], dtype=np.float32)
+        )
