@@ -21,6 +21,7 @@ from ilk.architectures.metric_head import MetricHead
 from ilk.core.data import Data, Labels
 from ilk.core.linear_models import normalize_rows
 from ilk.maths.kmeans import fit_kmeans
+from ilk.maths.pca import find_axes
 from ilk.maths.retrieval import ami, mean_known, nmi, score_retrieval
 from ilk.metric_learning.training import EmbeddingRecipe, embed_rows, train_embedding
 from ilk.training.metric_objective import MetricObjective
@@ -106,6 +107,17 @@ def _read_all_omniglot() -> tuple[Matrix, Labels, Labels]:
 def _take_per_class(data: Data, count: int, rng: np.random.Generator) -> Data:
     rows = [rng.permutation(np.flatnonzero(data.y == c))[:count] for c in np.unique(data.y)]
     return data.take(np.sort(np.concatenate(rows)))
+
+
+def reduce_task(task: RetrievalTask, width: int = 128) -> RetrievalTask:
+    """Return a task with features on the first principal axes of training and validation rows."""
+    centre, basis, _ = find_axes(task.seen.x, np.float32)
+    axes = basis[:, :width].astype(np.float32)
+    parts = [
+        Data(((part.x - centre) @ axes).astype(np.float32), part.y, part.classes)
+        for part in (task.train, task.validation, task.test)
+    ]
+    return RetrievalTask(task.name, *parts)
 
 
 def evaluate(z: Matrix, y: Labels, seed: int = 0) -> dict[str, float]:
