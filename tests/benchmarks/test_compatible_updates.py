@@ -1,6 +1,7 @@
 """The benchmark of compatible updates runs small; classes grow and images of a class stay apart."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ def test_small_run_gives_json():
 
 def test_later_versions_know_the_classes_of_earlier_ones_by_the_same_number():
     parts, test = updates.draw_digits(0)
-    for old, new in zip(parts, parts[1:], strict=False):
+    for old, new in pairwise(parts):
         assert new.classes[: old.k] == old.classes
         assert np.array_equal(new.x[: len(old.x)], old.x)
     assert test.k == 10
