@@ -15,7 +15,7 @@ from helpers.noise_images import noise
 from helpers.tiny_checkpoints import save_timm
 from ilk.core.errors import InputError, OutputError
 from ilk.core.space import FeatureSpace
-from ilk.encode import encode_and_refuse, encode_images, encode_task, fill_store
+from ilk.encode import encode_and_refuse, encode_images, encode_task, fill_store, map_tasks
 from ilk.encoders import resolve_encoder
 from ilk.images import ImageError, Images, inspect_file
 from ilk.images import decode as images_decode
@@ -130,9 +130,9 @@ def test_a_network_gives_the_rows_that_it_gives_alone(folder, store, tmp_path):
 def test_only_what_is_missing_is_encoded_and_each_file_is_decoded_once(folder, store, monkeypatch):
     decoded: list[str] = []
 
-    def watched(task, row):
+    def watched(images, row, *rest):
         decoded.append(row.path)
-        return original(task, row)
+        return original(images, row, *rest)
 
     original = encode_task._decode_row
     monkeypatch.setattr(encode_task, "_decode_row", watched)
@@ -279,8 +279,8 @@ def test_a_full_disk_stops_the_work_and_keeps_the_rows(folder, store, monkeypatc
 
 def test_no_more_than_a_few_tasks_wait(folder, store, monkeypatch):
     """Features that wait for a slow store hold the work back instead of piling up."""
-    monkeypatch.setattr(fill_store, "TASKS_PER_THREAD", 2)
-    monkeypatch.setattr(fill_store, "count_cores", lambda: 2)
+    monkeypatch.setattr(map_tasks, "TASKS_PER_THREAD", 2)
+    monkeypatch.setattr(map_tasks, "count_cores", lambda: 2)
     monkeypatch.setattr(fill_store, "COMMIT_SECONDS", 0.0)
     under_way, most, encode_one = [], [], fill_store.encode_task
 

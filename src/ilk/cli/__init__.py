@@ -19,6 +19,7 @@ COMMAND_GROUPS = {
         "fit": "Train a classifier on labelled images and write a model folder.",
         "predict": "Predict the class of each image.",
         "evaluate": "Score a model folder on labelled images.",
+        "search": "Find images like an image, a text, a class, or like some and unlike others.",
         "explain": "Draw what supports an answer, and say whether the map can be trusted.",
     },
     "Ask and correct": {
@@ -41,6 +42,9 @@ COMMAND_GROUPS = {
         "pretrain": "Pretrain a diffusion model on a folder of images.",
         "tune": "Tune a diffusion model's classifier and features on labelled images.",
         "draw": "Sample images from a diffusion model.",
+    },
+    "A million images": {
+        "encode": "Encode images into shards that many processes and machines share.",
     },
     "Inspect": {
         "rank": "Score encoders on labelled images without training a classifier.",

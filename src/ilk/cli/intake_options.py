@@ -49,7 +49,7 @@ class IntakeOptions:
     def read_images(
         self,
         source: str,
-        store: Store,
+        store: Store | None,
         *,
         verify: bool = False,
         ranges: Mapping[str, tuple[float, float]] | None = None,

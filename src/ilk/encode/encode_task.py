@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
 
+from ilk.core.busy_time import BusyTime
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
@@ -22,6 +23,7 @@ from ilk.images.inspection.pixel_summary import PixelSummary, summarize_pixels
 from ilk.images.value_ranges.contrast import CONTRAST, find_low_contrast
 from ilk.store import Store
 
+READING, DECODING, NETWORK = "reading", "decoding", "network"  # kinds of work
 Failures = dict[str, tuple[str, str]]  # digest: reason, detail
 
 
@@ -77,66 +79,106 @@ class EncodedBatch:
         return sum(rows.size for _, _, rows in self.features)
 
 
+@dataclass(frozen=True)
+class PreparedRow:
+    """A decoded row: what each encoder takes, the summary of its pixels, and low contrast."""
+
+    arrays: list[PixelArray]
+    summary: PixelSummary | None
+    contrast: Mapping[str, tuple[float, float]]
+
+
 def encode_task(task: EncodeTask) -> EncodedBatch:
     """Decode and encode a few files."""
     batch = EncodedBatch(n_files=len(task.rows))
     prepared: dict[int, tuple[Embeds, list[Row], list[PixelArray]]] = {}
     for row, encoders in task.rows:
         try:
-            arrays, summary = _prepare_row(task, row, encoders, batch)
+            done = prepare_row(
+                task.images,
+                row,
+                encoders,
+                task.max_pixels,
+                summarize=row.digest in task.unsummarized,
+            )
         except ImageError as error:
             batch.failures[row.digest] = (error.reason, error.detail)
             if error.is_permanent:
                 batch.permanent.add(row.digest)
             continue
-        if summary is not None:
-            batch.summaries[row.digest] = summary
-        for encoder, array in zip(encoders, arrays, strict=True):
+        batch.contrast.update(done.contrast)
+        if done.summary is not None:
+            batch.summaries[row.digest] = done.summary
+        for encoder, array in zip(encoders, done.arrays, strict=True):
             _, rows, pixels = prepared.setdefault(id(encoder), (encoder, [], []))
             rows.append(row)
             pixels.append(array)
     for encoder, rows, pixels in prepared.values():
         features = encoder.embed(np.stack(pixels))
-        _check_finite(encoder, rows, features)
+        check_finite(encoder, rows, features)
         batch.features.append((encoder, [row.digest for row in rows], features))
     return batch
 
 
-def _prepare_row(
-    task: EncodeTask, row: Row, encoders: Sequence[Embeds], batch: EncodedBatch
-) -> tuple[list[PixelArray], PixelSummary | None]:
-    """Decode a row; return what each encoder takes and the summary of its pixels, if it lacks one.
+def prepare_row(
+    images: Images,
+    row: Row,
+    encoders: Sequence[Embeds],
+    max_pixels: int,
+    *,
+    summarize: bool,
+    busy: BusyTime | None = None,
+) -> PreparedRow:
+    """Decode a row, and prepare it for each encoder.
+
+    Args:
+        images: Where it is read from.
+        row: The row.
+        encoders: What it is prepared for.
+        max_pixels: Width × height above which it is refused.
+        summarize: Whether its pixels are summarized.
+        busy: Where the seconds of `reading` and `decoding` are added.
 
     Raises:
-        ImageError: The image cannot be decoded, or is too large to be resized.
+        ImageError: The image cannot be decoded, is too large to be resized, or has changed.
     """
+    busy = busy or BusyTime()
     with pixel_budget.reserve(count_pixels(row)):
-        image = _decode_row(task, row)
-        batch.contrast.update(find_low_contrast(row, image))
+        image = _decode_row(images, row, max_pixels, busy)
         try:
-            summary = summarize_pixels(image) if row.digest in task.unsummarized else None
-            return [encoder.prepare(image) for encoder in encoders], summary
+            with busy.measure(DECODING):
+                return PreparedRow(
+                    [encoder.prepare(image) for encoder in encoders],
+                    summarize_pixels(image) if summarize else None,
+                    find_low_contrast(row, image),
+                )
         except MemoryError:
             raise ImageError(
                 "too large", "more than this machine's memory", is_permanent=False
             ) from None
 
 
-def _decode_row(task: EncodeTask, row: Row) -> Image.Image:
+def _decode_row(images: Images, row: Row, max_pixels: int, busy: BusyTime) -> Image.Image:
     """Return the image of a row, if its content is unchanged since intake."""
-    if (in_memory := task.images.contents.get(row.digest)) is not None:
-        return decode_content(in_memory, row.digest, task.max_pixels, **row.reading)
-    with open_file(task.images.path_of(row)) as (source, _):
-        content = source.read()
-    digest = hashlib.sha256(content).hexdigest()
+    with busy.measure(READING):
+        in_memory = images.contents.get(row.digest)
+    if in_memory is not None:
+        with busy.measure(DECODING):
+            return decode_content(in_memory, row.digest, max_pixels, **row.reading)
+    with busy.measure(READING):
+        with open_file(images.path_of(row)) as (source, _):
+            content = source.read()
+        digest = hashlib.sha256(content).hexdigest()
     if not is_digest_of(row.digest, digest, row.page, row.value_range):
         raise ImageError(
             "unreadable", "the file has changed since it was listed", is_permanent=False
         )
-    return decode(content, task.max_pixels, **row.reading)
+    with busy.measure(DECODING):
+        return decode(content, max_pixels, **row.reading)
 
 
-def _check_finite(encoder: Embeds, rows: list[Row], features: Features) -> None:
+def check_finite(encoder: Embeds, rows: Sequence[Row], features: Features) -> None:
+    """Raise InputError if a feature is not finite; the message names the image."""
     finite = np.isfinite(features).all(1)
     if not finite.all():
         path = escape_path(rows[int(np.argmin(finite))].path)

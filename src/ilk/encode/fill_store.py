@@ -10,17 +10,16 @@ preempted.)
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 
 from ilk.core.capabilities import Embeds, list_parts
-from ilk.core.cores import count_cores, limit_torch_threads
 from ilk.core.errors import OutputError
 from ilk.core.progress import Progress, silent_progress
-from ilk.core.worker_threads import Task, WorkerThreads
+from ilk.encode.derived import derive_features, replace_derived
 from ilk.encode.encode_task import EncodedBatch, EncodeTask, Failures, encode_task
+from ilk.encode.map_tasks import map_tasks
 from ilk.images import MAX_PIXELS, Images, Row
 from ilk.images.duplicates.pixel_duplicates import refuse_pixel_duplicates
 from ilk.images.value_ranges.contrast import note_contrast
@@ -29,7 +28,6 @@ from ilk.store import Store
 COMMIT_SECONDS = 1.0  # bounds the work lost by a kill, besides the batches in progress
 COMMIT_VALUES = 2**23  # 32 MB of features; committed at whichever limit is reached first
 DECODE_BATCH_SIZE = 16  # files per task that are decoded only
-TASKS_PER_THREAD = 3  # tasks per thread that are running, or done and not collected
 
 
 def encode_images(
@@ -58,6 +56,29 @@ def encode_images(
         InputError: An encoder returned a feature that is not finite; the message names the image.
         OutputError: The store cannot be written.
     """
+    failures = _encode_missing(
+        images,
+        replace_derived(list_parts(encoders)),
+        store,
+        progress,
+        max_pixels,
+        log,
+        need_summaries,
+    )
+    derive_features(list_parts(encoders), [row.digest for row in images.used], store)
+    return failures
+
+
+def _encode_missing(
+    images: Images,
+    encoders: Sequence[Embeds],
+    store: Store,
+    progress: Progress,
+    max_pixels: int,
+    log: Callable[[str], None],
+    need_summaries: bool,
+) -> Failures:
+    """As `encode_images`, for encoders that read images."""
     unsummarized = _find_unsummarized(images, store)
     missing = _find_missing(images, encoders, store, unsummarized if need_summaries else set())
     results = EncodedBatch(failures=_load_failures(store, list(missing)))
@@ -123,7 +144,7 @@ def _find_missing(
     rows: dict[str, Row] = {}
     for row in images.used:
         rows.setdefault(row.digest, row)
-    spaces = {encoder.space.key: encoder for encoder in list_parts(encoders)}.values()
+    spaces = {encoder.space.key: encoder for encoder in encoders}.values()
     missing = [(encoder, set(store.find_missing(encoder.space, rows))) for encoder in spaces]
     encoders_of = {d: tuple(e for e, absent in missing if d in absent) for d in rows}
     return {
@@ -155,13 +176,5 @@ def _commit_on_exit(results: EncodedBatch, store: Store) -> Iterator[None]:
 
 
 def _map_tasks(tasks: Iterator[EncodeTask]) -> Iterator[EncodedBatch]:
-    """Yield results in order, from one thread per core, with few pending tasks at any time."""
-    threads = count_cores()
-    with limit_torch_threads() as start, WorkerThreads(threads, "encode", start) as pool:
-        pending: deque[Task[EncodedBatch]] = deque()
-        for task in tasks:
-            pending.append(pool.submit(partial(encode_task, task)))
-            if len(pending) >= TASKS_PER_THREAD * threads:
-                yield pool.get_result(pending.popleft())
-        while pending:
-            yield pool.get_result(pending.popleft())
+    """Yield results in order, from one thread per core."""
+    return map_tasks(partial(encode_task, task) for task in tasks)

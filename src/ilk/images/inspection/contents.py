@@ -60,7 +60,7 @@ class ContentMap(Mapping[str, Content]):
         content = item.read()
         if hashlib.sha256(content).hexdigest() != self._origins.get(digest, digest):
             raise ImageError(
-                "unreadable", "the archive has changed since it was listed", is_permanent=False
+                "unreadable", f"{item.noun} has changed since it was listed", is_permanent=False
             )
         return content
 
@@ -76,6 +76,10 @@ class ContentMap(Mapping[str, Content]):
     def find_item(self, digest: str) -> AnyContent | None:
         """Return the image with this digest, None if there is none; nothing is read."""
         return self._items.get(digest)
+
+    def find_origin(self, digest: str) -> str:
+        """Return the digest of the file from which the image with this digest is read."""
+        return self._origins.get(digest, digest)
 
     def select(self, digests: Collection[str]) -> ContentMap:
         """Return the images with these digests; nothing is read."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ilk.images.rows.refused import ImageError
 
@@ -52,11 +53,16 @@ class Member:
     size: int
     position: int
     problem: str = ""
+    noun: ClassVar[str] = "the archive"  # what holds it, in messages
 
     @property
     def path(self) -> str:
         """The path of the archive, followed by that of the file."""
         return f"{self.archive.path.as_posix()}/{self.name}"
+
+    def locate(self) -> tuple[str, str]:
+        """Return the absolute path of the archive, and the name of the file in it."""
+        return os.path.abspath(self.archive.path), self.name
 
     def read(self) -> bytes:
         """Return the content.

@@ -1,0 +1,262 @@
+"""What is searched: a folder of images, a model folder, a folder of shards, or a saved index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilk.core.capabilities import Embeds, EmbedsText, ScoresClasses
+from ilk.core.data import Labels
+from ilk.core.errors import InputError
+from ilk.core.progress import Progress, silent_progress
+from ilk.core.space import FeatureSpace
+from ilk.encode import encode_images
+from ilk.images import Images, Row, escape_path
+from ilk.retrieval.collection import Collection
+from ilk.retrieval.entries import Entry, join_labels
+from ilk.retrieval.index_folder import is_index
+from ilk.store import Store
+
+if TYPE_CHECKING:
+    from ilk.artifacts.loading import AnyClassifier
+    from ilk.explain.neighbours import NeighbourIndex
+
+MODEL_FILE, MANIFEST_FILE = "model.json", "manifest.parquet"
+SAME_CONTENT = {  # reasons to refuse an image that do not matter to a search
+    "duplicate",
+    "same content under two labels",
+    "in both train and test",
+    "group in both train and test",
+}
+
+
+def find_source_kind(source: str | os.PathLike[str]) -> str:
+    """Return what a path stands for: index, model, shards or images."""
+    folder = Path(source)
+    if is_index(folder):
+        return "index"
+    if (folder / MODEL_FILE).is_file():
+        return "model"
+    return "shards" if (folder / MANIFEST_FILE).is_file() else "images"
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSource:
+    """A collection with what is needed to ask it and to show it.
+
+    Attributes:
+        collection: Images with features.
+        encoder: Encoder of the queries.
+        find_picture: Returns the image of a digest, if it is not the file at its path.
+    """
+
+    collection: Collection
+    encoder: Embeds
+    find_picture: Callable[[str], Any] = lambda _digest: None
+
+
+def collect_images(
+    images: Images,
+    encoder: Embeds,
+    store: Store,
+    *,
+    source: str = "",
+    progress: Progress = silent_progress,
+    log: Callable[[str], None] = lambda _line: None,
+) -> OpenSource:
+    """Return the images of a folder, encoded through the store.
+
+    Files with the same bytes are one image with several paths, and their labels are joined.
+
+    Raises:
+        NoImages: No image can be decoded.
+        InputError: The encoder is a classifier and gives no features.
+    """
+    check_encoder(encoder)
+    images = accept_copies(images)
+    images = images.refuse(encode_images(images, [encoder], store, progress=progress, log=log))
+    images.check_not_empty()
+    entries = list_entries(images)
+    digests = [entry.digest for entry in entries]
+
+    def take(positions: Labels) -> Any:
+        return store.get(encoder.space, [digests[int(i)] for i in positions])
+
+    collection = Collection(
+        entries,
+        encoder.space,
+        take,
+        encoder.describe(),
+        source,
+        images.value_ranges,
+        reads_text=isinstance(encoder, EmbedsText),
+        notes=describe_refused(images),
+    )
+    return OpenSource(collection, encoder, partial(_find_picture, images, _map_rows(images)))
+
+
+def check_encoder(encoder: Embeds) -> None:
+    """Raise InputError if an encoder is a classifier, whose scores are no features."""
+    if isinstance(encoder, ScoresClasses):
+        raise InputError(
+            f"{encoder.name} is a classifier and gives no features to compare; name another "
+            "encoder with --encoder"
+        )
+
+
+def accept_copies(images: Images) -> Images:
+    """Return the images with those used that intake refused only because of others."""
+    return replace(
+        images,
+        rows=tuple(
+            replace(row, status="used", reason="", detail="") if row.reason in SAME_CONTENT else row
+            for row in images.rows
+        ),
+    )
+
+
+def list_entries(images: Images) -> tuple[Entry, ...]:
+    """Return the used images, each content once, in the order of their first paths."""
+    by_digest: dict[str, list[Row]] = {}
+    for row in images.used:
+        by_digest.setdefault(row.digest, []).append(row)
+    return tuple(
+        Entry(
+            digest,
+            str(images.shown_path_of(rows[0])),
+            join_labels([name for row in rows for name in row.names]),
+            tuple(str(images.shown_path_of(row)) for row in rows[1:]),
+        )
+        for digest, rows in by_digest.items()
+    )
+
+
+def describe_refused(images: Images) -> tuple[str, ...]:
+    """Return a note on the files that cannot be searched, if there are any."""
+    refused = images.refused
+    if not refused:
+        return ()
+    first = f"{escape_path(refused[0].path)}: {refused[0].reason}"
+    files = "1 file is" if len(refused) == 1 else f"{len(refused):,} files are"
+    return (f"{files} not searched, such as {first}",)
+
+
+def _map_rows(images: Images) -> dict[str, Row]:
+    return {row.digest: row for row in images.used}
+
+
+def _find_picture(images: Images, rows: dict[str, Row], digest: str) -> Any:
+    """Return what shows an image that is not just a file: a page, a member of an archive."""
+    from ilk.images import ImageError, decode
+
+    row = rows.get(digest)
+    if row is None:
+        return None
+    if not any(row.reading.values()):
+        return images.contents.get(digest)
+    try:
+        return decode(images.source_of(row), **row.reading)
+    except ImageError:
+        return None
+
+
+def open_model(
+    folder: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    runtime: str = "auto",
+    fetch: bool = False,
+) -> tuple[OpenSource, AnyClassifier]:
+    """Return the training images that a model folder keeps, and the classifier.
+
+    Raises:
+        ArtifactError: The folder is no classifier, or is damaged.
+        InputError: The model keeps no training images.
+    """
+    from ilk.artifacts.loading import load
+
+    classifier = load(Path(folder), device=device, runtime=runtime, fetch=fetch)
+    kept = classifier.neighbours() if classifier.neighbours is not None else None
+    if kept is None or not len(kept):
+        raise InputError(
+            f"{escape_path(folder)} keeps no training images to search; fit the model again, or "
+            "search a folder of images with --model"
+        )
+    return collect_neighbours(kept, classifier.encoder, classifier.value_ranges), classifier
+
+
+def collect_neighbours(kept: NeighbourIndex, encoder: Embeds, ranges: Any = None) -> OpenSource:
+    """Return the training images that a classifier keeps.
+
+    Raises:
+        InputError: They are of another encoder.
+    """
+    if kept.space != encoder.space.key:
+        raise InputError(
+            f"the training images of this model were encoded by another encoder than "
+            f"{encoder.name}; fit the model again"
+        )
+    entries = [
+        Entry(digest, path, label)
+        for digest, path, label in zip(kept.digests, kept.paths, kept.labels, strict=True)
+    ]
+    unique = list({entry.digest: i for i, entry in enumerate(entries)}.values())
+    features = kept.features
+
+    def take(positions: Labels) -> Any:
+        return features[np.asarray(unique, np.int64)[positions]].astype(np.float32)
+
+    collection = Collection(
+        tuple(entries[i] for i in unique),
+        encoder.space,
+        take,
+        encoder.describe(),
+        value_ranges=ranges or {},
+        reads_text=isinstance(encoder, EmbedsText),
+        notes=("the training images that the model keeps are searched, not all of them",),
+    )
+    return OpenSource(collection, encoder, lambda digest: kept.read_thumbnail(digest) or None)
+
+
+def collect_shards(folder: str | os.PathLike[str], space: str | None = None) -> Collection:
+    """Return the images of a folder of shards with the features of a space.
+
+    Raises:
+        InputError: There are no features of this space, or of several and none is named.
+        ArtifactError: A part is missing or damaged; the message has the command that makes it.
+    """
+    from ilk.shards.features import ShardedFeatures
+
+    features = ShardedFeatures.open(folder, space)
+    positions: dict[str, list[int]] = {}
+    digests, paths = features.digests, features.paths
+    for i in np.flatnonzero(features.has_features):
+        positions.setdefault(str(digests[i]), []).append(int(i))
+    classes, y = features.classes, features.y
+    entries = tuple(
+        Entry(
+            digest,
+            paths[rows[0]],
+            join_labels([classes[y[i]] for i in rows if y[i] >= 0]),
+            tuple(paths[i] for i in rows[1:]),
+        )
+        for digest, rows in positions.items()
+    )
+    first = np.array([rows[0] for rows in positions.values()], np.int64)
+    matrix = features.memory_map()
+
+    def take(chosen: Labels) -> Any:
+        return np.asarray(matrix[first[chosen]], np.float32)
+
+    found = FeatureSpace(features.space.key, features.space.name, features.d)
+    encoder = {"name": found.name, "key": found.key}
+    n_missing = features.n - int(features.has_features.sum())
+    files = "1 file is" if n_missing == 1 else f"{n_missing:,} files are"
+    notes = (f"{files} not searched, because they have no features",) if n_missing else ()
+    return Collection(entries, found, take, encoder, os.path.abspath(folder), notes=notes)

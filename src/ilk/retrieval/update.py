@@ -1,0 +1,73 @@
+"""Bring a saved index up to date with its folder: new images are added, missing ones deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ilk.core.progress import Progress, silent_progress
+from ilk.retrieval.collection import Collection
+from ilk.retrieval.index import Index
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs between an index and its folder.
+
+    Attributes:
+        new: Positions in the collection of images that the index lacks, `[m]`.
+        gone: Ids of images that the folder lacks.
+        moved: Ids of images whose path or label changed, and their position in the collection.
+    """
+
+    new: tuple[int, ...]
+    gone: tuple[int, ...]
+    moved: tuple[tuple[int, int], ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.gone or self.moved)
+
+    def describe(self) -> str:
+        """Return the changes in a sentence; "" without any."""
+        parts = [
+            f"{len(some):,} {word}"
+            for some, word in ((self.new, "new"), (self.gone, "gone"), (self.moved, "renamed"))
+            if some
+        ]
+        return f"the folder has changed since it was indexed: {', '.join(parts)}" if parts else ""
+
+
+def find_changes(index: Index, collection: Collection) -> Changes:
+    """Return what differs between an index and the images that its folder holds now."""
+    new, moved, present = [], [], set()
+    for position, entry in enumerate(collection.entries):
+        i = index.entries.find(entry.digest)
+        if i is None:
+            new.append(position)
+            continue
+        present.add(i)
+        if index.entries.by_id[i] != entry:
+            moved.append((i, position))
+    gone = [i for i in index.entries.by_id if i not in present]
+    return Changes(tuple(new), tuple(gone), tuple(moved))
+
+
+def apply_changes(
+    index: Index,
+    collection: Collection,
+    changes: Changes,
+    progress: Progress = silent_progress,
+) -> None:
+    """Delete what is gone, add what is new, and adopt new paths and labels.
+
+    The projection stays as it was learned, and the recall that was measured stands until the index
+    is built again.
+    """
+    index.delete(list(changes.gone))
+    for i, position in changes.moved:
+        index.entries.replace(i, replace(collection.entries[position]))
+    with progress("indexing", len(changes.new)) as advance:
+        for positions, x in collection.iterate(np.array(changes.new, np.int64)):
+            index.add([collection.entries[int(i)] for i in positions], x)
+            advance(len(positions))
