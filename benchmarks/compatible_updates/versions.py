@@ -15,7 +15,7 @@ from ilk.core.data import Data, Features
 from ilk.training.batch import Batch
 from ilk.training.losses import weighted_mean
 from ilk.training.objective import Objective, TrainingStep
-from ilk.training.objectives.d_simplex import DSimplex
+from ilk.training.objectives.d_simplex import DSimplex, contrast_with_old
 from ilk.training.recipe import Recipe
 from ilk.training.trainer import train
 
@@ -30,8 +30,7 @@ class Rival:
     Attributes:
         head: "learned" classifier weights, or the fixed "simplex".
         start: Weights of a new version: "fresh", or those of the "previous" version.
-        class_weight: Weight of the classes in the fixed simplex against the term of old
-            embeddings; 1 has no such term.
+        class_weight: Weight of the classes against the term of old embeddings; 1 has no such term.
         uses_old_head: Whether new embeddings are also classified by the previous version's weights.
     """
 
@@ -47,10 +46,16 @@ class LearnedHead(Objective):
     Args:
         weights: First values of the classes' weights, `[k, e]`.
         old: Weights of the old version's classes, the first ones, `[k', e]`; None has none.
+        before: Embeddings of the training set by the old version, for the contrastive term;
+            None has no such term.
+        class_weight: Weight of the classes against that term.
     """
 
-    def __init__(self, weights: Tensor, old: Tensor | None) -> None:
+    def __init__(
+        self, weights: Tensor, old: Tensor | None, before: Tensor | None, class_weight: float
+    ) -> None:
         super().__init__()
+        self.before, self.class_weight = before, class_weight
         self.weights = nn.Parameter(weights)
         self.has_old = old is not None
         if old is not None:
@@ -68,6 +73,9 @@ class LearnedHead(Objective):
             extra = torch.zeros_like(losses)
             extra[known] = functional.cross_entropy(logits, batch.y[known], reduction="none")
             losses = losses + extra
+        if self.before is not None and batch.indices is not None:
+            near = contrast_with_old(f, functional.normalize(self.before[batch.indices]), batch.y)
+            losses = self.class_weight * losses + (1 - self.class_weight) * near
         return weighted_mean(losses, batch.weight)
 
 
@@ -143,14 +151,14 @@ def train_version(
         network.load_state_dict(old.network.state_dict())
         if old.weights is not None:
             weights[: len(old.weights)] = old.weights
+    needs_old = old is not None and rival.class_weight < 1
+    before = torch.from_numpy(old.embed(data.x)) if old is not None and needs_old else None
     objective: Objective
     if rival.head == "simplex":
-        needs_old = old is not None and rival.class_weight < 1
-        before = torch.from_numpy(old.embed(data.x)) if old is not None and needs_old else None
         objective = DSimplex(SCALE, old_embeddings=before, class_weight=rival.class_weight)
     else:
         old_weights = old.weights if old is not None and rival.uses_old_head else None
-        objective = LearnedHead(weights, old_weights)
+        objective = LearnedHead(weights, old_weights, before, rival.class_weight)
     rows = Batch(torch.from_numpy(np.array(data.x)), torch.from_numpy(np.array(data.y)))
     recipe = Recipe(steps, BATCH_SIZE, LR, 10, 0.01, seed=seed, ema_width=0.0)
     trained = train(network, rows, objective, recipe)

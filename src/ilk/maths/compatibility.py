@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Features, Labels
 from ilk.core.errors import InputError
 from ilk.core.linear_models import normalize_rows
+from ilk.maths.retrieval import mean_known, score_similarities
 
 Matrix = NDArray[np.float64]
 BLOCK = 512  # queries at a time
@@ -24,8 +25,7 @@ BLOCK = 512  # queries at a time
 def measure_retrieval(query: Features, gallery: Features, y: Labels) -> Matrix:
     """Return the average precision at R of each image, `[n]`; nan where its class has one image.
 
-    With R the number of other images of its class, the mean over ranks 1 to R of the precision at
-    the rank where the image there is of its class, and of 0 elsewhere, by cosine similarity.
+    It is that of `ilk.maths.retrieval`, by cosine similarity, with the image itself left out.
 
     Args:
         query: Embeddings of the images, as queries, `[n, e]`.
@@ -41,25 +41,13 @@ def measure_retrieval(query: Features, gallery: Features, y: Labels) -> Matrix:
             "give the same images to both versions, which must have the same width"
         )
     left, right = normalize_rows(query), normalize_rows(gallery)
-    relevant = np.bincount(y)[y] - 1
-    out = np.full(len(y), np.nan)
-    top = int(relevant.max(initial=0))
-    if top < 1:
-        return out
+    out = np.empty(len(y))
     for start in range(0, len(y), BLOCK):
         rows = np.arange(start, min(start + BLOCK, len(y)))
-        similarity = left[rows] @ right.T
+        similarity, relevant = left[rows] @ right.T, y[rows, None] == y
         similarity[np.arange(len(rows)), rows] = -np.inf
-        found = np.argpartition(-similarity, top - 1, axis=1)[:, :top]
-        order = np.argsort(-np.take_along_axis(similarity, found, 1), axis=1, kind="stable")
-        hit = y[np.take_along_axis(found, order, 1)] == y[rows, None]
-        rank = np.arange(1, top + 1)
-        counted = hit & (rank <= relevant[rows, None])
-        precision = np.cumsum(hit, 1) / rank
-        with np.errstate(invalid="ignore"):
-            out[rows] = (precision * counted).sum(1) / np.where(relevant > 0, relevant, np.nan)[
-                rows
-            ]
+        relevant[np.arange(len(rows)), rows] = False
+        out[rows] = score_similarities(similarity, relevant).ap_at_r
     return out
 
 
@@ -72,7 +60,7 @@ def measure_compatibility(versions: Sequence[Features], y: Labels) -> Matrix:
     """
     return np.array(
         [
-            [np.nanmean(measure_retrieval(query, gallery, y)) for gallery in versions]
+            [mean_known(measure_retrieval(query, gallery, y)) for gallery in versions]
             for query in versions
         ]
     )
