@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -46,16 +47,16 @@ class LearnedHead(Objective):
     Args:
         weights: First values of the classes' weights, `[k, e]`.
         old: Weights of the old version's classes, the first ones, `[k', e]`; None has none.
-        before: Embeddings of the training set by the old version, for the contrastive term;
-            None has no such term.
+        before: The old version, for the contrastive term; None has no such term.
         class_weight: Weight of the classes against that term.
     """
 
     def __init__(
-        self, weights: Tensor, old: Tensor | None, before: Tensor | None, class_weight: float
+        self, weights: Tensor, old: Tensor | None, before: nn.Module | None, class_weight: float
     ) -> None:
         super().__init__()
-        self.before, self.class_weight = before, class_weight
+        self.before = None if before is None else copy.deepcopy(before).requires_grad_(False)
+        self.class_weight = class_weight
         self.weights = nn.Parameter(weights)
         self.has_old = old is not None
         if old is not None:
@@ -73,8 +74,10 @@ class LearnedHead(Objective):
             extra = torch.zeros_like(losses)
             extra[known] = functional.cross_entropy(logits, batch.y[known], reduction="none")
             losses = losses + extra
-        if self.before is not None and batch.indices is not None:
-            near = contrast_with_old(f, functional.normalize(self.before[batch.indices]), batch.y)
+        if self.before is not None:
+            with torch.no_grad():
+                g = functional.normalize(self.before(batch.x))
+            near = contrast_with_old(f, g, batch.y)
             losses = self.class_weight * losses + (1 - self.class_weight) * near
         return weighted_mean(losses, batch.weight)
 
@@ -151,11 +154,10 @@ def train_version(
         network.load_state_dict(old.network.state_dict())
         if old.weights is not None:
             weights[: len(old.weights)] = old.weights
-    needs_old = old is not None and rival.class_weight < 1
-    before = torch.from_numpy(old.embed(data.x)) if old is not None and needs_old else None
+    before = old.network if old is not None and rival.class_weight < 1 else None
     objective: Objective
     if rival.head == "simplex":
-        objective = DSimplex(SCALE, old_embeddings=before, class_weight=rival.class_weight)
+        objective = DSimplex(SCALE, old_network=before, class_weight=rival.class_weight)
     else:
         old_weights = old.weights if old is not None and rival.uses_old_head else None
         objective = LearnedHead(weights, old_weights, before, rival.class_weight)

@@ -34,44 +34,48 @@ def test_the_contrastive_term_by_hand():
         torch.testing.assert_close(losses[i], -torch.log(scores[0] / scores.sum()))
 
 
-def compute_loss(objective, rows, network=None):
-    network = network or nn.Identity()
+def make_linear(x):
+    """Return a linear network that gives rows `x [e, d]` for the unit vectors."""
+    network = nn.Linear(len(x), x.shape[1], bias=False)
+    with torch.no_grad():
+        network.weight.copy_(x.T)
+    return network
+
+
+def compute_loss(objective, x, y):
+    rows = Batch(torch.eye(len(x)), y)
+    network = make_linear(x)
     objective.setup(network, rows)
-    return objective(network, rows.take(torch.arange(len(rows)), "cpu"), make_step())
+    return objective(network, rows, make_step())
 
 
-def test_the_loss_with_old_embeddings_is_the_weighted_sum():
-    generator = torch.Generator().manual_seed(1)
-    x, old = torch.randn(2, 6, 4, generator=generator)
-    rows = Batch(x, torch.arange(6) % 3)
+def test_the_loss_with_an_old_network_is_the_weighted_sum():
+    x, old = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(1))
+    y = torch.arange(6) % 3
     f = functional.normalize(x)
-    logits = 16 * f @ make_simplex(4).T
-    expected = functional.cross_entropy(logits, rows.y)
-    torch.testing.assert_close(compute_loss(DSimplex(), rows), expected)
-    hoc = contrast_with_old(f, functional.normalize(old), rows.y).mean()
-    torch.testing.assert_close(
-        compute_loss(DSimplex(old_embeddings=old, class_weight=0.3), rows),
-        0.3 * expected + 0.7 * hoc,
-    )
+    expected = functional.cross_entropy(16 * f @ make_simplex(4).T, y)
+    torch.testing.assert_close(compute_loss(DSimplex(), x, y), expected)
+    near = contrast_with_old(f, functional.normalize(old), y).mean()
+    objective = DSimplex(old_network=make_linear(old), class_weight=0.3)
+    torch.testing.assert_close(compute_loss(objective, x, y), 0.3 * expected + 0.7 * near)
+    assert not any(p.requires_grad for p in objective.parameters())
 
 
 def test_a_class_keeps_its_vertex_when_classes_are_renumbered():
     x = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
     y = torch.arange(6) % 3
-    first = compute_loss(DSimplex(), Batch(x, y))
-    renumbered = DSimplex(vertex_of_class=torch.tensor([3, 2, 1, 0]))
-    torch.testing.assert_close(compute_loss(renumbered, Batch(x, 3 - y)), first)
+    first = compute_loss(DSimplex(), x, y)
+    renumbered = DSimplex(vertices=(3, 2, 1, 0))
+    torch.testing.assert_close(compute_loss(renumbered, x, 3 - y), first)
 
 
 def test_too_many_classes_are_refused():
-    x = torch.randn(6, 2)
+    x, y = torch.randn(6, 2), torch.arange(6)
     with pytest.raises(InputError, match="room for 3 classes"):
-        compute_loss(DSimplex(), Batch(x, torch.arange(6) % 4))
-    for taken in ([0, 0, 1], [0, 1, 3]):
+        compute_loss(DSimplex(), x, y % 4)
+    for taken in ((0, 0, 1), (0, 1, 3), (0, 1)):
         with pytest.raises(InputError, match="room for 3 classes"):
-            compute_loss(
-                DSimplex(vertex_of_class=torch.tensor(taken)), Batch(x, torch.arange(6) % 3)
-            )
+            compute_loss(DSimplex(vertices=taken), x, y % 3)
 
 
 def test_embeddings_of_a_trained_network_lie_at_the_vertices():

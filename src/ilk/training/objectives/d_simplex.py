@@ -16,85 +16,94 @@ versions, and a class keeps its vertex for ever. Departure: unit embeddings with
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ilk.core.errors import InputError
 from ilk.training.batch import Batch
-from ilk.training.losses import weighted_mean
-from ilk.training.objective import Objective, TrainingStep
+from ilk.training.metric_objective import MetricObjective, embed, measure_width, read_labels
+from ilk.training.objective import TrainingStep
 from ilk.training.sources import Source
 
 FEATURE_SCALE = 10.0  # m: of the cosines to the old embeddings
 MASKED = -1e9
 
 
-class DSimplex(Objective):
+class DSimplex(MetricObjective):
     """Cross-entropy to fixed vertices, with a term that stays near the old network's embeddings.
 
-    The network gives embeddings `[n, e]`; e + 1 classes are possible.
+    An embedding of e values has room for e + 1 classes.
 
     Args:
         scale: Scale of the cosines, > 0.
-        vertex_of_class: Vertex of each class, `[k]` int64; None gives class c vertex c.
-        old_embeddings: Embeddings of the training set by the previous network, `[n, e]`; None has
-            no previous network.
-        class_weight: lambda, the weight of the cross-entropy, in [0, 1], if there are old ones.
+        vertices: Vertex of each class, `[k]`, each its own; None gives class c vertex c.
+        old_network: The previous version, which reads the same rows and stays as it is; None for a
+            first version.
+        class_weight: lambda, the weight of the cross-entropy, in [0, 1], if there is one.
 
     Attributes:
-        vertices: `[e + 1, e]`.
+        corners: The vertices, `[e + 1, e]`.
+        vertex_of_class: `[k]` int64.
     """
 
-    vertices: Tensor
+    TUNED = ("scale", (4.0, 8.0, 16.0, 32.0))
+
+    corners: Tensor
     vertex_of_class: Tensor
-    old_embeddings: Tensor
 
     def __init__(
         self,
         scale: float = 16.0,
-        vertex_of_class: Tensor | None = None,
-        old_embeddings: Tensor | None = None,
+        vertices: Sequence[int] | None = None,
+        old_network: nn.Module | None = None,
         class_weight: float = 0.1,
     ) -> None:
         super().__init__()
-        self.scale, self.class_weight = scale, class_weight
-        self.given_vertices = vertex_of_class
-        self.has_old = old_embeddings is not None
-        if old_embeddings is not None:
-            self.register_buffer("old_embeddings", functional.normalize(old_embeddings))
+        self.scale, self.vertices, self.class_weight = scale, vertices, class_weight
+        # A copy: what is trained next must not change it, nor be saved twice.
+        self.old_network = (
+            None if old_network is None else copy.deepcopy(old_network).requires_grad_(False).eval()
+        )
+
+    def train(self, mode: bool = True) -> DSimplex:
+        """Set the mode; the old network stays in evaluation mode."""
+        super().train(mode)
+        if self.old_network is not None:
+            self.old_network.eval()
+        return self
 
     def setup(self, network: nn.Module, data: Source) -> None:
-        device = next((str(p.device) for p in network.parameters()), "cpu")
-        with torch.no_grad():
-            batch = data.take(torch.arange(min(2, len(data))), device)
-            width = network(batch.x).shape[1]
-        self.register_buffer("vertices", make_simplex(width))
-        taken = self.given_vertices
-        if taken is None:
-            taken = torch.arange(len(self.vertices))
-        if len(torch.unique(taken)) < len(taken) or int(taken.max()) >= len(self.vertices):
+        width, k = measure_width(network, data), int(read_labels(data).max()) + 1
+        taken = torch.arange(k) if self.vertices is None else torch.tensor(list(self.vertices))
+        if len(taken) < k or len(torch.unique(taken)) < len(taken) or int(taken.max()) > width:
             raise InputError(
-                f"classes need vertices of their own, 0 to {width}: an embedding of {width} values "
-                f"has room for {width + 1} classes; make it wider"
+                f"{k} classes need vertices of their own, at most number {width}: an embedding of "
+                f"{width} values has room for {width + 1} classes; make it wider"
             )
-        self.register_buffer("vertex_of_class", taken)
+        device = next(network.parameters()).device
+        self.register_buffer("corners", make_simplex(width).to(device))
+        self.register_buffer("vertex_of_class", taken.to(device))
 
     def forward(self, network: nn.Module, batch: Batch, step: TrainingStep) -> Tensor:
-        f = functional.normalize(network(batch.x))
-        if int(batch.y.max()) >= len(self.vertex_of_class):
-            raise InputError(
-                f"class {int(batch.y.max())} has no vertex: an embedding of {f.shape[1]} values "
-                f"has room for {f.shape[1] + 1} classes; make it wider"
-            )
-        logits = self.scale * f @ self.vertices.T
-        losses = functional.cross_entropy(logits, self.vertex_of_class[batch.y], reduction="none")
-        if self.has_old:
-            if batch.indices is None:
-                raise ValueError("DSimplex finds a row's old embedding by `batch.indices`")
-            old = contrast_with_old(f, self.old_embeddings[batch.indices], batch.y)
-            losses = self.class_weight * losses + (1 - self.class_weight) * old
-        return weighted_mean(losses, batch.weight)
+        known = batch.y >= 0
+        x, y = batch.x[known], batch.y[known]
+        z = embed(network, x)
+        loss = self.compute_loss(z, y, step)
+        if self.old_network is None:
+            return loss
+        with torch.no_grad():
+            old = embed(self.old_network, x)
+        near = contrast_with_old(z, old, y).mean()
+        return self.class_weight * loss + (1 - self.class_weight) * near
+
+    def compute_loss(self, z: Tensor, y: Tensor, step: TrainingStep) -> Tensor:
+        """Return the cross-entropy of unit embeddings `[b, e]` of classes `y [b]`, a scalar."""
+        logits = self.scale * z @ self.corners.T
+        return functional.cross_entropy(logits, self.vertex_of_class[y])
 
 
 def make_simplex(width: int) -> Tensor:
