@@ -1,0 +1,213 @@
+"""A Ray cluster: connected to, or started on this machine, within a bounded time."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from shutil import rmtree
+from threading import current_thread
+from typing import Any, TextIO, cast
+
+from ilk.core.cores import count_cores
+from ilk.core.errors import InputError, Unavailable
+from ilk.hub.client import require_package
+from ilk.shards.engines import EngineOptions
+
+CLIENT = "ray://"
+CLIENT_PORT = 10001  # of Ray's own client server
+ANSWER_SECONDS = 10.0  # within which a machine takes a connection
+OBJECT_STORE = 100 * 2**20  # bytes; only numbers of shards and counts pass through it
+MAX_SOCKET_FOLDER = 40  # characters, so that Ray's sockets below it stay under the system's 107
+ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+
+
+@dataclass(frozen=True)
+class ActorPlan:
+    """How many workers, and what each takes: cores, at least one of which are its threads."""
+
+    n: int
+    cpus: float
+    gpus: float
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of each worker."""
+        return max(1, int(self.cpus))
+
+    def describe(self) -> str:
+        """Say it in words."""
+        gpus = f" and {self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""
+        return (
+            f"{self.n:,} worker{'s' * (self.n > 1)} with {self.cpus:g} "
+            f"core{'s' * (self.cpus > 1)}{gpus} each"
+        )
+
+
+def plan_actors(
+    resources: Mapping[str, float], options: EngineOptions, n_shards: int, uses_gpu: bool
+) -> ActorPlan:
+    """Return how many workers a cluster gets.
+
+    A worker takes a core by default; where the cluster has GPUs and the encoder can use one, it
+    takes a GPU and an equal part of the cores.
+
+    Args:
+        resources: What the cluster has, as `ray.cluster_resources` returns it.
+        options: What the user asks for.
+        n_shards: Number of shards, beyond which a worker would have nothing to do.
+        uses_gpu: Whether the encoder can use a GPU.
+
+    Raises:
+        InputError: A number is out of range.
+    """
+    cores, devices = max(1.0, resources.get("CPU", 0.0)), resources.get("GPU", 0.0)
+    gpus = options.gpus_per_actor
+    if gpus is None:
+        gpus = 1.0 if devices and uses_gpu else 0.0
+    n, cpus = options.actors, options.cpus_per_actor
+    if gpus < 0 or (cpus is not None and cpus <= 0) or (n is not None and n < 1):
+        raise InputError(
+            "a number of workers, or what each takes, is out of range; give at least 1 worker, "
+            "more than 0 cores and no fewer than 0 GPUs"
+        )
+    by_gpu = math.floor(devices / gpus) if gpus else math.inf
+    if cpus is None:
+        cpus = max(1, math.floor(cores / max(1, by_gpu))) if gpus else 1
+    fits = max(1, min(math.floor(cores / cpus), by_gpu))
+    return ActorPlan(max(1, min(n or int(fits), n_shards)), cpus, gpus)
+
+
+def get_address(options: EngineOptions) -> str:
+    """Return the address to connect to; "" starts a cluster on this machine.
+
+    `--on ray` alone takes the cluster that the variable `RAY_ADDRESS` names, if it is set.
+    """
+    address = options.address or os.environ.get("RAY_ADDRESS", "")
+    if address == "local":
+        return ""
+    if address.startswith(CLIENT) and ":" not in address.removeprefix(CLIENT):
+        return f"{address}:{CLIENT_PORT}"
+    return address
+
+
+@contextmanager
+def connect(options: EngineOptions) -> Iterator[Any]:
+    """Connect to the cluster, or start one; yield the module `ray`, and disconnect at the end.
+
+    What threads of Ray print is left out, since standard output belongs to the command's result.
+
+    Raises:
+        Unavailable: Ray is not installed, or the cluster does not answer.
+        InputError: The address is none.
+    """
+    require_package("ray", "ray")
+    require_package("pandas", "ray")
+    address = get_address(options)
+    if address.startswith(CLIENT) and find_spec("grpc") is None:
+        raise Unavailable(
+            f"{address} needs Ray's client, which is not installed; run: pip install 'ray[client]'"
+        )
+    _check_answers(address)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    handler = signal.getsignal(signal.SIGTERM)
+    own_lines = cast(TextIO, _WithoutRay(sys.stdout))
+    with redirect_stdout(own_lines), warnings.catch_warnings(action="ignore"):
+        import ray
+
+        home = "" if address else _make_home()
+        try:
+            _initialize(
+                ray,
+                address,
+                home,
+                max(
+                    count_cores(), math.ceil((options.actors or 1) * (options.cpus_per_actor or 1))
+                ),
+            )
+            with suppress(ValueError):  # not the main thread, where Ray has set no handler either
+                signal.signal(signal.SIGTERM, handler)
+            yield ray
+        finally:
+            try:
+                ray.shutdown()
+            finally:
+                if home:
+                    rmtree(home, ignore_errors=True)
+
+
+class _WithoutRay:
+    """Standard output without what Ray's own threads write to it, such as news of dead workers."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if self._stream is None or current_thread().name.startswith("ray_"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _initialize(ray: Any, address: str, home: str, n_cores: int) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    try:
+        if address:
+            ray.init(address, **quiet)
+            return
+        ray.init(
+            "local",
+            num_cpus=n_cores,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE,
+            **quiet,
+            **({"_temp_dir": home} if home else {}),
+        )
+    except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, RpcError
+        detail = str(error).strip().splitlines()
+        reason = detail[-1] if detail else type(error).__name__
+        where = f"the cluster at {address} does not take the connection"
+        raise Unavailable(
+            f"{where if address else 'Ray does not start on this machine'} ({reason}); check the "
+            "address and Ray's versions, and set RAY_AUTH_MODE=token if it asks for a token"
+            if address
+            else f"Ray does not start on this machine ({reason}); use --on local"
+        ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Raise an error unless the machine at `address` takes a connection within seconds."""
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
+    if not address or address == "auto":
+        return
+    if not (host and port.isdigit()):
+        raise InputError(
+            f"{address} is not the address of a cluster; give ray://HOST or ray://HOST:PORT"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise Unavailable(
+            f"no cluster answers at {address} ({error}); start it with `ray start --head`, or "
+            "check host and port"
+        ) from None
+
+
+def _make_home() -> str:
+    """Return a new folder for logs and sockets; "" where its path would be too long."""
+    for parent in (tempfile.gettempdir(), "/tmp"):
+        if sys.platform != "win32" and len(parent) <= MAX_SOCKET_FOLDER - 16:
+            with suppress(OSError):
+                return tempfile.mkdtemp(prefix="ilk-ray-", dir=parent)
+    return ""
