@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from ilk.core.data import Data
     from ilk.core.errors import IlkError
     from ilk.estimator import ImageClassifier
-    from ilk.fitting.fit import fit
+    from ilk.fitting.out_of_core.fit import fit
     from ilk.images import Images
     from ilk.images import read_images as read
+    from ilk.retrieval.search import search
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "fit",
     "load",
     "read",
+    "search",
 ]
 
 _PUBLIC = {  # name here: module, name there
@@ -44,9 +46,10 @@ _PUBLIC = {  # name here: module, name there
     "Images": ("ilk.images", "Images"),
     "MultiLabelClassifier": ("ilk.artifacts.multi_label_classifier", "MultiLabelClassifier"),
     "Prediction": ("ilk.artifacts.prediction", "Prediction"),
-    "fit": ("ilk.fitting.fit", "fit"),
+    "fit": ("ilk.fitting.out_of_core.fit", "fit"),
     "load": ("ilk.artifacts.loading", "load"),
     "read": ("ilk.images", "read_images"),
+    "search": ("ilk.retrieval.search", "search"),
 }
 
 

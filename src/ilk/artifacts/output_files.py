@@ -26,6 +26,7 @@ COLUMNS = (  # the first of the tables that ilk writes
     ("path", "names", "unknown"),
     ("path", "score", "threshold"),
     ("path", "label", "suggested"),
+    ("path", "label", "similarity"),
 )
 TEXT = r'"(?:[^"\\]|\\.)*"'
 PREDICTION = (
@@ -38,6 +39,7 @@ WRITTEN_BY_ILK = {  # how the files begin that ilk writes, by suffix
     ".tsv": "|".join(map("\t".join, COLUMNS)),
     ".json": rf"\{{\s*({REPORT})|\[\s*(\]|{PREDICTION})",
     ".jsonl": PREDICTION,
+    ".html": r'<!doctype html>[\s\S]*<meta name="generator" content="ilk ',
     ".onnx": r"\x08[\s\S]\x12\x03ilk",  # version of the format, name of the producer
     ".md": r"---\nlibrary_name: ilk\n",
     ".py": r'"""Name images with a file that `ilk export` wrote',

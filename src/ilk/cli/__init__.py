@@ -19,6 +19,7 @@ COMMAND_GROUPS = {
         "fit": "Train a classifier on labelled images and write a model folder.",
         "predict": "Predict the class of each image.",
         "evaluate": "Score a model folder on labelled images.",
+        "search": "Find images like an image, a text, a class, or like some and unlike others.",
         "explain": "Draw what supports an answer, and say whether the map can be trusted.",
     },
     "Ask and correct": {

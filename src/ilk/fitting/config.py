@@ -58,6 +58,9 @@ class FitConfig:
             features and paths, so that `explain` can show the nearest ones.
         explain: Number of evaluated images whose heat maps the report shows, each of which takes
             seconds; at least 0.
+        memory: Gigabytes that a fit on a shard folder may use for features; where they need more,
+            it reads them block by block (`ilk.fitting.out_of_core`). 0 is half of what is
+            available.
 
     Raises:
         InputError: A value is out of range or of the wrong type.
@@ -85,6 +88,7 @@ class FitConfig:
     class_structure: str = ""
     thumbnails: bool = True
     explain: int = 0
+    memory: float = 0.0
 
     def __post_init__(self) -> None:
         if hasattr(self.class_structure, "__fspath__"):
@@ -105,6 +109,8 @@ class FitConfig:
             raise InputError(f"seed is {self.seed}; it must be below 2**32")
         if self.explain < 0:
             raise InputError(f"explain is {self.explain}; it must be at least 0")
+        if not 0 <= self.memory < float("inf"):
+            raise InputError(f"memory is {self.memory}; give gigabytes, or 0 for a default")
         if self.criterion not in CRITERIA:
             raise InputError(
                 f"criterion is {self.criterion!r}; it must be one of {', '.join(CRITERIA)}"

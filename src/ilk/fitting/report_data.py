@@ -137,7 +137,7 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
             "the train and val splits are used for training, the test split is held out"
         )
     n = len(split.held_out)
-    for encoder in state.explainers:
+    for encoder in {e.name: e for e in (*state.explainers, state.encoder)}.values():
         if n_leaked := int(np.sum(~is_held_out(encoder, split.held_out + split.train)[:n])):
             messages.append(
                 f"{encoder.name} was trained on {n_leaked} of the {n} "

@@ -109,6 +109,7 @@ def leaderboard_to_json(report: ReportData) -> dict[str, Any]:
         "version": escape_text(report.version),
         "date": escape_text(report.date),
         "command": escape_text(report.command),
+        **({} if report.samples is None else {"samples": dict(report.samples)}),
         "rows": [
             {
                 "encoder": escape_text(r.encoder),

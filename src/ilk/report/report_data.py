@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,8 @@ class ReportData:
         held_together: The accuracy with clusters of images that depend on each other held together;
             None if there are none that matter.
         near_pairs: Nearly the same pictures among the used images, most serious first.
+        label_note: How many labels are suspect, as one sentence, or "".
+        samples: Numbers of images behind the parts of a fit out of core; None for a fit in memory.
 
     Raises:
         ValueError: An array does not have the expected shape, or a label is out of range.
@@ -114,6 +116,7 @@ class ReportData:
     held_together: HeldTogether | None = None
     near_pairs: Sequence[NearPair] = ()
     label_note: str = ""
+    samples: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.y), len(self.classes)
