@@ -62,8 +62,9 @@ def _measure(folder: Path, n: int, k: int) -> dict[str, Any]:
     write_shards(folder, n, Simulation(k=k))
     limit = LIMIT.get(n, 1e-4)
     cost = {
+        "one_pass_from_parquet": _call("one_pass", "parquet", str(folder)),
+        "one_pass": _call("one_pass", "mapped", str(folder)),
         "memory": _call("one_pass", "memory", str(folder)),
-        "one_pass": _call("one_pass", "speed", str(folder)),
         "fit": _call("whole_fit", str(folder), str(limit)),
     }
     shutil.rmtree(folder)

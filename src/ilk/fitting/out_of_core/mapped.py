@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,18 +43,32 @@ class MappedFeatures:
 
     def iterate(self) -> Iterator[tuple[Labels, Features]]:
         """Yield positions `[b]` and features `[b, d]` float32 of used rows, block by block."""
+        for rows, x in self.iterate_stored():
+            yield rows, np.asarray(x, np.float32)
+
+    def iterate_stored(self) -> Iterator[tuple[Labels, NDArray[Any]]]:
+        """Yield positions `[b]` and features `[b, d]` as stored, a view until the next block."""
         for start in range(0, self.n, BLOCK):
             rows = np.arange(start, min(start + BLOCK, self.n))
             used = self.is_used[rows]
             x = self.array[start : start + BLOCK]
             if used.all():
-                yield rows, x.astype(np.float32)
+                yield rows, x
             elif used.any():
-                yield rows[used], x[used].astype(np.float32)
+                yield rows[used], x[used]
+            self._release()
 
     def take(self, positions: Labels) -> Features:
         """Return the features `[m, d]` float32 of rows at `positions [m]`."""
-        return np.asarray(self.array[positions], np.float32)
+        x = np.asarray(self.array[positions], np.float32)
+        self._release()
+        return x
+
+    def _release(self) -> None:
+        """Let the system take back the memory of what was read; it stays in the disk's cache."""
+        mapped = getattr(self.array, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def map_features(features: ShardedFeatures, log: LogCallback) -> FeatureSource:
