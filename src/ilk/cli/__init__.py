@@ -42,6 +42,9 @@ COMMAND_GROUPS = {
         "tune": "Tune a diffusion model's classifier and features on labelled images.",
         "draw": "Sample images from a diffusion model.",
     },
+    "A million images": {
+        "encode": "Encode images into shards that many processes and machines share.",
+    },
     "Inspect": {
         "rank": "Score encoders on labelled images without training a classifier.",
         "methods": "List the classification methods, or describe one of them.",

@@ -98,7 +98,9 @@ def add_intake_options(f: F) -> F:
     for option in (
         add_merge_option,
         add_group_options,
-        click.option("--label-column", help="Table column with the class names."),
+        click.option(
+            "--label-column", help="Table column with the class names; none reads no labels."
+        ),
         click.option(
             "--split-column",
             help="Table column that says what is held out: its name, 'fold:test=0' to say which of "

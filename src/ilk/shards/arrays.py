@@ -31,7 +31,11 @@ def write_arrays(
     name: str,
     key: str | None,
 ) -> tuple[Manifest, ShardSpace]:
-    """Write manifest and parts; see `ilk.shards.features.write_features`."""
+    """Write manifest and parts of features `[n, d]`; see `ilk.shards.features.write_features`.
+
+    Raises:
+        InputError: The arguments do not fit together, or the folder has a manifest.
+    """
     n = len(labels)
     for what, values in {"splits": splits, "groups": groups, "paths": paths}.items():
         if values is not None and len(values) != n:

@@ -20,7 +20,7 @@ from ilk.shards.manifest import SHARD_SIZE, Manifest, join_path
 from ilk.shards.memory_map import map_features
 from ilk.shards.parquet_files import from_text
 from ilk.shards.parts import check_part, read_features, read_outcomes
-from ilk.shards.refusals import find_refused
+from ilk.shards.refusals import find_order, find_refused
 from ilk.shards.spaces import ShardSpace, choose_space
 
 BLOCK = 8192
@@ -111,6 +111,14 @@ class ShardedFeatures:
     def reasons(self) -> NDArray[np.object_]:
         """Why each row is not used, `[n]`: one of `ilk.images.REASONS`, None if it is used."""
         return find_refused(self.manifest, self.space)
+
+    @cached_property
+    def order(self) -> Labels:
+        """Positions of all rows, `[n]`, in the order in which the source lists them.
+
+        It differs from that of the manifest where late images of a folder got new shards.
+        """
+        return find_order(self.manifest)
 
     @cached_property
     def is_used(self) -> NDArray[np.bool_]:
