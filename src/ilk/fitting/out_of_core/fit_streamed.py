@@ -90,7 +90,11 @@ def fit_streamed(
     split = split_images(images, config)
     check_labels(methods, bool(split.train))
     methods, notes = _choose_methods(encoder, methods, bool(split.train))
-    position = {row.digest: i for i, row in enumerate(images.rows) if row.status == "used"}
+    position = {
+        row.digest: i
+        for i, row in zip(features.order.tolist(), images.rows, strict=True)
+        if row.status == "used"
+    }
     source = map_features(features, log)
     train = _stream(split, position, source, config, plan, progress)
     fold = stratified_folds(train.y, config.folds, config.seed, train.group)
