@@ -15,9 +15,10 @@ from ilk.images import escape_path
 from ilk.retrieval.answer import answer_query
 from ilk.retrieval.answer_class import answer_class
 from ilk.retrieval.build import build_index
+from ilk.retrieval.contract import name_setting
 from ilk.retrieval.index import Index
 from ilk.retrieval.index_folder import is_index, open_index
-from ilk.retrieval.kinds import AUTO, describe, parse_kind
+from ilk.retrieval.kinds import AUTO, parse_kind
 from ilk.retrieval.open_source import load_model, open_images, open_shards, refuse_encoder
 from ilk.retrieval.options import NONE, ReadImages, SearchOptions
 from ilk.retrieval.query import Query
@@ -141,7 +142,7 @@ def _check_kind(index: Index, options: SearchOptions) -> None:
     """Raise InputError if an index is asked for that differs from the saved one."""
     if options.kind != AUTO and parse_kind(options.kind) != index.kind:
         raise InputError(
-            f"the index {escape_path(options.index)} is of the kind {describe(index.kind)}; name a "
+            f"the index {escape_path(options.index)} is of the kind {name_setting(index.kind)}; name a "
             "new folder with --index for another"
         )
     made = str(index.facts.get("projection", {}).get("name", "cosine"))
