@@ -97,8 +97,8 @@ def choose_projection(collection: Collection, name: str = AUTO, seed: int = 0) -
             rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:MAX_ROWS])
         elif len(names) < 2:
             raise InputError(
-                f"{name_setting(wanted)} learns from labels and there are {len(names)} classes; search "
-                "a folder with a sub-folder per class, or without --projection"
+                f"{name_setting(wanted)} learns from labels and there are {len(names)} classes; "
+                "search a folder with a sub-folder per class, or without --projection"
             )
         x = to_unit(collection.take(rows))
         sentence = f"{name_setting(wanted)} was asked for, without a trial"

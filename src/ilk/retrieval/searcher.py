@@ -142,8 +142,8 @@ def _check_kind(index: Index, options: SearchOptions) -> None:
     """Raise InputError if an index is asked for that differs from the saved one."""
     if options.kind != AUTO and parse_kind(options.kind) != index.kind:
         raise InputError(
-            f"the index {escape_path(options.index)} is of the kind {name_setting(index.kind)}; name a "
-            "new folder with --index for another"
+            f"the index {escape_path(options.index)} is of the kind {name_setting(index.kind)}; "
+            "name a new folder with --index for another"
         )
     made = str(index.facts.get("projection", {}).get("name", "cosine"))
     wanted = options.projection
