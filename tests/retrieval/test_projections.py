@@ -21,13 +21,17 @@ def draw(nuisance: float, seed: int = 0, classes: int = 14, n: int = 18):
     rng = np.random.default_rng(seed)
     y = np.repeat(np.arange(classes), n)
     centres = rng.normal(size=(classes, 10))
-    x = np.concatenate([centres[y] + 0.3 * rng.normal(size=(len(y), 10)), np.zeros((len(y), 10))], 1)
+    x = np.concatenate(
+        [centres[y] + 0.3 * rng.normal(size=(len(y), 10)), np.zeros((len(y), 10))], 1
+    )
     x[:, 10:13] = nuisance * rng.normal(size=(len(y), 3))
     return x.astype(np.float32), y
 
 
 def make_collection(x, y, **more):
-    entries = [Entry(f"{i:064x}", f"{i}.png", f"c{c:02}" if c >= 0 else "") for i, c in enumerate(y)]
+    entries = [
+        Entry(f"{i:064x}", f"{i}.png", f"c{c:02}" if c >= 0 else "") for i, c in enumerate(y)
+    ]
     return from_array(x, entries, SPACE, **more)
 
 
