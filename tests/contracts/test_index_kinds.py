@@ -133,6 +133,6 @@ def test_rows_can_be_taken_back_by_id(kind: Any) -> None:
 
 def test_wrong_settings_are_told_in_a_sentence() -> None:
     for text in ("HashCodes(bits=300)", "HashCodes(rerank=-1)", "Exact(dtype='int8')"):
-        with pytest.raises(InputError, match="allowed|instead of"):
+        with pytest.raises(InputError, match=r"allowed|instead of"):
             parse_kind(text)
     assert parse_kind("exact") == parse_kind("Exact()")

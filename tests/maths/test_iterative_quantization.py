@@ -30,7 +30,7 @@ def test_codes_are_the_signs_and_distances_count_them() -> None:
 
 def test_axes_are_a_rotation_of_the_principal_axes() -> None:
     x = draw()
-    mean, axes = fit_rotation(x, 8)
+    _, axes = fit_rotation(x, 8)
     np.testing.assert_allclose(axes.T @ axes, np.eye(8), atol=1e-5)
     _, _, principal = np.linalg.svd(x - x.mean(0), full_matrices=False)
     span = principal[:8].T @ principal[:8]

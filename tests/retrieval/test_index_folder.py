@@ -57,7 +57,7 @@ def test_an_index_of_another_version_or_format_is_refused(tmp_path: Path) -> Non
         ({"n": 7}, "30 rows for 30"),
         ({"kind": "Magic"}, "Magic"),
         ({"next_id": "many"}, "next_id"),
-        ({"images": "../index.json"}, "damaged|cannot"),
+        ({"images": "../index.json"}, r"damaged|cannot"),
     ):
         (folder / "index.json").write_bytes(encode_digested({**fields, **change}))
         with pytest.raises((ArtifactError, InputError), match=message):
@@ -90,7 +90,7 @@ def test_a_copy_elsewhere_is_whole(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="notes.txt"):
+    with pytest.raises(OutputError, match=r"notes\.txt"):
         build().save(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -122,7 +122,7 @@ def test_another_encoder_is_refused_unless_it_is_a_compatible_update() -> None:
     assert not check_space(SPACE, Encoder("key"), "the index")
     assert check_space(SPACE, Encoder("k2", compatible=("key",)), "the index")
     for encoder in (Encoder("k2"), Encoder("k2", dim=9, compatible=("key",))):
-        with pytest.raises(InputError, match="made .* new"):
+        with pytest.raises(InputError, match=r"made .* new"):
             check_space(SPACE, encoder, "the index")
 
 
