@@ -27,7 +27,7 @@ from ilk.core.data import Features
 from ilk.maths.top_k import Ids, TopK, measure_overlap
 from ilk.retrieval import Entry, build_index, from_array
 from ilk.retrieval.kinds import describe, parse_kind
-from ilk.retrieval.projection import to_unit
+from ilk.retrieval.vectors.projection import to_unit
 
 SIZES = (100_000, 1_000_000)
 K, N_QUERIES, BATCH = 10, 200, 100

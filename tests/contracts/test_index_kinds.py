@@ -13,7 +13,7 @@ from ilk.core.errors import InputError
 from ilk.core.space import FeatureSpace
 from ilk.retrieval import Entry, Index, build_index, from_array, open_index
 from ilk.retrieval.kinds import list_kinds, parse_kind
-from ilk.retrieval.projection import to_unit
+from ilk.retrieval.vectors.projection import to_unit
 
 SPACE = FeatureSpace("key", "pixels/4x4x1", 24)
 VARIANTS = {"Exact": ["Exact", "Exact(dtype='float16')"], "HNSW": ["HNSW", "HNSW(threads=1)"]}

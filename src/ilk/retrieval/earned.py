@@ -20,9 +20,9 @@ from ilk.core.data import Features, Labels
 from ilk.core.errors import InputError
 from ilk.maths.retrieval import bootstrap_classes, mean_known, score_retrieval
 from ilk.retrieval.collection import Collection
-from ilk.retrieval.contract import name_setting
-from ilk.retrieval.projection import Projection, to_unit
 from ilk.retrieval.projections import list_projections, parse_projection
+from ilk.retrieval.vectors.contract import name_setting
+from ilk.retrieval.vectors.projection import Projection, to_unit
 
 AUTO, NONE = "auto", "none"
 N_FOLDS = 5

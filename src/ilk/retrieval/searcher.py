@@ -15,10 +15,10 @@ from ilk.images import escape_path
 from ilk.retrieval.answer import answer_query
 from ilk.retrieval.answer_class import answer_class
 from ilk.retrieval.build import build_index
-from ilk.retrieval.contract import name_setting
 from ilk.retrieval.index import Index
-from ilk.retrieval.index_folder import is_index, open_index
+from ilk.retrieval.index_folder import is_index
 from ilk.retrieval.kinds import AUTO, parse_kind
+from ilk.retrieval.load_index import open_index
 from ilk.retrieval.open_source import load_model, open_images, open_shards, refuse_encoder
 from ilk.retrieval.options import NONE, ReadImages, SearchOptions
 from ilk.retrieval.query import Query
@@ -26,6 +26,7 @@ from ilk.retrieval.results import SearchResult
 from ilk.retrieval.sources import OpenSource, find_source_kind, open_model
 from ilk.retrieval.spaces import check_space
 from ilk.retrieval.update import apply_changes, find_changes
+from ilk.retrieval.vectors.contract import name_setting
 from ilk.store import Store
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ilk.core.errors import InputError
 from ilk.core.registry import find_classes, parse_call
-from ilk.retrieval.contract import IndexTags
+from ilk.retrieval.vectors.contract import IndexTags
 
 AUTO = "auto"
 MAX_EXACT_ROWS = 1_000_000  # above, auto takes HNSW where usearch is installed
