@@ -18,7 +18,7 @@ from ilk.core.data import Features
 from ilk.core.errors import ArtifactError
 from ilk.hub.client import require_package
 from ilk.maths.top_k import NO_ID, Ids, Similarities
-from ilk.retrieval.contract import IndexTags, Writers
+from ilk.retrieval.vectors.contract import IndexTags, Writers
 
 PREFIX = "graph"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from ilk.core.contracts import describe
 from ilk.core.data import Features
 from ilk.maths.top_k import Ids, Similarities
 
@@ -74,3 +75,8 @@ class IndexTags:
             ArtifactError: A file is missing, cut off or damaged.
         """
         raise NotImplementedError
+
+
+def name_setting(value: Any) -> str:
+    """Return a kind of index or a projection as it is shown: without empty brackets."""
+    return describe(value).removesuffix("()")
