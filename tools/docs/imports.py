@@ -11,7 +11,7 @@ import ilk
 PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "protocols"),
-    *("architectures", "training", "transduction", "diffusion", "encoders"),
+    *("architectures", "training", "transduction", "diffusion", "encoders", "deduplication"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "explain", "artifacts"),
     *("fitting", "estimator", "updates", "export", "labelling", "serve"),

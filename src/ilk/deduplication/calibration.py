@@ -93,7 +93,10 @@ def calibrate(
     ranks = _count_nearer(x, judge.x, own)
     judge.load([*owner.tolist(), *found[found >= 0].tolist()])
     copies = measure(
-        [align(picture, _get(judge, i)) for picture, i in zip(reduced, owner.tolist(), strict=True)],
+        [
+            align(picture, _get(judge, i))
+            for picture, i in zip(reduced, owner.tolist(), strict=True)
+        ],
         own.astype(np.float32),
     )
     queries, others, cosines = [], [], []
@@ -187,9 +190,7 @@ def _multiply(x: NDArray[np.float32], pairs: NDArray[np.int64]) -> NDArray[np.fl
 
 def _fit(
     copies: Measures, different: Measures
-) -> tuple[
-    NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, NDArray[np.bool_]
-]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float, NDArray[np.bool_]]:
     """Return centre, scale, weight and bias of the score, and which different pairs were used."""
     kept = np.ones(len(different), bool)
     both = np.concatenate([copies, different])

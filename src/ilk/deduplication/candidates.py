@@ -57,7 +57,9 @@ def find_similar_pairs(
     if n <= MAX_DIRECT or x.shape[1] <= 2 * PROJECTED_WIDTH:
         index, similarity = find_nearest_rows(x, x, N_NEIGHBOURS, own=own, advance=advance)
     else:
-        index = find_nearest_rows(_project(x), _project(x), N_PROJECTED, own=own, advance=advance)[0]
+        index = find_nearest_rows(_project(x), _project(x), N_PROJECTED, own=own, advance=advance)[
+            0
+        ]
         index, similarity = _rerank(x, index)
     first, place = np.nonzero((index >= 0) & (similarity >= min_cosine))
     pairs = np.sort(np.column_stack([first, index[first, place]]), axis=1)

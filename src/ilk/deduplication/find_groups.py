@@ -72,11 +72,7 @@ def find_groups(
         InputError: `false_matches` is not above 0.
         NoImages: No file can be used.
     """
-    if not 0 < false_matches < float("inf"):
-        raise InputError(
-            f"false_matches (--false-matches) is {false_matches}; give the number of wrong pairs "
-            "that may be expected in the whole folder, above 0, such as 1"
-        )
+    check_false_matches(false_matches)
     images = restore_copies(images)
     images.check_not_empty()
     failures = encode_images(images, [encoder], store, progress=progress, need_summaries=True)
@@ -109,6 +105,15 @@ def find_groups(
         per_million=known.per_million if known else None,
         n_left_out=found.n_left_out,
     )
+
+
+def check_false_matches(false_matches: float) -> None:
+    """Raise InputError if it is no number of wrong pairs to expect."""
+    if not 0 < false_matches < float("inf"):
+        raise InputError(
+            f"false_matches (--false-matches) is {false_matches}; give the number of wrong pairs "
+            "that may be expected in the whole folder, above 0, such as 1"
+        )
 
 
 @dataclass(frozen=True, eq=False)

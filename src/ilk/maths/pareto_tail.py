@@ -70,7 +70,9 @@ class ParetoTail:
         return high
 
 
-def fit_tail(scores: Vector, right: Vector, start: float, extra: Vector | None = None) -> ParetoTail:
+def fit_tail(
+    scores: Vector, right: Vector, start: float, extra: Vector | None = None
+) -> ParetoTail:
     """Fit the tail of wrong matches.
 
     Args:
