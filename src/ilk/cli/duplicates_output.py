@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ilk.images.duplicates.near_pairs import LEAK
+
 if TYPE_CHECKING:
     from ilk.deduplication.groups import DuplicateGroups, Member
 
@@ -24,9 +26,10 @@ def describe_duplicates(found: DuplicateGroups) -> list[str]:
     concerns = found.count_concerns()
     for concern, meaning in CONCERNS.items():
         if n := concerns[concern]:
-            notes.append(
-                f"{n:,} {'picture is' if n == 1 else 'pictures are'} there twice {meaning}"
-            )
+            subject = "1 picture is" if n == 1 else f"{n:,} pictures are"
+            notes.append(f"{subject} there more than once {meaning}")
+    if n := sum(group.concerns == LEAK and len(group.labels) > 1 for group in found.groups):
+        notes.append(f"{n:,} of those in training and test also have two labels")
     counts = found.count_evidence()
     pairs = [f"{kind} {counts[kind]:,}" for kind in KINDS if counts[kind]]
     if pairs:
@@ -35,20 +38,18 @@ def describe_duplicates(found: DuplicateGroups) -> list[str]:
         notes.append(f"no two of {found.n_pictures:,} pictures are the same")
     if found.threshold is None:
         return notes
+    known, n = found.threshold, found.n_pictures
     notes.append(
-        f"{found.threshold.n_candidates:,} pairs of {found.n_pictures:,} pictures were laid on each "
-        f"other; at most {found.threshold.false_matches:g} wrong pairs are to be expected "
-        f"(by the model: {found.threshold.expected:.2g})"
+        f"{known.n_candidates:,} of {n * (n - 1) // 2:,} pairs were laid on each other; at most "
+        f"{known.false_matches:g} wrong pairs are to be expected (by the model: "
+        f"{known.expected:.2g})"
     )
-    weak = [kind for kind, share in found.recall.items() if share < LOW_RECALL]
     if found.recall:
-        notes.append(
-            "of copies made of these pictures, it would find by features "
-            + ", ".join(
-                f"{share:.0%} {kind}".replace("%", " %", 1) for kind, share in found.recall.items()
-            )
-        )
-    if weak:
+        shares = [
+            f"{share:.0%} {kind}".replace("%", " %", 1) for kind, share in found.recall.items()
+        ]
+        notes.append(f"of copies made of these pictures, features find: {', '.join(shares)}")
+    if weak := [kind for kind, share in found.recall.items() if share < LOW_RECALL]:
         notes.append(f"most copies are missed that are {', '.join(weak)}; try another --encoder")
     if found.n_left_out:
         notes.append(

@@ -5,8 +5,8 @@ a pair of the same picture. Pairs of different pictures are the hard ones: a cop
 with the pictures whose features are most similar besides its own. Logistic regression of the
 measures of a pair (`ilk.deduplication.judge`) gives the score, a logarithm of odds.
 
-Some of the neighbours may be copies that the folder holds already. Those that are more likely copies
-are taken out and the regression is fitted again; the threshold does not rest on them.
+Some of the neighbours may be copies that the folder holds already. Those that are more likely
+copies are taken out and the regression is fitted again; the threshold does not rest on them.
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ def find_similar_pairs(
     min_cosine: float,
     advance: Callable[[int], object] = lambda _n: None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return pairs of rows `[m, 2]`, one among the `N_NEIGHBOURS` nearest of the other, and cosines.
+    """Return pairs of rows `[m, 2]`, one among the nearest of the other, and their cosines `[m]`.
 
-    Of more than `MAX_DIRECT` rows, the nearest are found in `PROJECTED_WIDTH` principal axes and
+    A row counts `N_NEIGHBOURS` others. Of more than `MAX_DIRECT` rows, the nearest are found in `PROJECTED_WIDTH` principal axes and
     compared in full width.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.deduplication.calibration import Calibration
-from ilk.maths.pareto_tail import fit_tail
+from ilk.maths.pareto_tail import ParetoTail, fit_tail
 
 START = 0.8  # quantile of the scores of different pictures where their tail begins
 MISSED = 0.02  # share of made copies that may score below the threshold in any case
@@ -71,10 +71,9 @@ def choose_threshold(
         false_matches: Number of wrong pairs, above 0.
         seed: Of the halves of the check.
     """
-    copies, different = calibration.copies, calibration.different
-    start = float(np.quantile(different if len(different) else scores, START))
-    tail = fit_tail(scores, copies, start, different)
-    score = max(tail.find_threshold(false_matches), float(np.quantile(copies, MISSED)))
+    tail = fit_wrong_tail(scores, calibration)
+    least = float(np.quantile(calibration.copies, MISSED))
+    score = max(tail.find_threshold(false_matches), least)
     n_copies = tail.count * float(tail.weight @ tail.share)
     return Threshold(
         score,
@@ -82,8 +81,15 @@ def choose_threshold(
         tail.count_above(score),
         len(scores),
         n_copies / max(len(scores), 1),
-        _check(scores, calibration, start, seed),
+        _check(scores, calibration, tail.start, seed),
     )
+
+
+def fit_wrong_tail(scores: Vector, calibration: Calibration) -> ParetoTail:
+    """Return the tail of the wrong pairs among all pairs that are looked at."""
+    different = calibration.different
+    start = float(np.quantile(different if len(different) else scores, START))
+    return fit_tail(scores, calibration.copies, start, different)
 
 
 def _check(scores: Vector, calibration: Calibration, start: float, seed: int) -> tuple[Check, ...]:
