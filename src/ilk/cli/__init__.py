@@ -16,6 +16,7 @@ OUTPUT_LOST = 5  # exit code where standard output could not be written
 COMMAND_GROUPS = {
     "Classify": {
         "check": "Inspect a folder or table of images and report unusable files.",
+        "duplicates": "Find the pictures that a folder holds more than once, by evidence.",
         "fit": "Train a classifier on labelled images and write a model folder.",
         "predict": "Predict the class of each image.",
         "evaluate": "Score a model folder on labelled images.",
