@@ -42,6 +42,9 @@ COMMAND_GROUPS = {
         "tune": "Tune a diffusion model's classifier and features on labelled images.",
         "draw": "Sample images from a diffusion model.",
     },
+    "Embeddings": {
+        "learn-metric": "Learn an embedding in which images of one class lie close together.",
+    },
     "Inspect": {
         "rank": "Score encoders on labelled images without training a classifier.",
         "methods": "List the classification methods, or describe one of them.",
