@@ -16,7 +16,6 @@ OUTPUT_LOST = 5  # exit code where standard output could not be written
 COMMAND_GROUPS = {
     "Classify": {
         "check": "Inspect a folder or table of images and report unusable files.",
-        "duplicates": "Find the pictures that a folder holds more than once, by evidence.",
         "fit": "Train a classifier on labelled images and write a model folder.",
         "predict": "Predict the class of each image.",
         "evaluate": "Score a model folder on labelled images.",
@@ -45,10 +44,9 @@ COMMAND_GROUPS = {
     },
     "Many images": {
         "search": "Find images like an image, a text, a class, or like some and unlike others.",
-        "duplicates": "Find pictures that are in a folder more than once.",
+        "duplicates": "Find the pictures that a folder holds more than once, by evidence.",
         "encode": "Encode images into shards that many processes and machines share.",
         "learn-metric": "Learn an embedding in which images of one class lie close together.",
-    },
     },
     "Inspect": {
         "rank": "Score encoders on labelled images without training a classifier.",
