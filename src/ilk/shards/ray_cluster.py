@@ -27,7 +27,12 @@ CLIENT_PORT = 10001  # of Ray's own client server
 ANSWER_SECONDS = 10.0  # within which a machine takes a connection
 OBJECT_STORE = 100 * 2**20  # bytes; only numbers of shards and counts pass through it
 MAX_SOCKET_FOLDER = 40  # characters, so that Ray's sockets below it stay under the system's 107
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_NUM_REDIS_GET_RETRIES": "1",  # of 40 s each, for a cluster that takes a connection only
+    "RAY_worker_niceness": "0",  # workers do the work; at 15 any other process starves them
+}
 
 
 @dataclass(frozen=True)
@@ -126,14 +131,8 @@ def connect(options: EngineOptions) -> Iterator[Any]:
 
         home = "" if address else _make_home()
         try:
-            _initialize(
-                ray,
-                address,
-                home,
-                max(
-                    count_cores(), math.ceil((options.actors or 1) * (options.cpus_per_actor or 1))
-                ),
-            )
+            asked = math.ceil((options.actors or 1) * (options.cpus_per_actor or 1))
+            _initialize(ray, address, home, max(count_cores(), asked))
             with suppress(ValueError):  # not the main thread, where Ray has set no handler either
                 signal.signal(signal.SIGTERM, handler)
             yield ray
@@ -177,12 +176,14 @@ def _initialize(ray: Any, address: str, home: str, n_cores: int) -> None:
     except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, RpcError
         detail = str(error).strip().splitlines()
         reason = detail[-1] if detail else type(error).__name__
-        where = f"the cluster at {address} does not take the connection"
+        if not address:
+            raise Unavailable(
+                f"Ray does not start on this machine ({reason}); encode with --on local"
+            ) from error
         raise Unavailable(
-            f"{where if address else 'Ray does not start on this machine'} ({reason}); check the "
-            "address and Ray's versions, and set RAY_AUTH_MODE=token if it asks for a token"
-            if address
-            else f"Ray does not start on this machine ({reason}); use --on local"
+            f"the cluster at {address} does not take the connection ({reason}); check the address "
+            "and that both sides have the same versions of Ray and Python, and set "
+            "RAY_AUTH_MODE=token if it asks for a token"
         ) from error
 
 

@@ -10,6 +10,7 @@ this process only collects events. Features never pass through Ray.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,6 @@ from ilk.shards.spaces import ShardSpace, open_space
 
 MAX_ATTEMPTS = 3  # of a shard whose worker dies
 POLL_SECONDS = 0.2
-ANSWER_SECONDS = 60.0  # that one question to the cluster may take
 IN_FLIGHT = 2  # shards per actor that are running or next
 MAX_NAMED = 10  # shards named in a message
 Log = Callable[[str], None]
@@ -90,6 +90,7 @@ def run(
             again,
             plan.n_threads,
             MAX_ATTEMPTS,
+            os.getcwd(),
         )
         watch = Watch(meter, log, MAX_ATTEMPTS)
         try:
@@ -97,7 +98,7 @@ def run(
         except IlkError:
             raise
         except Exception as error:  # of Ray, its client or the network
-            raise _explain(error, address) from error
+            raise _explain(error, address, options.wait) from error
     lost = [i for i in missing if check_part(manifest, space, i)[1] is None]
     if lost:
         raise IlkError(
@@ -212,7 +213,7 @@ def _work(
         is_done = False
         while not is_done:
             is_done = bool(ray.wait([job], timeout=0)[0])
-            for event in ray.get(desk.collect.remote(), timeout=ANSWER_SECONDS):
+            for event in ray.get(desk.collect.remote(), timeout=wait):
                 watch.take(event)
             if not watch.has_begun and monotonic() - started_at > wait:
                 raise Unavailable(_describe_wait(ray, plan, wait))
@@ -235,9 +236,11 @@ def _describe_wait(ray: Any, plan: ActorPlan, wait: float) -> str:
     )
 
 
-def _explain(error: Exception, address: str) -> IlkError:
+def _explain(error: Exception, address: str, wait: float) -> IlkError:
     """Return the error for an exception of Ray."""
     text = str(error)
+    if isinstance(error, TimeoutError):
+        text = f"it has not answered for {wait:.0f} s"
     where = f"the cluster at {address}" if address else "Ray on this machine"
     if "No module named 'ilk" in text:
         return Unavailable(

@@ -6,9 +6,11 @@ are written where all machines see them.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +91,7 @@ class StepConfig:
         again: As in `encode_shard`.
         n_threads: Threads of a worker.
         max_attempts: Attempts of a shard whose worker dies.
+        directory: Folder that relative paths in the name of an encoder start from.
         version: Version of ilk.
     """
 
@@ -101,6 +104,7 @@ class StepConfig:
     again: bool
     n_threads: int
     max_attempts: int
+    directory: str
     version: str = __version__
 
 
@@ -156,6 +160,8 @@ class EncodeShards:
         """
         if self._encoder is None:
             check_worker(self._config, place)
+            with suppress(OSError):  # a machine without it has no file there either
+                os.chdir(self._config.directory)
             encoder = self._config.open_encoder()
             if encoder.space.key != self._config.space:
                 raise ArtifactError(
