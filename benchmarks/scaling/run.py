@@ -84,7 +84,7 @@ def measure_parts(photos: Path, folder: Path, n: int) -> dict[str, Any]:
     numbers = range(Manifest.read(folder).n_shards)
     n_written = 0
     for part in encode_shards(folder, numbers, encoder, n_threads=1):
-        busy.update(part.seconds)  # type: ignore[arg-type]
+        busy.update(part.seconds)
         shards.append((time.process_time() - at) / part.n)
         at = time.process_time()
         n_written += part.path.stat().st_size

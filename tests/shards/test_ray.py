@@ -24,9 +24,9 @@ from ilk.shards import ray_cluster, ray_engine
 from ilk.shards.encode import encode_shard
 from ilk.shards.engines import EngineOptions
 from ilk.shards.manifest import Manifest
-from ilk.shards.ray_cluster import plan_actors
-from ilk.shards.ray_engine import Watch
-from ilk.shards.ray_step import LOST, Desk, EncodeShards, Event, StepConfig, check_worker
+from ilk.shards.ray_events import LOST, Desk, Event, Watch
+from ilk.shards.ray_plan import plan_actors
+from ilk.shards.ray_step import EncodeShards, StepConfig, check_worker
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from ilk.core import errors
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import IlkError, OutputError, Unavailable
 from ilk.images.rows import escape_path
@@ -27,8 +25,10 @@ from ilk.shards.encode import Meter, ignore
 from ilk.shards.engines import EngineOptions
 from ilk.shards.manifest import Manifest
 from ilk.shards.parts import check_part
-from ilk.shards.ray_cluster import ActorPlan, connect, get_address, plan_actors
-from ilk.shards.ray_step import LOST, Desk, EncodeShards, Event, StepConfig
+from ilk.shards.ray_cluster import connect, get_address
+from ilk.shards.ray_events import Desk, Watch
+from ilk.shards.ray_plan import ActorPlan, plan_actors
+from ilk.shards.ray_step import EncodeShards, StepConfig
 from ilk.shards.spaces import ShardSpace, open_space
 
 MAX_ATTEMPTS = 3  # of a shard whose worker dies
@@ -131,49 +131,6 @@ def _put_mark(folder: Path) -> Iterator[str]:
     finally:
         with suppress(OSError):
             mark.unlink()
-
-
-class Watch:
-    """Turns events into progress and sentences.
-
-    Args:
-        meter: Takes progress.
-        log: Takes sentences.
-        max_attempts: Attempts of a shard.
-    """
-
-    def __init__(self, meter: Meter, log: Log, max_attempts: int) -> None:
-        self._meter, self._log, self._max_attempts = meter, log, max_attempts
-        self._counted: Counter[int] = Counter()
-        self._why_lost: dict[int, str] = {}
-        self.has_begun = False
-
-    def take(self, event: Event) -> None:
-        """Take one event.
-
-        Raises:
-            IlkError: A worker failed in a way that another attempt would not change.
-        """
-        self.has_begun = True
-        if event.kind == "begun" and 1 < event.attempt <= self._max_attempts:
-            self._log(
-                f"the worker of shard {event.shard} died; attempt {event.attempt} of "
-                f"{self._max_attempts} on {event.place}"
-            )
-        if event.kind == "failed" and event.error == LOST:
-            self._why_lost[event.shard] = event.message
-        elif event.kind == "failed":
-            kind = getattr(errors, event.error, IlkError)
-            raise kind(f"{event.message} (shard {event.shard}, worker {event.place})")
-        new = max(0, event.n - self._counted[event.shard])
-        self._counted[event.shard] += new
-        if new or event.seconds:
-            self._meter(new, event.seconds or {})
-
-    def explain_lost(self, shards: Sequence[int]) -> str:
-        """Say why shards have no part."""
-        known = sorted({self._why_lost[i] for i in shards if i in self._why_lost})
-        return known[-1] if known else "the cluster ended without writing them"
 
 
 def run_job(config: StepConfig, shards: list[int], plan: ActorPlan, desk: Any) -> None:
