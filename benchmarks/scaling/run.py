@@ -59,7 +59,10 @@ def run(small: bool = False) -> dict[str, Any]:
         "two_jobs": {
             "speed_up": summarize([job["speed_up"] for job in check]),
             "each": check,
-            "note": "2 is linear; the machine may be shared, which costs both sides alike",
+            "cpu_cost": summarize([job["cpu_cost"] for job in check]),
+            "note": "speed-up by wall time: 2 is linear, and less where other programs use the "
+            "cores; CPU cost per image beside another job against alone: 1 if cores do not slow "
+            "each other down",
         },
         "startup_seconds": work.startup,
         "assumptions": ASSUMPTIONS,
@@ -81,7 +84,7 @@ def measure_parts(photos: Path, folder: Path, n: int) -> dict[str, Any]:
     numbers = range(Manifest.read(folder).n_shards)
     n_written = 0
     for part in encode_shards(folder, numbers, encoder, n_threads=1):
-        busy.update(part.seconds)  # type: ignore[arg-type]
+        busy.update(part.seconds)
         shards.append((time.process_time() - at) / part.n)
         at = time.process_time()
         n_written += part.path.stat().st_size
@@ -126,10 +129,16 @@ def measure_two_jobs(home: Path, repeat: int) -> dict[str, float]:
     alone = wait(start(*jobs[0], cores[0]))
     pair = [start(*job, cores[i % len(cores)]) for i, job in enumerate(jobs[1:])]
     together = [wait(process) for process in pair]
+    n = Manifest.read(one).n_rows
+    idle = fmean(wait(start(two, job, cores[0]))["cpu_seconds"] for job in ("1/2", "2/2"))
+    cpu_together = sum(job["cpu_seconds"] - idle for job in together) / n
+    cpu_alone = (alone["cpu_seconds"] - idle) / n  # `idle`: a job that finds all parts done
     return {
         "one_job": alone["images_per_second"],
         "two_jobs": sum(job["images_per_second"] for job in together),
         "speed_up": sum(job["images_per_second"] for job in together) / alone["images_per_second"],
+        "cpu_cost": cpu_together / cpu_alone,
+        "cpu_seconds_per_image": cpu_alone,
         "startup_seconds": alone["startup_seconds"],
     }
 
@@ -151,12 +160,16 @@ def start(folder: Path, job: str, core: int) -> tuple[subprocess.Popen[str], flo
 def wait(started: tuple[subprocess.Popen[str], float]) -> dict[str, float]:
     """Return what a job says of itself at its end."""
     process, began = started
-    output, _ = process.communicate()
+    assert process.stdout is not None, "a pipe"
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - began
     if process.returncode:
         raise RuntimeError(f"a job ended with {process.returncode}: {output[-300:]}")
     figures = json.loads(output)["encoders"][0]
     return {
         "images_per_second": float(figures["images_per_second"]),
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "startup_seconds": seconds - float(figures["seconds"]),
     }

@@ -24,9 +24,9 @@ from ilk.shards import ray_cluster, ray_engine
 from ilk.shards.encode import encode_shard
 from ilk.shards.engines import EngineOptions
 from ilk.shards.manifest import Manifest
-from ilk.shards.ray_cluster import plan_actors
-from ilk.shards.ray_engine import Watch
-from ilk.shards.ray_step import LOST, Desk, EncodeShards, Event, StepConfig, check_worker
+from ilk.shards.ray_events import LOST, Desk, Event, Watch
+from ilk.shards.ray_plan import plan_actors
+from ilk.shards.ray_step import EncodeShards, StepConfig, check_worker
 
 ROOT = Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
@@ -121,12 +121,14 @@ def test_attempts_are_counted_for_each_shard() -> None:
     assert desk.collect() == []
 
 
-def test_a_worker_that_differs_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_a_worker_that_differs_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_shards(tmp_path, [200] * 3)
     (folder / "mark").touch()
     digest = Manifest.read(folder).digest
     config = StepConfig(
-        str(folder), "mark", digest, "key", open_deadly_here, "float32", False, 1, 3
+        str(folder), "mark", digest, "key", open_deadly_here, "float32", False, 1, 3, str(tmp_path)
     )
     check_worker(config, "node1", 0)
     with pytest.raises(Unavailable, match=r"worker node1 does not see .* shared by all machines"):
@@ -137,8 +139,10 @@ def test_a_worker_that_differs_is_refused_in_one_sentence(tmp_path: Path) -> Non
         check_worker(replace(config, manifest="0" * 64), "node1", 0)
     with pytest.raises(ArtifactError, match="worker node1 has other weights"):
         EncodeShards(config, None)._open_encoder("node1")
+    monkeypatch.chdir(ROOT)
     step = EncodeShards(replace(config, space=open_deadly_here().space.key), None)
     assert step._open_encoder("node1") is step._open_encoder("node1")  # opened once
+    assert Path.cwd() == tmp_path  # where relative names of encoders start
 
 
 def open_deadly_here() -> DeadlyEncoder:

@@ -42,7 +42,7 @@ class StoredImages(Batch):
     shape: tuple[int, int, int]
 
     @property
-    def x(self) -> Tensor:  # type: ignore[override]
+    def x(self) -> Tensor:
         """All images in memory, `[n, c, h, w]` uint8."""
         return self._read(self.rows)
 
