@@ -17,6 +17,7 @@ from ilk.fitting.out_of_core.streamed_rows import FeatureSource
 from ilk.shards.features import ShardedFeatures
 
 BLOCK = 8192
+TAKEN = 256  # rows that are taken before their memory is given back
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,10 @@ class MappedFeatures:
 
     def take(self, positions: Labels) -> Features:
         """Return the features `[m, d]` float32 of rows at `positions [m]`."""
-        x = np.asarray(self.array[positions], np.float32)
-        self._release()
+        x = np.empty((len(positions), self.d), np.float32)
+        for start in range(0, len(positions), TAKEN):
+            x[start : start + TAKEN] = self.array[positions[start : start + TAKEN]]
+            self._release()  # the system maps much around each row
         return x
 
     def _release(self) -> None:

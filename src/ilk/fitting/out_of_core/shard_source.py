@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import InputError, Unavailable
 from ilk.diffusion.classification.context import ClassificationContext
+from ilk.encoders import resolve_encoder
 from ilk.fitting.config import FitConfig
 from ilk.fitting.encoding import LogCallback, resolve_encoders
 from ilk.images import Images
@@ -16,7 +17,7 @@ from ilk.images.rows import escape_path
 from ilk.shards.features import ShardedFeatures
 from ilk.shards.listing import load_listing
 from ilk.shards.manifest import Manifest
-from ilk.shards.spaces import ShardSpace, choose_space
+from ilk.shards.spaces import ShardSpace, choose_space, list_spaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ def open_source(
     _check_settings(config)
     manifest = Manifest.read(folder)
     names = [name for name in dict.fromkeys(config.encoders) if name != "default"]
-    spaces = [choose_space(manifest.folder, name) for name in names]
+    spaces = [_choose_named(manifest, name, config) for name in names]
     spaces = spaces or [_choose_only(manifest)]
     features = tuple(ShardedFeatures.open(folder, space.key) for space in spaces)
     images = read_images(manifest, group_from)
@@ -91,6 +92,16 @@ def read_images(manifest: Manifest, group_from: str | None = None) -> Images:
         return images
     rows = assign_groups_from_paths(images.rows, group_from)
     return replace(images, rows=tuple(refuse_split_groups(rows)))
+
+
+def _choose_named(manifest: Manifest, name: str, config: FitConfig) -> ShardSpace:
+    """Return the space of an encoder, which may be named in short, as `hog` for `hog/32`."""
+    spaces = list_spaces(manifest.folder)
+    if not any(name in (one.name, one.key, one.home.name) for one in spaces):
+        key = resolve_encoder(name, device=config.device, runtime=config.runtime).space.key
+        if any(one.key == key for one in spaces):
+            return choose_space(manifest.folder, key)
+    return choose_space(manifest.folder, name)
 
 
 def _choose_only(manifest: Manifest) -> ShardSpace:
