@@ -13,7 +13,7 @@ from ilk.core.digested_json import encode_digested
 from ilk.core.errors import ArtifactError, InputError, OutputError, Unavailable
 from ilk.core.space import FeatureSpace
 from ilk.retrieval import Entry, Index, build_index, from_array, open_index
-from ilk.retrieval.spaces import check_space
+from ilk.retrieval.spaces import check_space, describe_update
 
 SPACE = FeatureSpace("key", "made", 8)
 
@@ -121,6 +121,9 @@ class Encoder:
 def test_another_encoder_is_refused_unless_it_is_a_compatible_update() -> None:
     assert not check_space(SPACE, Encoder("key"), "the index")
     assert check_space(SPACE, Encoder("k2", compatible=("key",)), "the index")
+    assert describe_update(SPACE, Encoder("key"), "the index") == []
+    (told,) = describe_update(SPACE, Encoder("k2", compatible=("key",)), "the index")
+    assert "encoded by new, a compatible update" in told
     for encoder in (Encoder("k2"), Encoder("k2", dim=9, compatible=("key",))):
         with pytest.raises(InputError, match=r"made .* new"):
             check_space(SPACE, encoder, "the index")
