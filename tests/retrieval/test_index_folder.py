@@ -13,7 +13,7 @@ from ilk.core.digested_json import encode_digested
 from ilk.core.errors import ArtifactError, InputError, OutputError, Unavailable
 from ilk.core.space import FeatureSpace
 from ilk.retrieval import Entry, Index, build_index, from_array, open_index
-from ilk.retrieval.spaces import check_space
+from ilk.retrieval.spaces import check_space, describe_update
 
 SPACE = FeatureSpace("key", "made", 8)
 
@@ -77,8 +77,11 @@ def test_a_second_save_keeps_the_rows_that_are_there(tmp_path: Path) -> None:
     assert rows.stat().st_mtime_ns == before
     assert len(list(folder.glob("entries-*"))) == 1
     assert len(open_index(folder)) == 30
-    build(12, seed=1).save(folder)  # another index takes its place
-    assert len(open_index(folder)) == 12
+    other = build(30, seed=1)  # another index takes its place, with files of the same names
+    other.save(folder)
+    queries = np.eye(8, dtype=np.float32)
+    expected = other.search(queries, 3)[0]
+    np.testing.assert_array_equal(open_index(folder).search(queries, 3)[0], expected)
 
 
 def test_a_copy_elsewhere_is_whole(tmp_path: Path) -> None:
@@ -121,6 +124,9 @@ class Encoder:
 def test_another_encoder_is_refused_unless_it_is_a_compatible_update() -> None:
     assert not check_space(SPACE, Encoder("key"), "the index")
     assert check_space(SPACE, Encoder("k2", compatible=("key",)), "the index")
+    assert describe_update(SPACE, Encoder("key"), "the index") == []
+    (told,) = describe_update(SPACE, Encoder("k2", compatible=("key",)), "the index")
+    assert "encoded by new, a compatible update" in told
     for encoder in (Encoder("k2"), Encoder("k2", dim=9, compatible=("key",))):
         with pytest.raises(InputError, match=r"made .* new"):
             check_space(SPACE, encoder, "the index")
