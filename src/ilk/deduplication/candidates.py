@@ -44,8 +44,8 @@ def find_similar_pairs(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return pairs of rows `[m, 2]`, one among the nearest of the other, and their cosines `[m]`.
 
-    A row counts `N_NEIGHBOURS` others. Of more than `MAX_DIRECT` rows, the nearest are found in `PROJECTED_WIDTH` principal axes and
-    compared in full width.
+    A row counts `N_NEIGHBOURS` others. Of more than `MAX_DIRECT` rows, the nearest are found in
+    `PROJECTED_WIDTH` principal axes and compared in full width.
 
     Args:
         x: Features with norm 1, `[n, d]`.
