@@ -12,7 +12,7 @@ from ilk.architectures.metric_head import MetricHead
 from ilk.core.errors import InputError
 from ilk.encoders import resolve_encoder
 from ilk.encoders.tuned_folder import TunedEmbedding, take_weights, write_tuned
-from ilk.metric_learning.compatibility import Predecessor, measure_update
+from ilk.metric_learning.compatibility import ClassVertices, Predecessor, measure_update
 from ilk.metric_learning.training import EmbeddingRecipe, embed_rows, train_embedding
 from ilk.training.objectives.d_simplex import DSimplex
 
@@ -51,7 +51,8 @@ def versions(tmp_path_factory):
 
 
 def learn_update(predecessor, x, y):
-    network, loss = predecessor.make_network(), predecessor.make_loss(SCALE, NAMES)
+    vertices = ClassVertices.assign(NAMES, predecessor)
+    network, loss = predecessor.make_network(), vertices.make_loss(SCALE, y)
     return train_embedding(network, x, y, loss, RECIPE)
 
 
@@ -114,7 +115,14 @@ def test_old_classes_keep_their_vertices(versions):
     home, base, *_ = versions
     predecessor = Predecessor.open(home / "v1", base)
     assert predecessor.order_classes(NAMES) == NAMES[5:] + NAMES[:5]
-    assert list(predecessor.make_loss(8.0, NAMES).vertices) == [5, 6, 7, 8, 9, 0, 1, 2, 3, 4]
+    vertices = ClassVertices.assign(NAMES, predecessor)
+    assert vertices.classes == NAMES[5:] + NAMES[:5]
+    assert list(vertices.make_loss(8.0, np.arange(10)).vertices) == [5, 6, 7, 8, 9, 0, 1, 2, 3, 4]
+    assert list(vertices.make_loss(8.0, np.array([9, 1, 9])).vertices) == [6, 4]
+    first = ClassVertices.assign(NAMES, None)
+    assert first.classes == NAMES
+    assert first.make_network() is None
+    assert first.make_loss(None, np.array([3, 4])).vertices == [3, 4]
     assert predecessor.order_classes(NAMES[:1]) == (*NAMES[5:], NAMES[0])  # those gone keep theirs
     with pytest.raises(InputError, match="18 classes, 5 of them from"):
         predecessor.order_classes([f"new {i}" for i in range(13)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from torch import nn
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval
-from ilk.encoders.tuned_folder import TunedEmbedding
+from ilk.encoders.tuned_folder import HEAD, TunedEmbedding
 from ilk.images.rows.row import escape_path
 from ilk.maths.compatibility import measure_retrieval
 from ilk.maths.retrieval import bootstrap_classes
+from ilk.metric_learning.config import LearningConfig
 from ilk.training.objectives.d_simplex import DSimplex
 
 LOSS = "DSimplex"
@@ -90,17 +91,83 @@ class Predecessor:
         """Return a copy of its network, to be trained further."""
         return copy.deepcopy(self.embedding.build_network()).requires_grad_(True)
 
-    def make_loss(self, scale: float | None, classes: Sequence[str]) -> DSimplex:
-        """Return the loss of an update.
+    def adapt(self, config: LearningConfig) -> LearningConfig:
+        """Return settings with the network of this version.
+
+        Raises:
+            InputError: They name another loss.
+        """
+        if config.loss != LOSS:
+            raise InputError(
+                f"an update keeps the classes of {escape_path(self.name)} in place, which the loss "
+                f"{config.loss} does not; give --loss {LOSS}"
+            )
+        settings = self.embedding.settings
+        is_head = self.embedding.kind == HEAD
+        return replace(
+            config,
+            width=self.embedding.width,
+            hidden=int(settings.get("hidden", 0)),
+            network="head" if is_head else "convolutional",
+        )
+
+    def check_folder(self, folder: Path) -> None:
+        """Check that an update in `folder` would not overwrite this version.
+
+        Raises:
+            InputError: It would.
+        """
+        if folder.resolve() == Path(self.name.partition(":")[2]).resolve():
+            raise InputError(
+                f"{escape_path(folder)} holds the version that the update is to be compatible with; "
+                "choose another folder with --out"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class ClassVertices:
+    """The vertex of each class, and the version before.
+
+    Attributes:
+        classes: Names by vertex.
+        vertex_of_class: Vertex of each class number of the training rows, `[k]`.
+        predecessor: The version before; None for a first one.
+    """
+
+    classes: tuple[str, ...]
+    vertex_of_class: Labels
+    predecessor: Predecessor | None = None
+
+    @classmethod
+    def assign(cls, classes: Sequence[str], predecessor: Predecessor | None) -> ClassVertices:
+        """Return the vertices of classes; those of an old version keep theirs.
+
+        Args:
+            classes: Names of the classes by number, `[k]`.
+            predecessor: The version before.
+
+        Raises:
+            InputError: There are more classes than vertices.
+        """
+        ordered = tuple(classes) if predecessor is None else predecessor.order_classes(classes)
+        place = {name: i for i, name in enumerate(ordered)}
+        return cls(ordered, np.array([place[name] for name in classes], np.int64), predecessor)
+
+    def make_network(self) -> nn.Module | None:
+        """Return the network of the version before, to be trained further; None without one."""
+        return None if self.predecessor is None else self.predecessor.make_network()
+
+    def make_loss(self, scale: float | None, y: Labels) -> DSimplex:
+        """Return the loss for rows.
 
         Args:
             scale: Scale of the cosines; None is the default of the loss.
-            classes: Names of the classes by their number in training.
+            y: Class number of each row, `[n]`.
         """
-        place = {name: i for i, name in enumerate(self.order_classes(classes))}
-        vertices = [place[name] for name in classes]
+        old = None if self.predecessor is None else self.predecessor.embedding.build_network()
         settings = {} if scale is None else {"scale": scale}
-        return DSimplex(vertices=vertices, old_network=self.embedding.build_network(), **settings)
+        vertices = self.vertex_of_class[np.unique(y)].tolist()
+        return DSimplex(vertices=vertices, old_network=old, **settings)
 
 
 @dataclass(frozen=True, eq=False)
