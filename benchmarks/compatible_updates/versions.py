@@ -87,7 +87,7 @@ class ImageEmbedding(nn.Module):
 
     def __init__(self, _width: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(1, 8, 5, 2, 2), nn.Conv2d(8, 16, 3, 2, 1)
+        self.first, self.second = nn.Conv2d(1, 8, 3, 2, 1), nn.Conv2d(8, 16, 3, 2, 1)
         self.last = nn.Linear(784, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:

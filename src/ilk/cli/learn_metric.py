@@ -59,6 +59,12 @@ POSITIVE = click.IntRange(min=1)
     help="Part of the images that is not trained on, so that `ilk fit` can compare the embedding "
     "with other encoders on them [default: 0.2, or 0 where that is fewer than 50 images].",
 )
+@click.option(
+    "--compatible-with",
+    default="",
+    help="Folder of an embedding learned with --loss DSimplex: the new one goes on from it, and its "
+    "queries can be answered by indexes of the old one, if that is measured to work.",
+)
 @add_force_option
 @add_seed_option
 @add_single_label_option
@@ -75,6 +81,7 @@ def command(
     network: str,
     updates: int,
     hold_out: float | None,
+    compatible_with: str,
     force: bool,
     seed: int,
     intake: IntakeOptions,
@@ -95,6 +102,7 @@ def command(
     from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
+    from ilk.metric_learning.compatibility import Predecessor
     from ilk.metric_learning.config import LearningConfig
     from ilk.metric_learning.folder import check_tuned_folder
     from ilk.metric_learning.from_images import learn_from_images, open_base
@@ -107,6 +115,11 @@ def command(
     images = intake.read_images(source, store).select_split("train")
     images.check_not_empty()
     base = open_base(encoder_name, images, device, runtime)
+    predecessor = None
+    if compatible_with:
+        predecessor = Predecessor.open(Path(compatible_with), base)
+        predecessor.check_folder(folder)
+        config = predecessor.adapt(config)
     images = encode_and_refuse(images, [base], store, progress=terminal_progress(), log=click.echo)
     if images.refused:
         show_intake(images)
@@ -118,6 +131,7 @@ def command(
         folder,
         hold_out=hold_out,
         force=force,
+        predecessor=predecessor,
         progress=terminal_progress(),
     )
     _show_scores(result.learned)

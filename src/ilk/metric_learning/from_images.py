@@ -19,6 +19,13 @@ from ilk.encoders.tuned import FAMILY
 from ilk.encoders.tuned_folder import TunedEmbedding, pack_digests, take_weights, write_tuned
 from ilk.images import Images, Row, number_row_groups
 from ilk.maths.folds import assign_folds
+from ilk.metric_learning.compatibility import (
+    LOSS,
+    ClassVertices,
+    Compatibility,
+    Predecessor,
+    measure_update,
+)
 from ilk.metric_learning.config import LearningConfig
 from ilk.metric_learning.learn import (
     MAP_AT_R,
@@ -29,6 +36,7 @@ from ilk.metric_learning.learn import (
     learn_embedding,
 )
 from ilk.metric_learning.ledger import NAME, Ledger
+from ilk.metric_learning.training import embed_rows
 from ilk.store import Store
 
 HOLD_OUT = 0.2
@@ -47,6 +55,7 @@ class LearningResult:
         n_held_out: Labelled images that it was not trained on.
         classes: Classes that it was trained on.
         notes: Sentences about the result, the verdict first.
+        compatibility: What was measured against the version before; None without one.
     """
 
     learned: LearnedEmbedding
@@ -56,6 +65,7 @@ class LearningResult:
     n_held_out: int
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    compatibility: Compatibility | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
@@ -70,6 +80,7 @@ class LearningResult:
             "classes": list(self.classes),
             **describe_scores(self.learned),
             "notes": list(self.notes),
+            **describe_compatibility(self.compatibility),
         }
 
 
@@ -98,6 +109,7 @@ def learn_from_images(
     *,
     hold_out: float | None = None,
     force: bool = False,
+    predecessor: Predecessor | None = None,
     progress: Progress = silent_progress,
 ) -> LearningResult:
     """Learn an embedding of encoded images, and write it if unseen classes gain from it.
@@ -111,6 +123,8 @@ def learn_from_images(
         hold_out: Part of the images that is not trained on; None is `HOLD_OUT` where that gives at
             least `MIN_HELD_OUT` images, else 0.
         force: Write the embedding even if unseen classes do not gain.
+        predecessor: The version whose indexes the embedding is to query; settings are adapted to it
+            by `Predecessor.adapt`.
         progress: Reports each training.
 
     Raises:
@@ -134,9 +148,15 @@ def learn_from_images(
         groups[is_trained],
         _find_shape(base),
     )
+    vertices = ClassVertices.assign(classes, predecessor) if config.loss == LOSS else None
     ledger = Ledger(folder / NAME, _describe_run(config, base, trained))
-    learned = learn_embedding(learning_rows, config, ledger, progress)
+    learned = learn_embedding(learning_rows, config, ledger, progress, vertices)
     names = tuple(classes[c] for c in np.unique(y[is_trained]))
+    measured = None
+    if predecessor is not None:
+        old, new = predecessor.embedding.build_network(), learned.network
+        x = learning_rows.x
+        measured = measure_update(embed_rows(old, x), embed_rows(new, x), learning_rows.y)
     is_written = learned.is_better or force
     if is_written:
         kind, settings, arrays = take_weights(learned.network)
@@ -147,18 +167,23 @@ def learn_from_images(
                 kind,
                 settings,
                 arrays,
-                names,
+                names if vertices is None else vertices.classes,
                 learned.loss,
                 pack_digests([row.digest for row in trained]),
-                results=describe_scores(learned),
+                (predecessor.key,)
+                if predecessor is not None and measured is not None and measured.is_compatible
+                else (),
+                {**describe_scores(learned), **describe_compatibility(measured)},
             ),
         )
     ledger.delete()
     n_held_out = int((~is_trained).sum())
     unlabelled = len(images.used) - len(rows)
     notes = _describe(learned, is_written, n_held_out, unlabelled, base.name)
+    if predecessor is not None and measured is not None:
+        notes.append(measured.explain(predecessor.name))
     return LearningResult(
-        learned, folder, is_written, len(trained), n_held_out, names, tuple(notes)
+        learned, folder, is_written, len(trained), n_held_out, names, tuple(notes), measured
     )
 
 
@@ -183,6 +208,11 @@ def describe_scores(learned: LearnedEmbedding) -> dict[str, Any]:
         "judged_classes": learned.n_classes,
         "judged_images": learned.n_queries,
     }
+
+
+def describe_compatibility(measured: Compatibility | None) -> dict[str, Any]:
+    """Return an entry with the figures of an update as plain values; none without a predecessor."""
+    return {} if measured is None else {"compatibility": measured.describe()}
 
 
 def _find_shape(base: Embeds) -> tuple[int, int, int] | None:

@@ -24,6 +24,7 @@ from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.maths.pca import find_axes
 from ilk.maths.retrieval import bootstrap_classes, mean_known, score_retrieval
+from ilk.metric_learning.compatibility import ClassVertices
 from ilk.metric_learning.config import CONVOLUTIONAL, LearningConfig
 from ilk.metric_learning.ledger import Ledger
 from ilk.metric_learning.projections import CLOSED_FORMS, make_projection
@@ -107,6 +108,7 @@ def learn_embedding(
     config: LearningConfig,
     ledger: Ledger,
     progress: Progress = silent_progress,
+    vertices: ClassVertices | None = None,
 ) -> LearnedEmbedding:
     """Learn an embedding of rows and judge it on classes that were held out.
 
@@ -115,6 +117,8 @@ def learn_embedding(
         config: Settings.
         ledger: Trainings that an interrupted run has finished.
         progress: Reports each training.
+        vertices: Places of the classes under `DSimplex`, and the version before, from which only
+            the final embedding goes on: it knows the classes that are judged.
 
     Raises:
         InputError: Fewer than `MIN_CLASSES` classes have two rows, of two groups.
@@ -132,7 +136,7 @@ def learn_embedding(
             for judge in range(n_parts)
         ]
         setting = grid[int(np.argmax(np.mean(choices, axis=0)))]
-        network = run.train(rows, setting)
+        network = run.train(rows, setting, vertices)
         advance(1)
     y = np.concatenate([labels for labels, _ in judged])
     scores = _join([found for _, found in judged])
@@ -232,14 +236,20 @@ class _Learning:
         advance(1)
         return held_out.y, scores
 
-    def train(self, rows: LearningRows, setting: Setting) -> nn.Module:
+    def train(
+        self, rows: LearningRows, setting: Setting, vertices: ClassVertices | None = None
+    ) -> nn.Module:
         """Return the embedding of these rows under a setting."""
         config, (value, lr) = self.config, setting
         if config.is_closed_form:
             return make_projection(config.loss, rows.x, rows.y, config.width)
         recipe = EmbeddingRecipe(config.steps, lr, seed=config.seed)
-        network = make_network(rows, config)
-        return train_embedding(network, rows.x, rows.y, make_loss(config.loss, value), recipe)
+        if vertices is None:
+            network, loss = make_network(rows, config), make_loss(config.loss, value)
+        else:
+            network = vertices.make_network() or make_network(rows, config)
+            loss = vertices.make_loss(value, rows.y)
+        return train_embedding(network, rows.x, rows.y, loss, recipe)
 
     def _draw_judged(self, part: int) -> LearningRows:
         """Return the rows of a part, at most `MAX_JUDGED` of them, drawn at random."""
