@@ -166,6 +166,7 @@ def command(
     for encoder, open_encoder in open_encoders:
         space = _open_space(manifest, encoder, dtype)
         with report_progress(f"encoding with {encoder.name}", n_rows) as throughput:
+            throughput.n_cores = throughput.n_cores if on == "local" else 0
             engine.run(
                 folder,
                 numbers,
