@@ -21,7 +21,7 @@ OTHER_PROGRAMS = {
     "--max-restarts",
     "--revision",
     "--force-reinstall",
-}  # of torchrun, hf and pip
+}  # of torchrun, ray, hf and pip
 COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z][a-z-]*( .*)?)$")
 
 
