@@ -10,9 +10,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 import ilk
+from helpers.held_stream import HeldSource
 from ilk.cli import fit as fit_command
+from ilk.core.data import Data
 from ilk.encoders import resolve_encoder
+from ilk.fitting.config import FitConfig
+from ilk.fitting.out_of_core.ranking import StreamedLeaderboard
+from ilk.fitting.out_of_core.streamed_rows import number_parts, stream_rows
 from ilk.images import read_images
+from ilk.maths.gaussian import compute_statistics
 from ilk.shards.encode import encode_shards
 from ilk.shards.features import write_features
 from ilk.shards.manifest import Manifest
@@ -133,12 +139,24 @@ def test_every_number_of_the_leaderboard_is_that_of_folds_in_memory(
     assert first.keys() == second.keys()
 
 
-def test_groups_stay_together_and_out_of_the_models_that_are_tested_on_them(shards, store):
-    from ilk.fitting.out_of_core.streamed_rows import number_parts
-
+def test_groups_stay_out_of_the_models_that_are_tested_on_them():
     fold = np.array([0, 0, 1, 1, -1, -1, -1])
     group = np.array([0, -1, 1, 2, 0, 5, -1])
-    assert number_parts(fold, group).tolist() == [0, 0, 1, 1, 2, 4, 4]
+    part = number_parts(fold, group)
+    assert part.tolist() == [0, 0, 1, 1, 2, 4, 4]
+    rng = np.random.default_rng(0)
+    y, x = np.arange(7) % 2, rng.normal(size=(7, 3)).astype(np.float32)
+    stream = stream_rows(HeldSource(x), np.arange(7), y, group, ("a", "b"), part, 2**20)
+    sample = Data(x[:4], y[:4], ("a", "b"), group=group[:4])
+    builder = StreamedLeaderboard(stream, 2, sample, fold[:4], FitConfig())
+    assert builder.find_training(0).positions.tolist() == [2, 3, 5, 6]  # not 4, of group 0
+    assert builder.find_training(1).positions.tolist() == [0, 1, 4, 5, 6]
+    left = compute_statistics(x[[2, 3, 5, 6]], y[[2, 3, 5, 6]], 2)
+    got = builder.find_training(0).statistics
+    np.testing.assert_allclose(got.scatter, left.scatter, atol=1e-5)
+
+
+def test_sets_and_thresholds_of_groups_are_those_of_groups(shards, store):
     got = ilk.fit(
         shards, methods=(RAW,), folds=3, store=store, memory=SMALL, group_from=r"([abc]/p\d+)_"
     )
@@ -229,6 +247,12 @@ def test_without_labels_or_with_one_class_the_fit_says_so(store, tmp_path):
             ilk.fit(tmp_path / "none", store=store, memory=memory)
         with pytest.raises(ilk.IlkError, match="only one class"):
             ilk.fit(tmp_path / "one", store=store, memory=memory)
+
+
+def test_a_guess_by_names_alone_is_made_in_memory_only(store, tmp_path):
+    write(tmp_path / "none", [None] * 40)
+    with pytest.raises(ilk.IlkError, match="in memory only"):
+        ilk.fit(tmp_path / "none", classes=("a", "b"), store=store, memory=SMALL)
 
 
 def test_where_every_class_has_one_image_nothing_is_measured(store, tmp_path):

@@ -68,6 +68,18 @@ def test_a_stream_gives_the_model_of_the_rows_in_memory(text, far, groups):
     assert differ(method.fit(data), method.fit_stream(stream), PROBE + far) <= tolerance
 
 
+@pytest.mark.parametrize(
+    "name", [name for name, method in list_methods().items() if hasattr(method, "fit_stream")]
+)
+def test_every_method_that_reads_a_stream_predicts_as_in_memory(name):
+    data = simulate(n=900, seed=11)
+    train, probe = data.take(np.arange(600)), data.x[600:]
+    models = parse(name).fit(train), parse(name).fit_stream(make_stream(train, 5))
+    first, second = (model.logits(probe) for model in models)
+    assert np.mean(first.argmax(1) == second.argmax(1)) >= 0.98
+    assert np.isneginf(second[:, 3]).all()  # a class without rows
+
+
 def test_closed_forms_read_the_rows_once():
     stream = make_stream(simulate())
     assert stream.source.passes == 1

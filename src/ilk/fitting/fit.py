@@ -83,7 +83,8 @@ def fit(
     Args:
         images: What `ilk.read` returns or reads: a folder, a table or DataFrame of paths and
             labels, or several images with `labels`. Files are decoded only once, while they are
-            encoded.
+            encoded. A shard folder that `ilk encode` made gives the features themselves, and is
+            read block by block where they need more than `memory`.
         config: Settings; the defaults work.
         store: Cache of encoded images; the user's own by default.
         progress: Reports the progress of long operations.

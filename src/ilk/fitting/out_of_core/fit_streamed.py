@@ -159,14 +159,19 @@ def _choose_methods(
     Raises:
         InputError: None does.
     """
-    usable = select_candidates(encoder, methods, labels=has_labels)
+    if not has_labels:
+        raise InputError(
+            "no image has a label, and a first guess by the names of classes is made in memory "
+            "only; raise --memory, or label some images"
+        )
+    usable = select_candidates(encoder, methods, labels=True)
     streamed: list[Method] = [method for method in usable if isinstance(method, FitsStream)]
     others = [method for method in usable if method not in streamed]
     names = ", ".join(map(describe, others))
     if not streamed:
         raise InputError(
-            f"{names or 'none of the methods'} cannot learn from rows that are read block by "
-            "block; raise --memory, or name a method that does, such as GDA, Ridge or "
+            f"{names or ', '.join(map(describe, methods))}: no method that learns from rows read "
+            "block by block; raise --memory, or name one that does, such as GDA, Ridge or "
             "LogisticRegression"
         )
     notes = ["ensembles are compared in memory only, so the best single method is used"]
