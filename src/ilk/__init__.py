@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ilk.core.data import Data
     from ilk.core.errors import IlkError
     from ilk.estimator import ImageClassifier
-    from ilk.fitting.fit import fit
+    from ilk.fitting.out_of_core.fit import fit
     from ilk.images import Images
     from ilk.images import read_images as read
     from ilk.retrieval.search import search
@@ -46,7 +46,7 @@ _PUBLIC = {  # name here: module, name there
     "Images": ("ilk.images", "Images"),
     "MultiLabelClassifier": ("ilk.artifacts.multi_label_classifier", "MultiLabelClassifier"),
     "Prediction": ("ilk.artifacts.prediction", "Prediction"),
-    "fit": ("ilk.fitting.fit", "fit"),
+    "fit": ("ilk.fitting.out_of_core.fit", "fit"),
     "load": ("ilk.artifacts.loading", "load"),
     "read": ("ilk.images", "read_images"),
     "search": ("ilk.retrieval.search", "search"),

@@ -124,6 +124,8 @@ def _check_store() -> Iterator[Finding]:
         return
     rows = sum(n for _, n in store.list_spaces())
     yield "store", "ok", f"{path}: {rows} rows, {store.size_on_disk() / 2**20:.1f} MB"
+    if store.note:
+        yield "store", "on a network disk", store.note
     store.close()
 
 

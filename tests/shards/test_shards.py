@@ -14,6 +14,7 @@ from ilk.shards.features import ShardedFeatures, write_features
 from ilk.shards.manifest import Manifest
 from ilk.shards.parts import check_part
 from ilk.shards.spaces import choose_space
+from ilk.shards.verify import count_rows
 from ilk.store import Store
 
 
@@ -84,6 +85,11 @@ def test_a_changed_byte_is_noticed(photos, tmp_path):
     part.path.write_bytes(content)
     with pytest.raises(ArtifactError, match="cut off or damaged"):
         ShardedFeatures.open(tmp_path).take([1])
+    space = choose_space(tmp_path)
+    assert count_rows(Manifest.read(tmp_path), space, [0]).is_whole
+    count = count_rows(Manifest.read(tmp_path), space, [0], whole=True)
+    assert count.damaged == (0,)
+    assert "delete the damaged parts" in count.describe(Manifest.read(tmp_path))
 
 
 def test_parts_of_other_weights_or_images_are_refused(photos, tmp_path):

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -333,4 +334,29 @@ def test_processes_write_to_a_new_store_at_once(tmp_path):
     got = store.get(SPACE, [_digest(i) for i in range(n)])
     np.testing.assert_array_equal(got[:, 0], np.arange(n))
     assert store.list_spaces() == [(SPACE, n)]
+    store.close()
+
+
+def test_no_write_ahead_log_lies_on_a_network_disk(tmp_path, monkeypatch):
+    import sqlite3
+
+    from ilk.core import network_disk
+    from ilk.store import database
+
+    def get_mode(path):
+        with closing(sqlite3.connect(path)) as db:
+            return db.execute("PRAGMA journal_mode").fetchone()[0]
+
+    local = Store(tmp_path / "local.sqlite")
+    assert (get_mode(local.path), local.note) == ("wal", "")
+    local.close()
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/x {tmp_path} nfs4 rw 0 0\n")
+    monkeypatch.setattr(
+        database, "find_network_type", lambda path: network_disk.find_network_type(path, mounts)
+    )
+    store = Store(tmp_path / "local.sqlite")  # also one that was made elsewhere
+    assert get_mode(store.path) == "delete"
+    assert "network disk (nfs4)" in store.note
+    assert "ilk encode DIR --out SHARDS" in store.note
     store.close()

@@ -32,7 +32,7 @@ class ConvolutionalEmbedding(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.shape = (channels, *size)
+        self.shape, self.filters = (channels, *size), filters
         rows, columns = (max(1, side >> len(filters)) for side in size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -116,6 +116,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of evaluated images whose heat maps the report shows; each takes a few seconds.",
 )
+@click.option(
+    "--memory",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Gigabytes for the features of a shard folder; where they need more, they are read block "
+    "by block [default: half of what is available].",
+)
 @add_seed_option
 @add_precision_option
 @add_multi_label_options
@@ -143,6 +150,7 @@ def command(
     class_structure: str,
     thumbnails: bool,
     explain: int,
+    memory: float,
     seed: int,
     precision: str,
     intake: IntakeOptions,
@@ -152,21 +160,31 @@ def command(
     """Train a classifier on the images of SOURCE and write a model folder.
 
     SOURCE is a folder with a sub-folder per class (optionally inside train/, val/ and test/), a
-    CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, or a list of paths.
+    CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, a list of paths, or a shard folder
+    that ilk encode made, whose features are read instead of the images.
     """
     from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_digest
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.multi_label import fit_multi_label
     from ilk.cli.output_folder import hold_output_folder
     from ilk.cli.sentences import read_sentences
+    from ilk.cli.shard_source import open_shard_source
     from ilk.cli.tables import show_leaderboard
     from ilk.core.progress import terminal_progress
     from ilk.fitting.fit import DEFAULT_PROMPTS, FitConfig, fit_with_report
+    from ilk.fitting.multi_label import fit_multi_label_with_report
+    from ilk.fitting.out_of_core.fit import fit_shard_labels, fit_shards_with_report, is_shards
+    from ilk.fitting.settings import take_duplicates
     from ilk.fitting.side_files import render_side_files
     from ilk.images import describe_groups
     from ilk.store import Store
 
+    reading = take_duplicates(
+        {"group_from": intake.group_from, "group_column": intake.group_column}
+    )
+    intake = replace(intake, group_from=reading.get("group_from"))
     config = FitConfig(
+        group_duplicates=bool(reading.get("group_duplicates")),
         encoders=encoders,
         classifiers=classifiers,
         methods=methods,
@@ -189,6 +207,7 @@ def command(
         views=views,
         thumbnails=thumbnails,
         explain=explain,
+        memory=memory,
     )
     kind = MULTI_LABEL if config.multi_label else CLASSIFIER
     home = hold_output_folder(check_outside_sources(Path(out), source), kind)
@@ -196,12 +215,23 @@ def command(
         print_note(
             f"{home} contains a classifier, which the new one will replace once it is fitted"
         )
-    store = Store()
-    images = intake.read_images(source, store)
-    if config.multi_label:
-        return fit_multi_label(images, config, store, home, source)
-    classifier, report_data = fit_with_report(
-        images, config, store=store, progress=terminal_progress(), log=lambda line: click.echo(line)
+    fit: Any
+    if is_shards(source):
+        opened = open_shard_source(source, config, intake)
+        images = opened.images
+        if images.is_multi_label or config.multi_label:
+            fit_labels = partial(fit_shard_labels, opened)
+            return fit_multi_label(images, config, fit_labels, home, source)
+        fit = partial(fit_shards_with_report, opened)
+    else:
+        store = Store()
+        images = intake.read_images(source, store)
+        if config.multi_label:
+            fit_labels = partial(fit_multi_label_with_report, images, store=store)
+            return fit_multi_label(images, config, fit_labels, home, source)
+        fit = partial(fit_with_report, images, store=store)
+    classifier, report_data = fit(
+        config=config, progress=terminal_progress(), log=lambda line: click.echo(line)
     )
     command_line = shlex.join(("ilk", *(click.get_current_context().obj or ())))
     report_data = replace(report_data, command=command_line, source=source)

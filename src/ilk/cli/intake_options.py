@@ -49,7 +49,7 @@ class IntakeOptions:
     def read_images(
         self,
         source: str,
-        store: Store,
+        store: Store | None,
         *,
         verify: bool = False,
         ranges: Mapping[str, tuple[float, float]] | None = None,
@@ -87,7 +87,8 @@ class IntakeOptions:
         )
         is_silent = not verify and len(images.classes) < 2  # the error that follows says it
         hint = "" if is_silent else images.hint
-        print_notes((*images.notes, hint, *describe_groups(images.used)))
+        where = "" if store is None else store.note
+        print_notes((*images.notes, hint, *describe_groups(images.used), where))
         if self.strict and images.refused:
             exit_refused(images)
         return images
@@ -166,7 +167,7 @@ class IntakeOptions:
             pages=self.pages,
         )
         notes = [note for note in images.notes if note not in listed.notes]
-        print_notes([*notes, *describe_groups(images.used)])
+        print_notes([*notes, *describe_groups(images.used), store.note])
         return images
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,23 +19,21 @@ if TYPE_CHECKING:
     from ilk.fitting.config import FitConfig
     from ilk.images import Images
     from ilk.multilabel.leaderboard import LabelCandidate
-    from ilk.store import Store
 
 HEADER = ("encoder", "method", "mAP, 95 % interval", "F1", "micro F1", "log loss", "ECE", "seconds")
 MAX_LABELS = 50  # in the printed table
 
 
 def fit_multi_label(
-    images: Images, config: FitConfig, store: Store, home: Path, source: str
+    images: Images, config: FitConfig, fit: Callable[..., Any], home: Path, source: str
 ) -> Result:
-    """Fit a multi-label classifier, save it to `home` and print the leaderboard."""
+    """Fit a multi-label classifier by `fit`, save it to `home` and print the leaderboard."""
     from ilk.core.progress import terminal_progress
-    from ilk.fitting.multi_label import fit_multi_label_with_report
     from ilk.fitting.multi_label_report import render_multi_label_side_files
     from ilk.images import describe_groups
 
-    classifier, report = fit_multi_label_with_report(
-        images, config, store=store, progress=terminal_progress(), log=lambda line: click.echo(line)
+    classifier, report = fit(
+        config=config, progress=terminal_progress(), log=lambda line: click.echo(line)
     )
     command_line = shlex.join(("ilk", *(click.get_current_context().obj or ())))
     report = replace(report, command=command_line, source=source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ilk.cli.output import Result, add_json_option, print_table
+from ilk.cli.output import Result, add_json_option, print_notes, print_table
 
 
 @click.command()
@@ -26,6 +26,7 @@ def command(clear: bool, encoder: str | None) -> Result:
         return Result({"path": store.path, "rows_cleared": n_cleared})
     size = store.size_on_disk()
     click.echo(f"{store.path} ({size / 1e6:,.1f} MB)")
+    print_notes([store.note])
     spaces = [(s, n) for s, n in store.list_spaces() if encoder in (None, s.name)]
     rows = [(s.name, f"{n:,}", f"{s.dim:,}", s.key[:12]) for s, n in spaces]
     if rows:

@@ -126,8 +126,12 @@ def reliability_curve(
         probabilities: `[n, k]`.
         bins: Number of bins of equal width over [0, 1].
     """
-    confidence = probabilities.max(1)
-    is_correct = probabilities.argmax(1) == y
+    return _bin_confidences(probabilities.max(1), probabilities.argmax(1) == y, bins)
+
+
+def _bin_confidences(
+    confidence: NDArray[Any], is_correct: NDArray[np.bool_], bins: int = 15
+) -> list[tuple[float, float, int]]:
     bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
         (
@@ -148,10 +152,14 @@ def calibration_error(y: Labels, probabilities: Probabilities, bins: int = 15) -
         probabilities: `[n, k]`.
         bins: Number of bins of equal width over [0, 1].
     """
-    bin_rows = reliability_curve(y, probabilities, bins)
-    return sum(n * abs(confidence - accurate) for confidence, accurate, n in bin_rows) / max(
-        1, len(y)
-    )
+    return _average_gaps(reliability_curve(y, probabilities, bins))
+
+
+def _average_gaps(bin_rows: list[tuple[float, float, int]]) -> float:
+    """Return the mean difference of confidence and accuracy over the rows of bins."""
+    total = sum(n for *_, n in bin_rows)
+    gaps = (n * abs(confidence - accurate) for confidence, accurate, n in bin_rows)
+    return sum(gaps) / max(1, total)
 
 
 def score(y: Labels, probabilities: Probabilities) -> Scores:
@@ -160,15 +168,32 @@ def score(y: Labels, probabilities: Probabilities) -> Scores:
     Raises:
         ValueError: If there is no row.
     """
+    own = probabilities[np.arange(len(y)), y]
+    return score_predictions(y, probabilities.argmax(1), own, probabilities.max(1, initial=0.0))
+
+
+def score_predictions(
+    y: Labels, predictions: Labels, own: NDArray[Any], confidence: NDArray[Any]
+) -> Scores:
+    """Return all metrics of what `score` reads of the probabilities of each row.
+
+    Args:
+        y: Labels, `[n]`, all known.
+        predictions: Most probable class, `[n]`.
+        own: Probability of the label, `[n]`.
+        confidence: Probability of the most probable class, `[n]`.
+
+    Raises:
+        ValueError: If there is no row.
+    """
     if not len(y):
         raise ValueError("there is no labelled row to score")
-    predictions = probabilities.argmax(1)
     return Scores(
         len(y),
         accuracy(y, predictions),
         macro_accuracy(y, predictions),
-        log_loss(y, probabilities),
-        calibration_error(y, probabilities),
+        float(-np.mean(np.log(np.clip(own, 1e-15, 1.0)))),
+        _average_gaps(_bin_confidences(confidence, predictions == y)),
     )
 
 

@@ -178,7 +178,7 @@ def _decode_row(images: Images, row: Row, max_pixels: int, busy: BusyTime) -> Im
 
 
 def check_finite(encoder: Embeds, rows: Sequence[Row], features: Features) -> None:
-    """Raise InputError if a feature is not finite; the message names the image."""
+    """Raise InputError if a feature of `[n, d]` is not finite; the message names the image."""
     finite = np.isfinite(features).all(1)
     if not finite.all():
         path = escape_path(rows[int(np.argmin(finite))].path)

@@ -36,12 +36,12 @@ def finalize(state: FitState, store: Store) -> tuple[Classifier, Evaluation]:
     """
     unknown_scores = _score_out_of_fold(state)
     classifier = _calibrate(state, unknown_scores)
-    evaluation = _evaluate_held_out(state, classifier, store) or _evaluate_out_of_fold(
+    evaluation = _evaluate_held_out(state, classifier, store) or evaluate_out_of_fold(
         state, classifier, unknown_scores
     )
     classifier = replace(
         classifier,
-        metadata=_make_metadata(state, classifier, evaluation),
+        metadata=make_metadata(state, classifier, evaluation),
         summary_statistics=_summarize_features(state, unknown_scores),
     )
     return classifier, evaluation
@@ -120,7 +120,7 @@ def _evaluate_held_out(state: FitState, classifier: Classifier, store: Store) ->
     return evaluate_rows(classifier, state.split.held_out, store) if state.split.held_out else None
 
 
-def _evaluate_out_of_fold(
+def evaluate_out_of_fold(
     state: FitState, classifier: Classifier, unknown_scores: NDArray[np.float64]
 ) -> Evaluation:
     """Return the evaluation of the out-of-fold predictions; empty if there are none."""
@@ -143,7 +143,7 @@ def _evaluate_out_of_fold(
     return Evaluation(rows, y, scored, level, classifier.class_values, group)
 
 
-def _make_metadata(
+def make_metadata(
     state: FitState, classifier: Classifier, evaluation: Evaluation
 ) -> dict[str, Any]:
     """Return the metadata that is saved in `model.json`."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
-from ilk.core.capabilities import Explains
+from ilk.core.capabilities import Embeds, Explains
 from ilk.core.contracts import Method, describe
 from ilk.core.device import check_device
 from ilk.core.progress import Progress, silent_progress
@@ -26,6 +26,7 @@ from ilk.fitting.candidates import (
 from ilk.fitting.class_names import check_class_names
 from ilk.fitting.class_structure import read_class_structure
 from ilk.fitting.config import DEFAULT_PROMPTS, FitConfig
+from ilk.fitting.duplicate_leaks import compare_leaks, group_duplicates
 from ilk.fitting.encoding import (
     LogCallback,
     add_classifier_classes,
@@ -49,6 +50,7 @@ from ilk.fitting.settings import (
     add_settings,
     configure,
     read_source,
+    take_duplicates,
 )
 from ilk.fitting.side_files import drop_unused_contents, render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
@@ -101,6 +103,7 @@ def fit(
             each other.
         Unavailable: A requested encoder or device is not available on this machine.
     """
+    settings = take_duplicates(settings)
     config = configure(config, settings)
     feature_store = store if store is not None else Store()
     source = read_source(images, settings, config, feature_store, progress)
@@ -126,10 +129,14 @@ def fit_with_report(
     store: Store | None = None,
     progress: Progress = silent_progress,
     log: LogCallback = lambda _line: None,
+    encoders: Sequence[Embeds] | None = None,
 ) -> tuple[Classifier, ReportData]:
-    """Fit a classifier as `fit` does, and return it together with the data of its report."""
+    """Fit a classifier as `fit` does, and return it together with the data of its report.
+
+    With `encoders`, these are compared and no variants of them, whatever the settings name.
+    """
     config, feature_store = config or FitConfig(), store if store is not None else Store()
-    state = _select_model(images, config, feature_store, progress, log)
+    state = _select_model(images, config, feature_store, progress, log, encoders)
     classifier, evaluation = finalize(state, feature_store)
     report_data = build_report_data(state, classifier, evaluation, feature_store)
     side_files = partial(render_side_files, drop_unused_contents(report_data))
@@ -148,12 +155,17 @@ def fit_with_report(
 
 
 def _select_model(
-    images: Images, config: FitConfig, store: Store, progress: Progress, log: LogCallback
+    images: Images,
+    config: FitConfig,
+    store: Store,
+    progress: Progress,
+    log: LogCallback,
+    given: Sequence[Embeds] | None = None,
 ) -> FitState:
     methods = resolve_methods(config)
     check_device(config.device)
 
-    config = add_pixel_encoder(methods, config)
+    config = config if given is not None else add_pixel_encoder(methods, config)
     config = add_classifier_classes(images, config, store)
     images = refuse_undecodable(images, config, store, progress)
     structure = read_class_structure(config.class_structure) if config.class_structure else None
@@ -161,11 +173,17 @@ def _select_model(
         config = add_structure_classes(structure, images, config, methods)
     classes = list_classes(images, config)
     context = ClassificationContext(classes, config.prompts, store)
-    encoders = resolve_encoders(images, config, context, log)
-    encoders = add_variants(encoders, images, config, log)
+    encoders = list(given or ())
+    if given is None:
+        encoders = resolve_encoders(images, config, context, log)
+        encoders = add_variants(encoders, images, config, log)
     check_methods(methods, config, encoders, structure is not None)
 
     images = encode(images, encoders, store, progress, log)
+    duplicates = None
+    if config.group_duplicates:
+        duplicates = group_duplicates(images, encoders, store, config.seed, progress)
+        images = duplicates.images
     split = split_images(images, config)
     features = {e.name: load_features(e, split, config, store, structure) for e in encoders}
 
@@ -218,7 +236,8 @@ def _select_model(
         detector_columns=find_detector_columns(leaderboard, features),
         explainers=tuple(e for e in encoders if isinstance(e, Explains)),
     )
-    return hold_together(state, store)
+    state = hold_together(state, store)
+    return state if duplicates is None else compare_leaks(state, duplicates, store)
 
 
 def _log_missing_unlabelled(

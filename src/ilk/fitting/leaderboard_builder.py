@@ -129,7 +129,13 @@ class LeaderboardBuilder:
         """Return the predictions for the first fold alone; None if nothing was evaluated before."""
         if not self.kept or self.n_folds < 2:
             return None
-        return cross_validate(method, data, np.where(self.fold == 0, 0, NEVER_TESTED), advance)
+        return self.cross_validate(method, data, np.where(self.fold == 0, 0, NEVER_TESTED), advance)
+
+    def cross_validate(
+        self, method: Method, data: Data, fold: Labels, advance: Advance
+    ) -> OutOfFold:
+        """Return out-of-fold logits, as `ilk.fitting.cross_validation.cross_validate`."""
+        return cross_validate(method, data, fold, advance)
 
     def _find_hopeless(self, first: OutOfFold) -> str:
         """Return why a candidate is stopped after the first fold, or ""."""
@@ -174,9 +180,9 @@ class LeaderboardBuilder:
             FIT_ERRORS: The method cannot be fitted to this data.
         """
         if first is None:
-            oof = cross_validate(method, data, fold, advance)
+            oof = self.cross_validate(method, data, fold, advance)
         else:  # the other folds, numbered from 0
-            oof = cross_validate(method, data, np.maximum(fold - 1, NEVER_TESTED), advance)
+            oof = self.cross_validate(method, data, np.maximum(fold - 1, NEVER_TESTED), advance)
             oof.logits[first.is_tested] = first.logits[first.is_tested]
             oof = replace(oof, seconds=oof.seconds + first.seconds)
         p = cross_calibrate(oof.logits, self.y, fold)

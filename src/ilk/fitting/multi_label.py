@@ -30,6 +30,7 @@ from ilk.explain.neighbours import LABEL_SEPARATOR
 from ilk.fitting.candidates import parse_methods
 from ilk.fitting.config import FitConfig
 from ilk.fitting.encoding import LogCallback, encode, resolve_encoders
+from ilk.fitting.leakage import check_unseen
 from ilk.fitting.multi_label_report import (
     build_multi_label_report,
     make_metadata,
@@ -57,6 +58,7 @@ def fit_multi_label_with_report(
     store: Store | None = None,
     progress: Progress = silent_progress,
     log: LogCallback = lambda _line: None,
+    encoders: Sequence[Embeds] | None = None,
 ) -> tuple[MultiLabelClassifier, MultiLabelReport]:
     """Fit a classifier to images that were read with `multi_label=True`.
 
@@ -66,6 +68,7 @@ def fit_multi_label_with_report(
         store: Cache of encoded images; the user's own by default.
         progress: Reports the progress of long operations.
         log: Called with a message about each choice.
+        encoders: Encoders to compare instead of those that the settings name, without variants.
 
     Raises:
         NoImages: No file can be used.
@@ -78,11 +81,12 @@ def fit_multi_label_with_report(
     check_device(config.device)
     split_labels(images)  # ends here before any network is opened
     context = ClassificationContext(None, config.prompts, feature_store)
-    encoders = resolve_encoders(images, config, context, log)
-    _check_encoders(encoders)
-    encoders = add_variants(encoders, images, config, log)
-    images = encode(images, encoders, feature_store, progress, log)
+    opened = resolve_encoders(images, config, context, log) if encoders is None else list(encoders)
+    _check_encoders(opened)
+    encoders = add_variants(opened, images, config, log) if encoders is None else opened
+    images = encode(images, list(encoders), feature_store, progress, log)
     split = split_labels(images)
+    check_unseen(encoders, split.train, "no classifier of several labels can be judged on them")
     features = {e.name: _load_features(e, split.train, feature_store) for e in encoders}
     targets = encode_targets(split.train, split.classes)
     leaderboard = rank_label_candidates(

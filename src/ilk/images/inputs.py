@@ -28,7 +28,9 @@ from ilk.images.inspection.contents import CHANNEL_MODES, inspect_content, to_co
 from ilk.images.inspection.files import inspect_file
 from ilk.images.inspection.members import Member
 from ilk.images.rows import Images, Row
+from ilk.images.rows.addresses import is_address
 from ilk.images.rows.refused import ImageError
+from ilk.images.sources.buckets import open_remote
 from ilk.images.sources.kinds import SINGLE_KINDS, drop_stray, find_kind, is_one_image
 from ilk.images.sources.listing import Input, ListedInputs, NamedInput, list_source, list_sources
 from ilk.images.tables.frames import is_frame, list_paths
@@ -115,7 +117,8 @@ def to_input(value: Any, name: str) -> Input:
         InputError: It is none of these.
     """
     if isinstance(value, str | os.PathLike):
-        return str(os.fsdecode(value))  # not a string of NumPy
+        path = str(os.fsdecode(value))  # not a string of NumPy
+        return open_remote(path) if is_address(path) else path
     if isinstance(value, Member):
         return value
     if isinstance(value, bytes | bytearray | memoryview):

@@ -22,6 +22,8 @@ from ilk.images.annotations.label_values import parse_labels
 from ilk.images.inputs import iter_inputs, to_input
 from ilk.images.inspection.contents import AnyContent
 from ilk.images.rows import Images, Row, escape_path
+from ilk.images.rows.addresses import is_address
+from ilk.images.sources.buckets import open_remote
 from ilk.images.sources.kinds import (
     SINGLE_KINDS,
     Kind,
@@ -40,12 +42,25 @@ from ilk.images.tables.requested_columns import Columns
 
 
 def list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
-    """Return one uninspected row per image, the root of their paths and the images in memory."""
+    """Return one uninspected row per image, the root of their paths and the images in memory.
+
+    Images in buckets are opened like those in memory, which requests nothing yet.
+    """
+    listed = _list_rows(source, labels, reading)
+    remote: dict[int, AnyContent] = {
+        i: open_remote(row.path)
+        for i, row in enumerate(listed.rows)
+        if row.status == "used" and i not in listed.contents and is_address(row.path)
+    }
+    return listed._replace(contents=listed.contents | remote) if remote else listed
+
+
+def _list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> SourceRows:
     columns = reading.columns
     if not isinstance(source, str | os.PathLike):
         return _list_inputs(source, labels, reading)
     path, kind = Path(os.fsdecode(source)), find_kind(source)
-    if kind in ("archive", "glob", "standard input"):
+    if kind in ("archive", "glob", "bucket", "standard input"):
         if labels is not None:
             raise InputError(
                 f"labels= is for a list of images; {escape_path(path)} stands for several, whose "
@@ -108,9 +123,14 @@ def _list_several(source: Sequence[Any], kinds: Sequence[Kind], reading: Reading
         else:
             part = list_rows(value, None, reading)
         contents |= {len(rows) + j: content for j, content in part.contents.items()}
-        rows += [replace(row, path=Path(part.root or "", row.path).as_posix()) for row in part.rows]
+        rows += [_join_root(part.root, row) for row in part.rows]
         notes += part.notes
     return SourceRows(None, rows, contents, notes)
+
+
+def _join_root(root: Path | None, row: Row) -> Row:
+    is_whole = is_address(row.path)
+    return row if is_whole else replace(row, path=Path(root or "", row.path).as_posix())
 
 
 def _attach_labels(rows: list[Row], labels: Sequence[Any] | None, columns: Columns) -> list[Row]:
@@ -142,7 +162,7 @@ def attach_groups(source: Any, rows: list[Row], groups: Sequence[Any]) -> list[R
     Raises:
         InputError: The source is a folder or a table, or `groups` has another length.
     """
-    kinds = ("folder", "table", "archive", "glob", "standard input")
+    kinds = ("folder", "table", "archive", "glob", "bucket", "standard input")
     if isinstance(source, str | os.PathLike) and find_kind(source) in kinds:
         raise InputError(
             "groups= is for a list of images, in your order; give the column of a table with "

@@ -56,7 +56,7 @@ def compute_statistics(
         part = None if weight is None else weight[rows]
         weighted = z if part is None else z * part.astype(np.float32)[:, None]
         scatter += np.einsum("ij,ij->j", weighted, z) if diagonal else weighted.T @ z
-        residual_sums += _sum_by_class(z, y[rows], k, part)
+        residual_sums += sum_by_class(z, y[rows], k, part)
     residual_sums /= divisor
     scatter -= (
         np.einsum("ij,ij->j", residual_sums, residual_sums)
@@ -93,15 +93,13 @@ def compute_class_means(
     for rows in _iterate_chunks(len(x), chunk):
         part = None if weight is None else weight[rows]
         z = np.asarray(transform(x[rows]), np.float32) - shift
-        sums += _sum_by_class(z, y[rows], len(counts), part)
+        sums += sum_by_class(z, y[rows], len(counts), part)
     means = shift + sums / np.where(counts > 0, counts, 1)[:, None]
     return np.where(counts[:, None] > 0, means, 0.0)
 
 
-def _sum_by_class(
-    z: NDArray[np.float32], y: Labels, k: int, weight: Matrix | None
-) -> NDArray[np.float32]:
-    """Return the (weighted) sum of the rows of each class, `[k, d]`."""
+def sum_by_class(z: NDArray[Any], y: Labels, k: int, weight: Matrix | None = None) -> NDArray[Any]:
+    """Return the (weighted) sum of the rows `z [n, d]` of each class `y [n]`, `[k, d]`."""
     from scipy.sparse import csr_array  # slow to import, and a saved classifier does without
 
     values = np.ones(len(y), np.float32) if weight is None else weight.astype(np.float32)

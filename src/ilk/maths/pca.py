@@ -53,7 +53,7 @@ def fit_pca(
     root_weight = None if weight is None else np.sqrt(weight).astype(dtype)[:, None]
     weighted = np.asarray(z if root_weight is None else z * root_weight, np.float64)
     eigenvalues, vectors = np.linalg.eigh(weighted @ weighted.T)
-    keep = _select_axes(eigenvalues)
+    keep = select_axes(eigenvalues)
     root = np.sqrt(eigenvalues[keep])
     scores = vectors[:, keep] * root
     if root_weight is not None:
@@ -81,7 +81,7 @@ def find_axes(
             z = z * np.sqrt(weight[at : at + CHUNK_SIZE, None]).astype(dtype)
         gram += z.T @ z
     eigenvalues, vectors = np.linalg.eigh(gram)
-    keep = _select_axes(eigenvalues)
+    keep = select_axes(eigenvalues)
     return centre, vectors[:, keep], eigenvalues[keep]
 
 
@@ -121,7 +121,7 @@ def orthonormal_basis(rows: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.qr(np.asarray(rows, np.float64).T)[0])
 
 
-def _select_axes(eigenvalues: NDArray[np.float64]) -> NDArray[np.int64]:
+def select_axes(eigenvalues: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the positions of eigenvalues above rounding error, largest first."""
     largest = max(float(eigenvalues[-1]), 0.0) if len(eigenvalues) else 0.0
     return np.flatnonzero((eigenvalues > RANK_TOLERANCE * largest) & (eigenvalues > 0))[::-1]

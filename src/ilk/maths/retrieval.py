@@ -7,9 +7,9 @@ says nothing and counts nowhere.
 - recall at k: the share of queries with at least one row of their class among the k nearest (what
   metric learning calls so; it is no recall of information retrieval);
 - R-precision: the share of rows of the class among the R nearest, R their number in the gallery;
-- mAP@R (Kevin Musgrave, Serge Belongie, Ser-Nam Lim, 2020, A Metric Learning Reality Check, arXiv
-  2003.08505, eq. 1): `1 / R sum_{i <= R} [i-th is of the class] precision at i`, which is not divided
-  by the number of hits;
+- mAP@R: `1 / R sum_{i <= R} [i-th is of the class] precision at i`, not divided by the number of
+  hits (Kevin Musgrave, Serge Belongie, Ser-Nam Lim, 2020, A Metric Learning Reality Check,
+  arXiv 2003.08505, equation 1);
 - average precision: the same over the whole gallery.
 
 Rows at equal similarity have no order: all figures are expectations over random orders of them
@@ -73,6 +73,7 @@ def score_retrieval(
     gallery_y: Labels | None = None,
     *,
     k: Sequence[int] = (1,),
+    groups: Labels | None = None,
 ) -> RetrievalScores:
     """Return the scores of each row as a query, by cosine.
 
@@ -82,6 +83,9 @@ def score_retrieval(
         gallery: Rows to find, `[m, d]`; None takes the queries, each without itself.
         gallery_y: Their classes, `[m]`.
         k: Depths of the recall, each >= 1.
+        groups: Group of each query, `[n]`, where the gallery is the queries: rows of the query's
+            group, such as pictures of one animal, are not in its gallery either; -1 is a group of
+            its own.
     """
     queries = normalize_rows(x)
     is_same_set = gallery is None
@@ -94,7 +98,9 @@ def score_retrieval(
         similarity = queries[part] @ rows.T
         relevant = y[part, None] == row_y[None]
         if is_same_set:  # the query itself comes last and is of no class
-            own = np.arange(len(similarity)), np.arange(at, at + len(similarity))
+            own = np.arange(at, at + len(similarity))[:, None] == np.arange(len(rows))
+            if groups is not None:
+                own |= (groups[part, None] == groups) & (groups[part, None] >= 0)
             similarity[own], relevant[own] = -np.inf, False
         parts.append(score_similarities(similarity, relevant, k=k))
     return RetrievalScores(

@@ -161,7 +161,7 @@ class SoftmaxRegressions:
             tolerance: Relative decrease of the objective at which a fit stops.
             history: Of the same fits under another penalty; updated.
         """
-        curvature = self._bound_curvature(thetas, penalty)
+        curvature = self.bound_curvature(thetas, penalty)
         pairs = (history or CurvatureHistory()).change_penalty(penalty, len(thetas))
         optimizers = [
             minimize_lbfgs(t, c, tolerance, pairs=p)
@@ -171,7 +171,7 @@ class SoftmaxRegressions:
         held_out_loss = np.zeros(len(optimizers))
         active = list(range(len(optimizers)))
         while active:
-            evaluations = self._evaluate(np.stack([points[i] for i in active]), active, penalty)
+            evaluations = self.evaluate(np.stack([points[i] for i in active]), active, penalty)
             for i, value, gradient, fit_loss in zip(list(active), *evaluations, strict=True):
                 held_out_loss[i] = fit_loss
                 try:
@@ -183,7 +183,7 @@ class SoftmaxRegressions:
         n_held_out = np.where(is_held_out, self.weight, 0).sum(dtype=np.float64)
         return np.stack(points), float(held_out_loss.sum() / (n_held_out or 1))
 
-    def _bound_curvature(self, thetas: Parameters, penalty: float) -> Parameters:
+    def bound_curvature(self, thetas: Parameters, penalty: float) -> Parameters:
         """Return the diagonal of the Hessian as if scores and classes were independent, > 0."""
         variance = np.zeros(thetas.shape[:2])
         for start in range(0, len(self.y), self._chunk_size):
@@ -194,7 +194,7 @@ class SoftmaxRegressions:
         curvature[:, :, :-1] += penalty
         return np.asarray(np.maximum(curvature, 1e-6 * curvature.max() + 1e-9))
 
-    def _evaluate(
+    def evaluate(
         self, thetas: Parameters, fit_ids: list[int], penalty: float
     ) -> tuple[NDArray[np.float64], Parameters, NDArray[np.float64]]:
         """Return value `[f]`, gradient `[f, k, r + 1]` and summed held-out loss `[f]` of fits."""

@@ -58,9 +58,7 @@ def choose_rows(labelled: Data, shrink: Shrinkage = None, uniform: bool = False)
         uniform: Assume equal priors for all classes with rows.
     """
     counts = labelled.sum_label_weights()
-    n_classes = int(np.sum(counts > 0))
-    is_few = counts.sum() < FEW_ROWS * n_classes
-    if not is_few or labelled.x.shape[1] < MIN_FEATURES or n_classes < 2:
+    if not has_few_rows(counts, labelled.x.shape[1]):
         return RAW
     weight, group = labelled.sample_weight, find_groups(labelled)
     scored = (
@@ -76,6 +74,13 @@ def choose_rows(labelled: Data, shrink: Shrinkage = None, uniform: bool = False)
         for x in (labelled.x, centred)
     ]
     return CENTRED if losses[1] < losses[0] else RAW
+
+
+def has_few_rows(counts: NDArray[Any], n_features: int) -> bool:
+    """Return whether directions may beat rows; `counts [k]` are the rows of each class."""
+    n_classes = int(np.sum(counts > 0))
+    is_few = counts.sum() < FEW_ROWS * n_classes
+    return bool(is_few and n_features >= MIN_FEATURES and n_classes > 1)
 
 
 def fit_unit_discriminant(

@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.errors import InputError
 from ilk.core.linear_models import Linear
+from ilk.core.row_stream import RowStream
 from ilk.core.statistics import Statistics
 from ilk.core.unit_gaussian import UnitGaussian
 from ilk.maths.covariance import Shrinkage, check_shrinkage
@@ -38,6 +40,7 @@ from ilk.maths.unit_discriminant import (
     choose_rows,
     extend_unit_discriminant,
     fit_unit_discriminant,
+    has_few_rows,
     leave_out_of_unit_discriminant,
 )
 
@@ -81,6 +84,21 @@ class GDA(MethodTags):
         if rows == RAW:
             return fit_rows_discriminant(x, y, data.k, self.shrink, self.uniform, weight)
         return fit_unit_discriminant(x, y, data.k, rows, self.shrink, self.uniform, weight)
+
+    def fit_stream(self, rows: RowStream) -> Linear:
+        """Return the classifier of rows that are read block by block, from their statistics.
+
+        Raises:
+            InputError: Directions of rows are asked for, or must be compared with the rows.
+        """
+        stats = rows.statistics
+        is_raw = self.rows == RAW or (self.rows is None and not has_few_rows(stats.counts, rows.d))
+        if not is_raw:
+            raise InputError(
+                "directions of rows need the rows themselves, and are compared with them below 20 "
+                "rows per class; use GDA(rows='raw')"
+            )
+        return fit_linear_discriminant(stats, self.shrink, self.uniform)
 
     def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:
         """Return the classifier of each label against the rest; `targets` are `[n, k]`."""

@@ -24,11 +24,14 @@ from numpy.typing import NDArray
 
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
+from ilk.core.row_stream import RowStream
 from ilk.core.statistics import Statistics
 from ilk.maths.folds import number_groups
 from ilk.maths.leave_group_out import find_groups, find_rows_with_other_groups
 from ilk.maths.leave_one_out import left_out_weight
 from ilk.maths.pca import weighted_mean
+from ilk.maths.sampling import sample_by_class
+from ilk.maths.streamed_neighbours import find_nearest_streamed
 
 CANDIDATE_KS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50)
 MAX_VALIDATION_ROWS = 2000  # rows left out, at most, to choose k
@@ -200,6 +203,44 @@ class KNearest(MethodTags):
         k = min(self.k or 1, ceil(labelled.weight.sum() - 1e-9))
         model = Neighbours(rows, labelled.y, centre, k, data.k, labelled.sample_weight)
         return model if self.k is not None else replace(model, k=self._choose_k(model, labelled))
+
+    def fit_stream(self, rows: RowStream) -> Neighbours:
+        """Return the neighbours among as many random rows as may be held; all where they fit.
+
+        What the others would add is measured on left-out rows, whose neighbours among all rows are
+        found block by block, and noted.
+        """
+        n, limit = len(rows.y), max(2, rows.memory // (4 * rows.d))
+        kept = sample_by_class(rows.y, limit, self.seed, rows.group)
+        held = Data(rows.take(kept), rows.y[kept], rows.classes, group=rows.group[kept])
+        model = self.fit(held)
+        if len(kept) < n:
+            rows.note(
+                f"k nearest neighbours keep {len(kept):,} of {n:,} training images, which is what "
+                f"the memory limit allows (--memory){self._compare_with_all(model, kept, rows)}"
+            )
+        return model
+
+    def _compare_with_all(self, model: Neighbours, kept: Labels, rows: RowStream) -> str:
+        """Return how accurate left-out rows are among the kept rows and among all, in words."""
+        scored = kept[sample_by_class(rows.y[kept], MAX_VALIDATION_ROWS, self.seed)]
+        group, x = number_groups(rows.group), rows.take(scored)
+        centre = model.centre
+        of_all, _ = find_nearest_streamed(x, group[scored], rows.iterate(), group, model.k, centre)
+        own = [(kept, model.rows + centre)]
+        of_kept, _ = find_nearest_streamed(x, group[scored], own, group, model.k, centre)
+        found = (of_all >= 0).all(1) & (of_kept >= 0).all(1)
+        accuracy = [
+            float(
+                (model.vote(rows.y[near[found]], model.k).argmax(1) == rows.y[scored[found]]).mean()
+            )
+            for near in (of_kept, of_all)
+        ]
+        half = 1.96 * float(np.sqrt(accuracy[0] * (1 - accuracy[0]) / max(1, found.sum())))
+        return (
+            f"; {int(found.sum()):,} left-out images are classified with an accuracy of "
+            f"{accuracy[0]:.3f} by these and {accuracy[1]:.3f} by all (each ± {half:.3f})"
+        )
 
     def extend(self, model: Neighbours, added: Data, statistics: Statistics) -> Neighbours:
         """Return `model` with the labelled rows of `added`; k stays as it is."""

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data
 from ilk.core.linear_models import Linear
+from ilk.core.row_stream import RowStream
 from ilk.maths.label_regressions import fit_label_regressions
 from ilk.maths.logistic_regression import check_regression, fit_regression
+from ilk.maths.streamed_regression import fit_streamed_regression
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,16 @@ class LogisticRegression(MethodTags):
     def fit(self, data: Data) -> Linear:
         labelled = labelled_features(data, self)
         result = fit_regression(labelled, self.C, self.folds, self.seed)
+        return Linear.from_centred(result.centre, result.weight, result.bias)
+
+    def fit_stream(self, rows: RowStream) -> Linear:
+        """Return the regression of rows that are read block by block, in several passes.
+
+        `C` is chosen on a sample of the rows; how far the rest may be from its minimum is noted.
+        """
+        fitted = fit_streamed_regression(rows, self.C, self.folds, self.seed)
+        rows.note(f"logistic regression was {fitted}")
+        result = fitted.result
         return Linear.from_centred(result.centre, result.weight, result.bias)
 
     def fit_labels(self, data: Data, targets: NDArray[np.bool_]) -> tuple[Linear, ...]:

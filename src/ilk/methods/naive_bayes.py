@@ -12,10 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data
 from ilk.core.linear_models import Linear
+from ilk.core.row_stream import RowStream
+from ilk.core.statistics import Statistics
 from ilk.maths.gaussian import compute_log_prior, compute_statistics
 from ilk.maths.pca import weighted_variance
 
@@ -54,6 +57,18 @@ class NaiveBayes(MethodTags):
         pooled_variance = stats.scatter / stats.n
         if not pooled_variance.any():  # one row per class: only distances between classes remain
             pooled_variance = weighted_variance(labelled.x, labelled.sample_weight)
+        return self._make_model(stats, pooled_variance)
+
+    def fit_stream(self, rows: RowStream) -> Linear:
+        """Return the classifier of rows that are read block by block, from their statistics."""
+        stats = rows.statistics
+        pooled_variance = np.maximum(np.diagonal(stats.scatter), 0.0) / stats.n
+        if not pooled_variance.any():
+            pooled_variance = stats.counts @ (stats.means - stats.centre) ** 2 / stats.n
+        return self._make_model(stats, pooled_variance)
+
+    def _make_model(self, stats: Statistics, pooled_variance: NDArray[np.float64]) -> Linear:
+        """Return the classifier with a variance per feature, `[d]`, before the floor."""
         variance = np.maximum(
             pooled_variance + VARIANCE_EPSILON, self.variance_floor * pooled_variance.mean()
         )

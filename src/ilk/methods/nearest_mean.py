@@ -26,9 +26,10 @@ from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import InputError
 from ilk.core.linear_models import apply_affine, normalize_rows
+from ilk.core.row_stream import RowStream
 from ilk.core.statistics import Statistics
-from ilk.maths.folds import number_groups
-from ilk.maths.gaussian import compute_class_means
+from ilk.maths.folds import has_shared_groups, number_groups
+from ilk.maths.gaussian import compute_class_means, sum_by_class
 from ilk.maths.inverse_temperature import fit_inverse_temperature, select_rows
 from ilk.maths.leave_group_out import (
     find_groups,
@@ -109,15 +110,37 @@ class NearestClassMean(MethodTags):
         centre = weighted_mean(labelled.x, weight).astype(np.float32)
         scale = np.ones(labelled.x.shape[1], np.float32)
         if self.standardize:
-            deviation = np.sqrt(weighted_variance(labelled.x, weight))
-            scale = np.maximum(deviation, MIN_SCALE_RATIO * deviation.mean()).astype(np.float32)
-            scale = np.where(scale > 0, scale, np.float32(1))
+            scale = _choose_scale(weighted_variance(labelled.x, weight))
         counts = labelled.sum_label_weights()
         normalize = partial(_normalize, centre=centre, scale=scale)
         means = compute_class_means(
             labelled.x, labelled.y, counts, weight=weight, transform=normalize
         )
-        inverse_temperature = _estimate_inverse_temperature(normalize, labelled, means, counts)
+        scored = _Scored(
+            labelled.x.__getitem__, labelled.y, labelled.sample_weight, find_groups(labelled)
+        )
+        inverse_temperature = _estimate_inverse_temperature(normalize, scored, means, counts)
+        return _make_model(centre, scale, means, counts, inverse_temperature)
+
+    def fit_stream(self, rows: RowStream) -> NormalizedMeans:
+        """Return the model of rows that are read block by block: one pass after that of the sums.
+
+        The inverse temperature rests on the same rows as in `fit`, which are held.
+        """
+        stats, k = rows.statistics, len(rows.classes)
+        centre = stats.centre.astype(np.float32)
+        scale = np.ones(rows.d, np.float32)
+        if self.standardize:
+            between = stats.counts @ (stats.means - stats.centre) ** 2
+            scale = _choose_scale((np.diagonal(stats.scatter) + between) / stats.n)
+        sums, counts = np.zeros((k, rows.d)), stats.counts
+        for at, x in rows.iterate():
+            sums += sum_by_class(_normalize(x, centre, scale), rows.y[at], k)
+        means = sums / np.where(counts > 0, counts, 1)[:, None]
+        normalize = partial(_normalize, centre=centre, scale=scale)
+        group = number_groups(rows.group) if has_shared_groups(rows.group) else None
+        scored = _Scored(rows.take, rows.y, None, group)
+        inverse_temperature = _estimate_inverse_temperature(normalize, scored, means, counts)
         return _make_model(centre, scale, means, counts, inverse_temperature)
 
     def update(self, model: NormalizedMeans, data: Data) -> NormalizedMeans:
@@ -202,13 +225,37 @@ def _make_model(
     )
 
 
+def _choose_scale(variance: NDArray[np.float64]) -> Features:
+    """Return the divisor of each feature, `[d]`, from its variance."""
+    deviation = np.sqrt(variance)
+    scale = np.maximum(deviation, MIN_SCALE_RATIO * deviation.mean()).astype(np.float32)
+    return np.where(scale > 0, scale, np.float32(1))
+
+
 def _normalize(x: Features, centre: Features, scale: Features) -> NDArray[np.float64]:
     return np.asarray(normalize_rows((np.asarray(x, np.float64) - centre) / scale))
 
 
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """Training rows of which some are scored by leave-one-out.
+
+    Attributes:
+        take: Returns the features `[m, d]` of rows at positions `[m]`, ascending.
+        y: Class of each row, `[n]`.
+        weight: How many times each row counts, `[n]`; None counts each once.
+        group: Group number of each row, `[n]`, from 0; None makes every row one.
+    """
+
+    take: Callable[[Labels], Features]
+    y: Labels
+    weight: NDArray[np.float64] | None
+    group: Labels | None
+
+
 def _estimate_inverse_temperature(
     normalize: Callable[[Features], NDArray[np.float64]],
-    labelled: Data,
+    train: _Scored,
     means: NDArray[np.float64],
     counts: NDArray[Any],
 ) -> float:
@@ -216,17 +263,17 @@ def _estimate_inverse_temperature(
 
     Where rows belong to groups, whole groups are left out.
     """
-    if (group := find_groups(labelled)) is not None:
-        return _estimate_by_groups(normalize, labelled, means, counts, group)
-    rows = find_rows_with_others(labelled.y, counts, labelled.sample_weight)
+    if train.group is not None:
+        return _estimate_by_groups(normalize, train, means, counts, train.group)
+    rows = find_rows_with_others(train.y, counts, train.weight)
     rows = rows[select_rows(len(rows))]  # no other row is scored
     if not len(rows) or np.sum(counts > 0) < 2:
         return DEFAULT_INVERSE_TEMPERATURE
-    y, scores = labelled.y[rows], np.empty((len(rows), len(means)))
-    weight = None if labelled.sample_weight is None else labelled.weight[rows]
+    x, y, scores = train.take(rows), train.y[rows], np.empty((len(rows), len(means)))
+    weight = None if train.weight is None else train.weight[rows]
     for at in range(0, len(rows), BLOCK_SIZE):
         part = slice(at, at + BLOCK_SIZE)
-        u, c = normalize(labelled.x[rows[part]]), y[part]
+        u, c = normalize(x[part]), y[part]
         own = leave_one_out_means(u, c, means, counts, None if weight is None else weight[part])
         scores[part] = u @ means.T - 0.5 * np.sum(means**2, axis=1)
         own_scores = np.sum(u * own, axis=1) - 0.5 * np.sum(own**2, axis=1)
@@ -237,26 +284,26 @@ def _estimate_inverse_temperature(
 
 def _estimate_by_groups(
     normalize: Callable[[Features], NDArray[np.float64]],
-    labelled: Data,
+    train: _Scored,
     means: NDArray[np.float64],
     counts: NDArray[Any],
     group: Labels,
 ) -> float:
     """Fit t to scores of the rows of some groups `[n]`, each without any row of its group."""
-    weight = labelled.sample_weight
-    with_others = find_rows_with_other_groups(labelled.y, group, weight)
+    weight = train.weight
+    with_others = find_rows_with_other_groups(train.y, group, weight)
     scored = with_others[select_rows(len(with_others))]
     if not len(scored) or np.sum(counts > 0) < 2:
         return DEFAULT_INVERSE_TEMPERATURE
     rows = np.flatnonzero(np.isin(group, group[scored]))  # with all members of the groups
     scores = score_without_group(
-        normalize(labelled.x[rows]),
-        labelled.y[rows],
+        normalize(train.take(rows)),
+        train.y[rows],
         np.unique(group[rows], return_inverse=True)[1],
         means,
         counts,
         weight=None if weight is None else weight[rows],
     )[np.searchsorted(rows, scored)]
-    labels = np.searchsorted(np.flatnonzero(counts), labelled.y[scored])
+    labels = np.searchsorted(np.flatnonzero(counts), train.y[scored])
     row_weight = None if weight is None else weight[scored]
     return fit_inverse_temperature(scores[:, counts > 0], labels, weight=row_weight)

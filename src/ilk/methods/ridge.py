@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from ilk.core.contracts import MethodTags, labelled_features
 from ilk.core.data import Data, one_hot
 from ilk.core.linear_models import Linear
+from ilk.core.row_stream import RowStream
+from ilk.maths.folds import has_shared_groups, number_groups
 from ilk.maths.inverse_temperature import fit_inverse_temperature, select_rows
 from ilk.maths.label_rules import fit_label_ridge
 from ilk.maths.leave_group_out import (
@@ -35,6 +37,7 @@ from ilk.maths.leave_group_out import (
 )
 from ilk.maths.leave_one_out import find_rows_with_others, left_out_weight
 from ilk.maths.pca import find_axes, fit_pca
+from ilk.maths.streamed_ridge import StreamedRidge, choose_penalty
 
 ALPHAS = np.logspace(-6, 3, 19)  # multiples of the mean eigenvalue
 SEARCH_STEP = 3  # penalties between those that are tried first
@@ -83,6 +86,39 @@ class Ridge(MethodTags):
                 predictions[:, present],
                 targets[:, present].argmax(1),
                 weight=None if labelled.sample_weight is None else labelled.weight[rows],
+            )
+        weight = inverse_temperature * problem.compute_weight(alpha)
+        bias = np.where(present, inverse_temperature * problem.prior, -np.inf)
+        return Linear.from_centred(problem.centre, weight, bias)
+
+    def fit_stream(self, rows: RowStream) -> Linear:
+        """Return the regression of rows that are read block by block, from their statistics.
+
+        The penalty has the least squared error over the parts of the rows, each left out as a
+        whole, where `fit` leaves out one row at a time. The inverse temperature rests on the same
+        left-out rows as in `fit`, which are held.
+        """
+        stats = rows.statistics
+        problem = StreamedRidge.from_statistics(stats)
+        alpha = problem.scale if self.alpha is None else self.alpha
+        if self.alpha is None and (best := choose_penalty(stats, rows.parts, ALPHAS)) is not None:
+            alpha = best * problem.scale
+        group = number_groups(rows.group) if has_shared_groups(rows.group) else None
+        scored = (
+            find_rows_with_others(rows.y, stats.counts)
+            if group is None
+            else find_rows_with_other_groups(rows.y, group)
+        )
+        scored = scored[select_rows(len(scored))]
+        present, inverse_temperature = problem.prior > 0, 1.0
+        if len(scored) and present.sum() > 1:
+            held = scored if group is None else np.flatnonzero(np.isin(group, group[scored]))
+            own = None if group is None else np.unique(group[held], return_inverse=True)[1]
+            residuals = problem.compute_residuals(alpha, rows.take(held), rows.y[held], own)
+            targets = one_hot(rows.y[scored], len(present))
+            predictions = targets - residuals[np.searchsorted(held, scored)]
+            inverse_temperature = fit_inverse_temperature(
+                predictions[:, present], targets[:, present].argmax(1)
             )
         weight = inverse_temperature * problem.compute_weight(alpha)
         bias = np.where(present, inverse_temperature * problem.prior, -np.inf)

@@ -7,7 +7,8 @@ rows are there exactly once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,28 @@ from typing import Protocol
 
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import InputError
-from ilk.shards.encode import Meter
-from ilk.shards.parts import Part
+from ilk.shards.encode import Meter, ignore
+
+WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine runs; None lets it choose.
+
+    Attributes:
+        address: Where it runs, such as `ray://HOST:10001`; "" for this machine.
+        actors: Number of workers, each with an encoder of its own.
+        cpus_per_actor: Cores of each.
+        gpus_per_actor: GPUs of each, also parts of one.
+        wait: Seconds that it waits for a cluster that gives no answer.
+    """
+
+    address: str = ""
+    actors: int | None = None
+    cpus_per_actor: float | None = None
+    gpus_per_actor: float | None = None
+    wait: float = WAIT_SECONDS
 
 
 class Engine(Protocol):
@@ -27,22 +48,24 @@ class Engine(Protocol):
         folder: Path,
         shard_numbers: Sequence[int],
         open_encoder: Callable[[], Embeds],
-        meter: Meter,
         *,
         dtype: str = "float32",
         again: bool = False,
-        address: str = "",
-    ) -> Iterator[Part]:
-        """Yield the part of every shard when it is done, in any order.
+        meter: Meter = ignore,
+        log: Callable[[str], None] = lambda _line: None,
+        options: EngineOptions = EngineOptions(),
+    ) -> None:
+        """Encode shards, and return when all their parts are done.
 
         Args:
             folder: The shard folder.
             shard_numbers: Numbers of the shards; those that are done cost nothing.
             open_encoder: Opens the encoder; can be pickled and called in another process.
-            meter: Called with images done and busy seconds (`Part.seconds`), as they come.
             dtype: How features are stored.
             again: Passed to `encode_shard`.
-            address: Where the engine runs, such as `ray://HOST:10001`; "" for this machine.
+            meter: Called with images done and busy seconds (`Part.seconds`), as they come.
+            log: Called with a sentence about what happens to workers.
+            options: How it runs.
         """
         ...
 
@@ -52,7 +75,6 @@ def open_engine(on: str) -> tuple[Engine, str]:
 
     Raises:
         InputError: There is no such engine.
-        Unavailable: Its package is not installed.
     """
     name, separator, _ = on.partition("://")
     module = f"ilk.shards.{name}_engine"
@@ -61,5 +83,5 @@ def open_engine(on: str) -> tuple[Engine, str]:
             f"--on is {on}; it says where shards are encoded: local, ray, or ray://HOST:10001 for "
             "a cluster that runs"
         )
-    engine: Engine = import_module(module)  # type: ignore[assignment]
+    engine: Engine = import_module(module)
     return engine, on if separator else ""

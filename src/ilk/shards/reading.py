@@ -11,7 +11,9 @@ from ilk.core.errors import InputError
 from ilk.images.inspection.contents import AnyContent, ContentMap
 from ilk.images.inspection.members import Member
 from ilk.images.rows import Images, Row, escape_path
+from ilk.images.rows.addresses import is_address
 from ilk.images.sources.archives import open_archive
+from ilk.images.sources.buckets import open_remote
 from ilk.shards.parquet_files import from_text
 
 
@@ -30,9 +32,12 @@ def open_rows(base: Path, rows: Sequence[Row], columns: Mapping[str, Sequence[An
     origins: dict[str, str] = {}
     places = zip(rows, columns["archive"], columns["member"], columns["origin"], strict=True)
     for row, archive, member, origin in places:
-        if row.status != "used" or not archive:
+        if row.status != "used" or not (archive or is_address(row.path)):
             continue
-        items[row.digest] = _find_member(from_text(archive) or "", from_text(member) or "")
+        if not archive:
+            items[row.digest] = open_remote(row.file_path, row.size)
+        else:
+            items[row.digest] = _find_member(from_text(archive) or "", from_text(member) or "")
         origins[row.digest] = origin or row.digest
     return Images(base, tuple(rows), ContentMap(items, origins))
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from ilk.core.errors import OutputError
+from ilk.core.network_disk import find_network_type
+from ilk.core.terminal_text import escape_line
 from ilk.store.schema import ADD_CHECKSUMS, MEASUREMENTS, SCHEMA, SCHEMA_VERSION, compute_checksum
 
 CHUNK_SIZE = 500  # rows per query; the oldest builds of SQLite allow 999 parameters
@@ -33,6 +35,7 @@ class Database:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = Path(path) if path is not None else get_default_path()
+        self.note = ""  # what is to be known of where it lies
         self._lock = threading.RLock()
         with self._translate_errors():
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +53,10 @@ class Database:
                 f"the store {self.path} was created by a newer ilk; update ilk, "
                 "or set ILK_STORE to another file"
             )
-        self._db.execute("PRAGMA journal_mode = WAL")
+        network = find_network_type(self.path)
+        # Processes that share a write-ahead log share memory, which two machines do not.
+        self._db.execute(f"PRAGMA journal_mode = {'DELETE' if network else 'WAL'}")
+        self.note = describe_store_on_network(self.path, network)
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA foreign_keys = ON")
         if version == 1:
@@ -120,6 +126,17 @@ class Database:
         """Size on disk in bytes, including the journal."""
         parts = [self.path, self.path.with_name(self.path.name + "-wal")]
         return sum(p.stat().st_size for p in parts if p.exists())
+
+
+def describe_store_on_network(path: Path, network: str) -> str:
+    """Return a warning about a store on a network disk of type `network`, "" if it is none."""
+    if not network:
+        return ""
+    return (
+        f"the store {escape_line(str(path))} lies on a network disk ({network}), where it is slow "
+        "and must not be used from two machines at once; set ILK_STORE to a file on a local disk, "
+        "and where several machines encode, use shards: ilk encode DIR --out SHARDS"
+    )
 
 
 def iter_chunks(items: list[str]) -> Iterator[list[str]]:

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import InputError, NoLabels
 from ilk.core.part_bounds import FRACTION, NON_NEGATIVE, POSITIVE, Bounds
+from ilk.core.statistics import Statistics
 from ilk.maths.conformal_quantile import compute_votes, find_conformal_quantile
 from ilk.maths.covariance import oas_shrinkage, shrink_covariance
 from ilk.maths.folds import has_shared_groups
@@ -195,6 +196,18 @@ class OutOfDistributionDetector:
         )
 
 
+def score_left_out(stats: Statistics, x: Features, rows: Matrix | None = None) -> Vector:
+    """Return the scores `[m]` of rows `x [m, d]` under the Gaussians of other rows.
+
+    Args:
+        stats: Statistics of the other rows, as `compute_smaller_statistics` returns them.
+        x: Features, `[m, d]`.
+        rows: Class-centred rows, `[n, d]`, where the scatter is that of their products.
+    """
+    shrink = max(MIN_SHRINKAGE, oas_shrinkage(stats, x.shape[1]))
+    return SharedCovariance.from_statistics(stats, shrink, rows).compute_nearest_distances(x)
+
+
 def cross_validate_scores(data: Data, fold: Labels) -> Vector:
     """Return out-of-fold scores `[n]`; nan where `fold < 0`.
 
@@ -211,10 +224,8 @@ def cross_validate_scores(data: Data, fold: Labels) -> Vector:
         stats, rows = compute_smaller_statistics(
             labelled.x, labelled.y, data.k, labelled.sample_weight
         )
-        shrink = max(MIN_SHRINKAGE, oas_shrinkage(stats, data.x.shape[1]))
-        gaussians = SharedCovariance.from_statistics(stats, shrink, rows)
         del labelled  # the test rows are copied only now
-        scores[test_rows] = gaussians.compute_nearest_distances(data.x[test_rows])
+        scores[test_rows] = score_left_out(stats, data.x[test_rows], rows)
     return scores
 
 
@@ -231,12 +242,27 @@ def fit_gaussian(data: Data, shrink: float | None = None) -> OutOfDistributionDe
     """
     labelled = _take_labelled(data)
     stats = compute_statistics(labelled.x, labelled.y, data.k, weight=labelled.sample_weight)
+    d = data.x.shape[1]
+    row_space = _find_row_space(labelled.x - stats.centre) if len(labelled) <= d else None
+    return make_gaussian(stats, shrink, row_space)
+
+
+def make_gaussian(
+    stats: Statistics, shrink: float | None = None, row_space: Matrix | None = None
+) -> OutOfDistributionDetector:
+    """Return the detector of rows from their statistics, without a threshold.
+
+    Args:
+        stats: Counts, means and scatter of the rows.
+        shrink: As for `fit_gaussian`.
+        row_space: Orthonormal columns `[d, r]` that span the centred rows, where they do not span
+            all features; None is all.
+    """
     covariance = shrink_covariance(
         stats, max(MIN_SHRINKAGE, oas_shrinkage(stats)) if shrink is None else shrink
     )
     centre, d = stats.centre, len(covariance)
     min_variance = MIN_VARIANCE_RATIO * float(np.trace(covariance)) / d
-    row_space = _find_row_space(labelled.x - centre) if len(labelled) <= d else None
     variance, axes = np.linalg.eigh(
         covariance if row_space is None else row_space.T @ covariance @ row_space
     )

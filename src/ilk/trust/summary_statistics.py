@@ -104,7 +104,12 @@ class SummaryStatistics:
 
     @classmethod
     def from_data(
-        cls, data: Data, logits: Matrix, is_tested: NDArray[np.bool_], unknown_score: Matrix
+        cls,
+        data: Data,
+        logits: Matrix,
+        is_tested: NDArray[np.bool_],
+        unknown_score: Matrix,
+        stats: Statistics | None = None,
     ) -> SummaryStatistics:
         """Summarize labelled rows and select the rows to store.
 
@@ -113,8 +118,10 @@ class SummaryStatistics:
             logits: Out-of-fold logits, `[n, k]`.
             is_tested: Which rows have out-of-fold logits, `[n]`.
             unknown_score: Out-of-fold out-of-distribution scores, `[n]`; nan for rows without.
+            stats: Statistics of all rows, where `data` is a sample of them.
         """
-        stats = compute_statistics(data.x, data.y, data.k, weight=data.sample_weight)
+        if stats is None:
+            stats = compute_statistics(data.x, data.y, data.k, weight=data.sample_weight)
         group = data.group if has_shared_groups(data.group) else None
         order = shuffle_within_classes(data.y, group)
         order = order[(is_tested & np.isfinite(unknown_score))[order]]

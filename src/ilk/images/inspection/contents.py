@@ -60,7 +60,7 @@ class ContentMap(Mapping[str, Content]):
         content = item.read()
         if hashlib.sha256(content).hexdigest() != self._origins.get(digest, digest):
             raise ImageError(
-                "unreadable", "the archive has changed since it was listed", is_permanent=False
+                "unreadable", f"{item.noun} has changed since it was listed", is_permanent=False
             )
         return content
 

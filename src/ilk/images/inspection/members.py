@@ -7,7 +7,7 @@ import posixpath
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ilk.images.rows.refused import ImageError
 
@@ -53,6 +53,7 @@ class Member:
     size: int
     position: int
     problem: str = ""
+    noun: ClassVar[str] = "the archive"  # what holds it, in messages
 
     @property
     def path(self) -> str:

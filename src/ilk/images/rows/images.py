@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import ArtifactError, NoImages
+from ilk.images.rows.addresses import is_address
 from ilk.images.rows.refused import ImageError
 from ilk.images.rows.row import (
     REASONS,
@@ -74,11 +75,15 @@ class Images:
 
     def path_of(self, row: Row) -> Path:
         """Return the path of the file of `row`; the pages of a file share it."""
-        return self.root / row.file_path if self.root is not None else Path(row.file_path)
+        return self._join(row.file_path)
 
     def shown_path_of(self, row: Row) -> Path:
         """Return the path of `row` for display: of a page, that of the file and its number."""
-        return self.root / row.path if self.root is not None else Path(row.path)
+        return self._join(row.path)
+
+    def _join(self, path: str) -> Path:
+        is_whole = self.root is None or is_address(path)
+        return Path(path) if is_whole or self.root is None else self.root / path
 
     def source_of(self, row: Row) -> Path | Content:
         """Return the image of `row` if it is in memory, else the path of its file."""

@@ -10,13 +10,16 @@ from typing import Literal
 from ilk.core.errors import InputError
 from ilk.core.regular_file import check_regular_file
 from ilk.images.rows import escape_path
+from ilk.images.rows.addresses import is_address
 from ilk.images.rows.archive_names import is_archive
 from ilk.images.sources import standard_input
 from ilk.images.sources.globs import is_glob
 from ilk.images.tables.read import LIST_SUFFIXES, TABLE_SUFFIXES
 
 Path = str | os.PathLike[str]
-Kind = Literal["folder", "table", "list", "archive", "glob", "standard input", "file", "missing"]
+Kind = Literal[
+    "folder", "table", "list", "archive", "glob", "bucket", "standard input", "file", "missing"
+]
 SINGLE_KINDS: tuple[Kind, ...] = ("file", "missing")  # of sources that stand for themselves
 
 
@@ -27,6 +30,8 @@ def find_kind(source: Path) -> Kind:
         return "standard input"
     if os.path.isdir(path):
         return "folder"
+    if is_address(path):
+        return "bucket"
     if is_glob(path):
         return "glob"
     if not (suffix_kind := find_kind_of_suffix(path)):

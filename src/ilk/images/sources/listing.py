@@ -7,6 +7,7 @@
 | `.txt` | the files that it lists, one per line |
 | `.zip`, `.tar`, `.tar.gz`, … | the files in it, read without unpacking |
 | `photos/**/*.jpg` | the files that match, sorted; what exists under that name is meant literally |
+| `s3://bucket/folder`, `gs://`, `hf://`, … | the files there, sorted |
 | `-` | the files that standard input lists |
 | anything else | one image |
 
@@ -24,8 +25,10 @@ from ilk.core.errors import InputError, NoImages
 from ilk.core.option_types import check_text
 from ilk.images.inspection.contents import AnyContent
 from ilk.images.rows import escape_path
+from ilk.images.rows.addresses import is_address
 from ilk.images.sources import standard_input
 from ilk.images.sources.archives import find_wrapper, open_archive
+from ilk.images.sources.buckets import get_relative, list_remote, open_remote
 from ilk.images.sources.exclude import Exclusion
 from ilk.images.sources.globs import list_matches
 from ilk.images.sources.kinds import (
@@ -148,18 +151,22 @@ def list_source(
             return _list_table(source, path_column, group_column)
         case "list":
             rows = read_list(_check_exists(source))
-            paths = [os.path.join(os.path.dirname(source), row.path) for row in rows]
+            folder = os.path.dirname(source)
+            names = [row.path for row in rows]
+            paths = [name if is_address(name) else os.path.join(folder, name) for name in names]
         case "archive":
             return _list_archive(source)
         case "glob":
             root, rows = list_matches(source)
             names = [row.path for row in rows if not is_system(os.path.basename(row.path))]
             paths = [os.fspath(root / name) for name in names]
+        case "bucket":
+            return _list_bucket(source)
         case "standard input":
             paths = standard_input.read_paths()
         case _:
             paths = [source]
-    return ListedInputs(tuple((path, path) for path in paths))
+    return ListedInputs(tuple((path, _to_input(path)) for path in paths))
 
 
 def _list_table(source: str, path_column: str | None, group_column: str | None) -> ListedInputs:
@@ -168,9 +175,24 @@ def _list_table(source: str, path_column: str | None, group_column: str | None) 
     if has_labels:
         notes = (f"labels in {escape_path(source)} are not read; ilk evaluate compares with them",)
     folder = os.path.dirname(source)
-    joined = [os.path.join(folder, row.path) for row in rows]
+    joined = [row.path if is_address(row.path) else os.path.join(folder, row.path) for row in rows]
     groups = tuple(row.group for row in rows)
-    return ListedInputs(tuple((path, path) for path in joined), notes, groups)
+    return ListedInputs(tuple((path, _to_input(path)) for path in joined), notes, groups)
+
+
+def _to_input(path: str) -> Input:
+    return open_remote(path) if is_address(path) else path
+
+
+def _list_bucket(source: str) -> ListedInputs:
+    files = {get_relative(file.path, source): file for file in list_remote(source)}
+    return ListedInputs(
+        tuple(
+            (file.path, file)
+            for name, file in files.items()
+            if not is_system(name) and not is_label_table(name)
+        )
+    )
 
 
 def _list_archive(source: str) -> ListedInputs:

@@ -12,6 +12,7 @@ from ilk.images.inspection.members import Member
 from ilk.images.rows import Row, escape_path
 from ilk.images.sources import standard_input
 from ilk.images.sources.archives import MemberPath, find_wrapper, open_archive
+from ilk.images.sources.buckets import get_relative, list_remote
 from ilk.images.sources.globs import list_matches, split_pattern
 from ilk.images.sources.kinds import Kind, check_regular, find_kind
 from ilk.images.sources.layout import is_system
@@ -44,6 +45,8 @@ def read_special_source(source: str, kind: Kind, reading: Reading) -> SourceRows
     """
     if kind == "archive":
         return _read_archive(source, reading)
+    if kind == "bucket":
+        return _read_bucket(source, reading)
     if kind == "glob":
         root, files = list_matches(source)
         return SourceRows(root, reading.read_folder(root, files), {})
@@ -102,6 +105,27 @@ def _read_archive(source: str, reading: Reading) -> SourceRows:
         i: members[row.path] for i, row in enumerate(rows) if row.status == "used"
     }
     return SourceRows(root, rows, contents, notes)
+
+
+def _read_bucket(source: str, reading: Reading) -> SourceRows:
+    """Return the rows of a folder in a bucket, read as a folder of this machine would be."""
+    files = {get_relative(file.path, source): file for file in list_remote(source)}
+    if list(files) == ["."]:
+        return SourceRows(None, reading.exclusion.apply([Row(source)]), {0: files["."]})
+    root = Path(source)
+
+    def open_table(path: Path) -> Path:
+        return MemberPath.of(files[os.path.relpath(path, root).replace(os.sep, "/")])
+
+    rows: list[Row] = []
+    contents: dict[int, AnyContent] = {}
+    for row in reading.read_folder(root, [Row(name) for name in files], open_table):
+        if row.status == "used" and row.path not in files:
+            row = replace(row, status="refused", reason="missing", detail="not in the bucket")
+        elif row.status == "used":
+            contents[len(rows)] = files[row.path]
+        rows.append(replace(row, path=f"{source.rstrip('/')}/{row.path}"))
+    return SourceRows(None, rows, contents)
 
 
 def _check_member(row: Row, members: dict[str, Member], problems: dict[str, str]) -> Row:

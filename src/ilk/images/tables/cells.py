@@ -12,6 +12,7 @@ from ilk.core.csv_cells import unprotect
 from ilk.core.errors import InputError
 from ilk.images.annotations.label_values import is_missing
 from ilk.images.rows import Row, escape_path
+from ilk.images.rows.addresses import is_address
 from ilk.images.tables.files import Record
 from ilk.images.tables.requested_columns import NoteCallback
 from ilk.images.tables.text_encoding import decode_windows, describe_decoded, has_undecoded
@@ -81,6 +82,8 @@ def to_native_path(path: str, folder: Path) -> str:
     an apostrophe before `=`; all are valid file names elsewhere, so the path is changed only if no
     such file exists.
     """
+    if is_address(path.strip()):
+        return path.strip()
     native = path.replace("\\", "/").strip()
     other = unprotect(decode_windows(native))
     if other == path or (os.name != "nt" and os.path.exists(folder / path)):

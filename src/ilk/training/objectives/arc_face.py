@@ -1,8 +1,9 @@
 """ArcFace: cross-entropy over cosines, the own class's angle made larger by a margin.
 
-Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou, 2019, ArcFace: Additive Angular Margin Loss
-for Deep Face Recognition, arXiv 1801.07698, equation 3. Where the angle and the margin together
-exceed pi, `cos` would fall back; there the logit goes on falling as `cos theta - margin sin margin`.
+Jiankang Deng, Jia Guo, Niannan Xue, Stefanos Zafeiriou, 2019, ArcFace: Additive Angular Margin
+Loss for Deep Face Recognition, arXiv 1801.07698, equation 3. Where the angle and the margin are
+more than pi together, the cosine would rise again; there the logit falls on, as
+`cos theta - margin sin margin`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Binghui Chen, Weihong Deng, 2019, Energy Confused Adversarial Metric Learning for Zero-Shot Image
 Retrieval and Clustering, arXiv 1901.07169: `L = L_metric + weight E |z_i - z_j|^2` over pairs of
 different classes, minimized. The two gradients oppose each other; there is no discriminator. On
-unit vectors `|z_i - z_j|^2 = 2 - 2 s_ij`, so that the term is a constant pull on each negative pair,
+unit vectors `|z_i - z_j|^2 = 2 - 2 s_ij`, so that the term is a constant pull on each such pair,
 close to a smaller weight of negatives or a smaller margin: these are what it must be compared with.
 """
 

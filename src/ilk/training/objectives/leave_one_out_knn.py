@@ -4,7 +4,8 @@ Yutong Feng, Jianwen Jiang, Mingqian Tang, Rong Jin, Yue Gao, 2021, Rethinking S
 Pre-training for Better Downstream Transferring, arXiv 2110.06014. With the memory M of keys of a
 slowly moving copy of the network, and N_k(i) the k keys most similar to row i, i itself left out,
 
-    p_i = sum_{j in N_k(i), y_j = y_i} e^(s_ij / t) / sum_{j in N_k(i)} e^(s_ij / t),  L = - mean log p_i
+    p_i = sum_{j in N_k(i), y_j = y_i} e^(s_ij / t) / sum_{j in N_k(i)} e^(s_ij / t)
+    L = - mean log p_i
 
 A row needs only most of its neighbours in its class, so that a class may stay in several places; k
 as large as the memory is close to the supervised contrastive loss. Where no neighbour is of the

@@ -107,7 +107,7 @@ class Metrix(MetricObjective):
         Args:
             z: Anchors at unit length, `[b, e]`; those of proxy-anchor are its proxies instead.
             mixed: Mixed examples at unit length, `[m, e]`.
-            label: Label of each for each anchor, `[b or k, m]` in [0, 1]; -1 where there is no pair.
+            label: Label of each for each anchor, `[b or k, m]` in [0, 1]; -1 for no pair.
         """
         metric, is_pair = self.metric, label >= 0
         if isinstance(metric, ProxyObjective):
@@ -157,7 +157,9 @@ class Metrix(MetricObjective):
         return torch.where(allowed, share.expand(len(y), -1), -1.0)
 
 
-def _read_exponents(metric: MultiSimilarity | ProxyAnchor) -> tuple[tuple[float, float], float, float]:
+def _read_exponents(
+    metric: MultiSimilarity | ProxyAnchor,
+) -> tuple[tuple[float, float], float, float]:
     """Return the margins of positive and negative pairs, and the factors in the exponents."""
     if isinstance(metric, MultiSimilarity):
         return (metric.base, metric.base), metric.alpha, metric.beta
@@ -166,6 +168,7 @@ def _read_exponents(metric: MultiSimilarity | ProxyAnchor) -> tuple[tuple[float,
 
 def _log_one_plus(values: Tensor, share: Tensor, selected: Tensor) -> Tensor:
     """Return `log(1 + sum over selected of share e^value)` of each row, `[n]`."""
-    weighted = values + share.clamp(min=1e-12).log()
-    masked = weighted.masked_fill(~selected, -torch.inf)
+    counts = selected & (share > 0)
+    weighted = values + torch.where(counts, share, 1.0).log()
+    masked = weighted.masked_fill(~counts, -torch.inf)
     return torch.logsumexp(functional.pad(masked, (0, 1)), 1)

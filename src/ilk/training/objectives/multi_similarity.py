@@ -18,7 +18,7 @@ from ilk.training.objective import TrainingStep
 
 
 class MultiSimilarity(MetricObjective):
-    """`mean_i log(1 + sum_p e^(-alpha (s_ip - base))) / alpha + log(1 + sum_n e^(beta (...))) / beta`.
+    """The mean of `log(1 + sum_p e^(-a (s - base))) / a + log(1 + sum_n e^(b (s - base))) / b`.
 
     Args:
         base: Similarity that separates pairs of a class from others, in (-1, 1).

@@ -16,7 +16,9 @@ from ilk.training.objective import TrainingStep
 
 
 class ProxyAnchor(ProxyObjective):
-    """`mean_{p with rows} log(1 + sum_own e^(-scale (s - margin))) + mean_p log(1 + sum_other ...)`.
+    """Means of `log(1 + sum_own e^(-c (s - m)))` and of `log(1 + sum_other e^(c (s + m)))`.
+
+    The first mean is over proxies with rows in the batch, the second over all.
 
     Args:
         margin: Margin of the cosines, in [0, 1).

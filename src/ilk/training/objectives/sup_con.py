@@ -17,7 +17,7 @@ from ilk.training.objective import TrainingStep
 
 
 class SupCon(MetricObjective):
-    """`- mean_i mean_p log( e^(s_ip / t) / sum_{a not i} e^(s_ia / t) )`, over rows with a positive.
+    """`- mean log( e^(s_ip / t) / sum_{a not i} e^(s_ia / t) )`, over rows i and their positives p.
 
     Args:
         temperature: Divides the cosines, > 0.

@@ -1,0 +1,130 @@
+"""A shard folder as the source of a fit: its images, their features, and the encoders of these."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from ilk.core.capabilities import Embeds
+from ilk.core.errors import InputError, Unavailable
+from ilk.diffusion.classification.context import ClassificationContext
+from ilk.encoders import resolve_encoder
+from ilk.fitting.config import FitConfig
+from ilk.fitting.encoding import LogCallback, resolve_encoders
+from ilk.images import Images
+from ilk.images.annotations.groups import assign_groups_from_paths, refuse_split_groups
+from ilk.images.rows import escape_path
+from ilk.shards.features import ShardedFeatures
+from ilk.shards.listing import load_listing
+from ilk.shards.manifest import Manifest
+from ilk.shards.spaces import ShardSpace, choose_space, list_spaces
+
+
+@dataclass(frozen=True, eq=False)
+class ShardSource:
+    """A shard folder that is opened for a fit.
+
+    Attributes:
+        images: The images of the manifest with the status that a fit on them would give.
+        features: Features of the same rows by encoder, one or more.
+        encoders: The encoders, in the same order.
+    """
+
+    images: Images
+    features: tuple[ShardedFeatures, ...]
+    encoders: tuple[Embeds, ...]
+
+
+def open_source(
+    folder: str | os.PathLike[str],
+    config: FitConfig,
+    log: LogCallback,
+    group_from: str | None = None,
+) -> ShardSource:
+    """Open a shard folder whose parts are all there.
+
+    Args:
+        folder: The shard folder.
+        config: Settings; `encoders` chooses among the features that the folder has.
+        log: Called with a message about each choice.
+        group_from: Regular expression that finds the group of an image in its path, as for images.
+
+    Raises:
+        InputError: A setting needs the images themselves, or there are features of several encoders
+            and none is named.
+        ArtifactError: A part is missing or damaged; the message names the command that makes it.
+        Unavailable: An encoder is not available on this machine, or has other weights.
+    """
+    _check_settings(config)
+    manifest = Manifest.read(folder)
+    names = [name for name in dict.fromkeys(config.encoders) if name != "default"]
+    spaces = [_choose_named(manifest, name, config) for name in names]
+    spaces = spaces or [_choose_only(manifest)]
+    features = tuple(ShardedFeatures.open(folder, space.key) for space in spaces)
+    images = read_images(manifest, group_from)
+    context = ClassificationContext(None, config.prompts, None)
+    precision = str(spaces[0].encoder.get("precision", config.precision))
+    own = replace(config, encoders=tuple(s.name for s in spaces), precision=precision)
+    encoders = resolve_encoders(images, own, context, log)
+    for encoder, space in zip(encoders, spaces, strict=True):
+        if encoder.space.key != space.key:
+            raise Unavailable(
+                f"{escape_path(space.home)} holds features of {space.name} with other weights, "
+                "preprocessing or version than this machine's; restore the same files, or encode "
+                "again into another folder"
+            )
+    return ShardSource(images, features, tuple(encoders))
+
+
+def read_images(manifest: Manifest, group_from: str | None = None) -> Images:
+    """Return the images of a manifest as they were listed, refused as a fit on them refuses them.
+
+    What only decoding shows is found by `encode_and_refuse` with a store of the shards.
+
+    Args:
+        manifest: The manifest.
+        group_from: Regular expression that finds the group of an image in its path.
+    """
+    images = load_listing(manifest)
+    folders = () if images.root is None else (images.root,)
+    images = replace(images, folders=(*folders, manifest.folder.absolute()))
+    if group_from is None:
+        return images
+    rows = assign_groups_from_paths(images.rows, group_from)
+    return replace(images, rows=tuple(refuse_split_groups(rows)))
+
+
+def _choose_named(manifest: Manifest, name: str, config: FitConfig) -> ShardSpace:
+    """Return the space of an encoder, which may be named in short, as `hog` for `hog/32`."""
+    spaces = list_spaces(manifest.folder)
+    if not any(name in (one.name, one.key, one.home.name) for one in spaces):
+        key = resolve_encoder(name, device=config.device, runtime=config.runtime).space.key
+        if any(one.key == key for one in spaces):
+            return choose_space(manifest.folder, key)
+    return choose_space(manifest.folder, name)
+
+
+def _choose_only(manifest: Manifest) -> ShardSpace:
+    """Return the only space of a shard folder."""
+    try:
+        return choose_space(manifest.folder)
+    except InputError as error:
+        if "name one" in str(error):
+            raise InputError(f"{error} with --encoder NAME (encoders=)") from None
+        raise
+
+
+def _check_settings(config: FitConfig) -> None:
+    """Raise InputError for settings that change how images are encoded."""
+    wrong = [
+        (bool(config.classifiers), "--classifier (classifiers=)"),
+        (config.resize != "auto", "--resize (resize=)"),
+        (config.views != "auto", "--views (views=)"),
+    ]
+    for is_set, option in wrong:
+        if is_set:
+            raise InputError(
+                f"{option} changes how images are encoded, and shards hold features that are "
+                "encoded already; leave it out, or encode again with: ilk encode DIR --out SHARDS "
+                "--encoder 'NAME@resize=squash,views=6'"
+            )
