@@ -12,6 +12,7 @@ import pytest
 from ilk.core.errors import InputError
 from ilk.core.space import FeatureSpace
 from ilk.retrieval import Entry, Index, build_index, from_array, open_index
+from ilk.retrieval.build import list_notes
 from ilk.retrieval.kinds import list_kinds, parse_kind
 from ilk.retrieval.vectors.projection import to_unit
 
@@ -72,6 +73,11 @@ def test_the_nearest_rows_are_those_of_a_full_comparison(kind: Any) -> None:
     lowest = {"Exact": 0.99, "HNSW": 0.97, "HashCodes": 0.3}[type(kind).__name__]
     assert recall >= (0.9 if getattr(kind, "rerank", 0) else lowest)
     assert ("recall" in index.facts) is not kind.is_exact
+    if not kind.is_exact:
+        told = [note for note in list_notes(index) if note.startswith("recall@10")]
+        assert len(told) == 1
+        index.facts["recall"]["value"] = 0.5
+        assert any(note.endswith(kind.remedy) for note in list_notes(index))
 
 
 def test_deleted_rows_never_come_back_and_ids_are_not_given_again(

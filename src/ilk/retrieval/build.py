@@ -21,6 +21,7 @@ from ilk.retrieval.vectors.contract import Vectors, name_setting
 from ilk.retrieval.vectors.projection import apply_projection
 
 RECALL_K, RECALL_QUERIES = 10, 200
+LOW_RECALL = 0.95  # below, what finds more is told
 MIN_RECALL_ROWS = 100  # below, an index is not worth measuring
 SAMPLE_ROWS = 20_000  # from which the rotation of hash codes is learned
 
@@ -172,7 +173,9 @@ def list_notes(index: Index) -> list[str]:
     facts = [f"{rows}, {index.vectors.count_bytes() / 1e6:,.1f} MB"]
     facts += [str(index.facts["note"])] if index.facts.get("note") else []
     if "recall" in index.facts:
-        facts.append(describe_recall(index.facts["recall"]))
+        recall = index.facts["recall"]
+        is_low = recall["value"] < LOW_RECALL and index.kind.remedy
+        facts.append(describe_recall(recall) + (f"; {index.kind.remedy}" if is_low else ""))
     elif not index.kind.is_exact:
         facts.append(f"recall was not measured: fewer than {MIN_RECALL_ROWS} images")
     chosen = index.facts.get("projection", {}).get("sentence")

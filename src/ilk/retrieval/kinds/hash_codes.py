@@ -42,6 +42,7 @@ class HashCodes(IndexTags):
 
     is_exact: ClassVar[bool] = False
     needs_sample: ClassVar[bool] = True
+    remedy: ClassVar[str] = "more bits and a larger rerank find more"
 
     bits: int = 128
     rerank: int = 50

@@ -35,6 +35,7 @@ class HNSW(IndexTags):
     """
 
     is_exact: ClassVar[bool] = False
+    remedy: ClassVar[str] = "HNSW(connectivity=32, expansion_search=256) finds more"
 
     connectivity: int = 16
     expansion_add: int = 128

@@ -61,6 +61,9 @@ class IndexTags:
     needs_sample: ClassVar[bool] = False
     """`start` learns from a sample of the rows."""
 
+    remedy: ClassVar[str] = ""
+    """What finds more, in a sentence, where the recall is low."""
+
     def check(self) -> None:
         """Raise Unavailable or InputError if this kind cannot be used on this machine."""
 
