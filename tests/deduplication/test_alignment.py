@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from helpers.drawn_pictures import draw
 from ilk.deduplication.alignment import align
 from ilk.deduplication.details import correlate, remove_surroundings
 from ilk.deduplication.orientations import find_orientations, orient
 from ilk.deduplication.picture import Picture, reduce_picture
 from ilk.images.inspection.pixel_summary import SIDE
-from tests.deduplication.conftest import draw
 
 
 def compare(first: Image.Image, second: Image.Image):

@@ -8,12 +8,12 @@ import shutil
 import pytest
 from PIL import Image, ImageOps
 
+from helpers.drawn_pictures import draw
 from ilk.core.errors import InputError, NoImages
 from ilk.deduplication.evidence import CONTENT, FEATURES, HASH, PIXELS
 from ilk.deduplication.find_groups import find_groups
 from ilk.images import read_images
 from ilk.images.duplicates.near_pairs import CONFLICT, LEAK
-from tests.deduplication.conftest import draw
 
 
 def read(folder, store):

@@ -84,7 +84,8 @@ def find_groups(
     if len(rows) > 1:
         x = store.get(encoder.space, [row.digest for row in rows])
         mean = x.mean(0)
-        judge = Judge(images, rows, normalize_rows(x - mean), mean)
+        x -= mean
+        judge = Judge(images, rows, normalize_rows(x), mean)
         thumbnails = stack_thumbnails(list(pictures.thumbnails))
         found = _compare(judge, thumbnails, encoder, false_matches, seed, progress)
     placed = [
