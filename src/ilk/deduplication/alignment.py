@@ -25,6 +25,8 @@ TURNED_COST = 0.02  # of the correlation: a turned part leaves out the corners, 
 
 def align(first: Picture, second: Picture) -> Agreement:
     """Return how well two pictures agree where they agree best, one as a part of the other."""
+    if first.is_blank or second.is_blank:
+        return NO_AGREEMENT
     found = [
         (score, part, whole, placing)
         for part, whole in ((first, second), (second, first))
