@@ -14,27 +14,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.deduplication.picture import COARSE_SIDE, SHAPE_STEP, Picture, Placing
 from ilk.deduplication.refinement import NO_AGREEMENT, Agreement, refine
 
-N_REFINED = 2  # placings
+N_LEVEL, N_TURNED = 2, 1  # placings that are refined
+TURNED_COST = 0.02  # of the correlation: a turned part leaves out the corners, where less agrees
 
 
 def align(first: Picture, second: Picture) -> Agreement:
     """Return how well two pictures agree where they agree best, one as a part of the other."""
+    if first.is_blank or second.is_blank:
+        return NO_AGREEMENT
     found = [
         (score, part, whole, placing)
         for part, whole in ((first, second), (second, first))
         for score, placing in _search(part, whole)
     ]
     found.sort(key=lambda item: -item[0])
-    best = NO_AGREEMENT
-    for _, part, whole, placing in found[:N_REFINED]:
-        agreement = refine(part, whole, placing)
-        if agreement.correlation > best.correlation:
-            best = agreement
-    return best
+    level = [item for item in found if not item[3].turn][:N_LEVEL]
+    turned = [item for item in found if item[3].turn][:N_TURNED]
+    refined = [refine(part, whole, placing) for _, part, whole, placing in level + turned]
+    best = max(refined, key=lambda a: a.correlation - TURNED_COST * (a.turn != 0))
+    return best if best.correlation > 0 else NO_AGREEMENT
 
 
 def _search(part: Picture, whole: Picture) -> list[tuple[float, Placing]]:
@@ -57,5 +60,11 @@ def _search(part: Picture, whole: Picture) -> list[tuple[float, Placing]]:
                 left=int(place[i]) % COARSE_SIDE / COARSE_SIDE,
             ),
         )
-        for i in np.argsort(-value, kind="stable")[:N_REFINED]
+        for i in _list_best(value, np.array([p.turn != 0 for p in parts.placings]))
     ]
+
+
+def _list_best(value: NDArray[np.float32], is_turned: NDArray[np.bool_]) -> list[int]:
+    """Return the positions of the best level and turned placings of `value [p]`."""
+    order = np.argsort(-value, kind="stable")
+    return [*order[~is_turned[order]][:N_LEVEL], *order[is_turned[order]][:N_TURNED]]

@@ -14,7 +14,7 @@ N_NEIGHBOURS = 6  # per picture
 MAX_DIRECT = 20_000  # pictures whose features are compared in full width
 PROJECTED_WIDTH, N_PROJECTED = 128, 24  # features and neighbours of a larger number of pictures
 SAMPLE = 5_000  # rows from which the axes come
-MAX_PAIRS = 60_000  # that are looked at, the most similar ones: some minutes
+MAX_PAIRS = 30_000  # that are looked at, the most similar ones: some minutes
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,7 +84,8 @@ def find_groups(
     if len(rows) > 1:
         x = store.get(encoder.space, [row.digest for row in rows])
         mean = x.mean(0)
-        judge = Judge(images, rows, normalize_rows(x - mean), mean)
+        x -= mean
+        judge = Judge(images, rows, normalize_rows(x), mean)
         thumbnails = stack_thumbnails(list(pictures.thumbnails))
         found = _compare(judge, thumbnails, encoder, false_matches, seed, progress)
     placed = [
@@ -150,7 +151,9 @@ def _compare(
     scores = calibration.score(measures)
     threshold = choose_threshold(scores, calibration, false_matches)
     kinds = [HASH if near else FEATURES for near in candidates.is_near]
-    links = _link(judge, candidates.pairs, agreements, scores, kinds, threshold.score)
+    links = _link(
+        judge, candidates.pairs, agreements, scores, kinds, threshold.score, candidates.codes
+    )
     others = _list_missing(links, candidates.pairs)
     if len(others):
         judge.load(np.unique(others).tolist())
@@ -168,8 +171,15 @@ def _link(
     scores: NDArray[np.float64],
     kinds: Sequence[str],
     least: float,
+    codes: Pairs | None = None,
 ) -> list[Link]:
-    """Return the pairs `[m, 2]` whose scores reach the threshold, as links."""
+    """Return the pairs `[m, 2]` whose scores reach the threshold, as links.
+
+    They were compared in the orientations `codes [m, 2]`, upright without.
+    """
+    reflections = np.zeros(len(pairs), np.int64)
+    if codes is not None:  # each bit of a code is a reflection
+        reflections = np.bitwise_count(codes).sum(1) % 2
     return [
         Link(
             *pairs[k].tolist(),
@@ -177,7 +187,7 @@ def _link(
             similarity=agreements[k].correlation,
             cosine=float(judge.x[pairs[k, 0]] @ judge.x[pairs[k, 1]]),
             share=agreements[k].share,
-            is_mirrored=agreements[k].is_mirrored,
+            is_mirrored=bool(agreements[k].is_mirrored ^ (reflections[k] == 1)),
             score=float(scores[k]),
         )
         for k in np.flatnonzero(scores >= least).tolist()

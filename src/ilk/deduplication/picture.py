@@ -67,6 +67,11 @@ class Picture:
         return self.image.width / self.image.height
 
     @cached_property
+    def is_blank(self) -> bool:
+        """Whether there is hardly any detail to compare."""
+        return float(np.asarray(self.layers[0]).std()) <= NO_DETAIL
+
+    @cached_property
     def layers(self) -> tuple[Image.Image, Image.Image, Image.Image, Image.Image]:
         """Details at the fine resolution, their slopes to the right and down, finest details."""
         pixels = np.asarray(self.image, np.float32)
