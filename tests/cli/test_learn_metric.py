@@ -146,3 +146,30 @@ def test_wrong_options_are_refused(digits, tuned, tmp_path):
 
 def test_the_encoder_opens_without_its_source(tuned):
     assert resolve_encoder(f"tuned:{tuned}").space.dim == 8
+
+
+def test_an_evaluation_says_that_the_embedding_saw_the_images(digits, tuned, tmp_path, capsys):
+    """The model is fitted on mirrored images, which the embedding did not see."""
+    from PIL import Image, ImageOps
+
+    from ilk.cli import evaluate
+
+    for name in ("a0", "b1"):
+        (tmp_path / "new" / name).mkdir(parents=True)
+        shutil.copytree(digits / name, tmp_path / "old" / name)
+        for path in (digits / name).iterdir():
+            ImageOps.mirror(Image.open(path)).save(tmp_path / "new" / name / path.name)
+    fit = [
+        tmp_path / "new",
+        "--encoder",
+        f"tuned:{tuned}",
+        "--method",
+        "NearestClassMean",
+        "--out",
+        tmp_path / "model",
+    ]
+    fit_command.command.main([str(a) for a in fit], standalone_mode=False, obj=())
+    capsys.readouterr()
+    arguments = [str(tmp_path / "model"), str(tmp_path / "old")]
+    evaluate.command.main(arguments, standalone_mode=False, obj=())
+    assert f"tuned:{tuned} was trained on " in capsys.readouterr().out.replace("\n", " ")

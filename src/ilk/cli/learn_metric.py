@@ -36,7 +36,13 @@ POSITIVE = click.IntRange(min=1)
     help="Loss, such as SupCon, MultiSimilarity, ProxyAnchor, ArcFace, SemiHardTriplet, or LDA or "
     "Whitening, which need no training.",
 )
-@click.option("--width", type=POSITIVE, default=64, show_default=True, help="Number of features of the embedding.")
+@click.option(
+    "--width",
+    type=POSITIVE,
+    default=64,
+    show_default=True,
+    help="Number of features of the embedding.",
+)
 @click.option(
     "--hidden",
     type=click.IntRange(min=0),
