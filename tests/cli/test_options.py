@@ -77,6 +77,7 @@ def test_shared_options_have_the_same_default_and_help_everywhere(name: str) -> 
 def test_the_encoder_is_given_by_one_option_everywhere() -> None:
     assert "--encoders" not in list_options()
     commands = {"fit", "rank", "audit", "detect fit", "store", "draw", "label", "encode", "search"}
+    assert commands | {"learn-metric"} <= set(list_options()["--encoder"])
     assert commands <= set(list_options()["--encoder"])
 
 

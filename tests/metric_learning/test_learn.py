@@ -15,7 +15,7 @@ from ilk.metric_learning.ledger import Ledger
 from ilk.metric_learning.training import EmbeddingRecipe, embed_rows, train_embedding
 from ilk.training.objectives.sup_con import SupCon
 
-FAST = LearningConfig(loss="SupCon", width=4, steps=60)
+CLOSED = LearningConfig(loss="LDA", width=4)
 BRIEF = LearningConfig(loss="SupCon", width=4, steps=4)
 
 
@@ -32,12 +32,11 @@ def make_rows(k=18, per_class=12, noise=2.0, seed=0):
 
 @pytest.fixture(scope="module")
 def learned():
-    return learn.learn_embedding(make_rows(), FAST, Ledger())
+    return learn.learn_embedding(make_rows(), CLOSED, Ledger())
 
 
 def test_an_embedding_that_helps_unseen_classes_is_better(learned):
     assert learned.is_better
-    assert learned.is_tuned
     assert learned.gains["mAP@R"]["features as they are"].low > 0.05
     assert learned.n_classes == 18
     rows = make_rows(seed=5)  # other classes
@@ -114,7 +113,7 @@ def test_four_classes_are_judged_with_default_settings():
 
 def test_too_few_classes_are_refused_in_one_sentence():
     with pytest.raises(InputError, match="3 classes have two images or more, and at least 4"):
-        learn.learn_embedding(make_rows(k=3), FAST, Ledger())
+        learn.learn_embedding(make_rows(k=3), BRIEF, Ledger())
 
 
 def test_a_class_of_one_image_or_one_group_is_left_out():

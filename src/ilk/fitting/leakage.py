@@ -41,6 +41,11 @@ def is_held_out(encoder: Embeds, rows: Sequence[Row]) -> NDArray[np.bool_]:
     return held_out
 
 
+def count_trained_on(encoder: Embeds, rows: Sequence[Row]) -> int:
+    """Return how many images the encoder was trained on with labels, or on others of a group."""
+    return int((~is_held_out(encoder, rows)).sum()) if find_trained_parts(encoder) else 0
+
+
 def check_unseen(encoders: Iterable[Embeds], rows: Sequence[Row], purpose: str) -> None:
     """Check that no encoder was trained on the images, where all of them have to be judged.
 
@@ -53,7 +58,7 @@ def check_unseen(encoders: Iterable[Embeds], rows: Sequence[Row], purpose: str) 
         InputError: One was; the message says what to use instead.
     """
     for encoder in encoders:
-        if find_trained_parts(encoder) and (n := int((~is_held_out(encoder, rows)).sum())):
+        if n := count_trained_on(encoder, rows):
             base = getattr(encoder, "base", None)
             instead = f"use {base.name}, or " if base is not None else ""
             raise InputError(
