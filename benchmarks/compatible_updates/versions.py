@@ -20,7 +20,7 @@ from ilk.training.objectives.d_simplex import DSimplex, contrast_with_old
 from ilk.training.recipe import Recipe
 from ilk.training.trainer import train
 
-WIDTH, SCALE, BATCH_SIZE, LR = 128, 16.0, 64, 4e-3
+WIDTH, SCALE, BATCH_SIZE, LR = 128, 4.0, 64, 4e-3
 HIDDEN, BLOCK = 128, 2000
 
 

@@ -68,8 +68,8 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--compatible-with",
     default="",
-    help="Folder of an embedding learned with --loss DSimplex: the new one goes on from it, and its "
-    "queries can be answered by indexes of the old one, if that is measured to work.",
+    help="Folder of an embedding learned with --loss DSimplex, from which the new one goes on: its "
+    "indexes answer queries of the new one, if that is measured to work.",
 )
 @add_force_option
 @add_seed_option

@@ -119,8 +119,8 @@ class Predecessor:
         """
         if folder.resolve() == Path(self.name.partition(":")[2]).resolve():
             raise InputError(
-                f"{escape_path(folder)} holds the version that the update is to be compatible with; "
-                "choose another folder with --out"
+                f"{escape_path(folder)} holds the version that the update is to be compatible "
+                "with; choose another folder with --out"
             )
 
 
