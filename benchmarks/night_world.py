@@ -25,7 +25,7 @@ def render_day(ink: Images, rng: np.random.Generator) -> Images:
     coarse = rng.random((len(ink), 4, 4)).repeat(7, 1).repeat(7, 2)
     ground = 0.25 * gaussian_filter(coarse, (0, 2, 2))
     contrast = rng.uniform(0.6, 1.0, (len(ink), 1, 1))
-    return np.clip(ground + contrast * blurred * (1 - ground), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(ground + contrast * blurred * (1 - ground), 0, 1), np.float32)
 
 
 def render_night(day: Images, rng: np.random.Generator) -> Images:
@@ -42,7 +42,7 @@ def render_night(day: Images, rng: np.random.Generator) -> Images:
         distance = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2
         dark = np.maximum(dark, rng.uniform(0.5, 1, (n, 1, 1)) * np.exp(-distance / width**2 / 2))
     noisy = dark + 0.03 * rng.standard_normal(day.shape)
-    return np.clip(noisy, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(noisy, 0, 1), np.float32)
 
 
 def darken(day: Images, rng: np.random.Generator) -> Images:

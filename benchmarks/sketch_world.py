@@ -51,7 +51,7 @@ def make_sketches(digits: Images, rng: np.random.Generator, wobble: float = 1.5)
     bent = [
         map_coordinates(image, grid[:, i % grid.shape[1]], order=1) for i, image in enumerate(soft)
     ]
-    return np.clip(1.6 * np.stack(bent), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1.6 * np.stack(bent), 0, 1), np.float32)
 
 
 def draw_edges(photos: Images) -> Images:
@@ -61,7 +61,7 @@ def draw_edges(photos: Images) -> Images:
     grey = gaussian_filter(photos.mean(1), (0, 0.7, 0.7))
     strength = np.hypot(sobel(grey, 1), sobel(grey, 2))
     highest = np.quantile(strength, 0.97, axis=(1, 2), keepdims=True)
-    return np.clip(strength / np.maximum(highest, 1e-6), 0, 1).astype(np.float32) ** 2
+    return np.asarray(np.clip(strength / np.maximum(highest, 1e-6), 0, 1) ** 2, np.float32)
 
 
 def draw_skeletons(photos: Images) -> Images:
@@ -72,7 +72,7 @@ def draw_skeletons(photos: Images) -> Images:
     contrast = gaussian_filter(np.linalg.norm(photos - ground, axis=1), (0, 0.7, 0.7))
     highest = contrast.max((1, 2), keepdims=True)
     skeleton = thin(contrast > 0.5 * highest).astype(np.float32)
-    return np.clip(1.6 * gaussian_filter(skeleton, (0, 0.5, 0.5)), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1.6 * gaussian_filter(skeleton, (0, 0.5, 0.5)), 0, 1), np.float32)
 
 
 def thin(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -223,4 +223,4 @@ def _draw_rings(n: int, rng: np.random.Generator) -> Images:
     rows, columns = np.mgrid[:SIDE, :SIDE]
     centre, radius = rng.uniform(10, 18, (2, n, 1, 1)), rng.uniform(4, 8, (n, 1, 1))
     distance = np.hypot(rows - centre[0], columns - centre[1])
-    return (np.abs(distance - radius) < 1.5).astype(np.float32)
+    return np.asarray(np.abs(distance - radius) < 1.5, np.float32)
