@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 @click.option(
     "--shard-size",
     type=click.IntRange(1),
-    help="Images per shard, when the shard folder is made [default: 5000].",
+    help="Images per shard, when the shard folder is made; for an even load, choose at least 10 "
+    "shards per job or worker [default: 5000].",
 )
 @click.option(
     "--dtype",
