@@ -20,7 +20,7 @@ from ilk.training.objectives.d_simplex import DSimplex, contrast_with_old
 from ilk.training.recipe import Recipe
 from ilk.training.trainer import train
 
-WIDTH, SCALE, BATCH_SIZE, LR = 128, 16.0, 64, 4e-3
+WIDTH, SCALE, BATCH_SIZE, LR = 128, 4.0, 64, 4e-3
 HIDDEN, BLOCK = 128, 2000
 
 
@@ -87,7 +87,7 @@ class ImageEmbedding(nn.Module):
 
     def __init__(self, _width: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(1, 8, 5, 2, 2), nn.Conv2d(8, 16, 3, 2, 1)
+        self.first, self.second = nn.Conv2d(1, 8, 3, 2, 1), nn.Conv2d(8, 16, 3, 2, 1)
         self.last = nn.Linear(784, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -146,3 +146,14 @@ def test_the_interval_is_over_classes():
     assert mean == pytest.approx(0.5)
     assert high - low > 0.5  # four classes; 2,000 images would give about 0.04
     assert np.isnan(bootstrap_classes(np.full(4, np.nan), np.arange(4))[0])
+
+
+def test_rows_of_the_querys_group_are_not_in_its_gallery():
+    x, y = make_rows()
+    copies, groups = np.concatenate([x, x]), np.tile(np.arange(len(x)), 2)
+    both = np.concatenate([y, y])
+    assert recall_at_k(copies, both) == 1  # every row finds its copy
+    scores = score_retrieval(copies, both, groups=groups)
+    assert scores.recall[0].mean() == pytest.approx(recall_at_k(x, y), abs=0.02)
+    alone = score_retrieval(x, y, groups=np.full(len(x), -1))
+    np.testing.assert_array_equal(alone.ap_at_r, score_retrieval(x, y).ap_at_r)

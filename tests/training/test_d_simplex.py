@@ -53,7 +53,7 @@ def test_the_loss_with_an_old_network_is_the_weighted_sum():
     x, old = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(1))
     y = torch.arange(6) % 3
     f = functional.normalize(x)
-    expected = functional.cross_entropy(16 * f @ make_simplex(4).T, y)
+    expected = functional.cross_entropy(4 * f @ make_simplex(4).T, y)
     torch.testing.assert_close(compute_loss(DSimplex(), x, y), expected)
     near = contrast_with_old(f, functional.normalize(old), y).mean()
     objective = DSimplex(old_network=make_linear(old), class_weight=0.3)
@@ -82,7 +82,7 @@ def test_embeddings_of_a_trained_network_lie_at_the_vertices():
     y = torch.arange(40) % 4
     x = torch.eye(6)[y] + 0.05 * torch.randn(40, 6, generator=torch.Generator().manual_seed(3))
     torch.manual_seed(0)
-    network = train(nn.Linear(6, 8), Batch(x, y), DSimplex(4.0), Recipe(200, 20, 1e-2, 5))
+    network = train(nn.Linear(6, 8), Batch(x, y), DSimplex(), Recipe(200, 20, 1e-2, 5))
     with torch.no_grad():
         cosine = functional.normalize(network(x)) @ make_simplex(8).T
     assert torch.equal(cosine.argmax(1), y)

@@ -14,6 +14,8 @@ from ilk.maths.pca import find_axes
 
 EPSILON = 1e-12
 
+Axes = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
 
 class MetricHead(nn.Module):
     """`normalize(W u + B relu(A u + a))` with `u = (x - centre) / scale`; without `hidden`, `W u`.
@@ -58,12 +60,25 @@ class MetricHead(nn.Module):
             hidden: Number of hidden units.
             seed: Seed of random weights.
         """
+        return cls.from_axes(find_axes(x, np.float32), len(x), width, hidden, seed)
+
+    @classmethod
+    def from_axes(
+        cls, axes: Axes, n: int, width: int = 64, hidden: int = 0, seed: int = 0
+    ) -> MetricHead:
+        """Return what `from_data` returns, from the principal axes of the n rows.
+
+        Args:
+            axes: Centre, basis and eigenvalues, as `ilk.maths.pca.find_axes` returns them.
+            n: Number of rows.
+            width, hidden, seed: See `from_data`.
+        """
+        centre, basis, eigenvalues = axes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            head = cls(x.shape[1], width, hidden)
-        centre, basis, eigenvalues = find_axes(x, np.float32)
+            head = cls(len(centre), width, hidden)
         rank = min(width, basis.shape[1])
-        scale = np.sqrt(max(float(eigenvalues.sum()) / max(len(x), 1), 1e-12))
+        scale = np.sqrt(max(float(eigenvalues.sum()) / max(n, 1), 1e-12))
         with torch.no_grad():
             head.centre.copy_(torch.from_numpy(np.array(centre)))
             head.scale.fill_(float(scale))

@@ -73,6 +73,7 @@ def score_retrieval(
     gallery_y: Labels | None = None,
     *,
     k: Sequence[int] = (1,),
+    groups: Labels | None = None,
 ) -> RetrievalScores:
     """Return the scores of each row as a query, by cosine.
 
@@ -82,6 +83,9 @@ def score_retrieval(
         gallery: Rows to find, `[m, d]`; None takes the queries, each without itself.
         gallery_y: Their classes, `[m]`.
         k: Depths of the recall, each >= 1.
+        groups: Group of each query, `[n]`, where the gallery is the queries: rows of the query's
+            group, such as pictures of one animal, are not in its gallery either; -1 is a group of
+            its own.
     """
     queries = normalize_rows(x)
     is_same_set = gallery is None
@@ -94,7 +98,9 @@ def score_retrieval(
         similarity = queries[part] @ rows.T
         relevant = y[part, None] == row_y[None]
         if is_same_set:  # the query itself comes last and is of no class
-            own = np.arange(len(similarity)), np.arange(at, at + len(similarity))
+            own = np.arange(at, at + len(similarity))[:, None] == np.arange(len(rows))
+            if groups is not None:
+                own |= (groups[part, None] == groups) & (groups[part, None] >= 0)
             similarity[own], relevant[own] = -np.inf, False
         parts.append(score_similarities(similarity, relevant, k=k))
     return RetrievalScores(

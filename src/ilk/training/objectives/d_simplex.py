@@ -57,7 +57,7 @@ class DSimplex(MetricObjective):
 
     def __init__(
         self,
-        scale: float = 16.0,
+        scale: float = 4.0,
         vertices: Sequence[int] | None = None,
         old_network: nn.Module | None = None,
         class_weight: float = 0.1,

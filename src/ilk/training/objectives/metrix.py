@@ -168,6 +168,7 @@ def _read_exponents(
 
 def _log_one_plus(values: Tensor, share: Tensor, selected: Tensor) -> Tensor:
     """Return `log(1 + sum over selected of share e^value)` of each row, `[n]`."""
-    weighted = values + share.clamp(min=1e-12).log()
-    masked = weighted.masked_fill(~selected, -torch.inf)
+    counts = selected & (share > 0)
+    weighted = values + torch.where(counts, share, 1.0).log()
+    masked = weighted.masked_fill(~counts, -torch.inf)
     return torch.logsumexp(functional.pad(masked, (0, 1)), 1)
