@@ -198,3 +198,53 @@ def test_lines_of_rays_own_threads_do_not_reach_standard_output() -> None:
     thread.join()
     filtered.write("result")
     assert stream.getvalue() == "result"
+
+
+class BusyCluster:
+    """A cluster that takes a job and never has room for its workers, in place of `ray`."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[object] = []
+
+    def remote(self, *_args: object, **_options: object) -> BusyCluster:
+        return self if not _args else "job"
+
+    def __call__(self, _function: object) -> BusyCluster:
+        return self
+
+    collect = property(lambda self: self)
+
+    def wait(self, jobs: list[object], timeout: float) -> tuple[list[object], list[object]]:
+        return [], jobs
+
+    def get(self, _reference: object, timeout: float | None = None) -> list[Event]:
+        return []
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 8.0}
+
+    def available_resources(self) -> dict[str, float]:
+        return {"CPU": 0.0}
+
+    def cancel(self, job: object, force: bool) -> None:
+        self.cancelled.append(job)
+
+
+def test_a_cluster_without_room_is_waited_for_in_vain_for_a_bounded_time(tmp_path: Path) -> None:
+    cluster, plan = BusyCluster(), plan_actors({"CPU": 8}, EngineOptions(actors=2), 5, False)
+    config = StepConfig("", "", "", "", open_deadly_here, "float32", False, 1, 3, "")
+    watch = Watch(lambda _n, _seconds: None, lambda _line: None, 3)
+    expected = r"within 0 s: 0 of 8 CPUs and 0 of 0 GPUs are free, and 2 workers with 1 core each"
+    with pytest.raises(Unavailable, match=expected):
+        ray_engine._work(cluster, config, [0], plan, watch, 0.3)
+    assert cluster.cancelled == ["job"]
+
+
+def test_what_ray_says_becomes_one_sentence() -> None:
+    missing = ray_engine._explain(RuntimeError("x\nNo module named 'ilk'"), "ray://a:1", 1)
+    assert "the cluster at ray://a:1 has no ilk on its workers" in str(missing)
+    silent = ray_engine._explain(TimeoutError("…"), "", 60)
+    assert "has not answered for 60 s" in str(silent)
+    other = ray_engine._explain(ValueError("first\n\n  last line  "), "", 60)
+    assert "(last line)" in str(other)
+    assert "\n" not in str(other)

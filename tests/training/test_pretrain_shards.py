@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from ilk.cli.pretrain import command
-from ilk.core.errors import InputError
+from ilk.core.errors import InputError, Unavailable
+from ilk.diffusion.pretraining import shard_pixels
 from ilk.images import read_images
 from ilk.shards.manifest import Manifest
+from ilk.training import distributed
 from ilk.training.stored_images import StoredImages
 
 ROOT = Path(__file__).parents[2]
@@ -107,3 +109,18 @@ def test_a_run_that_loses_a_process_ends_as_one_that_did_not(
     assert {"diffusion.safetensors", "state.safetensors"} <= expected.keys()
     assert read_networks(tmp_path / "killed") == expected
     assert not list(shards.glob(".ranks-*"))
+
+
+def test_a_process_that_sees_another_folder_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard_pixels.check_shared_folder(tmp_path, 0)  # one process sees what it sees
+    monkeypatch.setattr(distributed, "is_distributed", lambda: True)
+    monkeypatch.setattr(distributed, "is_main_process", lambda: False)
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "share_text", lambda _text: ".ranks-of-the-first")
+    monkeypatch.setattr(distributed, "wait_for_all", lambda: None)
+    with pytest.raises(Unavailable, match="process 1 does not see"):
+        shard_pixels.check_shared_folder(tmp_path, 0)
+    (tmp_path / ".ranks-of-the-first").touch()
+    shard_pixels.check_shared_folder(tmp_path, 0)
