@@ -28,10 +28,10 @@ LIMIT = {FEW: 0.5, MANY: 4.0}  # gigabytes, less than a fit in memory needs
 def run(small: bool = False) -> dict[str, Any]:
     """Return costs at two sizes, their growth, and the agreement with fits in memory."""
     sizes = (600, 1200) if small else (FEW, MANY)
-    k, rows, seeds = (4, 600, SEEDS[:1]) if small else (100, FEW, SEEDS)
+    d, k, rows, seeds = (48, 4, 600, SEEDS[:1]) if small else (768, 100, FEW, SEEDS)
     with tempfile.TemporaryDirectory() as home:
-        costs = {n: _measure(Path(home) / f"shards-{n}", n, k) for n in sizes}
-        pairs = [compare(Path(home) / f"agreement-{seed}", rows, k, seed) for seed in seeds]
+        costs = {n: _measure(Path(home) / f"shards-{n}", n, d, k) for n in sizes}
+        pairs = [compare(Path(home) / f"agreement-{seed}", rows, d, k, seed) for seed in seeds]
     few, many = (costs[n] for n in sizes)
     return {
         "encoder": ENCODER,
@@ -57,10 +57,10 @@ def run(small: bool = False) -> dict[str, Any]:
     }
 
 
-def _measure(folder: Path, n: int, k: int) -> dict[str, Any]:
+def _measure(folder: Path, n: int, d: int, k: int) -> dict[str, Any]:
     """Write a shard folder, measure in processes of their own, and delete what is large."""
-    write_shards(folder, n, Simulation(k=k))
-    limit = LIMIT.get(n, 1e-4)
+    write_shards(folder, n, Simulation(d, k))
+    limit = LIMIT.get(n, 1e-5)
     cost = {
         "one_pass_from_parquet": _call("one_pass", "parquet", str(folder)),
         "one_pass": _call("one_pass", "mapped", str(folder)),
