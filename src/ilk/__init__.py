@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ilk.fitting.out_of_core.fit import fit
     from ilk.images import Images
     from ilk.images import read_images as read
+    from ilk.retrieval.search import search
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "fit",
     "load",
     "read",
+    "search",
 ]
 
 _PUBLIC = {  # name here: module, name there
@@ -47,6 +49,7 @@ _PUBLIC = {  # name here: module, name there
     "fit": ("ilk.fitting.out_of_core.fit", "fit"),
     "load": ("ilk.artifacts.loading", "load"),
     "read": ("ilk.images", "read_images"),
+    "search": ("ilk.retrieval.search", "search"),
 }
 
 

@@ -222,6 +222,6 @@ def test_flips_mirror_half_and_shifts_move_what_they_say():
 def test_the_spread_is_the_standard_deviation_of_the_pixels():
     given = batch()
     expected = (given.x.double() / 127.5 - 1).std(correction=0)
-    assert compute_pixel_std(given.x) == pytest.approx(float(expected))
+    assert compute_pixel_std([given.x]) == pytest.approx(float(expected))
     with pytest.raises(InputError, match="same value"):
-        compute_pixel_std(torch.full((2, 1, 4, 4), 7, dtype=torch.uint8))
+        compute_pixel_std([torch.full((2, 1, 4, 4), 7, dtype=torch.uint8)])

@@ -146,6 +146,9 @@ def test_a_bucket_that_refuses_stops_the_run_with_one_sentence(bucket, tmp_path,
 def test_a_bucket_that_cannot_be_listed_is_one_sentence(bucket, monkeypatch):
     with pytest.raises(InputError, match="there is no file at memory://b/none"):
         read_images("memory://b/none")
+    for name in ("labels.parquet", "photos.tar.gz", "paths.txt"):
+        with pytest.raises(InputError, match="table or archive in a bucket"):
+            read_images(f"memory://b/{name}")
 
     def refuse(_self, path, **_options):
         raise PermissionError("Access Denied")

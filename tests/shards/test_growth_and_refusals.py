@@ -62,6 +62,14 @@ def test_nothing_new_changes_nothing(photos, shards):
     assert shards.path.read_bytes() == before
 
 
+def test_moved_images_are_read_where_they_are(photos, shards, tmp_path):
+    photos.rename(tmp_path / "moved")
+    moved = shards.extend(_list(tmp_path / "moved"))
+    assert (moved.digest, moved.base) == (shards.digest, str(tmp_path / "moved"))
+    assert Manifest.read(shards.folder) == moved
+    assert encode_shard(shards.folder, 0, _encoder("2x2x3")).n_transient == 0
+
+
 def test_a_changed_source_is_refused_by_name_and_leaves_the_manifest(photos, shards):
     before = shards.path.read_bytes()
     changed = photos / "cat" / "03.png"

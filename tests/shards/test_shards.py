@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers.noise_images import noise
 from ilk.core.errors import ArtifactError, InputError
 from ilk.encode import encode_and_refuse
 from ilk.encoders import resolve_encoder
@@ -95,7 +96,8 @@ def test_a_changed_byte_is_noticed(photos, tmp_path):
 def test_parts_of_other_weights_or_images_are_refused(photos, tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     Manifest.write(one, _list(photos), shard_size=7)
-    Manifest.write(other, _list(photos), shard_size=9)
+    noise(9, 9, 400).save(photos / "cat" / "01.png")
+    Manifest.write(other, _list(photos), shard_size=7)
     part = encode_shard(one, 0, _encoder())
     alien = encode_shard(other, 0, _encoder())
     own = part.path.read_bytes()

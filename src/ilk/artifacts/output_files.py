@@ -26,18 +26,21 @@ COLUMNS = (  # the first of the tables that ilk writes
     ("path", "names", "unknown"),
     ("path", "score", "threshold"),
     ("path", "label", "suggested"),
+    ("path", "label", "similarity"),
+    ("group", "path", "keep"),
 )
 TEXT = r'"(?:[^"\\]|\\.)*"'
 PREDICTION = (
     rf'\{{\s*"path": {TEXT},\s*'
     rf'("name": (null|{TEXT}),\s*"probability"|"names": (null|\[[^\]]*\]),\s*"probabilities")'
 )
-REPORT = r'"(root|notes)"|"images": \d|"name": "\w+",\s*"small": (true|false)'
+REPORT = r'"(root|notes)"|"(images|files)": \d|"name": "\w+",\s*"small": (true|false)'
 WRITTEN_BY_ILK = {  # how the files begin that ilk writes, by suffix
     ".csv": "|".join(map(",".join, COLUMNS)),
     ".tsv": "|".join(map("\t".join, COLUMNS)),
     ".json": rf"\{{\s*({REPORT})|\[\s*(\]|{PREDICTION})",
     ".jsonl": PREDICTION,
+    ".html": r'<!doctype html>[\s\S]*<meta name="generator" content="ilk ',
     ".onnx": r"\x08[\s\S]\x12\x03ilk",  # version of the format, name of the producer
     ".md": r"---\nlibrary_name: ilk\n",
     ".py": r'"""Name images with a file that `ilk export` wrote',

@@ -42,8 +42,11 @@ COMMAND_GROUPS = {
         "tune": "Tune a diffusion model's classifier and features on labelled images.",
         "draw": "Sample images from a diffusion model.",
     },
-    "A million images": {
+    "Many images": {
+        "search": "Find images like an image, a text, a class, or like some and unlike others.",
+        "duplicates": "Find the pictures that a folder holds more than once, by evidence.",
         "encode": "Encode images into shards that many processes and machines share.",
+        "learn-metric": "Learn an embedding in which images of one class lie close together.",
     },
     "Inspect": {
         "rank": "Score encoders on labelled images without training a classifier.",

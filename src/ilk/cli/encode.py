@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -146,6 +147,8 @@ def command(
     is_listed = is_folder or verify or (job is not None and is_shard_folder(folder))
     if is_listed:
         manifest = _read_manifest(folder, shard_size)
+        if os.path.isdir(source) and not is_folder and manifest.base != os.path.abspath(source):
+            print_note(f"the images are those of {manifest.path}, which are not listed again")
     else:
         manifest = _list_images(source, folder, intake, shard_size, relabel)
     if list_only:
@@ -163,6 +166,7 @@ def command(
     for encoder, open_encoder in open_encoders:
         space = _open_space(manifest, encoder, dtype)
         with report_progress(f"encoding with {encoder.name}", n_rows) as throughput:
+            throughput.n_cores = throughput.n_cores if on == "local" else 0
             engine.run(
                 folder,
                 numbers,
@@ -246,7 +250,7 @@ def _resolve(
     names = names or [space.name for space in list_spaces(manifest.folder)]
     if not names:
         raise InputError(f"name what encodes the images of {manifest.folder}: --encoder NAME")
-    options = {"device": device, "runtime": runtime, "precision": precision}
+    options: dict[str, Any] = {"device": device, "runtime": runtime, "precision": precision}
     found: dict[str, Embeds] = {}
     with hub.apply_policy(hub.DownloadPolicy(log=click.echo)):
         for name in dict.fromkeys(names):

@@ -64,7 +64,8 @@ def add_group_options(f: F) -> F:
         "--group-from",
         metavar="REGEX",
         help="Regular expression that finds the group in the path of an image, such as "
-        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'.",
+        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'. For ilk fit, also: duplicates, "
+        "which finds copies of one picture and holds them together.",
     )
     return column(pattern(f))
 

@@ -109,13 +109,25 @@ class NamesClasses(Protocol):
 
 
 @runtime_checkable
-class ScoresClasses(Protocol):
-    """An encoder that is itself a classifier: its features are one score per class."""
+class Derives(Embeds, Protocol):
+    """An encoder whose features are computed from those of another.
+
+    Images are encoded by the other one alone, so that features it has stored are used again.
+    """
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the scores."""
+    def base(self) -> Embeds:
+        """The other encoder."""
         ...
+
+    def transform(self, features: Features) -> Features:
+        """Return features `[n, d]` from those of the base, `[n, h]`."""
+        ...
+
+
+@runtime_checkable
+class KnowsTrainingImages(Protocol):
+    """An encoder that was trained with labels and knows on which images."""
 
     def is_held_out(
         self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
@@ -125,6 +137,27 @@ class ScoresClasses(Protocol):
         With the groups of the files, `[n]`, -1 for a group of its own: nor on another of its group.
         """
         ...
+
+
+@runtime_checkable
+class ScoresClasses(KnowsTrainingImages, Protocol):
+    """An encoder that is itself a classifier: its features are one score per class."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the scores."""
+        ...
+
+
+def find_trained_parts(encoder: Embeds) -> list[KnowsTrainingImages]:
+    """Return an encoder, and those inside it, that know which images they were trained on.
+
+    Inside are the parts of a combination and what views are averaged of.
+    """
+    parts: list[object] = [encoder]
+    for part in parts:  # grows
+        parts += [*getattr(part, "parts", ()), *filter(None, [getattr(part, "base", None)])]
+    return [part for part in parts if isinstance(part, KnowsTrainingImages)]
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from functools import partial
 from ilk.core.capabilities import Embeds, list_parts
 from ilk.core.errors import OutputError
 from ilk.core.progress import Progress, silent_progress
+from ilk.encode.derived import derive_features, replace_derived
 from ilk.encode.encode_task import EncodedBatch, EncodeTask, Failures, encode_task
 from ilk.encode.map_tasks import map_tasks
 from ilk.images import MAX_PIXELS, Images, Row
@@ -55,6 +56,29 @@ def encode_images(
         InputError: An encoder returned a feature that is not finite; the message names the image.
         OutputError: The store cannot be written.
     """
+    failures = _encode_missing(
+        images,
+        replace_derived(list_parts(encoders)),
+        store,
+        progress,
+        max_pixels,
+        log,
+        need_summaries,
+    )
+    derive_features(list_parts(encoders), [row.digest for row in images.used], store)
+    return failures
+
+
+def _encode_missing(
+    images: Images,
+    encoders: Sequence[Embeds],
+    store: Store,
+    progress: Progress,
+    max_pixels: int,
+    log: Callable[[str], None],
+    need_summaries: bool,
+) -> Failures:
+    """As `encode_images`, for encoders that read images."""
     unsummarized = _find_unsummarized(images, store)
     missing = _find_missing(images, encoders, store, unsummarized if need_summaries else set())
     results = EncodedBatch(failures=_load_failures(store, list(missing)))
@@ -120,7 +144,7 @@ def _find_missing(
     rows: dict[str, Row] = {}
     for row in images.used:
         rows.setdefault(row.digest, row)
-    spaces = {encoder.space.key: encoder for encoder in list_parts(encoders)}.values()
+    spaces = {encoder.space.key: encoder for encoder in encoders}.values()
     missing = [(encoder, set(store.find_missing(encoder.space, rows))) for encoder in spaces]
     encoders_of = {d: tuple(e for e, absent in missing if d in absent) for d in rows}
     return {

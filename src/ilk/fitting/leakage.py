@@ -1,14 +1,15 @@
-"""Keep images out of the evaluation that a pretrained classifier was trained on."""
+"""Keep images out of the evaluation that an encoder was trained on with their labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.capabilities import Embeds, ScoresClasses
+from ilk.core.capabilities import Embeds, find_trained_parts
 from ilk.core.data import Labels
+from ilk.core.errors import InputError
 from ilk.fitting.split import Split
 from ilk.images import Row, number_row_groups
 from ilk.maths.folds import has_shared_groups
@@ -16,22 +17,55 @@ from ilk.maths.folds import has_shared_groups
 MIN_ROWS = 50  # with fewer images, the standard error of the accuracy can exceed 7 points
 LEAKED_NOTE = (
     "not evaluated: it was trained on these images with their labels, or on others of their "
-    "groups; pretrain it with --folds 3 and the same groups, or hold out some images"
+    "groups; hold out some images when it is trained (ilk pretrain --folds 3, ilk learn-metric "
+    "--hold-out 0.2), with the same groups"
 )
 
 
 def find_leaked_rows(encoders: Sequence[Embeds], split: Split) -> dict[str, NDArray[np.bool_]]:
-    """Return the rows that each pretrained classifier was trained on, `[n]` by encoder name."""
+    """Return the rows that each encoder that knows its training images was trained on with labels.
+
+    That are pretrained classifiers and learned embeddings; `[n]` by encoder name.
+    """
     rows = split.train + split.unlabelled
-    return {e.name: ~is_held_out(e, rows) for e in encoders if isinstance(e, ScoresClasses)}
+    return {e.name: ~is_held_out(e, rows) for e in encoders if find_trained_parts(e)}
 
 
-def is_held_out(encoder: ScoresClasses, rows: Sequence[Row]) -> NDArray[np.bool_]:
+def is_held_out(encoder: Embeds, rows: Sequence[Row]) -> NDArray[np.bool_]:
     """Return whether each image has a network that was not trained on it or its group, `[n]`."""
     digests, groups = [row.digest for row in rows], number_row_groups(rows)
-    if has_shared_groups(groups):
-        return encoder.is_held_out(digests, groups)
-    return encoder.is_held_out(digests)
+    known_groups = (groups,) if has_shared_groups(groups) else ()
+    held_out = np.ones(len(rows), bool)
+    for part in find_trained_parts(encoder):
+        held_out &= part.is_held_out(digests, *known_groups)
+    return held_out
+
+
+def count_trained_on(encoder: Embeds, rows: Sequence[Row]) -> int:
+    """Return how many images the encoder was trained on with labels, or on others of a group."""
+    return int((~is_held_out(encoder, rows)).sum()) if find_trained_parts(encoder) else 0
+
+
+def check_unseen(encoders: Iterable[Embeds], rows: Sequence[Row], purpose: str) -> None:
+    """Check that no encoder was trained on the images, where all of them have to be judged.
+
+    Args:
+        encoders: Encoders.
+        rows: Images.
+        purpose: What would be wrong otherwise, such as "their labels cannot be audited with it".
+
+    Raises:
+        InputError: One was; the message says what to use instead.
+    """
+    for encoder in encoders:
+        if n := count_trained_on(encoder, rows):
+            base = getattr(encoder, "base", None)
+            instead = f"use {base.name}, or " if base is not None else ""
+            raise InputError(
+                f"{encoder.name} was trained on {n:,} of these {len(rows):,} images with their "
+                f"labels, or on others of their groups, so {purpose}; {instead}give images that it "
+                "was not trained on"
+            )
 
 
 def exclude_leaked_rows(
@@ -61,6 +95,6 @@ def describe_leakage(is_leaked: NDArray[np.bool_]) -> str:
     if not is_leaked.any():
         return ""
     return (
-        f"a diffusion model was trained on {int(is_leaked.sum())} of {len(is_leaked)} training "
+        f"an encoder was trained on {int(is_leaked.sum())} of {len(is_leaked)} training "
         "images with their labels, so every method was evaluated on the others only"
     )

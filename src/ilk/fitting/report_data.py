@@ -78,6 +78,7 @@ def build_report_data(
         groups=evaluation.groups,
         group_notes=_describe_groups(split),
         held_together=state.held_together,
+        duplicate_leaks=state.duplicate_leaks,
         near_pairs=state.near_pairs,
         label_note=label_note,
     )
@@ -114,6 +115,8 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
     if state.held_together is not None:
         messages.insert(0, str(state.held_together))
     messages[:0] = _describe_groups(split)
+    if state.duplicate_leaks is not None:
+        messages[:0] = state.duplicate_leaks.describe()
     messages += describe_near_pairs([p for p in state.near_pairs if p.concerns != COPY])
     messages += collect_structure_notes(state)
     if split.train and state.config.classes and not state.config.class_structure:
@@ -137,7 +140,7 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
             "the train and val splits are used for training, the test split is held out"
         )
     n = len(split.held_out)
-    for encoder in state.explainers:
+    for encoder in {e.name: e for e in (*state.explainers, state.encoder)}.values():
         if n_leaked := int(np.sum(~is_held_out(encoder, split.held_out + split.train)[:n])):
             messages.append(
                 f"{encoder.name} was trained on {n_leaked} of the {n} "

@@ -60,11 +60,16 @@ class PixelEncoder:
     def from_rows(cls, rows: Sequence[Row]) -> PixelEncoder:
         """Use the median short side of the images, up to 32; grey if all of them are."""
         known = [row for row in rows if row.width and row.height]
-        if not known:
+        sides = np.array([min(row.width, row.height) for row in known])
+        return cls.from_sizes(sides, all(row.mode in GREY_MODES for row in known))
+
+    @classmethod
+    def from_sizes(cls, sides: NDArray[np.integer], is_grey: bool) -> PixelEncoder:  # type: ignore[type-arg]
+        """As `from_rows`, of the short sides `[n]` of images, and whether all are grey."""
+        if not len(sides):
             return cls()
-        side = int(np.median([min(row.width, row.height) for row in known]))
-        side = max(1, min(MAX_AUTO_SIDE, side))
-        return cls(side, side, 1 if all(row.mode in GREY_MODES for row in known) else 3)
+        side = max(1, min(MAX_AUTO_SIDE, int(np.median(sides))))
+        return cls(side, side, 1 if is_grey else 3)
 
     @property
     def name(self) -> str:

@@ -236,13 +236,13 @@ class _Shard:
         n_transient = sum(step.transient for step in self._steps)
         n_tried = sum(len(step.positions) for step in self._steps)
         if n_transient == n_tried >= MIN_UNREADABLE:
-            row, (reason, detail) = next(
+            row, first = next(
                 (self._rows[p], why) for step in self._steps for p, why in step.failures.items()
             )
             raise InputError(
                 f"none of the {n_tried} images of shard {self._i} can be read on this machine "
-                f"(first: {escape_path(row.path)}, {reason}: {detail}); look whether the disk of "
-                f"{escape_path(self._work.manifest.base)} is there, and run the command again"
+                f"(first: {escape_path(row.path)}, {first[0]}: {first[1]}); look whether the disk "
+                f"of {escape_path(self._work.manifest.base)} is there, and run the command again"
             )
         busy = BusyTime()
         for step in self._steps:

@@ -155,7 +155,7 @@ class ShardedFeatures:
                 if len(values):
                     yield shard.start + rows[kept], np.asarray(values, np.float32)
 
-    def take(self, positions: NDArray[np.integer] | list[int]) -> Features:  # type: ignore[type-arg]
+    def take(self, positions: NDArray[np.integer[Any]] | Sequence[int]) -> Features:
         """Return the features of rows at `positions [m]`, `[m, d]` float32, in that order.
 
         Raises:
@@ -174,7 +174,7 @@ class ShardedFeatures:
             out[here] = read_features(self.space, int(i))[wanted[here] - starts[i]]
         return out
 
-    def memory_map(self) -> NDArray[np.floating]:  # type: ignore[type-arg]
+    def memory_map(self) -> NDArray[np.floating[Any]]:
         """Return all features as a read-only array `[n, d]` that lies on disk, as stored.
 
         The copy is made beside the parts once; rows without features are 0.

@@ -176,12 +176,12 @@ class Manifest:
         check_local(folder)
         if shard_size < 1:
             raise InputError(f"a shard holds at least 1 image, not {shard_size}")
-        root = None if images.root is None else os.path.abspath(images.root)
-        empty = cls(Path(folder), shard_size, (), root or os.getcwd(), root)
-        return empty._append(images, images.rows)
+        return cls(Path(folder), shard_size, (), "", None)._append(images, images.rows)
 
     def extend(self, images: Images, *, relabel: bool = False) -> Manifest:
         """Append the rows that are new in a later listing of the same source, as new shards.
+
+        The source may have moved to another folder as a whole.
 
         Args:
             images: The listing; every image of the manifest must be there, unchanged.
@@ -194,7 +194,8 @@ class Manifest:
         late, columns = find_late_rows(
             self.path, map(self.read_columns, range(self.n_shards)), images, relabel
         )
-        return self._append(images, late, columns) if late or relabel else self
+        is_moved = find_base(images) != self.base
+        return self._append(images, late, columns) if late or relabel or is_moved else self
 
     def _append(self, images: Images, rows: Sequence[Row], old: Sequence[Columns] = ()) -> Manifest:
         """Write the shards `old` and, cut into shards, `rows`."""
@@ -208,6 +209,8 @@ class Manifest:
             notes=images.notes,
             value_ranges=dict(images.value_ranges),
             is_sorted=places == sorted(places),
+            base=find_base(images),
+            root=None if images.root is None else os.path.abspath(images.root),
         ).write_columns([*old, *new])
 
     def write_columns(self, shards: Sequence[Columns]) -> Manifest:
@@ -281,6 +284,14 @@ class Manifest:
         """Return columns of all rows as an Arrow table; names are as in the file."""
         with open_parquet(self.path, REMEDY) as file:
             return file.read(columns=list(names)).combine_chunks()
+
+
+def find_base(images: Images) -> str:
+    """Return the absolute folder that the paths of rows are relative to, "" if they are whole."""
+    if images.root is not None:
+        return os.path.abspath(images.root)
+    is_whole = all(os.path.isabs(row.path) or is_address(row.path) for row in images.rows)
+    return "" if is_whole else os.getcwd()
 
 
 def get_place(row: Row) -> tuple[str, int]:

@@ -69,7 +69,8 @@ def count_rows(
         ArtifactError: A part is of other images or weights.
     """
     n_expected = n_rows = n_refused = n_transient = 0
-    missing, damaged = [], []
+    missing: list[int] = []
+    damaged: list[int] = []
     for i in numbers:
         n_expected += manifest.shards[i].n
         state, part = check_part(manifest, space, i)

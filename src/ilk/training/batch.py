@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,6 +31,19 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one row, such as `(c, h, w)`."""
+        return tuple(self.x.shape[1:])
+
+    def select(self, positions: Tensor) -> Batch:
+        """Return the images and labels at `positions [m]` as a training set of their own."""
+        return Batch(self.x[positions], self.y[positions])
+
+    def iterate(self, size: int = 4096) -> Iterator[Tensor]:
+        """Yield all of `x [n, ...]` in order, up to `size` rows at a time."""
+        yield from self.x.split(size)
 
     def take(self, rows: Tensor, device: str) -> Batch:
         """Return the rows at positions `rows [m]`, on `device`."""

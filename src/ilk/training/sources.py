@@ -142,7 +142,7 @@ def stream_batches(
     def read(step: int) -> Batch:
         return data.take(sampler.draw(step, batch_size, seed)[part], device)
 
-    if isinstance(data, Batch):  # nothing to wait for
+    if type(data) is Batch:  # nothing to wait for
         yield from map(read, steps)
         return
     with ThreadPoolExecutor(1) as pool:

@@ -81,7 +81,18 @@ class TrainingImages:
             fold_ids: Fold of each image, `[n]`, as `assign_folds` returns it for groups; None where
                 it follows from the pixels alone.
         """
-        pixels, first_pixel = np.unique(hash_images(x), return_index=True)
+        return cls.from_hashes(hash_images(x), digests, folds, fold_ids)
+
+    @classmethod
+    def from_hashes(
+        cls,
+        hashes: Hashes,
+        digests: Sequence[str],
+        folds: int,
+        fold_ids: NDArray[np.int64] | None = None,
+    ) -> TrainingImages:
+        """As `from_images`, of the hashes `[n]` of the images."""
+        pixels, first_pixel = np.unique(hashes, return_index=True)
         files, first_file = np.unique(hash_files(digests), return_index=True)
         if fold_ids is None or not folds:
             return cls(pixels, files, folds)

@@ -27,7 +27,7 @@ from ilk.diffusion.denoiser.protocol import Denoises, normalize_images
 from ilk.diffusion.errors.class_errors import Measure, compute_class_errors
 from ilk.diffusion.errors.levels import Levels
 from ilk.diffusion.features import search_result
-from ilk.diffusion.features.search import search
+from ilk.diffusion.features.search import SearchConfig, search, subsample_balanced
 from ilk.diffusion.pretraining.pretrain import (
     PretrainConfig,
     check_same_spec,
@@ -42,6 +42,7 @@ MAX_FOLDED_IMAGES = 5_000  # labelled images up to which extra networks are affo
 MIN_TRAINING_IMAGES = 20  # labelled images that must remain for training
 DEFAULT_FOLDS = 3  # up to MAX_FOLDED_IMAGES
 HOLDOUT_FRACTION = 0.1  # beyond MAX_FOLDED_IMAGES
+MAX_HEAD_IMAGES = 20_000  # that a head is fitted to, where they are not all in memory
 N_LEVELS, MAX_IMAGES, MAX_CALLS = 32, 400, 150_000  # limits of the calibration errors
 
 
@@ -66,7 +67,7 @@ class PretrainingData:
         indices = torch.from_numpy(np.flatnonzero(mask))
         digests = [d for d, k in zip(self.digests, mask, strict=True) if k]
         return PretrainingData(
-            Batch(self.batch.x[indices], self.batch.y[indices]),
+            self.batch.select(indices),
             digests,
             self.classes,
             None if self.group is None else self.group[mask],
@@ -104,7 +105,8 @@ def pretrain_cross_fit(
     has_label = (data.batch.y >= 0).numpy()
     if not (data.classes and has_label.any()):
         return pretrain(data.batch, data.classes, config, home, machine, progress)
-    hashes = training_images.hash_images(data.batch.x.numpy())
+    blocks = [training_images.hash_images(block.numpy()) for block in data.batch.iterate()]
+    hashes = np.concatenate(blocks)
     folds = choose_folds(folds, int(has_label.sum()), hashes, data.group)
     fold_ids = training_images.assign_folds(
         hashes, folds or round(1 / HOLDOUT_FRACTION), data.group
@@ -124,12 +126,12 @@ def pretrain_cross_fit(
     if (
         distributed.is_main_process()
     ):  # before training, so that an interrupted run is marked as well
-        labelled_data = data.select(is_training & has_label)
-        record = training_images.TrainingImages.from_images(
-            labelled_data.batch.x.numpy(),
-            labelled_data.digests,
+        rows = is_training & has_label
+        record = training_images.TrainingImages.from_hashes(
+            hashes[rows],
+            [data.digests[i] for i in np.flatnonzero(rows).tolist()],
             folds,
-            None if data.group is None else fold_ids[is_training & has_label],
+            None if data.group is None else fold_ids[rows],
         )
         _save_record(record, home)
     full_network = pretrain(training_data.batch, data.classes, config, home, machine, progress)
@@ -207,8 +209,25 @@ def fit_nearest_mean_heads(
     if point is None:
         return
     for network, data, folder in networks:
-        head = NearestMeanHead.fit(network.to(machine.device), data.batch.x, data.batch.y, point)
+        batch = _limit(data.batch, MAX_HEAD_IMAGES)
+        head = NearestMeanHead.fit(network.to(machine.device), batch.x, batch.y, point)
         head.save(folder)
+
+
+def _choose_rows(batch: Batch, limit: int) -> NDArray[np.int64] | None:
+    """Return positions of `limit` images of a batch that is not in memory; None for all.
+
+    Drawn as `search` draws them, so that it finds the same ones.
+    """
+    if type(batch) is Batch or len(batch) <= limit:
+        return None
+    return subsample_balanced(batch.y.numpy(), limit, SearchConfig().feature_config.seed)
+
+
+def _limit(batch: Batch, limit: int) -> Batch:
+    """Return a batch in memory, of at most `limit` images if it is not."""
+    rows = _choose_rows(batch, limit)
+    return batch if rows is None else batch.select(torch.from_numpy(rows))
 
 
 def choose_folds(
@@ -256,8 +275,11 @@ def save_search_and_errors(
     ).n_images <= int(counts.sum())
     if should_search and int((counts > 0).sum()) > 1 and int(counts.max()) > 1:
         device_network = network.to(machine.device)
+        rows = _choose_rows(batch, SearchConfig().max_images)
+        part = batch if rows is None else batch.select(torch.from_numpy(rows))
+        part_groups = groups if groups is None or rows is None else groups[rows]
         search_result.write(
-            search(device_network, batch.x, batch.y.numpy(), progress=progress, groups=groups),
+            search(device_network, part.x, part.y.numpy(), progress=progress, groups=part_groups),
             home,
         )
     n_images = sum(int((fold_data.batch.y >= 0).sum()) for _, fold_data in held_out)
@@ -284,7 +306,7 @@ def measure_calibration_errors(
         labelled = torch.nonzero(fold_data.batch.y >= 0).flatten()
         order = labelled[torch.randperm(len(labelled), generator=rng)]
         indices = order[: max_images // len(held_out)]
-        x = normalize_images(fold_data.batch.x[indices])
+        x = normalize_images(fold_data.batch.take(indices, "cpu").x)
         measure = Measure(batch_size=512, precision=machine.precision, device=machine.device)
         device_network = network.to(machine.device) if isinstance(network, Denoiser) else network
         class_errors = compute_class_errors(

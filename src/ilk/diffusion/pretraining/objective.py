@@ -6,6 +6,7 @@ it has no classification term.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -87,13 +88,18 @@ class Shift:
         return Batch(moved.movedim(3, 1).contiguous(), batch.y)
 
 
-def compute_pixel_std(x: Tensor) -> float:
-    """Return the standard deviation of 8-bit images `[n, c, h, w]` on the scale [-1, 1].
+def compute_pixel_std(blocks: Iterable[Tensor]) -> float:
+    """Return the standard deviation of 8-bit images on the scale [-1, 1].
+
+    Args:
+        blocks: The images, some at a time: tensors `[b, c, h, w]` uint8.
 
     Raises:
         InputError: All pixels have the same value.
     """
-    counts = torch.bincount(x.flatten().long(), minlength=256).double()
+    counts = torch.zeros(256, dtype=torch.float64)
+    for x in blocks:
+        counts += torch.bincount(x.flatten().long(), minlength=256)
     values = torch.arange(256).double() / 127.5 - 1
     mean = (counts * values).sum() / counts.sum()
     std = float(((counts * (values - mean) ** 2).sum() / counts.sum()).sqrt())

@@ -135,11 +135,11 @@ def make_spec(
         "config": json.loads(json.dumps({**asdict(config), "recipe": config.recipe.describe()})),
         **describe_images(data),
     }
-    _, c, h, w = data.x.shape
+    c, h, w = data.row_shape
     return checkpoint.DenoiserSpec(
         (c, h, w),
         classes,
-        compute_pixel_std(data.x),
+        compute_pixel_std(data.iterate()),
         config.noise.sigmas,
         config.network,
         config.options,
@@ -161,14 +161,13 @@ def check_images(data: Batch, classes: tuple[str, ...], max_shift: int = 0) -> N
     """
     if not len(data):
         raise InputError("there is no image to pretrain on")
-    if data.x.dtype != torch.uint8 or data.x.dim() != 4:
-        raise InputError(
-            f"images are {data.x.dtype} {tuple(data.x.shape)}; give uint8 [n, c, h, w]"
-        )
-    if max_shift >= min(data.x.shape[2:]):
+    first, shape = next(data.iterate(1)), (len(data), *data.row_shape)
+    if first.dtype != torch.uint8 or len(shape) != 4:
+        raise InputError(f"images are {first.dtype} {shape}; give uint8 [n, c, h, w]")
+    if max_shift >= min(shape[2:]):
         raise InputError(
             f"a translation by {max_shift} pixels leaves nothing of images of "
-            f"{data.x.shape[3]} x {data.x.shape[2]}; reduce --max-shift (max_shift=)"
+            f"{shape[3]} x {shape[2]}; reduce --max-shift (max_shift=)"
         )
     if int(data.y.max()) >= len(classes):
         raise InputError(
@@ -179,7 +178,9 @@ def check_images(data: Batch, classes: tuple[str, ...], max_shift: int = 0) -> N
 
 def describe_images(data: Batch) -> dict[str, Any]:
     """Return the number of images and a digest of images and labels, to recognise a run by."""
-    content = hashlib.sha256(np.ascontiguousarray(data.x.numpy()).data)  # no copy of the images
+    content = hashlib.sha256()
+    for block in data.iterate():
+        content.update(np.ascontiguousarray(block.numpy()).data)  # no copy of the images
     content.update(data.y.numpy().tobytes())
     return {"images": len(data), "content": content.hexdigest()}
 

@@ -1,0 +1,1 @@
+"""How fast and how completely images are found, and whether a projection earns its place."""

@@ -1,0 +1,158 @@
+"""`tuned:PATH`: an embedding that `ilk learn-metric` learned on the features of another encoder."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ilk.core.capabilities import Embeds
+from ilk.core.data import Features
+from ilk.core.errors import ArtifactError, Unavailable
+from ilk.core.fingerprint import compute_key
+from ilk.core.space import FeatureSpace
+from ilk.encoders.options import EncoderOptions
+from ilk.encoders.tuned_folder import TunedEmbedding, read_tuned
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FORM = "tuned:PATH"
+FAMILY = "tuned"
+VERSION = 1  # increment when the same weights and features give another embedding
+BLOCK = 4096  # rows at a time
+
+
+class TunedEncoder:
+    """The embedding of the features of a base encoder, of unit length.
+
+    Args:
+        name: Its name, as after `--encoder`.
+        folder: The tuned folder.
+        embedding: What the folder holds.
+        base: The encoder whose features the embedding reads.
+    """
+
+    def __init__(self, name: str, folder: Path, embedding: TunedEmbedding, base: Embeds) -> None:
+        self.name, self.folder, self.embedding, self.base = name, folder, embedding, base
+        self._lock = threading.Lock()
+        self._network: nn.Module | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Best batch size for `embed`: that of the base."""
+        return self.base.batch_size
+
+    @property
+    def runtime_note(self) -> str:
+        """What the network of the base runs on."""
+        return str(getattr(self.base, "runtime_note", ""))
+
+    @property
+    def compatible_with(self) -> tuple[str, ...]:
+        """Keys of feature spaces whose stored vectors can be compared with these."""
+        return self.embedding.compatible_with
+
+    @cached_property
+    def space(self) -> FeatureSpace:
+        key = compute_key(self._describe_space())
+        return FeatureSpace(key, self.name, self.embedding.width)
+
+    def _describe_space(self) -> dict[str, Any]:
+        return {
+            "family": FAMILY,
+            "version": VERSION,
+            "base": self.base.space.key,
+            "weights": self.embedding.digest_weights(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        precision = str(self.embedding.base.get("precision", "float32"))
+        return {
+            "name": self.name,
+            "key": self.space.key,
+            **self._describe_space(),
+            "precision": precision,
+            "folder": str(self.folder.absolute()),
+        }
+
+    def load(self) -> None:
+        """Load the weights of the base; those of the embedding are loaded when it is opened."""
+        self.base.load()
+
+    def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Preprocess an RGB image to `[c, h, w]` uint8, as the base does."""
+        return self.base.prepare(image)
+
+    def embed(self, batch: NDArray[np.uint8]) -> Features:
+        """Return embeddings `[b, width]` of prepared images `[b, c, h, w]`."""
+        return self.transform(self.base.embed(batch))
+
+    def transform(self, features: Features) -> Features:
+        """Return embeddings `[n, width]` of features of the base, `[n, d]`."""
+        import torch
+
+        with self._lock:
+            if self._network is None:
+                self._network = self.embedding.build_network()
+        blocks = range(0, len(features), BLOCK)
+        with torch.inference_mode():
+            parts = [
+                self._network(torch.from_numpy(np.array(features[at : at + BLOCK], np.float32)))
+                for at in blocks
+            ]
+        width = self.embedding.width
+        return np.concatenate([np.zeros((0, width), np.float32), *(p.numpy() for p in parts)])
+
+    def is_held_out(
+        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Whether the embedding was trained on no file of an image or its group, `[n]`.
+
+        Args:
+            digests: SHA-256 of each file.
+            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
+        """
+        is_known = self.embedding.knows(digests)
+        if groups is not None:
+            known_groups = groups[is_known]
+            is_known = is_known | np.isin(groups, known_groups[known_groups >= 0])
+        return np.asarray(~is_known)
+
+
+def open_encoder(name: str, options: EncoderOptions) -> TunedEncoder:
+    """Open `tuned:PATH`. The base has the precision that the embedding was learned with.
+
+    Raises:
+        Unavailable: There is no such folder, or the base encoder cannot be opened or is another.
+        ArtifactError: A file is damaged.
+    """
+    from ilk.encoders.registry import resolve_encoder
+
+    folder = Path(name.partition(":")[2]).expanduser()
+    embedding = read_tuned(folder)
+    base_name = str(embedding.base.get("name", ""))
+    if base_name.startswith(f"{FAMILY}:") or not base_name:
+        raise ArtifactError(f"{folder} names no encoder whose features it reads; learn it again")
+    try:
+        base = resolve_encoder(
+            base_name,
+            device=options.device,
+            runtime=options.runtime,
+            precision=str(embedding.base.get("precision", "float32")),
+        )
+    except Unavailable as error:
+        raise Unavailable(f"{name} reads features of {base_name}, and {error}") from None
+    if base.space.key != embedding.base.get("key"):
+        raise Unavailable(
+            f"{name} was learned on features of {base_name}, and that encoder is another on this "
+            "machine: its weights, preprocessing or version differ; restore the same files, or "
+            "run ilk learn-metric again"
+        )
+    return TunedEncoder(name, folder, embedding, base)
