@@ -23,9 +23,9 @@ METHODS = ("GDA()", "Ridge()", "NaiveBayes()", "NearestClassMean()")
 REGRESSION = "LogisticRegression()"
 
 
-def compare(folder: Path, n: int, k: int, seed: int) -> dict[str, Any]:
+def compare(folder: Path, n: int, d: int, k: int, seed: int) -> dict[str, Any]:
     """Return test accuracies and seconds of both fits of each method, and the regression's gap."""
-    write_shards(folder, n, Simulation(k=k, seed=seed))
+    write_shards(folder, n, Simulation(d, k, seed))
     features = ShardedFeatures.open(folder)
     test = np.flatnonzero(features.split == "test")
     x_test, y_test = features.take(test), features.y[test]

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.out_of_core import one_pass, whole_fit
 from benchmarks.out_of_core.agreement import METHODS, REGRESSION, compare
 from benchmarks.out_of_core.simulated import ENCODER, Simulation, write_shards
 from benchmarks.runner import summarize
@@ -28,10 +29,10 @@ LIMIT = {FEW: 0.5, MANY: 4.0}  # gigabytes, less than a fit in memory needs
 def run(small: bool = False) -> dict[str, Any]:
     """Return costs at two sizes, their growth, and the agreement with fits in memory."""
     sizes = (600, 1200) if small else (FEW, MANY)
-    k, rows, seeds = (4, 600, SEEDS[:1]) if small else (100, FEW, SEEDS)
+    d, k, rows, seeds = (48, 4, 600, SEEDS[:1]) if small else (768, 100, FEW, SEEDS)
     with tempfile.TemporaryDirectory() as home:
-        costs = {n: _measure(Path(home) / f"shards-{n}", n, k) for n in sizes}
-        pairs = [compare(Path(home) / f"agreement-{seed}", rows, k, seed) for seed in seeds]
+        costs = {n: _measure(Path(home) / f"shards-{n}", n, d, k) for n in sizes}
+        pairs = [compare(Path(home) / f"agreement-{seed}", rows, d, k, seed) for seed in seeds]
     few, many = (costs[n] for n in sizes)
     return {
         "encoder": ENCODER,
@@ -57,26 +58,35 @@ def run(small: bool = False) -> dict[str, Any]:
     }
 
 
-def _measure(folder: Path, n: int, k: int) -> dict[str, Any]:
+def _measure(folder: Path, n: int, d: int, k: int) -> dict[str, Any]:
     """Write a shard folder, measure in processes of their own, and delete what is large."""
-    write_shards(folder, n, Simulation(k=k))
-    limit = LIMIT.get(n, 1e-4)
+    write_shards(folder, n, Simulation(d, k))
+    call = _call if n in LIMIT else _call_here
     cost = {
-        "one_pass_from_parquet": _call("one_pass", "parquet", str(folder)),
-        "one_pass": _call("one_pass", "mapped", str(folder)),
-        "memory": _call("one_pass", "memory", str(folder)),
-        "fit": _call("whole_fit", str(folder), str(limit)),
+        "one_pass_from_parquet": call("one_pass", "parquet", str(folder)),
+        "one_pass": call("one_pass", "mapped", str(folder)),
+        "memory": call("one_pass", "memory", str(folder)),
+        "fit": call("whole_fit", str(folder), str(LIMIT.get(n, 1e-5))),
     }
     shutil.rmtree(folder)
     return cost
 
 
 def _call(module: str, *arguments: str) -> dict[str, Any]:
-    code = f"import sys; from benchmarks.out_of_core.{module} import main; main(*sys.argv[1:])"
+    code = (
+        f"import json, sys; from benchmarks.out_of_core.{module} import main; "
+        "print(json.dumps(main(*sys.argv[1:])))"
+    )
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
+
+
+def _call_here(module: str, *arguments: str) -> dict[str, Any]:
+    """Measure in this process, whose peak memory is not that of the call."""
+    main = {"one_pass": one_pass.main, "whole_fit": whole_fit.main}[module]
+    return main(*arguments)
 
 
 def _summarize(pairs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ilk.encoders import resolve_encoder
 from ilk.shards.features import write_features
 
 ENCODER = "pixels/16x16x3"  # has 768 features, and a model of them can be saved
+SMALL_ENCODER = "pixels/4x4x3"  # has 48
 BLOCK = 5000
 SEPARATION = 0.09  # of class means, in units in which features vary by 0.3 to 2
 TEST_SHARE = 0.1
@@ -53,9 +54,9 @@ def write_shards(folder: Path, n: int, simulation: Simulation) -> None:
     """Write a shard folder of `n` rows as float16, a tenth of them held out."""
     y = simulation.draw_labels(n)
     is_test = np.random.default_rng([simulation.seed, 4]).random(n) < TEST_SHARE
-    space = resolve_encoder(ENCODER).space
-    if len(simulation.scale) != space.dim:
-        raise ValueError(f"{space.dim} features are needed, not {len(simulation.scale)}")
+    names = [ENCODER, SMALL_ENCODER]
+    spaces = {space.dim: space for space in (resolve_encoder(name).space for name in names)}
+    space = spaces[len(simulation.scale)]
     write_features(
         folder,
         simulation.iterate(y),
@@ -63,6 +64,6 @@ def write_shards(folder: Path, n: int, simulation: Simulation) -> None:
         splits=["test" if held_out else "train" for held_out in is_test],
         shard_size=BLOCK,
         dtype="float16",
-        name=ENCODER,
+        name=space.name,
         key=space.key,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +54,6 @@ def measure(folder: Path, memory: float) -> dict[str, Any]:
     }
 
 
-def main(folder: str, memory: str) -> None:
-    """Print what is measured as JSON."""
-    print(json.dumps(measure(Path(folder), float(memory))))
+def main(folder: str, memory: str) -> dict[str, Any]:
+    """Return what is measured."""
+    return measure(Path(folder), float(memory))
