@@ -28,7 +28,8 @@ from benchmarks.duplicates.rivals import find_by_rivals, find_recalls, group_pai
 from benchmarks.runner import shared_path, summarize
 from ilk.core.capabilities import Embeds
 from ilk.deduplication import find_groups as module
-from ilk.deduplication.threshold import fit_wrong_tail
+from ilk.deduplication.candidates import join_candidates
+from ilk.deduplication.threshold import choose_threshold, fit_wrong_tail
 from ilk.encode import encode_images
 from ilk.encoders import resolve_encoder
 from ilk.images import Images
@@ -108,7 +109,7 @@ def _compare(folder: Folder, encoder: Embeds, store: Store) -> dict[str, dict[st
 def _record() -> Iterator[dict[str, Any]]:
     """Record the candidates, their scores and the calibration of the next search."""
     seen: dict[str, Any] = {}
-    choose, join = module.choose_threshold, module.join_candidates
+    choose, join = choose_threshold, join_candidates
 
     def record_scores(scores: Any, calibration: Any, *args: Any) -> Any:
         seen.update(scores=scores, calibration=calibration)

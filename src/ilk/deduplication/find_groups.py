@@ -182,7 +182,8 @@ def _link(
         reflections = np.bitwise_count(codes).sum(1) % 2
     return [
         Link(
-            *pairs[k].tolist(),
+            int(pairs[k, 0]),
+            int(pairs[k, 1]),
             evidence=kinds[k],
             similarity=agreements[k].correlation,
             cosine=float(judge.x[pairs[k, 0]] @ judge.x[pairs[k, 1]]),

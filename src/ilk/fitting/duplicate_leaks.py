@@ -160,7 +160,7 @@ def _compare_held_out(state: FitState, before: Images, store: Store) -> LeakComp
     space = state.encoder.space
     known = {row.digest for row in state.split.train}
     added = tuple(row for row in unsplit.train if row.digest not in known)
-    data, n = state.features, len(state.split.train)
+    data, n, m = state.features, len(state.split.train), len(added)
     try:
         x, y = (
             store.get(space, [row.digest for row in rows]),
@@ -171,15 +171,10 @@ def _compare_held_out(state: FitState, before: Images, store: Store) -> LeakComp
             data.take(np.arange(n)),
             x=np.concatenate([data.x[:n], more.reshape(len(more), *data.x.shape[1:])]),
             y=np.concatenate([data.y[:n], state.split.encode_labels(added)]),
-            **{
-                name: np.concatenate([getattr(data, name)[:n], fill])
-                for name, fill in {
-                    "domain": np.zeros(len(added), np.int64),
-                    "bag": data.bag[:n].max(initial=-1) + 1 + np.arange(len(added)),
-                    "group": np.full(len(added), UNGROUPED),
-                    "weight": np.ones(len(added)),
-                }.items()
-            },
+            domain=np.concatenate([data.domain[:n], np.zeros(m, np.int64)]),
+            bag=np.concatenate([data.bag[:n], data.bag.max(initial=-1) + 1 + np.arange(m)]),
+            group=np.concatenate([data.group[:n], np.full(m, UNGROUPED)]),
+            weight=np.concatenate([data.weight[:n], np.ones(m)]),
         )
         correct = [
             state.method.fit(train).logits(x.reshape(len(x), *data.x.shape[1:])).argmax(1) == y

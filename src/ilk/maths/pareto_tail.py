@@ -143,4 +143,5 @@ def _estimate_density(at: Vector, known: Vector) -> Vector:
     width = max(0.9 * (spread or float(known.std())) * len(known) ** -0.2, 1e-3 * top)
     z, mirrored = (at[:, None] - known) / width, (at[:, None] + known) / width
     kernel = np.exp(-(z**2) / 2) + np.exp(-(mirrored**2) / 2)
-    return (1 - EVEN) * kernel.mean(1) / (width * np.sqrt(2 * np.pi)) + EVEN / top
+    known_part = kernel.mean(1) / (width * np.sqrt(2 * np.pi))
+    return np.asarray((1 - EVEN) * known_part + EVEN / top, np.float64)
