@@ -24,9 +24,9 @@ from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.maths.pca import find_axes
 from ilk.maths.retrieval import bootstrap_classes, mean_known, score_retrieval
-from ilk.metric_learning.compatibility import ClassVertices
 from ilk.metric_learning.config import CONVOLUTIONAL, LearningConfig
 from ilk.metric_learning.ledger import Ledger
+from ilk.metric_learning.predecessor import ClassVertices
 from ilk.metric_learning.projections import CLOSED_FORMS, make_projection
 from ilk.metric_learning.training import EmbeddingRecipe, embed_rows, train_embedding
 from ilk.training.metric_objective import MetricObjective
