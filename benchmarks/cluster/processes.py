@@ -82,7 +82,7 @@ def hold_cluster() -> Iterator[tuple[int, dict[str, str]]]:
         token.write_text(secrets.token_hex(32))
         token.chmod(0o600)
         variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-        variables["RAY_USAGE_STATS_ENABLED"] = "0"
+        variables |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
         holder = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", HOLDER],
             env={**os.environ, **variables},

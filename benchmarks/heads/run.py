@@ -153,18 +153,18 @@ def _make_sklearn_fit(iterations: int) -> Callable[[Array, Labels], Any]:
 def _count_operations(x: Array, y: Labels) -> float:
     """Return the floating-point operations of the matrix products in the steps of our fit."""
     operations = 0.0
-    original = SoftmaxRegressions._evaluate
+    original = SoftmaxRegressions.evaluate
 
     def count_evaluate(self: SoftmaxRegressions, thetas: Any, fit_ids: Any, penalty: float) -> Any:
         nonlocal operations
         operations += 4.0 * thetas.size * len(self.y)
         return original(self, thetas, fit_ids, penalty)
 
-    SoftmaxRegressions._evaluate = count_evaluate  # type: ignore[method-assign]
+    SoftmaxRegressions.evaluate = count_evaluate  # type: ignore[method-assign]
     try:
         _fit_ilk(x, y)
     finally:
-        SoftmaxRegressions._evaluate = original  # type: ignore[method-assign]
+        SoftmaxRegressions.evaluate = original  # type: ignore[method-assign]
     return operations
 
 

@@ -36,7 +36,7 @@ from ilk.training.recipe import Recipe
 from ilk.training.trainer import train
 
 SEEDS = 5
-STEPS, EARLY_STEPS, BATCH_SIZE, LR = 250, 50, 64, 3e-3
+STEPS, EARLY_STEPS, BATCH_SIZE, LR = 200, 50, 64, 3e-3
 NEIGHBOURS = (10, 50, 200, 2048)
 MEMORY = 2048
 FILTERS, WIDTH = (16, 32, 32), 64

@@ -9,8 +9,8 @@ Examples: a query finds 20 images; the first three of its class are liked and th
 disliked, as a user would click, and the next 20 are counted: the fraction of the query's class, of
 the query alone, of the query with what is liked, of Rocchio's formula with several weights of what
 is disliked, and of a ridge classifier of all marked images. Queries with no image to dislike are
-left out. The weight of the command, 0.75, was chosen on training images of CIFAR-10 and MNIST, which
-are not counted here; 0.15 is that of the literature.
+left out. The weight of the command, 0.75, was chosen on training images of CIFAR-10 and MNIST,
+which are not counted here; 0.15 is that of the literature.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from ilk.core.data import Data, Features, Labels
 from ilk.maths.retrieval import mean_known, score_retrieval
 from ilk.maths.rocchio import move_query
 from ilk.retrieval.earned import choose_on_rows
-from ilk.retrieval.projection import to_unit
 from ilk.retrieval.projections import list_projections
+from ilk.retrieval.vectors.projection import to_unit
 
 SETS: dict[str, tuple[Callable[[], Data], float]] = {  # and the fraction of classes that is new
     "CIFAR-10, MobileNetV2": (lambda: datasets.read_cifar("test"), 0.4),

@@ -53,6 +53,16 @@ def test_a_small_run_has_all_arms():
     assert caption_world.SHAPE == (3, 14, 28)
 
 
+def test_a_meaning_has_two_wordings_and_the_other_one_is_a_hit():
+    world = World(3)
+    rows = world.make_images(100, 0, "digits")
+    pairs = false_negatives.make_pairs(world, rows, 2, 0)
+    assert torch.equal(pairs.meanings, rows.y)
+    assert 30 < int((pairs.rows.y != rows.y).sum()) < 70
+    one = false_negatives.make_pairs(world, rows, 1, 0)
+    assert torch.equal(one.rows.y, rows.y)
+
+
 def test_the_teacher_knows_side_digit_and_colour():
     world = World(3)
     teacher = false_negatives.describe_captions(world)

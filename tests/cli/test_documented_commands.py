@@ -16,7 +16,12 @@ from ilk.cli import COMMANDS, LazyGroup
 
 ROOT = Path(__file__).parents[2]
 GENERAL = {"--help", "--version"}
-OTHER_PROGRAMS = {"--nproc-per-node", "--revision", "--force-reinstall"}  # of torchrun, hf and pip
+OTHER_PROGRAMS = {
+    "--nproc-per-node",
+    "--max-restarts",
+    "--revision",
+    "--force-reinstall",
+}  # of torchrun, ray, hf and pip
 COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z][a-z-]*( .*)?)$")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from helpers.deadly_encoder import open_deadly
 from ilk.core.errors import IlkError
-from ilk.shards.manifest import Manifest
 from ilk.shards.engines import EngineOptions
+from ilk.shards.manifest import Manifest
 from ilk.shards.ray_engine import run
 
 

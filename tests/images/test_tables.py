@@ -328,3 +328,14 @@ def test_the_report_round_trips(folder, tmp_path):
 def test_what_is_no_report_is_refused(data):
     with pytest.raises(ArtifactError, match="not an intake report"):
         Images.from_json(data)
+
+
+def test_a_table_may_be_read_without_labels(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    table = tmp_path / "t.csv"
+    table.write_text("path,height\n1.png,8\n")
+    with pytest.raises(InputError, match=r"no column of labels.*label_column=.*or none"):
+        read_images(table)
+    assert [row.label for row in read_images(table, label_column="none").rows] == [None]
+    table.write_text("path,none\n1.png,cat\n")
+    assert [row.label for row in read_images(table, label_column="none").rows] == ["cat"]

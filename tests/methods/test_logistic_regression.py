@@ -121,14 +121,14 @@ def test_the_curvature_met_on_the_way_saves_steps_and_leads_to_the_same_minimum(
     problem = module.SoftmaxRegressions.from_masks(scores, train.y, masks)
     counts = {}
     for history in (None, module.CurvatureHistory()):
-        evaluations, evaluate = [], module.SoftmaxRegressions._evaluate
+        evaluations, evaluate = [], module.SoftmaxRegressions.evaluate
 
         def count(self, thetas, *rest, seen=evaluations, evaluate=evaluate):
             seen.append(len(thetas))
             return evaluate(self, thetas, *rest)
 
         with monkeypatch.context() as patch:
-            patch.setattr(module.SoftmaxRegressions, "_evaluate", count)
+            patch.setattr(module.SoftmaxRegressions, "evaluate", count)
             thetas = problem.init_parameters()
             for penalty in (100.0, 30.0, 10.0, 3.0, 1.0):
                 thetas, loss = problem.solve(thetas, penalty, 1e-5, history)

@@ -158,6 +158,7 @@ def test_the_result_says_rate_bottleneck_and_cost(many, tmp_path, capsys):
         (("{many}", "--out", "{tmp}/s", "--shard", "0/4"), 2, "the first job is 1/4"),
         (("{many}", "--out", "{tmp}/s", "--on", "mars"), 2, "--on is mars"),
         (("{many}", "--out", "{tmp}/s", "--verify"), 2, "is no shard folder"),
+        (("{many}", "--out", "s3://b/s", "--encoder", "hog"), 2, "is an address in a bucket"),
     ],
 )
 def test_bad_input_is_one_sentence(many, tmp_path, capsys, args, code, message):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.noise_images import noise
 from ilk.core.errors import ArtifactError, InputError, OutputError
@@ -58,6 +60,14 @@ def test_nothing_new_changes_nothing(photos, shards):
     before = shards.path.read_bytes()
     assert shards.extend(_list(photos)).digest == shards.digest
     assert shards.path.read_bytes() == before
+
+
+def test_moved_images_are_read_where_they_are(photos, shards, tmp_path):
+    photos.rename(tmp_path / "moved")
+    moved = shards.extend(_list(tmp_path / "moved"))
+    assert (moved.digest, moved.base) == (shards.digest, str(tmp_path / "moved"))
+    assert Manifest.read(shards.folder) == moved
+    assert encode_shard(shards.folder, 0, _encoder("2x2x3")).n_transient == 0
 
 
 def test_a_changed_source_is_refused_by_name_and_leaves_the_manifest(photos, shards):
@@ -191,3 +201,51 @@ def test_jobs_share_all_shards_between_them():
     for text in ("0/4", "5/4", "1", "a/b", "1/0", "-1/2", "1/2/3"):
         with pytest.raises(InputError, match="write I/N"):
             Job.parse(text)
+
+
+def test_a_machine_without_the_disk_of_the_images_writes_no_parts(tmp_path):
+    home = tmp_path / "photos"
+    home.mkdir()
+    for i in range(25):
+        noise(5, 5, i).save(home / f"{i:02}.png")
+    Manifest.write(tmp_path / "s", _list(home))
+    home.rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"none of the 25 images of shard 0 .* 00.png, missing: "):
+        encode_shard(tmp_path / "s", 0, _encoder())
+    assert not list((tmp_path / "s").rglob("part-*"))
+    (tmp_path / "elsewhere").rename(home)
+    assert encode_shard(tmp_path / "s", 0, _encoder()).n_refused == 0
+
+
+def test_late_images_that_change_the_value_range_are_refused_with_the_option(tmp_path):
+    home = tmp_path / "deep"
+    home.mkdir()
+
+    def save(name, high):
+        pixels = np.random.default_rng(high).integers(0, high, (9, 9)).astype(np.uint16)
+        pixels[0, 0] = high
+        Image.fromarray(pixels).save(home / name)
+
+    save("1.png", 4000)
+    manifest = Manifest.write(tmp_path / "s", _list(home))
+    save("2.png", 60000)
+    with pytest.raises(InputError, match=r"value range of 1.png .* pass --value-range 0-4095"):
+        manifest.extend(_list(home))
+    grown = manifest.extend(read_images(home, verify=False, value_range="0-4095"))
+    assert grown.n_shards == 2
+
+
+def test_features_that_float16_does_not_hold_are_refused(photos, tmp_path, monkeypatch):
+    Manifest.write(tmp_path / "s", _list(photos))
+    encoder = _encoder()
+    embed = type(encoder).embed
+    monkeypatch.setattr(type(encoder), "embed", lambda self, batch: embed(self, batch) * 1e6)
+    with pytest.raises(InputError, match=r"features of cat/01.png do not fit into float16"):
+        encode_shard(tmp_path / "s", 0, encoder, dtype="float16")
+    assert not list((tmp_path / "s").rglob("part-*"))
+
+
+def test_a_shard_folder_lies_on_a_disk(photos):
+    for call in (lambda: Manifest.read("s3://b/s"), lambda: Manifest.write("gs://b/s", None)):
+        with pytest.raises(InputError, match="is an address in a bucket"):
+            call()

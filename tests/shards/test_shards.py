@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers.noise_images import noise
 from ilk.core.errors import ArtifactError, InputError
 from ilk.encode import encode_and_refuse
 from ilk.encoders import resolve_encoder
@@ -14,6 +15,7 @@ from ilk.shards.features import ShardedFeatures, write_features
 from ilk.shards.manifest import Manifest
 from ilk.shards.parts import check_part
 from ilk.shards.spaces import choose_space
+from ilk.shards.verify import count_rows
 from ilk.store import Store
 
 
@@ -84,12 +86,18 @@ def test_a_changed_byte_is_noticed(photos, tmp_path):
     part.path.write_bytes(content)
     with pytest.raises(ArtifactError, match="cut off or damaged"):
         ShardedFeatures.open(tmp_path).take([1])
+    space = choose_space(tmp_path)
+    assert count_rows(Manifest.read(tmp_path), space, [0]).is_whole
+    count = count_rows(Manifest.read(tmp_path), space, [0], whole=True)
+    assert count.damaged == (0,)
+    assert "delete the damaged parts" in count.describe(Manifest.read(tmp_path))
 
 
 def test_parts_of_other_weights_or_images_are_refused(photos, tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
     Manifest.write(one, _list(photos), shard_size=7)
-    Manifest.write(other, _list(photos), shard_size=9)
+    noise(9, 9, 400).save(photos / "cat" / "01.png")
+    Manifest.write(other, _list(photos), shard_size=7)
     part = encode_shard(one, 0, _encoder())
     alien = encode_shard(other, 0, _encoder())
     own = part.path.read_bytes()

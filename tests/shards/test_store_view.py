@@ -45,6 +45,7 @@ def test_a_fit_on_shards_is_the_fit_on_the_folder_and_decodes_nothing(
     late.rename(early)
     shards = Manifest.write(tmp_path / "s", read_images(flawed, verify=False), shard_size=13)
     early.rename(late)
+    (flawed / "cat" / "00 copy.png").write_bytes((flawed / "cat" / "05.png").read_bytes())
     listed = read_images(flawed, verify=False)
     manifest = shards.extend(listed)
     assert manifest.n_shards == shards.n_shards + 1
@@ -73,5 +74,9 @@ def test_a_fit_on_shards_is_the_fit_on_the_folder_and_decodes_nothing(
     assert sorted(features.paths[i] for i in np.flatnonzero(features.is_used)) == [
         str(report.images.path_of(row)) for row in report.images.used
     ]
-    assert [r for r in features.reasons if r] != []
+    assert [listed.rows[i].path for i in np.argsort(features.order)] == [
+        row.path for i in range(manifest.n_shards) for row in manifest.rows(i)
+    ]
+    by_row = [features.reasons[i] for i in features.order]
+    assert by_row == [row.reason or None for row in report.images.rows]
     view.close()

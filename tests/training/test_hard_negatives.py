@@ -99,6 +99,23 @@ def test_warm_up_is_infonce_and_the_oracle_drops_equal_captions():
     assert equal > 0
 
 
+def test_the_oracle_compares_meanings_where_they_are_given():
+    towers, batch = make_towers(), Batch(torch.rand(4, 3, 8, 8), torch.arange(4))
+    meanings = torch.tensor([7, 7, 7, 7])
+    objective = HardNegatives(None, None, T, drops_equal=True, meanings=meanings)
+    assert float(objective(towers, batch, make_step()).detach()) == 0
+    plain = HardNegatives(None, None, T, drops_equal=True)(towers, batch, make_step())
+    assert float(plain.detach()) > 0
+
+
+def test_a_filter_below_zero_drops_equal_captions_and_one_above_cannot():
+    towers = make_towers()
+    batch = Batch(torch.rand(3, 3, 8, 8), torch.zeros(3, dtype=torch.int64))
+    s = towers.embed_images(batch.x) @ towers.embed_captions(batch.y).T
+    assert not find_false_negatives(s, 0.01).any()  # as similar as the pair, not more
+    assert int(find_false_negatives(s, -0.01).sum()) == 6
+
+
 def test_a_bag_of_words_has_one_embedding_for_both_orders_and_a_transformer_two():
     towers = make_towers()
     a, b = towers.embed_captions(torch.tensor([0, 1]))

@@ -12,7 +12,8 @@ PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "shards", "protocols"),
     *("architectures", "training", "transduction", "diffusion", "encoders"),
-    *("metric_learning", "methods", "detectors", "discovery"),
+    *("deduplication", "metric_learning"),
+    *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "explain", "artifacts", "retrieval"),
     *("fitting", "estimator", "updates", "export", "labelling", "serve"),
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),

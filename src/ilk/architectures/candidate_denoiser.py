@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +86,9 @@ class CandidateDenoiser(nn.Module):
         z = self.output(torch.einsum("bn,bnh->bh", attention, v))
         joined = torch.cat([z[:, None].expand(-1, items.shape[1], -1), items], 2)
         out = SCALE * (self.mlp(joined)[:, :, 0] + attention)
-        return out if is_missing is None else out.masked_fill(is_missing, -torch.inf)
+        if is_missing is not None:
+            out = out.masked_fill(is_missing, -torch.inf)
+        return out  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def sample(
@@ -125,4 +126,4 @@ def _embed_level(level: Tensor) -> Tensor:
         N_FREQUENCIES, dtype=level.dtype, device=level.device
     )
     angles = level[:, None] * frequencies
-    return cast(Tensor, torch.cat([angles.sin(), angles.cos()], 1))
+    return torch.cat([angles.sin(), angles.cos()], 1)

@@ -27,13 +27,14 @@ COLUMNS = (  # the first of the tables that ilk writes
     ("path", "score", "threshold"),
     ("path", "label", "suggested"),
     ("path", "label", "similarity"),
+    ("group", "path", "keep"),
 )
 TEXT = r'"(?:[^"\\]|\\.)*"'
 PREDICTION = (
     rf'\{{\s*"path": {TEXT},\s*'
     rf'("name": (null|{TEXT}),\s*"probability"|"names": (null|\[[^\]]*\]),\s*"probabilities")'
 )
-REPORT = r'"(root|notes)"|"images": \d|"name": "\w+",\s*"small": (true|false)'
+REPORT = r'"(root|notes)"|"(images|files)": \d|"name": "\w+",\s*"small": (true|false)'
 WRITTEN_BY_ILK = {  # how the files begin that ilk writes, by suffix
     ".csv": "|".join(map(",".join, COLUMNS)),
     ".tsv": "|".join(map("\t".join, COLUMNS)),

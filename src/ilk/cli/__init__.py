@@ -44,7 +44,7 @@ COMMAND_GROUPS = {
     },
     "Many images": {
         "search": "Find images like an image, a text, a class, or like some and unlike others.",
-        "duplicates": "Find pictures that are in a folder more than once.",
+        "duplicates": "Find the pictures that a folder holds more than once, by evidence.",
         "encode": "Encode images into shards that many processes and machines share.",
         "learn-metric": "Learn an embedding in which images of one class lie close together.",
     },

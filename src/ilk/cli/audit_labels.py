@@ -48,6 +48,7 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
     from ilk.encode import encode_and_refuse
     from ilk.fitting.candidates import check_methods, resolve_methods, select_candidates
     from ilk.fitting.encoding import load_features, resolve_encoders
+    from ilk.fitting.leakage import check_unseen
     from ilk.fitting.model_selection import rank_candidates
     from ilk.fitting.split import split_images
     from ilk.fitting.variants import add_variants
@@ -67,6 +68,7 @@ def cross_validate_labels(images: Images, config: FitConfig, store: Store) -> Au
     images = encode_and_refuse(images, encoders, store, progress=terminal_progress())
     _check_auditable(images)
     split = split_images(images, config)
+    check_unseen(encoders, split.train, "their labels cannot be audited with it")
     tables = {e.name: load_features(e, split, config, store) for e in encoders}
     candidates = {e.name: select_candidates(e, methods, labels=True) for e in encoders}
     leaderboard = rank_candidates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "--verify",
     is_flag=True,
-    help="Encode nothing: compare the rows that are there with the list of images.",
+    help="Encode nothing: read all parts, and compare their rows with the list of images.",
 )
 @click.option(
     "--relabel",
@@ -131,11 +132,12 @@ def command(
     from ilk.core.errors import InputError
     from ilk.shards.engines import EngineOptions, open_engine
     from ilk.shards.jobs import Job
-    from ilk.shards.manifest import is_shard_folder
+    from ilk.shards.manifest import check_local, is_shard_folder
 
     jobs = Job.parse(job) if job else Job()
     engine, address = open_engine(on)
     options = EngineOptions(address, actors, cpus_per_actor, gpus_per_actor, wait)
+    check_local(out or "")
     is_folder = is_shard_folder(source)
     if out is None and not is_folder:
         raise InputError("name the shard folder to write with --out")
@@ -145,6 +147,8 @@ def command(
     is_listed = is_folder or verify or (job is not None and is_shard_folder(folder))
     if is_listed:
         manifest = _read_manifest(folder, shard_size)
+        if os.path.isdir(source) and not is_folder and manifest.base != os.path.abspath(source):
+            print_note(f"the images are those of {manifest.path}, which are not listed again")
     else:
         manifest = _list_images(source, folder, intake, shard_size, relabel)
     if list_only:
@@ -162,6 +166,7 @@ def command(
     for encoder, open_encoder in open_encoders:
         space = _open_space(manifest, encoder, dtype)
         with report_progress(f"encoding with {encoder.name}", n_rows) as throughput:
+            throughput.n_cores = throughput.n_cores if on == "local" else 0
             engine.run(
                 folder,
                 numbers,
@@ -245,7 +250,7 @@ def _resolve(
     names = names or [space.name for space in list_spaces(manifest.folder)]
     if not names:
         raise InputError(f"name what encodes the images of {manifest.folder}: --encoder NAME")
-    options = {"device": device, "runtime": runtime, "precision": precision}
+    options: dict[str, Any] = {"device": device, "runtime": runtime, "precision": precision}
     found: dict[str, Embeds] = {}
     with hub.apply_policy(hub.DownloadPolicy(log=click.echo)):
         for name in dict.fromkeys(names):
@@ -330,7 +335,7 @@ def _verify(manifest: Manifest, names: Sequence[str], numbers: Sequence[int]) ->
     folder = manifest.folder
     spaces = [choose_space(folder, n) for n in names] or list_spaces(folder)
     spaces = spaces or [choose_space(folder)]
-    counts = [(space, count_rows(manifest, space, numbers)) for space in spaces]
+    counts = [(space, count_rows(manifest, space, numbers, whole=True)) for space in spaces]
     values = [_show_count(manifest, space, count) for space, count in counts]
     return Result(
         {**_describe(manifest, folder), "encoders": values},

@@ -53,6 +53,7 @@ def command(
     from ilk.core.atomic_write import write_atomically
     from ilk.core.plain_json import encode_json
     from ilk.core.progress import terminal_progress
+    from ilk.fitting.leakage import count_trained_on
     from ilk.images import escape_path
     from ilk.store import Store
     from ilk.updates.side_files import count_known, read_trained_rows
@@ -81,6 +82,12 @@ def command(
         notes.append(
             f"the model was fitted on {n_trained_on:,} of these {len(evaluation.rows):,} images, "
             "so expect lower scores on new ones"
+        )
+    elif n_seen := count_trained_on(classifier.encoder, evaluation.rows):
+        notes.append(
+            f"{classifier.encoder.name} was trained on {n_seen:,} of these "
+            f"{len(evaluation.rows):,} images with their labels, or on others of their groups, so "
+            "expect lower scores on new ones"
         )
     groups = {row.group for row in evaluation.rows} - {None}
     if shared := sorted(map(str, groups & {row.group for row in trained if row.group})):

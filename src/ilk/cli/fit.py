@@ -174,11 +174,17 @@ def command(
     from ilk.fitting.fit import DEFAULT_PROMPTS, FitConfig, fit_with_report
     from ilk.fitting.multi_label import fit_multi_label_with_report
     from ilk.fitting.out_of_core.fit import fit_shard_labels, fit_shards_with_report, is_shards
+    from ilk.fitting.settings import take_duplicates
     from ilk.fitting.side_files import render_side_files
     from ilk.images import describe_groups
     from ilk.store import Store
 
+    reading = take_duplicates(
+        {"group_from": intake.group_from, "group_column": intake.group_column}
+    )
+    intake = replace(intake, group_from=reading.get("group_from"))
     config = FitConfig(
+        group_duplicates=bool(reading.get("group_duplicates")),
         encoders=encoders,
         classifiers=classifiers,
         methods=methods,

@@ -36,7 +36,13 @@ POSITIVE = click.IntRange(min=1)
     help="Loss, such as SupCon, MultiSimilarity, ProxyAnchor, ArcFace, SemiHardTriplet, or LDA or "
     "Whitening, which need no training.",
 )
-@click.option("--width", type=POSITIVE, default=64, show_default=True, help="Width.")
+@click.option(
+    "--width",
+    type=POSITIVE,
+    default=64,
+    show_default=True,
+    help="Number of features of the embedding.",
+)
 @click.option(
     "--hidden",
     type=click.IntRange(min=0),
@@ -48,7 +54,7 @@ POSITIVE = click.IntRange(min=1)
     "--network",
     default="head",
     show_default=True,
-    help="head on the encoder's features, or convolutional on pixels (--encoder pixels/32x32x3).",
+    help="Network: head, on features, or convolutional, on pixels (--encoder pixels/32x32x3).",
 )
 @click.option(
     "--updates", type=POSITIVE, default=200, show_default=True, help="Updates of each training."

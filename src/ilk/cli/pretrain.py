@@ -8,7 +8,7 @@ import click
 
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_device_option, add_precision_option, add_seed_option
-from ilk.cli.output import Result, add_json_option, show_intake
+from ilk.cli.output import Result, add_json_option
 from ilk.cli.source_options import add_intake_options, add_single_label_option
 
 NON_NEGATIVE, POSITIVE = click.IntRange(min=0), click.IntRange(min=1)
@@ -105,56 +105,39 @@ def command(
     """Pretrain a diffusion model on the images of SOURCE, class-conditional where they have labels.
 
     SOURCE is read as by `ilk fit`; the val and test splits are left out. If interrupted, the same
-    command resumes and gives the same result. On several GPUs or machines:
-    torchrun --nproc-per-node 4 -m ilk pretrain SOURCE --out OUT
+    command resumes and gives the same result. On several GPUs or machines, preferably from a shard
+    folder (`ilk encode SOURCE --list-only --out SHARDS`), of which each process decodes its part:
+    torchrun --nproc-per-node 4 --max-restarts 3 -m ilk pretrain SHARDS --out OUT
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold
+    from ilk.cli.pretrain_source import load_training_data
     from ilk.cli.tuning_output import check_pretrain_objective, show_tuning
     from ilk.core.device import pick_device
     from ilk.core.progress import silent_progress, terminal_progress
-    from ilk.diffusion.pretraining.cross_fitting import PretrainingData, pretrain_cross_fit
-    from ilk.diffusion.pretraining.pixels import choose_pixels, load_batch
+    from ilk.diffusion.pretraining.cross_fitting import pretrain_cross_fit
     from ilk.diffusion.pretraining.presets import choose_options, count_updates
     from ilk.diffusion.pretraining.pretrain import PretrainConfig
     from ilk.diffusion.tuning.cross_fitting import tune_cross_fit
     from ilk.diffusion.tuning.tune import TuningConfig, count_tuning_updates
-    from ilk.encode import encode_and_refuse
-    from ilk.images import number_row_groups
-    from ilk.maths.folds import has_shared_groups
-    from ilk.store import Store
     from ilk.training import distributed
     from ilk.training.trainer import DeviceConfig, Recipe
 
     check_pretrain_objective(objective, ignore_labels)
     check_outside_sources(Path(out), source)
-    store = Store()
-    images = intake.read_images(source, store).select_split("train")
-    pixels = choose_pixels(images, image_size)
-    images = encode_and_refuse(images, [pixels], store, progress=terminal_progress())
-    classes = () if ignore_labels else images.classes
-    data, used_images, _ = load_batch(images, classes, pixels, store)
-    if used_images.refused:
-        show_intake(used_images)
-    config = PretrainConfig(
-        Recipe(updates or count_updates(len(data), batch_size), batch_size, lr, seed=seed),
-        network=network,
-        options=choose_options(network, int(data.x.shape[-1]), width),
-        label_dropout=label_dropout,
-        random_flip=flip,
-        max_shift=max_shift,
-    )
-    n_labelled = int((data.y >= 0).sum())
     with distributed.join_process_group(pick_device(device)) as device_used:
-        is_main = distributed.is_main_process()
-        used = used_images.used
-        group = number_row_groups(used)
-        training_data = PretrainingData(
-            data,
-            [row.digest for row in used],
-            classes,
-            group if has_shared_groups(group) else None,
+        training_data = load_training_data(source, Path(out), image_size, ignore_labels, intake)
+        data = training_data.batch
+        n_labelled = int((data.y >= 0).sum())
+        config = PretrainConfig(
+            Recipe(updates or count_updates(len(data), batch_size), batch_size, lr, seed=seed),
+            network=network,
+            options=choose_options(network, data.row_shape[-1], width),
+            label_dropout=label_dropout,
+            random_flip=flip,
+            max_shift=max_shift,
         )
+        is_main = distributed.is_main_process()
         device_config = DeviceConfig(device_used, precision, compiled)
         progress = terminal_progress() if is_main else silent_progress
         if is_main:

@@ -82,6 +82,7 @@ def command(
     from ilk.core.plain_json import encode_json
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
+    from ilk.fitting.leakage import check_unseen
     from ilk.store import Store
 
     if out:
@@ -93,6 +94,7 @@ def command(
     sample = encode_and_refuse(sample, networks, store, progress=terminal_progress())
     if images.refused or sample.refused:
         show_intake(images.refuse({r.digest: (r.reason, r.detail) for r in sample.refused}))
+    check_unseen(networks, sample.used, "its scores on them would be too high")
     tables = build_tables(networks, sample, store)
     encoder_scores = score_encoders(networks, tables)
     accuracy = measure_accuracy(tables, seed) if with_accuracy else {}

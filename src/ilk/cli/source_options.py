@@ -64,7 +64,8 @@ def add_group_options(f: F) -> F:
         "--group-from",
         metavar="REGEX",
         help="Regular expression that finds the group in the path of an image, such as "
-        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'.",
+        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'. For ilk fit, also: duplicates, "
+        "which finds copies of one picture and holds them together.",
     )
     return column(pattern(f))
 
@@ -98,7 +99,9 @@ def add_intake_options(f: F) -> F:
     for option in (
         add_merge_option,
         add_group_options,
-        click.option("--label-column", help="Table column with the class names."),
+        click.option(
+            "--label-column", help="Table column with the class names; none reads no labels."
+        ),
         click.option(
             "--split-column",
             help="Table column that says what is held out: its name, 'fold:test=0' to say which of "

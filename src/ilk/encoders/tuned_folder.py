@@ -120,7 +120,7 @@ class _Description:
 
 
 def take_weights(network: nn.Module) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return kind, settings and weights of a network for a `TunedEmbedding`.
+    """Return kind, settings and weights (arrays `[...]` by name) for a `TunedEmbedding`.
 
     Raises:
         TypeError: It is no network that a tuned folder can hold.

@@ -56,6 +56,8 @@ class FitConfig:
             and is predicted all the same. The default method is then `Loki`.
         thumbnails: Whether the model keeps small pictures of some training images, beside their
             features and paths, so that `explain` can show the nearest ones.
+        group_duplicates: Whether copies of one picture are found and held together in every split
+            and fold, and the accuracy is also given with the leaks: `group_from="duplicates"`.
         explain: Number of evaluated images whose heat maps the report shows, each of which takes
             seconds; at least 0.
         memory: Gigabytes that a fit on a shard folder may use for features; where they need more,
@@ -89,6 +91,7 @@ class FitConfig:
     thumbnails: bool = True
     explain: int = 0
     memory: float = 0.0
+    group_duplicates: bool = False
 
     def __post_init__(self) -> None:
         if hasattr(self.class_structure, "__fspath__"):
@@ -121,6 +124,11 @@ class FitConfig:
                 "out multi_label and classifiers, or the structure"
             )
         check_precision(self.precision)
+        if self.multi_label and self.group_duplicates:
+            raise InputError(
+                "group_from (--group-from) duplicates is for one class per image; for several "
+                "labels, write the groups of ilk duplicates into a column: --group-column"
+            )
         if self.multi_label and self.ordered:
             raise InputError("multi_label and ordered exclude each other; choose one of them")
         if self.criterion == "mean_absolute_error" and not self.ordered:

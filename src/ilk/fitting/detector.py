@@ -19,6 +19,7 @@ from ilk.encode import encode_images
 from ilk.encoders.patches import PatchEncoder, open_patches
 from ilk.encoders.variants import apply_resize, split_variant
 from ilk.fitting.detector_choice import Candidate, choose_detector, list_candidates
+from ilk.fitting.leakage import check_unseen
 from ilk.images import Images, number_row_groups
 from ilk.maths.alarm_threshold import check_false_alarm_rate
 from ilk.store import Store
@@ -100,6 +101,7 @@ def fit_detector(
     check_enough_images(images)
     check_false_alarm_rate(false_alarm)
     check_method(method)
+    check_unseen([encoder], images.used, "new normal images would be flagged too often")
     candidates = list_candidates(encoder, log) if method == AUTO else [_open(method, encoder)]
     used = images
     if any(isinstance(c.reader, PatchEncoder) for c in candidates):

@@ -26,6 +26,7 @@ from ilk.fitting.candidates import (
 from ilk.fitting.class_names import check_class_names
 from ilk.fitting.class_structure import read_class_structure
 from ilk.fitting.config import DEFAULT_PROMPTS, FitConfig
+from ilk.fitting.duplicate_leaks import compare_leaks, group_duplicates
 from ilk.fitting.encoding import (
     LogCallback,
     add_classifier_classes,
@@ -49,6 +50,7 @@ from ilk.fitting.settings import (
     add_settings,
     configure,
     read_source,
+    take_duplicates,
 )
 from ilk.fitting.side_files import drop_unused_contents, render_side_files
 from ilk.fitting.split import Split, list_classes, split_images
@@ -81,7 +83,8 @@ def fit(
     Args:
         images: What `ilk.read` returns or reads: a folder, a table or DataFrame of paths and
             labels, or several images with `labels`. Files are decoded only once, while they are
-            encoded.
+            encoded. A shard folder that `ilk encode` made gives the features themselves, and is
+            read block by block where they need more than `memory`.
         config: Settings; the defaults work.
         store: Cache of encoded images; the user's own by default.
         progress: Reports the progress of long operations.
@@ -101,6 +104,7 @@ def fit(
             each other.
         Unavailable: A requested encoder or device is not available on this machine.
     """
+    settings = take_duplicates(settings)
     config = configure(config, settings)
     feature_store = store if store is not None else Store()
     source = read_source(images, settings, config, feature_store, progress)
@@ -177,6 +181,10 @@ def _select_model(
     check_methods(methods, config, encoders, structure is not None)
 
     images = encode(images, encoders, store, progress, log)
+    duplicates = None
+    if config.group_duplicates:
+        duplicates = group_duplicates(images, encoders, store, config.seed, progress)
+        images = duplicates.images
     split = split_images(images, config)
     features = {e.name: load_features(e, split, config, store, structure) for e in encoders}
 
@@ -229,7 +237,8 @@ def _select_model(
         detector_columns=find_detector_columns(leaderboard, features),
         explainers=tuple(e for e in encoders if isinstance(e, Explains)),
     )
-    return hold_together(state, store)
+    state = hold_together(state, store)
+    return state if duplicates is None else compare_leaks(state, duplicates, store)
 
 
 def _log_missing_unlabelled(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ilk.core.capabilities import Embeds, Explains
 from ilk.core.contracts import Method
 from ilk.core.data import Data
+from ilk.core.duplicate_leaks import DuplicateLeaks
 from ilk.core.held_together import HeldTogether
 from ilk.core.leaderboard import Leaderboard
 from ilk.core.metrics import Probabilities
@@ -35,6 +36,8 @@ class FitState:
         near_pairs: Nearly the same pictures among the used images.
         held_together: The accuracy with clusters of images that depend on each other held together;
             None if there are none that matter, or groups are given.
+        duplicate_leaks: Copies of one picture that were found, and the accuracy with and without
+            leaks; None if they were not asked for.
         audit_probabilities: Out-of-fold probabilities that labels are compared with, `[n, k]`, if
             not those of the leaderboard: those of images dealt one by one, because the other images
             of a cluster are the best witnesses of a single wrong label.
@@ -51,6 +54,7 @@ class FitState:
     explainers: tuple[Explains, ...] = ()
     near_pairs: tuple[NearPair, ...] = ()
     held_together: HeldTogether | None = None
+    duplicate_leaks: DuplicateLeaks | None = None
     audit_probabilities: Probabilities | None = None
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.capabilities import Embeds, find_trained_parts
 from ilk.core.data import Labels
+from ilk.core.errors import InputError
 from ilk.fitting.split import Split
 from ilk.images import Row, number_row_groups
 from ilk.maths.folds import has_shared_groups
@@ -38,6 +39,33 @@ def is_held_out(encoder: Embeds, rows: Sequence[Row]) -> NDArray[np.bool_]:
     for part in find_trained_parts(encoder):
         held_out &= part.is_held_out(digests, *known_groups)
     return held_out
+
+
+def count_trained_on(encoder: Embeds, rows: Sequence[Row]) -> int:
+    """Return how many images the encoder was trained on with labels, or on others of a group."""
+    return int((~is_held_out(encoder, rows)).sum()) if find_trained_parts(encoder) else 0
+
+
+def check_unseen(encoders: Iterable[Embeds], rows: Sequence[Row], purpose: str) -> None:
+    """Check that no encoder was trained on the images, where all of them have to be judged.
+
+    Args:
+        encoders: Encoders.
+        rows: Images.
+        purpose: What would be wrong otherwise, such as "their labels cannot be audited with it".
+
+    Raises:
+        InputError: One was; the message says what to use instead.
+    """
+    for encoder in encoders:
+        if n := count_trained_on(encoder, rows):
+            base = getattr(encoder, "base", None)
+            instead = f"use {base.name}, or " if base is not None else ""
+            raise InputError(
+                f"{encoder.name} was trained on {n:,} of these {len(rows):,} images with their "
+                f"labels, or on others of their groups, so {purpose}; {instead}give images that it "
+                "was not trained on"
+            )
 
 
 def exclude_leaked_rows(

@@ -30,6 +30,7 @@ from ilk.explain.neighbours import LABEL_SEPARATOR
 from ilk.fitting.candidates import parse_methods
 from ilk.fitting.config import FitConfig
 from ilk.fitting.encoding import LogCallback, encode, resolve_encoders
+from ilk.fitting.leakage import check_unseen
 from ilk.fitting.multi_label_report import (
     build_multi_label_report,
     make_metadata,
@@ -85,6 +86,7 @@ def fit_multi_label_with_report(
     encoders = add_variants(opened, images, config, log) if encoders is None else opened
     images = encode(images, list(encoders), feature_store, progress, log)
     split = split_labels(images)
+    check_unseen(encoders, split.train, "no classifier of several labels can be judged on them")
     features = {e.name: _load_features(e, split.train, feature_store) for e in encoders}
     targets = encode_targets(split.train, split.classes)
     leaderboard = rank_label_candidates(

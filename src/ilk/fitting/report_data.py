@@ -78,6 +78,7 @@ def build_report_data(
         groups=evaluation.groups,
         group_notes=_describe_groups(split),
         held_together=state.held_together,
+        duplicate_leaks=state.duplicate_leaks,
         near_pairs=state.near_pairs,
         label_note=label_note,
     )
@@ -114,6 +115,8 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
     if state.held_together is not None:
         messages.insert(0, str(state.held_together))
     messages[:0] = _describe_groups(split)
+    if state.duplicate_leaks is not None:
+        messages[:0] = state.duplicate_leaks.describe()
     messages += describe_near_pairs([p for p in state.near_pairs if p.concerns != COPY])
     messages += collect_structure_notes(state)
     if split.train and state.config.classes and not state.config.class_structure:

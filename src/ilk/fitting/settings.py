@@ -16,6 +16,7 @@ from ilk.core.errors import InputError, UnknownName
 from ilk.core.progress import Progress
 from ilk.fitting.config import FitConfig
 from ilk.images import Images, read_images
+from ilk.images.annotations.groups import DUPLICATES, check_one_source
 from ilk.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,6 +28,19 @@ READ_SETTINGS = {
     if name not in _OWN
 }
 FIT_SETTINGS = {f.name: f.default for f in fields(FitConfig) if f.init and f.default is not MISSING}
+
+
+def take_duplicates(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in which `group_from="duplicates"`, of a fit, is `group_duplicates=True`.
+
+    Raises:
+        InputError: There are other groups, too.
+    """
+    if settings.get("group_from") != DUPLICATES:
+        return dict(settings)
+    check_one_source(settings.get("group_column"), DUPLICATES, settings.get("groups"))
+    others = {name: value for name, value in settings.items() if name != "group_from"}
+    return {**others, "group_duplicates": True}
 
 
 def configure(config: FitConfig | None, settings: Mapping[str, Any]) -> FitConfig:

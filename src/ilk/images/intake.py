@@ -78,7 +78,8 @@ def read_images(
             stay there, and their rows are called `image 0`, `image 1`, ….
         labels: For several images: one class name per image, None where unknown.
         path_column: The table's column of paths, if it has none of the usual names.
-        label_column: The table's column of labels, if it has none of the usual names.
+        label_column: The table's column of labels, if it has none of the usual names; "none" reads
+            no labels.
         multi_label: Whether an image has a set of labels: names in one cell, one column of 0 and 1
             per label, or one line per image and label. None refuses tables that look like it.
         label_separator: Separator of several labels in one cell; None finds `;`, `|` or `,`.

@@ -16,6 +16,7 @@ from ilk.core.errors import IlkError, InputError, NoImages
 from ilk.core.progress import Progress
 from ilk.encode import encode_and_refuse
 from ilk.encoders import choose_encoders, resolve_encoder
+from ilk.fitting.leakage import check_unseen
 from ilk.images import Images, escape_path, list_sources, read_images
 from ilk.labelling.events import OPEN, UNDO, Event
 from ilk.store import Store
@@ -71,11 +72,13 @@ def encode_source(
 
     Raises:
         NoImages: No image can be decoded.
+        InputError: The encoder was trained on some of the images with their labels.
     """
     encoder = _open_default(images) if name == "default" else resolve_encoder(name, images=images)
     images = encode_and_refuse(images, [encoder], store, progress=progress)
     if not images.used:
         raise NoImages("none of the images can be decoded, so there is nothing to label")
+    check_unseen([encoder], images.used, "the accuracy that is shown would be too high")
     return images, encoder, store.get(encoder.space, [row.digest for row in images.used])
 
 

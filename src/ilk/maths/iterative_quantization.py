@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Features
 
 N_ITERATIONS = 50
+ROTATION_ROWS = 8_192  # that the rotation is learned from, at random
 WORD = 64  # bits
 
 Codes = NDArray[np.uint64]
@@ -41,11 +42,11 @@ def fit_rotation(x: Features, bits: int, seed: int = 0) -> tuple[Features, Featu
     if axes.shape[1] < bits:  # more bits than features: random directions give further bits
         more = rng.normal(size=(rows.shape[1], bits - axes.shape[1]))
         axes = np.concatenate([axes, more / np.linalg.norm(more, axis=0)], 1)
-    projected = rows @ axes
+    projected = (rows[rng.permutation(len(rows))[:ROTATION_ROWS]] @ axes).astype(np.float32)
     rotation, _ = np.linalg.qr(rng.normal(size=(bits, bits)))
     for _ in range(N_ITERATIONS):
-        code = np.where(projected @ rotation >= 0, 1.0, -1.0)
-        left, _, right = np.linalg.svd(projected.T @ code)
+        code = np.sign(projected @ rotation.astype(np.float32))
+        left, _, right = np.linalg.svd((projected.T @ code).astype(np.float64))
         rotation = left @ right
     return mean.astype(np.float32), (axes @ rotation).astype(np.float32)
 

@@ -5,10 +5,11 @@ With unit rows, L the liked and U the disliked ones,
 
     q = alpha mean(Q) + beta mean(L) - gamma mean(U),    similarity(x) = q'x / |q|
 
-A mean of no rows is 0. alpha = 1 and beta = 0.75 are the usual weights, and gamma = 0.15 is (Manning,
-Raghavan, Schütze, 2008, Introduction to Information Retrieval, section 9.1.1), for word counts. Here
-gamma is 0.75 as well: features of images share much, which only a difference of equal weights takes
-away. It was chosen on training images of CIFAR-10 and MNIST; `ilk bench search_quality` compares.
+A mean of no rows is 0. alpha = 1 and beta = 0.75 are the usual weights, and gamma = 0.15 is usual
+for word counts (Manning, Raghavan, Schütze, 2008, Introduction to Information Retrieval, section
+9.1.1). Here gamma is 0.75 as well: features of images share much, which only a difference of equal
+weights takes away. It was chosen on training images of CIFAR-10 and MNIST; `ilk bench
+search_quality` compares.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from ilk.maths.sampling import sample_by_class
 from ilk.maths.softmax_regression import Projection, SoftmaxRegressions
 
 SAMPLE_ROWS = 10_000  # rows that choose C and give the starting point
-TOLERANCE = 1e-5  # relative decrease still predicted at which the passes end
+TOLERANCE = 3e-5  # relative decrease still predicted at which the passes end
 MAX_PASSES = 60
 
 Matrix = NDArray[np.float64]

@@ -62,9 +62,7 @@ class StreamedStatistics:
                 self._add_chunk(p, x, y, rows[at : at + CHUNK_SIZE])
 
     def _add_chunk(self, p: int, x: NDArray[Any], y: Labels, rows: Labels) -> None:
-        is_all = len(rows) == len(x)
-        z = x.astype(np.float32) if is_all else x[rows].astype(np.float32, copy=False)
-        own = y if is_all else y[rows]
+        z, own = x[rows].astype(np.float32, copy=False), y[rows]
         z -= self.shift[own]
         with np.errstate(over="ignore", invalid="ignore"):
             products = z.T @ z

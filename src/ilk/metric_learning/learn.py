@@ -59,7 +59,7 @@ class LearningRows:
     shape: tuple[int, int, int] | None = None
 
     def take(self, rows: NDArray[Any]) -> LearningRows:
-        """Return some of the rows."""
+        """Return the rows at positions, or under a mask, `rows [m]`."""
         return replace(self, x=self.x[rows], y=self.y[rows], groups=self.groups[rows])
 
     @cached_property

@@ -103,6 +103,9 @@ def leaderboard_to_json(report: ReportData) -> dict[str, Any]:
         if report.corrected_accuracy is None
         else asdict(report.corrected_accuracy),
         "held_together": None if report.held_together is None else report.held_together.to_json(),
+        "duplicate_leaks": None
+        if report.duplicate_leaks is None
+        else report.duplicate_leaks.to_json(),
         "near_duplicates": near_pairs_to_json(report.near_pairs),
         "folds": escape_text(report.folds_note),
         "seed": report.seed,

@@ -16,6 +16,7 @@ from ilk.core.metrics import Interval, Probabilities, Scores
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ilk.core.duplicate_leaks import DuplicateLeaks
     from ilk.core.held_together import HeldTogether
     from ilk.core.leaderboard import CandidateResult
     from ilk.images import Images
@@ -71,6 +72,8 @@ class ReportData:
         group_notes: How many groups of images there are, one sentence each.
         held_together: The accuracy with clusters of images that depend on each other held together;
             None if there are none that matter.
+        duplicate_leaks: Copies of one picture that were found, and the accuracy with and without
+            leaks; None if they were not asked for.
         near_pairs: Nearly the same pictures among the used images, most serious first.
         label_note: How many labels are suspect, as one sentence, or "".
         samples: Numbers of images behind the parts of a fit out of core; None for a fit in memory.
@@ -114,6 +117,7 @@ class ReportData:
     groups: Labels | None = None
     group_notes: Sequence[str] = ()
     held_together: HeldTogether | None = None
+    duplicate_leaks: DuplicateLeaks | None = None
     near_pairs: Sequence[NearPair] = ()
     label_note: str = ""
     samples: Mapping[str, Any] | None = None

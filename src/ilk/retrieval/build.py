@@ -13,14 +13,15 @@ from ilk.core.errors import InputError
 from ilk.core.progress import Advance, Progress, silent_progress
 from ilk.maths.top_k import Ids, TopK, measure_overlap
 from ilk.retrieval.collection import Collection
-from ilk.retrieval.contract import Vectors
 from ilk.retrieval.earned import Choice, choose_projection
 from ilk.retrieval.entries import Entries
 from ilk.retrieval.index import Index
-from ilk.retrieval.kinds import AUTO, choose_kind, describe, parse_kind
-from ilk.retrieval.projection import apply_projection
+from ilk.retrieval.kinds import AUTO, choose_kind, parse_kind
+from ilk.retrieval.vectors.contract import Vectors, name_setting
+from ilk.retrieval.vectors.projection import apply_projection
 
 RECALL_K, RECALL_QUERIES = 10, 200
+LOW_RECALL = 0.95  # below, what finds more is told
 MIN_RECALL_ROWS = 100  # below, an index is not worth measuring
 SAMPLE_ROWS = 20_000  # from which the rotation of hash codes is learned
 
@@ -168,11 +169,13 @@ def measure_recall(vectors: Vectors, queries: Features, true_ids: Ids) -> Recall
 
 def list_notes(index: Index) -> list[str]:
     """Return what is to be known of an index: its kind, recall and projection."""
-    rows = f"{len(index):,} images, {describe(index.kind).removesuffix(chr(40) + chr(41))}"
+    rows = f"{len(index):,} images, {name_setting(index.kind)}"
     facts = [f"{rows}, {index.vectors.count_bytes() / 1e6:,.1f} MB"]
     facts += [str(index.facts["note"])] if index.facts.get("note") else []
     if "recall" in index.facts:
-        facts.append(describe_recall(index.facts["recall"]))
+        recall = index.facts["recall"]
+        is_low = recall["value"] < LOW_RECALL and index.kind.remedy
+        facts.append(describe_recall(recall) + (f"; {index.kind.remedy}" if is_low else ""))
     elif not index.kind.is_exact:
         facts.append(f"recall was not measured: fewer than {MIN_RECALL_ROWS} images")
     chosen = index.facts.get("projection", {}).get("sentence")

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ilk.core.contracts import describe
 from ilk.core.data import Features, Labels
 from ilk.core.errors import InputError
 from ilk.maths.retrieval import bootstrap_classes, mean_known, score_retrieval
 from ilk.retrieval.collection import Collection
-from ilk.retrieval.projection import Projection, to_unit
 from ilk.retrieval.projections import list_projections, parse_projection
+from ilk.retrieval.vectors.contract import name_setting
+from ilk.retrieval.vectors.projection import Projection, to_unit
 
 AUTO, NONE = "auto", "none"
 N_FOLDS = 5
@@ -97,12 +97,12 @@ def choose_projection(collection: Collection, name: str = AUTO, seed: int = 0) -
             rows = np.sort(np.random.default_rng(seed).permutation(len(y))[:MAX_ROWS])
         elif len(names) < 2:
             raise InputError(
-                f"{describe(wanted)} learns from labels and there are {len(names)} classes; search "
-                "a folder with a sub-folder per class, or without --projection"
+                f"{name_setting(wanted)} learns from labels and there are {len(names)} classes; "
+                "search a folder with a sub-folder per class, or without --projection"
             )
         x = to_unit(collection.take(rows))
-        sentence = f"{describe(wanted)} was asked for, without a trial"
-        return Choice(wanted.fit(x, y[rows]), describe(wanted), sentence)
+        sentence = f"{name_setting(wanted)} was asked for, without a trial"
+        return Choice(wanted.fit(x, y[rows]), name_setting(wanted), sentence)
     reason = _find_obstacle(collection, y, rows)
     if reason:
         return Choice(sentence=reason)
@@ -124,7 +124,7 @@ def choose_on_rows(x: Features, y: Labels, seed: int = 0) -> Choice:
         )
         return Choice(sentence=sentence, trials=tuple(trials))
     won = max(earned, key=lambda trial: trial.map_at_r)
-    projection = next(c for c in candidates if describe(c) == won.name).fit(x, y)
+    projection = next(c for c in candidates if name_setting(c) == won.name).fit(x, y)
     sentence = (
         f"{won.name} kept: {won.map_at_r:.3f}, cosine {cosine.map_at_r:.3f} (mAP@R on classes held "
         f"out; difference {won.difference:+.3f} [{won.low:+.3f}, {won.high:+.3f}])"
@@ -160,7 +160,7 @@ def try_projections(
     level = 1 - (1 - LEVEL) / max(1, len(candidates))
     for i, candidate in enumerate(candidates, 1):
         mean, low, high = bootstrap_classes(ap[i] - ap[0], y, seed=seed, level=level)
-        name = describe(candidate)
+        name = name_setting(candidate)
         trials.append(Trial(name, mean_known(ap[i]), mean_known(first[i]), mean, low, high))
     return trials
 

@@ -110,7 +110,7 @@ class Entries:
         return sorted({name for e in self.by_id.values() for name in e.names})
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the images as arrays for a file."""
+        """Return the images as arrays for a file: ids `[n]`, digests `[n, 32]` and others."""
         rows = list(self.by_id.values())
         texts = [[e.path, e.label, *e.others] for e in rows]
         digests = b"".join(bytes.fromhex(e.digest) for e in rows)
@@ -123,7 +123,7 @@ class Entries:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], next_id: int) -> Entries:
-        """Return the images of `to_arrays`.
+        """Return the images of `to_arrays`, ids `[n]` ascending and below `next_id`.
 
         Raises:
             ValueError: The arrays do not fit each other.

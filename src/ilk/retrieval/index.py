@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from ilk.core.contracts import describe
 from ilk.core.data import Features
 from ilk.core.errors import InputError
 from ilk.core.space import FeatureSpace
 from ilk.maths.top_k import NO_ID, Ids, Similarities
-from ilk.retrieval.contract import Vectors
 from ilk.retrieval.entries import Entries, Entry
-from ilk.retrieval.projection import Projection, apply_projection
+from ilk.retrieval.index_folder import write_index
+from ilk.retrieval.vectors.contract import Vectors
+from ilk.retrieval.vectors.projection import Projection, apply_projection
 
 
 @dataclass(eq=False)
@@ -150,6 +152,31 @@ class Index:
         Raises:
             OutputError: The folder cannot be written, or holds something else.
         """
-        from ilk.retrieval.index_folder import save_index
+        path = Path(folder)
+        is_same = self.folder is not None and self.folder.resolve() == path.resolve()
+        writers = self.vectors.list_files()
+        write_index(path, self._describe(), writers, self._pack_images(), is_same=is_same)
+        self.folder = path
+        return path
 
-        return save_index(self, Path(folder))
+    def _pack_images(self) -> bytes:
+        from safetensors.numpy import save
+
+        arrays = self.entries.to_arrays()
+        if self.projection is not None:
+            arrays |= {"centre": self.projection.centre, "weight": self.projection.weight}
+        return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+    def _describe(self) -> dict[str, Any]:
+        """Return the entries of `index.json` that are not about files."""
+        space = self.space
+        return {
+            "space": {"key": space.key, "name": space.name, "dim": space.dim},
+            "encoder": dict(self.encoder),
+            "kind": describe(self.kind),
+            "n": len(self),
+            "next_id": self.entries.next_id,
+            "facts": self.facts,
+            "source": self.source,
+            "value_ranges": {name: list(pair) for name, pair in self.value_ranges.items()},
+        }

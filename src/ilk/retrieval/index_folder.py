@@ -13,25 +13,18 @@ compared whole, and opening a larger one does not take longer than searching it.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-import numpy as np
-
-from ilk.core.contracts import describe
 from ilk.core.digested_json import check_digest, encode_digested, parse_json
-from ilk.core.errors import ArtifactError, IlkError, OutputError
-from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.errors import ArtifactError, OutputError
+from ilk.core.folder_transaction import FolderTransaction, lock_folder
 from ilk.core.regular_file import read_regular_file
-from ilk.core.space import FeatureSpace
 from ilk.core.typed_values import check_type
-from ilk.retrieval.entries import Entries
-from ilk.retrieval.file_fingerprints import FileEntries, check_files, describe_file
-from ilk.retrieval.index import Index
-from ilk.retrieval.kinds import parse_kind
-from ilk.retrieval.projection import Projection
+from ilk.retrieval.file_fingerprints import FileEntries, describe_file
+from ilk.retrieval.vectors.contract import Writers
 
 FILE = "index.json"
 FORMAT, VERSION = "ilk index", 1
@@ -69,8 +62,17 @@ def is_index(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / FILE).is_file()
 
 
-def save_index(index: Index, folder: Path) -> Path:
-    """Write an index to a folder in one step and return the folder; see `Index.save`.
+def write_index(
+    folder: Path, description: Mapping[str, Any], writers: Writers, images: bytes, *, is_same: bool
+) -> None:
+    """Write an index to a folder in one step.
+
+    Args:
+        folder: The folder, created if missing.
+        description: Entries of `index.json`, without those of files.
+        writers: What writes the files of the rows.
+        images: Content of the file of images.
+        is_same: Whether the index lies in this folder already, so that its files can stay.
 
     Raises:
         OutputError: The folder cannot be written, another process writes to it, or it holds
@@ -79,70 +81,22 @@ def save_index(index: Index, folder: Path) -> Path:
     _check_folder(folder)
     with lock_folder(folder, wait=SAVE_SECONDS):
         old = _read_old_files(folder)
-        is_same = index.folder is not None and index.folder.resolve() == folder.resolve()
         change, files = FolderTransaction(folder), {}
-        for name, write in index.vectors.list_files().items():
+        for name, write in writers.items():
             if is_same and name in old:
                 files[name] = old[name]
                 continue
             change.write_with(name, write)
             files[name] = describe_file(_find_new(folder, name))
-        images = f"entries-{1 + _count_saves(old)}.safetensors"
-        change.write(images, _pack_images(index))
-        files[images] = describe_file(_find_new(folder, images))
+        images_file = f"entries-{1 + _count_saves(old)}.safetensors"
+        change.write(images_file, images)
+        files[images_file] = describe_file(_find_new(folder, images_file))
         for name in set(old) - set(files):
             change.delete(name)
-        change.write(FILE, encode_digested(_describe(index, images, files)))
+        described = {"format": FORMAT, "version": VERSION, **description}
+        described |= {"images": images_file, "files": files}
+        change.write(FILE, encode_digested(described))
         change.commit()
-    index.folder = folder
-    return folder
-
-
-def open_index(folder: str | os.PathLike[str]) -> Index:
-    """Return the index in a folder.
-
-    Raises:
-        ArtifactError: There is none, it was written by another version, or a file is missing, cut
-            off or altered.
-        Unavailable: Its kind needs a package that is not installed.
-    """
-    folder = Path(folder)
-    finish_commit(folder)
-    described = read_description(folder)
-    check_files(folder, described["files"])
-    try:
-        from safetensors.numpy import load
-
-        arrays = load(read_regular_file(folder / described["images"]))
-        entries = Entries.from_arrays(arrays, described["next_id"])
-        projection = None
-        if "weight" in arrays:
-            projection = Projection(arrays["centre"], arrays["weight"])
-        space = FeatureSpace(**described["space"])
-        kind = parse_kind(described["kind"])
-        dim = space.dim if projection is None else projection.weight.shape[1]
-        deleted = np.array(entries.deleted, np.int64)
-        vectors = kind.open(folder, dim, deleted)
-        if not len(vectors) == len(entries) == described["n"]:
-            raise ValueError(f"it has {len(vectors)} rows for {len(entries)} images")
-    except IlkError:
-        raise
-    except Exception as error:  # safetensors has errors of its own
-        why = " ".join(str(error).split())[:200]
-        raise ArtifactError(f"{folder} is damaged ({why}); build the index again") from None
-    ranges = {name: (low, high) for name, (low, high) in described["value_ranges"].items()}
-    return Index(
-        space,
-        kind,
-        vectors,
-        entries,
-        projection,
-        described["encoder"],
-        dict(described["facts"]),
-        folder,
-        described["source"],
-        ranges,
-    )
 
 
 def read_description(folder: Path) -> IndexEntries:
@@ -204,32 +158,3 @@ def _find_new(folder: Path, name: str) -> Path:
     from ilk.core.folder_transaction import NEW_SUFFIX
 
     return folder / (name + NEW_SUFFIX)
-
-
-def _pack_images(index: Index) -> bytes:
-    from safetensors.numpy import save
-
-    arrays = index.entries.to_arrays()
-    if index.projection is not None:
-        arrays |= {"centre": index.projection.centre, "weight": index.projection.weight}
-    return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
-
-
-def _describe(index: Index, images: str, files: dict[str, FileEntries]) -> dict[str, Any]:
-    space = index.space
-    described = {
-        "format": FORMAT,
-        "version": VERSION,
-        "space": {"key": space.key, "name": space.name, "dim": space.dim},
-        "encoder": dict(index.encoder),
-        "kind": describe(index.kind),
-        "n": len(index),
-        "next_id": index.entries.next_id,
-        "images": images,
-        "files": files,
-        "facts": index.facts,
-        "source": index.source,
-        "value_ranges": {name: list(pair) for name, pair in index.value_ranges.items()},
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(described))
-    return plain

@@ -13,7 +13,8 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.images import Images, escape_path
 from ilk.retrieval.image_source import collect_images
 from ilk.retrieval.index import Index
-from ilk.retrieval.index_folder import is_index, open_index
+from ilk.retrieval.index_folder import is_index
+from ilk.retrieval.load_index import open_index
 from ilk.retrieval.options import ReadImages, SearchOptions
 from ilk.retrieval.query import Query
 from ilk.retrieval.sources import OpenSource, collect_shards

@@ -44,8 +44,8 @@ def render_page(results: Sequence[SearchResult], source: str) -> str:
 
 def _make_view(result: SearchResult) -> SearchView:
     asked = [
-        make_thumbnail(Path(name), None, "question", content=picture)
-        for name, picture in result.pictures
+        make_thumbnail(Path(name), None, role, content=picture)
+        for role, name, picture in result.pictures
     ]
     found = [_show_hit(result, hit) for hit in result.hits[:MAX_PICTURES]]
     more = result.hits[MAX_PICTURES:]

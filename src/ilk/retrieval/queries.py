@@ -27,13 +27,13 @@ class EncodedQuery:
         row: Unit row `[1, e]` to be compared with those of the index.
         digests: Digests of the files of its images.
         summaries: Their pixels.
-        pictures: Name and image of each, for the page.
+        pictures: Role (asked, like or unlike), name and image of each, for the page.
     """
 
     row: Features
     digests: tuple[str, ...] = ()
     summaries: tuple[PixelSummary, ...] = ()
-    pictures: tuple[tuple[str, Any], ...] = ()
+    pictures: tuple[tuple[str, str, Any], ...] = ()
 
 
 def encode_query(
@@ -70,11 +70,12 @@ def encode_query(
     row = move_query(asked, more, less, query.unlike_weight)
     if not np.linalg.norm(row) > 0:
         raise InputError("what is liked and what is not cancel out; give other images")
+    roles = ["asked"] * len(plain) + ["like"] * len(liked) + ["unlike"] * len(disliked)
     return EncodedQuery(
         row[None],
         tuple(one.digest for one in known),
         tuple(one.summary for one in known[: len(plain) + len(liked)]),
-        tuple((one.name, one.picture) for one in known),
+        tuple((role, one.name, one.picture) for role, one in zip(roles, known, strict=True)),
     )
 
 

@@ -66,7 +66,7 @@ class SearchResult:
         left_out: Path of the query itself if it lies among them and is left out; "" otherwise.
         notes: What is to be known: kind of index, recall, projection.
         find_picture: Returns the image of a digest if it is not just the file at its path.
-        pictures: Name and image of what was asked.
+        pictures: Role (asked, like or unlike), name and image of what was asked.
         measure: What `Hit.similarity` is: similarity, or the probability of a class.
     """
 
@@ -76,7 +76,7 @@ class SearchResult:
     left_out: str = ""
     notes: tuple[str, ...] = ()
     find_picture: Callable[[str], Any] = lambda _digest: None
-    pictures: tuple[tuple[str, Any], ...] = ()
+    pictures: tuple[tuple[str, str, Any], ...] = ()
     measure: str = "similarity"
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from ilk.retrieval.options import SearchOptions
 from ilk.retrieval.query import Query
 from ilk.retrieval.results import SearchResult
 from ilk.retrieval.searcher import Searcher, open_searcher
-from ilk.retrieval.spaces import check_space
+from ilk.retrieval.spaces import describe_update
 from ilk.store import Store
 
 
@@ -105,9 +105,8 @@ def _hold_index(index: Index, options: SearchOptions) -> Searcher:
         encoder = resolve_encoder(options.encoder, **options.settings)
     elif index.encoder:
         encoder = restore_encoder(index.encoder, fetch=options.fetch, **options.settings)
-    if encoder is not None:
-        check_space(index.space, encoder, "this index")
-    return Searcher(index, encoder)
+    notes = [] if encoder is None else describe_update(index.space, encoder, "this index")
+    return Searcher(index, encoder, notes=notes)
 
 
 def _read_source(

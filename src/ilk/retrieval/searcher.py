@@ -16,15 +16,17 @@ from ilk.retrieval.answer import answer_query
 from ilk.retrieval.answer_class import answer_class
 from ilk.retrieval.build import build_index
 from ilk.retrieval.index import Index
-from ilk.retrieval.index_folder import is_index, open_index
-from ilk.retrieval.kinds import AUTO, describe, parse_kind
+from ilk.retrieval.index_folder import is_index
+from ilk.retrieval.kinds import AUTO, parse_kind
+from ilk.retrieval.load_index import open_index
 from ilk.retrieval.open_source import load_model, open_images, open_shards, refuse_encoder
 from ilk.retrieval.options import NONE, ReadImages, SearchOptions
 from ilk.retrieval.query import Query
 from ilk.retrieval.results import SearchResult
 from ilk.retrieval.sources import OpenSource, find_source_kind, open_model
-from ilk.retrieval.spaces import check_space
+from ilk.retrieval.spaces import describe_update
 from ilk.retrieval.update import apply_changes, find_changes
+from ilk.retrieval.vectors.contract import name_setting
 from ilk.store import Store
 
 
@@ -114,7 +116,8 @@ def _index_source(
     is_saved = bool(options.index) and is_index(options.index)
     if is_saved:
         index = open_index(options.index)
-        check_space(index.space, opened.encoder, f"the index {escape_path(options.index)}")
+        place = f"the index {escape_path(options.index)}"
+        notes += describe_update(index.space, opened.encoder, place)
         _check_kind(index, options)
         changes = find_changes(index, collection)
         if changes:
@@ -141,8 +144,8 @@ def _check_kind(index: Index, options: SearchOptions) -> None:
     """Raise InputError if an index is asked for that differs from the saved one."""
     if options.kind != AUTO and parse_kind(options.kind) != index.kind:
         raise InputError(
-            f"the index {escape_path(options.index)} is of the kind {describe(index.kind)}; name a "
-            "new folder with --index for another"
+            f"the index {escape_path(options.index)} is of the kind {name_setting(index.kind)}; "
+            "name a new folder with --index for another"
         )
     made = str(index.facts.get("projection", {}).get("name", "cosine"))
     wanted = options.projection
@@ -168,6 +171,7 @@ def _open_saved(folder: Path, options: SearchOptions, queries: Sequence[Query]) 
         encoder = resolve_encoder(options.encoder, **options.settings)
     elif any(query.needs_encoder for query in queries):
         encoder = restore_encoder(index.encoder, fetch=options.fetch, **options.settings)
+    notes = []
     if encoder is not None:
-        check_space(index.space, encoder, f"the index {escape_path(folder)}")
-    return Searcher(index, encoder, Store())
+        notes = describe_update(index.space, encoder, f"the index {escape_path(folder)}")
+    return Searcher(index, encoder, Store(), notes=notes)

@@ -142,6 +142,6 @@ def collect_shards(folder: str | os.PathLike[str], space: str | None = None) -> 
     found = FeatureSpace(features.space.key, features.space.name, features.d)
     encoder = {"name": found.name, "key": found.key}
     n_missing = features.n - int(features.has_features.sum())
-    files = "1 file is" if n_missing == 1 else f"{n_missing:,} files are"
-    notes = (f"{files} not searched, because they have no features",) if n_missing else ()
+    files = "1 file has" if n_missing == 1 else f"{n_missing:,} files have"
+    notes = (f"{files} no features and cannot be searched",) if n_missing else ()
     return Collection(entries, found, take, encoder, os.path.abspath(folder), notes=notes)

@@ -39,6 +39,18 @@ def check_space(space: FeatureSpace, encoder: Any, place: str) -> bool:
     )
 
 
+def describe_update(space: FeatureSpace, encoder: Any, place: str) -> list[str]:
+    """Return a note where the encoder is a newer one; checks and arguments as in `check_space`.
+
+    Raises:
+        InputError: The features may not be compared.
+    """
+    if not check_space(space, encoder, place):
+        return []
+    told = f"{place} holds features of {space.name}; the query is encoded by {encoder.name}"
+    return [f"{told}, a compatible update"]
+
+
 def list_compatible(encoder: Any) -> tuple[str, ...]:
     """Return the keys of the older spaces that an encoder's features may be compared with."""
     stated = getattr(encoder, COMPATIBLE, None)

@@ -102,12 +102,12 @@ def _cut(x: NDArray[Any] | Iterable[NDArray[Any]], sizes: Sequence[int]) -> Iter
         yield x[start:]
         return
     blocks = iter(x)
-    held = np.empty((0, 1), np.float32)
+    held: NDArray[Any] = np.empty((0, 1), np.float32)
     for size in sizes:
         parts = [held] if len(held) else []
         n_held = len(held)
-        while n_held < size and (block := next(blocks, None)) is not None:
-            parts.append(np.asarray(block))
+        while n_held < size and (found := next(blocks, None)) is not None:
+            parts.append(np.asarray(found))
             n_held += len(parts[-1])
         if n_held < size:
             raise InputError(f"too few rows of features for {sum(sizes)} labels")

@@ -11,7 +11,7 @@ from ilk.images.rows import Images, Row, escape_path
 from ilk.shards.parquet_files import from_text
 from ilk.shards.row_columns import Columns, check_paths, list_columns
 
-CONTENT = ("digest", "status", "page", "value_range", "archive", "member")
+CONTENT = ("value_range", "digest", "status", "page", "archive", "member")
 LABELS = ("label", "labels", "split", "group")
 COMPARED_WORDS = {"digest": "content", "status": "status", "value_range": "value range"}
 
@@ -68,6 +68,8 @@ def _compare(
             if names is LABELS:
                 change = f" from {before!r} to {now!r}"
                 advice = "pass --relabel, which keeps the features,"
+            elif name == "value_range" and before is not None:
+                change, advice = "", f"pass --value-range {before[0]:g}-{before[1]:g} as before,"
             else:
                 change, advice = "", "restore the image,"
             raise InputError(

@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 
 from ilk.core.busy_time import BusyTime
 from ilk.core.capabilities import Embeds
+from ilk.core.errors import InputError
 from ilk.encode.encode_task import NETWORK, check_finite, prepare_row
 from ilk.encode.map_tasks import map_tasks
 from ilk.hub.preprocessing import PixelArray
-from ilk.images import MAX_PIXELS, ImageError, Images, Row
+from ilk.images import MAX_PIXELS, ImageError, Images, Row, escape_path
 from ilk.images.inspection.pixel_summary import PixelSummary
 from ilk.shards.manifest import Manifest
 from ilk.shards.parts import Part, PartRows, check_part, write_part
 from ilk.shards.spaces import ShardSpace, open_space
 
 WRITING = "writing"
-CHANGED = "the file has changed since it was listed"
+MIN_UNREADABLE = 20  # images of a shard; if none of them can be read, the machine is at fault
 Meter = Callable[[int, Mapping[str, float]], None]
 """`meter(n_images, seconds)`: images done since the last call, busy seconds by kind of work."""
 
@@ -84,6 +85,7 @@ def encode_shards(
     n_threads: int | None = None,
     again: bool = False,
     meter: Meter = ignore,
+    log: Callable[[str], None] = lambda _line: None,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Part]:
     """Encode shards one after another, as `encode_shard`, with no core idle between them.
@@ -97,7 +99,7 @@ def encode_shards(
     if wrong := [i for i in numbers if not 0 <= i < manifest.n_shards]:
         raise IndexError(f"there is no shard {wrong[0]} of {manifest.n_shards}")
     space = open_space(manifest.folder, encoder, dtype)
-    work = _Work(manifest, space, encoder, max_pixels, again)
+    work = _Work(manifest, space, encoder, max_pixels, again, log)
     shard: _Shard | None = None
     for step in map_tasks(work.list_steps(numbers), n_threads):
         if isinstance(step, Part):
@@ -139,6 +141,7 @@ class _Work:
     encoder: Embeds
     max_pixels: int
     again: bool
+    log: Callable[[str], None]
     is_loaded: bool = False
 
     def list_steps(self, numbers: Sequence[int]) -> Iterator[Callable[[], Part | _Step]]:
@@ -151,6 +154,8 @@ class _Work:
             if not self.is_loaded:
                 self.encoder.load()
                 self.is_loaded = True
+                if note := getattr(self.encoder, "runtime_note", ""):
+                    self.log(f"{self.encoder.name} runs on {note}")
             images = self.manifest.open_shard(i)
             used = [p for p, row in enumerate(images.rows) if row.status == "used"]
             size = max(1, self.encoder.batch_size)
@@ -211,17 +216,34 @@ class _Shard:
         if step.features is not None:
             with np.errstate(over="ignore"):
                 self._features[step.encoded] = step.features
-            check_finite(
-                self._work.encoder,
-                [self._rows[p] for p in step.encoded],
-                self._features[step.encoded],
-            )
+            is_finite = np.isfinite(self._features[step.encoded]).all(1)
+            if not is_finite.all():
+                path = self._rows[step.encoded[int(np.argmin(is_finite))]].path
+                raise InputError(
+                    f"the features of {escape_path(path)} do not fit into {self._features.dtype}; "
+                    "encode into another folder with --dtype float32"
+                )
             step.features = None
         self.n_unused -= len(step.positions)
         self._steps.append(step)
 
     def write(self) -> Part:
-        """Write the part."""
+        """Write the part.
+
+        Raises:
+            InputError: No image can be read, as on a machine where their disk is missing.
+        """
+        n_transient = sum(step.transient for step in self._steps)
+        n_tried = sum(len(step.positions) for step in self._steps)
+        if n_transient == n_tried >= MIN_UNREADABLE:
+            row, first = next(
+                (self._rows[p], why) for step in self._steps for p, why in step.failures.items()
+            )
+            raise InputError(
+                f"none of the {n_tried} images of shard {self._i} can be read on this machine "
+                f"(first: {escape_path(row.path)}, {first[0]}: {first[1]}); look whether the disk "
+                f"of {escape_path(self._work.manifest.base)} is there, and run the command again"
+            )
         busy = BusyTime()
         for step in self._steps:
             busy.seconds.update(step.seconds)
@@ -253,6 +275,6 @@ class _Shard:
                 self._work.space,
                 self._i,
                 rows,
-                sum(step.transient for step in self._steps),
+                n_transient,
             )
         return replace(part, seconds=dict(busy.seconds))

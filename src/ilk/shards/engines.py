@@ -83,5 +83,5 @@ def open_engine(on: str) -> tuple[Engine, str]:
             f"--on is {on}; it says where shards are encoded: local, ray, or ray://HOST:10001 for "
             "a cluster that runs"
         )
-    engine: Engine = import_module(module)  # type: ignore[assignment]
+    engine: Engine = import_module(module)
     return engine, on if separator else ""

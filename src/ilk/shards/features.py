@@ -20,7 +20,7 @@ from ilk.shards.manifest import SHARD_SIZE, Manifest, join_path
 from ilk.shards.memory_map import map_features
 from ilk.shards.parquet_files import from_text
 from ilk.shards.parts import check_part, read_features, read_outcomes
-from ilk.shards.refusals import find_refused
+from ilk.shards.refusals import find_order, find_refused
 from ilk.shards.spaces import ShardSpace, choose_space
 
 BLOCK = 8192
@@ -113,6 +113,14 @@ class ShardedFeatures:
         return find_refused(self.manifest, self.space)
 
     @cached_property
+    def order(self) -> Labels:
+        """Positions of all rows, `[n]`, in the order in which the source lists them.
+
+        It differs from that of the manifest where late images of a folder got new shards.
+        """
+        return find_order(self.manifest)
+
+    @cached_property
     def is_used(self) -> NDArray[np.bool_]:
         """Whether each row is used, `[n]`, as `ilk fit` on the images decides it."""
         return np.array([reason is None for reason in self.reasons], bool)
@@ -147,7 +155,7 @@ class ShardedFeatures:
                 if len(values):
                     yield shard.start + rows[kept], np.asarray(values, np.float32)
 
-    def take(self, positions: NDArray[np.integer] | list[int]) -> Features:  # type: ignore[type-arg]
+    def take(self, positions: NDArray[np.integer[Any]] | Sequence[int]) -> Features:
         """Return the features of rows at `positions [m]`, `[m, d]` float32, in that order.
 
         Raises:
@@ -166,7 +174,7 @@ class ShardedFeatures:
             out[here] = read_features(self.space, int(i))[wanted[here] - starts[i]]
         return out
 
-    def memory_map(self) -> NDArray[np.floating]:  # type: ignore[type-arg]
+    def memory_map(self) -> NDArray[np.floating[Any]]:
         """Return all features as a read-only array `[n, d]` that lies on disk, as stored.
 
         The copy is made beside the parts once; rows without features are 0.

@@ -9,14 +9,15 @@ from ilk.images.annotations.groups import refuse_split_groups
 from ilk.images.duplicates.same_content import refuse_duplicates
 from ilk.images.inspection.contents import ContentMap
 from ilk.images.rows import Images, Row
-from ilk.shards.manifest import Manifest
+from ilk.shards.manifest import Manifest, get_place
 
 
 def load_listing(manifest: Manifest, *, with_contents: bool = True) -> Images:
     """Return what `ilk.images.read_images` returned for the source, without `verify`.
 
-    Rows of a folder are sorted by path, also where late images got new shards; those of a table are
-    in the order of the manifest. Every row is an object: this is for what fits in memory.
+    Rows of a folder are sorted by path, also where late images got new shards; those of a table
+    that is not sorted are in the order of the manifest. Every row is an object: this is for what
+    fits in memory.
 
     Args:
         manifest: The manifest.
@@ -39,8 +40,8 @@ def load_listing(manifest: Manifest, *, with_contents: bool = True) -> Images:
                 origins |= {d: images.contents.find_origin(d) for d in images.contents}
         else:
             rows += manifest.rows(i)
-    if manifest.root is not None:
-        rows.sort(key=lambda row: row.path)
+    if manifest.is_sorted:
+        rows.sort(key=get_place)
     root = None if manifest.root is None else Path(manifest.root)
     return Images(
         root,

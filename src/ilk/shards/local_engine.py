@@ -22,6 +22,8 @@ def run(
     options: EngineOptions = EngineOptions(),  # noqa: B008  (frozen)
 ) -> None:
     """Encode shards one after another; see `ilk.shards.engines.Engine`."""
-    encoder = open_encoder()
-    for _ in encode_shards(folder, shard_numbers, encoder, dtype=dtype, again=again, meter=meter):
+    parts = encode_shards(
+        folder, shard_numbers, open_encoder(), dtype=dtype, again=again, meter=meter, log=log
+    )
+    for _ in parts:
         pass

@@ -49,6 +49,15 @@ def is_shard_folder(path: str | os.PathLike[str]) -> bool:
     return os.path.isfile(Path(path) / FILE_NAME)
 
 
+def check_local(folder: str | os.PathLike[str]) -> None:
+    """Raise InputError if a shard folder is an address in a bucket, where nothing is renamed."""
+    if is_address(folder):
+        raise InputError(
+            f"{escape_path(folder)} is an address in a bucket; a shard folder lies on a disk, "
+            "which all jobs may share over a network: name a folder, and copy it later"
+        )
+
+
 @dataclass(frozen=True)
 class ShardEntry:
     """What the manifest says of one shard.
@@ -78,6 +87,7 @@ class Manifest:
         root: `Images.root` of the source: None if paths were given, not found.
         notes: `Images.notes` of the source.
         value_ranges: `Images.value_ranges` of the source.
+        is_sorted: Whether the source lists its images by path, as a folder does.
     """
 
     folder: Path
@@ -87,6 +97,7 @@ class Manifest:
     root: str | None
     notes: tuple[str, ...] = ()
     value_ranges: Mapping[str, tuple[float, float]] | None = None
+    is_sorted: bool = False
 
     @property
     def path(self) -> Path:
@@ -116,6 +127,7 @@ class Manifest:
             InputError: There is none.
             ArtifactError: It is damaged, or of a newer version of ilk.
         """
+        check_local(folder)
         home = Path(folder)
         if not is_shard_folder(home):
             raise InputError(
@@ -135,6 +147,7 @@ class Manifest:
                 None if head["root"] is None else str(head["root"]),
                 tuple(map(str, head["notes"])),
                 {str(k): (float(a), float(b)) for k, (a, b) in head["value_ranges"].items()},
+                bool(head["is_sorted"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{escape_path(path)} is damaged ({error}); {REMEDY}") from None
@@ -160,14 +173,15 @@ class Manifest:
             InputError: A path is there twice, or an image is in memory.
             OutputError: The folder cannot be written.
         """
+        check_local(folder)
         if shard_size < 1:
             raise InputError(f"a shard holds at least 1 image, not {shard_size}")
-        root = None if images.root is None else os.path.abspath(images.root)
-        empty = cls(Path(folder), shard_size, (), root or os.getcwd(), root)
-        return empty._append(images, images.rows)
+        return cls(Path(folder), shard_size, (), "", None)._append(images, images.rows)
 
     def extend(self, images: Images, *, relabel: bool = False) -> Manifest:
         """Append the rows that are new in a later listing of the same source, as new shards.
+
+        The source may have moved to another folder as a whole.
 
         Args:
             images: The listing; every image of the manifest must be there, unchanged.
@@ -180,7 +194,8 @@ class Manifest:
         late, columns = find_late_rows(
             self.path, map(self.read_columns, range(self.n_shards)), images, relabel
         )
-        return self._append(images, late, columns) if late or relabel else self
+        is_moved = find_base(images) != self.base
+        return self._append(images, late, columns) if late or relabel or is_moved else self
 
     def _append(self, images: Images, rows: Sequence[Row], old: Sequence[Columns] = ()) -> Manifest:
         """Write the shards `old` and, cut into shards, `rows`."""
@@ -188,8 +203,14 @@ class Manifest:
         size = self.shard_size
         starts = range(0, len(rows), size)
         new = [list_columns(images, rows[start : start + size]) for start in starts]
+        places = [get_place(row) for row in images.rows]
         return replace(
-            self, notes=images.notes, value_ranges=dict(images.value_ranges)
+            self,
+            notes=images.notes,
+            value_ranges=dict(images.value_ranges),
+            is_sorted=places == sorted(places),
+            base=find_base(images),
+            root=None if images.root is None else os.path.abspath(images.root),
         ).write_columns([*old, *new])
 
     def write_columns(self, shards: Sequence[Columns]) -> Manifest:
@@ -228,6 +249,7 @@ class Manifest:
             "root": self.root,
             "notes": list(self.notes),
             "value_ranges": dict(self.value_ranges or {}),
+            "is_sorted": self.is_sorted,
             "shards": [asdict(entry) for entry in self.shards],
         }
 
@@ -262,6 +284,19 @@ class Manifest:
         """Return columns of all rows as an Arrow table; names are as in the file."""
         with open_parquet(self.path, REMEDY) as file:
             return file.read(columns=list(names)).combine_chunks()
+
+
+def find_base(images: Images) -> str:
+    """Return the absolute folder that the paths of rows are relative to, "" if they are whole."""
+    if images.root is not None:
+        return os.path.abspath(images.root)
+    is_whole = all(os.path.isabs(row.path) or is_address(row.path) for row in images.rows)
+    return "" if is_whole else os.getcwd()
+
+
+def get_place(row: Row) -> tuple[str, int]:
+    """Return what the rows of a folder are sorted by."""
+    return row.file_path, row.page
 
 
 def join_path(base: str, path: str) -> str:

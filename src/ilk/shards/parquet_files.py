@@ -15,7 +15,7 @@ from ilk.images.rows import escape_path
 
 FORMAT = 1
 METADATA_KEY = b"ilk"
-ADVICE = "run the same `ilk encode` again"
+ADVICE = "delete it and run the same `ilk encode` again"
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _ESCAPED = re.compile("\0([0-9a-f]{2})")
 

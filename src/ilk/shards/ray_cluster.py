@@ -9,9 +9,8 @@ import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from shutil import rmtree
 from threading import current_thread
@@ -27,63 +26,12 @@ CLIENT_PORT = 10001  # of Ray's own client server
 ANSWER_SECONDS = 10.0  # within which a machine takes a connection
 OBJECT_STORE = 100 * 2**20  # bytes; only numbers of shards and counts pass through it
 MAX_SOCKET_FOLDER = 40  # characters, so that Ray's sockets below it stay under the system's 107
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
-
-
-@dataclass(frozen=True)
-class ActorPlan:
-    """How many workers, and what each takes: cores, at least one of which are its threads."""
-
-    n: int
-    cpus: float
-    gpus: float
-
-    @property
-    def n_threads(self) -> int:
-        """Threads of each worker."""
-        return max(1, int(self.cpus))
-
-    def describe(self) -> str:
-        """Say it in words."""
-        gpus = f" and {self.gpus:g} GPU{'s' * (self.gpus > 1)}" if self.gpus else ""
-        return (
-            f"{self.n:,} worker{'s' * (self.n > 1)} with {self.cpus:g} "
-            f"core{'s' * (self.cpus > 1)}{gpus} each"
-        )
-
-
-def plan_actors(
-    resources: Mapping[str, float], options: EngineOptions, n_shards: int, uses_gpu: bool
-) -> ActorPlan:
-    """Return how many workers a cluster gets.
-
-    A worker takes a core by default; where the cluster has GPUs and the encoder can use one, it
-    takes a GPU and an equal part of the cores.
-
-    Args:
-        resources: What the cluster has, as `ray.cluster_resources` returns it.
-        options: What the user asks for.
-        n_shards: Number of shards, beyond which a worker would have nothing to do.
-        uses_gpu: Whether the encoder can use a GPU.
-
-    Raises:
-        InputError: A number is out of range.
-    """
-    cores, devices = max(1.0, resources.get("CPU", 0.0)), resources.get("GPU", 0.0)
-    gpus = options.gpus_per_actor
-    if gpus is None:
-        gpus = 1.0 if devices and uses_gpu else 0.0
-    n, cpus = options.actors, options.cpus_per_actor
-    if gpus < 0 or (cpus is not None and cpus <= 0) or (n is not None and n < 1):
-        raise InputError(
-            "a number of workers, or what each takes, is out of range; give at least 1 worker, "
-            "more than 0 cores and no fewer than 0 GPUs"
-        )
-    by_gpu = math.floor(devices / gpus) if gpus else math.inf
-    if cpus is None:
-        cpus = max(1, math.floor(cores / max(1, by_gpu))) if gpus else 1
-    fits = max(1, min(math.floor(cores / cpus), by_gpu))
-    return ActorPlan(max(1, min(n or int(fits), n_shards)), cpus, gpus)
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_NUM_REDIS_GET_RETRIES": "1",  # of 40 s each, for a cluster that takes a connection only
+    "RAY_worker_niceness": "0",  # workers do the work; at 15 any other process starves them
+}
 
 
 def get_address(options: EngineOptions) -> str:
@@ -114,7 +62,7 @@ def connect(options: EngineOptions) -> Iterator[Any]:
     address = get_address(options)
     if address.startswith(CLIENT) and find_spec("grpc") is None:
         raise Unavailable(
-            f"{address} needs Ray's client, which is not installed; run: pip install 'ray[client]'"
+            f"{address} needs Ray's client, which is not installed; run: pip install 'ilk[ray]'"
         )
     _check_answers(address)
     for name, value in ENVIRONMENT.items():
@@ -126,14 +74,8 @@ def connect(options: EngineOptions) -> Iterator[Any]:
 
         home = "" if address else _make_home()
         try:
-            _initialize(
-                ray,
-                address,
-                home,
-                max(
-                    count_cores(), math.ceil((options.actors or 1) * (options.cpus_per_actor or 1))
-                ),
-            )
+            asked = math.ceil((options.actors or 1) * (options.cpus_per_actor or 1))
+            _initialize(ray, address, home, max(count_cores(), asked))
             with suppress(ValueError):  # not the main thread, where Ray has set no handler either
                 signal.signal(signal.SIGTERM, handler)
             yield ray
@@ -177,12 +119,14 @@ def _initialize(ray: Any, address: str, home: str, n_cores: int) -> None:
     except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, RpcError
         detail = str(error).strip().splitlines()
         reason = detail[-1] if detail else type(error).__name__
-        where = f"the cluster at {address} does not take the connection"
+        if not address:
+            raise Unavailable(
+                f"Ray does not start on this machine ({reason}); encode with --on local"
+            ) from error
         raise Unavailable(
-            f"{where if address else 'Ray does not start on this machine'} ({reason}); check the "
-            "address and Ray's versions, and set RAY_AUTH_MODE=token if it asks for a token"
-            if address
-            else f"Ray does not start on this machine ({reason}); use --on local"
+            f"the cluster at {address} does not take the connection ({reason}); check the address "
+            "and that both sides have the same versions of Ray and Python, and set "
+            "RAY_AUTH_MODE=token if it asks for a token"
         ) from error
 
 

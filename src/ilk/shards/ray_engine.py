@@ -10,15 +10,14 @@ this process only collects events. Features never pass through Ray.
 
 from __future__ import annotations
 
+import os
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from ilk.core import errors
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import IlkError, OutputError, Unavailable
 from ilk.images.rows import escape_path
@@ -26,13 +25,14 @@ from ilk.shards.encode import Meter, ignore
 from ilk.shards.engines import EngineOptions
 from ilk.shards.manifest import Manifest
 from ilk.shards.parts import check_part
-from ilk.shards.ray_cluster import ActorPlan, connect, get_address, plan_actors
-from ilk.shards.ray_step import LOST, Desk, EncodeShards, Event, StepConfig
+from ilk.shards.ray_cluster import connect, get_address
+from ilk.shards.ray_events import Desk, Watch
+from ilk.shards.ray_plan import ActorPlan, plan_actors
+from ilk.shards.ray_step import EncodeShards, StepConfig
 from ilk.shards.spaces import ShardSpace, open_space
 
 MAX_ATTEMPTS = 3  # of a shard whose worker dies
 POLL_SECONDS = 0.2
-ANSWER_SECONDS = 60.0  # that one question to the cluster may take
 IN_FLIGHT = 2  # shards per actor that are running or next
 MAX_NAMED = 10  # shards named in a message
 Log = Callable[[str], None]
@@ -90,6 +90,7 @@ def run(
             again,
             plan.n_threads,
             MAX_ATTEMPTS,
+            os.getcwd(),
         )
         watch = Watch(meter, log, MAX_ATTEMPTS)
         try:
@@ -97,7 +98,7 @@ def run(
         except IlkError:
             raise
         except Exception as error:  # of Ray, its client or the network
-            raise _explain(error, address) from error
+            raise _explain(error, address, options.wait) from error
     lost = [i for i in missing if check_part(manifest, space, i)[1] is None]
     if lost:
         raise IlkError(
@@ -130,49 +131,6 @@ def _put_mark(folder: Path) -> Iterator[str]:
     finally:
         with suppress(OSError):
             mark.unlink()
-
-
-class Watch:
-    """Turns events into progress and sentences.
-
-    Args:
-        meter: Takes progress.
-        log: Takes sentences.
-        max_attempts: Attempts of a shard.
-    """
-
-    def __init__(self, meter: Meter, log: Log, max_attempts: int) -> None:
-        self._meter, self._log, self._max_attempts = meter, log, max_attempts
-        self._counted: Counter[int] = Counter()
-        self._why_lost: dict[int, str] = {}
-        self.has_begun = False
-
-    def take(self, event: Event) -> None:
-        """Take one event.
-
-        Raises:
-            IlkError: A worker failed in a way that another attempt would not change.
-        """
-        self.has_begun = True
-        if event.kind == "begun" and 1 < event.attempt <= self._max_attempts:
-            self._log(
-                f"the worker of shard {event.shard} died; attempt {event.attempt} of "
-                f"{self._max_attempts} on {event.place}"
-            )
-        if event.kind == "failed" and event.error == LOST:
-            self._why_lost[event.shard] = event.message
-        elif event.kind == "failed":
-            kind = getattr(errors, event.error, IlkError)
-            raise kind(f"{event.message} (shard {event.shard}, worker {event.place})")
-        new = max(0, event.n - self._counted[event.shard])
-        self._counted[event.shard] += new
-        if new or event.seconds:
-            self._meter(new, event.seconds or {})
-
-    def explain_lost(self, shards: Sequence[int]) -> str:
-        """Say why shards have no part."""
-        known = sorted({self._why_lost[i] for i in shards if i in self._why_lost})
-        return known[-1] if known else "the cluster ended without writing them"
 
 
 def run_job(config: StepConfig, shards: list[int], plan: ActorPlan, desk: Any) -> None:
@@ -212,7 +170,7 @@ def _work(
         is_done = False
         while not is_done:
             is_done = bool(ray.wait([job], timeout=0)[0])
-            for event in ray.get(desk.collect.remote(), timeout=ANSWER_SECONDS):
+            for event in ray.get(desk.collect.remote(), timeout=wait):
                 watch.take(event)
             if not watch.has_begun and monotonic() - started_at > wait:
                 raise Unavailable(_describe_wait(ray, plan, wait))
@@ -235,9 +193,11 @@ def _describe_wait(ray: Any, plan: ActorPlan, wait: float) -> str:
     )
 
 
-def _explain(error: Exception, address: str) -> IlkError:
+def _explain(error: Exception, address: str, wait: float) -> IlkError:
     """Return the error for an exception of Ray."""
     text = str(error)
+    if isinstance(error, TimeoutError):
+        text = f"it has not answered for {wait:.0f} s"
     where = f"the cluster at {address}" if address else "Ray on this machine"
     if "No module named 'ilk" in text:
         return Unavailable(

@@ -6,9 +6,11 @@ are written where all machines see them.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,62 +19,14 @@ import numpy as np
 
 from ilk import __version__
 from ilk.core.capabilities import Embeds
-from ilk.core.errors import ArtifactError, IlkError, InputError, Unavailable
+from ilk.core.errors import ArtifactError, IlkError, Unavailable
 from ilk.images.rows import escape_path
 from ilk.shards.encode import encode_shard
 from ilk.shards.manifest import Manifest
+from ilk.shards.ray_events import LOST, Event
 
 REPORT_SECONDS = 0.5  # between two reports of a shard in progress
 SEE_SECONDS = 15.0  # that a network disk may take to show a new file
-LOST = "lost"
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened to a shard.
-
-    Attributes:
-        kind: `begun`, `advanced`, `done`, or `failed`.
-        shard: Its number.
-        attempt: Number of the attempt, from 1.
-        n: Images done so far in this attempt.
-        seconds: Busy seconds by kind of work since the last event.
-        error: Name of the exception, or `lost` if no attempt came to an end; of `failed`.
-        message: Its text.
-        place: Machine.
-    """
-
-    kind: Literal["begun", "advanced", "done", "failed"]
-    shard: int
-    attempt: int
-    n: int = 0
-    seconds: Mapping[str, float] | None = None
-    error: str = ""
-    message: str = ""
-    place: str = ""
-
-
-class Desk:
-    """Counts the attempts of each shard, and keeps events until they are collected: an actor."""
-
-    def __init__(self) -> None:
-        self._attempts: dict[int, int] = {}
-        self._events: list[Event] = []
-
-    def begin(self, shard: int, place: str) -> int:
-        """Note an attempt and return its number, from 1."""
-        attempt = self._attempts[shard] = self._attempts.get(shard, 0) + 1
-        self._events.append(Event("begun", shard, attempt, place=place))
-        return attempt
-
-    def post(self, event: Event) -> None:
-        """Keep an event."""
-        self._events.append(event)
-
-    def collect(self) -> list[Event]:
-        """Return the events since the last call."""
-        events, self._events = self._events, []
-        return events
 
 
 @dataclass(frozen=True)
@@ -89,6 +43,7 @@ class StepConfig:
         again: As in `encode_shard`.
         n_threads: Threads of a worker.
         max_attempts: Attempts of a shard whose worker dies.
+        directory: Folder that relative paths in the name of an encoder start from.
         version: Version of ilk.
     """
 
@@ -101,6 +56,7 @@ class StepConfig:
     again: bool
     n_threads: int
     max_attempts: int
+    directory: str
     version: str = __version__
 
 
@@ -156,6 +112,8 @@ class EncodeShards:
         """
         if self._encoder is None:
             check_worker(self._config, place)
+            with suppress(OSError):  # a machine without it has no file there either
+                os.chdir(self._config.directory)
             encoder = self._config.open_encoder()
             if encoder.space.key != self._config.space:
                 raise ArtifactError(
@@ -225,9 +183,3 @@ class _Report:
         """Return an event with the busy seconds since the last one."""
         seconds, self._seconds = self._seconds, {}
         return Event(kind, self.shard, self.attempt, n, seconds, place=self.place)
-
-
-ERRORS: Mapping[str, type[IlkError]] = {
-    kind.__name__: kind for kind in (InputError, ArtifactError, Unavailable, IlkError)
-}
-"""Exceptions that keep their exit code on the way back."""

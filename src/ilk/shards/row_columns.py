@@ -82,7 +82,7 @@ def make_rows(columns: Mapping[str, Sequence[Any]]) -> list[Row]:
     rows = []
     names = [name for name in columns if name not in ("shard", "archive", "member", "origin")]
     for values in zip(*(columns[name] for name in names), strict=True):
-        fields = {
+        fields: dict[str, Any] = {
             name: from_text(value) if isinstance(value, str) else value
             for name, value in zip(names, values, strict=True)
         }

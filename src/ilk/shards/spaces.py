@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ilk.core.capabilities import Embeds
 from ilk.core.digested_json import check_digest, parse_json, write_json
@@ -83,7 +83,7 @@ def open_named_space(
             )
     slug = re.sub(r"[^A-Za-z0-9.-]+", "-", space.name).strip("-.")[:60]
     home = make_folder(folder / FEATURES / f"{slug}-{space.key[:12]}")
-    made = ShardSpace(home, space.name, space.key, space.dim, cast(DType, dtype), encoder)
+    made = ShardSpace(home, space.name, space.key, space.dim, dtype, encoder)
     write_json(
         home / SPACE_FILE,
         {

@@ -35,7 +35,7 @@ class Throughput:
     def __call__(self, n: int, seconds: Mapping[str, float]) -> None:
         """Count images, and the busy seconds that they took; none if they were there."""
         with self._lock:
-            self.seconds.update(seconds)  # type: ignore[arg-type]
+            self.seconds.update(seconds)
             if seconds:
                 self.n_new += n
             else:

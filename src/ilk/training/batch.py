@@ -42,7 +42,7 @@ class Batch:
         return Batch(self.x[positions], self.y[positions])
 
     def iterate(self, size: int = 4096) -> Iterator[Tensor]:
-        """Yield all of `x` in order, up to `size` rows at a time."""
+        """Yield all of `x [n, ...]` in order, up to `size` rows at a time."""
         yield from self.x.split(size)
 
     def take(self, rows: Tensor, device: str) -> Batch:

@@ -23,6 +23,26 @@ def get_rank() -> int:
     return dist.get_rank() if is_distributed() else 0
 
 
+def get_world_size() -> int:
+    """Return the number of processes."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def wait_for_all() -> None:
+    """Wait until every process is here."""
+    if is_distributed():
+        dist.barrier()
+
+
+def share_text(text: str) -> str:
+    """Return the text of the main process."""
+    if not is_distributed():
+        return text
+    shared = [text]
+    dist.broadcast_object_list(shared, 0)
+    return shared[0]
+
+
 def is_main_process() -> bool:
     """Return whether this process writes files and reports progress."""
     return get_rank() == 0
@@ -34,7 +54,7 @@ def get_rank_rows(batch_size: int) -> slice:
     Raises:
         InputError: `batch_size` is not a multiple of the number of processes.
     """
-    world_size = dist.get_world_size() if is_distributed() else 1
+    world_size = get_world_size()
     if batch_size % world_size:
         raise InputError(
             f"a batch of {batch_size} does not divide by {world_size} processes; change it"

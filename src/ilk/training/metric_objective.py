@@ -89,7 +89,10 @@ def find_pairs(y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def compute_distances(cosines: Tensor) -> Tensor:
-    """Return Euclidean distances of unit rows from their cosines; the gradient at 0 is finite."""
+    """Return Euclidean distances `[...]` of unit rows from their cosines `[...]`.
+
+    The gradient at 0 is finite.
+    """
     return (2 - 2 * cosines).clamp(min=1e-8).sqrt()
 
 

@@ -129,7 +129,7 @@ def pretrain_cross_fit(
         rows = is_training & has_label
         record = training_images.TrainingImages.from_hashes(
             hashes[rows],
-            [data.digests[i] for i in np.flatnonzero(rows)],
+            [data.digests[i] for i in np.flatnonzero(rows).tolist()],
             folds,
             None if data.group is None else fold_ids[rows],
         )

@@ -20,12 +20,12 @@ from ilk.fitting.multi_label import fit_multi_label_with_report
 from ilk.fitting.out_of_core.fit_streamed import fit_streamed
 from ilk.fitting.out_of_core.memory import MemoryPlan, plan_memory
 from ilk.fitting.out_of_core.shard_source import ShardSource, open_source
-from ilk.fitting.out_of_core.shard_store import ShardStore
 from ilk.fitting.settings import FIT_SETTINGS, configure
 from ilk.images import Images
 from ilk.report import ReportData
 from ilk.report.multi_label_data import MultiLabelReport
 from ilk.shards.manifest import is_shard_folder
+from ilk.shards.store_view import ShardStore
 from ilk.store import Store
 
 DEFAULTS = (("pages", "first"), ("value_range", "auto"))
@@ -112,7 +112,7 @@ def open_shards(
     """
     source = open_source(folder, config, log, group_from)
     path = None if store is None else store.path
-    return OpenedShards(source, ShardStore(source.features, source.images.rows, path))
+    return OpenedShards(source, ShardStore(source.features, path))
 
 
 def fit_shards_with_report(

@@ -27,12 +27,18 @@ from ilk.fitting.fit_state import FitState
 from ilk.fitting.leaderboard_builder import make_unmeasured_leaderboard
 from ilk.fitting.neighbour_rows import keep_neighbours
 from ilk.fitting.out_of_core.finish import Streams, finalize_streamed
+from ilk.fitting.out_of_core.mapped import map_features
 from ilk.fitting.out_of_core.memory import MemoryPlan
 from ilk.fitting.out_of_core.ranking import StreamedLeaderboard, rank_streamed
 from ilk.fitting.out_of_core.samples import SAMPLE_ROWS, Samples
 from ilk.fitting.out_of_core.shard_images import ShardImages
 from ilk.fitting.out_of_core.shard_source import ShardSource
-from ilk.fitting.out_of_core.streamed_rows import StreamedRows, number_parts, stream_rows
+from ilk.fitting.out_of_core.streamed_rows import (
+    FeatureSource,
+    StreamedRows,
+    number_parts,
+    stream_rows,
+)
 from ilk.fitting.report_data import build_report_data
 from ilk.fitting.side_files import render_side_files
 from ilk.fitting.split import Split, split_images
@@ -84,8 +90,13 @@ def fit_streamed(
     split = split_images(images, config)
     check_labels(methods, bool(split.train))
     methods, notes = _choose_methods(encoder, methods, bool(split.train))
-    position = {row.digest: i for i, row in enumerate(images.rows) if row.status == "used"}
-    train = _stream(split, position, opened, config, plan, progress)
+    position = {
+        row.digest: i
+        for i, row in zip(features.order.tolist(), images.rows, strict=True)
+        if row.status == "used"
+    }
+    source = map_features(features, log)
+    train = _stream(split, position, source, config, plan, progress)
     fold = stratified_folds(train.y, config.folds, config.seed, train.group)
     tested = _draw_tested(train, fold, _count_sample(plan, split), config.seed)
     sample = Data(train.take(tested), train.y[tested], split.classes, group=train.group[tested])
@@ -103,7 +114,7 @@ def fit_streamed(
     )
     state = FitState(config, images, sampled, encoder, method, sample, board)
     held_out = np.array([position[row.digest] for row in split.held_out], np.int64)
-    streams = Streams(train, builder, features, held_out)
+    streams = Streams(train, builder, source, held_out)
     classifier, evaluation = finalize_streamed(state, streams, progress)
     best = board.results[0].scores
     samples = Samples(
@@ -148,14 +159,19 @@ def _choose_methods(
     Raises:
         InputError: None does.
     """
-    usable = select_candidates(encoder, methods, labels=has_labels)
-    streamed = [method for method in usable if isinstance(method, FitsStream)]
+    if not has_labels:
+        raise InputError(
+            "no image has a label, and a first guess by the names of classes is made in memory "
+            "only; raise --memory, or label some images"
+        )
+    usable = select_candidates(encoder, methods, labels=True)
+    streamed: list[Method] = [method for method in usable if isinstance(method, FitsStream)]
     others = [method for method in usable if method not in streamed]
     names = ", ".join(map(describe, others))
     if not streamed:
         raise InputError(
-            f"{names or 'none of the methods'} cannot learn from rows that are read block by "
-            "block; raise --memory, or name a method that does, such as GDA, Ridge or "
+            f"{names or ', '.join(map(describe, methods))}: no method that learns from rows read "
+            "block by block; raise --memory, or name one that does, such as GDA, Ridge or "
             "LogisticRegression"
         )
     notes = ["ensembles are compared in memory only, so the best single method is used"]
@@ -168,7 +184,7 @@ def _choose_methods(
 def _stream(
     split: Split,
     position: dict[str, int],
-    opened: ShardSource,
+    source: FeatureSource,
     config: FitConfig,
     plan: MemoryPlan,
     progress: Progress,
@@ -178,7 +194,7 @@ def _stream(
     fold = stratified_folds(y, config.folds, config.seed, group)
     positions = np.array([position[row.digest] for row in split.train], np.int64)
     return stream_rows(
-        opened.features[0],
+        source,
         positions,
         y,
         group,

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import InputError, Unavailable
 from ilk.diffusion.classification.context import ClassificationContext
+from ilk.encoders import resolve_encoder
 from ilk.fitting.config import FitConfig
 from ilk.fitting.encoding import LogCallback, resolve_encoders
 from ilk.images import Images
 from ilk.images.annotations.groups import assign_groups_from_paths, refuse_split_groups
-from ilk.images.duplicates.same_content import refuse_duplicates
-from ilk.images.inspection.contents import AnyContent, ContentMap, to_content_map
-from ilk.images.rows import Row, escape_path
+from ilk.images.rows import escape_path
 from ilk.shards.features import ShardedFeatures
+from ilk.shards.listing import load_listing
 from ilk.shards.manifest import Manifest
-from ilk.shards.parts import read_outcomes
-from ilk.shards.spaces import ShardSpace, choose_space
+from ilk.shards.spaces import ShardSpace, choose_space, list_spaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +58,10 @@ def open_source(
     _check_settings(config)
     manifest = Manifest.read(folder)
     names = [name for name in dict.fromkeys(config.encoders) if name != "default"]
-    spaces = [choose_space(manifest.folder, name) for name in names]
+    spaces = [_choose_named(manifest, name, config) for name in names]
     spaces = spaces or [_choose_only(manifest)]
     features = tuple(ShardedFeatures.open(folder, space.key) for space in spaces)
-    images = read_images(manifest, features, group_from)
+    images = read_images(manifest, group_from)
     context = ClassificationContext(None, config.prompts, None)
     precision = str(spaces[0].encoder.get("precision", config.precision))
     own = replace(config, encoders=tuple(s.name for s in spaces), precision=precision)
@@ -79,47 +76,32 @@ def open_source(
     return ShardSource(images, features, tuple(encoders))
 
 
-def read_images(
-    manifest: Manifest, features: Sequence[ShardedFeatures], group_from: str | None = None
-) -> Images:
-    """Return the images of a manifest, refused as a fit on the images refuses them.
+def read_images(manifest: Manifest, group_from: str | None = None) -> Images:
+    """Return the images of a manifest as they were listed, refused as a fit on them refuses them.
 
-    Equal pixels are not compared yet: `encode_and_refuse` does so.
+    What only decoding shows is found by `encode_and_refuse` with a store of the shards.
 
     Args:
         manifest: The manifest.
-        features: Features whose parts say which images could not be encoded.
         group_from: Regular expression that finds the group of an image in its path.
     """
-    rows: list[Row] = []
-    items: dict[str, AnyContent] = {}
-    origins: dict[str, str] = {}
-    failures: dict[str, tuple[str, str]] = {}
-    for i in range(manifest.n_shards):
-        images = manifest.open_shard(i)
-        contents = to_content_map(images.contents)
-        for digest in contents:
-            if (item := contents.find_item(digest)) is not None:
-                items[digest], origins[digest] = item, contents.find_origin(digest)
-        rows += images.rows
-        for one in features:
-            outcomes = read_outcomes(one.space, i, ["reason", "detail"])
-            for row, reason, detail in zip(
-                images.rows, outcomes["reason"], outcomes["detail"], strict=True
-            ):
-                if reason and row.status == "used":
-                    failures[row.digest] = (reason, detail or "")
-    if group_from is not None:
-        rows = assign_groups_from_paths(rows, group_from)
-    folders = () if manifest.root is None else (Path(manifest.root),)
-    return Images(
-        None if manifest.root is None else Path(manifest.root),
-        tuple(refuse_split_groups(refuse_duplicates(rows))),
-        ContentMap(items, origins),
-        manifest.notes,
-        (*folders, manifest.folder.absolute()),
-        value_ranges=dict(manifest.value_ranges or {}),
-    ).refuse(failures)
+    images = load_listing(manifest)
+    folders = () if images.root is None else (images.root,)
+    images = replace(images, folders=(*folders, manifest.folder.absolute()))
+    if group_from is None:
+        return images
+    rows = assign_groups_from_paths(images.rows, group_from)
+    return replace(images, rows=tuple(refuse_split_groups(rows)))
+
+
+def _choose_named(manifest: Manifest, name: str, config: FitConfig) -> ShardSpace:
+    """Return the space of an encoder, which may be named in short, as `hog` for `hog/32`."""
+    spaces = list_spaces(manifest.folder)
+    if not any(name in (one.name, one.key, one.home.name) for one in spaces):
+        key = resolve_encoder(name, device=config.device, runtime=config.runtime).space.key
+        if any(one.key == key for one in spaces):
+            return choose_space(manifest.folder, key)
+    return choose_space(manifest.folder, name)
 
 
 def _choose_only(manifest: Manifest) -> ShardSpace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,13 @@ class FeatureSource(Protocol):
     def iterate(self) -> Iterator[tuple[Labels, Features]]: ...
 
     def take(self, positions: Labels) -> Features: ...
+
+
+@runtime_checkable
+class IteratesStored(Protocol):
+    """A source that yields features as they are stored, float16 or float32, without a copy."""
+
+    def iterate_stored(self) -> Iterator[tuple[Labels, NDArray[Any]]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +87,14 @@ class StreamedRows:
 
     def iterate(self) -> Iterator[tuple[Labels, Features]]:
         """Yield positions `[b]` among these rows and features `[b, d]`, block by block."""
-        yield from iterate_ranked(self.source, self._rank)
+        yield from _select(self.source.iterate(), self._rank)
+
+    def iterate_stored(self) -> Iterator[tuple[Labels, NDArray[Any]]]:
+        """Yield the same with features as they are stored, each block valid until the next."""
+        if isinstance(self.source, IteratesStored):
+            yield from _select(self.source.iterate_stored(), self._rank)
+        else:
+            yield from self.iterate()
 
     def take(self, rows: Labels) -> Features:
         """Return the features `[m, d]` of rows at `rows [m]`."""
@@ -126,21 +140,23 @@ def stream_rows(
     sums = StreamedStatistics(len(classes), source.d, n_parts)
     stream = StreamedRows(source, positions, y, group, classes, part, {}, memory)
     with progress("reading features", len(y)) as advance:
-        for rows, x in stream.iterate():
+        for rows, x in stream.iterate_stored():
             sums.add(x, y[rows], part[rows])
             advance(len(rows))
     used = [p for p in range(n_parts) if sums.counts[p].any()]
     return replace(stream, part_statistics={p: sums.to_statistics(p) for p in used})
 
 
-def iterate_ranked(source: FeatureSource, rank: Labels) -> Iterator[tuple[Labels, Features]]:
-    """Yield the blocks of rows whose rank is not -1, and their ranks.
+def _select(
+    blocks: Iterator[tuple[Labels, NDArray[Any]]], rank: Labels
+) -> Iterator[tuple[Labels, NDArray[Any]]]:
+    """Yield the rows of blocks whose rank is not -1, and their ranks.
 
     Args:
-        source: The features.
+        blocks: Positions `[b]` and features `[b, d]`.
         rank: Rank of each row of the source, `[n]`.
     """
-    for at, x in source.iterate():
+    for at, x in blocks:
         own = rank[at]
         kept = own >= 0
         if kept.all():
@@ -168,7 +184,7 @@ def score_streamed(
     rank = np.full(source.n, -1, np.int64)
     rank[positions] = np.arange(len(positions))
     with progress(name, len(positions)) as advance:
-        for rows, x in iterate_ranked(source, rank):
+        for rows, x in _select(source.iterate(), rank):
             score(rows, x)
             advance(len(rows))
 

@@ -19,6 +19,7 @@ from ilk.images.rows import Row, escape_path
 SPLIT_REASON = "group in both train and test"
 SEPARATOR = "/"  # between several captured parts of a path
 UNGROUPED = -1
+DUPLICATES = "duplicates"  # reserved: groups that `ilk fit` finds itself
 
 
 def parse_group(value: Any) -> str | None:
@@ -66,6 +67,11 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
     Raises:
         InputError: It is no regular expression, or matches the empty text.
     """
+    if pattern == DUPLICATES:
+        raise InputError(
+            f"group_from (--group-from) {DUPLICATES} is for ilk fit, which compares the images; "
+            "ilk duplicates lists them. For paths with that word, write '(duplicates)'"
+        )
     try:
         compiled = re.compile(pattern)
     except re.error as error:

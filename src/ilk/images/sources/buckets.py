@@ -6,6 +6,7 @@ files in a row fail, the run stops with one sentence instead of refusing a milli
 
 from __future__ import annotations
 
+import os
 import posixpath
 import time
 from collections.abc import Callable
@@ -20,9 +21,12 @@ from ilk.core.errors import IlkError, InputError, Unavailable
 from ilk.core.worker_threads import WorkerThreads
 from ilk.images.inspection.members import MAX_MEMBER_BYTES, Member
 from ilk.images.rows import escape_path
+from ilk.images.rows.archive_names import is_archive
 from ilk.images.rows.refused import ImageError
+from ilk.images.tables.files import TABLE_SUFFIXES
 
 T = TypeVar("T")
+LISTS = (*TABLE_SUFFIXES, ".txt")
 ATTEMPTS = 3  # per file, where the bucket may answer another time
 PAUSE_SECONDS = 0.5  # before the second attempt; doubled before each further one
 MAX_FAILURES = 20  # files in a row after which a run stops
@@ -160,8 +164,13 @@ def list_remote(address: str) -> list[RemoteFile]:
         Unavailable: A package is missing.
         InputError: There is nothing at the address, no permission, or no answer.
     """
-    bucket = open_bucket(_get_root(address))
     shown = escape_path(address)
+    if os.path.splitext(address)[1].casefold() in LISTS or is_archive(address):
+        raise InputError(
+            f"{shown} is a table or archive in a bucket, where only images and folders of images "
+            "are read; copy it to this machine: the addresses in a table may stay as they are"
+        )
+    bucket = open_bucket(_get_root(address))
     try:
         found = _call_bounded(address, partial(_find, bucket.fs, address))
     except FileNotFoundError:

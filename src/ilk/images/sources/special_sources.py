@@ -117,7 +117,8 @@ def _read_bucket(source: str, reading: Reading) -> SourceRows:
     def open_table(path: Path) -> Path:
         return MemberPath.of(files[os.path.relpath(path, root).replace(os.sep, "/")])
 
-    rows, contents = [], dict[int, AnyContent]()
+    rows: list[Row] = []
+    contents: dict[int, AnyContent] = {}
     for row in reading.read_folder(root, [Row(name) for name in files], open_table):
         if row.status == "used" and row.path not in files:
             row = replace(row, status="refused", reason="missing", detail="not in the bucket")

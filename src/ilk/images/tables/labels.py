@@ -28,6 +28,8 @@ from ilk.images.tables.columns import (
 from ilk.images.tables.files import Record
 from ilk.images.tables.requested_columns import Columns, NoteCallback, find_column
 
+NO_LABELS = "none"  # in place of the name of a column
+
 
 def add_labels(
     file: Path,
@@ -51,6 +53,8 @@ def add_labels(
         note: Called with a remark on the choice of a column.
         unclear: Positions of columns that are no label, although they may hold 0 and 1.
     """
+    if columns.label == NO_LABELS and NO_LABELS not in names:
+        return rows
     source, label = escape_path(file), None
     indicators: list[int] = []
     if columns.label is None:

@@ -24,7 +24,7 @@ class Columns(NamedTuple):
 
     Attributes:
         path: Column of paths; None selects one of the usual names.
-        label: Column of labels; None selects one of the usual names.
+        label: Column of labels; None selects one of the usual names, "none" reads no labels.
         multi_label: Whether an image has a set of labels; None refuses tables that look like it.
         separator: Separator of labels in one cell; None finds it.
         split: Column that says what is held out (see `ilk.images.annotations.split_columns`); None
@@ -62,5 +62,5 @@ def find_column(
     )
     raise InputError(
         f"{escape_path(file)} has {problem}; its columns are: {available}. "
-        f"Name one with {what}_column= (--{what}-column)"
+        f"Name one with {what}_column= (--{what}-column){', or none' if what == 'label' else ''}"
     )

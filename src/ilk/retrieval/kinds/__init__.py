@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ilk.core.contracts import describe
 from ilk.core.errors import InputError
 from ilk.core.registry import find_classes, parse_call
-from ilk.retrieval.contract import IndexTags
+from ilk.retrieval.vectors.contract import IndexTags
 
 AUTO = "auto"
 MAX_EXACT_ROWS = 1_000_000  # above, auto takes HNSW where usearch is installed
-
-__all__ = ["AUTO", "choose_kind", "describe", "list_kinds", "parse_kind"]
 
 
 def list_kinds() -> dict[str, type[Any]]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Features
 from ilk.maths.top_k import Ids, Similarities, TopK
-from ilk.retrieval.contract import IndexTags, Writers
-from ilk.retrieval.segments import Segments
+from ilk.retrieval.vectors.contract import IndexTags, Writers
+from ilk.retrieval.vectors.segments import Segments
 
 BLOCK = 8192  # rows per product
 PREFIX = "rows"

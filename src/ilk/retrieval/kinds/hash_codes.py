@@ -23,8 +23,8 @@ from ilk.maths.iterative_quantization import (
     fit_rotation,
 )
 from ilk.maths.top_k import NO_ID, Ids, Similarities
-from ilk.retrieval.contract import IndexTags, Writers
-from ilk.retrieval.segments import Segments, read_array
+from ilk.retrieval.vectors.contract import IndexTags, Writers
+from ilk.retrieval.vectors.segments import Segments, read_array
 
 CODES, ROWS, ROTATION = "codes", "rows", "rotation.npy"
 BITS = (16, 256)
@@ -42,6 +42,7 @@ class HashCodes(IndexTags):
 
     is_exact: ClassVar[bool] = False
     needs_sample: ClassVar[bool] = True
+    remedy: ClassVar[str] = "more bits and a larger rerank find more"
 
     bits: int = 128
     rerank: int = 50

@@ -18,7 +18,7 @@ from ilk.core.data import Features
 from ilk.core.errors import ArtifactError
 from ilk.hub.client import require_package
 from ilk.maths.top_k import NO_ID, Ids, Similarities
-from ilk.retrieval.contract import IndexTags, Writers
+from ilk.retrieval.vectors.contract import IndexTags, Writers
 
 PREFIX = "graph"
 
@@ -35,6 +35,7 @@ class HNSW(IndexTags):
     """
 
     is_exact: ClassVar[bool] = False
+    remedy: ClassVar[str] = "HNSW(connectivity=32, expansion_search=256) finds more"
 
     connectivity: int = 16
     expansion_add: int = 128

@@ -6,7 +6,7 @@ from typing import Any
 
 from ilk.core.errors import InputError
 from ilk.core.registry import find_classes, parse_call
-from ilk.retrieval.projection import ProjectionTags
+from ilk.retrieval.vectors.projection import ProjectionTags
 
 
 def list_projections() -> dict[str, type[Any]]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from ilk.core.data import Features, Labels
-from ilk.retrieval.projection import Projection, ProjectionTags
+from ilk.retrieval.vectors.projection import Projection, ProjectionTags
 
 
 @dataclass(frozen=True)

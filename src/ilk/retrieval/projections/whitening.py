@@ -16,7 +16,7 @@ import numpy as np
 
 from ilk.core.data import Features, Labels
 from ilk.maths.whitening import shrink_to_identity, take_inverse_root
-from ilk.retrieval.projection import Projection, ProjectionTags
+from ilk.retrieval.vectors.projection import Projection, ProjectionTags
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,10 @@ class CandidateDiffusion(Objective):
         chosen, is_missing = choose_candidates(query, item, batch.y, self.count)
         clean = torch.zeros(chosen.shape, device=query.device)
         clean[:, 0] = 1
-        draw = {"generator": step.generator, "device": query.device}
-        level = torch.rand(len(query), **draw)
-        noisy = add_noise(clean, level, torch.randn(chosen.shape, **draw))
+        draws, device = step.generator, query.device
+        level = torch.rand(len(query), generator=draws, device=device)
+        noise = torch.randn(chosen.shape, generator=draws, device=device)
+        noisy = add_noise(clean, level, noise)
         logits = denoiser(query, item[chosen], noisy, level, is_missing)
         target = torch.zeros(len(query), dtype=torch.int64, device=query.device)
         losses = functional.cross_entropy(logits, target, reduction="none")

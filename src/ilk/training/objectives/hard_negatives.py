@@ -28,12 +28,17 @@ class HardNegatives(Objective):
 
     Args:
         count: Hard negatives k per row, >= 1; None keeps all of them, which is InfoNCE.
-        margin: beta, >= 0; None drops nothing.
+        margin: beta; below 0, negatives almost as similar as the pair are dropped, too. None drops
+            nothing.
         temperature: T, > 0.
         warmup: Updates with all negatives and no filter, >= 0: at first s_ii is low, and the filter
             would drop the true hard negatives.
         drops_equal: Drop the negatives with the same caption: an oracle where the captions tell.
+        meanings: What each row of the table of captions means, `[m]` int64: `drops_equal` then
+            compares meanings; None takes captions themselves.
     """
+
+    meanings: Tensor | None
 
     def __init__(
         self,
@@ -42,10 +47,12 @@ class HardNegatives(Objective):
         temperature: float = 0.02,
         warmup: int = 0,
         drops_equal: bool = False,
+        meanings: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.count, self.margin, self.temperature = count, margin, temperature
         self.warmup, self.drops_equal = warmup, drops_equal
+        self.register_buffer("meanings", meanings)
 
     def forward(self, network: nn.Module, batch: Batch, step: TrainingStep) -> Tensor:
         towers = unwrap(network, TwoTowers)
@@ -53,7 +60,8 @@ class HardNegatives(Objective):
         warm = step.index >= self.warmup
         is_dropped = torch.zeros_like(s, dtype=torch.bool)
         if self.drops_equal and warm:
-            is_dropped = batch.y[:, None] == batch.y
+            meaning = batch.y if self.meanings is None else self.meanings[batch.y]
+            is_dropped = meaning[:, None] == meaning
         count, margin = (self.count, self.margin) if warm else (None, None)
         losses = [
             hard_negative_losses(one, dropped, count, margin, self.temperature)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ilk.core.errors import ArtifactError
 from ilk.maths.top_k import Ids
-from ilk.retrieval.contract import Writers
+from ilk.retrieval.vectors.contract import Writers
 
 MIN_SEGMENT_ROWS = 65_536  # added rows are joined to a segment in memory up to this size
 

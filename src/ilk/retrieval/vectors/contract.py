@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from ilk.core.contracts import describe
 from ilk.core.data import Features
 from ilk.maths.top_k import Ids, Similarities
 
@@ -60,6 +61,9 @@ class IndexTags:
     needs_sample: ClassVar[bool] = False
     """`start` learns from a sample of the rows."""
 
+    remedy: ClassVar[str] = ""
+    """What finds more, in a sentence, where the recall is low."""
+
     def check(self) -> None:
         """Raise Unavailable or InputError if this kind cannot be used on this machine."""
 
@@ -74,3 +78,8 @@ class IndexTags:
             ArtifactError: A file is missing, cut off or damaged.
         """
         raise NotImplementedError
+
+
+def name_setting(value: Any) -> str:
+    """Return a kind of index or a projection as it is shown: without empty brackets."""
+    return describe(value).removesuffix("()")

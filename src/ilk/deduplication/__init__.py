@@ -1,0 +1,1 @@
+"""Pictures that are in a folder more than once, by evidence."""

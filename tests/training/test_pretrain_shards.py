@@ -1,0 +1,109 @@
+"""Pretraining from a shard folder: as from the images, and across lost processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from ilk.cli.pretrain import command
+from ilk.core.errors import InputError
+from ilk.images import read_images
+from ilk.shards.manifest import Manifest
+from ilk.training.stored_images import StoredImages
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = ["--image-size", "8", "--width", "8", "--updates", "6", "--batch-size", "8"]
+SETTINGS += ["--folds", "0", "--device", "cpu"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of 40 images of two classes with a copy and a damaged file, and shards of it."""
+    home, rng = tmp_path / "photos", np.random.default_rng(0)
+    for i in range(40):
+        path = home / ("cat" if i % 2 else "dog") / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (9, 10, 3), np.uint8)).save(path)
+    (home / "dog" / "copy.png").write_bytes((home / "dog" / "04.png").read_bytes())
+    (home / "cat" / "cut.png").write_bytes((home / "cat" / "01.png").read_bytes()[:-90])
+    shards = tmp_path / "shards"
+    Manifest.write(shards, read_images(home), shard_size=7)
+    return home, shards
+
+
+def test_256_levels_survive_float16() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    stored = (levels.numpy()[:, None] / np.float32(255)).astype(np.float16)
+    rows = np.arange(256)
+    images = StoredImages(stored, rows, torch.zeros(256, dtype=torch.int64), (1, 1, 1))
+    assert torch.equal(images.x.flatten(), levels)
+    order = torch.tensor([7, 3, 250, 3])
+    assert torch.equal(images.take(order, "cpu").x.flatten(), levels[order])
+    assert torch.equal(images.select(order).x.flatten(), levels[order])
+    assert torch.equal(torch.cat(list(images.iterate(100))).flatten(), levels)
+
+
+def read_networks(home: Path) -> dict[str, bytes]:
+    """The files of a model that depend on its training."""
+    return {p.name: p.read_bytes() for p in sorted(home.glob("*.safetensors"))}
+
+
+def test_shards_and_the_folder_give_the_same_network(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    photos, shards = folders
+    for source, out in ((photos, "a"), (shards, "b")):
+        words = [str(source), "--out", str(tmp_path / out), *SETTINGS]
+        done = CliRunner().invoke(command, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    expected = read_networks(tmp_path / "a")
+    assert {"diffusion.safetensors", "training_images.safetensors"} <= expected.keys()
+    assert read_networks(tmp_path / "b") == expected
+
+
+def test_options_that_the_list_of_images_decides_are_refused(folders: tuple[Path, Path]) -> None:
+    words = [str(folders[1]), "--out", "never", "--label-column", "x"]
+    with pytest.raises(InputError, match="whose list of images says labels"):
+        CliRunner().invoke(command, words, catch_exceptions=False)
+
+
+def run_two(shards: Path, out: Path, mark: Path | None = None) -> str:
+    """Run two processes to their end; return what they print. One is killed if `mark` is given."""
+    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    launch = ["--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    script = ["--max-restarts", "2", "-m", "helpers.pretrain_with_checkpoints"]
+    words = [*launch, *script, str(shards), "--out", str(out), *SETTINGS]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *words],
+        env={**os.environ, "PYTHONPATH": path, "KILL_MARK": str(mark or "")},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_run_that_loses_a_process_ends_as_one_that_did_not(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shards, mark = folders[1], tmp_path / "killed once"
+    run_two(shards, tmp_path / "calm")
+    parts = {p: p.stat().st_mtime_ns for p in shards.glob("features/*/part-*")}
+    assert len(parts) == 6  # each process has encoded its own
+    run_two(shards, tmp_path / "killed", mark)
+    assert mark.exists()
+    assert {p: p.stat().st_mtime_ns for p in parts} == parts  # and nothing was encoded again
+    expected = read_networks(tmp_path / "calm")
+    assert {"diffusion.safetensors", "state.safetensors"} <= expected.keys()
+    assert read_networks(tmp_path / "killed") == expected
+    assert not list(shards.glob(".ranks-*"))
