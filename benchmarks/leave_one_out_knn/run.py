@@ -93,9 +93,10 @@ def _run_seed(name: str, seed: int, small: bool) -> dict[str, dict[str, float]]:
         arms[_name_look(k)] = (LeaveOneOutKnn(k, memory_size=MEMORY), steps)
     results, best = {}, (-1.0, 0)
     for arm, (objective, n_steps) in arms.items():
-        network = ConvolutionalEmbedding(shape[0], shape[1:], WIDTH, FILTERS, seed).eval()
+        start = ConvolutionalEmbedding(shape[0], shape[1:], WIDTH, FILTERS, seed).eval()
+        network: nn.Module = start
         if objective is not None:
-            network = _train(network, parts["train"], objective, n_steps, seed)
+            network = _train(start, parts["train"], objective, n_steps, seed)
         embedded = {p: replace_rows(rows, embed_rows(network, rows.x)) for p, rows in parts.items()}
         results[arm] = score(embedded["train"], embedded["test"])
         if isinstance(objective, LeaveOneOutKnn):

@@ -103,7 +103,7 @@ def measure_utilization(network: nn.Module, task: RetrievalTask, seed: int) -> d
 
 
 def _normalize(rows: Matrix) -> Matrix:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 def _measure_distance(queries: Matrix, rows: Matrix) -> float:

@@ -191,7 +191,7 @@ def choose_held_out(
     if not part:
         return np.zeros(len(y), bool)
     n_folds = max(2, round(1 / min(part, 1 - part)))
-    is_first = assign_folds(y, n_folds, seed, groups) == 0
+    is_first = np.asarray(assign_folds(y, n_folds, seed, groups) == 0)
     return is_first if part <= 0.5 else ~is_first
 
 
@@ -212,9 +212,9 @@ def describe_compatibility(measured: Compatibility | None) -> dict[str, Any]:
 
 def _find_shape(base: Embeds) -> tuple[int, int, int] | None:
     """Return channels, height and width of pixels that are the features themselves."""
-    sides = [getattr(base, name, None) for name in ("channels", "height", "width")]
-    if all(isinstance(side, int) for side in sides) and np.prod(sides) == base.space.dim:
-        return (sides[0], sides[1], sides[2])  # type: ignore[return-value]
+    sides = [getattr(base, name, 0) for name in ("channels", "height", "width")]
+    if sides[0] * sides[1] * sides[2] == base.space.dim:
+        return (sides[0], sides[1], sides[2])
     return None
 
 

@@ -81,8 +81,9 @@ class LeaveOneOutKnn(MetricObjective):
         pairs = zip(self.key_network.parameters(), network.parameters(), strict=True)
         for key, query in pairs:
             key.lerp_(query, 1 - keep)
-        for key, query in zip(self.key_network.buffers(), network.buffers(), strict=True):
-            key.copy_(query)
+        buffers = zip(self.key_network.buffers(), network.buffers(), strict=True)
+        for own, other in buffers:
+            own.copy_(other)
 
     def forward(self, network: nn.Module, batch: Batch, step: TrainingStep) -> Tensor:
         known = batch.y >= 0

@@ -98,7 +98,7 @@ class Metrix(MetricObjective):
             return partner, torch.full((len(y), 1), 0.5, device=y.device)
         # Beta(a, a) as the share of two gamma variables, from the generator of the step alone
         shape = torch.full((2, len(y), 1), self.alpha, device=y.device)
-        gamma = torch._standard_gamma(shape, generator=generator)  # type: ignore[call-arg]
+        gamma = torch._standard_gamma(shape, generator=generator)
         return partner, gamma[0] / gamma.sum(0)
 
     def compute_mixed_loss(self, z: Tensor, mixed: Tensor, label: Tensor) -> Tensor:
