@@ -12,7 +12,8 @@ from ilk.architectures.metric_head import MetricHead
 from ilk.core.errors import InputError
 from ilk.encoders import resolve_encoder
 from ilk.encoders.tuned_folder import TunedEmbedding, take_weights, write_tuned
-from ilk.metric_learning.compatibility import ClassVertices, Predecessor, measure_update
+from ilk.metric_learning.compatibility import measure_update
+from ilk.metric_learning.predecessor import ClassVertices, Predecessor
 from ilk.metric_learning.training import EmbeddingRecipe, embed_rows, train_embedding
 from ilk.training.objectives.d_simplex import DSimplex
 

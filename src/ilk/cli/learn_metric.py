@@ -108,10 +108,10 @@ def command(
     from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
-    from ilk.metric_learning.compatibility import Predecessor
     from ilk.metric_learning.config import LearningConfig
     from ilk.metric_learning.folder import check_tuned_folder
     from ilk.metric_learning.from_images import learn_from_images, open_base
+    from ilk.metric_learning.predecessor import Predecessor
     from ilk.store import Store
 
     config = LearningConfig(loss, width, hidden, network, updates, seed)

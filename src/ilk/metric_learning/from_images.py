@@ -19,13 +19,7 @@ from ilk.encoders.tuned import FAMILY
 from ilk.encoders.tuned_folder import TunedEmbedding, pack_digests, take_weights, write_tuned
 from ilk.images import Images, Row, number_row_groups
 from ilk.maths.folds import assign_folds
-from ilk.metric_learning.compatibility import (
-    LOSS,
-    ClassVertices,
-    Compatibility,
-    Predecessor,
-    measure_update,
-)
+from ilk.metric_learning.compatibility import Compatibility, measure_update
 from ilk.metric_learning.config import LearningConfig
 from ilk.metric_learning.learn import (
     MAP_AT_R,
@@ -36,6 +30,7 @@ from ilk.metric_learning.learn import (
     learn_embedding,
 )
 from ilk.metric_learning.ledger import NAME, Ledger
+from ilk.metric_learning.predecessor import LOSS, ClassVertices, Predecessor
 from ilk.metric_learning.training import embed_rows
 from ilk.store import Store
 

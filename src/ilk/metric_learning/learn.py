@@ -24,9 +24,9 @@ from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.maths.pca import find_axes
 from ilk.maths.retrieval import bootstrap_classes, mean_known, score_retrieval
-from ilk.metric_learning.compatibility import ClassVertices
 from ilk.metric_learning.config import CONVOLUTIONAL, LearningConfig
 from ilk.metric_learning.ledger import Ledger
+from ilk.metric_learning.predecessor import ClassVertices
 from ilk.metric_learning.projections import CLOSED_FORMS, make_projection
 from ilk.metric_learning.training import EmbeddingRecipe, embed_rows, train_embedding
 from ilk.training.metric_objective import MetricObjective
@@ -136,7 +136,10 @@ def learn_embedding(
             for judge in range(n_parts)
         ]
         setting = grid[int(np.argmax(np.mean(choices, axis=0)))]
-        network = run.train(rows, setting, vertices)
+        if vertices is None:
+            network = run.train(rows, setting)
+        else:
+            network = run.train_in_place(rows, setting, vertices)
         advance(1)
     y = np.concatenate([labels for labels, _ in judged])
     scores = _join([found for _, found in judged])
@@ -236,19 +239,23 @@ class _Learning:
         advance(1)
         return held_out.y, scores
 
-    def train(
-        self, rows: LearningRows, setting: Setting, vertices: ClassVertices | None = None
-    ) -> nn.Module:
+    def train(self, rows: LearningRows, setting: Setting) -> nn.Module:
         """Return the embedding of these rows under a setting."""
         config, (value, lr) = self.config, setting
         if config.is_closed_form:
             return make_projection(config.loss, rows.x, rows.y, config.width)
         recipe = EmbeddingRecipe(config.steps, lr, seed=config.seed)
-        if vertices is None:
-            network, loss = make_network(rows, config), make_loss(config.loss, value)
-        else:
-            network = vertices.make_network() or make_network(rows, config)
-            loss = vertices.make_loss(value, rows.y)
+        network = make_network(rows, config)
+        return train_embedding(network, rows.x, rows.y, make_loss(config.loss, value), recipe)
+
+    def train_in_place(
+        self, rows: LearningRows, setting: Setting, vertices: ClassVertices
+    ) -> nn.Module:
+        """Return the embedding whose classes have given vertices, on from the version before."""
+        value, lr = setting
+        network = vertices.make_network() or make_network(rows, self.config)
+        recipe = EmbeddingRecipe(self.config.steps, lr, seed=self.config.seed)
+        loss = vertices.make_loss(value, rows.y)
         return train_embedding(network, rows.x, rows.y, loss, recipe)
 
     def _draw_judged(self, part: int) -> LearningRows:
