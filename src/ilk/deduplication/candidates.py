@@ -74,8 +74,8 @@ def join_candidates(
     """Return the pairs of both kinds, each once; of too many, those with the largest cosines.
 
     Args:
-        near: First, second and orientations, as `find_oriented_pairs` returns them.
-        similar: Pairs and cosines, as `find_similar_pairs` returns them.
+        near: First, second `[m]` and orientations `[m, 2]`, as `find_oriented_pairs` returns them.
+        similar: Pairs `[l, 2]` and cosines `[l]`, as `find_similar_pairs` returns them.
     """
     pairs = np.column_stack(near[:2]).reshape(-1, 2)
     known = {(i, j) for i, j in pairs.tolist()}

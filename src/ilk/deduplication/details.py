@@ -37,7 +37,7 @@ def integrate(pixels: Grey) -> NDArray[np.float64]:
 
 
 def sum_windows(total: NDArray[np.float64], h: int, w: int) -> NDArray[np.float64]:
-    """Return the sum of the window of `h` × `w` pixels at every place, from `integrate`."""
+    """Return the sum of each window of `h` × `w` pixels, `[m, n]`, from those of `integrate`."""
     return np.asarray(total[h:, w:] - total[:-h, w:] - total[h:, :-w] + total[:-h, :-w])
 
 

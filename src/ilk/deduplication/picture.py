@@ -88,7 +88,7 @@ class Picture:
 
     @cached_property
     def spectrum(self) -> NDArray[Any]:
-        """The Fourier transform of the coarse details."""
+        """The Fourier transform of the coarse details, `[COARSE_SIDE, COARSE_SIDE // 2 + 1]`."""
         from scipy.fft import rfft2
 
         return np.asarray(rfft2(self._coarse))
