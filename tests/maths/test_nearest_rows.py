@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ilk.maths import nearest_rows
-from ilk.maths.nearest_rows import find_nearest_rows, normalize_rows
+from ilk.maths.nearest_rows import find_nearest_rows, to_unit
 
 
 @pytest.mark.parametrize("block_values", [1, 64, 2**23])
@@ -52,7 +52,7 @@ def test_equal_rows_come_in_order():
 
 def test_rows_of_zeros_and_of_huge_values():
     x = np.array([[0, 0], [3e38, 3e38], [1e-30, 1e-30]], np.float32)
-    unit = normalize_rows(x)
+    unit = to_unit(x)
     assert np.isfinite(unit).all()
     assert np.linalg.norm(unit, axis=1) == pytest.approx([0, 1, 1], abs=1e-6)
 
