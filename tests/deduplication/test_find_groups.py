@@ -24,7 +24,7 @@ def read(folder, store):
 def photos(tmp_path):
     folder = tmp_path / "photos"
     (folder / "a").mkdir(parents=True)
-    for i in range(24):
+    for i in range(16):
         draw(i).save(folder / "a" / f"{i:02}.png")
     return folder
 

@@ -35,6 +35,19 @@ def test_a_row_is_not_its_own_neighbour(block_values, monkeypatch):
     assert similarity[3, 0] == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("own", [None, np.arange(40, 46)])
+def test_a_block_with_very_many_candidates_is_cut_down_first(own):
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(200, 5))
+    queries = rows[40:46] + 0.01
+    assert len(rows) > 2 * nearest_rows.CROWDED
+    index, _ = find_nearest_rows(queries, rows, 2, own=own)
+    cosine = (queries @ rows.T) / np.linalg.norm(rows, axis=1)
+    if own is not None:
+        cosine[np.arange(6), own] = -np.inf
+    assert np.array_equal(index, np.argsort(-cosine, axis=1)[:, :2])
+
+
 def test_fewer_rows_than_asked_for():
     x = np.eye(3)
     index, similarity = find_nearest_rows(x, x, 5, own=np.arange(3))

@@ -101,7 +101,6 @@ def _merge(index: Positions, similarity: Similarities, products: Similarities, f
     value = np.concatenate([similarity[touched].ravel(), products[query, column]])
     is_real = np.isfinite(value) | (position < 0)  # not the query itself
     owner, position, value = owner[is_real], position[is_real], value[is_real]
-    position = np.where(np.isfinite(value), position, -1)
     order = np.lexsort((position, -value, owner))
     rank = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
     best = order[rank < k]
