@@ -152,7 +152,7 @@ def test_the_result_says_rate_bottleneck_and_cost(many, tmp_path, capsys):
     [
         (("{many}",), 2, "name the shard folder to write with --out"),
         (("{many}", "--out", "{many}/s", "--encoder", "hog"), 5, "files are read as images"),
-        (("{many}", "--out", "{tmp}/s"), 2, "name what encodes the images of"),
+        (("{many}", "--out", "{tmp}/s"), 2, "choose an encoder for the images of"),
         (("{many}", "--out", "{tmp}/s", "--encoder", "pixel"), 2, "no encoder is called 'pixel'"),
         (("{tmp}/none", "--out", "{tmp}/s", "--encoder", "hog"), 2, "there is no folder or file"),
         (("{many}", "--out", "{tmp}/s", "--shard", "0/4"), 2, "the first job is 1/4"),

@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 @click.option(
     "--retry",
     is_flag=True,
-    help="Encode shards again that have images which could not be read at that time.",
+    help="Encode again the shards with images that could not be read, such as on a lost disk.",
 )
 @click.option(
     "--actors",
@@ -127,7 +127,8 @@ def command(
 
     SOURCE is what `ilk fit` reads, a folder or table in a bucket (s3://, gs://, hf://), or a shard
     folder to go on with. The command may be killed at any moment and repeated; any number of jobs
-    may encode one folder at once, on any disk that they share. Late images get new shards.
+    may encode one folder at once, on any disk that they share. Images added later
+    get new shards.
     `ilk fit SHARDS` learns from the result.
     """
     from ilk.core.errors import InputError
@@ -143,7 +144,7 @@ def command(
     if out is None and not is_folder:
         raise InputError("name the shard folder to write with --out")
     if is_folder and out is not None and Path(out).resolve() != Path(source).resolve():
-        raise InputError(f"{source} is a shard folder itself; leave --out out")
+        raise InputError(f"{source} is a shard folder itself; leave out --out")
     folder = Path(source if is_folder else out or "")
     is_listed = is_folder or verify or (job is not None and is_shard_folder(folder))
     if is_listed:
@@ -192,7 +193,7 @@ def _read_manifest(folder: Path, shard_size: int | None) -> Manifest:
     manifest = Manifest.read(folder)
     if shard_size not in (None, manifest.shard_size):
         raise InputError(
-            f"{folder} has shards of {manifest.shard_size} images; leave --shard-size out, or "
+            f"{folder} has shards of {manifest.shard_size} images; leave out --shard-size, or "
             "encode into another folder"
         )
     return manifest
@@ -250,7 +251,7 @@ def _resolve(
 
     names = names or [space.name for space in list_spaces(manifest.folder)]
     if not names:
-        raise InputError(f"name what encodes the images of {manifest.folder}: --encoder NAME")
+        raise InputError(f"choose an encoder for the images of {manifest.folder}: --encoder NAME")
     options: dict[str, Any] = {"device": device, "runtime": runtime, "precision": precision}
     found: dict[str, Embeds] = {}
     with hub.apply_policy(hub.DownloadPolicy(log=click.echo)):

@@ -118,7 +118,8 @@ def _read_space(home: Path) -> ShardSpace:
     check_digest(fields, path)
     if fields.get("format") != FORMAT or fields.get("dtype") not in DTYPES:
         raise ArtifactError(
-            f"{escape_path(path)} is of another version of ilk (format {fields.get('format')})"
+            f"{escape_path(path)} has format {fields.get('format')}, and this version of ilk reads "
+            f"format {FORMAT}; use the version that wrote it"
         )
     return ShardSpace(
         home,
