@@ -83,9 +83,9 @@ class Study:
     def __init__(self, seed: int, small: bool) -> None:
         world = World(4 if small else 10)
         self.parts = ("digits", "digits") if small else ("train", "test")
-        n, self.n_test = (300, 200) if small else (N_TRAIN, N_TEST)
+        n, self.n_test = (96, 40) if small else (N_TRAIN, N_TEST)
         self.world, self.seed = world, seed
-        steps, head_steps = (6, 6) if small else (STEPS, HEAD_STEPS)
+        steps, head_steps = (2, 2) if small else (STEPS, HEAD_STEPS)
         rows = world.make_images(n, seed, self.parts[0])
         self.towers = self.train_towers(rows, steps)
         self.longer = self.train_towers(rows, steps + head_steps)

@@ -46,7 +46,7 @@ Pictures = Sequence[tuple[Image.Image, str]]
 
 def run(small: bool = False) -> dict[str, Any]:
     """Return accuracies with and without leaks, and on new pictures, by method."""
-    n_train, n_test, n_new, seeds = (60, 20, 40, 1) if small else (N_TRAIN, N_TEST, N_NEW, SEEDS)
+    n_train, n_test, n_new, seeds = (40, 12, 20, 1) if small else (N_TRAIN, N_TEST, N_NEW, SEEDS)
     pictures = _read(n_train + n_test + n_new)
     rows: dict[str, list[dict[str, float]]] = {method: [] for method in METHODS}
     for seed in range(seeds):

@@ -12,7 +12,7 @@ from ilk.store import Store
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(calibration, "N_ORIGINALS", 10)
+    monkeypatch.setattr(calibration, "N_ORIGINALS", 5)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from ilk.maths import nearest_rows
 from ilk.maths.nearest_rows import find_nearest_rows, to_unit
+from ilk.maths.top_k import CROWDED
 
 
 @pytest.mark.parametrize("block_values", [1, 64, 2**23])
@@ -33,6 +34,19 @@ def test_a_row_is_not_its_own_neighbour(block_values, monkeypatch):
     assert index[7, 0] == 3
     assert index[3, 0] == 7
     assert similarity[3, 0] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("own", [None, np.arange(40, 46)])
+def test_a_block_with_very_many_candidates_is_cut_down_first(own):
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(200, 5))
+    queries = rows[40:46] + 0.01
+    assert len(rows) > 2 * CROWDED
+    index, _ = find_nearest_rows(queries, rows, 2, own=own)
+    cosine = (queries @ rows.T) / np.linalg.norm(rows, axis=1)
+    if own is not None:
+        cosine[np.arange(6), own] = -np.inf
+    assert np.array_equal(index, np.argsort(-cosine, axis=1)[:, :2])
 
 
 def test_fewer_rows_than_asked_for():

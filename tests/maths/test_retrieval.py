@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
+from ilk.maths import retrieval
 from ilk.maths.retrieval import (
     ami,
     average_precision,
@@ -102,6 +103,23 @@ def test_average_precision_without_ties_is_that_of_scikit_learn():
     np.testing.assert_allclose(average_precision(similarity, relevant), expected)
 
 
+def test_a_cut_off_average_precision_can_reach_one():
+    similarity = np.array([[4.0, 3.0, 2.0, 1.0]])
+    relevant = np.array([[True, True, False, True]])
+    assert average_precision(similarity, relevant, 2)[0] == 1
+    assert average_precision(similarity, relevant)[0] == pytest.approx((1 + 1 + 3 / 4) / 3)
+
+
+def test_queries_in_blocks_have_the_same_scores(monkeypatch):
+    x, y = make_rows()
+    groups = np.arange(len(x)) // 2
+    whole = score_retrieval(x, y, groups=groups)
+    monkeypatch.setattr(retrieval, "BLOCK_VALUES", 7 * len(x))
+    parts = score_retrieval(x, y, groups=groups)
+    np.testing.assert_allclose(parts.ap_at_r, whole.ap_at_r)
+    np.testing.assert_array_equal(parts.recall, whole.recall)
+
+
 def test_a_gallery_apart_from_the_queries():
     x, y = make_rows()
     scores = score_retrieval(x, y, x, y)
@@ -145,6 +163,10 @@ def test_the_interval_is_over_classes():
     mean, low, high = bootstrap_classes(values, y)
     assert mean == pytest.approx(0.5)
     assert high - low > 0.5  # four classes; 2,000 images would give about 0.04
+    # of two classes the mean is 0, 1/2 or 1, with probabilities 1/4, 1/2 and 1/4
+    two = np.array([0, 0, 1, 1])
+    assert bootstrap_classes(two.astype(float), two, level=0.6)[1:] == (0, 1)
+    assert bootstrap_classes(two.astype(float), two, level=0.4)[1:] == (0.5, 0.5)
     assert np.isnan(bootstrap_classes(np.full(4, np.nan), np.arange(4))[0])
 
 

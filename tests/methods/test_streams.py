@@ -12,6 +12,7 @@ from ilk.core.data import Data
 from ilk.core.errors import InputError
 from ilk.core.metrics import log_softmax
 from ilk.core.row_stream import FitsStream, RowStream
+from ilk.maths import streamed_regression
 from ilk.maths.gaussian import subtract_statistics
 from ilk.maths.logistic_regression import fit_regression
 from ilk.maths.streamed_neighbours import find_nearest_streamed
@@ -150,6 +151,33 @@ def test_a_regression_stopped_early_knows_that_it_is_far_from_the_minimum(monkey
     early = fit_streamed_regression(make_stream(data), C=0.05)
     assert early.n_passes == 1
     assert early.certain_gap > 10 * close.certain_gap
+
+
+@pytest.mark.parametrize("max_passes", [1, 60])
+def test_the_certain_gap_is_the_distance_to_the_dual_point(max_passes, monkeypatch):
+    data, C = simulate(n=500, seed=2), 0.05
+    monkeypatch.setattr("ilk.maths.streamed_regression.SAMPLE_ROWS", 60)
+    monkeypatch.setattr("ilk.maths.streamed_regression.MAX_PASSES", max_passes)
+    fitted = fit_streamed_regression(make_stream(data), C=C)
+    weight, bias = fitted.result.weight[:3], fitted.result.bias[:3]
+    z = data.x - fitted.result.centre
+    log_p = log_softmax(z @ weight.T + bias, 1)
+    p, targets = np.exp(log_p), np.eye(3)[data.y]
+    primal = -(log_p * targets).sum() + (weight**2).sum() / (2 * C)
+    dual = -(p * log_p).sum() - C / 2 * (((p - targets).T @ z) ** 2).sum()  # entropies
+    free = bias @ (p - targets).sum(0)  # of the bias, which has no penalty
+    want = (primal - dual - free + abs(free)) / len(data)
+    assert fitted.certain_gap == pytest.approx(want, rel=2e-2, abs=1e-7)
+
+
+def test_the_start_has_the_scores_of_the_sample_on_all_rows():
+    data = simulate(n=400, seed=6, far=10.0)
+    start = fit_regression(data.take(np.arange(90)), 0.5)
+    stream = make_stream(data)
+    problem = streamed_regression._Problem.from_stream(stream, 0.5)
+    same = problem.to_result(problem.to_parameters(start), stream)
+    scores = [(data.x - r.centre) @ r.weight[:3].T + r.bias[:3] for r in (start, same)]
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-3)
 
 
 def test_regression_says_how_far_it_may_be_from_the_full_fit():
