@@ -127,9 +127,8 @@ def command(
 
     SOURCE is what `ilk fit` reads, a folder or table in a bucket (s3://, gs://, hf://), or a shard
     folder to go on with. The command may be killed at any moment and repeated; any number of jobs
-    may encode one folder at once, on any disk that they share. Images added later
-    get new shards.
-    `ilk fit SHARDS` learns from the result.
+    may encode one folder at once, on any disk that they share. Images added later get
+    new shards. `ilk fit SHARDS` learns from the result.
     """
     from ilk.core.errors import InputError
     from ilk.shards.engines import EngineOptions, open_engine

@@ -67,7 +67,8 @@ POSITIVE = click.IntRange(min=1)
     "--hold-out",
     type=click.FloatRange(0, 0.9),
     help="Fraction of the images that is not trained on, so that `ilk fit` can compare the "
-    "embedding with other encoders on them [default: 0.2, or 0 where that is fewer than 50 images].",
+    "embedding with other encoders on them [default: 0.2, or 0 where that is fewer than 50 "
+    "images].",
 )
 @click.option(
     "--compatible-with",
