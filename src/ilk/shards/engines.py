@@ -1,4 +1,4 @@
-"""Engines: what encodes the shards of a folder, here or on a cluster.
+"""Engines, which encode the shards of a folder, on this machine or on a cluster.
 
 An engine is a file `NAME_engine.py` of this folder with a function `run`. The set of finished parts
 is the only record of what is done; an engine may lose workers, repeat shards or be killed, and the
