@@ -131,6 +131,7 @@ def command(
     new shards. `ilk fit SHARDS` learns from the result.
     """
     from ilk.core.errors import InputError
+    from ilk.report.formatting import format_count
     from ilk.shards.engines import EngineOptions, open_engine
     from ilk.shards.jobs import Job
     from ilk.shards.manifest import check_local, is_shard_folder
@@ -151,6 +152,8 @@ def command(
         if os.path.isdir(source) and not is_folder and manifest.base != os.path.abspath(source):
             print_note(f"the images are those of {manifest.path}, which are not listed again")
     else:
+        if not list_only:
+            _check_encoders(encoders, folder)
         manifest = _list_images(source, folder, intake, shard_size, relabel)
     if list_only:
         return Result(_describe(manifest, folder))
@@ -160,7 +163,7 @@ def command(
     numbers = jobs.list_shards(manifest.n_shards)
     n_rows = sum(manifest.shards[i].n for i in numbers)
     click.echo(
-        f"{n_rows:,} images in {len(numbers):,} shards"
+        f"{format_count(n_rows, 'image')} in {format_count(len(numbers), 'shard')}"
         + (f" of {manifest.n_shards:,} (job {job})" if job else "")
     )
     runs = []
@@ -183,6 +186,25 @@ def command(
         {**_describe(manifest, folder), "job": job, "encoders": [value for value, _ in runs]},
         exit_code=max(code for _, code in runs),
     )
+
+
+def _check_encoders(names: Sequence[str], folder: Path) -> None:
+    """Check names of encoders before images are listed.
+
+    Raises:
+        InputError: None is named and the folder has no features.
+        UnknownName: There is no such encoder.
+    """
+    from ilk.core.errors import InputError
+    from ilk.encoders.families import find_family
+    from ilk.encoders.variants import split_variant
+    from ilk.shards.spaces import list_spaces
+
+    if not names and not list_spaces(folder):
+        raise InputError(f"choose an encoder for the images of {folder}: --encoder NAME")
+    for name in names:
+        if name != "default":
+            find_family(split_variant(name)[0])
 
 
 def _read_manifest(folder: Path, shard_size: int | None) -> Manifest:
