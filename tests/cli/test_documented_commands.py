@@ -17,12 +17,13 @@ from ilk.cli import COMMANDS, LazyGroup
 ROOT = Path(__file__).parents[2]
 GENERAL = {"--help", "--version"}
 OTHER_PROGRAMS = {
+    "--array",
     "--nproc-per-node",
     "--max-restarts",
     "--revision",
     "--force-reinstall",
     "--head",
-}  # of torchrun, ray, hf and pip
+}  # of sbatch, torchrun, ray, hf and pip
 COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z][a-z-]*( .*)?)$")
 
 

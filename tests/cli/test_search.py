@@ -78,7 +78,7 @@ def test_each_query_on_its_own(photos: Path, capsys: pytest.CaptureFixture[str])
     [
         (["red things"], "pixels/4x4x3 reads no text", 2),
         (["no.jpg"], "cannot be read as an image (missing", 2),
-        ([], "nothing is asked", 2),
+        ([], "there is no query", 2),
         (["--class", "red"], "no image has a label", 2),
         (["Q", "--kind", "Exakt"], "the nearest is Exact", 2),
         (["Q", "--kind", "HashCodes(bits=8)"], "allowed are 16 to 256", 2),

@@ -246,7 +246,7 @@ def test_labelled_only_leaves_the_others_out(photos: Path, tmp_path: Path) -> No
     assert len(everything) == 12
     assert len(labelled) == 6
     assert {hit.label for hit in labelled} == {"red"}
-    assert any("50 labelled images were asked for, and 6" in note for note in labelled.notes)
+    assert any("50 labelled images were asked for, and only 6" in note for note in labelled.notes)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_query_that_is_no_image_is_refused_before_any_work(
 
 
 def test_nothing_asked_and_an_empty_folder_are_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nothing is asked"):
+    with pytest.raises(InputError, match="there is no query"):
         find(photos)
     with pytest.raises(InputError):
         find(tmp_path, photos / "red" / "red_0_1.png")

@@ -14,6 +14,7 @@ import pytest
 
 from helpers.noise_images import noise
 from ilk.cli import run
+from ilk.core.errors import InputError
 from ilk.shards.features import ShardedFeatures
 from ilk.shards.manifest import Manifest
 
@@ -152,7 +153,7 @@ def test_the_result_says_rate_bottleneck_and_cost(many, tmp_path, capsys):
     [
         (("{many}",), 2, "name the shard folder to write with --out"),
         (("{many}", "--out", "{many}/s", "--encoder", "hog"), 5, "files are read as images"),
-        (("{many}", "--out", "{tmp}/s"), 2, "name what encodes the images of"),
+        (("{many}", "--out", "{tmp}/s"), 2, "choose an encoder for the images of"),
         (("{many}", "--out", "{tmp}/s", "--encoder", "pixel"), 2, "no encoder is called 'pixel'"),
         (("{tmp}/none", "--out", "{tmp}/s", "--encoder", "hog"), 2, "there is no folder or file"),
         (("{many}", "--out", "{tmp}/s", "--shard", "0/4"), 2, "the first job is 1/4"),
@@ -173,3 +174,19 @@ def test_no_store_is_opened(many, tmp_path, monkeypatch):
     monkeypatch.setenv("ILK_STORE", os.fspath(tmp_path / "store" / "store.sqlite"))
     assert _encode(many, "--out", tmp_path / "s", *ENCODER) == 0
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("encoder", [(), ("--encoder", "nosuch")])
+def test_nothing_is_written_without_an_encoder_that_exists(many, tmp_path, capsys, encoder):
+    assert _encode(many, "--out", tmp_path / "s", "--shard-size", 7, *encoder) == 2
+    assert "encoder" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_encoder_may_be_named_in_short(many, tmp_path):
+    assert _encode(many, "--out", tmp_path / "s", "--encoder", "hog") == 0
+    assert ShardedFeatures.open(tmp_path / "s", "hog").space.name == "hog/32"
+    assert _encode(tmp_path / "s", "--encoder", "hog/64") == 0
+    assert ShardedFeatures.open(tmp_path / "s", "hog/64").space.name == "hog/64"
+    with pytest.raises(InputError, match="2 encoders"):
+        ShardedFeatures.open(tmp_path / "s", "hog")

@@ -29,7 +29,7 @@ MAX_GROUPS = 20  # in the printed table
     type=float,
     default=1.0,
     show_default=True,
-    help="Number of wrong pairs to be expected in the whole source, at most; less is stricter.",
+    help="Expected number of wrong pairs in the whole of SOURCE, at most; less is stricter.",
 )
 @click.option("--out", help="Write the groups to this file: .csv (a line per file) or .json.")
 @click.option("--page", help="Write a page with the pictures side by side to this .html file.")

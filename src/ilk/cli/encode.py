@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 @click.option(
     "--retry",
     is_flag=True,
-    help="Encode shards again that have images which could not be read at that time.",
+    help="Encode again the shards with images that could not be read, such as on a lost disk.",
 )
 @click.option(
     "--actors",
@@ -127,10 +127,11 @@ def command(
 
     SOURCE is what `ilk fit` reads, a folder or table in a bucket (s3://, gs://, hf://), or a shard
     folder to go on with. The command may be killed at any moment and repeated; any number of jobs
-    may encode one folder at once, on any disk that they share. Late images get new shards.
-    `ilk fit SHARDS` learns from the result.
+    may encode one folder at once, on any disk that they share. Images added later get
+    new shards. `ilk fit SHARDS` learns from the result.
     """
     from ilk.core.errors import InputError
+    from ilk.report.formatting import format_count
     from ilk.shards.engines import EngineOptions, open_engine
     from ilk.shards.jobs import Job
     from ilk.shards.manifest import check_local, is_shard_folder
@@ -143,7 +144,7 @@ def command(
     if out is None and not is_folder:
         raise InputError("name the shard folder to write with --out")
     if is_folder and out is not None and Path(out).resolve() != Path(source).resolve():
-        raise InputError(f"{source} is a shard folder itself; leave --out out")
+        raise InputError(f"{source} is a shard folder itself; leave out --out")
     folder = Path(source if is_folder else out or "")
     is_listed = is_folder or verify or (job is not None and is_shard_folder(folder))
     if is_listed:
@@ -151,6 +152,8 @@ def command(
         if os.path.isdir(source) and not is_folder and manifest.base != os.path.abspath(source):
             print_note(f"the images are those of {manifest.path}, which are not listed again")
     else:
+        if not list_only:
+            _check_encoders(encoders, folder)
         manifest = _list_images(source, folder, intake, shard_size, relabel)
     if list_only:
         return Result(_describe(manifest, folder))
@@ -160,7 +163,7 @@ def command(
     numbers = jobs.list_shards(manifest.n_shards)
     n_rows = sum(manifest.shards[i].n for i in numbers)
     click.echo(
-        f"{n_rows:,} images in {len(numbers):,} shards"
+        f"{format_count(n_rows, 'image')} in {format_count(len(numbers), 'shard')}"
         + (f" of {manifest.n_shards:,} (job {job})" if job else "")
     )
     runs = []
@@ -185,6 +188,25 @@ def command(
     )
 
 
+def _check_encoders(names: Sequence[str], folder: Path) -> None:
+    """Check names of encoders before images are listed.
+
+    Raises:
+        InputError: None is named and the folder has no features.
+        UnknownName: There is no such encoder.
+    """
+    from ilk.core.errors import InputError
+    from ilk.encoders.families import find_family
+    from ilk.encoders.variants import split_variant
+    from ilk.shards.spaces import list_spaces
+
+    if not names and not list_spaces(folder):
+        raise InputError(f"choose an encoder for the images of {folder}: --encoder NAME")
+    for name in names:
+        if name != "default":
+            find_family(split_variant(name)[0])
+
+
 def _read_manifest(folder: Path, shard_size: int | None) -> Manifest:
     from ilk.core.errors import InputError
     from ilk.shards.manifest import Manifest
@@ -192,7 +214,7 @@ def _read_manifest(folder: Path, shard_size: int | None) -> Manifest:
     manifest = Manifest.read(folder)
     if shard_size not in (None, manifest.shard_size):
         raise InputError(
-            f"{folder} has shards of {manifest.shard_size} images; leave --shard-size out, or "
+            f"{folder} has shards of {manifest.shard_size} images; leave out --shard-size, or "
             "encode into another folder"
         )
     return manifest
@@ -250,7 +272,7 @@ def _resolve(
 
     names = names or [space.name for space in list_spaces(manifest.folder)]
     if not names:
-        raise InputError(f"name what encodes the images of {manifest.folder}: --encoder NAME")
+        raise InputError(f"choose an encoder for the images of {manifest.folder}: --encoder NAME")
     options: dict[str, Any] = {"device": device, "runtime": runtime, "precision": precision}
     found: dict[str, Embeds] = {}
     with hub.apply_policy(hub.DownloadPolicy(log=click.echo)):

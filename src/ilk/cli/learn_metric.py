@@ -27,7 +27,7 @@ POSITIVE = click.IntRange(min=1)
     "encoder_name",
     default="efficientnet-lite0",
     show_default=True,
-    help="Encoder whose features the embedding reads.",
+    help="Encoder whose features are mapped to the embedding.",
 )
 @click.option(
     "--loss",
@@ -57,19 +57,24 @@ POSITIVE = click.IntRange(min=1)
     help="Network: head, on features, or convolutional, on pixels (--encoder pixels/32x32x3).",
 )
 @click.option(
-    "--updates", type=POSITIVE, default=200, show_default=True, help="Updates of each training."
+    "--updates",
+    type=POSITIVE,
+    default=200,
+    show_default=True,
+    help="Optimizer updates per training.",
 )
 @click.option(
     "--hold-out",
     type=click.FloatRange(0, 0.9),
-    help="Part of the images that is not trained on, so that `ilk fit` can compare the embedding "
-    "with other encoders on them [default: 0.2, or 0 where that is fewer than 50 images].",
+    help="Fraction of the images that is not trained on, so that `ilk fit` can compare the "
+    "embedding with other encoders on them [default: 0.2, or 0 where that is fewer than 50 "
+    "images].",
 )
 @click.option(
     "--compatible-with",
     default="",
-    help="Folder of an embedding learned with --loss DSimplex, from which the new one goes on: its "
-    "indexes answer queries of the new one, if that is measured to work.",
+    help="Folder of an embedding learned with --loss DSimplex that the new one extends: indexes "
+    "of the old one then answer queries of the new one, if that is measured to work.",
 )
 @add_force_option
 @add_seed_option

@@ -55,10 +55,17 @@ def repeat_options(args: Sequence[str]) -> list[str]:
 @click.command(cls=SearchCommand)
 @click.argument("source")
 @click.argument("queries", nargs=-1, metavar="[QUERY]...")
-@click.option("--text", "texts", multiple=True, help="Text, for an encoder that reads text.")
-@click.option("--class", "classes", multiple=True, help="Class whose mean is looked for.")
-@click.option("--like", multiple=True, help="Images of which there should be more.")
-@click.option("--unlike", multiple=True, help="Images of which there should be less.")
+@click.option(
+    "--text", "texts", multiple=True, help="Text to search for, with an encoder that reads text."
+)
+@click.option(
+    "--class",
+    "classes",
+    multiple=True,
+    help="Class to search for: the mean of its images, or with --model its probability.",
+)
+@click.option("--like", multiple=True, help="Images that those found should resemble.")
+@click.option("--unlike", multiple=True, help="Images that those found should not resemble.")
 @click.option(
     "--unlike-weight",
     type=click.FloatRange(0),
@@ -67,22 +74,27 @@ def repeat_options(args: Sequence[str]) -> list[str]:
     help="Weight of the images after --unlike; those after --like have 0.75.",
 )
 @click.option(
-    "--count", type=click.IntRange(1), default=12, show_default=True, help="Number of images."
+    "--count",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    help="Number of images to show.",
 )
-@click.option("--labelled", is_flag=True, help="Only images that have a label.")
+@click.option("--labelled", is_flag=True, help="Search only images that have a label.")
 @click.option("--include-self", is_flag=True, help="Also show the query, if SOURCE holds it.")
-@click.option("--each", is_flag=True, help="Ask for each QUERY on its own, not for their mean.")
+@click.option("--each", is_flag=True, help="Search for each QUERY separately, not for their mean.")
 @click.option(
     "--out",
     multiple=True,
-    help="Write the answer to this file: a page of pictures (.html) or a table (.csv, .tsv); may "
-    "be repeated.",
+    help="Write the images found to this file: a page of pictures (.html) or a table (.csv, .tsv); "
+    "may be repeated.",
 )
 @click.option(
     "--index",
     "index_folder",
     default="",
-    help="Folder that keeps the index of SOURCE between calls; what is new or gone is updated.",
+    help="Folder that keeps the index of SOURCE between calls; new images are added to it, and "
+    "missing ones deleted.",
 )
 @click.option(
     "--kind",
@@ -95,8 +107,9 @@ def repeat_options(args: Sequence[str]) -> list[str]:
     "--projection",
     default="auto",
     show_default=True,
-    help="What is done to features first: none, Centring, Whitening, LDA; auto keeps the best of "
-    "them in a new --index if it beats cosine on classes held out, and none without --index.",
+    help="Linear map of the features before their cosines are compared: none, Centring, Whitening "
+    "or LDA; auto keeps the best in a new --index if it beats none on held-out classes; without "
+    "--index it is none.",
 )
 @click.option("--encoder", default="", help="Encoder [default: the best one that is installed].")
 @click.option("--model", default="", help="Model folder whose encoder is used on SOURCE.")
@@ -192,7 +205,7 @@ def _make_queries(
         InputError: `each` is given without a query, or with images that are liked or not.
     """
     from ilk.core.errors import InputError
-    from ilk.retrieval.query import Query, looks_like_text
+    from ilk.retrieval.query import NO_QUERY, Query, looks_like_text
 
     words = [word for word in queries if looks_like_text(word)]
     images = tuple(word for word in queries if not looks_like_text(word))
@@ -202,14 +215,14 @@ def _make_queries(
         )
         return [found]
     if like or unlike:
-        raise InputError("--each asks for each query on its own; leave out --like and --unlike")
+        raise InputError("--each searches for each query separately; leave out --like and --unlike")
     single = [
         *(Query(texts=(word,)) if word in words else Query(images=(word,)) for word in queries),
         *(Query(texts=(text,)) for text in texts),
         *(Query(classes=(name,)) for name in classes),
     ]
     if not single:
-        raise InputError("nothing is asked; give an image, a text, or a class with --class")
+        raise InputError(NO_QUERY)
     return single
 
 

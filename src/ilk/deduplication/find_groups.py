@@ -68,6 +68,9 @@ def find_groups(
         seed: Seed of the sample of pictures and of the copies that are made of them.
         progress: Reports the progress of long operations.
 
+    Returns:
+        The groups, leaks between training and test images first.
+
     Raises:
         InputError: `false_matches` is not above 0.
         NoImages: No file can be used.

@@ -9,14 +9,7 @@ from typing import Protocol
 from ilk.deduplication.evidence import CONTENT, PIXELS, Link
 from ilk.images import Images, Row
 from ilk.images.inspection.pixel_summary import PixelSummary
-
-COPIES = {
-    "duplicate",
-    "same content under two labels",
-    "in both train and test",
-    "group in both train and test",
-}
-"""Reasons for which intake refuses a file that can be read; here they are what is looked for."""
+from ilk.images.rows.row import COMPARED
 
 
 class Summaries(Protocol):
@@ -44,7 +37,7 @@ def restore_copies(images: Images) -> Images:
     """Return the images with files used again that were refused because they are copies."""
     rows = tuple(
         replace(row, status="used", reason="", detail="")
-        if row.status == "refused" and row.reason in COPIES and row.digest
+        if row.status == "refused" and row.reason in COMPARED and row.digest
         else row
         for row in images.rows
     )

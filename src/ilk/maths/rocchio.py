@@ -37,4 +37,5 @@ def move_query(
     for weight, rows in ((ALPHA, queries), (BETA, liked), (-gamma, disliked)):
         if len(rows):
             moved += weight * np.asarray(rows, np.float64).mean(0)
-    return to_unit(moved[None])[0]
+    unit: Features = to_unit(moved[None])[0]
+    return unit

@@ -1,4 +1,4 @@
-"""What `ilk learn-metric` may be told."""
+"""Settings of `ilk learn-metric`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LearningConfig:
         width: Width of the embedding, >= 2.
         hidden: Hidden units of the head; 0 is a linear map.
         network: `head` on the features, or `convolutional` on the pixels of the base `pixels`.
-        steps: Updates of each training.
+        steps: Optimizer updates per training.
         seed: Seed of the division of classes, of weights and batches.
 
     Raises:

@@ -115,8 +115,8 @@ def learn_from_images(
         store: The features.
         config: Settings.
         folder: The tuned folder.
-        hold_out: Part of the images that is not trained on; None is `HOLD_OUT` where that gives at
-            least `MIN_HELD_OUT` images, else 0.
+        hold_out: Fraction of the images that is not trained on; None is `HOLD_OUT` where that
+            gives at least `MIN_HELD_OUT` images, else 0.
         force: Write the embedding even if unseen classes do not gain.
         predecessor: The version whose indexes the embedding is to query; settings are adapted to it
             by `Predecessor.adapt`.

@@ -50,15 +50,11 @@ def make_view(
     found: Sequence[Thumbnail],
     labels: Mapping[str, int],
     left_out: str = "",
+    n_hidden: int = 0,
 ) -> SearchView:
-    """Return a question and its answer, with `MAX_PICTURES` pictures at most."""
-    shown = list(found[:MAX_PICTURES])
+    """Return a query and its answer, with `n_hidden` more pictures than those shown."""
     return SearchView(
-        query,
-        Gallery(list(asked), 0),
-        Gallery(shown, len(found) - len(shown)),
-        labels,
-        left_out,
+        query, Gallery(list(asked), 0), Gallery(list(found), n_hidden), labels, left_out
     )
 
 

@@ -168,7 +168,7 @@ def measure_recall(vectors: Vectors, queries: Features, true_ids: Ids) -> Recall
 
 
 def list_notes(index: Index) -> list[str]:
-    """Return what is to be known of an index: its kind, recall and projection."""
+    """Return notes on an index: its kind, recall and projection."""
     rows = f"{len(index):,} images, {name_setting(index.kind)}"
     facts = [f"{rows}, {index.vectors.count_bytes() / 1e6:,.1f} MB"]
     facts += [str(index.facts["note"])] if index.facts.get("note") else []

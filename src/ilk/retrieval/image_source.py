@@ -14,17 +14,11 @@ from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.images import Images, Row, escape_path
+from ilk.images.rows.row import COMPARED
 from ilk.retrieval.collection import Collection
 from ilk.retrieval.entries import Entry, join_labels
 from ilk.retrieval.sources import OpenSource
 from ilk.store import Store
-
-SAME_CONTENT = {  # reasons to refuse an image that do not matter to a search
-    "duplicate",
-    "same content under two labels",
-    "in both train and test",
-    "group in both train and test",
-}
 
 
 def collect_images(
@@ -89,7 +83,7 @@ def accept_copies(images: Images) -> Images:
     return replace(
         images,
         rows=tuple(
-            replace(row, status="used", reason="", detail="") if row.reason in SAME_CONTENT else row
+            replace(row, status="used", reason="", detail="") if row.reason in COMPARED else row
             for row in images.rows
         ),
     )

@@ -29,7 +29,7 @@ class Index:
         kind: Settings of the kind of index, a file of `ilk.retrieval.kinds`.
         vectors: The rows.
         entries: The images.
-        projection: What is done to features first; None for nothing.
+        projection: Map of the features before they are compared; None for none.
         encoder: Description of the encoder, as a model folder keeps it; empty if unknown.
         facts: What was measured and is printed: recall, and why a projection is kept or not.
         folder: Where it was loaded from or saved to.
@@ -64,8 +64,8 @@ class Index:
         Args:
             queries: Features of the encoder, `[m, d]`.
             k: Number of images; fewer are found in a smaller index.
-            exclude: Ids that are not wanted.
-            among: The only ids that are wanted, `[j]`; None for all.
+            exclude: Ids to leave out.
+            among: Ids to search among, `[j]`; None for all.
 
         Returns:
             Ids `[m, k]`, -1 where there are no more, and similarity `[m, k]` in [-1, 1].

@@ -115,7 +115,9 @@ def read_description(folder: Path) -> IndexEntries:
         ) from None
     fields = parse_json(content, path)
     if fields.get("format") != FORMAT:
-        raise ArtifactError(f"{path} describes no index of ilk; name another folder with --index")
+        raise ArtifactError(
+            f"{path} does not describe an index of ilk; name another folder with --index"
+        )
     if fields.get("version") != VERSION:
         raise ArtifactError(
             f"{path} is of version {fields.get('version')}, and this ilk reads {VERSION}; build "

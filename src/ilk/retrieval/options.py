@@ -1,4 +1,4 @@
-"""How an index is made and asked, and how its images are read."""
+"""How an index is built and searched, and how its images are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ReadImages = Callable[[str, Store, Mapping[str, tuple[float, float]] | None], Im
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How an index is made and asked.
+    """How an index is built and searched.
 
     Attributes:
         encoder: Name of the encoder; "" for that of the model or index, else `default`.

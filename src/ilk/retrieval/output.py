@@ -48,15 +48,8 @@ def _make_view(result: SearchResult) -> SearchView:
         for role, name, picture in result.pictures
     ]
     found = [_show_hit(result, hit) for hit in result.hits[:MAX_PICTURES]]
-    more = result.hits[MAX_PICTURES:]
-    view = make_view(result.query, asked, found, result.labels, result.left_out)
-    return view if not more else _count_hidden(view, len(more))
-
-
-def _count_hidden(view: SearchView, n: int) -> SearchView:
-    from dataclasses import replace
-
-    return replace(view, found=replace(view.found, n_hidden=n))
+    n_hidden = len(result.hits) - len(found)
+    return make_view(result.query, asked, found, result.labels, result.left_out, n_hidden)
 
 
 def _show_hit(result: SearchResult, hit: Hit) -> Thumbnail:

@@ -1,4 +1,4 @@
-"""`Query`: what is asked, as the user gives it, and whether it can be asked."""
+"""`Query`: what is searched for, as the user gives it, and whether it is valid."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from ilk.images import Images, escape_path, inspect_inputs, iter_inputs
 from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.maths.rocchio import GAMMA
 
+NO_QUERY = "there is no query; give an image, a text, or a class with --class"
+
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked, as the user gives it.
+    """What is searched for, as the user gives it.
 
     Attributes:
         images: Images to resemble, each whatever `ilk.fit` takes as one image; averaged.
         texts: Texts to resemble, for an encoder that reads text.
         classes: Classes whose mean is to be resembled.
-        like: Images of which there should be more; see `ilk.maths.rocchio`.
-        unlike: Images of which there should be less.
-        unlike_weight: gamma of the formula there.
+        like: Images that those found should resemble; see `ilk.maths.rocchio`.
+        unlike: Images that those found should not resemble.
+        unlike_weight: gamma of the formula there, >= 0.
     """
 
     images: tuple[Any, ...] = ()
@@ -41,13 +43,13 @@ class Query:
         return bool(self.images or self.texts or self.like or self.unlike)
 
     def check(self) -> None:
-        """Raise InputError if nothing is asked, or if something asked is no image."""
+        """Raise InputError if there is no query, or if an image of it cannot be read."""
         if not (self.needs_encoder or self.classes):
-            raise InputError("nothing is asked; give an image, a text, or a class with --class")
+            raise InputError(NO_QUERY)
         if self.unlike_weight < 0:
             raise InputError("unlike_weight (--unlike-weight) is below 0; allowed are 0 and more")
         if any(not text.strip() for text in self.texts):
-            raise InputError("a text is empty; write what you look for")
+            raise InputError("a text is empty; write what to search for")
         read_queries([*self.images, *self.like, *self.unlike])
 
     def check_encoder(self, encoder: Embeds) -> None:

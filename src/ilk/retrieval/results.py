@@ -64,7 +64,7 @@ class SearchResult:
         hits: What was found, best first.
         n_images: Number of images that were searched.
         left_out: Path of the query itself if it lies among them and is left out; "" otherwise.
-        notes: What is to be known: kind of index, recall, projection.
+        notes: Notes on the search: kind of index, recall, projection.
         find_picture: Returns the image of a digest if it is not just the file at its path.
         pictures: Role (asked, like or unlike), name and image of what was asked.
         measure: What `Hit.similarity` is: similarity, or the probability of a class.

@@ -44,18 +44,21 @@ def search(
 ) -> SearchResult:
     """Find the images of `source` that are most like the query.
 
+    >>> for hit in ilk.search("photos/", "photos/cat/1.jpg", count=5):  # doctest: +SKIP
+    ...     print(hit.path, hit.similarity)
+
     Args:
         source: A model folder, whose training images are searched; a folder of images, a table or
             an archive; a folder of shards; a folder that holds an index; or an `Index`.
         query: An image, or a list of images that are averaged: paths, bytes, Pillow images or
             uint8 arrays.
-        text: A text or several, for an encoder that reads text.
-        class_name: A class whose mean is looked for.
-        like: Images of which there should be more.
-        unlike: Images of which there should be less.
-        unlike_weight: Weight of the latter, gamma of `ilk.maths.rocchio`.
-        count: Number of images.
-        labelled_only: Only images with a label.
+        text: A text to search for, or several, with an encoder that reads text.
+        class_name: A class to search for: the mean of its images, or with `model` its probability.
+        like: Images that those found should resemble.
+        unlike: Images that those found should not resemble.
+        unlike_weight: Weight of the images of `unlike`, >= 0, gamma of `ilk.maths.rocchio`.
+        count: Number of images to return, at least 1.
+        labelled_only: Search only images that have a label.
         include_self: Also return the query itself where the source holds it.
         encoder: Name of the encoder; by default that of the model or index, else the best one that
             is installed.
@@ -67,6 +70,9 @@ def search(
         runtime: auto, torch, openvino or onnxruntime.
         fetch: Fetch files of a saved encoder that are not on this machine.
         seed: Seed of samples.
+
+    Returns:
+        The images found, best first: iterate over it for `Hit`s with path, label and similarity.
 
     Raises:
         InputError: The query is no image, the encoder reads no text, or the options do not fit.

@@ -1,4 +1,4 @@
-"""`Searcher`: an index that is opened, built or brought up to date, and ready to be asked."""
+"""`Searcher`: an index that is opened, built or brought up to date, and ready to be searched."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from ilk.store import Store
 
 @dataclass(eq=False)
 class Searcher:
-    """An index that is ready to be asked.
+    """An index that is ready to be searched.
 
     Attributes:
         index: The images.
         encoder: Encoder of queries; None if it is not needed and not there.
         store: Store of features.
         opened: The source, with its pictures and perhaps a classifier; None for a saved index.
-        notes: What is to be known.
+        notes: Notes on the index and on images that are not searched.
     """
 
     index: Index
@@ -75,7 +75,7 @@ def open_searcher(
         source: A model folder, a folder of images, a folder of shards, or a saved index.
         options: How the index is made.
         read: Reads a folder of images.
-        queries: What will be asked, which is checked before anything is encoded.
+        queries: Queries to come, which are checked before anything is encoded.
         progress: Reports encoding and indexing.
 
     Raises:

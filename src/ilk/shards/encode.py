@@ -55,7 +55,7 @@ def encode_shard(
     Args:
         folder: The shard folder.
         i: Number of the shard, from 0.
-        encoder: What encodes.
+        encoder: The encoder.
         dtype: How features are stored: float32 or float16.
         n_threads: Threads that read, decode and encode; None is one per core.
         again: Encode a part that is there again if some of its images could not be read at that

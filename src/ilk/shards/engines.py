@@ -1,4 +1,4 @@
-"""Engines: what encodes the shards of a folder, here or on a cluster.
+"""Engines, which encode the shards of a folder, on this machine or on a cluster.
 
 An engine is a file `NAME_engine.py` of this folder with a function `run`. The set of finished parts
 is the only record of what is done; an engine may lose workers, repeat shards or be killed, and the
@@ -80,8 +80,8 @@ def open_engine(on: str) -> tuple[Engine, str]:
     module = f"ilk.shards.{name}_engine"
     if not name.isidentifier() or find_spec(module) is None or (separator and name == "local"):
         raise InputError(
-            f"--on is {on}; it says where shards are encoded: local, ray, or ray://HOST:10001 for "
-            "a cluster that runs"
+            f"--on is {on}; shards are encoded on: local, ray, or ray://HOST:10001, a cluster that "
+            "is running"
         )
     engine: Engine = import_module(module)
     return engine, on if separator else ""

@@ -43,7 +43,7 @@ class ShardedFeatures:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], space: str | None = None) -> ShardedFeatures:
-        """Open a shard folder all of whose parts are done.
+        """Open a shard folder whose parts are all done.
 
         Args:
             folder: The shard folder.

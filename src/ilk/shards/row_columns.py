@@ -13,14 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from ilk.core.errors import InputError
-from ilk.images.annotations.groups import SPLIT_REASON
 from ilk.images.inspection.contents import to_content_map
 from ilk.images.inspection.members import Member
 from ilk.images.rows import Images, Row, escape_path
+from ilk.images.rows.row import COMPARED
 from ilk.shards.parquet_files import from_text, import_arrow, to_text
 
-COMPARED = {"duplicate", "same content under two labels", "in both train and test", SPLIT_REASON}
-"""Reasons that depend on other rows."""
 TEXTS = ("path", "digest", "label", "split", "group", "archive", "member", "origin")
 MORE_TEXTS = ("status", "reason", "detail", "mode", "format", "taken", "camera")
 NULLABLE = {"label", "group", "archive", "member", "origin"}

@@ -118,7 +118,8 @@ def _read_space(home: Path) -> ShardSpace:
     check_digest(fields, path)
     if fields.get("format") != FORMAT or fields.get("dtype") not in DTYPES:
         raise ArtifactError(
-            f"{escape_path(path)} is of another version of ilk (format {fields.get('format')})"
+            f"{escape_path(path)} has format {fields.get('format')}, and this version of ilk reads "
+            f"format {FORMAT}; use the version that wrote it"
         )
     return ShardSpace(
         home,
@@ -135,7 +136,8 @@ def choose_space(folder: Path, name: str | None = None) -> ShardSpace:
 
     Args:
         folder: The shard folder.
-        name: Name of the encoder, key of its space, or name of the folder of its features.
+        name: Name of the encoder, or its beginning up to a "/", such as hog for hog/32; key of its
+            space; or name of the folder of its features.
 
     Raises:
         InputError: There is none, or several and no name.
@@ -147,10 +149,12 @@ def choose_space(folder: Path, name: str | None = None) -> ShardSpace:
             "--encoder NAME"
         )
     if name is not None:
-        spaces = [s for s in spaces if name in (s.name, s.key, s.home.name)] or spaces
-        if name not in (spaces[0].name, spaces[0].key, spaces[0].home.name):
+        found = [s for s in spaces if name in (s.name, s.key, s.home.name)]
+        found = found or [s for s in spaces if s.name.startswith(f"{name}/")]
+        if not found:
             names = ", ".join(s.name for s in spaces)
             raise InputError(f"{escape_path(folder)} has no features of {name}; it has {names}")
+        spaces = found
     if len(spaces) > 1:
         names = ", ".join(s.name for s in spaces)
         raise InputError(

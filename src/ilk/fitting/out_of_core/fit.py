@@ -166,7 +166,10 @@ def fit_shard_labels(
     """
     plan = _plan(opened, config)
     if not plan.fits:
-        raise InputError(f"{plan}; images with several labels are fitted in memory only")
+        raise InputError(
+            f"{plan}; images with several labels are fitted in memory only: raise "
+            "--memory, or take fewer images"
+        )
     return fit_multi_label_with_report(
         opened.images,
         config,

@@ -37,12 +37,16 @@ REASONS = {
     "label table": "the table that the labels came from",
 }
 """Why a row is refused or ignored, and what that means."""
-DECODED = {
-    "same content under two labels",
-    "in both train and test",
-    "group in both train and test",
-    "excluded",
-}
+COMPARED = frozenset(
+    {
+        "duplicate",
+        "same content under two labels",
+        "in both train and test",
+        "group in both train and test",
+    }
+)
+"""Reasons that depend on other rows: the file itself can be read."""
+DECODED = COMPARED - {"duplicate"} | {"excluded"}
 """Reasons that say nothing against the format of a file."""
 
 

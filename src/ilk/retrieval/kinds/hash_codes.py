@@ -70,7 +70,9 @@ class HashCodes(IndexTags):
         rotation = np.array(read_array(folder / ROTATION))
         words = -(-self.bits // 64)
         if rotation.shape != (self.bits + 1, dim):
-            raise ArtifactError(f"{folder / ROTATION} is of another code; build the index again")
+            raise ArtifactError(
+                f"{folder / ROTATION} has another shape than the index says; build the index again"
+            )
         codes = Segments.open(folder, CODES, (words,), deleted)
         rows = Segments.open(folder, ROWS, (dim,), deleted) if self.rerank else None
         return CodedRows(codes, rows, rotation, self.bits, self.rerank)
