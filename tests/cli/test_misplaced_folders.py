@@ -6,6 +6,7 @@ import json
 import math
 
 import click
+import numpy as np
 import pyarrow
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,10 @@ from helpers.command_line import list_options
 from helpers.noise_images import noise
 from ilk.cli import run
 from ilk.cli.finite_range import FiniteRange
+from ilk.core.errors import InputError
 from ilk.images.sources.ilk_folders import is_shard_folder
+from ilk.metric_learning.from_images import choose_held_out
+from ilk.retrieval.query import Query
 
 ENCODER = ("--encoder", "pixels/4x4x3")
 
@@ -48,7 +52,7 @@ def _fail(capsys, *args):
         ("rank", *ENCODER),
         ("duplicates", *ENCODER),
         ("learn-metric", "--out", "new", *ENCODER),
-        ("detect", "fit", "--out", "new", *ENCODER),
+        ("detect", "fit", "--out", "new"),
     ],
     ids=lambda c: c[0],
 )
@@ -162,6 +166,19 @@ def test_no_option_takes_a_number_that_is_not_finite():
     codes = [CliRunner().invoke(command, ["--wait", v]).exit_code for v in ("nan", "inf", "-1")]
     assert codes == [2, 2, 2]
     assert CliRunner().invoke(command, ["--wait", "3"]).exit_code == 0
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0])
+def test_a_weight_that_is_no_number_is_refused_in_python(weight):
+    with pytest.raises(InputError, match="unlike_weight"):
+        Query(images=("a.png",), unlike=("b.png",), unlike_weight=weight).check()
+
+
+@pytest.mark.parametrize("part", [math.nan, 1.0, -0.1])
+def test_a_part_to_hold_out_that_is_no_part_is_refused_in_python(part):
+    rows = np.zeros(4, np.int64)
+    with pytest.raises(InputError, match="hold_out"):
+        choose_held_out(rows, np.arange(4), part, 0)
 
 
 def test_unlike_without_images_is_a_usage_error(photos, capsys):

@@ -9,8 +9,12 @@ import pytest
 
 import ilk
 from helpers.noise_images import noise
+from ilk.architectures.metric_head import MetricHead
 from ilk.cli import run
 from ilk.core.errors import InputError
+from ilk.encoders import resolve_encoder
+from ilk.encoders.tuned_folder import TunedEmbedding, pack_digests, take_weights, write_tuned
+from ilk.images import read_images
 from ilk.shards.features import ShardedFeatures
 
 ENCODER = ("--encoder", "pixels/4x4x3")
@@ -79,6 +83,25 @@ def test_a_model_may_not_lie_among_the_images_of_shards_and_this_is_said_first(
     monkeypatch.setattr("ilk.fitting.out_of_core.fit.fit_shards_with_report", fail)
     assert run(["fit", str(shards), "--out", str(photos / "kinds")]) == 5
     assert "lies in" in capsys.readouterr().err
+
+
+def test_a_fit_out_of_core_does_not_judge_an_embedding_on_its_training_images(
+    photos, tmp_path, monkeypatch, capsys
+):
+    """In memory such methods are not evaluated; out of core they were, as if it were fair."""
+    monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
+    network = MetricHead(48, 4)
+    base = resolve_encoder("pixels/4x4x3")
+    rows = read_images(photos, verify=True).used
+    trained_on = pack_digests([row.digest for row in rows])
+    embedding = TunedEmbedding(base.describe(), *take_weights(network), trained_on=trained_on)
+    write_tuned(tmp_path / "tuned", embedding)
+    name = f"tuned:{tmp_path / 'tuned'}"
+    assert run(["encode", str(photos), "--out", str(tmp_path / "s"), "--encoder", name]) == 0
+    capsys.readouterr()
+    out = str(tmp_path / "kinds")
+    assert run(["fit", str(tmp_path / "s"), "--out", out, "--memory", "0.000001"]) == 2
+    assert "was trained on 17 of these 17 images" in capsys.readouterr().err
 
 
 def test_duplicates_are_not_silently_left_out_of_a_fit_out_of_core(shards):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,8 +45,11 @@ class Query:
         """Raise InputError if nothing is asked, or if something asked is no image."""
         if not (self.needs_encoder or self.classes):
             raise InputError("nothing is asked; give an image, a text, or a class with --class")
-        if self.unlike_weight < 0:
-            raise InputError("unlike_weight (--unlike-weight) is below 0; allowed are 0 and more")
+        if not 0 <= self.unlike_weight < math.inf:
+            raise InputError(
+                f"unlike_weight (--unlike-weight) is {self.unlike_weight}; allowed are finite "
+                "numbers from 0"
+            )
         if any(not text.strip() for text in self.texts):
             raise InputError("a text is empty; write what you look for")
         read_queries([*self.images, *self.like, *self.unlike])

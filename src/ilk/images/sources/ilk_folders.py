@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from ilk.core.errors import NoImages
+from ilk.core.errors import InputError
 from ilk.core.regular_file import read_regular_file
 from ilk.images.rows import escape_path
 
@@ -51,9 +51,9 @@ def is_shard_folder(path: str | os.PathLike[str]) -> bool:
 
 
 def check_no_ilk_folder(path: str | os.PathLike[str]) -> None:
-    """Raise NoImages if a folder is a shard folder, an index or a learned embedding of ilk."""
+    """Raise InputError if a folder is a shard folder, an index or a learned embedding of ilk."""
     if what := describe_ilk_folder(path):
-        raise NoImages(what)
+        raise InputError(what)
 
 
 def describe_ilk_folder(path: str | os.PathLike[str]) -> str:
