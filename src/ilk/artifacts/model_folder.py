@@ -26,6 +26,7 @@ from ilk.core.digested_json import compute_digest, refuse_constant
 from ilk.core.errors import ArtifactError
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
 from ilk.core.regular_file import read_regular_file
+from ilk.images.sources.ilk_folders import describe_ilk_folder
 
 VERSION = 3  # of the format
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
@@ -208,6 +209,8 @@ def _read_weights(folder: Path, entry: Mapping[str, Any], kind: FolderKind) -> b
 
 
 def _make_missing_error(folder: Path, kind: FolderKind, error: OSError) -> ArtifactError:
+    if what := describe_ilk_folder(folder):
+        return ArtifactError(f"{folder} is no {kind.format}: {what}")
     return ArtifactError(
         f"{folder} contains no {kind.format} ({Path(str(error.filename)).name}: "
         f"{error.strerror}); create one with: {kind.command}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.encode_progress import report_progress
+from ilk.cli.finite_range import FiniteRange
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_network_options, add_precision_option
 from ilk.cli.output import Result, add_json_option, print_note, show_intake
@@ -84,15 +85,11 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Workers of the cluster [default: one per core or GPU].",
 )
-@click.option(
-    "--cpus-per-actor", type=click.FloatRange(0, min_open=True), help="Cores of each worker."
-)
-@click.option(
-    "--gpus-per-actor", type=click.FloatRange(0), help="GPUs of each worker, such as 0.5."
-)
+@click.option("--cpus-per-actor", type=FiniteRange(0, min_open=True), help="Cores of each worker.")
+@click.option("--gpus-per-actor", type=FiniteRange(0), help="GPUs of each worker, such as 0.5.")
 @click.option(
     "--wait",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=600.0,
     show_default=True,
     help="Seconds to wait for a cluster that gives no answer.",
@@ -226,9 +223,12 @@ def _list_images(
     """List the images of a source, and write or extend the manifest."""
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.shards.manifest import SHARD_SIZE, Manifest, is_shard_folder
+    from ilk.shards.output_folder import check_new_folder
 
     check_outside_sources(folder, source)
     known = _read_manifest(folder, shard_size) if is_shard_folder(folder) else None
+    if known is None:
+        check_new_folder(folder)
     images = intake.read_images(source, None)
     if images.refused:
         show_intake(images)

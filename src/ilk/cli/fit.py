@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.finite_range import FiniteRange
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import (
     add_encoders_option,
@@ -118,7 +119,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--memory",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.0,
     help="Gigabytes for the features of a shard folder; where they need more, they are read block "
     "by block [default: half of what is available].",
@@ -164,7 +165,7 @@ def command(
     that ilk encode made, whose features are read instead of the images.
     """
     from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_digest
-    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.artifacts.output_files import check_outside, check_outside_sources
     from ilk.cli.multi_label import fit_multi_label
     from ilk.cli.output_folder import hold_output_folder
     from ilk.cli.sentences import read_sentences
@@ -219,6 +220,7 @@ def command(
     if is_shards(source):
         opened = open_shard_source(source, config, intake)
         images = opened.images
+        check_outside(home, images.folders)
         if images.is_multi_label or config.multi_label:
             fit_labels = partial(fit_shard_labels, opened)
             return fit_multi_label(images, config, fit_labels, home, source)

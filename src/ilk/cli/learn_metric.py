@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.finite_range import FiniteRange
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_force_option, add_network_options, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
@@ -65,10 +66,16 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--hold-out",
+<<<<<<< HEAD
     type=click.FloatRange(0, 0.9),
     help="Fraction of the images that is not trained on, so that `ilk fit` can compare the "
     "embedding with other encoders on them [default: 0.2, or 0 where that is fewer than 50 "
     "images].",
+=======
+    type=FiniteRange(0, 0.9),
+    help="Part of the images that is not trained on, so that `ilk fit` can compare the embedding "
+    "with other encoders on them [default: 0.2, or 0 where that is fewer than 50 images].",
+>>>>>>> breaker
 )
 @click.option(
     "--compatible-with",

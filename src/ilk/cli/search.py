@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ilk.cli.csv_safe import add_csv_safe_option
+from ilk.cli.finite_range import FiniteRange
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_fetch_option, add_network_options, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note, print_table
@@ -41,9 +42,9 @@ def repeat_options(args: Sequence[str]) -> list[str]:
         if word == "--":
             return [*repeated, *args[i:]]
         if word in SEVERAL:
-            is_last = i + 1 == len(args) or args[i + 1].startswith("--")
+            if i + 1 == len(args) or (args[i + 1].startswith("-") and len(args[i + 1]) > 1):
+                raise click.BadOptionUsage(word, f"Option {word!r} requires an argument.")
             current = word
-            repeated += [word] if is_last else []
         elif word.startswith("-") and len(word) > 1:
             current = ""
             repeated.append(word)
@@ -68,7 +69,7 @@ def repeat_options(args: Sequence[str]) -> list[str]:
 @click.option("--unlike", multiple=True, help="Images that those found should not resemble.")
 @click.option(
     "--unlike-weight",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.75,
     show_default=True,
     help="Weight of the images after --unlike; those after --like have 0.75.",

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ilk.cli.address_options import Address, add_address_options
+from ilk.cli.finite_range import FiniteRange
 from ilk.cli.options import add_fetch_option, add_network_options
 
 MEGABYTE = 2**20
@@ -26,7 +27,7 @@ MEGABYTE = 2**20
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=30.0,
     show_default=True,
     help="Seconds until a question counts as not answered.",

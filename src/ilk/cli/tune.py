@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ilk.cli.finite_range import FiniteRange
 from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_device_option, add_precision_option, add_seed_option
 from ilk.cli.output import Result, add_json_option
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 @click.option("--lr", default=2e-3, show_default=True, help="With --objective: peak learning rate.")
 @click.option(
     "--anchor",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     help="With --objective: weight of the denoising error of the true class; more keeps more of "
     "the drawing quality [default: that of the objective].",
 )

@@ -35,6 +35,7 @@ from ilk.images.rows import DECODED, Images, Row, escape_path
 from ilk.images.rows.part_paths import describe_part
 from ilk.images.sources.exclude import Exclusion
 from ilk.images.sources.hints import find_better_source, find_missing
+from ilk.images.sources.ilk_folders import describe_model
 from ilk.images.sources.layout import find_empty_folders
 from ilk.images.sources.reading import Reading
 from ilk.images.sources.special_sources import find_walked_folders
@@ -230,6 +231,8 @@ def _make_no_images_error(name: str, images: Images) -> InputError:
             f"none of the {len(images.rows)} files that {name} lists exists (first: {example}, "
             f"searched{start}); {advice}"
         )
+    if images.root is not None and (advice := describe_model(images.root)):
+        return NoImages(advice)
     summary = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
     is_decoded = set(reasons) & DECODED
     advice = "" if is_decoded else "; JPEG, PNG, WebP, GIF, BMP and TIFF are read"

@@ -24,6 +24,7 @@ from ilk.images.inspection.contents import AnyContent
 from ilk.images.rows import Images, Row, escape_path
 from ilk.images.rows.addresses import is_address
 from ilk.images.sources.buckets import open_remote
+from ilk.images.sources.ilk_folders import check_no_ilk_folder
 from ilk.images.sources.kinds import (
     SINGLE_KINDS,
     Kind,
@@ -77,6 +78,7 @@ def _list_rows(source: Any, labels: Sequence[Any] | None, reading: Reading) -> S
             f"labels= is for a list of images; {escape_path(path)} has labels of its own"
         )
     if kind == "folder":
+        check_no_ilk_folder(path)
         return SourceRows(path, reading.read_folder(path), {})
     if kind == "table":
         return SourceRows(path.parent, reading.read_table(check_regular(path)), {})

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ilk.core.errors import OutputError
-from ilk.encoders.tuned_folder import DESCRIPTION, WEIGHTS
+from ilk.encoders.tuned_folder import DESCRIPTION, FORMAT, WEIGHTS
+from ilk.images.sources.ilk_folders import read_format
 from ilk.metric_learning.ledger import NAME
 
 
@@ -22,7 +23,8 @@ def check_tuned_folder(folder: Path) -> Path:
             f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
         ) from error
     strangers = {n for n in names - {DESCRIPTION, WEIGHTS, NAME} if not _is_leftover(n)}
-    if strangers and DESCRIPTION not in names:
+    is_tuned = read_format(folder / DESCRIPTION, unreadable=FORMAT) == FORMAT
+    if (strangers or names & {DESCRIPTION, WEIGHTS}) and not is_tuned:
         raise OutputError(
             f"{folder} contains files that are no learned embedding; choose an empty folder with "
             "--out"

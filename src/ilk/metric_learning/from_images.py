@@ -185,9 +185,15 @@ def learn_from_images(
 def choose_held_out(
     y: NDArray[np.int64], groups: NDArray[np.int64], part: float | None, seed: int
 ) -> NDArray[np.bool_]:
-    """Return which rows `[n]` are not trained on: about `part` of each class, in whole groups."""
+    """Return which rows `[n]` are not trained on: about `part` of each class, in whole groups.
+
+    Raises:
+        InputError: `part` is no number from 0 to below 1.
+    """
     if part is None:
         part = HOLD_OUT if HOLD_OUT * len(y) >= MIN_HELD_OUT else 0.0
+    if not 0 <= part < 1:
+        raise InputError(f"hold_out (--hold-out) is {part}; give a part from 0 to below 1")
     if not part:
         return np.zeros(len(y), bool)
     n_folds = max(2, round(1 / min(part, 1 - part)))

@@ -20,10 +20,11 @@ from typing import Any, NotRequired, TypedDict
 
 from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, OutputError
+from ilk.core.file_fingerprints import FileEntries, describe_file
 from ilk.core.folder_transaction import FolderTransaction, lock_folder
 from ilk.core.regular_file import read_regular_file
 from ilk.core.typed_values import check_type
-from ilk.retrieval.file_fingerprints import FileEntries, describe_file
+from ilk.images.sources.ilk_folders import read_format
 from ilk.retrieval.vectors.contract import Writers
 
 FILE = "index.json"
@@ -58,8 +59,12 @@ class IndexEntries(TypedDict):
 
 
 def is_index(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds an index."""
-    return (Path(path) / FILE).is_file()
+    """Whether a folder holds an index, also a damaged one; another `index.json` is none."""
+    folder = Path(path)
+    if not (folder / FILE).is_file():
+        return False
+    is_ilk = read_format(folder / FILE).startswith(FORMAT)
+    return is_ilk or any(folder.glob("entries-*.safetensors"))
 
 
 def write_index(

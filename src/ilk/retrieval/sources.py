@@ -15,6 +15,7 @@ from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.core.space import FeatureSpace
 from ilk.images import escape_path
+from ilk.images.sources.ilk_folders import is_model_folder, is_shard_folder
 from ilk.retrieval.collection import Collection
 from ilk.retrieval.entries import Entry, join_labels
 from ilk.retrieval.index_folder import is_index
@@ -22,17 +23,15 @@ from ilk.retrieval.index_folder import is_index
 if TYPE_CHECKING:
     from ilk.explain.neighbours import NeighbourIndex
 
-MODEL_FILE, MANIFEST_FILE = "model.json", "manifest.parquet"
-
 
 def find_source_kind(source: str | os.PathLike[str]) -> str:
     """Return what a path stands for: index, model, shards or images."""
     folder = Path(source)
     if is_index(folder):
         return "index"
-    if (folder / MODEL_FILE).is_file():
+    if is_model_folder(folder):
         return "model"
-    return "shards" if (folder / MANIFEST_FILE).is_file() else "images"
+    return "shards" if is_shard_folder(folder) else "images"
 
 
 @dataclass(frozen=True, eq=False)

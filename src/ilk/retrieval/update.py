@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
 from ilk.core.data import Features
-from ilk.core.errors import InputError
+from ilk.core.errors import InputError, OutputError
 from ilk.core.progress import Progress, silent_progress
+from ilk.images import escape_path
 from ilk.maths.top_k import TopK
 from ilk.retrieval.build import RECALL_K, RECALL_QUERIES, measure_recall
 from ilk.retrieval.collection import BLOCK, Collection
@@ -45,7 +47,11 @@ class Changes:
 
 
 def find_changes(index: Index, collection: Collection) -> Changes:
-    """Return what differs between an index and the images that its folder holds now."""
+    """Return what differs between an index and the images that its folder holds now.
+
+    Raises:
+        OutputError: It is the index of another folder, and no image of it is here.
+    """
     new, moved, present = [], [], set()
     for position, entry in enumerate(collection.entries):
         i = index.entries.find(entry.digest)
@@ -56,6 +62,12 @@ def find_changes(index: Index, collection: Collection) -> Changes:
         if index.entries.by_id[i] != entry:
             moved.append((i, position))
     gone = [i for i in index.entries.by_id if i not in present]
+    is_same = os.path.realpath(index.source) == os.path.realpath(collection.source)
+    if gone and not present and not is_same:
+        raise OutputError(
+            f"the index is of {escape_path(index.source)}, and none of its {len(gone):,} images is "
+            "among these; name a new folder with --index"
+        )
     return Changes(tuple(new), tuple(gone), tuple(moved))
 
 

@@ -49,4 +49,5 @@ def load_listing(manifest: Manifest, *, with_contents: bool = True) -> Images:
         ContentMap(items, origins),
         notes=manifest.notes,
         value_ranges=dict(manifest.value_ranges or {}),
+        folders=tuple(map(Path, manifest.folders)),
     )

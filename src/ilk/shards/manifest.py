@@ -17,6 +17,7 @@ from typing import Any
 from ilk.core.errors import ArtifactError, InputError
 from ilk.images.rows import Images, Row, escape_path
 from ilk.images.rows.addresses import is_address
+from ilk.images.sources.ilk_folders import is_shard_folder as is_shard_folder
 from ilk.shards.changes import find_late_rows
 from ilk.shards.parquet_files import (
     FORMAT,
@@ -42,11 +43,6 @@ from ilk.shards.row_columns import (
 FILE_NAME = "manifest.parquet"
 SHARD_SIZE = 5000  # images: a part of 768 features is 15 MB, and a kill loses no more work
 REMEDY = "restore it from a copy, or encode into another folder"
-
-
-def is_shard_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a manifest in a folder."""
-    return os.path.isfile(Path(path) / FILE_NAME)
 
 
 def check_local(folder: str | os.PathLike[str]) -> None:
@@ -88,6 +84,7 @@ class Manifest:
         notes: `Images.notes` of the source.
         value_ranges: `Images.value_ranges` of the source.
         is_sorted: Whether the source lists its images by path, as a folder does.
+        folders: `Images.folders` of the source: those whose files it stands for, absolute.
     """
 
     folder: Path
@@ -98,6 +95,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     value_ranges: Mapping[str, tuple[float, float]] | None = None
     is_sorted: bool = False
+    folders: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -148,6 +146,7 @@ class Manifest:
                 tuple(map(str, head["notes"])),
                 {str(k): (float(a), float(b)) for k, (a, b) in head["value_ranges"].items()},
                 bool(head["is_sorted"]),
+                tuple(map(str, head.get("folders", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{escape_path(path)} is damaged ({error}); {REMEDY}") from None
@@ -211,6 +210,7 @@ class Manifest:
             is_sorted=places == sorted(places),
             base=find_base(images),
             root=None if images.root is None else os.path.abspath(images.root),
+            folders=tuple(os.path.abspath(folder) for folder in images.folders),
         ).write_columns([*old, *new])
 
     def write_columns(self, shards: Sequence[Columns]) -> Manifest:
@@ -250,6 +250,7 @@ class Manifest:
             "notes": list(self.notes),
             "value_ranges": dict(self.value_ranges or {}),
             "is_sorted": self.is_sorted,
+            "folders": list(self.folders),
             "shards": [asdict(entry) for entry in self.shards],
         }
 

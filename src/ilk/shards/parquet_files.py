@@ -11,6 +11,7 @@ from typing import Any
 
 from ilk.core.atomic_write import replace_atomically
 from ilk.core.errors import ArtifactError, OutputError, Unavailable
+from ilk.core.regular_file import check_regular_file
 from ilk.images.rows import escape_path
 
 FORMAT = 1
@@ -108,6 +109,7 @@ def open_parquet(path: Path, remedy: str = ADVICE) -> Iterator[Any]:
     """
     pa, pq = import_arrow()
     try:
+        check_regular_file(path)
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError:

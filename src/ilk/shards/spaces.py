@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ilk.core.capabilities import Embeds
 from ilk.core.digested_json import check_digest, parse_json, write_json
 from ilk.core.errors import ArtifactError, InputError
+from ilk.core.regular_file import read_regular_file
 from ilk.core.space import FeatureSpace
 from ilk.images.rows import escape_path
 from ilk.shards.parquet_files import FORMAT, make_folder
@@ -112,7 +113,7 @@ def list_spaces(folder: Path) -> list[ShardSpace]:
 def _read_space(home: Path) -> ShardSpace:
     path = home / SPACE_FILE
     try:
-        fields = parse_json(path.read_bytes(), path)
+        fields = parse_json(read_regular_file(path), path)
     except OSError as error:
         raise ArtifactError(f"{escape_path(path)} cannot be read: {error.strerror}") from None
     check_digest(fields, path)

@@ -20,7 +20,7 @@ from ilk.fitting.multi_label import fit_multi_label_with_report
 from ilk.fitting.out_of_core.fit_streamed import fit_streamed
 from ilk.fitting.out_of_core.memory import MemoryPlan, plan_memory
 from ilk.fitting.out_of_core.shard_source import ShardSource, open_source
-from ilk.fitting.settings import FIT_SETTINGS, configure
+from ilk.fitting.settings import FIT_SETTINGS, configure, take_duplicates
 from ilk.images import Images
 from ilk.report import ReportData
 from ilk.report.multi_label_data import MultiLabelReport
@@ -44,6 +44,7 @@ def fit(
     """Fit a classifier; see `ilk.fitting.fit.fit`, which fits images, and reads shards as well."""
     if not is_shards(images):
         return ordinary.fit(images, config, store=store, progress=progress, log=log, **settings)
+    settings = take_duplicates(settings)
     config = configure(config, settings)
     check_reading({n: v for n, v in settings.items() if n not in FIT_SETTINGS}, "{}=")
     opened = open_shards(images, config, log, settings.get("group_from"), store)
@@ -147,6 +148,12 @@ def fit_shards_with_report(
             progress=progress,
             log=log,
             encoders=opened.source.encoders,
+        )
+    if config.group_duplicates:
+        raise InputError(
+            f"{plan}; group_from (--group-from) duplicates compares all images in memory only: "
+            "give more memory, or write the groups of ilk duplicates into a table that ilk encode "
+            "reads (--group-column)"
         )
     log(f"{plan}: features are read block by block")
     return fit_streamed(opened.source, config, plan, opened.store, progress, log)

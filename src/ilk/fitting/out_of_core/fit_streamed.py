@@ -25,6 +25,7 @@ from ilk.fitting.encoding import LogCallback
 from ilk.fitting.finalize import make_metadata
 from ilk.fitting.fit_state import FitState
 from ilk.fitting.leaderboard_builder import make_unmeasured_leaderboard
+from ilk.fitting.leakage import check_unseen
 from ilk.fitting.neighbour_rows import keep_neighbours
 from ilk.fitting.out_of_core.finish import Streams, finalize_streamed
 from ilk.fitting.out_of_core.mapped import map_features
@@ -89,6 +90,11 @@ def fit_streamed(
     images = encode_and_refuse(opened.images, list(opened.encoders), store, progress=progress)
     split = split_images(images, config)
     check_labels(methods, bool(split.train))
+    check_unseen(
+        opened.encoders,
+        split.train,
+        "a fit out of core cannot evaluate methods on them: raise --memory (memory=)",
+    )
     methods, notes = _choose_methods(encoder, methods, bool(split.train))
     position = {
         row.digest: i

@@ -86,8 +86,7 @@ def read_images(manifest: Manifest, group_from: str | None = None) -> Images:
         group_from: Regular expression that finds the group of an image in its path.
     """
     images = load_listing(manifest)
-    folders = () if images.root is None else (images.root,)
-    images = replace(images, folders=(*folders, manifest.folder.absolute()))
+    images = replace(images, folders=(*images.folders, manifest.folder.absolute()))
     if group_from is None:
         return images
     rows = assign_groups_from_paths(images.rows, group_from)

@@ -31,6 +31,7 @@ from ilk.images.sources.archives import find_wrapper, open_archive
 from ilk.images.sources.buckets import get_relative, list_remote, open_remote
 from ilk.images.sources.exclude import Exclusion
 from ilk.images.sources.globs import list_matches
+from ilk.images.sources.ilk_folders import check_no_ilk_folder
 from ilk.images.sources.kinds import (
     Kind,
     Path,
@@ -142,6 +143,7 @@ def list_source(
     """
     match kind:
         case "folder":
+            check_no_ilk_folder(source)
             paths = [
                 path
                 for path in list_files(source)
