@@ -66,16 +66,10 @@ POSITIVE = click.IntRange(min=1)
 )
 @click.option(
     "--hold-out",
-<<<<<<< HEAD
-    type=click.FloatRange(0, 0.9),
+    type=FiniteRange(0, 0.9),
     help="Fraction of the images that is not trained on, so that `ilk fit` can compare the "
     "embedding with other encoders on them [default: 0.2, or 0 where that is fewer than 50 "
     "images].",
-=======
-    type=FiniteRange(0, 0.9),
-    help="Part of the images that is not trained on, so that `ilk fit` can compare the embedding "
-    "with other encoders on them [default: 0.2, or 0 where that is fewer than 50 images].",
->>>>>>> breaker
 )
 @click.option(
     "--compatible-with",

@@ -46,18 +46,12 @@ class Query:
     def check(self) -> None:
         """Raise InputError if there is no query, or if an image of it cannot be read."""
         if not (self.needs_encoder or self.classes):
-<<<<<<< HEAD
             raise InputError(NO_QUERY)
-        if self.unlike_weight < 0:
-            raise InputError("unlike_weight (--unlike-weight) is below 0; allowed are 0 and more")
-=======
-            raise InputError("nothing is asked; give an image, a text, or a class with --class")
         if not 0 <= self.unlike_weight < math.inf:
             raise InputError(
                 f"unlike_weight (--unlike-weight) is {self.unlike_weight}; allowed are finite "
                 "numbers from 0"
             )
->>>>>>> breaker
         if any(not text.strip() for text in self.texts):
             raise InputError("a text is empty; write what to search for")
         read_queries([*self.images, *self.like, *self.unlike])
