@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ilk.shards.throughput import Throughput
     from ilk.shards.verify import Count
 
+MIN_FOR_COST = 1000  # images: below, starting up is most of what would be extrapolated
+
 
 @click.command()
 @click.argument("source")
@@ -153,14 +155,19 @@ def command(
     else:
         manifest = _list_images(source, folder, intake, shard_size, relabel)
     if list_only:
+        name = _quote(folder)
+        click.echo(
+            f"listed {_count(manifest.n_rows, 'image')} in {_count(manifest.n_shards, 'shard')}"
+        )
+        click.echo(f"next   ilk encode {name} --encoder NAME --shard I/N  (for each I from 1 to N)")
         return Result(_describe(manifest, folder))
     if verify:
-        return _verify(manifest, encoders, jobs.list_shards(manifest.n_shards))
+        return _verify(manifest, encoders, jobs.list_shards(manifest.n_shards), device, runtime)
     open_encoders = _resolve(manifest, encoders, device, runtime, precision)
     numbers = jobs.list_shards(manifest.n_shards)
     n_rows = sum(manifest.shards[i].n for i in numbers)
     click.echo(
-        f"{n_rows:,} images in {len(numbers):,} shards"
+        f"{_count(n_rows, 'image')} in {_count(len(numbers), 'shard')}"
         + (f" of {manifest.n_shards:,} (job {job})" if job else "")
     )
     runs = []
@@ -179,10 +186,37 @@ def command(
                 options=options,
             )
         runs.append(_finish(manifest, space, numbers, throughput))
+    exit_code = max(code for _, code in runs)
+    if exit_code == 0:
+        _say_what_is_next(folder, is_all=len(numbers) == manifest.n_shards)
     return Result(
         {**_describe(manifest, folder), "job": job, "encoders": [value for value, _ in runs]},
-        exit_code=max(code for _, code in runs),
+        exit_code=exit_code,
     )
+
+
+def _say_what_is_next(folder: Path, is_all: bool) -> None:
+    """Print the commands that use a shard folder, or that check it once other jobs are done."""
+    name = _quote(folder)
+    if is_all:
+        click.echo(f"next   ilk fit {name} --out MODEL")
+        click.echo(f"       ilk search {name} IMAGE --out found.html")
+    else:
+        click.echo(f"next   ilk encode {name} --verify  (when all jobs are done)")
+
+
+def _quote(folder: Path) -> str:
+    """Return a folder as one word of a command line."""
+    import shlex
+
+    from ilk.images.rows import escape_path
+
+    return escape_path(shlex.quote(str(folder)))
+
+
+def _count(n: int, what: str) -> str:
+    """Return a number of things, such as "1 image" or "2,000 images"."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _read_manifest(folder: Path, shard_size: int | None) -> Manifest:
@@ -217,7 +251,7 @@ def _list_images(
     manifest = known.extend(images, relabel=relabel)
     if n_late := manifest.n_rows - known.n_rows:
         n_shards = manifest.n_shards - known.n_shards
-        click.echo(f"{n_late:,} images are new and get {n_shards:,} new shards")
+        click.echo(f"new: {_count(n_late, 'image')} in {_count(n_shards, 'new shard')}")
     return manifest
 
 
@@ -281,7 +315,7 @@ def _finish(
     manifest: Manifest, space: ShardSpace, numbers: Sequence[int], throughput: Throughput
 ) -> tuple[dict[str, Any], int]:
     """Compare the rows with the manifest, print what was done, and return the exit code."""
-    from ilk.shards.throughput import MILLION, format_seconds
+    from ilk.shards.throughput import MILLION, format_rate, format_seconds
     from ilk.shards.verify import count_rows
 
     count = count_rows(manifest, space, numbers)
@@ -290,14 +324,15 @@ def _finish(
         rate = throughput.images_per_second
         shares = ", ".join(f"{name} {100 * s:.0f} %" for name, s in throughput.shares.items())
         click.echo(
-            f"{throughput.n_new:,} images in {format_seconds(throughput.elapsed)}: {rate:,.0f} "
-            f"images/s; busy with {shares}"
+            f"{_count(throughput.n_new, 'image')} in {format_seconds(throughput.elapsed)}: "
+            f"{format_rate(rate)}; busy with {shares}"
         )
-        click.echo(
-            f"a million images take {cost:,.1f} core-hours, or "
-            f"{format_seconds(MILLION / rate)} at this rate; the bottleneck is "
-            f"{throughput.bottleneck}"
-        )
+        if throughput.n_new >= MIN_FOR_COST:
+            click.echo(
+                f"a million images take {cost:,.1f} core-hours, or "
+                f"{format_seconds(MILLION / rate)} at this rate; the bottleneck is "
+                f"{throughput.bottleneck}"
+            )
     value = _show_count(manifest, space, count)
     return {**value, **throughput.to_json()}, 0 if count.is_whole else 1
 
@@ -328,13 +363,18 @@ def _show_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str
     }
 
 
-def _verify(manifest: Manifest, names: Sequence[str], numbers: Sequence[int]) -> Result:
+def _verify(
+    manifest: Manifest, names: Sequence[str], numbers: Sequence[int], device: str, runtime: str
+) -> Result:
     """Say what is missing of every space, or of those that are named."""
-    from ilk.shards.spaces import choose_space, list_spaces
+    from ilk.encoders import resolve_encoder
+    from ilk.shards.spaces import choose_space, find_space, list_spaces
     from ilk.shards.verify import count_rows
 
     folder = manifest.folder
-    spaces = [choose_space(folder, n) for n in names] or list_spaces(folder)
+    resolve = partial(resolve_encoder, device=device, runtime=runtime)
+    spaces = [find_space(folder, n, resolve) for n in names if n != "default"]
+    spaces = spaces or list_spaces(folder)
     spaces = spaces or [choose_space(folder)]
     counts = [(space, count_rows(manifest, space, numbers, whole=True)) for space in spaces]
     values = [_show_count(manifest, space, count) for space, count in counts]

@@ -234,7 +234,10 @@ def _describe(
             f"kept: it retrieves unseen classes better than the features as they are ({interval})"
         )
     else:
-        verdict = f"the features as they are retrieve unseen classes as well ({interval}); "
+        how = "better" if gain.high < 0 else "as well"
+        verdict = (
+            f"not better: the features as they are retrieve unseen classes {how} ({interval}); "
+        )
         verdict += (
             "written all the same"
             if is_written
