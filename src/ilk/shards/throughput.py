@@ -105,12 +105,12 @@ class Throughput:
 
 
 def format_rate(rate: float) -> str:
-    """Return images per second as text, with a digit after the point where that matters.
+    """Return images per second as text, to two digits where they are few.
 
     >>> format_rate(0.44), format_rate(1234.5)
-    ('0.4 images/s', '1,234 images/s')
+    ('0.44 images/s', '1,234 images/s')
     """
-    return f"{rate:,.0f} images/s" if rate >= 10 or not rate else f"{rate:.1f} images/s"
+    return f"{rate:,.0f} images/s" if rate >= 10 or not rate else f"{rate:.2g} images/s"
 
 
 def format_seconds(seconds: float) -> str:
