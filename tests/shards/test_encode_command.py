@@ -166,6 +166,19 @@ def test_what_comes_next_is_said_and_a_million_is_not_extrapolated_from_few_imag
     assert "a million" not in one + both
 
 
+@pytest.mark.parametrize("command", ["check", "duplicates", "rank", "audit"])
+def test_commands_that_read_images_refuse_a_shard_folder_in_one_sentence(
+    command, many, tmp_path, capsys
+):
+    out = tmp_path / "shards"
+    assert _encode(many, "--out", out, *ENCODER) == 0
+    capsys.readouterr()
+    assert run([command, str(out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"ilk: {out} is a shard folder of ilk encode")
+    assert captured.err.count("\n") == 1
+
+
 def test_features_are_found_by_the_short_name_of_their_encoder(many, tmp_path, capsys):
     out, query = tmp_path / "shards", next(many.rglob("*.png"))
     assert _encode(many, "--out", out, *ENCODER, "--encoder", "hog") == 0
