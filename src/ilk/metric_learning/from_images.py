@@ -234,10 +234,8 @@ def _describe(
             f"kept: it retrieves unseen classes better than the features as they are ({interval})"
         )
     else:
-        how = "better" if gain.high < 0 else "as well"
-        verdict = (
-            f"not better: the features as they are retrieve unseen classes {how} ({interval}); "
-        )
+        what, how = ("no gain", "better") if gain.high < 0 else ("no clear gain", "as well")
+        verdict = f"{what}: the features as they are retrieve unseen classes {how} ({interval}); "
         verdict += (
             "written all the same"
             if is_written
