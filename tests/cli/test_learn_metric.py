@@ -53,7 +53,9 @@ def test_the_verdict_is_printed_with_its_interval(digits, tmp_path, capsys):
     assert "features as they are" in output
     assert "classes that were held out" in output
     assert "in mAP@R, 95 % interval" in output
-    assert f"--encoder tuned:{tmp_path / 't'}" in output
+    assert f"ilk fit {digits} --encoder default --encoder tuned:{tmp_path / 't'}" in output
+    table = output.split("gain over it: LDA minus")[0]
+    assert table.count("LDA") == 1  # it is not compared with itself
 
 
 def test_json_says_what_was_kept(digits, tmp_path, capsys):
@@ -79,7 +81,8 @@ def test_an_embedding_that_is_of_no_use_is_not_written(digits, tmp_path, capsys)
         "--width",
         "2",
     )
-    assert "the features as they are retrieve unseen classes as well" in capsys.readouterr().out
+    worse = "no gain: the features as they are retrieve unseen classes better"
+    assert worse in capsys.readouterr().out
     assert not (tmp_path / "t" / "tuned.json").exists()
 
 

@@ -216,11 +216,12 @@ def test_of_two_encoders_one_is_chosen_out_of_core_and_both_are_compared_in_memo
     photos, store, tmp_path
 ):
     folder = make_shards(tmp_path / "s", photos, ENCODER, "hog")
-    with pytest.raises(ilk.IlkError, match="--encoder"):
-        ilk.fit(folder, store=store)
-    both = ilk.fit(folder, encoders=(ENCODER, "hog"), methods=(RAW,), folds=2, store=store)
-    rows = both.metadata["leaderboard"]["results"]
-    assert {row["encoder"] for row in rows} == {ENCODER, "hog/32"}
+    for encoders in ((ENCODER, "hog"), ()):
+        both = ilk.fit(folder, encoders=encoders, methods=(RAW,), folds=2, store=store)
+        rows = both.metadata["leaderboard"]["results"]
+        assert {row["encoder"] for row in rows} == {ENCODER, "hog/32"}
+    with pytest.raises(ilk.IlkError, match="name one with --encoder"):
+        ilk.fit(folder, store=store, memory=SMALL)
     with pytest.raises(ilk.IlkError, match="name one with --encoder"):
         ilk.fit(folder, encoders=(ENCODER, "hog"), store=store, memory=SMALL)
     one = ilk.fit(folder, encoders="hog", methods=(RAW,), folds=2, store=store, memory=SMALL)

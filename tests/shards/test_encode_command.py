@@ -130,7 +130,7 @@ def test_jobs_do_not_list_the_images_again(many, tmp_path, capsys):
     assert _encode(many, "--out", out, *ENCODER, "--shard", "1/1") == 0
     assert Manifest.read(out).n_rows == 120
     assert _encode(many, "--out", out) == 0
-    assert "1 images are new and get 1 new shards" in capsys.readouterr().out
+    assert "new: 1 image in 1 new shard\n" in capsys.readouterr().out
     assert ShardedFeatures.open(out).is_used.sum() == 121
 
 
@@ -146,6 +146,50 @@ def test_the_result_says_rate_bottleneck_and_cost(many, tmp_path, capsys):
     code, found = _encode_json(capsys, tmp_path / "s")  # done: nothing is counted as encoded
     one = found["encoders"][0]
     assert (code, one["encoded_now"], one["core_hours_per_million"]) == (0, 0, None)
+
+
+def test_what_comes_next_is_said_and_a_million_is_not_extrapolated_from_few_images(
+    many, tmp_path, capsys
+):
+    out = tmp_path / "my shards"
+    assert _encode(many, "--out", out, "--list-only", "--shard-size", 60) == 0
+    listed = capsys.readouterr().out
+    assert "listed 120 images in 2 shards" in listed
+    assert f"ilk encode '{out}' --encoder NAME --shard I/N" in listed
+    assert _encode(out, *ENCODER, "--shard", "1/2") == 0
+    one = capsys.readouterr().out
+    assert "60 images in 1 shard of 2 (job 1/2)" in one
+    assert f"ilk encode '{out}' --verify" in one
+    assert _encode(out) == 0
+    both = capsys.readouterr().out
+    assert f"ilk fit '{out}' --out MODEL" in both
+    assert f"ilk search '{out}' IMAGE" in both
+    assert "a million" not in one + both
+
+
+@pytest.mark.parametrize("command", ["check", "duplicates", "rank", "audit"])
+def test_commands_that_read_images_refuse_a_shard_folder_in_one_sentence(
+    command, many, tmp_path, capsys
+):
+    out = tmp_path / "shards"
+    assert _encode(many, "--out", out, *ENCODER) == 0
+    capsys.readouterr()
+    assert run([command, str(out)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"ilk: {out} is a shard folder of ilk encode")
+    assert captured.err.count("\n") == 1
+
+
+def test_features_are_found_by_the_short_name_of_their_encoder(many, tmp_path, capsys):
+    out, query = tmp_path / "shards", next(many.rglob("*.png"))
+    assert _encode(many, "--out", out, *ENCODER, "--encoder", "hog") == 0
+    assert _encode(out, "--verify", "--encoder", "hog") == 0
+    assert run(["search", str(out), str(query), "--encoder", "hog", "--count", "2"]) == 0
+    assert "encoded by hog/32" in capsys.readouterr().out
+    assert run(["search", str(out), str(query)]) == 2
+    assert "name one with --encoder NAME" in capsys.readouterr().err
+    assert run(["search", str(out), str(query), "--encoder", "pixels/2x2x3"]) == 2
+    assert "no features of pixels/2x2x3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_network_options, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
 from ilk.cli.source_options import add_intake_options, add_multi_label_options
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
@@ -93,10 +95,13 @@ def command(
         print_note(note)
     if out:
         write_groups(found, Path(out))
+        click.echo(f"see {out}", err=True)
     if page:
         text = render_duplicates(found, tuple(notes))
         write_atomically(Path(page), text.encode())
         click.echo(f"see {page}", err=True)
+    if found.groups:
+        _say_what_is_next(found, source, page)
     return Result(found.to_json(), exit_code=1 if found.groups else 0)
 
 
@@ -112,9 +117,7 @@ def _resolve_encoder(name: str | None, images: Images, device: str, runtime: str
     from ilk.encoders import choose_encoders, resolve_encoder
 
     if name is None or name == "default":
-        encoders, message = choose_encoders(images, device=device, runtime=runtime)
-        click.echo(message, err=True)
-        return encoders[-1]
+        return choose_encoders(images, device=device, runtime=runtime)[0][-1]
     encoder = resolve_encoder(name, images=images, device=device, runtime=runtime)
     if isinstance(encoder, ScoresClasses):
         raise InputError(
@@ -122,6 +125,17 @@ def _resolve_encoder(name: str | None, images: Images, device: str, runtime: str
             "--encoder"
         )
     return encoder
+
+
+def _say_what_is_next(found: DuplicateGroups, source: str, page: str | None) -> None:
+    """Print the commands that show the pictures, and that learn in spite of the copies."""
+    name = escape_line(shlex.quote(source))
+    lines = [] if page else [f"ilk duplicates {name} --page twice.html  (pictures side by side)"]
+    if any(row.label is not None for row in found.images.used):
+        command = f"ilk fit {name} --group-from duplicates --out MODEL"
+        lines.append(f"{command}  (copies stay on one side of every split)")
+    for i, line in enumerate(lines):
+        click.echo(f"{'       ' if i else 'next   '}{line}")
 
 
 def _show_groups(found: DuplicateGroups) -> None:
@@ -136,6 +150,6 @@ def _show_groups(found: DuplicateGroups) -> None:
             what = "keep" if member.keep else describe_evidence(member)
             where = member.split if len(group.splits) > 1 else ""
             rows.append((f"{number}", member.path, what, member.label or "", where, group.concerns))
-    print_table(("group", "file", "evidence", "label", "split", "in"), rows)
+    print_table(("group", "file", "evidence", "label", "split", "copies in"), rows)
     if len(found.groups) > MAX_GROUPS:
         click.echo(f"… and {len(found.groups) - MAX_GROUPS:,} more groups; --out lists all of them")

@@ -40,9 +40,10 @@ def describe_duplicates(found: DuplicateGroups) -> list[str]:
         return notes
     known, n = found.threshold, found.n_pictures
     notes.append(
-        f"{known.n_candidates:,} of {n * (n - 1) // 2:,} pairs were laid on each other; the "
-        f"expected number of wrong pairs is {known.expected:.2g} by the model (limit: "
-        f"{known.false_matches:g})"
+        f"{known.n_candidates:,} of {n * (n - 1) // 2:,} pairs, the most similar by features of "
+        f"{found.encoder}, were laid on each other; at most {known.false_matches:g} wrong "
+        f"{'pair is' if known.false_matches == 1 else 'pairs are'} to be expected (by the model: "
+        f"{known.expected:.2g})"
     )
     if found.recall:
         shares = [

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ilk.shards.throughput import Throughput
     from ilk.shards.verify import Count
 
+MIN_FOR_COST = 1000  # images: below, starting up is most of what would be extrapolated
+
 
 @click.command()
 @click.argument("source")
@@ -153,14 +155,19 @@ def command(
             _check_encoders(encoders, folder)
         manifest = _list_images(source, folder, intake, shard_size, relabel)
     if list_only:
+        name = _quote(folder)
+        click.echo(
+            f"listed {format_count(manifest.n_rows, 'image')} in {format_count(manifest.n_shards, 'shard')}"
+        )
+        click.echo(f"next   ilk encode {name} --encoder NAME --shard I/N  (for each I from 1 to N)")
         return Result(_describe(manifest, folder))
     if verify:
-        return _verify(manifest, encoders, jobs.list_shards(manifest.n_shards))
+        return _verify(manifest, encoders, jobs.list_shards(manifest.n_shards), device, runtime)
     open_encoders = _resolve(manifest, encoders, device, runtime, precision)
     numbers = jobs.list_shards(manifest.n_shards)
     n_rows = sum(manifest.shards[i].n for i in numbers)
     click.echo(
-        f"{format_count(n_rows, 'image')} in {format_count(len(numbers), 'shard')}"
+        f"{formatformat_count(n_rows, 'image')} in {formatformat_count(len(numbers), 'shard')}"
         + (f" of {manifest.n_shards:,} (job {job})" if job else "")
     )
     runs = []
@@ -179,9 +186,12 @@ def command(
                 options=options,
             )
         runs.append(_finish(manifest, space, numbers, throughput))
+    exit_code = max(code for _, code in runs)
+    if exit_code == 0:
+        _say_what_is_next(folder, is_all=len(numbers) == manifest.n_shards)
     return Result(
         {**_describe(manifest, folder), "job": job, "encoders": [value for value, _ in runs]},
-        exit_code=max(code for _, code in runs),
+        exit_code=exit_code,
     )
 
 
@@ -202,6 +212,25 @@ def _check_encoders(names: Sequence[str], folder: Path) -> None:
     for name in names:
         if name != "default":
             find_family(split_variant(name)[0])
+
+
+def _say_what_is_next(folder: Path, is_all: bool) -> None:
+    """Print the commands that use a shard folder, or that check it once other jobs are done."""
+    name = _quote(folder)
+    if is_all:
+        click.echo(f"next   ilk fit {name} --out MODEL")
+        click.echo(f"       ilk search {name} IMAGE --out found.html")
+    else:
+        click.echo(f"next   ilk encode {name} --verify  (when all jobs are done)")
+
+
+def _quote(folder: Path) -> str:
+    """Return a folder as one word of a command line."""
+    import shlex
+
+    from ilk.images.rows import escape_path
+
+    return escape_path(shlex.quote(str(folder)))
 
 
 def _read_manifest(folder: Path, shard_size: int | None) -> Manifest:
@@ -239,7 +268,7 @@ def _list_images(
     manifest = known.extend(images, relabel=relabel)
     if n_late := manifest.n_rows - known.n_rows:
         n_shards = manifest.n_shards - known.n_shards
-        click.echo(f"{n_late:,} images are new and get {n_shards:,} new shards")
+        click.echo(f"new: {format_count(n_late, 'image')} in {format_count(n_shards, 'new shard')}")
     return manifest
 
 
@@ -303,7 +332,7 @@ def _finish(
     manifest: Manifest, space: ShardSpace, numbers: Sequence[int], throughput: Throughput
 ) -> tuple[dict[str, Any], int]:
     """Compare the rows with the manifest, print what was done, and return the exit code."""
-    from ilk.shards.throughput import MILLION, format_seconds
+    from ilk.shards.throughput import MILLION, format_rate, format_seconds
     from ilk.shards.verify import count_rows
 
     count = count_rows(manifest, space, numbers)
@@ -312,19 +341,20 @@ def _finish(
         rate = throughput.images_per_second
         shares = ", ".join(f"{name} {100 * s:.0f} %" for name, s in throughput.shares.items())
         click.echo(
-            f"{throughput.n_new:,} images in {format_seconds(throughput.elapsed)}: {rate:,.0f} "
-            f"images/s; busy with {shares}"
+            f"{format_count(throughput.n_new, 'image')} in {format_seconds(throughput.elapsed)}: "
+            f"{format_rate(rate)}; busy with {shares}"
         )
-        click.echo(
-            f"a million images take {cost:,.1f} core-hours, or "
-            f"{format_seconds(MILLION / rate)} at this rate; the bottleneck is "
-            f"{throughput.bottleneck}"
-        )
-    value = _show_count(manifest, space, count)
+        if throughput.n_new >= MIN_FOR_COST:
+            click.echo(
+                f"a million images take {cost:,.1f} core-hours, or "
+                f"{format_seconds(MILLION / rate)} at this rate; the bottleneck is "
+                f"{throughput.bottleneck}"
+            )
+    value = _showformat_count(manifest, space, count)
     return {**value, **throughput.to_json()}, 0 if count.is_whole else 1
 
 
-def _show_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str, Any]:
+def _showformat_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str, Any]:
     if count.n_refused:
         print_note(
             f"{count.n_refused:,} of {count.n_rows:,} images have no features; the column `reason` "
@@ -350,16 +380,21 @@ def _show_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str
     }
 
 
-def _verify(manifest: Manifest, names: Sequence[str], numbers: Sequence[int]) -> Result:
+def _verify(
+    manifest: Manifest, names: Sequence[str], numbers: Sequence[int], device: str, runtime: str
+) -> Result:
     """Say what is missing of every space, or of those that are named."""
-    from ilk.shards.spaces import choose_space, list_spaces
+    from ilk.encoders import resolve_encoder
+    from ilk.shards.spaces import choose_space, find_space, list_spaces
     from ilk.shards.verify import count_rows
 
     folder = manifest.folder
-    spaces = [choose_space(folder, n) for n in names] or list_spaces(folder)
+    resolve = partial(resolve_encoder, device=device, runtime=runtime)
+    spaces = [find_space(folder, n, resolve) for n in names if n != "default"]
+    spaces = spaces or list_spaces(folder)
     spaces = spaces or [choose_space(folder)]
     counts = [(space, count_rows(manifest, space, numbers, whole=True)) for space in spaces]
-    values = [_show_count(manifest, space, count) for space, count in counts]
+    values = [_showformat_count(manifest, space, count) for space, count in counts]
     return Result(
         {**_describe(manifest, folder), "encoders": values},
         exit_code=0 if all(count.is_whole for _, count in counts) else 1,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,7 @@ from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_force_option, add_network_options, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
 from ilk.cli.source_options import add_intake_options, add_single_label_option
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.metrics import Interval
@@ -150,24 +152,25 @@ def command(
     for note in result.notes:
         print_note(note)
     if result.is_written:
-        click.echo(f"embedding  {folder}\nuse it     ilk fit {source} --encoder tuned:{folder}")
+        words = ("ilk", "fit", source, "--encoder", "default", "--encoder", f"tuned:{folder}")
+        click.echo(f"embedding  {folder}")
+        click.echo(f"next       {escape_line(shlex.join(words))} --out MODEL")
     return Result(result.to_json())
 
 
 def _show_scores(learned: LearnedEmbedding) -> None:
     """Print how well unseen classes are retrieved by each embedding."""
-    from ilk.metric_learning.learn import LEARNED
+    from ilk.metric_learning.learn import LEARNED, MAP_AT_R
 
-    names = {name: name for name in learned.scores["mAP@R"]}
-    names[LEARNED] = learned.loss
-    ordered = sorted(names, key=lambda name: name != LEARNED)
+    others = [name for name in learned.scores[MAP_AT_R] if name not in (LEARNED, learned.loss)]
     rows: list[tuple[str, ...]] = []
-    for name in ordered:
+    for name in (LEARNED, *others):
         cells = [_format(learned.scores[metric][name]) for metric in learned.scores]
-        gain: Any = learned.gains["mAP@R"].get(name)
-        rows.append((names[name], *cells, "" if gain is None else _format(gain, "+.3f")))
-    print_table(("embedding", *learned.scores, "gain in mAP@R"), rows)
+        gain = "" if name == LEARNED else _format(learned.gains[MAP_AT_R][name], "+.3f")
+        rows.append((learned.loss if name == LEARNED else name, *cells, gain))
+    print_table(("embedding", *learned.scores, f"gain over it, {MAP_AT_R}"), rows)
     click.echo(
+        f"gain over it: {learned.loss} minus the embedding of the line; "
         f"{learned.n_queries:,} images of {learned.n_classes} classes that were held out; "
         "intervals over classes"
     )

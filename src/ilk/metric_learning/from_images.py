@@ -240,7 +240,8 @@ def _describe(
             f"kept: it retrieves unseen classes better than the features as they are ({interval})"
         )
     else:
-        verdict = f"the features as they are retrieve unseen classes as well ({interval}); "
+        what, how = ("no gain", "better") if gain.high < 0 else ("no clear gain", "as well")
+        verdict = f"{what}: the features as they are retrieve unseen classes {how} ({interval}); "
         verdict += (
             "written all the same"
             if is_written

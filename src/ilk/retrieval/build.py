@@ -168,9 +168,12 @@ def measure_recall(vectors: Vectors, queries: Features, true_ids: Ids) -> Recall
 
 
 def list_notes(index: Index) -> list[str]:
-    """Return notes on an index: its kind, recall and projection."""
-    rows = f"{len(index):,} images, {name_setting(index.kind)}"
-    facts = [f"{rows}, {index.vectors.count_bytes() / 1e6:,.1f} MB"]
+    """Return what is to be known of an index: its kind, recall and projection."""
+    images = f"{len(index):,} {'image' if len(index) == 1 else 'images'}"
+    size = f"{index.vectors.count_bytes() / 1e6:,.1f} MB"
+    facts = [
+        f"{images}, encoded by {index.space.name}; index of kind {name_setting(index.kind)}, {size}"
+    ]
     facts += [str(index.facts["note"])] if index.facts.get("note") else []
     if "recall" in index.facts:
         recall = index.facts["recall"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ilk.core.capabilities import Embeds, EmbedsText
@@ -24,9 +26,6 @@ from ilk.store import Store
 if TYPE_CHECKING:
     from ilk.artifacts.loading import AnyClassifier
 
-if TYPE_CHECKING:
-    pass
-
 
 def refuse_encoder(options: SearchOptions, reason: str) -> None:
     """Raise InputError if an encoder or a model is named."""
@@ -43,14 +42,18 @@ def open_shards(
         InputError: The features are of another encoder than the one on this machine.
     """
     from ilk.encoders import resolve_encoder
+    from ilk.shards.spaces import find_space
 
     classifier = load_model(options)
     if classifier is not None:
         encoder: Embeds = classifier.encoder
         collection = collect_shards(source, encoder.space.key)
     else:
-        collection = collect_shards(source, options.encoder or None)
-        encoder = resolve_encoder(options.encoder or collection.space.name, **options.settings)
+        resolve = partial(resolve_encoder, **options.settings)
+        name = options.encoder
+        space = find_space(Path(source), name, resolve).key if name else None
+        collection = collect_shards(source, space)
+        encoder = resolve(name or collection.space.name)
     check_space(collection.space, encoder, escape_path(source))
     for query in queries:
         query.check_encoder(encoder)

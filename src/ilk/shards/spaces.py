@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -132,6 +133,25 @@ def _read_space(home: Path) -> ShardSpace:
     )
 
 
+def find_space(folder: Path, name: str, resolve: Callable[[str], Embeds]) -> ShardSpace:
+    """Return the space of an encoder that may be named in short, as `hog` for `hog/32`.
+
+    Args:
+        folder: The shard folder.
+        name: As in `choose_space`, or a short name.
+        resolve: Opens the encoder of a short name.
+
+    Raises:
+        InputError: The folder has no features of it.
+    """
+    spaces = list_spaces(folder)
+    if spaces and not any(name in (one.name, one.key, one.home.name) for one in spaces):
+        key = resolve(name).space.key
+        if any(one.key == key for one in spaces):
+            return choose_space(folder, key)
+    return choose_space(folder, name)
+
+
 def choose_space(folder: Path, name: str | None = None) -> ShardSpace:
     """Return the only space of a shard folder, or the one called `name`.
 
@@ -159,6 +179,7 @@ def choose_space(folder: Path, name: str | None = None) -> ShardSpace:
     if len(spaces) > 1:
         names = ", ".join(s.name for s in spaces)
         raise InputError(
-            f"{escape_path(folder)} has features of {len(spaces)} encoders ({names}); name one"
+            f"{escape_path(folder)} has features of {len(spaces)} encoders ({names}); name one "
+            "with --encoder NAME (encoder=)"
         )
     return spaces[0]

@@ -82,7 +82,7 @@ class Throughput:
     def describe(self) -> str:
         """Return rate, time left and bottleneck as text for a line of progress."""
         left = self.seconds_left
-        parts = [f"{self.n_done:,} of {self.total:,}", f"{self.images_per_second:,.0f} images/s"]
+        parts = [f"{self.n_done:,} of {self.total:,}", format_rate(self.images_per_second)]
         if left is not None:
             parts.append(f"about {format_seconds(left)} left")
         if self.bottleneck:
@@ -102,6 +102,15 @@ class Throughput:
             "bottleneck": self.bottleneck or None,
             "core_hours_per_million": self.core_hours_per_million,
         }
+
+
+def format_rate(rate: float) -> str:
+    """Return images per second as text, to two digits where they are few.
+
+    >>> format_rate(0.44), format_rate(1234.5)
+    ('0.44 images/s', '1,234 images/s')
+    """
+    return f"{rate:,.0f} images/s" if rate >= 10 or not rate else f"{rate:.2g} images/s"
 
 
 def format_seconds(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import InputError, Unavailable
@@ -17,7 +18,7 @@ from ilk.images.rows import escape_path
 from ilk.shards.features import ShardedFeatures
 from ilk.shards.listing import load_listing
 from ilk.shards.manifest import Manifest
-from ilk.shards.spaces import ShardSpace, choose_space, list_spaces
+from ilk.shards.spaces import ShardSpace, choose_space, find_space, list_spaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +46,21 @@ def open_source(
 
     Args:
         folder: The shard folder.
-        config: Settings; `encoders` chooses among the features that the folder has.
+        config: Settings; `encoders` chooses among the features that the folder has; all by default.
         log: Called with a message about each choice.
         group_from: Regular expression that finds the group of an image in its path, as for images.
 
     Raises:
-        InputError: A setting needs the images themselves, or there are features of several encoders
-            and none is named.
+        InputError: A setting needs the images themselves, or there are no features.
         ArtifactError: A part is missing or damaged; the message names the command that makes it.
         Unavailable: An encoder is not available on this machine, or has other weights.
     """
     _check_settings(config)
     manifest = Manifest.read(folder)
     names = [name for name in dict.fromkeys(config.encoders) if name != "default"]
-    spaces = [_choose_named(manifest, name, config) for name in names]
-    spaces = spaces or [_choose_only(manifest)]
+    resolve = partial(resolve_encoder, device=config.device, runtime=config.runtime)
+    spaces = [find_space(manifest.folder, name, resolve) for name in names]
+    spaces = spaces or _list_all(manifest, log)
     features = tuple(ShardedFeatures.open(folder, space.key) for space in spaces)
     images = read_images(manifest, group_from)
     context = ClassificationContext(None, config.prompts, None)
@@ -93,24 +94,17 @@ def read_images(manifest: Manifest, group_from: str | None = None) -> Images:
     return replace(images, rows=tuple(refuse_split_groups(rows)))
 
 
-def _choose_named(manifest: Manifest, name: str, config: FitConfig) -> ShardSpace:
-    """Return the space of an encoder, which may be named in short, as `hog` for `hog/32`."""
-    spaces = list_spaces(manifest.folder)
-    if not any(name in (one.name, one.key, one.home.name) for one in spaces):
-        key = resolve_encoder(name, device=config.device, runtime=config.runtime).space.key
-        if any(one.key == key for one in spaces):
-            return choose_space(manifest.folder, key)
-    return choose_space(manifest.folder, name)
+def _list_all(manifest: Manifest, log: LogCallback) -> list[ShardSpace]:
+    """Return all spaces of a shard folder, the one with fewest features first.
 
-
-def _choose_only(manifest: Manifest) -> ShardSpace:
-    """Return the only space of a shard folder."""
-    try:
-        return choose_space(manifest.folder)
-    except InputError as error:
-        if "name one" in str(error):
-            raise InputError(f"{error} with --encoder NAME (encoders=)") from None
-        raise
+    Raises:
+        InputError: There is none.
+    """
+    spaces = sorted(list_spaces(manifest.folder), key=lambda space: (space.d, space.name))
+    if len(spaces) < 2:
+        return [choose_space(manifest.folder)]
+    log(f"encoders: {', '.join(space.name for space in spaces)} (--encoder NAME chooses)")
+    return spaces
 
 
 def _check_settings(config: FitConfig) -> None:
