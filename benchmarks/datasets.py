@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from benchmarks import decoders
 from benchmarks.decoders import CIFAR_CLASSES, PACS_CLASSES
 from benchmarks.runner import shared_path
-from benchmarks.shared_files import Pixels, load_or_compute_arrays, parse_idx, read_bytes
+from benchmarks.shared_files import (
+    Pixels,
+    decode_image,
+    iterate_archive,
+    load_or_compute_arrays,
+    parse_idx,
+    read_bytes,
+)
 from ilk.core.data import Data, Features, Labels
 
 DIGIT_NAMES = tuple(map(str, range(10)))
@@ -157,3 +164,20 @@ def _flatten_pixels(x: Pixels) -> Features:
 def _load_fashion() -> dict[str, tuple[Pixels, Labels]]:
     arrays = load_or_compute_arrays("fashion", decoders.decode_fashion)
     return {"train": (arrays[0], arrays[1]), "test": (arrays[2], arrays[3])}
+
+
+def read_cifar_pixels(count: int) -> Data:
+    """Read the first `count` test images of each class of CIFAR-10 as rows of pixels in [0, 1]."""
+    x, y = load_or_compute_arrays(f"cifar-test-pixels-{count}", lambda: _decode_cifar(count))
+    return Data((x / np.float32(255)).astype(np.float32), y, CIFAR_CLASSES)
+
+
+def _decode_cifar(count: int) -> tuple[Pixels, Labels]:
+    rows: dict[int, list[Pixels]] = {c: [] for c in range(10)}
+    for name, raw in iterate_archive("cifar10_jpeg", "cifar10_jpeg.tar.gz"):
+        if name.endswith(".jpg") and "test/" in name:
+            c = CIFAR_CLASSES.index(name.split("/")[-2])
+            if len(rows[c]) < count:
+                rows[c].append(np.asarray(decode_image(raw, "RGB")).transpose(2, 0, 1).ravel())
+    x = np.stack([row for c in range(10) for row in rows[c]])
+    return x, np.repeat(np.arange(10), [len(rows[c]) for c in range(10)])

@@ -79,7 +79,10 @@ def run(small: bool = False) -> dict[str, Any]:
             left_out.append(f"{name}: {error}")
             continue
         matrices[name] = {
-            arm: np.round(np.mean([r[arm] for r in results], axis=0), 4).tolist()
+            arm: [
+                [round(float(value), 4) for value in row]
+                for row in np.mean([r[arm] for r in results], axis=0)
+            ]
             for arm in results[0]
         }
         tables += tabulate(

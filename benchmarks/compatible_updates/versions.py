@@ -116,7 +116,7 @@ class Version:
     @torch.inference_mode()
     def embed(self, x: Features) -> Features:
         """Return embeddings `[n, e]`."""
-        parts = torch.from_numpy(np.array(x, np.float32)).split(BLOCK)
+        parts = torch.split(torch.from_numpy(np.array(x, np.float32)), BLOCK)
         return np.asarray(torch.cat([self.network(part) for part in parts]).numpy(), np.float32)
 
 

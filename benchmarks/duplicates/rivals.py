@@ -11,14 +11,14 @@ from benchmarks.duplicates.folders import Folder, Pair
 from benchmarks.near_duplicates.hashes import find_by_hash_alone, find_by_ilk
 from ilk.deduplication.evidence import HASH, Link
 from ilk.deduplication.stars import connect_links
-from ilk.maths.nearest_rows import normalize_rows
+from ilk.maths.nearest_rows import to_unit
 
 COSINES = (0.95, 0.9)
 
 
 def find_by_rivals(folder: Folder, x: NDArray[np.float32]) -> dict[str, set[Pair]]:
     """Return the pairs of rows that each rival finds; `x` are the features of the rows."""
-    unit = normalize_rows(x)
+    unit = to_unit(x)
     cosine = unit @ unit.T
     first, second = np.triu_indices(len(unit), 1)
     values = cosine[first, second]

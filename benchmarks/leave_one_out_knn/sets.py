@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets import read_mnist
+from benchmarks.datasets import read_cifar_pixels, read_mnist
 from benchmarks.decoders import CIFAR_CLASSES
-from benchmarks.shared_files import Pixels, decode_image, iterate_archive, load_or_compute_arrays
-from ilk.core.data import Data, Labels
+from ilk.core.data import Labels
 
 SETS = ("mnist", "cifar10")
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
@@ -39,7 +38,7 @@ def read_rows(name: str, seed: int, *, small: bool = False) -> dict[str, FineRow
 
     Superclasses are odd and even digits, or animals and vehicles.
     """
-    data = read_mnist("test") if name == "mnist" else _read_cifar()
+    data = read_mnist("test") if name == "mnist" else read_cifar_pixels(N_IMAGES)
     rng = np.random.default_rng(seed)
     is_vehicle = np.array([c in VEHICLES for c in CIFAR_CLASSES])
     coarse = data.y % 2 if name == "mnist" else is_vehicle[data.y].astype(np.int64)
@@ -51,20 +50,3 @@ def read_rows(name: str, seed: int, *, small: bool = False) -> dict[str, FineRow
         parts[part] = FineRows(data.x[rows], data.y[rows], coarse[rows])
         start += count
     return parts
-
-
-def _read_cifar() -> Data:
-    x, y = load_or_compute_arrays(f"cifar-test-pixels-{N_IMAGES}", _decode_cifar)
-    return Data((x / np.float32(255)).astype(np.float32), y, CIFAR_CLASSES)
-
-
-def _decode_cifar() -> tuple[Pixels, Labels]:
-    """Return images of the test part as rows `[n, 3 * 32 * 32]`."""
-    rows: dict[int, list[Pixels]] = {c: [] for c in range(10)}
-    for name, raw in iterate_archive("cifar10_jpeg", "cifar10_jpeg.tar.gz"):
-        if name.endswith(".jpg") and "test/" in name:
-            c = CIFAR_CLASSES.index(name.split("/")[-2])
-            if len(rows[c]) < N_IMAGES:
-                rows[c].append(np.asarray(decode_image(raw, "RGB")).transpose(2, 0, 1).ravel())
-    x = np.stack([row for c in range(10) for row in rows[c]])
-    return x, np.repeat(np.arange(10), [len(rows[c]) for c in range(10)])

@@ -8,18 +8,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from benchmarks.datasets import read_mnist
-from benchmarks.decoders import CIFAR_CLASSES
+from benchmarks.datasets import read_cifar_pixels, read_mnist
 from benchmarks.metric_losses.arms import CONFUSED_TRIPLET, DOUBLED_MS, METRIX_MS
 from benchmarks.retrieval_sets import WIDTH, Arm, Matrix, RetrievalTask, run_arm
-from benchmarks.shared_files import (
-    Pixels,
-    decode_image,
-    iterate_archive,
-    load_or_compute_arrays,
-)
 from ilk.architectures.convolutional_embedding import ConvolutionalEmbedding
-from ilk.core.data import Data, Labels
 from ilk.metric_learning.training import EmbeddingRecipe, embed_rows
 from ilk.training.objectives.energy_confusion import EnergyConfusion
 from ilk.training.objectives.metrix import Metrix
@@ -39,7 +31,7 @@ PER_CLASS, TEST_PER_CLASS = 200, 200
 
 def read_network_task(name: str, seed: int, *, small: bool = False) -> RetrievalTask:
     """Return pixels of 3 training, 2 validation and 5 test classes, divided by the seed."""
-    data = read_mnist("test") if name == "mnist" else _read_cifar_pixels()
+    data = read_mnist("test") if name == "mnist" else read_cifar_pixels(300)
     rng = np.random.default_rng(seed)
     count = 20 if small else PER_CLASS
     rows = [rng.permutation(np.flatnonzero(data.y == c))[:count] for c in range(10)]
@@ -109,20 +101,3 @@ def _normalize(rows: Matrix) -> Matrix:
 def _measure_distance(queries: Matrix, rows: Matrix) -> float:
     nearest = (queries @ rows.T).max(1)
     return float(np.sqrt(np.maximum(2 - 2 * nearest, 0)).mean())
-
-
-def _read_cifar_pixels() -> Data:
-    x, y = load_or_compute_arrays("cifar-test-pixels", _decode_cifar)
-    return Data((x / np.float32(255)).astype(np.float32), y, CIFAR_CLASSES)
-
-
-def _decode_cifar() -> tuple[Pixels, Labels]:
-    """Return 300 images of each class of the test part as rows `[n, 3 * 32 * 32]`."""
-    rows: dict[int, list[Pixels]] = {c: [] for c in range(10)}
-    for name, raw in iterate_archive("cifar10_jpeg", "cifar10_jpeg.tar.gz"):
-        if name.endswith(".jpg") and "test/" in name:
-            c = CIFAR_CLASSES.index(name.split("/")[-2])
-            if len(rows[c]) < 300:
-                rows[c].append(np.asarray(decode_image(raw, "RGB")).transpose(2, 0, 1).ravel())
-    x = np.stack([row for c in range(10) for row in rows[c]])
-    return x, np.repeat(np.arange(10), [len(rows[c]) for c in range(10)])

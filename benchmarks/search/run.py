@@ -25,10 +25,10 @@ from benchmarks.search.bandwidth import measure_bandwidth
 from benchmarks.search.worlds import DIM, INTRINSIC, ClusteredRows, estimate_dimension
 from ilk.core.contracts import describe
 from ilk.core.data import Features
+from ilk.maths.nearest_rows import to_unit
 from ilk.maths.top_k import Ids, TopK, measure_overlap
 from ilk.retrieval import Entry, build_index, from_array
 from ilk.retrieval.kinds import parse_kind
-from ilk.retrieval.vectors.projection import to_unit
 
 SIZES = (100_000, 1_000_000)
 K, N_QUERIES, BATCH = 10, 200, 100

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Features
-from ilk.retrieval.vectors.projection import to_unit
+from ilk.maths.nearest_rows import to_unit
 
 DIM, N_CLUSTERS, N_BASES, INTRINSIC = 768, 1000, 50, 24
 SPREAD, NOISE = 0.7, 0.15  # of a cluster along its own axes and in all others, centres have 1

@@ -25,11 +25,11 @@ from benchmarks.claims import make_table
 from benchmarks.runner import summarize
 from ilk.core.contracts import describe
 from ilk.core.data import Data, Features, Labels
+from ilk.maths.nearest_rows import to_unit
 from ilk.maths.retrieval import mean_known, score_retrieval
 from ilk.maths.rocchio import move_query
 from ilk.retrieval.earned import choose_on_rows
 from ilk.retrieval.projections import list_projections
-from ilk.retrieval.vectors.projection import to_unit
 
 SETS: dict[str, tuple[Callable[[], Data], float]] = {  # and the fraction of classes that is new
     "CIFAR-10, MobileNetV2": (lambda: datasets.read_cifar("test"), 0.4),

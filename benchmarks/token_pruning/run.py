@@ -142,7 +142,7 @@ def to_images(data: Data, rows: Labels) -> Tensor:
 @torch.inference_mode()
 def encode(network: Any, images: Tensor) -> tuple[np.ndarray[Any, Any], Labels]:
     """Return hash codes of -1 and 1, `[n, bits]`, and answers `[n]`."""
-    parts = [network.compute(part) for part in images.split(250)]
+    parts = [network.compute(part) for part in torch.split(images, 250)]
     code = torch.cat([part.code for part in parts]).numpy()
     answers = torch.cat([part.logits for part in parts]).argmax(1).numpy()
     return np.where(code > 0, 1.0, -1.0), answers

@@ -54,5 +54,5 @@ def draw_sequence(
     rows = rng.choice(len(data), n_tracks, replace=False)
     images = torch.from_numpy(data.x[rows]).reshape(-1, 1, 28, 28)
     frames = drift_images(images, draw_walks(rng, n_tracks, n_frames))
-    parts = [network.forward_features(part) for part in frames.split(BATCH)]
+    parts = [network.forward_features(part) for part in torch.split(frames, BATCH)]
     return torch.cat(parts).numpy().reshape(n_tracks, n_frames, -1)

@@ -21,6 +21,7 @@ OTHER_PROGRAMS = {
     "--max-restarts",
     "--revision",
     "--force-reinstall",
+    "--head",
 }  # of torchrun, ray, hf and pip
 COMMAND = re.compile(r"^\$? ?ilk (?P<rest>[a-z][a-z-]*( .*)?)$")
 

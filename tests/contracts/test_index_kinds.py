@@ -11,10 +11,10 @@ import pytest
 
 from ilk.core.errors import InputError
 from ilk.core.space import FeatureSpace
+from ilk.maths.nearest_rows import to_unit
 from ilk.retrieval import Entry, Index, build_index, from_array, open_index
 from ilk.retrieval.build import list_notes
 from ilk.retrieval.kinds import list_kinds, parse_kind
-from ilk.retrieval.vectors.projection import to_unit
 
 SPACE = FeatureSpace("key", "pixels/4x4x1", 24)
 VARIANTS = {"Exact": ["Exact", "Exact(dtype='float16')"], "HNSW": ["HNSW", "HNSW(threads=1)"]}

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ilk.maths import nearest_rows
-from ilk.maths.nearest_rows import find_nearest_rows, normalize_rows
+from ilk.maths.nearest_rows import find_nearest_rows, to_unit
+from ilk.maths.top_k import CROWDED
 
 
 @pytest.mark.parametrize("block_values", [1, 64, 2**23])
@@ -40,7 +41,7 @@ def test_a_block_with_very_many_candidates_is_cut_down_first(own):
     rng = np.random.default_rng(2)
     rows = rng.normal(size=(200, 5))
     queries = rows[40:46] + 0.01
-    assert len(rows) > 2 * nearest_rows.CROWDED
+    assert len(rows) > 2 * CROWDED
     index, _ = find_nearest_rows(queries, rows, 2, own=own)
     cosine = (queries @ rows.T) / np.linalg.norm(rows, axis=1)
     if own is not None:
@@ -65,7 +66,7 @@ def test_equal_rows_come_in_order():
 
 def test_rows_of_zeros_and_of_huge_values():
     x = np.array([[0, 0], [3e38, 3e38], [1e-30, 1e-30]], np.float32)
-    unit = normalize_rows(x)
+    unit = to_unit(x)
     assert np.isfinite(unit).all()
     assert np.linalg.norm(unit, axis=1) == pytest.approx([0, 1, 1], abs=1e-6)
 

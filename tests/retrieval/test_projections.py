@@ -7,11 +7,11 @@ import pytest
 
 from ilk.core.errors import InputError, UnknownName
 from ilk.core.space import FeatureSpace
+from ilk.maths.nearest_rows import to_unit
 from ilk.maths.retrieval import map_at_r
 from ilk.retrieval import Entry, build_index, from_array, open_index
 from ilk.retrieval.earned import choose_on_rows, choose_projection, try_projections
 from ilk.retrieval.projections import list_projections, parse_projection
-from ilk.retrieval.vectors.projection import to_unit
 
 SPACE = FeatureSpace("key", "made", 20)
 

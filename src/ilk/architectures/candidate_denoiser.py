@@ -25,7 +25,7 @@ SHIFT = 0.008  # of the cosine schedule
 
 
 def compute_signal(level: Tensor) -> Tensor:
-    """Return the fraction of the variance that is signal, from 1 at level 0 to 0 at level 1."""
+    """Return the fraction of variance that is signal, `[b]`: from 1 at `level [b]` 0 to 0 at 1."""
     angle = (level + SHIFT) / (1 + SHIFT) * math.pi / 2
     start = math.cos(SHIFT / (1 + SHIFT) * math.pi / 2) ** 2
     return (angle.cos() ** 2 / start).clamp(0, 1)

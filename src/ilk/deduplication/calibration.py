@@ -23,7 +23,7 @@ from ilk.deduplication.copies import COPIES, make_copy
 from ilk.deduplication.judge import Judge, Measures, measure
 from ilk.deduplication.picture import FINE_SIDE, Picture, reduce_picture
 from ilk.deduplication.score import fit_score
-from ilk.maths.nearest_rows import find_nearest_rows, normalize_rows
+from ilk.maths.nearest_rows import find_nearest_rows, to_unit
 
 N_ORIGINALS = 60
 N_NEIGHBOURS = 2  # different pictures per copy and per picture
@@ -160,7 +160,7 @@ def _make_copies(
         features.append(encoder.embed(np.stack([encoder.prepare(copy) for copy in made])))
         advance(len(made))
     x = np.concatenate(features) if features else np.zeros((0, judge.x.shape[1]), np.float32)
-    return np.array(owner, np.int64), tuple(kinds), reduced, normalize_rows(x - judge.mean)
+    return np.array(owner, np.int64), tuple(kinds), reduced, to_unit(x - judge.mean)
 
 
 def _list_neighbours(judge: Judge, originals: NDArray[np.int64]) -> NDArray[np.int64]:

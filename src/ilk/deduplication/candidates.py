@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.maths.nearest_rows import find_nearest_rows, normalize_rows
+from ilk.maths.nearest_rows import find_nearest_rows, to_unit
 
 N_NEIGHBOURS = 6  # per picture
 MAX_DIRECT = 20_000  # pictures whose features are compared in full width
@@ -99,7 +99,7 @@ def _project(x: NDArray[np.float32]) -> NDArray[np.float32]:
     sample = x[np.random.default_rng(0).permutation(len(x))[:SAMPLE]]
     products = sample.T @ sample
     axes = np.linalg.eigh(products.astype(np.float64))[1][:, -PROJECTED_WIDTH:]
-    return normalize_rows(x @ axes.astype(np.float32))
+    return to_unit(x @ axes.astype(np.float32))
 
 
 def _rerank(

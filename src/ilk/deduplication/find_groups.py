@@ -38,7 +38,7 @@ from ilk.deduplication.threshold import Threshold, choose_threshold
 from ilk.encode import encode_images
 from ilk.images import Images
 from ilk.images.duplicates.perceptual_hash import Thumbnails, stack_thumbnails
-from ilk.maths.nearest_rows import normalize_rows
+from ilk.maths.nearest_rows import to_unit
 from ilk.store import Store
 
 FALSE_MATCHES = 1.0
@@ -85,7 +85,7 @@ def find_groups(
         x = store.get(encoder.space, [row.digest for row in rows])
         mean = x.mean(0)
         x -= mean
-        judge = Judge(images, rows, normalize_rows(x), mean)
+        judge = Judge(images, rows, to_unit(x), mean)
         thumbnails = stack_thumbnails(list(pictures.thumbnails))
         found = _compare(judge, thumbnails, encoder, false_matches, seed, progress)
     placed = [

@@ -123,7 +123,13 @@ def _evaluate_held_out(state: FitState, classifier: Classifier, store: Store) ->
 def evaluate_out_of_fold(
     state: FitState, classifier: Classifier, unknown_scores: NDArray[np.float64]
 ) -> Evaluation:
-    """Return the evaluation of the out-of-fold predictions; empty if there are none."""
+    """Return the evaluation of the out-of-fold predictions; empty if there are none.
+
+    Args:
+        state: The leaderboard and the rows that it was made of.
+        classifier: Its detector of unknown images has the threshold.
+        unknown_scores: Score of each training row, `[n]`, greater for unknown images.
+    """
     leaderboard, level = state.leaderboard, state.config.coverage
     if leaderboard.probabilities is None:
         no_rows = np.zeros((0, state.features.k))

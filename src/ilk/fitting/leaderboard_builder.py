@@ -134,7 +134,10 @@ class LeaderboardBuilder:
     def cross_validate(
         self, method: Method, data: Data, fold: Labels, advance: Advance
     ) -> OutOfFold:
-        """Return out-of-fold logits, as `ilk.fitting.cross_validation.cross_validate`."""
+        """Return out-of-fold logits `[n, k]`, for `fold [n]`: the fold of each row, -1 for none.
+
+        A leaderboard of streamed rows overrides it.
+        """
         return cross_validate(method, data, fold, advance)
 
     def _find_hopeless(self, first: OutOfFold) -> str:

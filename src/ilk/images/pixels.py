@@ -64,7 +64,7 @@ class PixelEncoder:
         return cls.from_sizes(sides, all(row.mode in GREY_MODES for row in known))
 
     @classmethod
-    def from_sizes(cls, sides: NDArray[np.integer], is_grey: bool) -> PixelEncoder:  # type: ignore[type-arg]
+    def from_sizes(cls, sides: NDArray[np.integer], is_grey: bool) -> PixelEncoder:
         """As `from_rows`, of the short sides `[n]` of images, and whether all are grey."""
         if not len(sides):
             return cls()

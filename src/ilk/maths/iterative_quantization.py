@@ -67,7 +67,7 @@ def encode_signs(x: Features, mean: Features, axes: Features) -> Codes:
 
 def count_differing(code: Codes, codes: Codes) -> NDArray[np.uint16]:
     """Return the Hamming distance of one code `[w]` to codes `[n, w]`, as `[n]`."""
-    total = np.bitwise_count(codes[:, 0] ^ code[0]).astype(np.uint16)
+    total: NDArray[np.uint16] = np.bitwise_count(codes[:, 0] ^ code[0]).astype(np.uint16)
     for word in range(1, codes.shape[1]):
         total += np.bitwise_count(codes[:, word] ^ code[word])
     return total

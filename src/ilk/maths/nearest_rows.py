@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilk.maths.top_k import Similarities, TopK
+
 Rows = NDArray[Any]  # [n, d], any floating type
 Positions = NDArray[np.int64]
-Similarities = NDArray[np.float32]
 
 BLOCK_VALUES = 2**23  # products in memory at a time: 32 MB
 BLOCK_QUERIES = 1024
-CROWDED = 16  # candidates per query, as a multiple of k, above which a block is cut down first
 
 
-def normalize_rows(x: Rows) -> NDArray[np.float32]:
+def to_unit(x: Rows) -> NDArray[np.float32]:
     """Return rows `[n, d]` with Euclidean norm 1, float32; rows of zeros stay as they are.
 
     Rows are divided by their largest absolute value first, so that squares cannot overflow.
@@ -47,8 +47,7 @@ def find_nearest_rows(
 ) -> tuple[Positions, Similarities]:
     """Return the `k` rows most similar to each query by cosine, most similar first.
 
-    Of equally similar rows, the one that comes first is listed first; which of them are left out
-    at the k-th place is not specified.
+    Of equally similar rows, the one that comes first is listed first.
 
     Args:
         queries: `[m, d]`.
@@ -69,40 +68,17 @@ def find_nearest_rows(
         raise ValueError(f"k is {k}; at least 1")
     if queries.shape[1] != rows.shape[1]:
         raise ValueError(f"queries of {queries.shape[1]} and rows of {rows.shape[1]} features")
-    index = np.full((len(queries), k), -1, np.int64)
-    similarity = np.full((len(queries), k), -np.inf, np.float32)
+    best = TopK(len(queries), k)
     step = max(1, BLOCK_VALUES // max(1, min(BLOCK_QUERIES, len(queries))))
     for start in range(0, len(queries), BLOCK_QUERIES):
         block = slice(start, start + BLOCK_QUERIES)
-        unit = normalize_rows(queries[block])
+        unit, best_of_block = to_unit(queries[block]), best.view(block)
         for first in range(0, len(rows), step):
-            products = unit @ normalize_rows(rows[first : first + step]).T
+            products = unit @ to_unit(rows[first : first + step]).T
             if own is not None:
                 place = own[block] - first
                 inside = np.flatnonzero((place >= 0) & (place < products.shape[1]))
                 products[inside, place[inside]] = -np.inf
-            _merge(index[block], similarity[block], products, first)
+            best_of_block.update(np.arange(first, first + products.shape[1]), products)
         advance(len(unit))
-    return index, similarity
-
-
-def _merge(index: Positions, similarity: Similarities, products: Similarities, first: int) -> None:
-    """Put what is better in products `[m, b]` of rows from `first` on into the best `[m, k]`."""
-    k = index.shape[1]
-    query, column = np.nonzero(products > similarity[:, -1:])
-    if len(query) > CROWDED * k * len(index) and k < products.shape[1]:
-        kept = np.argpartition(products, -k, axis=1)[:, -k:]
-        query, column = np.repeat(np.arange(len(index)), k), kept.ravel()
-    if not len(query):
-        return
-    touched = np.unique(query)
-    owner = np.concatenate([np.repeat(touched, k), query])
-    position = np.concatenate([index[touched].ravel(), column + first])
-    value = np.concatenate([similarity[touched].ravel(), products[query, column]])
-    is_real = np.isfinite(value) | (position < 0)  # not the query itself
-    owner, position, value = owner[is_real], position[is_real], value[is_real]
-    order = np.lexsort((position, -value, owner))
-    rank = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
-    best = order[rank < k]
-    index[touched] = position[best].reshape(-1, k)
-    similarity[touched] = value[best].reshape(-1, k)
+    return best.ids, best.similarity

@@ -122,6 +122,6 @@ def orthonormal_basis(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def select_axes(eigenvalues: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the positions of eigenvalues above rounding error, largest first."""
+    """Return positions `[r]` of ascending `eigenvalues [d]` above rounding error, largest first."""
     largest = max(float(eigenvalues[-1]), 0.0) if len(eigenvalues) else 0.0
     return np.flatnonzero((eigenvalues > RANK_TOLERANCE * largest) & (eigenvalues > 0))[::-1]

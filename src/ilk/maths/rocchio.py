@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from ilk.core.data import Features
-from ilk.core.linear_models import normalize_rows
+from ilk.maths.nearest_rows import to_unit
 
 ALPHA, BETA, GAMMA = 1.0, 0.75, 0.75
 
@@ -37,4 +37,4 @@ def move_query(
     for weight, rows in ((ALPHA, queries), (BETA, liked), (-gamma, disliked)):
         if len(rows):
             moved += weight * np.asarray(rows, np.float64).mean(0)
-    return np.asarray(normalize_rows(moved[None]), np.float32)[0]
+    return to_unit(moved[None])[0]

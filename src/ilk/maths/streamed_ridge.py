@@ -113,7 +113,7 @@ def choose_penalty(
     Args:
         total: Statistics of all rows.
         parts: Statistics of disjoint parts; those with rows are left out in turn.
-        multiples: Penalties, as multiples of the mean eigenvalue.
+        multiples: Penalties, as multiples of the mean eigenvalue, `[m]`.
 
     Returns:
         One of `multiples`; None where fewer than two parts have rows.

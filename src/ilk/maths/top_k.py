@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ilk.core.data import Features
 Ids = NDArray[np.int64]
 Similarities = NDArray[np.float32]
 NO_ID = -1  # where fewer than k rows are there
+CROWDED = 16  # candidates per query, as a multiple of k, above which a block is cut down first
 
 
 class TopK:
@@ -35,15 +37,28 @@ class TopK:
             similarity: Their similarity to each query, `[m, b]`; `-inf` leaves a row out.
         """
         k, b = self.ids.shape[1], similarity.shape[1]
-        is_better = similarity > self.similarity[:, -1:]
-        if b > k and not np.isfinite(self.similarity[:, -1]).all():
-            is_better &= similarity >= np.partition(similarity, b - k, axis=1)[:, b - k, None]
-        for i in np.flatnonzero(is_better.any(1)):
-            columns = np.flatnonzero(is_better[i])
-            values = np.concatenate([self.similarity[i], similarity[i, columns]])
-            names = np.concatenate([self.ids[i], ids[columns]])
-            order = np.lexsort((names, -values))[:k]
-            self.similarity[i], self.ids[i] = values[order], names[order]
+        better = np.flatnonzero(similarity > self.similarity[:, -1:])
+        if b > k and len(better) > CROWDED * k * len(self.ids):
+            worst = np.maximum(self.similarity[:, -1], np.partition(similarity, b - k)[:, b - k])
+            better = np.flatnonzero((similarity >= worst[:, None]) & np.isfinite(similarity))
+        if not len(better):
+            return
+        query, column = np.divmod(better, b)  # faster than np.nonzero of two axes
+        touched = np.unique(query)
+        owner = np.concatenate([np.repeat(touched, k), query])
+        names = np.concatenate([self.ids[touched].ravel(), ids[column]])
+        values = np.concatenate([self.similarity[touched].ravel(), similarity[query, column]])
+        order = np.lexsort((names, -values, owner))
+        rank = np.arange(len(order)) - np.searchsorted(owner[order], owner[order])
+        kept = order[rank < k]
+        self.ids[touched] = names[kept].reshape(-1, k)
+        self.similarity[touched] = values[kept].reshape(-1, k)
+
+    def view(self, queries: slice) -> TopK:
+        """Return the k best of some of the queries, which are updated here as well."""
+        part = copy(self)
+        part.ids, part.similarity = self.ids[queries], self.similarity[queries]
+        return part
 
 
 def find_top_k(

@@ -18,11 +18,12 @@ import numpy as np
 
 from ilk.core.data import Features, Labels
 from ilk.core.errors import InputError
+from ilk.maths.nearest_rows import to_unit
 from ilk.maths.retrieval import bootstrap_classes, mean_known, score_retrieval
 from ilk.retrieval.collection import Collection
 from ilk.retrieval.projections import list_projections, parse_projection
 from ilk.retrieval.vectors.contract import name_setting
-from ilk.retrieval.vectors.projection import Projection, to_unit
+from ilk.retrieval.vectors.projection import Projection
 
 AUTO, NONE = "auto", "none"
 N_FOLDS = 5

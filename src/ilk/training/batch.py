@@ -43,7 +43,7 @@ class Batch:
 
     def iterate(self, size: int = 4096) -> Iterator[Tensor]:
         """Yield all of `x [n, ...]` in order, up to `size` rows at a time."""
-        yield from self.x.split(size)
+        yield from torch.split(self.x, size)
 
     def take(self, rows: Tensor, device: str) -> Batch:
         """Return the rows at positions `rows [m]`, on `device`."""

@@ -77,6 +77,28 @@ class ProxyObjective(MetricObjective):
         return z @ functional.normalize(self.proxies, dim=1).T
 
 
+class WrappingObjective(MetricObjective):
+    """A loss that adds to another one.
+
+    Attributes:
+        metric: The other loss, whose parameters are trained as well.
+    """
+
+    metric: MetricObjective
+
+    def setup(self, network: nn.Module, data: Source) -> None:
+        self.metric.setup(network, data)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return self.metric.parameter_groups()
+
+    def before_step(self, network: nn.Module, step: TrainingStep) -> None:
+        self.metric.before_step(network, step)
+
+    def after_step(self, network: nn.Module, step: TrainingStep) -> None:
+        self.metric.after_step(network, step)
+
+
 def embed(network: nn.Module, x: Tensor) -> Tensor:
     """Return the embeddings of rows at unit length, `[n, e]`."""
     return functional.normalize(network(x), dim=1, eps=EPSILON)

@@ -51,7 +51,7 @@ class Outcomes:
 
     @classmethod
     def make_empty(cls, y: Labels) -> Outcomes:
-        """Return outcomes to be filled in."""
+        """Return outcomes of rows of classes `y [n]` to be filled in."""
         n = len(y)
         flags = [np.zeros(n, bool) for _ in range(2)]
         numbers = [np.zeros(n, np.int64) for _ in range(2)]

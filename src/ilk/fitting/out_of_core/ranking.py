@@ -56,7 +56,14 @@ class StreamedLeaderboard(LeaderboardBuilder):
     def cross_validate(
         self, method: Method, data: Data, fold: Labels, advance: Advance
     ) -> OutOfFold:
-        """Return the logits of the sample `data` from models of all rows outside each fold."""
+        """Return logits `[m, k]` of the sample `data` from models of all rows outside each fold.
+
+        Args:
+            method: Learns from a stream of rows.
+            data: The sample of `m` rows that is scored.
+            fold: Fold of each row of the sample, `[m]`; -1 for none.
+            advance: Is told of each fold that is done.
+        """
         started_at, note = time.perf_counter(), ""
         logits = np.full((len(data), data.k), np.nan)
         for f in range(int(fold.max(initial=-1)) + 1):

@@ -20,21 +20,26 @@ class FeatureSource(Protocol):
     """The part of `ilk.shards.features.ShardedFeatures` that is read."""
 
     @property
-    def n(self) -> int: ...
+    def n(self) -> int:
+        """Number of rows, those that cannot be used included."""
 
     @property
-    def d(self) -> int: ...
+    def d(self) -> int:
+        """Number of features."""
 
-    def iterate(self) -> Iterator[tuple[Labels, Features]]: ...
+    def iterate(self) -> Iterator[tuple[Labels, Features]]:
+        """Yield positions `[b]` and features `[b, d]`, block by block."""
 
-    def take(self, positions: Labels) -> Features: ...
+    def take(self, positions: Labels) -> Features:
+        """Return the features `[m, d]` of the rows at `positions [m]`."""
 
 
 @runtime_checkable
 class IteratesStored(Protocol):
     """A source that yields features as they are stored, float16 or float32, without a copy."""
 
-    def iterate_stored(self) -> Iterator[tuple[Labels, NDArray[Any]]]: ...
+    def iterate_stored(self) -> Iterator[tuple[Labels, NDArray[Any]]]:
+        """Yield positions `[b]` and features `[b, d]`, each block valid until the next."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +95,7 @@ class StreamedRows:
         yield from _select(self.source.iterate(), self._rank)
 
     def iterate_stored(self) -> Iterator[tuple[Labels, NDArray[Any]]]:
-        """Yield the same with features as they are stored, each block valid until the next."""
+        """Yield `[b]` and `[b, d]` with features as stored, each block valid until the next."""
         if isinstance(self.source, IteratesStored):
             yield from _select(self.source.iterate_stored(), self._rank)
         else:
@@ -131,7 +136,15 @@ def stream_rows(
 ) -> StreamedRows:
     """Sum the statistics of rows in one pass, and return the rows as a stream.
 
-    Args: as the attributes of `StreamedRows`.
+    Args:
+        source: The features.
+        positions: Position of each row in the source, ascending, `[n]`.
+        y: Class of each row, `[n]`.
+        group: Group of each row, `[n]`; -1 is a group of its own.
+        classes: Class names.
+        part: Part of each row, `[n]`, from 0.
+        memory: Bytes that a method may hold.
+        progress: Reports the number of rows.
 
     Raises:
         InputError: A feature is not finite.

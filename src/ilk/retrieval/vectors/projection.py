@@ -9,6 +9,7 @@ import numpy as np
 
 from ilk.core.data import Features, Labels
 from ilk.core.linear_models import CHUNK_SIZE
+from ilk.maths.nearest_rows import to_unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +42,6 @@ class ProjectionTags:
     def fit(self, x: Features, y: Labels, /) -> Projection:
         """Return the projection learned from unit rows `[n, d]` and classes `[n]`."""
         raise NotImplementedError
-
-
-def to_unit(x: Features) -> Features:
-    """Return rows `[n, d]` of length 1 as float32; rows of zeros stay zeros."""
-    rows = np.asarray(x, np.float32)
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
-    return np.asarray(rows / np.where(length > 0, length, 1.0), np.float32)
 
 
 def apply_projection(projection: Projection | None, x: Features) -> Features:

@@ -9,16 +9,19 @@ close to a smaller weight of negatives or a smaller margin: these are what it mu
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ilk.training.metric_objective import MetricObjective, find_pairs, mean_selected
+from ilk.training.metric_objective import (
+    MetricObjective,
+    WrappingObjective,
+    find_pairs,
+    mean_selected,
+)
 from ilk.training.objective import TrainingStep
 from ilk.training.objectives.semi_hard_triplet import SemiHardTriplet
-from ilk.training.optimizers import ParameterGroup
-from ilk.training.sources import Source
 
 
-class EnergyConfusion(MetricObjective):
+class EnergyConfusion(WrappingObjective):
     """`L_metric + weight mean |z_i - z_j|^2` over pairs of different classes in the batch.
 
     Args:
@@ -32,18 +35,6 @@ class EnergyConfusion(MetricObjective):
         super().__init__()
         self.metric = SemiHardTriplet() if metric is None else metric
         self.weight = weight
-
-    def setup(self, network: nn.Module, data: Source) -> None:
-        self.metric.setup(network, data)
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        return self.metric.parameter_groups()
-
-    def before_step(self, network: nn.Module, step: TrainingStep) -> None:
-        self.metric.before_step(network, step)
-
-    def after_step(self, network: nn.Module, step: TrainingStep) -> None:
-        self.metric.after_step(network, step)
 
     def compute_loss(self, z: Tensor, y: Tensor, step: TrainingStep) -> Tensor:
         """Return the loss of unit embeddings `[b, e]` of classes `y [b]`, a scalar."""

@@ -23,19 +23,17 @@ from torch.nn import functional
 
 from ilk.core.errors import UnknownName
 from ilk.training.batch import Batch
-from ilk.training.metric_objective import EPSILON, MetricObjective, ProxyObjective, embed
+from ilk.training.metric_objective import EPSILON, ProxyObjective, WrappingObjective, embed
 from ilk.training.objective import TrainingStep, unwrap
 from ilk.training.objectives.contrastive_pairs import ContrastivePairs
 from ilk.training.objectives.multi_similarity import MultiSimilarity
 from ilk.training.objectives.proxy_anchor import ProxyAnchor
-from ilk.training.optimizers import ParameterGroup
-from ilk.training.sources import Source
 
 LEVELS = ("input", "feature", "embedding")
 Paired = ContrastivePairs | MultiSimilarity | ProxyAnchor
 
 
-class Metrix(MetricObjective):
+class Metrix(WrappingObjective):
     """A metric loss on the batch, and `weight` times the same loss on mixed examples.
 
     Args:
@@ -60,18 +58,6 @@ class Metrix(MetricObjective):
             raise UnknownName("level of mixing", level, LEVELS)
         self.metric: Paired = MultiSimilarity() if metric is None else metric
         self.level, self.weight, self.alpha = level, weight, alpha
-
-    def setup(self, network: nn.Module, data: Source) -> None:
-        self.metric.setup(network, data)
-
-    def parameter_groups(self) -> list[ParameterGroup]:
-        return self.metric.parameter_groups()
-
-    def before_step(self, network: nn.Module, step: TrainingStep) -> None:
-        self.metric.before_step(network, step)
-
-    def after_step(self, network: nn.Module, step: TrainingStep) -> None:
-        self.metric.after_step(network, step)
 
     def forward(self, network: nn.Module, batch: Batch, step: TrainingStep) -> Tensor:
         known = batch.y >= 0

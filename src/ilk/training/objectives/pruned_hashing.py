@@ -15,6 +15,7 @@ the students. A student that is not taught has `0.1 CE(z, y) + |h - b_y|^2`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,7 +113,7 @@ class PrunedHashing(Objective):
     @classmethod
     def make_network(cls, d: int, k: int) -> nn.Module:
         """Return a pair of networks for rows of `d` values, each a patch of one."""
-        settings = {"bits": 4, "width": 8, "depth": 2, "heads": 2}
+        settings: dict[str, Any] = {"bits": 4, "width": 8, "depth": 2, "heads": 2}
         student = _Rows((1, 1, d), 1, k, pruning=Pruning(((1, max(1, d // 2)),)), **settings)
         return TeacherAndStudents(_Rows((1, 1, d), 1, k, **settings), [student])
 
