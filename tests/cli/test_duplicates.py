@@ -18,7 +18,7 @@ FAST = ["--encoder", "hog"]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration, "N_ORIGINALS", 8)
+    monkeypatch.setattr(calibration, "N_ORIGINALS", 5)
 
 
 @pytest.fixture

@@ -142,3 +142,21 @@ def test_wrong_settings_are_told_in_a_sentence() -> None:
         with pytest.raises(InputError, match=r"allowed|instead of"):
             parse_kind(text)
     assert parse_kind("exact") == parse_kind("Exact()")
+
+
+def test_ids_that_are_asked_for_are_found_however_far_they_are(kind: Any) -> None:
+    index, x = build(kind)
+    order, _ = index.search(x[:1], 300)
+    far = order[0][order[0] >= 0][-3:]
+    found, _ = index.search(x[:1], 3, among=far)
+    assert sorted(found[0].tolist()) == sorted(far.tolist())
+
+
+def test_growing_does_not_write_what_is_there_again(tmp_path: Path) -> None:
+    index, x = build(parse_kind("Exact"))
+    index.save(tmp_path / "i")
+    before = set(index.vectors.list_files())
+    index.add(make_entries(500, 5), draw(5, seed=77))
+    assert before < set(index.vectors.list_files())
+    index.save(tmp_path / "i")
+    assert len(open_index(tmp_path / "i")) == 305

@@ -48,3 +48,11 @@ def test_versions_of_other_widths_are_refused():
     with pytest.raises(InputError, match="same width"):
         measure_retrieval(np.ones((3, 2)), np.ones((3, 4)), np.zeros(3, np.int64))
     assert np.isnan(measure_retrieval(np.eye(2), np.eye(2), np.arange(2))).all()
+
+
+def test_rows_of_the_matrix_are_queries_and_columns_are_indexes():
+    new, old, y = make_versions(3)
+    c = measure_compatibility([old, new], y)
+    assert c[1, 0] == pytest.approx(np.nanmean(measure_retrieval(new, old, y)))
+    assert c[0, 1] == pytest.approx(np.nanmean(measure_retrieval(old, new, y)))
+    assert c[0, 1] != c[1, 0]

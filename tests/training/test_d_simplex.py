@@ -1,5 +1,6 @@
 """The simplex against its Gram matrix, the losses by hand, and vertices that stay with a class."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -87,3 +88,23 @@ def test_embeddings_of_a_trained_network_lie_at_the_vertices():
         cosine = functional.normalize(network(x)) @ make_simplex(8).T
     assert torch.equal(cosine.argmax(1), y)
     assert float(cosine.max(1).values.min()) > 0.9
+
+
+def test_other_rows_of_the_own_class_are_no_rivals():
+    f = torch.eye(3)[[0, 0, 1]]
+    same = contrast_with_old(f, f, torch.tensor([0, 0, 1]))
+    assert float(same[0]) == pytest.approx(np.log1p(np.exp(-10)), abs=1e-6)
+    other = contrast_with_old(f, f, torch.tensor([0, 2, 1]))
+    assert float(other[0]) == pytest.approx(np.log(2 + np.exp(-10)), abs=1e-6)
+
+
+def test_the_old_network_is_a_copy_that_stays_as_it_is():
+    network = make_linear(torch.randn(3, 2, generator=torch.Generator().manual_seed(4)))
+    objective = DSimplex(old_network=network).train()
+    assert network.weight.requires_grad
+    assert network.training
+    assert not objective.old_network.training
+    before = objective.old_network.weight.clone()
+    with torch.no_grad():
+        network.weight.zero_()
+    assert torch.equal(objective.old_network.weight, before)

@@ -244,3 +244,37 @@ def test_the_memory_keeps_one_key_per_row_and_drops_the_oldest():
     assert len(kept) == len(set(kept))
     assert {4, 5, 6, 7} <= set(kept)
     assert 0 not in kept
+
+
+def test_a_row_alone_in_its_class_counts_nowhere_in_the_supervised_contrastive_loss():
+    z, y = make_rows()
+    y = np.append(y[1:], y.max() + 1)
+    s, terms = z @ z.T / 0.2, []
+    for i in range(B - 1):
+        others = [a for a in range(B) if a != i]
+        total = np.log(np.exp(s[i, others]).sum())
+        same = [p for p in others if y[p] == y[i]]
+        if same:
+            terms.append(np.mean([total - s[i, p] for p in same]))
+    assert compute(SupCon(0.2), z, y) == pytest.approx(np.mean(terms))
+
+
+def test_rows_without_a_label_are_left_out():
+    z, y = make_rows()
+    y = np.where(np.arange(B) % 3 == 0, -1, y)
+    network, step = torch.nn.Identity(), make_step()
+    x, labels = torch.from_numpy(z), torch.from_numpy(y)
+    for loss in (ContrastivePairs(), SupCon(), MultiSimilarity()):
+        whole = loss(network, Batch(x, labels), step)
+        known = loss(network, Batch(x[labels >= 0], labels[labels >= 0]), step)
+        torch.testing.assert_close(whole, known)
+
+
+def test_an_empty_place_of_the_memory_is_no_neighbour():
+    loss = LeaveOneOutKnn(k=1, memory_size=3)
+    loss.keys = torch.tensor([[0.0, 1.0], [-0.6, -0.8], [-1.0, 0.0]], dtype=torch.float64)
+    loss.key_y, loss.key_row = torch.tensor([-1, 1, 0]), torch.tensor([-1, 5, 6])
+    z, y = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([0])
+    found = loss.compute_neighbour_loss(z, y, torch.tensor([9]), 1)
+    # the nearest key is of class 1; that of the own class is added
+    assert float(found) == pytest.approx(np.log1p(np.exp((-0.6 + 1) / 0.1)))
