@@ -16,6 +16,7 @@ from ilk.cli.intake_options import IntakeOptions
 from ilk.cli.options import add_network_options, add_precision_option
 from ilk.cli.output import Result, add_json_option, print_note, show_intake
 from ilk.cli.source_options import add_intake_options, add_multi_label_options
+from ilk.report.formatting import format_count
 
 if TYPE_CHECKING:
     from ilk.core.capabilities import Embeds
@@ -130,7 +131,6 @@ def command(
     new shards. `ilk fit SHARDS` learns from the result.
     """
     from ilk.core.errors import InputError
-    from ilk.report.formatting import format_count
     from ilk.shards.engines import EngineOptions, open_engine
     from ilk.shards.jobs import Job
     from ilk.shards.manifest import check_local, is_shard_folder
@@ -157,7 +157,8 @@ def command(
     if list_only:
         name = _quote(folder)
         click.echo(
-            f"listed {format_count(manifest.n_rows, 'image')} in {format_count(manifest.n_shards, 'shard')}"
+            f"listed {format_count(manifest.n_rows, 'image')} in "
+            f"{format_count(manifest.n_shards, 'shard')}"
         )
         click.echo(f"next   ilk encode {name} --encoder NAME --shard I/N  (for each I from 1 to N)")
         return Result(_describe(manifest, folder))
@@ -167,7 +168,7 @@ def command(
     numbers = jobs.list_shards(manifest.n_shards)
     n_rows = sum(manifest.shards[i].n for i in numbers)
     click.echo(
-        f"{formatformat_count(n_rows, 'image')} in {formatformat_count(len(numbers), 'shard')}"
+        f"{format_count(n_rows, 'image')} in {format_count(len(numbers), 'shard')}"
         + (f" of {manifest.n_shards:,} (job {job})" if job else "")
     )
     runs = []
@@ -350,11 +351,11 @@ def _finish(
                 f"{format_seconds(MILLION / rate)} at this rate; the bottleneck is "
                 f"{throughput.bottleneck}"
             )
-    value = _showformat_count(manifest, space, count)
+    value = _show_count(manifest, space, count)
     return {**value, **throughput.to_json()}, 0 if count.is_whole else 1
 
 
-def _showformat_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str, Any]:
+def _show_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str, Any]:
     if count.n_refused:
         print_note(
             f"{count.n_refused:,} of {count.n_rows:,} images have no features; the column `reason` "
@@ -394,7 +395,7 @@ def _verify(
     spaces = spaces or list_spaces(folder)
     spaces = spaces or [choose_space(folder)]
     counts = [(space, count_rows(manifest, space, numbers, whole=True)) for space in spaces]
-    values = [_showformat_count(manifest, space, count) for space, count in counts]
+    values = [_show_count(manifest, space, count) for space, count in counts]
     return Result(
         {**_describe(manifest, folder), "encoders": values},
         exit_code=0 if all(count.is_whole for _, count in counts) else 1,
