@@ -1,5 +1,6 @@
 """Losses of metric learning against their formulas in plain NumPy."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -278,3 +279,24 @@ def test_an_empty_place_of_the_memory_is_no_neighbour():
     found = loss.compute_neighbour_loss(z, y, torch.tensor([9]), 1)
     # the nearest key is of class 1; that of the own class is added
     assert float(found) == pytest.approx(np.log1p(np.exp((-0.6 + 1) / 0.1)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mixed_loss_is_that_of_pairs_with_mixed_labels(seed):
+    z, y = make_rows()
+    x, labels = torch.from_numpy(z).float(), torch.from_numpy(y)
+    loss = Metrix(ContrastivePairs(0.9), weight=0.7)
+    step = replace(make_step(), generator=torch.Generator().manual_seed(seed))
+    found = float(loss(nn.Identity(), Batch(x, labels), step))
+    again = torch.Generator().manual_seed(seed)
+    partner, share = (v.numpy() for v in loss.draw_partners(labels, again))
+    takes_anchor = float(torch.rand((), generator=again)) < 0.5
+    terms = []
+    for a, v in product(range(B), range(B)):
+        if (a == v) if takes_anchor else (a != v and y[a] == y[v]):
+            lam = float(share[v, 0])
+            mixed = lam * z[v] + (1 - lam) * z[partner[v]]
+            d = np.linalg.norm(z[a] - mixed / np.linalg.norm(mixed))
+            terms.append(lam * d + (1 - lam) * max(0, 0.9 - d))
+    clean = compute(ContrastivePairs(0.9), z, y)
+    assert found == pytest.approx(clean + 0.7 * np.mean(terms), rel=1e-4)
