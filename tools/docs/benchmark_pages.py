@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.docs.many_images import build_many_images_block
 from tools.docs.markdown import format_interval, format_table, render_results
 from tools.docs.overview import build_labels_block
 
@@ -44,6 +45,7 @@ def build_readme_blocks(records: dict[str, dict[str, Any]]) -> dict[str, str]:
         "digits": _render_digits(digits),
         "diffusion": _render_diffusion(records),
         "labels": build_labels_block(records),
+        "many_images": build_many_images_block(records),
     }
 
 
