@@ -153,7 +153,7 @@ def test_ids_that_are_asked_for_are_found_however_far_they_are(kind: Any) -> Non
 
 
 def test_growing_does_not_write_what_is_there_again(tmp_path: Path) -> None:
-    index, x = build(parse_kind("Exact"))
+    index, _ = build(parse_kind("Exact"))
     index.save(tmp_path / "i")
     before = set(index.vectors.list_files())
     index.add(make_entries(500, 5), draw(5, seed=77))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -198,6 +199,17 @@ def test_lines_of_rays_own_threads_do_not_reach_standard_output() -> None:
     thread.join()
     filtered.write("result")
     assert stream.getvalue() == "result"
+
+
+def test_what_ray_prints_at_its_end_does_not_reach_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = SimpleNamespace(init=lambda *_a, **_k: None, shutdown=lambda: print("held back"))
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(ray_cluster, "require_package", lambda *_names: None)
+    with ray_cluster.connect(EngineOptions()):
+        print("result")
+    assert capsys.readouterr().out == "result\n"
 
 
 class BusyCluster:
