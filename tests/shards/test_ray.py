@@ -12,6 +12,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from ilk.shards import ray_cluster, ray_engine
 from ilk.shards.encode import encode_shard
 from ilk.shards.engines import EngineOptions
 from ilk.shards.manifest import Manifest
+from ilk.shards.parts import Part
 from ilk.shards.ray_events import LOST, Desk, Event, Watch
 from ilk.shards.ray_plan import plan_actors
 from ilk.shards.ray_step import EncodeShards, StepConfig, check_worker
@@ -101,6 +104,7 @@ def test_images_of_a_lost_attempt_count_once() -> None:
     ):
         watch.take(event)
     assert sum(counts) == 50
+    assert watch.has_begun  # it is no cluster without room
     assert lines == ["the worker of shard 7 died; attempt 2 of 3 on node2"]
 
 
@@ -190,6 +194,16 @@ def test_finished_shards_need_no_cluster(tmp_path: Path, monkeypatch: pytest.Mon
     assert counts == [5, 5, 2]
 
 
+def test_parts_with_images_that_could_not_be_read_are_missing_only_if_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = {0: None, 1: Part(Path(), 1, 5), 2: Part(Path(), 2, 5, 1, 1)}
+    monkeypatch.setattr(ray_engine, "check_part", lambda _m, _s, i: ("done", parts[i]))
+    manifest = space = cast(Any, None)
+    assert ray_engine._find_missing(manifest, space, [2, 1, 0], False) == [0]
+    assert ray_engine._find_missing(manifest, space, [2, 1, 0], True) == [2, 0]
+
+
 def test_lines_of_rays_own_threads_do_not_reach_standard_output() -> None:
     stream = io.StringIO()
     filtered = ray_cluster._WithoutRay(stream)
@@ -198,6 +212,17 @@ def test_lines_of_rays_own_threads_do_not_reach_standard_output() -> None:
     thread.join()
     filtered.write("result")
     assert stream.getvalue() == "result"
+
+
+def test_what_ray_prints_at_its_end_does_not_reach_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = SimpleNamespace(init=lambda *_a, **_k: None, shutdown=lambda: print("held back"))
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(ray_cluster, "require_package", lambda *_names: None)
+    with ray_cluster.connect(EngineOptions()):
+        print("result")
+    assert capsys.readouterr().out == "result\n"
 
 
 class BusyCluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import signal
@@ -81,7 +82,8 @@ def connect(options: EngineOptions) -> Iterator[Any]:
             yield ray
         finally:
             try:
-                ray.shutdown()
+                with redirect_stdout(io.StringIO()):  # lines that Ray held back, and prints now
+                    ray.shutdown()
             finally:
                 if home:
                     rmtree(home, ignore_errors=True)
