@@ -25,13 +25,17 @@ def _render_fit(result: dict[str, Any]) -> Iterator[Row]:
     fit, sums = costs["fit"], costs["one_pass"]
     yield (
         "`ilk fit` on shards of 1,000,000 x 768 features, 100 classes, from the parts to the model",
-        f"{fit['seconds']:.0f} s and {fit['peak_gigabytes']:.1f} GB at most; "
-        f"{growth['seconds_of_the_fit']:.1f} times as long as for 100,000",
+        (
+            f"{fit['seconds']:.0f} s and {fit['peak_gigabytes']:.1f} GB at most; "
+            f"{growth['seconds_of_the_fit']:.1f} times as long as for 100,000"
+        ),
     )
     yield (
         "GDA and ridge in one pass over them, mapped",
-        f"{sums['speed_of_the_pass_to_bare_products']:.2f} times the speed of the bare matrix "
-        f"products, {costs['memory']['peak_gigabytes']:.2f} GB at most",
+        (
+            f"{sums['speed_of_the_pass_to_bare_products']:.2f} times the speed of the bare matrix "
+            f"products, {costs['memory']['peak_gigabytes']:.2f} GB at most"
+        ),
     )
 
 
@@ -43,8 +47,10 @@ def _render_search(result: dict[str, Any]) -> Iterator[Row]:
         row = rows[kind]
         yield (
             f"`ilk search` among 1,000,000 x 768, one query at a time on one core, {words}",
-            f"{row['queries_per_second']:.0f} queries per second, "
-            f"recall@10 {row['recall_at_10']:.3f}, built in {row['build_seconds']:.0f} s",
+            (
+                f"{row['queries_per_second']:.0f} queries per second, "
+                f"recall@10 {row['recall_at_10']:.3f}, built in {row['build_seconds']:.0f} s"
+            ),
         )
 
 
@@ -57,10 +63,12 @@ def _render_duplicates(result: dict[str, Any]) -> Iterator[Row]:
         ours = rows["ilk duplicates"]
         yield (
             f"`ilk duplicates`, copies planted among {name}: F1 of pairs",
-            f"{format_interval(ours['F1 of pairs'])} (precision "
-            f"{ours['precision of pairs']['mean']:.2f}, recall "
-            f"{ours['recall of pairs']['mean']:.2f}); best of perceptual hash and fixed cosine: "
-            f"{format_interval(fixed[best]['F1 of pairs'])} ({best})",
+            (
+                f"{format_interval(ours['F1 of pairs'])} (precision "
+                f"{ours['precision of pairs']['mean']:.2f}, recall "
+                f"{ours['recall of pairs']['mean']:.2f}); best of perceptual hash and fixed cosine: "
+                f"{format_interval(fixed[best]['F1 of pairs'])} ({best})"
+            ),
         )
 
 
