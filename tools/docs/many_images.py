@@ -66,8 +66,8 @@ def _render_duplicates(result: dict[str, Any]) -> Iterator[Row]:
             (
                 f"{format_interval(ours['F1 of pairs'])} (precision "
                 f"{ours['precision of pairs']['mean']:.2f}, recall "
-                f"{ours['recall of pairs']['mean']:.2f}); best of perceptual hash and fixed cosine: "
-                f"{format_interval(fixed[best]['F1 of pairs'])} ({best})"
+                f"{ours['recall of pairs']['mean']:.2f}); best of perceptual hash and fixed "
+                f"cosine: {format_interval(fixed[best]['F1 of pairs'])} ({best})"
             ),
         )
 
