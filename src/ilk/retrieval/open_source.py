@@ -53,7 +53,7 @@ def open_shards(
         name = options.encoder
         space = find_space(Path(source), name, resolve).key if name else None
         collection = collect_shards(source, space)
-        encoder = resolve(name or collection.space.name)
+        encoder = resolve_encoder(name or collection.space.name, **options.settings)
     check_space(collection.space, encoder, escape_path(source))
     for query in queries:
         query.check_encoder(encoder)
