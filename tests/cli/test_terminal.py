@@ -116,7 +116,8 @@ def test_formulas_are_counted_or_made_safe(world, tmp_path, capsys):
 
 def test_every_command_that_writes_csv_has_the_option():
     commands = set(list_options()["--csv-safe"])
-    assert commands == {"predict", "fit", "audit", "discover", "detect score"}
+    expected = {"predict", "fit", "audit", "discover", "detect score", "search", "duplicates"}
+    assert commands == expected
 
 
 @pytest.mark.parametrize("command", sorted(list_options()["--seed"]))

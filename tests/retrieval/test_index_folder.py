@@ -53,7 +53,7 @@ def test_an_index_of_another_version_or_format_is_refused(tmp_path: Path) -> Non
     fields = json.loads((folder / "index.json").read_text())
     for change, message in (
         ({"version": 99}, "version 99"),
-        ({"format": "else"}, "no index of ilk"),
+        ({"format": "else"}, "does not describe an index of ilk"),
         ({"n": 7}, "30 rows for 30"),
         ({"kind": "Magic"}, "Magic"),
         ({"next_id": "many"}, "next_id"),

@@ -176,7 +176,7 @@ def test_commands_that_read_images_refuse_a_shard_folder_in_one_sentence(
     capsys.readouterr()
     assert run([command, str(out)]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"ilk: {out} is a shard folder of ilk encode")
+    assert captured.err.startswith(f"ilk: {out} is a shard folder, which holds")
     assert captured.err.count("\n") == 1
 
 

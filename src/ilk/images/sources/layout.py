@@ -41,7 +41,6 @@ SYSTEM_FILES = {
     ".localized",
     ".directory",
 }
-SHARD_MANIFEST, SHARD_SPACES = "manifest.parquet", "features/*/space.json"  # of `ilk encode`
 DEFAULT_STORE = "store.sqlite"  # the name of `ilk.store`'s file, unless ILK_STORE sets another
 SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}
 
@@ -54,7 +53,6 @@ def list_files(source: str | os.PathLike[str]) -> list[str]:
     root = os.fspath(source)
     if not os.path.isdir(root):
         return [root]
-    refuse_shard_folder(Path(root))
     rows = walk_files(Path(root))
     return [os.path.join(root, row.path) for row in rows if not is_system(row.path)]
 
@@ -78,11 +76,8 @@ def read_folder(
         exclusion: Patterns of files that are left out; their rows are "ignored".
 
     Raises:
-        InputError: The layout is ambiguous, a label table cannot be read, or it is a folder of
-            shards.
+        InputError: The layout is ambiguous, or a label table cannot be read.
     """
-    if files is None:
-        refuse_shard_folder(root)
     all_rows = walk_files(root) if files is None else files
     if exclusion is not None:
         all_rows = exclusion.apply(all_rows)
@@ -107,15 +102,6 @@ def read_folder(
         for line in lines
     ]
     return sorted(_decode_labels(rows, note), key=lambda row: row.path)
-
-
-def refuse_shard_folder(root: Path) -> None:
-    """Raise InputError if a folder was written by `ilk encode`: it holds features, no images."""
-    if (root / SHARD_MANIFEST).is_file() and any(root.glob(SHARD_SPACES)):
-        raise InputError(
-            f"{escape_path(root)} is a shard folder of ilk encode, which ilk encode, fit, search "
-            "and pretrain read; give the folder of the images"
-        )
 
 
 def _decode_labels(rows: list[Row], note: NoteCallback) -> list[Row]:
