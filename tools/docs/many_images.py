@@ -79,7 +79,10 @@ def _render_cluster(result: dict[str, Any]) -> Iterator[Row]:
     ):
         kills = result[key]
         yield (
-            f"`ilk encode photos/ --out shards/ --on ray`, {result['images']:,} images, {words} at a random moment",
+            (
+                f"`ilk encode photos/ --out shards/ --on ray`, {result['images']:,} images, "
+                f"{words} at a random moment"
+            ),
             f"every row once in {kills['good']} of {kills['runs']} runs",
         )
 
