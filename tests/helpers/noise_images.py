@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,3 +20,11 @@ def save_noise(path: Path, seed: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     noise(16, 16, seed).save(path)
     return path
+
+
+def write_two_classes(home: Path, images: Iterable[Image.Image], digits: int = 2) -> None:
+    """Write images as PNG, by turns in the folders dog and cat, named by their number."""
+    for i, image in enumerate(images):
+        path = home / ("cat" if i % 2 else "dog") / f"{i:0{digits}}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from helpers.noise_images import noise
+from helpers.noise_images import noise, write_two_classes
 from ilk.cli import run
 from ilk.core.errors import InputError, NoImages, Unavailable
 from ilk.encoders import resolve_encoder
@@ -27,10 +27,7 @@ fsspec = pytest.importorskip("fsspec")
 @pytest.fixture
 def photos(tmp_path):
     home = tmp_path / "photos"
-    for i in range(12):
-        path = home / ("cat" if i % 2 else "dog") / f"{i:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(9 + i, 8, i).save(path)
+    write_two_classes(home, (noise(9 + i, 8, i) for i in range(12)))
     (home / "dog" / "cut.png").write_bytes((home / "dog" / "02.png").read_bytes()[:-60])
     (home / "dog" / "empty.png").write_bytes(b"")
     (home / "dog" / "copy.png").write_bytes((home / "dog" / "04.png").read_bytes())

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from helpers.noise_images import noise
+from helpers.noise_images import noise, write_two_classes
 from ilk.cli import run
 from ilk.core.errors import InputError
 from ilk.shards.features import ShardedFeatures
@@ -35,10 +35,7 @@ sys.exit(run(sys.argv[1:]))
 @pytest.fixture
 def many(tmp_path):
     home = tmp_path / "many"
-    for i in range(120):
-        path = home / ("cat" if i % 2 else "dog") / f"{i:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(6, 6, i).save(path)
+    write_two_classes(home, (noise(6, 6, i) for i in range(120)), digits=3)
     return home
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ilk.encode.encode_task
-from helpers.noise_images import noise
+from helpers.noise_images import noise, write_two_classes
 from ilk.encoders import resolve_encoder
 from ilk.fitting.fit import FitConfig, fit_with_report
 from ilk.images import read_images
@@ -22,10 +22,8 @@ from ilk.store import Store
 def flawed(tmp_path):
     """A folder with a copy, the same pixels in another format, damage, and a flat image."""
     home = tmp_path / "photos"
-    for i in range(40):
-        path = home / ("cat" if i % 2 else "dog") / f"{i:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise(12, 12, i).point(lambda v, i=i: v // 2 + 120 * (i % 2)).save(path)
+    shades = (lambda v: v // 2, lambda v: v // 2 + 120)
+    write_two_classes(home, (noise(12, 12, i).point(shades[i % 2]) for i in range(40)))
     (home / "cat" / "99 copy.png").write_bytes((home / "cat" / "03.png").read_bytes())
     noise(12, 12, 3).point(lambda v: v // 2 + 120).save(home / "cat" / "98 same.bmp")
     noise(12, 12, 5).point(lambda v: v // 2 + 120).save(home / "dog" / "97 conflict.bmp")

@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+from helpers.noise_images import write_two_classes
 from ilk.cli.pretrain import command
 from ilk.core.errors import InputError, Unavailable
 from ilk.diffusion.pretraining import shard_pixels
@@ -30,10 +31,8 @@ SETTINGS += ["--folds", "0", "--device", "cpu"]
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """A folder of 40 images of two classes with a copy and a damaged file, and shards of it."""
     home, rng = tmp_path / "photos", np.random.default_rng(0)
-    for i in range(40):
-        path = home / ("cat" if i % 2 else "dog") / f"{i:02}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (9, 10, 3), np.uint8)).save(path)
+    pixels = (rng.integers(0, 255, (9, 10, 3), np.uint8) for _ in range(40))
+    write_two_classes(home, map(Image.fromarray, pixels))
     (home / "dog" / "copy.png").write_bytes((home / "dog" / "04.png").read_bytes())
     (home / "cat" / "cut.png").write_bytes((home / "cat" / "01.png").read_bytes()[:-90])
     shards = tmp_path / "shards"

@@ -333,7 +333,7 @@ def _finish(
     manifest: Manifest, space: ShardSpace, numbers: Sequence[int], throughput: Throughput
 ) -> tuple[dict[str, Any], int]:
     """Compare the rows with the manifest, print what was done, and return the exit code."""
-    from ilk.shards.throughput import MILLION, format_rate, format_seconds
+    from ilk.shards.throughput import MILLION, format_rate, format_rounded_seconds
     from ilk.shards.verify import count_rows
 
     count = count_rows(manifest, space, numbers)
@@ -342,13 +342,13 @@ def _finish(
         rate = throughput.images_per_second
         shares = ", ".join(f"{name} {100 * s:.0f} %" for name, s in throughput.shares.items())
         click.echo(
-            f"{format_count(throughput.n_new, 'image')} in {format_seconds(throughput.elapsed)}: "
-            f"{format_rate(rate)}; busy with {shares}"
+            f"{format_count(throughput.n_new, 'image')} in "
+            f"{format_rounded_seconds(throughput.elapsed)}: {format_rate(rate)}; busy with {shares}"
         )
         if throughput.n_new >= MIN_FOR_COST:
             click.echo(
                 f"a million images take {cost:,.1f} core-hours, or "
-                f"{format_seconds(MILLION / rate)} at this rate; the bottleneck is "
+                f"{format_rounded_seconds(MILLION / rate)} at this rate; the bottleneck is "
                 f"{throughput.bottleneck}"
             )
     value = _show_count(manifest, space, count)

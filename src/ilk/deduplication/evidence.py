@@ -41,6 +41,10 @@ class Link:
     is_mirrored: bool = False
     score: float = float("inf")
 
+    def get_other(self, position: int) -> int:
+        """Return the position of the other file."""
+        return self.second if self.first == position else self.first
+
     @property
     def rank(self) -> tuple[float, ...]:
         """Sorts links, the strongest evidence first."""

@@ -201,13 +201,11 @@ def _rank_file(row: Row) -> tuple[Any, ...]:
 
 
 def _rank_link(link: Link, position: int, best: int) -> tuple[Any, ...]:
-    other = link.second if link.first == position else link.first
-    return (other != best, link.rank)
+    return (link.get_other(position) != best, link.rank)
 
 
 def _make_member(rows: Sequence[Row], position: int, link: Link, keep: bool) -> Member:
     row = rows[position]
-    other = link.second if link.first == position else link.first
     return Member(
         path=row.path,
         label=None if not row.names else "; ".join(row.names),
@@ -216,7 +214,7 @@ def _make_member(rows: Sequence[Row], position: int, link: Link, keep: bool) -> 
         height=row.height,
         size=row.size,
         keep=keep,
-        of=rows[other].path,
+        of=rows[link.get_other(position)].path,
         evidence=link.evidence,
         similarity=link.similarity,
         cosine=link.cosine,

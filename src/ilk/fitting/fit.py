@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.loading import AnyClassifier
+from ilk.artifacts.multi_label_classifier import MultiLabelClassifier
 from ilk.core.capabilities import Embeds, Explains
 from ilk.core.contracts import Method, describe
 from ilk.core.device import check_device
@@ -59,6 +60,7 @@ from ilk.fitting.usable_methods import check_labels, describe_left_out
 from ilk.fitting.variants import add_variants
 from ilk.images import Images
 from ilk.report import ReportData
+from ilk.report.multi_label_data import MultiLabelReport
 from ilk.store import Store
 
 __all__ = ["DEFAULT_PROMPTS", "FitConfig", "fit", "fit_with_report"]
@@ -108,17 +110,41 @@ def fit(
     config = configure(config, settings)
     feature_store = store if store is not None else Store()
     source = read_source(images, settings, config, feature_store, progress)
-    for note in source.notes:
-        log(note)
-    if source.is_multi_label or config.multi_label:
-        return fit_multi_label_with_report(
-            source, config, store=feature_store, progress=progress, log=log
-        )[0]
-    classifier, report_data = fit_with_report(
-        source, config, store=feature_store, progress=progress, log=log
+    return fit_read_images(
+        source,
+        config,
+        partial(fit_with_report, source, store=feature_store),
+        partial(fit_multi_label_with_report, source, store=feature_store),
+        progress,
+        log,
     )
+
+
+def fit_read_images(
+    images: Images,
+    config: FitConfig,
+    fit_classifier: Callable[..., tuple[Classifier, ReportData]],
+    fit_labels: Callable[..., tuple[MultiLabelClassifier, MultiLabelReport]],
+    progress: Progress,
+    log: LogCallback,
+) -> AnyClassifier:
+    """Fit images that are read, and log their notes and those of the fit.
+
+    Args:
+        images: The images.
+        config: Settings.
+        fit_classifier: Fits a classifier; called with `config`, `progress` and `log`.
+        fit_labels: Called instead, in the same way, where images have several labels.
+        progress: Reports the progress of long operations.
+        log: Called with each note, once.
+    """
+    for note in images.notes:
+        log(note)
+    if images.is_multi_label or config.multi_label:
+        return fit_labels(config=config, progress=progress, log=log)[0]
+    classifier, report_data = fit_classifier(config=config, progress=progress, log=log)
     for note in report_data.notes:
-        if note not in source.notes:
+        if note not in images.notes:
             log(note)
     return classifier
 

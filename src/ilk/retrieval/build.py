@@ -12,6 +12,7 @@ from ilk.core.data import Features, Labels
 from ilk.core.errors import InputError
 from ilk.core.progress import Advance, Progress, silent_progress
 from ilk.maths.top_k import Ids, TopK, measure_overlap
+from ilk.report.formatting import format_count
 from ilk.retrieval.collection import Collection
 from ilk.retrieval.earned import Choice, choose_projection
 from ilk.retrieval.entries import Entries
@@ -169,7 +170,7 @@ def measure_recall(vectors: Vectors, queries: Features, true_ids: Ids) -> Recall
 
 def list_notes(index: Index) -> list[str]:
     """Return what is to be known of an index: its kind, recall and projection."""
-    images = f"{len(index):,} {'image' if len(index) == 1 else 'images'}"
+    images = format_count(len(index), "image")
     size = f"{index.vectors.count_bytes() / 1e6:,.1f} MB"
     facts = [
         f"{images}, encoded by {index.space.name}; index of kind {name_setting(index.kind)}, {size}"

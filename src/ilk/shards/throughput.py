@@ -84,7 +84,7 @@ class Throughput:
         left = self.seconds_left
         parts = [f"{self.n_done:,} of {self.total:,}", format_rate(self.images_per_second)]
         if left is not None:
-            parts.append(f"about {format_seconds(left)} left")
+            parts.append(f"about {format_rounded_seconds(left)} left")
         if self.bottleneck:
             share = self.shares[self.bottleneck]
             parts.append(f"mostly {self.bottleneck} ({100 * share:.0f} %)")
@@ -113,11 +113,11 @@ def format_rate(rate: float) -> str:
     return f"{rate:,.0f} images/s" if rate >= 10 or not rate else f"{rate:.2g} images/s"
 
 
-def format_seconds(seconds: float) -> str:
-    """Return a duration as text.
+def format_rounded_seconds(seconds: float) -> str:
+    """Return a duration in one unit, as an estimate is told.
 
-    >>> format_seconds(42), format_seconds(600), format_seconds(90_000)
-    ('42 s', '10 min', '25 h')
+    >>> [format_rounded_seconds(seconds) for seconds in (42, 600, 90_000)]
+    ['42 s', '10 min', '25 h']
     """
     if seconds < 120:
         return f"{seconds:.0f} s"

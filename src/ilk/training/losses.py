@@ -39,6 +39,17 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
     return -(teacher * (logits / temperature).log_softmax(1)).sum(1).mean()
 
 
+def row_divergences(teacher_logits: Tensor, logits: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of each row's softmax from the teacher's, `[n]`.
+
+    Args:
+        teacher_logits: `[n, k]`, divided by the temperature.
+        logits: Of the student, `[n, k]`, likewise.
+    """
+    log_p, log_q = teacher_logits.log_softmax(1), logits.log_softmax(1)
+    return (log_p.exp() * (log_p - log_q)).sum(1)
+
+
 def cross_entropy(network: nn.Module, batch: Batch, _generator: torch.Generator) -> Tensor:
     """Return the weighted mean cross-entropy of the labelled rows, a scalar.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from ilk.artifacts.classifier import Classifier
@@ -48,15 +48,14 @@ def fit(
     config = configure(config, settings)
     check_reading({n: v for n, v in settings.items() if n not in FIT_SETTINGS}, "{}=")
     opened = open_shards(images, config, log, settings.get("group_from"), store)
-    for note in opened.images.notes:
-        log(note)
-    if opened.images.is_multi_label or config.multi_label:
-        return fit_shard_labels(opened, config, progress=progress, log=log)[0]
-    classifier, report = fit_shards_with_report(opened, config, progress=progress, log=log)
-    for note in report.notes:
-        if note not in opened.images.notes:
-            log(note)
-    return classifier
+    return ordinary.fit_read_images(
+        opened.images,
+        config,
+        partial(fit_shards_with_report, opened),
+        partial(fit_shard_labels, opened),
+        progress,
+        log,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from ilk.core.data import Features, Labels
 from ilk.core.metrics import Interval, Scores, score_predictions
 from ilk.core.ordered_classes import compute_absolute_errors
 from ilk.core.progress import Progress, silent_progress
-from ilk.fitting.out_of_core.streamed_rows import FeatureSource, score_streamed
+from ilk.fitting.out_of_core.streamed_rows import FeatureSource, rank_positions, score_streamed
 from ilk.images import Row, number_row_groups
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
@@ -138,8 +138,7 @@ def evaluate_streamed(
     """
     k = len(classifier.classes)
     kept = sample_by_class(y, min(MAX_ROWS, max(1000, memory // (9 * k))), seed)
-    place = np.full(len(y), -1, np.int64)
-    place[kept] = np.arange(len(kept))
+    place = rank_positions(kept, len(y))
     sample = ScoredBatch(
         np.zeros((len(kept), k)),
         np.zeros((len(kept), k), bool),

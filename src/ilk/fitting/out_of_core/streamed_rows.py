@@ -86,9 +86,7 @@ class StreamedRows:
     @cached_property
     def _rank(self) -> Labels:
         """Position here of each row of the source, -1 for others."""
-        rank = np.full(self.source.n, -1, np.int64)
-        rank[self.positions] = np.arange(len(self.positions))
-        return rank
+        return rank_positions(self.positions, self.source.n)
 
     def iterate(self) -> Iterator[tuple[Labels, Features]]:
         """Yield positions `[b]` among these rows and features `[b, d]`, block by block."""
@@ -160,6 +158,13 @@ def stream_rows(
     return replace(stream, part_statistics={p: sums.to_statistics(p) for p in used})
 
 
+def rank_positions(positions: Labels, n: int) -> Labels:
+    """Return where each of `n` rows stands among `positions [m]`, `[n]`; -1 where it does not."""
+    rank = np.full(n, -1, np.int64)
+    rank[positions] = np.arange(len(positions))
+    return rank
+
+
 def _select(
     blocks: Iterator[tuple[Labels, NDArray[Any]]], rank: Labels
 ) -> Iterator[tuple[Labels, NDArray[Any]]]:
@@ -194,8 +199,7 @@ def score_streamed(
         progress: Reports the number of rows.
         name: Name of the operation in the report.
     """
-    rank = np.full(source.n, -1, np.int64)
-    rank[positions] = np.arange(len(positions))
+    rank = rank_positions(positions, source.n)
     with progress(name, len(positions)) as advance:
         for rows, x in _select(source.iterate(), rank):
             score(rows, x)

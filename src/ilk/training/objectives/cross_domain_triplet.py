@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ilk.architectures.cross_domain_towers import CrossDomainTowers
 from ilk.training.batch import Batch
-from ilk.training.losses import weighted_mean
+from ilk.training.losses import row_divergences, weighted_mean
 from ilk.training.objective import Objective, TrainingStep, unwrap
 
 
@@ -52,7 +52,7 @@ class CrossDomainTriplet(Objective):
             with torch.no_grad():
                 known_queries, known_gallery = self.teacher(batch.x)
                 known = known_queries @ known_gallery.T
-            kl = relation_divergences(known, cosines, self.temperature)
+            kl = row_divergences(known / self.temperature, cosines / self.temperature)
             losses = losses + self.distillation * kl
         return weighted_mean(losses, batch.weight)
 
@@ -72,14 +72,3 @@ def triplet_losses(cosines: Tensor, y: Tensor, margin: float) -> Tensor:
     gap = 2 * (cosines - cosines.diagonal()[:, None]) + margin
     terms = functional.relu(gap).masked_fill(y[:, None] == y, 0)
     return terms.sum(1) / (terms > 0).sum(1).clamp(min=1)
-
-
-def relation_divergences(known: Tensor, cosines: Tensor, temperature: float) -> Tensor:
-    """Return the divergence of each query's distribution over the gallery, `[n]`.
-
-    Args:
-        known, cosines: Of the teacher and of the student, `[n, m]`.
-        temperature: Divides both.
-    """
-    log_p, log_q = ((s / temperature).log_softmax(1) for s in (known, cosines))
-    return (log_p.exp() * (log_p - log_q)).sum(1)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ilk.architectures.two_towers import TwoTowers
 from ilk.training.batch import Batch
-from ilk.training.losses import weighted_mean
+from ilk.training.losses import row_divergences, weighted_mean
 from ilk.training.objective import Objective, TrainingStep, unwrap
 
 
@@ -67,8 +67,5 @@ def similarity_divergences(teacher: Tensor, student: Tensor, temperature: float)
         temperature: Divides both similarities.
     """
     is_self = torch.eye(len(student), dtype=torch.bool, device=student.device)
-    log_p, log_q = (
-        (z @ z.T / temperature).masked_fill(is_self, -1e9).log_softmax(1)
-        for z in (teacher, student)
-    )
-    return (log_p.exp() * (log_p - log_q)).masked_fill(is_self, 0).sum(1)
+    known, own = ((z @ z.T / temperature).masked_fill(is_self, -1e9) for z in (teacher, student))
+    return row_divergences(known, own)
