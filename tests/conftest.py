@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +19,14 @@ def own_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("ILK_STORE", str(path))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield path
+
+
+@pytest.fixture(autouse=True)
+def same_folder() -> Iterator[None]:
+    """No test leaves the process in another folder, where the next ones do not find their files."""
+    before = os.getcwd()
+    yield
+    assert os.getcwd() == before
 
 
 def _restore_signals() -> None:

@@ -128,6 +128,7 @@ def test_attempts_are_counted_for_each_shard() -> None:
 def test_a_worker_that_differs_is_refused_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(ROOT)  # a worker goes to the folder of the command
     folder = make_shards(tmp_path, [200] * 3)
     (folder / "mark").touch()
     digest = Manifest.read(folder).digest
