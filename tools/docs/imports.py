@@ -11,7 +11,7 @@ import ilk
 PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "shards", "protocols"),
-    *("architectures", "training", "transduction", "diffusion", "encoders"),
+    *("architectures", "training", "peft", "transduction", "diffusion", "encoders"),
     *("deduplication", "metric_learning", "finetuning"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "explain", "artifacts", "retrieval"),
