@@ -1,8 +1,8 @@
 """DHKD: cross-entropy and distillation of logits, in a head of their own each.
 
 Penghui Yang, Chen-Chen Zong, Sheng-Jun Huang, Lei Feng, Bo An, 2024, Dual-Head Knowledge
-Distillation: Enhancing Logits Utilization with an Auxiliary Head, arXiv 2411.08937. With logits z of
-the main head, u of the auxiliary head, and t of the teacher:
+Distillation: Enhancing Logits Utilization with an Auxiliary Head, arXiv 2411.08937. With logits z
+of the main head, u of the auxiliary head, and t of the teacher:
 
     L = CE(z, y) + alpha T^2 mean_i sum_k KL( 1/2 || sigmoid((u_ik - t_ik) / T) )
     KL(1/2 || p) = -1/2 log(4 p (1 - p))
@@ -93,9 +93,7 @@ class DualHead(TeacherObjective):
         label_loss, logit_loss = self.compute_losses(network, batch)
         if not self.aligned:
             return label_loss + logit_loss
-        parameters = [
-            p for m in (unwrap(network), self) for p in m.parameters() if p.requires_grad
-        ]
+        parameters = [p for m in (unwrap(network), self) for p in m.parameters() if p.requires_grad]
         return add_aligned(label_loss, logit_loss, parameters)
 
     def compute_losses(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -143,9 +141,7 @@ def add_aligned(first: Tensor, second: Tensor, parameters: list[nn.Parameter]) -
         for loss in (first, second)
     ]
     merged = align(gradients[0], gradients[1])
-    total = torch.stack(
-        [(p * g).sum() for p, g in zip(parameters, merged, strict=True)]
-    ).sum()
+    total = torch.stack([(p * g).sum() for p, g in zip(parameters, merged, strict=True)]).sum()
     return (first + second).detach() + total - total.detach()
 
 

@@ -10,10 +10,10 @@ without labels and, in the recipe, without weight decay, from a student that is 
 has k, k / 8, k / 64 and 2 units, and a rectifier after each layer, the last one too.
 
 The paper calls the second term adversarial. In the authors' code one loss is minimized by student
-and D alike, so that they work *together* to tell the student from the teachers; `discriminator` has
+and D alike, so that they work together to tell the student from the teachers; `discriminator` has
 that ("together"), the reversed gradient of a real adversary ("adversarial"), and none. The learning
-rate 1e-4 that the code sets for D is overwritten by the student's at the first epoch; here D has the
-student's.
+rate 1e-4 that the code sets for D is overwritten by the student's at the first epoch; here D has
+the student's.
 
 Departures: t is the logarithm of the averaged probabilities, and D reads z and t centred over the
 classes, since their shift, which changes no answer, would tell them apart; its hidden layers have

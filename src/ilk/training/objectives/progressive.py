@@ -4,7 +4,9 @@ José Medina, Amnir Hadachi, Paul Honeine, Abdelaziz Bensrhair, 2025, Mamba base
 knowledge compression, arXiv 2503.01727. With t the teacher's logits, z the student's, and G the sum
 of the logits of the students before it (0 for the first):
 
-    F = G + z,    L = a CE(F, y) over labelled rows + (1 - a) T^2 mean_i KL( softmax(t_i / T) || softmax(F_i / T) )
+    F = G + z
+    L = a CE(F, y) over labelled rows
+        + (1 - a) T^2 mean_i KL( softmax(t_i / T) || softmax(F_i / T) )
 
 so that students add up as weak learners do in boosting; the group's answer is softmax of the sum
 over all of them. Without G this is plain distillation with the settings of the paper; with t the

@@ -1,16 +1,16 @@
 """DistillWeighted: source models teach a student of another task, each as much as it is similar.
 
 Kenneth Borup, Cheng Perng Phoo, Bharath Hariharan, 2023, Distilling from Similar Tasks for Transfer
-Learning on a Budget, arXiv 2304.12314. With z the student's logits of the target's classes, u_s those
-of an extra head for the classes of source model s, and t_s that source's own:
+Learning on a Budget, arXiv 2304.12314. With z the student's logits of the target's classes, u_s
+those of an extra head for the classes of source model s, and t_s that source's own:
 
     L = lambda CE(z, y) over labelled rows
         + (1 - lambda) mean_i sum_s alpha_s KL( softmax(t_si / T) || softmax(u_si / T) ) T^2
     alpha_s = max(0, similarity_s)^p / sum of the same over the sources
 
-`similarity` is that of source and target, such as PARC (`ilk.ranking.parc`) of the source's features
-of the labelled rows. p = 0 is uniform; p = inf is DistillNearest, the most similar source alone. The
-extra heads are thrown away.
+`similarity` is that of source and target, such as PARC (`ilk.ranking.parc`) of the source's
+features of the labelled rows. p = 0 is uniform; p = inf is DistillNearest, the most similar source
+alone. The extra heads are thrown away.
 """
 
 from __future__ import annotations
