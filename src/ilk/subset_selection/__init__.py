@@ -1,0 +1,1 @@
+"""Subsets that stand for a data set: images selected by use, and condensed images."""
