@@ -1,1 +1,1 @@
-"""Subsets that stand for a data set: images selected by use, and condensed images."""
+"""Few images that train nearly as good a classifier: made, or chosen."""
