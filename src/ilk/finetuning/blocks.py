@@ -132,7 +132,9 @@ class _Blocks:
     def _is_taken_apart(self, name: str) -> bool:
         if not name or isinstance(self.parts[name], SEQUENCES) or name not in self.calls:
             return True
-        body = [c for c in self._list_children(name) if self.sizes[c] >= BODY_SHARE * self.sizes[name]]
+        body = [
+            c for c in self._list_children(name) if self.sizes[c] >= BODY_SHARE * self.sizes[name]
+        ]
         return any(list(self.parts[c].children()) and self._is_taken_apart(c) for c in body)
 
     def _list_units(self, name: str) -> list[str]:
@@ -149,7 +151,9 @@ class _Blocks:
         waiting: list[str] = []
         for unit in units:
             waiting.append(unit)
-            is_block = self._has_matrix(unit) and (list(self.parts[unit].children()) or not has_large)
+            is_block = self._has_matrix(unit) and (
+                list(self.parts[unit].children()) or not has_large
+            )
             if is_block:
                 blocks.append(tuple(waiting))
                 waiting = []
