@@ -12,12 +12,13 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ilk.core.errors import InputError
 from ilk.encoders.folding import compute_disagreement
 from ilk.finetuning.blocks import Call, list_blocks, trace
 
@@ -256,6 +257,37 @@ class Splitter:
         count = len(self.blocks)
         return SplitNetwork(None, late, tuple(self.probe.shape[1:]), count, count)
 
+    def split_wrapped(
+        self, network: nn.Module, plain: SplitNetwork, starts_exactly: bool
+    ) -> SplitNetwork:
+        """Divide a wrapped copy of the network where the network itself was divided.
+
+        Args:
+            network: A copy of the network with a wrapper (`ilk.peft`).
+            plain: The network, divided.
+            starts_exactly: Whether it still gives the outputs of the network, so that the frozen
+                parts are the same.
+        """
+        from ilk.peft import get_state
+
+        calls = trace(network.eval(), self.probe)
+        size, n = (self.probe.shape[2], self.probe.shape[3]), len(self.probe)
+        late = LatePart(network, calls, plain.late.entry, n, size)
+        frozen = plain.frozen
+        if frozen is not None and not starts_exactly:
+            frozen = FrozenPart(network, calls, plain.late.entry, n).requires_grad_(False)
+        middle = self.probe
+        if frozen is not None:
+            with torch.no_grad():
+                middle = frozen.run(self.probe)
+        let_train(late, list(get_state(late.network)), middle)
+        if not any(p.requires_grad for p in late.parameters()):
+            raise InputError(
+                f"the wrapper fits no layer of the {plain.describe()}; tune more blocks "
+                "(--layers), or choose another wrapper"
+            )
+        return replace(plain, frozen=frozen, late=late)
+
 
 def keep_reached(late: LatePart, x: Tensor) -> None:
     """Let only those parameters train that the features of activations `[n, ...]` depend on."""
@@ -265,3 +297,11 @@ def keep_reached(late: LatePart, x: Tensor) -> None:
     for parameter in late.parameters():
         parameter.requires_grad_(parameter.grad is not None)
         parameter.grad = None
+
+
+def let_train(late: LatePart, names: Sequence[str], x: Tensor) -> None:
+    """Let only parameters of these names train, and of them those that features depend on."""
+    keep_reached(late, x)
+    chosen = set(names)
+    for name, parameter in late.network.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad and name in chosen)
