@@ -37,6 +37,9 @@ COMMAND_GROUPS = {
         "push-to-hub": "Upload a model folder with its card to a hub.",
         "from-hub": "Download a model folder from a hub.",
     },
+    "Small and tuned": {
+        "condense": "Write a few images per class that train nearly as good a classifier.",
+    },
     "Diffusion models": {
         "pretrain": "Pretrain a diffusion model on a folder of images.",
         "tune": "Tune a diffusion model's classifier and features on labelled images.",
