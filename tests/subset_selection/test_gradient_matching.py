@@ -1,6 +1,7 @@
 """Gradients of real and synthetic images are compared as the papers say."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_the_network_is_drawn_anew_per_loop_and_trained_between(problem):
         objective(images, batch, step).backward()
         with torch.no_grad():
             objective.after_step(images, step)
-    gaps = [float((a - b).abs().max()) for a, b in zip(seen, seen[1:], strict=False)]
+    gaps = [float((a - b).abs().max()) for a, b in pairwise(seen)]
     assert all(0 < gap < 0.1 for gap in gaps[:3])  # trained a little
     assert gaps[3] > 0.1  # drawn anew
     assert all(p.grad is None for p in objective.student.parameters())

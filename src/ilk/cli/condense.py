@@ -54,6 +54,13 @@ CLASSIFIERS = {
     default=0,
     help="Height and width of synthetic images in pixels [default: that of the images, up to 32].",
 )
+@click.option(
+    "--updates",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Updates of each small network that judges the images; three times as many on all images.",
+)
 @click.option("--flip", is_flag=True, help="Mirrored images are of the same class; not digits.")
 @add_seed_option
 @add_single_label_option
@@ -67,6 +74,7 @@ def command(
     method: str,
     encoder_name: str,
     image_size: int,
+    updates: int,
     flip: bool,
     seed: int,
     intake: IntakeOptions,
@@ -94,7 +102,7 @@ def command(
     from ilk.subset_selection.folder import check_image_folder, write_image_folder
     from ilk.training.recipe import DeviceConfig
 
-    config = CondenseConfig(per_class, method, flip, seed)
+    config = CondenseConfig(per_class, method, flip, seed, updates)
     folder = check_outside_sources(Path(out), source)
     hold(folder, check_image_folder)
     store = Store()

@@ -39,7 +39,7 @@ AUTO = "auto"
 HELD_OUT_PARTS = 5  # of which one is held out
 MAX_HELD_OUT = 2000
 MIN_HELD_OUT = 20
-ALL_UPDATES = 600  # of the network on all images
+ALL_RATIO = 3  # updates of the network on all images, in units of those on few
 MANY_SIZES = 2.0  # ratio of sides from which sizes are called very different
 
 
@@ -275,7 +275,7 @@ def _train_and_predict(
 def _judge_network(
     problem: Problem, few: Condensed, config: CondenseConfig, run: Run, x: Tensor, y: Labels
 ) -> Judgement:
-    training = NetworkTraining(max(ALL_UPDATES, config.updates), 3e-3)
+    training = NetworkTraining(ALL_RATIO * config.updates, 3e-3)
     network = train_network(problem, problem.x, problem.y, training, run, "network on all images")
     of_all = predict_classes(problem, network, x)
     few_training = NetworkTraining(config.updates)

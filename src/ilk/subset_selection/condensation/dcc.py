@@ -1,7 +1,7 @@
 """DCC: the gradient summed over classes is matched, after a warm-up that matches each class.
 
 Saehyung Lee, Sanghyuk Chun, Sangwon Jung, Sangdoo Yun, Sungroh Yoon, 2022, Dataset Condensation
-with Contrastive Signals, arXiv 2202.02916, section 4. See `ilk.subset_selection.foundations.gradient_matching`.
+with Contrastive Signals, arXiv 2202.02916, section 4; see `foundations.gradient_matching`.
 The published code takes the sum from outer loop 250 of 1,000 on, and before that in the later part
 (from the tenth update) of each loop.
 """

@@ -1,7 +1,7 @@
 """Herding: images whose mean feature is that of their class.
 
 Max Welling, 2009, Herding Dynamical Weights to Learn, doi:10.1145/1553374.1553517; see
-`ilk.subset_selection.foundations.herd`.
+`foundations.herd`.
 """
 
 from __future__ import annotations

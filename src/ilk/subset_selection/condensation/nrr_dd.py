@@ -1,7 +1,7 @@
 """NRR-DD: crops of what a network looks at, whose other regions are refined.
 
 Minh-Tuan Tran and others, 2025, Enhancing Dataset Distillation via Non-Critical Region Refinement,
-arXiv 2503.18267; see `ilk.subset_selection.foundations.non_critical_refinement` for the refinement and
+arXiv 2503.18267; see `foundations.non_critical_refinement` for the refinement and
 `ilk.training.objectives.distance_based_transfer` for the two numbers per image that take the place
 of a soft label. Of each class, the crops of which the network is least sure begin, `tiles` of them
 in one image. Departure: one crop per image by default, since images of 28 or 32 pixels do not bear
