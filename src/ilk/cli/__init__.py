@@ -38,6 +38,7 @@ COMMAND_GROUPS = {
         "from-hub": "Download a model folder from a hub.",
     },
     "Small and tuned": {
+        "finetune": "Tune a pretrained network on labelled images, where that pays.",
         "condense": "Write a few images per class that train nearly as good a classifier.",
     },
     "Diffusion models": {
