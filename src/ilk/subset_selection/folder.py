@@ -162,7 +162,7 @@ def write_image_folder(
     folders = name_class_folders(sorted({image.label for image in images}))
     files = make_unique([f"{folders[image.label]}/{image.name}" for image in images])
     entries = [
-        {"file": file, **{k: v for k, v in asdict(_Entry.of(image)).items()}}
+        {"file": file, **asdict(_Entry.of(image))}
         for file, image in zip(files, images, strict=True)
     ]
     record = {"format": FORMAT, "command": command, "images": entries, **facts}
