@@ -2,12 +2,14 @@
 
 few/cat/0001.png      one folder per class, as `ilk fit` reads it
 few/metadata.csv      only where a folder cannot have the name of its class
+few/selection.csv     from `ilk select`: every image of the source, its rank, and why it is (not) kept
 few/selection.json    for each image: its class, whether it is synthetic, and its source; what
                       was kept and what it costs
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -28,7 +30,7 @@ from ilk.images.original_content import read_original
 from ilk.images.sources.layout import is_system
 
 FORMAT = "ilk selection 1"
-RECORD, TABLE = "selection.json", "metadata.csv"
+RECORD, TABLE, LISTING = "selection.json", "metadata.csv", "selection.csv"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class FolderImage:
         synthetic: Whether it was made, and not taken from the source.
         source: Path of the image that it is, or that it was made from; "" if there is none.
         digest: SHA-256 of that image; "" if there is none.
+        link: File to make a hard link of, where the file system can; None writes the bytes.
     """
 
     label: str
@@ -51,6 +54,7 @@ class FolderImage:
     synthetic: bool = False
     source: str = ""
     digest: str = ""
+    link: Path | None = None
 
     @classmethod
     def from_row(cls, images: Images, row: Row) -> FolderImage:
@@ -106,7 +110,7 @@ def check_image_folder(folder: Path) -> Path:
         raise OutputError(f"{escape_path(folder)} is a file; choose another folder with --out")
     own = set[str]()
     with suppress(ArtifactError):
-        own = {RECORD, TABLE, *read_selection(folder).files}
+        own = {RECORD, TABLE, LISTING, *read_selection(folder).files}
     strangers = sorted(name for name in names - own if not _is_leftover(name))
     if strangers:
         raise OutputError(
@@ -142,6 +146,8 @@ def write_image_folder(
     command: str,
     facts: Mapping[str, Any],
     progress: Progress = silent_progress,
+    *,
+    listing: bytes | None = None,
 ) -> Selection:
     """Write images to a folder in one step, in place of those that an earlier run wrote.
 
@@ -151,6 +157,7 @@ def write_image_folder(
         command: `condense` or `select`.
         facts: What else to record, as JSON.
         progress: Reports each image.
+        listing: Content of `selection.csv`; None writes none.
 
     Returns:
         The record that was written.
@@ -171,16 +178,19 @@ def write_image_folder(
         check_image_folder(folder)
         old = set[str]()
         with suppress(ArtifactError):
-            old = {TABLE, *read_selection(folder).files}
+            old = {TABLE, LISTING, *read_selection(folder).files}
         try:
             change = FolderTransaction(folder)
             with progress("writing", len(images)) as advance:
                 for file, image in zip(files, images, strict=True):
-                    change.write(file, image.read())
+                    change.write_with(file, partial(_write_image, image))
                     advance(1)
             if any(name != label for label, name in folders.items()):
                 change.write(TABLE, _format_table(files, images))
                 old -= {TABLE}
+            if listing is not None:
+                change.write(LISTING, listing)
+                old -= {LISTING}
             change.write(RECORD, content)
             for name in sorted(old - set(files)):
                 change.delete(name)
@@ -191,6 +201,16 @@ def write_image_folder(
             raise
         _remove_empty_folders(folder, old)
     return read_selection(folder)
+
+
+def _write_image(image: FolderImage, path: Path) -> None:
+    """Write the file of an image to `path`, as a hard link if one is wanted and possible."""
+    content = image.read()  # checks that the file has not changed
+    if image.link is not None:
+        with suppress(OSError):  # another file system, or one without links
+            os.link(image.link, path)
+            return
+    path.write_bytes(content)
 
 
 def name_class_folders(classes: Sequence[str]) -> dict[str, str]:
