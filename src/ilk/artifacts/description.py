@@ -28,6 +28,8 @@ class EncoderEntry(TypedDict):
     key: str
     precision: NotRequired[str]
     folder: NotRequired[str]
+    inside: NotRequired[str]
+    files: NotRequired[list[str]]
     classes: NotRequired[list[str] | None]
     prompts: NotRequired[list[str]]
     views: NotRequired[int]
