@@ -86,7 +86,8 @@ def command(
     are left out.
     """
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.cli.duplicates import resolve_encoder
+    from ilk.cli.duplicates import open_feature_encoder
+    from ilk.cli.intake_options import check_source
     from ilk.cli.output_folder import hold
     from ilk.core.progress import terminal_progress
     from ilk.images import read_images
@@ -100,8 +101,10 @@ def command(
     hold(folder, check_image_folder)
     store = Store()
     images = intake.read_images(source, store)
-    goal = None if target is None else read_images(target)
-    network = resolve_encoder(encoder_name, images, device, runtime)
+    goal = None
+    if target is not None:
+        goal = read_images(check_source(target), verify=False, store=store)
+    network = open_feature_encoder(encoder_name, images, device, runtime)
     result = select_from_images(
         images,
         goal,
@@ -119,9 +122,7 @@ def command(
         print_note(note)
     click.echo(f"images     {folder}")
     if any(result.counts.values()):
-        click.echo(
-            f"next       {escape_line(shlex.join(('ilk', 'fit', str(folder))))} --out MODEL"
-        )
+        click.echo(f"next       {escape_line(shlex.join(('ilk', 'fit', str(folder))))} --out MODEL")
     return Result({"out": str(folder), **result.to_json()})
 
 

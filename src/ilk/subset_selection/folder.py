@@ -2,7 +2,7 @@
 
 few/cat/0001.png      one folder per class, as `ilk fit` reads it
 few/metadata.csv      only where a folder cannot have the name of its class
-few/selection.csv     from `ilk select`: every image of the source, its rank, and why it is (not) kept
+few/selection.csv     from `ilk select`: the rank of every image, and why it is not kept
 few/selection.json    for each image: its class, whether it is synthetic, and its source; what
                       was kept and what it costs
 """
@@ -31,6 +31,7 @@ from ilk.images.sources.layout import is_system
 
 FORMAT = "ilk selection 1"
 RECORD, TABLE, LISTING = "selection.json", "metadata.csv", "selection.csv"
+UNLABELLED = "unlabelled"  # which intake reads as the folder of images without a label
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class FolderImage:
     """One image of the folder.
 
     Attributes:
-        label: Its class.
+        label: Its class; None if unknown, which puts it into the folder `unlabelled`.
         name: Name of its file, such as `0001.png`; the folder of the class is added, and a number
             where two are the same.
         read: Returns the bytes of its file.
@@ -48,7 +49,7 @@ class FolderImage:
         link: File to make a hard link of, where the file system can; None writes the bytes.
     """
 
-    label: str
+    label: str | None
     name: str
     read: Callable[[], bytes]
     synthetic: bool = False
@@ -66,7 +67,7 @@ class FolderImage:
         if not is_file or not Path(name).suffix:
             name = f"{Path(name).stem}.{row.format.lower() if is_file and row.format else 'png'}"
         read = partial(read_original, images, row)
-        return cls(str(row.label), name, read, False, shown, row.digest)
+        return cls(row.label, name, read, False, shown, row.digest)
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,11 @@ def write_image_folder(
         InputError: An image of the source is gone or changed; nothing is written.
         OutputError: The disk is full, or the folder cannot be written; it is as it was before.
     """
-    folders = name_class_folders(sorted({image.label for image in images}))
+    labels = {image.label for image in images if image.label is not None}
+    folders: dict[str | None, str] = {**name_class_folders(sorted(labels)), None: UNLABELLED}
     files = make_unique([f"{folders[image.label]}/{image.name}" for image in images])
     entries = [
-        {"file": file, **{k: v for k, v in asdict(_Entry.of(image)).items()}}
+        {"file": file, **asdict(_Entry.of(image))}
         for file, image in zip(files, images, strict=True)
     ]
     record = {"format": FORMAT, "command": command, "images": entries, **facts}
@@ -185,7 +187,7 @@ def write_image_folder(
                 for file, image in zip(files, images, strict=True):
                     change.write_with(file, partial(_write_image, image))
                     advance(1)
-            if any(name != label for label, name in folders.items()):
+            if any(folders[label] != label for label in labels):
                 change.write(TABLE, _format_table(files, images))
                 old -= {TABLE}
             if listing is not None:
@@ -237,7 +239,7 @@ def _has_meaning(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Entry:
-    label: str
+    label: str | None
     synthetic: bool
     source: str
     digest: str
@@ -251,7 +253,7 @@ class _Entry:
 def _format_table(files: Sequence[str], images: Sequence[FolderImage]) -> bytes:
     format_line = CsvFormatter().format
     lines = [format_line(("file_name", "label"))]
-    lines += [format_line((f, image.label)) for f, image in zip(files, images, strict=True)]
+    lines += [format_line((f, image.label or "")) for f, image in zip(files, images, strict=True)]
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 

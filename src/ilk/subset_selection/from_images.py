@@ -25,7 +25,6 @@ from ilk.subset_selection.verdict import BASELINE, Verdict
 
 COMMAND = "select"
 COLUMNS = ("path", "digest", "label", "rank", "score", "kept", "reason")
-UNLABELLED = "unlabelled"  # folder of images without a label, which intake reads as such
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +184,6 @@ def write_selection(
         written.append(
             replace(
                 image,
-                label=UNLABELLED if row.label is None else image.label,
                 link=source if link and is_file and isinstance(source, Path) else None,
             )
         )
