@@ -39,6 +39,7 @@ COMMAND_GROUPS = {
     },
     "Small and tuned": {
         "finetune": "Tune a pretrained network on labelled images, where that pays.",
+        "distill": "Train a small network to answer like a saved classifier.",
     },
     "Diffusion models": {
         "pretrain": "Pretrain a diffusion model on a folder of images.",

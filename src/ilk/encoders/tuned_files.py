@@ -74,16 +74,24 @@ def write_files(
     Raises:
         OutputError: It cannot be written.
     """
+    contents = make_contents(entries, arrays, trained_on)
+    with lock_folder(folder):
+        transaction = FolderTransaction(folder)
+        for name, content in contents.items():
+            transaction.write(name, content)
+        transaction.commit()
+
+
+def make_contents(
+    entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
+) -> dict[str, bytes]:
+    """Return the contents of the files of a tuned folder by name; arguments as `write_files`."""
     from safetensors.numpy import save
 
     plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
     digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
-    with lock_folder(folder):
-        transaction = FolderTransaction(folder)
-        transaction.write(WEIGHTS, weights)
-        transaction.write(DESCRIPTION, encode_digested(digested))
-        transaction.commit()
+    return {WEIGHTS: weights, DESCRIPTION: encode_digested(digested)}
 
 
 def read_entries(folder: Path) -> dict[str, Any]:

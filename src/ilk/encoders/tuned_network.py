@@ -30,6 +30,7 @@ from ilk.encoders.tuned_files import (
     check_entries,
     digest_arrays,
     find_known,
+    make_contents,
     read_arrays,
     read_entries,
     write_files,
@@ -237,6 +238,18 @@ def write_tuned_network(folder: Path, network: TunedNetwork) -> None:
     Raises:
         OutputError: It cannot be written.
     """
+    write_files(folder, *_describe(network))
+
+
+def make_network_files(network: TunedNetwork) -> dict[str, bytes]:
+    """Return the contents of the files that `write_tuned_network` writes, by name."""
+    return make_contents(*_describe(network))
+
+
+def _describe(
+    network: TunedNetwork,
+) -> tuple[dict[str, Any], Mapping[str, NDArray[Any]], NDArray[np.uint8]]:
+    """Return the entries, the arrays and the training images of a tuned folder."""
     entries = {
         "format": FORMAT,
         "kind": network.kind,
@@ -250,7 +263,7 @@ def write_tuned_network(folder: Path, network: TunedNetwork) -> None:
         "classes": list(network.classes),
         "results": dict(network.results),
     }
-    write_files(folder, entries, network.arrays, network.trained_on)
+    return entries, network.arrays, network.trained_on
 
 
 def read_tuned_network(folder: Path) -> TunedNetwork:
