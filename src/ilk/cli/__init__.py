@@ -37,6 +37,10 @@ COMMAND_GROUPS = {
         "push-to-hub": "Upload a model folder with its card to a hub.",
         "from-hub": "Download a model folder from a hub.",
     },
+    "Small and tuned": {
+        "finetune": "Tune a pretrained network on labelled images, where that pays.",
+        "distill": "Train a small network to answer like a saved classifier.",
+    },
     "Diffusion models": {
         "pretrain": "Pretrain a diffusion model on a folder of images.",
         "tune": "Tune a diffusion model's classifier and features on labelled images.",

@@ -102,6 +102,25 @@ def restore_encoder(
     return encoder
 
 
+def restore_base(description: Mapping[str, Any]) -> Embeds:
+    """Open the encoder that another one was made from, for its network; nothing is loaded.
+
+    If the folder in its name does not exist, the recorded absolute folder is tried.
+
+    Args:
+        description: What its `describe` returned.
+
+    Raises:
+        UnknownName, InputError, Unavailable: As `resolve_encoder`.
+    """
+    name, folder = str(description["name"]), str(description.get("folder", ""))
+    _refuse_remote_folder(name, folder)
+    precision = str(description.get("precision", "float32"))
+    return resolve_encoder(
+        _relocate(name, folder), device="cpu", runtime="torch", precision=precision
+    )
+
+
 def _print_line(line: str) -> None:
     print(line, file=sys.stderr)
 

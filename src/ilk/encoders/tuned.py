@@ -1,4 +1,7 @@
-"""`tuned:PATH`: an embedding that `ilk learn-metric` learned on the features of another encoder."""
+"""`tuned:PATH`: a network that `ilk finetune` tuned, or an embedding learned by `ilk learn-metric`.
+
+An embedding is computed from the features of its base encoder; a network reads images.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from ilk.core.errors import ArtifactError, Unavailable
 from ilk.core.fingerprint import compute_key
 from ilk.core.space import FeatureSpace
 from ilk.encoders.options import EncoderOptions
+from ilk.encoders.tuned_checkpoint import TunedNetworkEncoder, open_tuned_network
+from ilk.encoders.tuned_files import find_known, read_entries
 from ilk.encoders.tuned_folder import TunedEmbedding, read_tuned
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 FORM = "tuned:PATH"
 FAMILY = "tuned"
+NETWORK_FORMAT = "ilk tuned network"  # whatever its version
 VERSION = 1  # increment when the same weights and features give another embedding
 BLOCK = 4096  # rows at a time
 
@@ -119,15 +125,13 @@ class TunedEncoder:
             digests: SHA-256 of each file.
             groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
         """
-        is_known = self.embedding.knows(digests)
-        if groups is not None:
-            known_groups = groups[is_known]
-            is_known = is_known | np.isin(groups, known_groups[known_groups >= 0])
-        return np.asarray(~is_known)
+        return ~find_known(self.embedding.trained_on, digests, groups)
 
 
-def open_encoder(name: str, options: EncoderOptions) -> TunedEncoder:
-    """Open `tuned:PATH`. The base has the precision that the embedding was learned with.
+def open_encoder(name: str, options: EncoderOptions) -> TunedEncoder | TunedNetworkEncoder:
+    """Open `tuned:PATH`, a tuned network or a learned embedding.
+
+    The base of an embedding has the precision that it was learned with.
 
     Raises:
         Unavailable: There is no such folder, or the base encoder cannot be opened or is another.
@@ -136,6 +140,8 @@ def open_encoder(name: str, options: EncoderOptions) -> TunedEncoder:
     from ilk.encoders.registry import resolve_encoder
 
     folder = Path(name.partition(":")[2]).expanduser()
+    if str(read_entries(folder).get("format", "")).startswith(NETWORK_FORMAT):
+        return open_tuned_network(name, folder, options)
     embedding = read_tuned(folder)
     base_name = str(embedding.base.get("name", ""))
     if base_name.startswith(f"{FAMILY}:") or not base_name:

@@ -6,29 +6,44 @@ was trained on: what it says about those is not what it would say about new ones
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.core.digested_json import DIGEST_KEY, check_digest, encode_digested, parse_json
-from ilk.core.errors import ArtifactError, Unavailable
-from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
-from ilk.core.regular_file import read_regular_file
-from ilk.core.typed_values import check_type
+from ilk.core.errors import ArtifactError
+from ilk.encoders.tuned_files import (
+    DESCRIPTION,
+    WEIGHTS,
+    check_entries,
+    digest_arrays,
+    find_known,
+    pack_digests,
+    read_arrays,
+    read_entries,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
-DESCRIPTION, WEIGHTS = "tuned.json", "weights.safetensors"
+__all__ = [
+    "DESCRIPTION",
+    "FORMAT",
+    "WEIGHTS",
+    "TunedEmbedding",
+    "pack_digests",
+    "read_tuned",
+    "take_weights",
+    "write_tuned",
+]
+
 FORMAT = "ilk tuned encoder 1"
 HEAD, CONVOLUTIONAL = "metric-head", "convolutional-embedding"
 MAX_SIDE = 65536  # of any matrix of a tuned encoder
-_TRAINED = "trained_on"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +79,11 @@ class TunedEmbedding:
 
     def digest_weights(self) -> str:
         """Return the SHA-256 of kind, settings and weights, whatever the file's bytes."""
-        digest = hashlib.sha256(repr((self.kind, sorted(self.settings.items()))).encode())
-        for name, array in sorted(self.arrays.items()):
-            digest.update(repr((name, array.shape, str(array.dtype))).encode())
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+        return digest_arrays((self.kind, sorted(self.settings.items())), self.arrays)
 
     def knows(self, digests: Sequence[str]) -> NDArray[np.bool_]:
         """Whether the embedding was trained on each file, `[n]`, by SHA-256 in hexadecimal."""
-        known = {row.tobytes() for row in self.trained_on}
-        return np.array([bytes.fromhex(d) in known for d in digests], bool)
+        return find_known(self.trained_on, digests)
 
     def build_network(self) -> nn.Module:
         """Return the network, in evaluation mode: features of the base `[n, d]` to `[n, width]`.
@@ -143,38 +153,23 @@ def take_weights(network: nn.Module) -> tuple[str, dict[str, Any], dict[str, NDA
     raise TypeError(f"a tuned folder cannot hold a {type(network).__name__}")
 
 
-def pack_digests(digests: Sequence[str]) -> NDArray[np.uint8]:
-    """Return SHA-256 digests in hexadecimal as `[n, 32]` uint8, sorted, each once."""
-    joined = b"".join(bytes.fromhex(d) for d in sorted(set(digests)))
-    return np.frombuffer(joined, np.uint8).reshape(-1, 32)
-
-
 def write_tuned(folder: Path, embedding: TunedEmbedding) -> None:
     """Write a tuned folder; it is the old one or the new one, whenever the process is killed.
 
     Raises:
         OutputError: It cannot be written.
     """
-    from safetensors.numpy import save
-
-    arrays = {name: np.ascontiguousarray(a) for name, a in embedding.arrays.items()}
-    weights = save({**arrays, _TRAINED: np.ascontiguousarray(embedding.trained_on)})
-    description = _Description(
-        FORMAT,
-        dict(embedding.base),
-        embedding.kind,
-        dict(embedding.settings),
-        list(embedding.classes),
-        embedding.loss,
-        list(embedding.compatible_with),
-        dict(embedding.results),
-        hashlib.sha256(weights).hexdigest(),
-    )
-    with lock_folder(folder):
-        transaction = FolderTransaction(folder)
-        transaction.write(WEIGHTS, weights)
-        transaction.write(DESCRIPTION, encode_digested(asdict(description)))
-        transaction.commit()
+    entries = {
+        "format": FORMAT,
+        "base": dict(embedding.base),
+        "kind": embedding.kind,
+        "settings": dict(embedding.settings),
+        "classes": list(embedding.classes),
+        "loss": embedding.loss,
+        "compatible_with": list(embedding.compatible_with),
+        "results": dict(embedding.results),
+    }
+    write_files(folder, entries, embedding.arrays, embedding.trained_on)
 
 
 def read_tuned(folder: Path) -> TunedEmbedding:
@@ -184,40 +179,17 @@ def read_tuned(folder: Path) -> TunedEmbedding:
         Unavailable: There is no such folder.
         ArtifactError: A file is damaged, altered or missing.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    if folder.is_dir():
-        finish_commit(folder)
-    if not (folder / DESCRIPTION).is_file():
-        raise Unavailable(
-            f"{folder} holds no {DESCRIPTION}; name a folder that ilk learn-metric has written"
-        )
-    fields = parse_json(_read(folder / DESCRIPTION), folder / DESCRIPTION)
-    check_digest(fields, folder / DESCRIPTION)
-    try:
-        entries = {name: value for name, value in fields.items() if name != DIGEST_KEY}
-        check_type(entries, _Description, DESCRIPTION)
-    except TypeError as error:
-        raise ArtifactError(f"{folder / DESCRIPTION} is damaged: {error}") from None
+    fields = read_entries(folder)
+    check_entries(fields, _Description, folder)
     if fields["format"] != FORMAT or fields["kind"] not in (HEAD, CONVOLUTIONAL):
         raise ArtifactError(
             f"{folder} has the format {fields['format']!r} and holds a {fields['kind']!r}, which "
             "this version of ilk does not know; use the version that wrote it"
         )
-    content = _read(folder / WEIGHTS)
-    if hashlib.sha256(content).hexdigest() != fields["weights"]:
-        raise ArtifactError(f"{folder / WEIGHTS} is damaged, or belongs to another encoder")
-    try:
-        arrays = load(content)
-        trained_on = arrays.pop(_TRAINED)
-        if trained_on.dtype != np.uint8 or trained_on.shape[1:] != (32,):
-            raise ValueError(f"{_TRAINED} has the shape {trained_on.shape}")
-        numbers = [v for v in fields["settings"].values() if isinstance(v, int)]
-        if any(not 0 <= v <= MAX_SIDE for v in numbers) or not fields["settings"]["width"] >= 1:
-            raise ValueError("a size is out of range")
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ArtifactError(f"{folder / WEIGHTS} is damaged: {error}") from None
+    arrays, trained_on = read_arrays(folder, fields["weights"])
+    numbers = [v for v in fields["settings"].values() if isinstance(v, int)]
+    if any(not 0 <= v <= MAX_SIDE for v in numbers) or not fields["settings"].get("width", 0) >= 1:
+        raise ArtifactError(f"{folder / WEIGHTS} is damaged: a size is out of range")
     return TunedEmbedding(
         fields["base"],
         fields["kind"],
@@ -229,10 +201,3 @@ def read_tuned(folder: Path) -> TunedEmbedding:
         tuple(fields["compatible_with"]),
         fields["results"],
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_regular_file(path)
-    except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from None

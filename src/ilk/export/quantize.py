@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Features
 from ilk.encoders.engines import INPUT
 from ilk.export.session import open_session
+from ilk.export.static_pads import fold_pads
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 BATCH_SIZE = 8
@@ -43,7 +44,7 @@ class QuantizableNetwork:
 
     @cached_property
     def prepared(self) -> Any:
-        """The model with shapes of all values and batch norms folded."""
+        """The model with shapes of all values, and batch norms and padding folded."""
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -52,6 +53,7 @@ class QuantizableNetwork:
             onnx.save(self.model, original)  # a model in memory would be changed
             quant_pre_process(original, path, skip_symbolic_shape=True)
             model = onnx.load(path)
+        model = fold_pads(model, self.batches[0])
         for number, node in enumerate(model.graph.node):
             node.name = node.name or f"{node.op_type}_{number}"
         return model

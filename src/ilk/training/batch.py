@@ -66,6 +66,12 @@ class Batch:
             weight=move(self.weight),
         )
 
+    def to_channels_last(self) -> Batch:
+        """Return the batch with the channels of images `[n, c, h, w]` last in memory."""
+        if self.x.dim() != 4:
+            return self
+        return replace(self, x=self.x.contiguous(memory_format=torch.channels_last))
+
     def stack_views(self, views: list[Tensor]) -> Batch:
         """Return the batch with several views of each row on a view axis.
 

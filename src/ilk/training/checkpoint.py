@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class TrainState:
         objective: The objective; its parameters and buffers are saved.
         optimizer: The optimizer; its state per parameter is saved.
         recipe: Settings of the run, as JSON.
+        best: The best state by a validation, if there is one.
     """
 
     network: nn.Module
@@ -48,6 +49,8 @@ class TrainState:
     objective: nn.Module
     optimizer: torch.optim.Optimizer
     recipe: dict[str, Any]
+    best: nn.Module | None = None
+    saved_step: int = field(default=0, init=False)
 
     def iter_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the name in the file and the value `[...]` of each saved tensor."""
@@ -59,7 +62,8 @@ class TrainState:
                 yield f"optimizer/{i}/{key}", value
 
     def _modules(self) -> tuple[tuple[str, nn.Module], ...]:
-        return ("network", self.network), ("average", self.ema), ("objective", self.objective)
+        modules = ("network", self.network), ("average", self.ema), ("objective", self.objective)
+        return modules if self.best is None else (*modules, ("best", self.best))
 
     def save(self, path: Path | None, step: int) -> None:
         """Write the state after `step` updates, in the main process.
@@ -70,7 +74,16 @@ class TrainState:
         if path is None or not ranks.is_main_process():
             return
         metadata = {"step": str(step), "recipe": json.dumps(self.recipe, sort_keys=True)}
-        save(dict(self.iter_tensors()), path, metadata)
+        try:
+            save(dict(self.iter_tensors()), path, metadata)
+        except OutputError as error:
+            if not step:
+                raise
+            raise OutputError(
+                f"{error}; the state after update {self.saved_step} of {self.recipe['steps']} is "
+                "still there, and running again resumes from it"
+            ) from error
+        self.saved_step = step
 
     def resume(self, path: Path | None) -> int:
         """Load the checkpoint at `path`, if there is one; return the number of updates made.
@@ -92,6 +105,7 @@ class TrainState:
             raise ArtifactError(f"{path} is not a checkpoint of an ilk training run") from None
         self._check_recipe(recipe, path)
         self._load_tensors(tensors, path)
+        self.saved_step = step
         return step
 
     def _check_recipe(self, recipe: dict[str, Any], path: Path) -> None:

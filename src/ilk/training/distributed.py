@@ -43,6 +43,15 @@ def share_text(text: str) -> str:
     return shared[0]
 
 
+def share_value(value: float) -> float:
+    """Return the number of the main process."""
+    if not is_distributed():
+        return value
+    shared = [value]
+    dist.broadcast_object_list(shared, 0)
+    return shared[0]
+
+
 def is_main_process() -> bool:
     """Return whether this process writes files and reports progress."""
     return get_rank() == 0

@@ -42,3 +42,15 @@ def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - decay)
     for average, buffer in zip(ema.buffers(), network.buffers(), strict=True):
         average.copy_(buffer)
+
+
+@torch.no_grad()
+def copy_state(target: nn.Module, source: nn.Module) -> None:
+    """Copy all parameters and buffers of `source` into `target`, a network of the same kind."""
+    pairs = zip(
+        (*target.parameters(), *target.buffers()),
+        (*source.parameters(), *source.buffers()),
+        strict=True,
+    )
+    for old, new in pairs:
+        old.copy_(new)

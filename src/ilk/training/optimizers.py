@@ -22,16 +22,18 @@ class ParameterGroup:
         lr: Highest learning rate; None takes that of the recipe.
         weight_decay: Decoupled weight decay; None takes that of the recipe.
         schedule: Learning-rate schedule; None takes that of the recipe.
+        scale: Factor of the learning rate, > 0.
     """
 
     module: nn.Module
     lr: float | None = None
     weight_decay: float | None = None
     schedule: Schedule | None = None
+    scale: float = 1.0
 
     def describe(self, lr: float, weight_decay: float, schedule: Schedule) -> dict[str, Any]:
         """Return the settings of this group for PyTorch, with defaults from the recipe."""
-        highest = lr if self.lr is None else self.lr
+        highest = (lr if self.lr is None else self.lr) * self.scale
         return {
             "lr": highest,
             "highest_lr": highest,

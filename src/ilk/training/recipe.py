@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from ilk.core.device import check_precision
+from ilk.core.device import check_precision, pick_device
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.training.optimizers import MuonAdamW, OptimizerConfig
@@ -34,6 +35,8 @@ class Recipe:
         seed: Seed of the order of rows and of what objectives and augmentations draw.
         optimizer: The optimizer.
         schedule: Learning-rate schedule; None is `LinearDecay(warmup)`.
+        layer_decay: Factor of the learning rate from each layer of the network to the one before
+            it, in (0, 1]; 1 trains all layers alike. See `ilk.training.layer_rates`.
     """
 
     steps: int
@@ -46,6 +49,7 @@ class Recipe:
     seed: int = 0
     optimizer: OptimizerConfig = field(default=MuonAdamW())
     schedule: Schedule | None = None
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or self.warmup < 0:
@@ -62,6 +66,8 @@ class Recipe:
             )
         if not 0 <= self.ema_width < 0.28:
             raise InputError(f"ema_width is {self.ema_width}; it must be at least 0 and below 0.28")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay is {self.layer_decay}; it must be above 0 and at most 1")
 
     def get_schedule(self) -> Schedule:
         """Return the learning-rate schedule."""
@@ -74,7 +80,10 @@ class Recipe:
     def describe(self) -> dict[str, Any]:
         """Return all settings as JSON; the optimizer and the schedule with their class names."""
         named = {"optimizer": repr(self.optimizer), "schedule": repr(self.get_schedule())}
-        return {**asdict(self), **named}
+        described = {**asdict(self), **named}
+        if self.layer_decay == 1:  # not in the saved states of earlier versions
+            del described["layer_decay"]
+        return described
 
 
 @dataclass(frozen=True)
@@ -86,14 +95,39 @@ class DeviceConfig:
         precision: `float32`, or `bfloat16` for the arithmetic inside the network (weights, losses
             and updates stay float32).
         torch_compile: Compile the network with `torch.compile` first, which takes about a minute.
+        channels_last: Keep images and the weights of convolutions with the channels last in memory,
+            which is faster on a GPU with bfloat16. Values and saved files are the same.
     """
 
     device: str = "cpu"
     precision: str = "float32"
     torch_compile: bool = False
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+
+    @classmethod
+    def for_device(cls, device: str = "auto") -> DeviceConfig:
+        """Return the fastest settings that are exact enough on a device.
+
+        On an NVIDIA or AMD GPU, bfloat16 where it computes that, the network compiled where torch
+        finds its compiler (Triton), and the channels last; elsewhere float32.
+
+        Args:
+            device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+
+        Raises:
+            InputError: There is no device of that name.
+            Unavailable: This machine has no such device.
+        """
+        device = pick_device(device)
+        if not device.startswith("cuda"):
+            return cls(device)
+        import torch
+
+        precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        return cls(device, precision, find_spec("triton") is not None, channels_last=True)
 
 
 @dataclass(frozen=True)

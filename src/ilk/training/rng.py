@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -29,6 +31,15 @@ def draw_batch_rows(step: int, batch_size: int, n: int, seed: int) -> Tensor:
 def make_generator(seed: int, step: int, device: str) -> torch.Generator:
     """Return the generator of update `step` in this process."""
     return torch.Generator(device).manual_seed(mix_seeds(seed, step, 2 + ranks.get_rank()))
+
+
+@contextmanager
+def fork_global_generator(generator: torch.Generator) -> Iterator[None]:
+    """Seed PyTorch's own generator like `generator` inside, and restore it afterwards."""
+    device = generator.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())
+        yield
 
 
 def mix_seeds(*parts: int) -> int:

@@ -24,8 +24,8 @@ DESCRIPTIONS = {  # file, how its `format` begins, what the folder is, what to d
         "search it with: ilk search {0} QUERY; or give the folder of its images",
     ),
     "tuned.json": (
-        "ilk tuned encoder",
-        "a learned embedding",
+        "ilk tuned ",
+        "an encoder that was tuned",
         "use it as an encoder: --encoder tuned:{0}",
     ),
 }

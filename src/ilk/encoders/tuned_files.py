@@ -1,0 +1,151 @@
+"""The files of a tuned folder, `tuned.json` and `weights.safetensors`, whatever they describe.
+
+Both have digests, and are replaced in one step. Beside the weights stand the digests of the images
+that were trained on: what an encoder says about those is not what it would say about new ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ilk.core.digested_json import DIGEST_KEY, check_digest, encode_digested, parse_json
+from ilk.core.errors import ArtifactError, Unavailable
+from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.regular_file import read_regular_file
+from ilk.core.typed_values import check_type
+
+DESCRIPTION, WEIGHTS = "tuned.json", "weights.safetensors"
+TRAINED_ON = "trained_on"
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def pack_digests(digests: Sequence[str]) -> NDArray[np.uint8]:
+    """Return SHA-256 digests in hexadecimal as `[n, 32]` uint8, sorted, each once."""
+    joined = b"".join(bytes.fromhex(d) for d in sorted(set(digests)))
+    return np.frombuffer(joined, np.uint8).reshape(-1, 32)
+
+
+def find_known(
+    trained_on: NDArray[np.uint8],
+    digests: Sequence[str],
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.bool_]:
+    """Return whether each file, or another of its group, was trained on, `[n]`.
+
+    Args:
+        trained_on: What `pack_digests` returned for the files that were trained on, `[m, 32]`.
+        digests: SHA-256 of each file, in hexadecimal.
+        groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
+    """
+    known = {row.tobytes() for row in trained_on}
+    is_known = np.array([bytes.fromhex(d) in known for d in digests], bool)
+    if groups is not None:
+        known_groups = groups[is_known]
+        is_known = is_known | np.isin(groups, known_groups[known_groups >= 0])
+    return is_known
+
+
+def digest_arrays(head: object, arrays: Arrays) -> str:
+    """Return the SHA-256 of arrays `[...]` and of what `repr` says of `head`."""
+    digest = hashlib.sha256(repr(head).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(repr((name, array.shape, str(array.dtype))).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write_files(
+    folder: Path, entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
+) -> None:
+    """Write a tuned folder; it is the old one or the new one, whenever the process is killed.
+
+    Args:
+        folder: The folder; it is made if missing.
+        entries: What `tuned.json` holds; `weights`, the digest of the other file, is added.
+        arrays: Weights by name, `[...]`.
+        trained_on: Digests of the training images, `[n, 32]`.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    contents = make_contents(entries, arrays, trained_on)
+    with lock_folder(folder):
+        transaction = FolderTransaction(folder)
+        for name, content in contents.items():
+            transaction.write(name, content)
+        transaction.commit()
+
+
+def make_contents(
+    entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
+) -> dict[str, bytes]:
+    """Return the contents of the files of a tuned folder by name; arguments as `write_files`."""
+    from safetensors.numpy import save
+
+    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
+    digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
+    return {WEIGHTS: weights, DESCRIPTION: encode_digested(digested)}
+
+
+def read_entries(folder: Path) -> dict[str, Any]:
+    """Return what `tuned.json` holds, its digest compared and left out; types are not checked.
+
+    Raises:
+        Unavailable: There is no such folder.
+        ArtifactError: The file is damaged or altered.
+    """
+    if folder.is_dir():
+        finish_commit(folder)
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise Unavailable(
+            f"{folder} holds no {DESCRIPTION}; name a folder that ilk finetune or ilk learn-metric "
+            "has written"
+        )
+    fields = parse_json(_read(path), path)
+    check_digest(fields, path)
+    return {name: value for name, value in fields.items() if name != DIGEST_KEY}
+
+
+def check_entries(entries: Mapping[str, Any], schema: type, folder: Path) -> None:
+    """Raise ArtifactError if entries of `tuned.json` have other names or types than a dataclass."""
+    try:
+        check_type(dict(entries), schema, DESCRIPTION)
+    except TypeError as error:
+        raise ArtifactError(f"{folder / DESCRIPTION} is damaged: {error}") from None
+
+
+def read_arrays(folder: Path, digest: str) -> tuple[dict[str, NDArray[Any]], NDArray[np.uint8]]:
+    """Return the weights by name, `[...]`, and the digests of the training images, `[n, 32]`.
+
+    Raises:
+        ArtifactError: The file is damaged, altered, missing, or not the one with that digest.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    content = _read(folder / WEIGHTS)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ArtifactError(f"{folder / WEIGHTS} is damaged, or belongs to another encoder")
+    try:
+        arrays = load(content)
+        trained_on = arrays.pop(TRAINED_ON)
+        if trained_on.dtype != np.uint8 or trained_on.shape[1:] != (32,):
+            raise ValueError(f"{TRAINED_ON} has the shape {trained_on.shape}")
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ArtifactError(f"{folder / WEIGHTS} is damaged: {error}") from None
+    return arrays, trained_on
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_regular_file(path)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from None
