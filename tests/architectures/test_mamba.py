@@ -3,8 +3,16 @@
 import pytest
 import torch
 
-from ilk.architectures.mamba import MambaBlock, MambaStudent, scan_by_doubling, scan_in_order
-from ilk.core.errors import InputError
+from ilk.architectures.mamba import (
+    STUDENTS,
+    MambaBlock,
+    MambaStudent,
+    build_features,
+    make_student,
+    scan_by_doubling,
+    scan_in_order,
+)
+from ilk.core.errors import InputError, UnknownName
 
 
 def make_recurrence(length=11):
@@ -29,6 +37,8 @@ def unroll(decay, drive):
 def test_both_scans_are_the_sum_over_earlier_positions(scan, length):
     decay, drive = make_recurrence(length)
     torch.testing.assert_close(scan(decay, drive), unroll(decay, drive))
+    with torch.inference_mode():
+        torch.testing.assert_close(scan(decay, drive), unroll(decay, drive))
 
 
 def test_gradients_of_both_scans_are_those_of_finite_differences():
@@ -108,3 +118,21 @@ def test_images_that_do_not_fit_are_refused():
         MambaStudent(8, 1, 3, 1, (7, 28))
     with pytest.raises(InputError, match="images of 1 or 3 channels, not 4"):
         MambaStudent(8, 1, 3, 4, (28, 28))
+
+
+@pytest.mark.parametrize(("name", "bound"), [("mamba-15k", 15_000), ("mamba-100k", 100_000)])
+def test_students_by_name_have_at_most_so_many_parameters(name, bound):
+    student = make_student(name, 10, 3, 32)
+    assert 0.8 * bound < sum(p.numel() for p in student.parameters()) <= bound
+    features = build_features(name, 3, [32, 32])
+    features.load_state_dict(
+        {k: v for k, v in student.state_dict().items() if not k.startswith("fc.")}
+    )
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(student.fc(features(x)), student(x))
+
+
+def test_names_of_students():
+    assert {"mamba-15k", "mamba-100k"} == set(STUDENTS)
+    with pytest.raises(UnknownName):
+        make_student("mamba-1k", 10, 3, 32)

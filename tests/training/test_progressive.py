@@ -52,7 +52,7 @@ def test_a_group_that_equals_the_teacher_leaves_nothing_to_learn():
     nn.init.zeros_(network.bias)
     loss = Progressive(teacher, teacher + 5, label_weight=0.0)(network, batch, make_step())
     loss.backward()
-    assert float(loss) == pytest.approx(0, abs=1e-5)
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
     torch.testing.assert_close(network.weight.grad, torch.zeros(3, 4), atol=1e-6, rtol=0)
 
 
@@ -74,3 +74,5 @@ def test_the_next_student_learns_the_difference_between_teacher_and_group():
 def test_settings_out_of_range_are_refused():
     with pytest.raises(InputError, match="temperature 0 above 0"):
         Progressive(temperature=0)
+    with pytest.raises(InputError, match="group_logits must be a tensor"):
+        Progressive(group_logits=3)
