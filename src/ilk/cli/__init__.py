@@ -39,6 +39,7 @@ COMMAND_GROUPS = {
     },
     "Small and tuned": {
         "finetune": "Tune a pretrained network on labelled images, where that pays.",
+        "compress": "Make the network of a model folder smaller and faster, and measure the loss.",
     },
     "Diffusion models": {
         "pretrain": "Pretrain a diffusion model on a folder of images.",
