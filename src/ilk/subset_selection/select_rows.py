@@ -129,9 +129,7 @@ def select_rows(
     source, target = reduce_features(source, target)
     verdict = None
     if count < len(source) and names != (BASELINE,):
-        trials = run_trials(
-            source, target, names, count / len(source), mode, config.seed, progress
-        )
+        trials = run_trials(source, target, names, count / len(source), mode, config.seed, progress)
         if trials is not None:
             verdict = reach_verdict(trials, config.seed, is_chosen=is_chosen)
     if not is_chosen:
