@@ -47,6 +47,7 @@ class NRRDD(CondensationTags):
 
     Attributes:
         candidates: Random images per image that is made, of which the least certain is taken, >= 1.
+        sure: Whether the crops of which the network is most sure are taken instead.
         tiles: Crops in one image: 1 or 4.
         threshold: Value of the activation map up to which a place is refined, in [0, 1].
         updates: Updates of the refinement, >= 0.
@@ -59,6 +60,7 @@ class NRRDD(CondensationTags):
     synthetic: ClassVar[bool] = True
 
     candidates: int = 5
+    sure: bool = False
     tiles: int = 1
     threshold: float = 0.5
     updates: int = 50
@@ -76,7 +78,10 @@ class NRRDD(CondensationTags):
 
     def condense(self, problem: Problem, run: Run) -> Condensed:
         """Return the images that were cropped and refined."""
-        teacher = train_teacher(problem, run, self.training_updates)
+        return self.refine_crops(problem, run, train_teacher(problem, run, self.training_updates))
+
+    def refine_crops(self, problem: Problem, run: Run, teacher: ClassActivationNet) -> Condensed:
+        """Return the images that a trained network crops and refines."""
         start = self.crop(problem, teacher)
         if self.refine == "none" or not self.updates:
             return start
@@ -104,7 +109,7 @@ class NRRDD(CondensationTags):
             y = torch.full((len(drawn),), c)
             crops = crop_critical(x, teacher.compute_activation(x, y))
             sureness = teacher(crops).log_softmax(1)[:, c]
-            least = torch.argsort(sureness)[:wanted]
+            least = torch.argsort(sureness, descending=self.sure)[:wanted]
             parts.append(tile(crops[least], self.tiles))
             rows.append(drawn[least[:: self.tiles].numpy()])
         pixels = problem.scale.to_pixels(torch.cat(parts))
