@@ -37,7 +37,7 @@ class StudentSize:
 
 
 SIZES = {
-    "cnn-15k": StudentSize(15_000, (16, 16, 24, 36), False),
+    "cnn-15k": StudentSize(15_000, (12, 16, 24, 40), False),
     "cnn-100k": StudentSize(100_000, (16, 24, 32, 44)),
     "cnn-1m": StudentSize(1_000_000, (32, 64, 96, 144)),
     "cnn-5m": StudentSize(5_000_000, (64, 128, 224, 336)),

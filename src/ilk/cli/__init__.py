@@ -39,6 +39,7 @@ COMMAND_GROUPS = {
     },
     "Small and tuned": {
         "finetune": "Tune a pretrained network on labelled images, where that pays.",
+        "condense": "Write a few images per class that train nearly as good a classifier.",
         "select": "Keep the images of a folder that are worth most, for a target or for training.",
     },
     "Diffusion models": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,10 @@ class TunedNetworkEncoder(NetworkEncoder):
 
     checkpoint: TunedCheckpoint
 
+    def get_model_files(self) -> Mapping[str, bytes]:
+        """Return the contents of its folder by file name: a model folder holds them."""
+        return self.checkpoint.tuned.to_files()
+
     def is_held_out(
         self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> NDArray[np.bool_]:
@@ -82,16 +86,18 @@ def open_tuned_network(name: str, folder: Path, options: EncoderOptions) -> Tune
     return TunedNetworkEncoder(name, checkpoint, options.device, options.runtime, options.precision)
 
 
-def _open_base(name: str, folder: Path, description: dict[str, Any] | Any) -> Checkpoint:
+def _open_base(name: str, folder: Path, description: Mapping[str, Any]) -> Checkpoint:
     from ilk.encoders.registry import restore_base
 
     base_name = str(description.get("name", ""))
-    if not base_name or base_name.startswith("tuned:"):
-        raise ArtifactError(f"{folder} names no encoder whose network was tuned; tune it again")
     try:
         base = restore_base(description)
     except Unavailable as error:
         raise Unavailable(f"{name} is the network of {base_name}, tuned, and {error}") from None
+    except (KeyError, RecursionError):  # a folder that leads back to itself
+        raise ArtifactError(
+            f"{folder} names no encoder whose network was tuned; tune it again"
+        ) from None
     if base.space.key != description.get("key"):
         raise Unavailable(
             f"{name} was tuned from {base_name}, and that encoder is another on this machine: its "
