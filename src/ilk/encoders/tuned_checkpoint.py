@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 from ilk.core.errors import ArtifactError, Unavailable
 from ilk.encoders.network import Checkpoint, NetworkEncoder
 from ilk.encoders.options import EncoderOptions
-from ilk.encoders.tuned_network import (
-    STUDENT,
-    TunedNetwork,
-    make_network_files,
-    read_tuned_network,
-)
+from ilk.encoders.tuned_network import STUDENT, TunedNetwork, read_tuned_network
 from ilk.hub.preprocessing import Preprocess
 
 if TYPE_CHECKING:
@@ -78,17 +73,9 @@ class TunedNetworkEncoder(NetworkEncoder):
         return self.checkpoint.tuned.is_held_out(digests, groups)
 
 
-class StudentEncoder(TunedNetworkEncoder):
-    """A network that was trained from scratch or whole; a model folder holds it itself."""
-
-    def get_model_files(self) -> Mapping[str, bytes]:
-        """Return the contents of the files of its tuned folder, by name."""
-        return make_network_files(self.checkpoint.tuned)
-
-
 def make_student_encoder(
     tuned: TunedNetwork, folder: Path, options: EncoderOptions, name: str = ""
-) -> StudentEncoder:
+) -> TunedNetworkEncoder:
     """Return the encoder of a student; its folder need not be written yet.
 
     Args:
@@ -98,7 +85,7 @@ def make_student_encoder(
         name: Its name, as after `--encoder`; "" is that of the folder.
     """
     checkpoint, name = TunedCheckpoint(folder, tuned, None), name or f"tuned:{folder}"
-    return StudentEncoder(name, checkpoint, options.device, options.runtime, options.precision)
+    return TunedNetworkEncoder(name, checkpoint, options.device, options.runtime, options.precision)
 
 
 def open_tuned_network(name: str, folder: Path, options: EncoderOptions) -> TunedNetworkEncoder:
