@@ -14,6 +14,7 @@ from ilk.core.registry import find_modules
 from ilk.peft import get_state, list_wrappers, load_state, parse_wrapper, read_summaries
 from ilk.peft.layers import list_attentions
 from ilk.peft.parts import list_parts
+from ilk.training.freezing import freeze
 
 KINDS = list_wrappers()
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
@@ -177,6 +178,24 @@ def test_a_network_without_fitting_layers_is_refused_and_left_as_it_was(kind):
     with pytest.raises(InputError, match=f"{kind.__name__} needs"):
         kind().apply(conv)
     assert all(p.requires_grad for p in conv.parameters())
+
+
+@every
+def test_training_mode_moves_nothing_of_the_pretrained_network(kind, name):
+    """Statistics of batch normalization are not a wrapper's state, so they must not move."""
+    network, x = make_example(name)
+    before, expected = copy_state(network), answer(network, x)
+    wrapper = kind()
+    wrapper.apply(network).train()
+    if wrapper.starts_exactly:  # nothing is dropped either
+        torch.testing.assert_close(network(x).detach(), expected, rtol=0, atol=1e-6)
+    network(x + 1)
+    freeze(network)  # as training does again
+    wrapper.remove(network)
+    check_equal(network.state_dict(), before)
+    assert all(p.requires_grad for p in network.parameters())
+    network.train()
+    assert all(m.training for m in network.modules())
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

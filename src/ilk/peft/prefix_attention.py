@@ -80,19 +80,20 @@ class PrefixAttention(Replacement):
 
     def _project(self, x: Tensor) -> tuple[Tensor, ...]:
         if self.is_fused:
-            return self._call("qkv", x).chunk(3, 2)
+            return torch.chunk(self._call("qkv", x), 3, 2)
         return tuple(self._call(name, x) for name in ("q_proj", "k_proj", "v_proj"))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return functional.scaled_dot_product_attention(q, k, v, scale=self.scale)
 
     def _call(self, name: str, x: Tensor) -> Tensor:
         """Return `x` passed through a layer of the attention inside, where it has that layer."""
-        layer: Any = self.inner._modules.get(name)
-        return x if layer is None else layer(x)  # type: ignore[no-any-return]
+        layer = self.inner._modules.get(name)
+        passed: Tensor = x if layer is None else layer(x)
+        return passed
 
 
 def make_prefixes(

@@ -8,39 +8,54 @@ from the pretrained biases, 0 at the start, so that weight decay pulls towards t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ilk.peft.layers import iterate_modules
-from ilk.peft.parts import Part
+from ilk.peft.parts import NAME, Part
 from ilk.peft.wrapper import Wrapper
-
-ENDING = ".parametrizations.bias.0"
 
 
 class Offset(Part):
-    """What is added to the bias of a module, whatever the module does with its bias."""
+    """What is added to the bias of a module, whatever the module does with its bias.
+
+    The module becomes one of a subclass, whose `bias` is the sum; its parameter stays as it is.
+    """
 
     def __init__(self, bias: Tensor) -> None:
         super().__init__()
         self.offset = nn.Parameter(torch.zeros_like(bias))
 
-    def forward(self, bias: Tensor, _: Tensor | None = None) -> Tensor:
-        """Return the bias that the module uses."""
-        return bias + self.offset
-
     def attach(self, network: nn.Module, path: str) -> None:
-        parametrize.register_parametrization(network.get_submodule(path), "bias", self)
+        module = network.get_submodule(path)
+        module.add_module(NAME, self)
+        kind: Any = type(module)
+        module.__class__ = _make_offset_class(kind)
 
     def detach(self, network: nn.Module, path: str) -> None:
-        module = network.get_submodule(path.removesuffix(ENDING))
-        parametrize.remove_parametrizations(module, "bias", leave_parametrized=False)
+        module = network.get_submodule(path.rpartition(".")[0])
+        module.__class__ = module.__class__.__bases__[0]
+        delattr(module, NAME)
 
-    def merge_into(self, network: nn.Module, path: str) -> None:
-        module = network.get_submodule(path.removesuffix(ENDING))
-        parametrize.remove_parametrizations(module, "bias", leave_parametrized=True)
+    def merge(self, layer: nn.Module) -> None:
+        assert isinstance(layer.bias, Tensor), "only modules with a bias have this part"
+        layer.bias += self.offset
+
+
+@cache
+def _make_offset_class(cls: type[nn.Module]) -> type[nn.Module]:
+    """Return a subclass of `cls` whose `bias` is the pretrained one and the offset of the part."""
+
+    def get_bias(self: nn.Module) -> Tensor:
+        bias, part = self._parameters["bias"], self._modules[NAME]
+        assert isinstance(bias, Tensor), "only modules with a bias have this part"
+        assert isinstance(part, Offset), "what `attach` put there"
+        return bias + part.offset
+
+    return type(f"Offset{cls.__name__}", (cls,), {"bias": property(get_bias)})
 
 
 @dataclass(frozen=True)
@@ -52,8 +67,7 @@ class BitFit(Wrapper):
 
     def make_parts(self, network: nn.Module) -> list[tuple[str, Part]]:
         return [
-            (path, Offset(module.bias))
+            (path, Offset(bias))
             for path, module in iterate_modules(network)
-            if isinstance(module._parameters.get("bias"), nn.Parameter)
-            and isinstance(module.bias, Tensor)
+            if (bias := module._parameters.get("bias")) is not None
         ]

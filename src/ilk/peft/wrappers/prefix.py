@@ -1,9 +1,9 @@
 """Prefix tuning: each attention also attends to trained keys and values.
 
 Xiang Lisa Li, Percy Liang, 2021, Prefix-Tuning: Optimizing Continuous Prompts for Generation,
-arXiv 2101.00190. Departure: a gate of each head, 0 at the start, without which the network does not start
-at the pretrained outputs; see `ilk.peft.prefix_attention`. Keys and values are trained as they are,
-not through a perceptron.
+arXiv 2101.00190. Departure: a gate of each head, 0 at the start, without which the network does not
+start at the pretrained outputs; see `ilk.peft.prefix_attention`. Keys and values are trained as
+they are, not through a perceptron.
 """
 
 from __future__ import annotations

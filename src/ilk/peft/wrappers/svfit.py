@@ -71,8 +71,9 @@ class SingularValues(Part):
 
 
 def _draw_orthonormal(like: Tensor, generator: torch.Generator) -> Tensor:
-    q, _ = torch.linalg.qr(torch.randn(like.shape, generator=generator, dtype=like.dtype))
-    return q
+    basis: Tensor
+    basis, _ = torch.linalg.qr(torch.randn(like.shape, generator=generator, dtype=like.dtype))
+    return basis
 
 
 @dataclass(frozen=True)
