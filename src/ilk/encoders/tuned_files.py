@@ -88,7 +88,7 @@ def make_contents(
     """Return the contents of the files of a tuned folder by name; arguments as `write_files`."""
     from safetensors.numpy import save
 
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    plain = {name: np.array(array, order="C") for name, array in arrays.items()}  # keeps numbers
     weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
     digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
     return {WEIGHTS: weights, DESCRIPTION: encode_digested(digested)}
