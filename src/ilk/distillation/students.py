@@ -112,7 +112,6 @@ def _choose_side(rows: Sequence[Row]) -> int:
 
 def _resize(preprocess: Preprocess, side: int) -> Preprocess:
     """Return a preprocessing to squares of `side` pixels, with the same margin."""
-    from dataclasses import replace
 
     scale = [
         round(side * s / old) for s, old in zip(preprocess.scale, preprocess.size, strict=True)

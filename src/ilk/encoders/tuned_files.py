@@ -60,6 +60,25 @@ def digest_arrays(head: object, arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
+def encode_files(
+    entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
+) -> dict[str, bytes]:
+    """Return the contents of the two files, by name.
+
+    Args:
+        entries: What `tuned.json` holds; `weights`, the digest of the other file, is added.
+        arrays: Weights by name, `[...]`.
+        trained_on: Digests of the training images, `[n, 32]`.
+    """
+    from safetensors.numpy import save
+
+    # Not ascontiguousarray, which makes an array of no axes, as batch normalization has, one of one.
+    plain = {name: np.array(array, order="C") for name, array in arrays.items()}
+    weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
+    digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
+    return {WEIGHTS: weights, DESCRIPTION: encode_digested(digested)}
+
+
 def write_files(
     folder: Path, entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
 ) -> None:
@@ -67,31 +86,18 @@ def write_files(
 
     Args:
         folder: The folder; it is made if missing.
-        entries: What `tuned.json` holds; `weights`, the digest of the other file, is added.
-        arrays: Weights by name, `[...]`.
-        trained_on: Digests of the training images, `[n, 32]`.
+        entries: As in `encode_files`, as are the others.
+        arrays: `[...]` each.
+        trained_on: `[n, 32]`.
 
     Raises:
         OutputError: It cannot be written.
     """
-    contents = make_contents(entries, arrays, trained_on)
     with lock_folder(folder):
         transaction = FolderTransaction(folder)
-        for name, content in contents.items():
+        for name, content in encode_files(entries, arrays, trained_on).items():
             transaction.write(name, content)
         transaction.commit()
-
-
-def make_contents(
-    entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
-) -> dict[str, bytes]:
-    """Return the contents of the files of a tuned folder by name; arguments as `write_files`."""
-    from safetensors.numpy import save
-
-    plain = {name: np.array(array, order="C") for name, array in arrays.items()}  # keeps numbers
-    weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
-    digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
-    return {WEIGHTS: weights, DESCRIPTION: encode_digested(digested)}
 
 
 def read_entries(folder: Path) -> dict[str, Any]:

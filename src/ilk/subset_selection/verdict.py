@@ -1,10 +1,10 @@
 """Which selector keeps the most useful images, and what keeping fewer costs.
 
-The best of several looks better than it is. How much better is estimated by bootstrap
-bias-corrected cross-validation (Ioannis Tsamardinos, Elissavet Greasidou, Giorgos Borboudakis, 2018,
-doi:10.1007/s10994-018-5714-4): in each draw of the rows, the best on the rows drawn is measured on
-those that were not, and the mean fall is taken off. A selector is preferred to random images only
-where what is left of its gain is above 0 beyond its interval.
+The best of several looks better than it is. How much better is estimated as in bootstrap
+bias-corrected cross-validation (Ioannis Tsamardinos, Elissavet Greasidou, Giorgos Borboudakis,
+2018, doi:10.1007/s10994-018-5714-4): in each draw of the rows, the best on the rows drawn is
+measured on those that were not, and the mean fall is taken off. A selector is preferred to random
+images only where what is left of its gain is above 0 beyond its interval.
 """
 
 from __future__ import annotations
