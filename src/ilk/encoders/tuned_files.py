@@ -72,7 +72,7 @@ def encode_files(
     """
     from safetensors.numpy import save
 
-    # Not ascontiguousarray, which makes an array of no axes, as batch normalization has, one of one.
+    # Not ascontiguousarray: it gives a number, as batch normalization has one, an axis.
     plain = {name: np.array(array, order="C") for name, array in arrays.items()}
     weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
     digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
