@@ -54,7 +54,7 @@ def test_the_student_does_what_its_report_says(home, moved):
     assert evaluation.unknown_rate.value < 0.3
     report = (moved / "report.html").read_text()
     assert "The student beside its teacher" in report
-    assert "multiply-adds" in report
+    assert "products" in report
 
 
 def test_no_part_shares_an_image_and_the_encoder_knows_its_own(home):
