@@ -66,7 +66,7 @@ NRR_CLAIMS = (
     Claim("nrr-dd", DBR_FILE, DISTANCES, SOFT),
 )
 BAR_CLAIMS = tuple(
-    Claim("condensed-digits", MEANS_FILE, MEANS, b) for b in (RANDOM, CLASS_WISE, HERDING)
+    Claim("ilk condense", MEANS_FILE, MEANS, b) for b in (RANDOM, CLASS_WISE, HERDING)
 )
 
 
