@@ -99,16 +99,18 @@ def estimate_optimism(values: NDArray[np.float64], groups: Labels, seed: int) ->
     """
     if len(values) < 2:
         return 0.0
-    falls = []
+    outside_best = []
     for counts in iterate_draws(values.shape[1], N_BOOTSTRAP, np.random.default_rng(seed), groups):
         is_out = counts == 0
         if is_out.any():
-            inside = values @ counts / counts.sum()
-            best = int(inside.argmax())
+            best = int((values @ counts).argmax())
             # relative to the others, so that a lucky draw of rows does not count as a choice
             outside = values[:, is_out].mean(1)
-            falls.append(inside[best] - inside.mean() - (outside[best] - outside.mean()))
-    return max(0.0, float(np.mean(falls))) if falls else 0.0
+            outside_best.append(outside[best] - outside.mean())
+    if not outside_best:
+        return 0.0
+    means = values.mean(1)
+    return max(0.0, float(means.max() - means.mean() - np.mean(outside_best)))
 
 
 def _describe(
