@@ -23,9 +23,9 @@ PREPROCESS = Preprocess(
 SETTINGS = {"channels": 3, "size": [SIDE, SIDE]}
 
 
-def write_stripes(folder: Path, per_class: int = 60, contrast: float = 40.0) -> Path:
+def write_stripes(folder: Path, per_class: int = 60, contrast: float = 40.0, seed: int = 0) -> Path:
     """A folder of level and upright stripes in noise, one folder per class."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for label in ("level", "upright"):
         (folder / label).mkdir(parents=True)
         for i in range(per_class):
