@@ -77,12 +77,12 @@ def run(small: bool = False) -> dict[str, Any]:
             rows[BEFORE].append(split.judge(split.classifier))
             for name, (settings, n_seeds) in arms.items():
                 if seed < n_seeds:
-                    result = compress_classifier(
+                    compressed = compress_classifier(
                         split.classifier, split.folder, split.train, store, settings,
                         home=split.folder.parent / name,
                     )  # fmt: skip
-                    rows[name].append(split.judge(result.classifier))
-                    reports[name].append(result.report)
+                    rows[name].append(split.judge(compressed.classifier))
+                    reports[name].append(compressed.report)
         result = {
             "n_images": len(files),
             "summary": summarize_rows(rows),

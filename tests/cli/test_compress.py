@@ -72,9 +72,9 @@ def test_what_is_refused(home, tmp_path, capsys):
     text = refuse(capsys, home / "plain", "--out", out)
     assert "pixels/6x6x3 has no network, so there is nothing to compress" in text
     few = save_images(tmp_path / "few", n=5, seed=3)
-    text = refuse(capsys, kinds, "--out", out, "--images", few)
+    text = refuse(capsys, kinds, "--out", out, "--check-images", few)
     assert "40 labelled images" in text
-    assert "--images" in text
+    assert "--check-images" in text
     text = refuse(capsys, kinds, "--out", out, "--float32")
     assert "neither 8 bits nor pruning" in text
     text = refuse(capsys, tmp_path / "nothing", "--out", out)
@@ -90,7 +90,7 @@ def test_without_its_images_the_command_asks_for_some(home, tmp_path, capsys):
     path = copy / "intake.json"
     path.write_text(path.read_text().replace("photos", "gone"))
     text = refuse(capsys, copy, "--out", tmp_path / "small")
-    assert "name labelled ones with --images DIR" in text
+    assert "name labelled ones with --check-images DIR" in text
 
 
 def test_a_full_disk_leaves_nothing_half_written(home, tmp_path, capsys, monkeypatch):

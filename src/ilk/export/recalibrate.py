@@ -74,7 +74,7 @@ def find_honest_index(images: CheckImages) -> Labels:
     index = new if len(new) >= MIN_ROWS else labelled
     if len(index) < MIN_ROWS:
         raise InputError(
-            f"--int8 fits the calibration anew and needs {MIN_ROWS} labelled images of the model's "
+            f"the calibration is fitted anew, which needs {MIN_ROWS} labelled images of the model's "
             f"classes, and there are {len(index)}; name a folder of them with --check-images"
         )
     return index
