@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import ClassVar, TypeVar
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ilk.core.errors import InputError
 from ilk.peft.parts import Part, list_parts
+from ilk.training.freezing import freeze, unfreeze
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -37,6 +39,7 @@ class Wrapper:
     def apply(self, network: N) -> N:
         """Freeze `network` and put the wrapper's own parameters, which train, around its layers.
 
+        Its layers stay in evaluation mode: batch normalization keeps its statistics.
         Call it before the network gets the head of a new task. Text towers, the first convolution
         and a class head (`head`, `fc` or `classifier`) are left as they are.
 
@@ -58,6 +61,9 @@ class Wrapper:
                 "choose another wrapper or tune the last layers"
             )
         network.requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, _BatchNorm) or not list(module.children()):
+                freeze(module)
         for path, part in parts:
             part.attach(network, path)
         return network
@@ -66,7 +72,7 @@ class Wrapper:
         """Merge the wrapper into the weights of `network`: plain layers with the same outputs.
 
         Returns:
-            `network` itself, changed in place and without the wrapper.
+            `network` itself, changed in place and without the wrapper; all its parameters train.
 
         Raises:
             InputError: The wrapper is not one that can be merged.
@@ -76,18 +82,22 @@ class Wrapper:
                 f"{type(self).__name__} cannot be merged into the network's weights; keep it "
                 "around the network, or use LoRA, SVFit, BitFit or IA3"
             )
+        unfreeze(network)  # also what was frozen after the wrapper was applied
         for path, part in list_parts(network):
             part.merge_into(network, path)
+        unfreeze(network)
         return network
 
     def remove(self, network: N) -> N:
         """Take the wrapper off: `network` has the pretrained weights again, to the bit.
 
         Returns:
-            `network` itself, changed in place; its parameters stay frozen.
+            `network` itself, changed in place; all its parameters train.
         """
+        unfreeze(network)  # also what was frozen after the wrapper was applied
         for path, part in list_parts(network):
             part.detach(network, path)
+        unfreeze(network)
         return network
 
 

@@ -2,12 +2,14 @@
 
 few/cat/0001.png      one folder per class, as `ilk fit` reads it
 few/metadata.csv      only where a folder cannot have the name of its class
+few/selection.csv     from `ilk select`: the rank of every image, and why it is not kept
 few/selection.json    for each image: its class, whether it is synthetic, and its source; what
                       was kept and what it costs
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -28,7 +30,8 @@ from ilk.images.original_content import read_original
 from ilk.images.sources.layout import is_system
 
 FORMAT = "ilk selection 1"
-RECORD, TABLE = "selection.json", "metadata.csv"
+RECORD, TABLE, LISTING = "selection.json", "metadata.csv", "selection.csv"
+UNLABELLED = "unlabelled"  # which intake reads as the folder of images without a label
 
 
 @dataclass(frozen=True)
@@ -36,21 +39,23 @@ class FolderImage:
     """One image of the folder.
 
     Attributes:
-        label: Its class.
+        label: Its class; None if unknown, which puts it into the folder `unlabelled`.
         name: Name of its file, such as `0001.png`; the folder of the class is added, and a number
             where two are the same.
         read: Returns the bytes of its file.
         synthetic: Whether it was made, and not taken from the source.
         source: Path of the image that it is, or that it was made from; "" if there is none.
         digest: SHA-256 of that image; "" if there is none.
+        link: File to make a hard link of, where the file system can; None writes the bytes.
     """
 
-    label: str
+    label: str | None
     name: str
     read: Callable[[], bytes]
     synthetic: bool = False
     source: str = ""
     digest: str = ""
+    link: Path | None = None
 
     @classmethod
     def from_row(cls, images: Images, row: Row) -> FolderImage:
@@ -62,7 +67,7 @@ class FolderImage:
         if not is_file or not Path(name).suffix:
             name = f"{Path(name).stem}.{row.format.lower() if is_file and row.format else 'png'}"
         read = partial(read_original, images, row)
-        return cls(str(row.label), name, read, False, shown, row.digest)
+        return cls(row.label, name, read, False, shown, row.digest)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def check_image_folder(folder: Path) -> Path:
         raise OutputError(f"{escape_path(folder)} is a file; choose another folder with --out")
     own = set[str]()
     with suppress(ArtifactError):
-        own = {RECORD, TABLE, *read_selection(folder).files}
+        own = {RECORD, TABLE, LISTING, *read_selection(folder).files}
     strangers = sorted(name for name in names - own if not _is_leftover(name))
     if strangers:
         raise OutputError(
@@ -142,6 +147,8 @@ def write_image_folder(
     command: str,
     facts: Mapping[str, Any],
     progress: Progress = silent_progress,
+    *,
+    listing: bytes | None = None,
 ) -> Selection:
     """Write images to a folder in one step, in place of those that an earlier run wrote.
 
@@ -151,6 +158,7 @@ def write_image_folder(
         command: `condense` or `select`.
         facts: What else to record, as JSON.
         progress: Reports each image.
+        listing: Content of `selection.csv`; None writes none.
 
     Returns:
         The record that was written.
@@ -159,7 +167,8 @@ def write_image_folder(
         InputError: An image of the source is gone or changed; nothing is written.
         OutputError: The disk is full, or the folder cannot be written; it is as it was before.
     """
-    folders = name_class_folders(sorted({image.label for image in images}))
+    labels = {image.label for image in images if image.label is not None}
+    folders: dict[str | None, str] = {**name_class_folders(sorted(labels)), None: UNLABELLED}
     files = make_unique([f"{folders[image.label]}/{image.name}" for image in images])
     entries = [
         {"file": file, **asdict(_Entry.of(image))}
@@ -171,16 +180,22 @@ def write_image_folder(
         check_image_folder(folder)
         old = set[str]()
         with suppress(ArtifactError):
-            old = {TABLE, *read_selection(folder).files}
+            old = {TABLE, LISTING, *read_selection(folder).files}
         try:
             change = FolderTransaction(folder)
             with progress("writing", len(images)) as advance:
                 for file, image in zip(files, images, strict=True):
-                    change.write(file, image.read())
+                    if image.link is None:
+                        change.write(file, image.read())
+                    else:
+                        change.write_with(file, partial(_link_image, image))
                     advance(1)
-            if any(name != label for label, name in folders.items()):
+            if any(folders[label] != label for label in labels):
                 change.write(TABLE, _format_table(files, images))
                 old -= {TABLE}
+            if listing is not None:
+                change.write(LISTING, listing)
+                old -= {LISTING}
             change.write(RECORD, content)
             for name in sorted(old - set(files)):
                 change.delete(name)
@@ -191,6 +206,16 @@ def write_image_folder(
             raise
         _remove_empty_folders(folder, old)
     return read_selection(folder)
+
+
+def _link_image(image: FolderImage, path: Path) -> None:
+    """Make `path` a hard link of the file of an image, or a copy where that is not possible."""
+    content = image.read()  # checks that the file has not changed
+    assert image.link is not None
+    try:
+        os.link(image.link, path)
+    except OSError:  # another file system, or one without links
+        path.write_bytes(content)
 
 
 def name_class_folders(classes: Sequence[str]) -> dict[str, str]:
@@ -217,7 +242,7 @@ def _has_meaning(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Entry:
-    label: str
+    label: str | None
     synthetic: bool
     source: str
     digest: str
@@ -231,7 +256,7 @@ class _Entry:
 def _format_table(files: Sequence[str], images: Sequence[FolderImage]) -> bytes:
     format_line = CsvFormatter().format
     lines = [format_line(("file_name", "label"))]
-    lines += [format_line((f, image.label)) for f, image in zip(files, images, strict=True)]
+    lines += [format_line((f, image.label or "")) for f, image in zip(files, images, strict=True)]
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 

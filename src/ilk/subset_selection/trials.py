@@ -1,10 +1,10 @@
 """What selections are worth: measured on rows that took no part in them.
 
-Without a target the rows are those of the source, in folds: each fold is answered by heads fitted to
-what was kept of the others, all of them, or as many at random. With a target they are its rows, and
-what is kept is ranked by the other folds of the target. A row's value is whether its class is right,
-or, where the target's labels are unknown, the log density under a mixture of Gaussians of what was
-kept, in nats per feature.
+Without a target the rows are those of the source, in folds: each fold is answered by heads fitted
+to what was kept of the others, all of them, or as many at random. With a target they are its rows,
+and what is kept is ranked by the other folds of the target. A row's value is whether its class is
+right, or, where the target's labels are unknown, the log density under a mixture of Gaussians of
+what was kept, in nats per feature.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What `ilk finetune` does: a pretrained network tuned on a folder of images, where that pays."""
