@@ -141,4 +141,4 @@ def _compute_log_density(kept: Data, rows: Data) -> Values:
     """Return log densities per feature, `[m]`, in units in which features of `rows` vary by 1."""
     t, x = standardize(rows.x, kept.x)
     part = np.unique(kept.y, return_inverse=True)[1].astype(np.int64)
-    return -Mixture.from_parts(x, part).compute_loss(t) / x.shape[1]
+    return np.asarray(-Mixture.from_parts(x, part).compute_loss(t) / x.shape[1])
