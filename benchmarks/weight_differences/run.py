@@ -1,16 +1,17 @@
 """Can what tuning taught an old version of a network be added to its new version?
 
-A network of four convolutions with group normalization learns five classes of Fashion-MNIST, drawn
-per seed: version 1 from 4,000 images (3 passes), version 2 from version 1 and 8,000 images (3 more
-passes). Version 1 is then tuned on 60 images of each of the other five classes, with a new head, for
-100 updates, and what that changed, `D`, is added to version 2 with the same new head. Beside it:
-version 2 with a new head; version 1 tuned, as it is; version 2 with the tuned head alone; a logistic
-head on version 2's features of the same 300 images; a random difference of the same norm in each
-layer; `D` with the weights of each layer shuffled; and `D` added to a version 2 that started from
-other random weights. The ceiling is version 2 tuned itself. Then each is tuned on in the same way,
-and the updates are counted until it first has 95 % of the ceiling's accuracy (110 if never), which
-is measured every 10 updates. The recipe was tried on seed 100. The barrier is the rise of the loss
-between two networks above the line between their losses, on test images of the first five classes.
+A network of four convolutions with group normalization learns five classes of Fashion-MNIST,
+drawn per seed: version 1 from 4,000 images (3 passes), version 2 from version 1 and 8,000 images (3
+more passes). Version 1 is then tuned on 60 images of each of the other five classes, with a new
+head, for 100 updates, and what that changed, `D`, is added to version 2 with the same new head.
+Beside it: version 2 with a new head; version 1 tuned, as it is; version 2 with the tuned head
+alone; a logistic head on version 2's features of the same 300 images; a random difference of the
+same norm in each layer; `D` with the weights of each layer shuffled; and `D` added to a version 2
+that started from other random weights. The ceiling is version 2 tuned itself. Then each is tuned on
+in the same way, and the updates are counted until it first has 95 % of the ceiling's accuracy (110
+if never), which is measured every 10 updates. The recipe was tried on seed 100. The barrier is the
+rise of the loss between two networks above the line between their losses, on test images of the
+first five classes.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ FOLDERS = (  # from the ground up; each may import from those before it
     *("deduplication", "metric_learning", "finetuning", "subset_selection"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "explain", "artifacts", "retrieval"),
-    *("fitting", "estimator", "updates", "export", "compression", "labelling", "serve"),
+    *("fitting", "estimator", "updates", "export", "compression", "distillation"),
+    *("labelling", "serve"),
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 

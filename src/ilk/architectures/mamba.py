@@ -18,14 +18,18 @@ mean over tokens is the feature of the head.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.core.errors import InputError
+from ilk.architectures.student_head import remove_head
+from ilk.core.errors import InputError, UnknownName
 
+STUDENTS = ("mamba-15k", "mamba-100k")  # read without importing this file
+SIZES = {"mamba-15k": (32, 1), "mamba-100k": (64, 3)}  # channels and blocks
 CONVOLUTION = 4  # tokens
 STEP_RANGE = (1e-3, 1e-1)  # of D_t at the start
 GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R 601)
@@ -63,8 +67,14 @@ def scan_in_order(decay: Tensor, drive: Tensor) -> Tensor:
         decay: `[n, l, ...]`.
         drive: `[n, l, ...]`, the same shape.
     """
-    states: Tensor = _Scan.apply(decay, drive)  # type: ignore[no-untyped-call]
-    return states
+    if torch.is_grad_enabled():
+        states: Tensor = _Scan.apply(decay, drive)  # type: ignore[no-untyped-call]
+        return states
+    state, found = drive[:, 0], [drive[:, 0]]  # plain operators, which can be traced
+    for t in range(1, drive.shape[1]):
+        state = drive[:, t] + decay[:, t] * state
+        found.append(state)
+    return torch.stack(found, 1)
 
 
 def scan_by_doubling(decay: Tensor, drive: Tensor) -> Tensor:
@@ -212,3 +222,35 @@ class MambaStudent(nn.Module):
                 scan = inner * states * 5 + inner * 2  # decay, drive (2), state, output; skip, gate
                 total += rows * (matrices + inner * CONVOLUTION + scan)
         return int(total)
+
+
+def make_student(
+    name: str, n_classes: int, channels: int, size: int | Sequence[int], seed: int = 0
+) -> MambaStudent:
+    """Return a student with random weights.
+
+    Args:
+        name: `mamba-15k` or `mamba-100k`: how many parameters it has at most, with the head of 10
+            classes.
+        n_classes: Number of classes.
+        channels: 1 for grey images, 3 for colour.
+        size: Side of its images in pixels, or height and width.
+        seed: Seed of the weights.
+
+    Raises:
+        UnknownName: There is no such student.
+        InputError: Its images would be too small.
+    """
+    if name not in SIZES:
+        raise UnknownName("student", name, tuple(SIZES))
+    sides = (size, size) if isinstance(size, int) else (size[0], size[1])
+    return MambaStudent(*SIZES[name], n_classes, channels, sides, seed=seed)
+
+
+def build_features(name: str, channels: int, size: Sequence[int]) -> nn.Module:
+    """Return the student's network up to its features, with random weights; see `make_student`.
+
+    Returns:
+        Normalized images `[n, 3, h, w]` to features `[n, f]`.
+    """
+    return remove_head(make_student(name, 2, channels, size))

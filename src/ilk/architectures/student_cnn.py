@@ -7,14 +7,17 @@ and quantize anywhere; blocks of two with a shortcut where the budget allows (Ka
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.architectures.student_head import remove_head
 from ilk.core.errors import InputError, UnknownName
 
+STUDENTS = ("cnn-15k", "cnn-100k", "cnn-1m", "cnn-5m")
 GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue, as Pillow's (ITU-R 601)
 MIN_SIDE = 8  # pixels
 FINAL_SIDE = 4  # least width of the last features
@@ -168,3 +171,17 @@ def make_student(
         raise UnknownName("student", name, tuple(SIZES))
     sides = (size, size) if isinstance(size, int) else size
     return StudentCNN(SIZES[name], n_classes, channels, sides, seed)
+
+
+def build_features(name: str, channels: int, size: Sequence[int]) -> nn.Module:
+    """Return the student's network up to its features, with random weights.
+
+    Args:
+        name: As for `make_student`.
+        channels: 1 for grey images, 3 for colour.
+        size: Height and width of its images in pixels.
+
+    Returns:
+        Normalized images `[n, 3, h, w]` to features `[n, f]`.
+    """
+    return remove_head(make_student(name, 2, channels, (size[0], size[1])))

@@ -125,6 +125,7 @@ class ClassifierEntries(CommonEntries):
     ensemble: NotRequired[EnsembleEntry | None]
     extensions: NotRequired[list[dict[str, Any]]]
     adaptation: NotRequired[dict[str, Any]]
+    distillation: NotRequired[dict[str, Any]]
     last_added: NotRequired[dict[str, str]]
 
 

@@ -16,7 +16,7 @@ from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.core.metrics import Interval
-    from ilk.subset_selection.condense import CondenseResult
+    from ilk.subset_selection.condense_result import CondenseResult
 
 CLASSIFIERS = {
     "network": "small network, trained from scratch",

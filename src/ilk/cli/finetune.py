@@ -49,7 +49,7 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--updates",
     type=POSITIVE,
-    help="Optimizer updates at most [default: 5 passes over the images, from 60 to 600].",
+    help="Optimizer updates at most [default: 4 passes over the images, from 40 to 600].",
 )
 @click.option(
     "--batch-size", type=click.IntRange(min=2), default=32, show_default=True, help="Batch size."

@@ -117,7 +117,7 @@ class ClipCheckpoint:
                 self.both = both
 
             def forward(self, x: Tensor) -> Tensor:
-                return _unwrap_features(self.both.get_image_features(pixel_values=x))
+                return unwrap_features(self.both.get_image_features(pixel_values=x))
 
         return ImageSide(self.full_model)
 
@@ -171,7 +171,7 @@ class ClipEncoder(NetworkEncoder):
                 tokens = self.checkpoint.tokenize(prompts[i : i + 64])
                 tokens = {k: v.to(model.device) for k, v in tokens.items()}
                 batches.append(
-                    _unwrap_features(model.get_text_features(**tokens)).float().cpu().numpy()
+                    unwrap_features(model.get_text_features(**tokens)).float().cpu().numpy()
                 )
         x = np.concatenate(batches) if batches else np.zeros((0, self.space.dim), np.float32)
         return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), np.float32)
@@ -192,7 +192,7 @@ def _hide_progress_bar() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
-def _unwrap_features(features: Any) -> Tensor:
+def unwrap_features(features: Any) -> Tensor:
     """Return the projected features, which transformers 5 wraps and 4 does not."""
     pooled: Tensor = getattr(features, "pooler_output", features)
     return pooled

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ilk.core.errors import ArtifactError, Unavailable
 from ilk.encoders.network import Checkpoint, NetworkEncoder
 from ilk.encoders.options import EncoderOptions
-from ilk.encoders.tuned_network import TunedNetwork, read_tuned_network
+from ilk.encoders.tuned_network import STUDENT, TunedNetwork, read_tuned_network
 from ilk.hub.preprocessing import Preprocess
 
 if TYPE_CHECKING:
@@ -73,6 +73,21 @@ class TunedNetworkEncoder(NetworkEncoder):
         return self.checkpoint.tuned.is_held_out(digests, groups)
 
 
+def make_student_encoder(
+    tuned: TunedNetwork, folder: Path, options: EncoderOptions, name: str = ""
+) -> TunedNetworkEncoder:
+    """Return the encoder of a student; its folder need not be written yet.
+
+    Args:
+        tuned: The network.
+        folder: Where it is, or will be.
+        options: Device, runtime and precision.
+        name: Its name, as after `--encoder`; "" is that of the folder.
+    """
+    checkpoint, name = TunedCheckpoint(folder, tuned, None), name or f"tuned:{folder}"
+    return TunedNetworkEncoder(name, checkpoint, options.device, options.runtime, options.precision)
+
+
 def open_tuned_network(name: str, folder: Path, options: EncoderOptions) -> TunedNetworkEncoder:
     """Open a tuned network; its weights are read, those of its base are not.
 
@@ -81,6 +96,8 @@ def open_tuned_network(name: str, folder: Path, options: EncoderOptions) -> Tune
         ArtifactError: A file is damaged.
     """
     tuned = read_tuned_network(folder)
+    if tuned.kind == STUDENT:
+        return make_student_encoder(tuned, folder, options, name)
     base = None if tuned.base is None else _open_base(name, folder, tuned.base)
     checkpoint = TunedCheckpoint(folder, tuned, base)
     return TunedNetworkEncoder(name, checkpoint, options.device, options.runtime, options.precision)

@@ -88,12 +88,24 @@ class QuantizableNetwork:
                 del calibrator
         return self._ranges
 
-    def quantize(self, *, skipped: Sequence[str] = (), only: Sequence[str] = ()) -> Any:
+    def quantize(
+        self,
+        *,
+        skipped: Sequence[str] = (),
+        only: Sequence[str] = (),
+        per_channel: bool = True,
+        symmetric: bool = False,
+        operators: Sequence[str] = (),
+    ) -> Any:
         """Return the network in 8 bits.
 
         Args:
             skipped: Layers that stay in float32.
             only: The only layers that do not; empty for all.
+            per_channel: Whether weights have a scale per output channel, else one per layer.
+            symmetric: Whether activations have their zero in the middle of the range, which wastes
+                half of it after a rectifier.
+            operators: Types of operators that are quantized; empty for `list_operators()`.
         """
         import onnx
         from onnxruntime.quantization import QuantType
@@ -104,15 +116,15 @@ class QuantizableNetwork:
         with silence_advice():
             quantizer = QDQQuantizer(
                 copy,
-                True,  # a scale per channel
+                per_channel,
                 False,
                 QuantType.QInt8,
                 QuantType.QUInt8,
                 self.measure_ranges(),
                 list(only),
                 list(skipped),
-                list_operators(),
-                {},
+                list(operators) or list_operators(),
+                {"ActivationSymmetric": symmetric},
             )
             quantizer.quantize_model()
         return quantizer.model.model

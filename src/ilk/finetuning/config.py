@@ -71,7 +71,7 @@ class FinetuneConfig:
     layers: tuple[str, ...] = ()
     wrappers: tuple[str, ...] = ()
     updates: int | None = None
-    epochs: int = 5
+    epochs: int = 4
     batch_size: int = 32
     lr: float | None = None
     layer_decay: float = 0.9
@@ -113,4 +113,4 @@ class FinetuneConfig:
         """Return the number of updates for n training images."""
         if self.updates is not None:
             return self.updates
-        return min(max(self.epochs * n // self.batch_size, 60), 600)
+        return min(max(self.epochs * n // self.batch_size, 40), 600)

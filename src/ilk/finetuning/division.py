@@ -88,6 +88,7 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
     rest = np.flatnonzero(~is_held_out)
     fold = assign_folds(y[rest], N_FOLDS, seed + 1, groups[rest]) if len(rest) else rest
     train, validation = rest[fold != 0], rest[fold == 0]
+    train = np.random.default_rng(seed).permutation(train)  # so that the first ones are a sample
     missing = set(range(len(classes))) - set(y[train].tolist())
     if len(validation) < MIN_VALIDATION or missing:
         named = f"; none of {classes[min(missing)]!r} would be left to train on" if missing else ""

@@ -93,6 +93,18 @@ class _Run:
         """Return what a head fitted to some images says of others, from features `[n, d]`."""
         return judge_logits(self.fit(x, fitted).logits(x[judged]), self.division.y[judged])
 
+    def measure(self, x: NDArray[np.float32], validation_x: NDArray[np.float32]) -> float:
+        """Return how well a head fitted to the first training images answers the validation part.
+
+        Args:
+            x: Features of the first n training images, `[n, d]`.
+            validation_x: Features of the validation part, `[m, d]`.
+        """
+        d = self.division
+        rows = d.train[: len(x)]
+        head = fit_head(x, d.y[rows], d.classes, d.groups[rows])
+        return judge_logits(head.logits(validation_x), d.y[d.validation]).score
+
     def make_candidate(self, name: str, x: NDArray[np.float32], **costs: Any) -> Candidate:
         """Return the answers for the validation part and the images held out."""
         d = self.division
@@ -148,6 +160,7 @@ class _Run:
             self.base.preprocess,
             self.open_part(split, views, d.train),
             self.open_part(split, views[:1], d.validation),
+            self.measure,
             self.config,
             self.work,
             self.key,
@@ -263,8 +276,7 @@ def make_tuned_network(
         state = {**get_state(whole), **get_state(network)}
         arrays = {name: value.cpu().numpy() for name, value in state.items()}
     else:
-        trained = [n for n, p in network.named_parameters() if p.requires_grad]
-        arrays = take_state(network, trained)
+        arrays = take_state(network, trial.trained)
     known = [division.rows[i].digest for i in division.known]
     before = base.checkpoint.tuned.trained_on if isinstance(base, TunedNetworkEncoder) else None
     trained_on = pack_digests([*known, *(row.tobytes().hex() for row in before or ())])

@@ -72,7 +72,8 @@ def find_error(values: Vector, groups: Labels) -> float:
     At least that of one image in n that differs by 1 among values that are 0 or 1 apart, so that
     few images without a difference do not look certain.
     """
-    least = 1.0 / len(values) if np.isin(values, (-1.0, 0.0, 1.0)).all() else 0.0
+    is_count = np.isin(values, (-1.0, 0.0, 1.0)).all()
+    least = 1.0 / len(values) if is_count else 0.0
     variance = compute_variance(values, number_groups(groups))
     return max(float(np.sqrt(variance)), least / np.sqrt(2))
 

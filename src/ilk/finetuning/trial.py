@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,12 @@ from ilk.core.data import Labels
 from ilk.core.linear_models import Linear
 from ilk.core.progress import Progress, silent_progress
 from ilk.finetuning.config import FinetuneConfig, Variant
-from ilk.finetuning.judge import judge_logits
 from ilk.finetuning.splitting import SplitNetwork
 from ilk.finetuning.training_rows import pick_view
 from ilk.finetuning.tunable import Tunable
 from ilk.hub.preprocessing import Preprocess
 from ilk.training.augmentations import Flip, Shift
-from ilk.training.objective import Augmentation, augment_objective
+from ilk.training.objective import Augmentation, augment_objective, unwrap
 from ilk.training.objectives.cross_entropy import CrossEntropy
 from ilk.training.optimizers import AdamW
 from ilk.training.recipe import CheckpointConfig, DeviceConfig, Recipe
@@ -36,7 +35,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 N_ROWS = 64  # rows at a time that are only read
-N_MEASURES = 8  # on the validation part, in a run
+N_MEASURES = 4  # on the validation part, in a run
+N_SAMPLED = 1000  # training images that a head is fitted to for a measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Part:
     y: Labels
     has_views: bool
 
-    def iterate(self, device: str) -> Any:
+    def iterate(self, device: str) -> Iterator[Tensor]:
         """Yield rows `[b, ...]` in order, the image itself of each."""
         for positions in torch.arange(len(self.y)).split(N_ROWS):
             x = self.rows.take(positions, device).x
@@ -67,6 +67,7 @@ class Trial:
     Attributes:
         variant: What was tuned.
         network: The network at its best measure.
+        trained: Names of the parameters that were trained, in the network inside it.
         name: What was tuned, in words.
         n_trained: Number of parameters that were trained.
         seconds: Time that training took.
@@ -76,6 +77,7 @@ class Trial:
 
     variant: Variant
     network: Tunable
+    trained: tuple[str, ...]
     name: str
     n_trained: int
     seconds: float
@@ -90,6 +92,7 @@ def run_trial(
     preprocess: Preprocess,
     train_part: Part,
     validation_part: Part,
+    measure: Callable[[NDArray[np.float32], NDArray[np.float32]], float],
     config: FinetuneConfig,
     folder: Path | None,
     run: Mapping[str, Any],
@@ -105,6 +108,8 @@ def run_trial(
         preprocess: Of the network.
         train_part: What is trained on.
         validation_part: What chooses the best state.
+        measure: Returns how well a head fitted to the first `N_SAMPLED` training images answers the
+            validation part, from the features `[n, d]` of both; higher is better.
         config: Settings.
         folder: Where the state of the run lies; None saves nothing.
         run: What the run depends on besides variant and settings.
@@ -118,7 +123,8 @@ def run_trial(
     started_at = time.monotonic()
     is_pixels = split.frozen is None
     network = Tunable(split.late, head, preprocess if is_pixels else None)
-    n_trained = network.count_trained()
+    n_trained, named = network.count_trained(), network.late.network.named_parameters()
+    trained = tuple(name for name, parameter in named if parameter.requires_grad)
     updates = config.count_updates(len(train_part.y))
     recipe = Recipe(
         updates,
@@ -131,12 +137,12 @@ def run_trial(
         layer_decay=config.layer_decay if not variant.wrapper else 1.0,
     )
     results: list[ValidationResult] = []
-    interval = max(1, updates // N_MEASURES)
+    interval = max(1, -(-updates // N_MEASURES))
+    sampled = replace(train_part, y=train_part.y[:N_SAMPLED])
     validation = Validation(
-        lambda current: (
-            judge_logits(
-                compute_logits(current, validation_part, device.device), validation_part.y
-            ).score
+        lambda current: measure(
+            compute_features(unwrap(current, Tunable), sampled, device.device),
+            compute_features(unwrap(current, Tunable), validation_part, device.device),
         ),
         interval,
         config.patience,
@@ -164,6 +170,7 @@ def run_trial(
     return Trial(
         variant,
         best,
+        trained,
         name,
         n_trained,
         time.monotonic() - started_at,
@@ -207,19 +214,11 @@ def _list_augmentations(
     return [*found, Shift(shift, "reflect")] if shift else found
 
 
-def compute_logits(network: torch.nn.Module, part: Part, device: str) -> NDArray[np.float32]:
-    """Return logits `[n, k]` of the rows of a part."""
-    return _compute(network, part, device)
-
-
 def compute_features(network: Tunable, part: Part, device: str) -> NDArray[np.float32]:
     """Return features `[n, d]` of the rows of a part."""
-    return _compute(network.to(device).forward_features, part, device)
-
-
-def _compute(function: Any, part: Part, device: str) -> NDArray[np.float32]:
+    network.to(device)
     parts: list[Tensor] = []
     with torch.inference_mode():
         for x in part.iterate(device):
-            parts.append(function(x).float().cpu())
+            parts.append(network.forward_features(x).float().cpu())
     return np.asarray(torch.cat(parts).numpy())

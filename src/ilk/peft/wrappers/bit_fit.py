@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,8 @@ class Offset(Part):
     def attach(self, network: nn.Module, path: str) -> None:
         module = network.get_submodule(path)
         module.add_module(NAME, self)
-        module.__class__ = _make_offset_class(module.__class__)
+        kind: Any = type(module)
+        module.__class__ = _make_offset_class(kind)
 
     def detach(self, network: nn.Module, path: str) -> None:
         module = network.get_submodule(path.rpartition(".")[0])

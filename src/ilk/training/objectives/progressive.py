@@ -50,6 +50,8 @@ class Progressive(TeacherObjective):
                 f"label_weight {label_weight} must be from 0 to 1, temperature {temperature} above "
                 "0"
             )
+        if group_logits is not None and not isinstance(group_logits, Tensor):
+            raise InputError("group_logits must be a tensor, which Python alone can give")
         self.label_weight, self.temperature = label_weight, temperature
         self.register_buffer("group_logits", None if group_logits is None else group_logits.float())
 
