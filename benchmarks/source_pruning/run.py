@@ -5,8 +5,8 @@ target, or pretrained on a part of the classes: those that images of the target 
 labels of a surrogate that was trained for one epoch, or by clusters of its features), random ones
 (several times), those whose names are nearest, or as many random or moderate images of all classes.
 It is first checked that pretraining helps at all, against a network without it that is trained by
-the recipe that suits it better (100 updates at a rate of 0.004 in place of 60 at 0.001). The time that pretraining on less saves is
-measured in the same run, the surrogate included.
+the recipe that suits it better (100 updates at a rate of 0.004 in place of 60 at 0.001). The time
+that pretraining on less saves is measured in the same run, the surrogate included.
 """
 
 from __future__ import annotations
