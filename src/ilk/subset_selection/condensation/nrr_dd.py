@@ -154,9 +154,7 @@ def crop_critical(x: Tensor, activation: Tensor, least: float) -> Tensor:
             crops.append(image)
             continue
         top, left = int(rows[0]), int(columns[0])
-        part = max(
-            (int(rows[-1]) - top + 1) / height, (int(columns[-1]) - left + 1) / width, least
-        )
+        part = max((int(rows[-1]) - top + 1) / height, (int(columns[-1]) - left + 1) / width, least)
         h, w = min(height, round(part * height)), min(width, round(part * width))
         middle = (top + int(rows[-1]) + 1) / 2, (left + int(columns[-1]) + 1) / 2
         y0 = min(max(0, round(middle[0] - h / 2)), height - h)
