@@ -301,10 +301,21 @@ def test_a_model_of_a_tuned_network_predicts_explains_and_exports(tuned, encoder
     run("predict", model, new, "--out", names, "--runtime", "torch")
     rows = names.read_text().splitlines()
     assert len(rows) == 61
-    run("export", model, "--out", tmp_path / "m.onnx")
+    run("export", model, "--onnx", tmp_path / "m.onnx")
     assert (tmp_path / "m.onnx").stat().st_size > 10_000
-    run("explain", model, new / "level" / "0.png", "--out", tmp_path / "maps")
+    run(
+        "explain",
+        model,
+        new / "level" / "0.png",
+        "--out",
+        tmp_path / "maps",
+        "--no-check",
+        "--method",
+        "grad-cam",
+    )
     assert any((tmp_path / "maps").iterdir())
+    run("search", model, new / "level" / "0.png", "--out", tmp_path / "hits.csv")
+    assert "0.png" in (tmp_path / "hits.csv").read_text()
 
 
 def run_command(*args, capsys):
