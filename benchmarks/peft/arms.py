@@ -32,7 +32,7 @@ class Arm:
         wrapper: A wrapper as in `ilk finetune --peft`, or "".
         trains: Names of pretrained parts that train as well.
         holds: Names of the wrapper's parameters that do not.
-        rates: Learning rates of AdamW to choose from.
+        rates: Learning rates of AdamW to choose from, in rising order.
     """
 
     name: str
@@ -87,11 +87,18 @@ ARMS = (
     Arm(BOTTOM, "SVFit(rank=48, bases='bottom')", rates=LARGE),
     Arm(RANDOM, "SVFit(rank=48, bases='random')", rates=LARGE),
     Arm(SHERL, "SHERL"),
-    Arm(SHERL_PLAIN, "SHERL(anti_redundancy=False)"),
     Arm(SHERL_LAST, "SHERL", trains=LATE_PARTS),
     Arm(MEAN, "LayerSum(start=0.0)", holds=("weights", "gamma")),
     Arm(SUM, "LayerSum", rates=LARGE),
     Arm(SUM_LAST, "LayerSum", trains=LATE_PARTS),
+)
+
+DEEP_ARMS = (
+    Arm(HEAD),
+    Arm(LORA, "LoRA(rank=4, alpha=8)"),
+    Arm(SHERL, "SHERL"),
+    Arm(SHERL_PLAIN, "SHERL(anti_redundancy=False)"),
+    Arm(SUM, "LayerSum", rates=LARGE),
 )
 
 
