@@ -163,6 +163,9 @@ def test_pruning_is_better_than_cutting_alone():
     ]
     others = [np.linalg.norm(run_network(cut, x) - exact) for cut in random]
     assert error < 0.5 * min(others)
+    seen = np.concatenate(batches)  # there, the mean of what the layer gives is what it was
+    shift = run_network(pruned.model, seen).mean(0) - run_network(model, seen).mean(0)
+    assert np.abs(shift).max() < 0.1
     assert run_network(pruned.model, x).shape == (len(x), WIDTH)
 
 
