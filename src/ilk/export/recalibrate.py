@@ -74,8 +74,9 @@ def find_honest_index(images: CheckImages) -> Labels:
     index = new if len(new) >= MIN_ROWS else labelled
     if len(index) < MIN_ROWS:
         raise InputError(
-            f"--int8 fits the calibration anew and needs {MIN_ROWS} labelled images of the model's "
-            f"classes, and there are {len(index)}; name a folder of them with --check-images"
+            f"the calibration is fitted anew, which needs {MIN_ROWS} labelled images of the "
+            f"model's classes, and there are {len(index)}; name a folder of them with "
+            "--check-images"
         )
     return index
 
