@@ -3,10 +3,12 @@
 The best of several looks better than it is. How much better is estimated as in bootstrap
 bias-corrected cross-validation (Ioannis Tsamardinos, Elissavet Greasidou, Giorgos Borboudakis,
 2018, doi:10.1007/s10994-018-5714-4): in each draw of the rows, the best on the rows drawn is
-measured on those that were not, and the mean fall is taken off. Without a target, a selector is
-preferred to random images only where what is left of its gain is above 0 beyond its interval; with
-one, it is used unless it is clearly worse. The interval is that of the folds' means, widened because folds share most of what is kept (Claude Nadeau, Yoshua Bengio, 2003,
-Inference for the Generalization Error, doi:10.1023/A:1024068626366):
+measured on those that were not, and the mean fall is taken off.
+
+Without a target, a selector is preferred to random images only where what is left of its gain is
+above 0 beyond its interval; with one, it is used unless it is clearly worse. The interval is that of
+the folds' means, widened because folds share most of what is kept (Claude Nadeau, Yoshua Bengio,
+2003, Inference for the Generalization Error, doi:10.1023/A:1024068626366):
 
     mean +- t_{J-1} sqrt( (1 / J + 1 / (J - 1)) s^2 ),   s^2 the variance of the J folds' means
 """
