@@ -6,8 +6,8 @@ bias-corrected cross-validation (Ioannis Tsamardinos, Elissavet Greasidou, Giorg
 measured on those that were not, and the mean fall is taken off.
 
 Without a target, a selector is preferred to random images only where what is left of its gain is
-above 0 beyond its interval; with one, it is used unless it is clearly worse. The interval is that of
-the folds' means, widened because folds share most of what is kept (Claude Nadeau, Yoshua Bengio,
+above 0 beyond its interval; with one, it is used unless it is clearly worse. The interval is that
+of the folds' means, widened because folds share most of what is kept (Claude Nadeau, Yoshua Bengio,
 2003, Inference for the Generalization Error, doi:10.1023/A:1024068626366):
 
     mean +- t_{J-1} sqrt( (1 / J + 1 / (J - 1)) s^2 ),   s^2 the variance of the J folds' means
