@@ -8,7 +8,7 @@ from PIL import Image
 
 import ilk
 from ilk.core.errors import InputError, NoLabels, OutputError
-from ilk.labelling.exports import RESERVED, name_folders
+from ilk.core.portable_names import RESERVED, name_folders
 from ilk.labelling.model_export import describe_accuracy
 from tests.helpers.coloured_images import tell
 

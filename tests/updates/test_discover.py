@@ -7,6 +7,7 @@ import pytest
 
 from ilk.core.data import Data
 from ilk.core.errors import InputError
+from ilk.core.portable_names import make_unique
 from ilk.images import Images, Row
 from ilk.trust.out_of_distribution import fit_gaussian
 from ilk.trust.summary_statistics import SummaryStatistics
@@ -19,7 +20,6 @@ from ilk.updates.discover import (
     assign_groups,
     keep_supported_groups,
 )
-from ilk.updates.suggestions import make_unique
 from ilk.updates.unknown_images import UnknownImages
 
 

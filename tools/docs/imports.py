@@ -11,11 +11,12 @@ import ilk
 PACKAGE = Path(ilk.__file__).parent
 FOLDERS = (  # from the ground up; each may import from those before it
     *("core", "maths", "vocabulary", "images", "store", "hub", "encode", "shards", "protocols"),
-    *("architectures", "training", "transduction", "diffusion", "encoders"),
-    *("deduplication", "metric_learning", "finetuning"),
+    *("architectures", "training", "peft", "transduction", "diffusion", "encoders"),
+    *("deduplication", "metric_learning", "finetuning", "subset_selection"),
     *("methods", "detectors", "discovery"),
     *("ranking", "trust", "multilabel", "report", "explain", "artifacts", "retrieval"),
-    *("fitting", "estimator", "updates", "export", "labelling", "serve"),
+    *("fitting", "estimator", "updates", "export", "compression", "distillation"),
+    *("labelling", "serve"),
     *("demo", "encoding_speed", "doctor", "cli", "__main__"),
 )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ilk.artifacts import model_folder, pack
+from ilk.artifacts.encoder_files import collect_files
 from ilk.artifacts.explainable import Explainable
 from ilk.artifacts.image_blocks import (
     ManyImages,
@@ -308,9 +309,11 @@ class Classifier(Explainable):
         parts = {name: getattr(self, name) for name in PART_KINDS}
         weights, description = pack.pack({name: part for name, part in parts.items() if part})
         side_files = dict(self.side_files()) if self.side_files else {}
+        described, encoder_files = collect_files(self.encoder)
+        side_files |= encoder_files
         metadata = {
             "classes": list(self.classes),
-            "encoder": self.encoder.describe(),
+            "encoder": described,
             **add_neighbours(self.metadata, self.neighbours, side_files),
         }
         metadata["parts"] = description

@@ -28,6 +28,8 @@ class EncoderEntry(TypedDict):
     key: str
     precision: NotRequired[str]
     folder: NotRequired[str]
+    inside: NotRequired[str]
+    files: NotRequired[list[str]]
     classes: NotRequired[list[str] | None]
     prompts: NotRequired[list[str]]
     views: NotRequired[int]
@@ -123,6 +125,7 @@ class ClassifierEntries(CommonEntries):
     ensemble: NotRequired[EnsembleEntry | None]
     extensions: NotRequired[list[dict[str, Any]]]
     adaptation: NotRequired[dict[str, Any]]
+    distillation: NotRequired[dict[str, Any]]
     last_added: NotRequired[dict[str, str]]
 
 

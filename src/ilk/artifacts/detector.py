@@ -12,6 +12,7 @@ import numpy as np
 
 from ilk.artifacts import model_folder
 from ilk.artifacts.anomaly_result import AnomalyResult
+from ilk.artifacts.encoder_files import collect_files, locate_files
 from ilk.artifacts.image_blocks import BLOCK_SIZE, encode_block, iter_image_blocks
 from ilk.artifacts.output_files import check_outside
 from ilk.artifacts.overwrite_guard import check_writable
@@ -145,8 +146,9 @@ class AnomalyDetector:
             check_outside(Path(folder), self.image_folders), model_folder.DETECTOR
         )
         weights, parts = pack({"detector": self.model})
+        described, encoder_files = collect_files(self.encoder)
         metadata = {
-            "encoder": self.encoder.describe(),
+            "encoder": described,
             "false_alarm": self.false_alarm,
             "value_ranges": dict(self.value_ranges),
             "parts": parts,
@@ -154,7 +156,7 @@ class AnomalyDetector:
             "reads_patches": self.patches is not None,
             "choice": {name: dict(values) for name, values in self.choice.items()},
         }
-        model_folder.write(output, weights, metadata, model_folder.DETECTOR)
+        model_folder.write(output, weights, metadata, model_folder.DETECTOR, encoder_files)
 
 
 def load(
@@ -182,7 +184,8 @@ def load(
         check_type(metadata, model_folder.DETECTOR.entries, "")
         parts = unpack(weights, metadata["parts"])
         check_kinds(parts, {"detector": Detector}, set())
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
+        described = locate_files(metadata["encoder"], Path(folder))
+        encoder = restore_encoder(described, device=device, runtime=runtime, fetch=fetch)
         ranges = restore_ranges(metadata.get("value_ranges"))
         model, false_alarm = parts["detector"], float(metadata["false_alarm"])
         if not 0 < false_alarm < 1:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.classifier import PART_KINDS, RESERVED_KEYS, Classifier
+from ilk.artifacts.encoder_files import locate_files
 from ilk.artifacts.image_blocks import PathLike
 from ilk.artifacts.neighbour_file import make_loader
 from ilk.artifacts.remainder import explain_missing, remove_encoders
@@ -49,6 +50,7 @@ def load(
     with model_folder.report_damage(Path(folder)):
         check_type(metadata, model_folder.CLASSIFIER.entries, "")
         parts = pack.unpack(weights, metadata["parts"])
+        metadata["encoder"] = locate_files(metadata["encoder"], Path(folder))
         if without:
             parts, metadata = remove_encoders(parts, metadata, without)
         try:

@@ -114,10 +114,23 @@ def write(
         for side_name, content in (side_files or {}).items():
             change.write(side_name, content)
         change.write(DESCRIPTION_FILE, (json.dumps(description, indent=1) + "\n").encode())
+        for old_name in _list_encoder_files(folder):
+            if old_name not in (side_files or {}):
+                change.delete(old_name)
         for old_file in folder.iterdir():
             if WEIGHTS_PATTERN.fullmatch(old_file.name) and old_file.name != name:
                 change.delete(old_file.name)
         change.commit()
+
+
+def _list_encoder_files(folder: Path) -> list[str]:
+    """Return the files of the encoder of the model that a folder holds, if it holds one."""
+    from ilk.artifacts.encoder_files import list_files
+
+    try:
+        return list_files(json.loads(read_regular_file(folder / DESCRIPTION_FILE))["encoder"])
+    except UNREADABLE_ERRORS:
+        return []
 
 
 def _choose_weights_name(folder: Path, sha: str) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ilk.artifacts import model_folder, pack
 from ilk.artifacts.classifier import RESERVED_KEYS
+from ilk.artifacts.encoder_files import collect_files, locate_files
 from ilk.artifacts.explainable import Explainable
 from ilk.artifacts.image_blocks import (
     ManyImages,
@@ -243,9 +244,11 @@ class MultiLabelClassifier(Explainable):
             }
         )
         side_files = dict(self.side_files()) if self.side_files else {}
+        described, encoder_files = collect_files(self.encoder)
+        side_files |= encoder_files
         metadata = {
             "classes": list(self.classes),
-            "encoder": self.encoder.describe(),
+            "encoder": described,
             **add_neighbours(self.metadata, self.neighbours, side_files),
             "parts": description,
         }
@@ -267,7 +270,8 @@ def load_multi_label(
     with model_folder.report_damage(Path(folder)):
         check_type(metadata, model_folder.MULTI_LABEL.entries, "")
         parts = pack.unpack(weights, metadata["parts"])
-        encoder = restore_encoder(metadata["encoder"], device=device, runtime=runtime, fetch=fetch)
+        described = locate_files(metadata["encoder"], Path(folder))
+        encoder = restore_encoder(described, device=device, runtime=runtime, fetch=fetch)
         check_kinds(parts, PART_KINDS, set())
         classifier = MultiLabelClassifier(
             check_classes(metadata["classes"]),

@@ -78,7 +78,7 @@ def command(
         check_output_file(Path(page), (".html",), [source])
     store = Store()
     images = intake.read_images(source, store)
-    network = _resolve_encoder(encoder, images, device, runtime)
+    network = open_feature_encoder(encoder, images, device, runtime)
     found = find_groups(
         images,
         network,
@@ -105,7 +105,7 @@ def command(
     return Result(found.to_json(), exit_code=1 if found.groups else 0)
 
 
-def _resolve_encoder(name: str | None, images: Images, device: str, runtime: str) -> Embeds:
+def open_feature_encoder(name: str | None, images: Images, device: str, runtime: str) -> Embeds:
     """Return the named encoder, or the last of the default encoders, which is the best.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -122,6 +122,19 @@ class Derives(Embeds, Protocol):
 
     def transform(self, features: Features) -> Features:
         """Return features `[n, d]` from those of the base, `[n, h]`."""
+        ...
+
+
+@runtime_checkable
+class KeepsFiles(Embeds, Protocol):
+    """An encoder that a model folder holds itself, so that the folder is complete and movable.
+
+    Its name is that of a family and a folder, such as `compressed:PATH`, and its files are all that
+    the family needs to open that folder.
+    """
+
+    def get_model_files(self) -> Mapping[str, bytes]:
+        """Return the contents of its files by name, without folders."""
         ...
 
 

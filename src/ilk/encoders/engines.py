@@ -50,6 +50,10 @@ class Engine(Protocol):
         """Convert a network in evaluation mode; raises whatever its packages raise."""
         ...
 
+    def convert_onnx(self, content: bytes) -> bytes:
+        """Convert an ONNX model from `INPUT` to `OUTPUT`, also one in 8 bits."""
+        ...
+
     def open(self, content: bytes) -> Run:
         """Open what `convert` returned; the result may be called from several threads."""
         ...
@@ -90,6 +94,17 @@ class OpenVino(Engine):
             model = openvino.convert_model(
                 torch.jit.freeze(traced), example_input=example, input=[-1, 3, *size]
             )
+        return self._compile(model)
+
+    def convert_onnx(self, content: bytes) -> bytes:
+        """Read the model, with its quantization, and compile."""
+        import openvino
+
+        return self._compile(openvino.Core().read_model(content))
+
+    def _compile(self, model: Any) -> bytes:
+        import openvino
+
         compiled = openvino.Core().compile_model(model, "CPU", self.config)
         blob: io.BytesIO = compiled.export_model()
         return blob.getvalue()
@@ -163,6 +178,10 @@ class OnnxRuntime(Engine):
     def convert(self, network: Module, size: tuple[int, int]) -> bytes:
         """Export the network to ONNX."""
         return export_onnx(network, size)
+
+    def convert_onnx(self, content: bytes) -> bytes:
+        """Return the model as it is: a session optimizes it."""
+        return content
 
     def open(self, content: bytes) -> Run:
         """Open a session that runs in the calling thread: `encode` starts one per core."""

@@ -11,7 +11,7 @@ import threading
 from abc import abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from PIL import Image
 
@@ -65,7 +65,7 @@ def digest_folder(folder: Path) -> dict[str, str]:
 
 
 class NetworkEncoder:
-    """An encoder whose features come from a torch network.
+    """An encoder whose features come from a network, of torch unless `has_torch_network` is false.
 
     Args:
         name: Its name, as after `--encoder`.
@@ -76,6 +76,9 @@ class NetworkEncoder:
     Raises:
         InputError, Unavailable: As `check_runtime` and `check_device`.
     """
+
+    has_torch_network: ClassVar[bool] = True
+    """Whether `checkpoint.build_network` gives a network, whose gradients can be computed."""
 
     def __init__(
         self, name: str, checkpoint: Checkpoint, device: str, runtime: str, precision: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ilk.core.errors import ArtifactError, Unavailable
 from ilk.encoders.network import Checkpoint, NetworkEncoder
 from ilk.encoders.options import EncoderOptions
-from ilk.encoders.tuned_network import TunedNetwork, read_tuned_network
+from ilk.encoders.tuned_network import STUDENT, TunedNetwork, read_tuned_network
 from ilk.hub.preprocessing import Preprocess
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ class TunedNetworkEncoder(NetworkEncoder):
 
     checkpoint: TunedCheckpoint
 
+    def get_model_files(self) -> Mapping[str, bytes]:
+        """Return the contents of its folder by file name: a model folder holds them."""
+        return self.checkpoint.tuned.to_files()
+
     def is_held_out(
         self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> NDArray[np.bool_]:
@@ -69,6 +73,21 @@ class TunedNetworkEncoder(NetworkEncoder):
         return self.checkpoint.tuned.is_held_out(digests, groups)
 
 
+def make_student_encoder(
+    tuned: TunedNetwork, folder: Path, options: EncoderOptions, name: str = ""
+) -> TunedNetworkEncoder:
+    """Return the encoder of a student; its folder need not be written yet.
+
+    Args:
+        tuned: The network.
+        folder: Where it is, or will be.
+        options: Device, runtime and precision.
+        name: Its name, as after `--encoder`; "" is that of the folder.
+    """
+    checkpoint, name = TunedCheckpoint(folder, tuned, None), name or f"tuned:{folder}"
+    return TunedNetworkEncoder(name, checkpoint, options.device, options.runtime, options.precision)
+
+
 def open_tuned_network(name: str, folder: Path, options: EncoderOptions) -> TunedNetworkEncoder:
     """Open a tuned network; its weights are read, those of its base are not.
 
@@ -77,21 +96,25 @@ def open_tuned_network(name: str, folder: Path, options: EncoderOptions) -> Tune
         ArtifactError: A file is damaged.
     """
     tuned = read_tuned_network(folder)
+    if tuned.kind == STUDENT:
+        return make_student_encoder(tuned, folder, options, name)
     base = None if tuned.base is None else _open_base(name, folder, tuned.base)
     checkpoint = TunedCheckpoint(folder, tuned, base)
     return TunedNetworkEncoder(name, checkpoint, options.device, options.runtime, options.precision)
 
 
-def _open_base(name: str, folder: Path, description: dict[str, Any] | Any) -> Checkpoint:
+def _open_base(name: str, folder: Path, description: Mapping[str, Any]) -> Checkpoint:
     from ilk.encoders.registry import restore_base
 
     base_name = str(description.get("name", ""))
-    if not base_name or base_name.startswith("tuned:"):
-        raise ArtifactError(f"{folder} names no encoder whose network was tuned; tune it again")
     try:
         base = restore_base(description)
     except Unavailable as error:
         raise Unavailable(f"{name} is the network of {base_name}, tuned, and {error}") from None
+    except (KeyError, RecursionError):  # a folder that leads back to itself
+        raise ArtifactError(
+            f"{folder} names no encoder whose network was tuned; tune it again"
+        ) from None
     if base.space.key != description.get("key"):
         raise Unavailable(
             f"{name} was tuned from {base_name}, and that encoder is another on this machine: its "

@@ -60,6 +60,24 @@ def digest_arrays(head: object, arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
+def encode_files(
+    entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
+) -> dict[str, bytes]:
+    """Return the contents of the two files, by name.
+
+    Args:
+        entries: What `tuned.json` holds; `weights`, the digest of the other file, is added.
+        arrays: Weights by name, `[...]`.
+        trained_on: Digests of the training images, `[n, 32]`.
+    """
+    from safetensors.numpy import save
+
+    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
+    digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
+    return {WEIGHTS: weights, DESCRIPTION: encode_digested(digested)}
+
+
 def write_files(
     folder: Path, entries: Mapping[str, Any], arrays: Arrays, trained_on: NDArray[np.uint8]
 ) -> None:
@@ -67,22 +85,17 @@ def write_files(
 
     Args:
         folder: The folder; it is made if missing.
-        entries: What `tuned.json` holds; `weights`, the digest of the other file, is added.
-        arrays: Weights by name, `[...]`.
-        trained_on: Digests of the training images, `[n, 32]`.
+        entries: As in `encode_files`, as are the others.
+        arrays: `[...]` each.
+        trained_on: `[n, 32]`.
 
     Raises:
         OutputError: It cannot be written.
     """
-    from safetensors.numpy import save
-
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
-    digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
     with lock_folder(folder):
         transaction = FolderTransaction(folder)
-        transaction.write(WEIGHTS, weights)
-        transaction.write(DESCRIPTION, encode_digested(digested))
+        for name, content in encode_files(entries, arrays, trained_on).items():
+            transaction.write(name, content)
         transaction.commit()
 
 

@@ -29,6 +29,7 @@ from ilk.encoders.tuned_files import (
     DESCRIPTION,
     check_entries,
     digest_arrays,
+    encode_files,
     find_known,
     read_arrays,
     read_entries,
@@ -84,6 +85,26 @@ class TunedNetwork:
         if (self.base is None) != (self.kind == STUDENT):
             raise InputError("a student has no base encoder, and every other tuned network has one")
 
+    def to_entries(self) -> dict[str, Any]:
+        """Return what `tuned.json` says of the network, as plain values."""
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "base": None if self.base is None else dict(self.base),
+            "architecture": self.architecture,
+            "settings": dict(self.settings),
+            "wrapper": self.wrapper,
+            "tuned": self.tuned,
+            "preprocess": self.preprocess.to_json(),
+            "width": self.width,
+            "classes": list(self.classes),
+            "results": dict(self.results),
+        }
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return the contents of the folder's files by name."""
+        return encode_files(self.to_entries(), self.arrays, self.trained_on)
+
     def digest_weights(self) -> str:
         """Return the SHA-256 of what makes the network besides its base, whatever the file."""
         what = (self.kind, self.architecture, sorted(self.settings.items()), self.wrapper)
@@ -124,7 +145,7 @@ class TunedNetwork:
                     _load_part(network, state)
                 else:
                     network = _wrap(network, self.wrapper, state, merge)
-        except (TypeError, KeyError, IndexError, ValueError, RuntimeError) as error:
+        except (TypeError, KeyError, IndexError, ValueError, RuntimeError, InputError) as error:
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ArtifactError(f"the weights of a tuned network do not fit: {line}") from None
         return network.eval().requires_grad_(False)
@@ -174,9 +195,9 @@ def _wrap(network: nn.Module, text: str, state: dict[str, Tensor], merge: bool) 
     from ilk.peft import load_state, parse_wrapper
 
     wrapper = parse_wrapper(text)
-    wrapped = wrapper.apply(network)
-    load_state(wrapped, state)
-    return wrapper.merge(wrapped) if merge and wrapper.is_mergeable else wrapped
+    wrapper.apply(network)
+    load_state(network, state)
+    return wrapper.merge(network) if merge and wrapper.is_mergeable else network
 
 
 @dataclass(frozen=True)
@@ -237,20 +258,7 @@ def write_tuned_network(folder: Path, network: TunedNetwork) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    entries = {
-        "format": FORMAT,
-        "kind": network.kind,
-        "base": None if network.base is None else dict(network.base),
-        "architecture": network.architecture,
-        "settings": dict(network.settings),
-        "wrapper": network.wrapper,
-        "tuned": network.tuned,
-        "preprocess": network.preprocess.to_json(),
-        "width": network.width,
-        "classes": list(network.classes),
-        "results": dict(network.results),
-    }
-    write_files(folder, entries, network.arrays, network.trained_on)
+    write_files(folder, network.to_entries(), network.arrays, network.trained_on)
 
 
 def read_tuned_network(folder: Path) -> TunedNetwork:

@@ -65,7 +65,7 @@ def has_networks(encoder: Embeds) -> bool:
         return all(has_networks(part) for part in encoder.parts)
     if isinstance(encoder, ViewEncoder):
         return has_networks(encoder.base)
-    return isinstance(encoder, NetworkEncoder)
+    return isinstance(encoder, NetworkEncoder) and encoder.has_torch_network
 
 
 def open_parts(subject: Subject, explainer: str) -> list[Part]:

@@ -133,7 +133,7 @@ def find_encoder(encoder: Embeds) -> NetworkEncoder:
     """
     if isinstance(encoder, ViewEncoder):
         return find_encoder(encoder.base)
-    if isinstance(encoder, NetworkEncoder):
+    if isinstance(encoder, NetworkEncoder) and encoder.has_torch_network:
         return encoder
     raise Unavailable(
         f"t-tame needs the gradients of one network, and {encoder.name} has none, or several; use "

@@ -14,8 +14,10 @@ from ilk.artifacts.model_folder import read_digest
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
+from ilk.encoders.compressed import CompressedEncoder
 from ilk.export.build import PARITY_KEY, SUMMARY_KEY, build_model, get_metadata, set_metadata
 from ilk.export.check_images import CheckImages
+from ilk.export.int8_features import list_networks
 from ilk.export.parity import Parity, check_parity
 from ilk.hub.client import require_package
 
@@ -88,7 +90,11 @@ def export_classifier(
         built, classifier, report = result.built, result.classifier, result.report
     else:
         built = build_model(classifier, summary)
-    parity = check_parity(classifier, built, images, quantized=int8, progress=progress)
+    has_int8 = int8 or any(
+        isinstance(network, CompressedEncoder) and network.checkpoint.network.is_int8
+        for network in list_networks(classifier.encoder)
+    )
+    parity = check_parity(classifier, built, images, quantized=has_int8, progress=progress)
     graph_digest = hashlib.sha256(built.model.graph.SerializeToString()).hexdigest()
     entry = {**parity.to_json(), "graph_sha256": graph_digest}
     set_metadata(built.model, {PARITY_KEY: json.dumps(entry)})

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ilk.artifacts import model_folder
+from ilk.artifacts.encoder_files import list_files, read_files
 from ilk.artifacts.model_folder import (
     CLASSIFIER,
     DESCRIPTION_FILE,
@@ -121,6 +122,7 @@ def _stage(
             side_files[path.name] = path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    side_files |= read_files(entries["encoder"], folder)
     side_files[README] = card.encode()
     model_folder.write(staging, weights, metadata, kind, side_files)
 
@@ -172,6 +174,12 @@ def pull(repo: str, out: Path) -> HubModel:
         extra = {README: download(README).read_bytes()} if README in files else {}
     kind = next((k for k in KINDS if k.format == model_folder.read_format(snapshot)), CLASSIFIER)
     weights, entries = model_folder.read(snapshot, kind)
+    with model_folder.report_damage(snapshot):
+        inner_files = list_files(entries["encoder"])
+    with explain_hub_errors(repo):
+        for file in inner_files:
+            download(file)
+    extra |= read_files(entries["encoder"], snapshot)
     metadata = {key: value for key, value in entries.items() if key not in OWN_KEYS}
     metadata["hub"] = {
         "repo": name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.artifacts.classifier import Classifier
+from ilk.core.data import Features
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.progress import Progress, silent_progress
+from ilk.encoders.compressed import CompressedEncoder
 from ilk.encoders.network import NetworkEncoder
 from ilk.export.build import BuiltModel, build_model
 from ilk.export.check_images import CheckImages
@@ -27,6 +29,7 @@ N_RANGES = 100  # images that the ranges come from
 N_RANKED = 16  # images that the layers are ranked on
 STEPS = (2, 4, 8, 16, 32)  # layers that go back to float32, until the loss is small enough
 N_TIMED = 15
+Refit = Callable[[Features], Classifier]
 Z_95 = 1.959964  # normal quantile of a two-sided 95 % interval
 
 
@@ -73,16 +76,16 @@ def build_int8(
             f"{classifier.encoder.name} has no network, so --int8 would change nothing; leave it "
             "out"
         )
+    refuse_int8(encoders)
     index = find_honest_index(images)
-    networks = _measure_networks(encoders, images, progress)
-    models, rows, skipped = _quantize(classifier, images, index, networks)
-    loss, interval = _compute_loss(rows), estimate_loss(rows.differences)
-    if loss > MAX_LOSS and interval[0] > 0:
-        raise ArtifactError(
-            f"in 8 bits the accuracy falls by {100 * loss:.1f} points (95 % interval "
-            f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}, {len(rows.y):,} labelled "
-            "images), even with half of the layers in float32; export it without --int8"
-        )
+    networks = measure_networks(encoders, images, progress)
+    models, rows, skipped = quantize_networks(classifier, images, index, networks)
+    loss, interval = check_loss(
+        rows,
+        MAX_LOSS,
+        "in 8 bits",
+        ", even with half of the layers in float32; export it without --int8",
+    )
     fitted = recalibrate(classifier, rows)
     built = build_model(fitted, {**summary, "precision": "int8"}, models)
     exact = build_model(classifier, summary, {k: n.model for k, n in networks.items()})
@@ -96,7 +99,38 @@ def build_int8(
     return Int8Result(built, fitted, report)
 
 
-def _measure_networks(
+def refuse_int8(encoders: Sequence[NetworkEncoder]) -> None:
+    """Raise InputError if one of the networks is in 8 bits already."""
+    for encoder in encoders:
+        if isinstance(encoder, CompressedEncoder) and encoder.checkpoint.network.is_int8:
+            raise InputError(f"{encoder.name} computes in 8 bits already; leave --int8 out")
+
+
+def check_loss(
+    rows: HonestRows, max_loss: float, what: str, advice: str
+) -> tuple[float, tuple[float, float]]:
+    """Return the loss of accuracy and its 95 % interval, both as fractions.
+
+    Args:
+        rows: Rows scored before and after.
+        max_loss: The greatest loss that is allowed.
+        what: What was done, for the message: "in 8 bits".
+        advice: End of the message.
+
+    Raises:
+        ArtifactError: The loss is greater, and not explained by chance.
+    """
+    loss, interval = _compute_loss(rows), estimate_loss(rows.differences)
+    if loss > max_loss and interval[0] > 0:
+        raise ArtifactError(
+            f"{what} the accuracy falls by {100 * loss:.1f} points (95 % interval "
+            f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}, {len(rows.y):,} labelled "
+            f"images){advice}"
+        )
+    return loss, interval
+
+
+def measure_networks(
     encoders: Sequence[NetworkEncoder], images: CheckImages, progress: Progress
 ) -> dict[str, QuantizableNetwork]:
     """Return the networks by key, with the ranges of their activations on some images."""
@@ -112,24 +146,36 @@ def _measure_networks(
     return networks
 
 
-def _quantize(
+def quantize_networks(
     classifier: Classifier,
     images: CheckImages,
     index: NDArray[np.int64],
     networks: Mapping[str, QuantizableNetwork],
+    *,
+    max_loss: float = MAX_LOSS,
+    refit: Refit | None = None,
 ) -> tuple[dict[str, Any], HonestRows, dict[str, list[str]]]:
-    """Return models in 8 bits, their honest rows, and the layers that stay in float32."""
+    """Return models in 8 bits, their honest rows, and the layers that stay in float32.
+
+    Args:
+        classifier: The classifier.
+        images: Labelled images.
+        index: Those that the loss is measured on.
+        networks: Its networks with the ranges of their activations, by key.
+        max_loss: Layers go back to float32 while the accuracy falls by more, as a fraction.
+        refit: Returns the classifier fitted to changed features of all images; None keeps the head.
+    """
     skipped: dict[str, list[str]] = {key: [] for key in networks}
-    models, rows = _try(classifier, images, index, networks, skipped)
+    models, rows = _try(classifier, images, index, networks, skipped, refit)
     ranked: dict[str, list[str]] = {}
     for n_skipped in STEPS:
-        if _compute_loss(rows) <= MAX_LOSS:
+        if _compute_loss(rows) <= max_loss:
             break
         for key, network in networks.items():
             if key not in ranked:
                 ranked[key] = network.rank_layers(np.concatenate(network.batches)[:N_RANKED])
             skipped[key] = ranked[key][: min(n_skipped, len(ranked[key]) // 2)]
-        models, rows = _try(classifier, images, index, networks, skipped)
+        models, rows = _try(classifier, images, index, networks, skipped, refit)
     return models, rows, skipped
 
 
@@ -139,10 +185,14 @@ def _try(
     index: NDArray[np.int64],
     networks: Mapping[str, QuantizableNetwork],
     skipped: Mapping[str, list[str]],
+    refit: Refit | None,
 ) -> tuple[dict[str, Any], HonestRows]:
     models = {key: n.quantize(skipped=skipped[key]) for key, n in networks.items()}
-    changed = embed_images(classifier.encoder, images.take(index), models)
-    return models, score_rows(classifier, images, index, changed)
+    if refit is None:
+        changed = embed_images(classifier.encoder, images.take(index), models)
+        return models, score_rows(classifier, images, index, changed)
+    changed = embed_images(classifier.encoder, images, models)
+    return models, score_rows(classifier, images, index, changed[index], refitted=refit(changed))
 
 
 def _compute_loss(rows: HonestRows) -> float:

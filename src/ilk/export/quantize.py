@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Features
 from ilk.encoders.engines import INPUT
 from ilk.export.session import open_session
+from ilk.export.static_pads import fold_pads
 
 LAYERS = ("Conv", "Gemm", "MatMul")
 BATCH_SIZE = 8
@@ -43,7 +44,7 @@ class QuantizableNetwork:
 
     @cached_property
     def prepared(self) -> Any:
-        """The model with shapes of all values and batch norms folded."""
+        """The model with shapes of all values, and batch norms and padding folded."""
         import onnx
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -52,6 +53,7 @@ class QuantizableNetwork:
             onnx.save(self.model, original)  # a model in memory would be changed
             quant_pre_process(original, path, skip_symbolic_shape=True)
             model = onnx.load(path)
+        model = fold_pads(model, self.batches[0])
         for number, node in enumerate(model.graph.node):
             node.name = node.name or f"{node.op_type}_{number}"
         return model
@@ -86,12 +88,24 @@ class QuantizableNetwork:
                 del calibrator
         return self._ranges
 
-    def quantize(self, *, skipped: Sequence[str] = (), only: Sequence[str] = ()) -> Any:
+    def quantize(
+        self,
+        *,
+        skipped: Sequence[str] = (),
+        only: Sequence[str] = (),
+        per_channel: bool = True,
+        symmetric: bool = False,
+        operators: Sequence[str] = (),
+    ) -> Any:
         """Return the network in 8 bits.
 
         Args:
             skipped: Layers that stay in float32.
             only: The only layers that do not; empty for all.
+            per_channel: Whether weights have a scale per output channel, else one per layer.
+            symmetric: Whether activations have their zero in the middle of the range, which wastes
+                half of it after a rectifier.
+            operators: Types of operators that are quantized; empty for `list_operators()`.
         """
         import onnx
         from onnxruntime.quantization import QuantType
@@ -102,15 +116,15 @@ class QuantizableNetwork:
         with silence_advice():
             quantizer = QDQQuantizer(
                 copy,
-                True,  # a scale per channel
+                per_channel,
                 False,
                 QuantType.QInt8,
                 QuantType.QUInt8,
                 self.measure_ranges(),
                 list(only),
                 list(skipped),
-                list_operators(),
-                {},
+                list(operators) or list_operators(),
+                {"ActivationSymmetric": symmetric},
             )
             quantizer.quantize_model()
         return quantizer.model.model

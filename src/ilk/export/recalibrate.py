@@ -3,7 +3,8 @@
 Rows that the head was fitted to say nothing about new images. Either labelled images that it has
 not seen are scored by the head itself; or, without such images, the head's method is fitted to the
 original features of all folds but one, and scores the changed features of that one: what happens
-to a new image when the head stays as it is and the network changes.
+to a new image when the head stays as it is and the network changes. A head that was itself fitted
+anew, to the changed features, is scored on those of folds that it was not fitted to.
 """
 
 from __future__ import annotations
@@ -78,7 +79,13 @@ def find_honest_index(images: CheckImages) -> Labels:
 
 
 def score_rows(
-    classifier: Classifier, images: CheckImages, index: Labels, changed: Features, seed: int = 0
+    classifier: Classifier,
+    images: CheckImages,
+    index: Labels,
+    changed: Features,
+    seed: int = 0,
+    *,
+    refitted: Classifier | None = None,
 ) -> HonestRows:
     """Return labelled images scored with their original and their changed features.
 
@@ -88,6 +95,8 @@ def score_rows(
         index: Those that are used, from `find_honest_index`, `[m]`.
         changed: Their changed features, `[m, d]`.
         seed: Seed of the folds.
+        refitted: The classifier with head and detector fitted to changed features; None if they
+            stay as they are.
 
     Raises:
         InputError: The images were trained on, and the method of the head is not known.
@@ -95,9 +104,10 @@ def score_rows(
     x, y = images.x[index], images.y[index]
     group = number_row_groups([images.rows[i] for i in index])
     if not images.is_trained_on[index].any():
-        model, score = classifier.model, classifier.ood_detector.score(changed)
-        return HonestRows(index, y, group, model.logits(x), model.logits(changed), score, False)
-    method = _parse_method(classifier)
+        after_all = refitted or classifier
+        logits, scores = after_all.model.logits(changed), after_all.ood_detector.score(changed)
+        return HonestRows(index, y, group, classifier.model.logits(x), logits, scores, False)
+    method = parse_method(classifier)
     data = Data(x, y, classifier.classes, group=group)
     fold = stratified_folds(y, N_FOLDS, seed, group)
     shape = (len(y), data.k)
@@ -107,6 +117,9 @@ def score_rows(
         train = data.take(is_train)
         model = method.fit(train)
         before[test_rows] = check_logits(model.logits(x[test_rows]))
+        if refitted is not None:
+            train = replace(train, x=changed[is_train])
+            model = method.fit(train)
         after[test_rows] = check_logits(model.logits(changed[test_rows]))
         columns = replace(train, x=detector.select_columns(train.x))
         score[test_rows] = fit_gaussian(columns).score(detector.select_columns(changed[test_rows]))
@@ -116,7 +129,12 @@ def score_rows(
     )
 
 
-def _parse_method(classifier: Classifier) -> Method:
+def parse_method(classifier: Classifier) -> Method:
+    """Return the method of a classifier's head.
+
+    Raises:
+        InputError: It is not one method whose settings are recorded, such as that of an ensemble.
+    """
     text = str(classifier.metadata.get("method", ""))
     try:
         method = parse(text)

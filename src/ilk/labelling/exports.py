@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ilk.core.atomic_write import write_atomically
 from ilk.core.csv_cells import CsvFormatter
 from ilk.core.errors import InputError, NoLabels, OutputError
-from ilk.core.regular_file import read_regular_file
-from ilk.images import ImageError, Images, Row, decode, escape_path
+from ilk.core.portable_names import make_unique, name_file, name_folders
+from ilk.images import Images, Row, escape_path
+from ilk.images.original_content import read_original
 from ilk.labelling.answers import Answers
 from ilk.labelling.items import Item
-from ilk.updates.suggestions import make_unique
 
 COLUMNS = ("path", "label", "split", "annotator", "given", "sha256")
-UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-RESERVED = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]", re.IGNORECASE)
-MAX_NAME_BYTES = 180  # of a file or folder; systems take 255, some of which a writer adds
 
 
 @dataclass(frozen=True)
@@ -63,34 +57,14 @@ def describe_item(item: Item, answers: Answers, *, is_audited: bool) -> Labelled
 
 
 def read_content(images: Images, row: Row) -> bytes:
-    """Return the bytes of an image; pixels in memory, and pages of a file, become a PNG file.
+    """Return the bytes of an image; see `ilk.images.original_content.read_original`.
 
     Raises:
         InputError: The file is gone or changed, or cannot be read.
     """
-    shown = escape_path(images.shown_path_of(row))
-    try:
-        source = images.source_of(row)
-        if isinstance(source, Path) and not row.page:
-            content = read_regular_file(source)
-            is_plain = row.value_range is None  # else the digest is not that of the file alone
-            if is_plain and hashlib.sha256(content).hexdigest() != row.digest:
-                raise InputError(
-                    f"{shown} has changed since the folder was read; open the session again, which "
-                    "takes it for a new image"
-                )
-            return content
-        if isinstance(source, bytes) and not row.page:
-            return source
-        buffer = BytesIO()
-        decode(source, **row.reading).save(buffer, "PNG")
-        return buffer.getvalue()
-    except FileNotFoundError:
-        raise InputError(f"{shown} is gone; its labels are kept, put the file back") from None
-    except OSError as error:
-        raise InputError(f"{shown} cannot be read: {error.strerror or error}") from error
-    except ImageError as error:
-        raise InputError(f"{shown} cannot be read: {error.reason} ({error.detail})") from error
+    changed = "open the session again, which takes it for a new image"
+    gone = "its labels are kept, put the file back"
+    return read_original(images, row, changed=changed, gone=gone)
 
 
 def write_table(
@@ -142,7 +116,7 @@ def write_folder(
 
     chosen = select_labelled(labelled)
     folders = name_folders(sorted({str(one.label) for one in chosen}))
-    names = make_unique([f"{folders[str(x.label)]}/{_name_file(x.item.path)}" for x in chosen])
+    names = make_unique([f"{folders[str(x.label)]}/{name_file(x.item.path)}" for x in chosen])
     with lock_folder(path):
         if not holds_only_leftovers(path):
             raise OutputError(f"{escape_path(path)} is not empty; name a new or an empty folder")
@@ -161,30 +135,6 @@ def _write_image(images: Images, row: Row, link: bool, to: Path) -> None:
         to.write_bytes(read_content(images, row))
     except InputError as error:
         raise OutputError(f"{error}; nothing is written") from error
-
-
-def _name_file(path: str) -> str:
-    name = PurePosixPath(UNSAFE.sub("_", path.rsplit("/", 1)[-1]))
-    return f"{_make_portable(name.stem)}{name.suffix if len(name.suffix) < 20 else ''}"
-
-
-def _make_portable(name: str) -> str:
-    """Return a name that every system takes, with room for a number and for an ending."""
-    text = UNSAFE.sub("_", name.strip()).strip(" .")
-    while len(os.fsencode(text)) > MAX_NAME_BYTES:
-        text = text[:-1].rstrip(" .")
-    stem, dot, rest = text.partition(".")
-    return f"{stem}_{dot}{rest}" if RESERVED.fullmatch(stem.rstrip()) else text or "_"
-
-
-def name_folders(classes: Sequence[str]) -> dict[str, str]:
-    """Return a safe and unique folder name for each class, on every system.
-
-    >>> name_folders(["cat", "Cat", "a/b", "con", ".."])
-    {'cat': 'cat', 'Cat': 'Cat-2', 'a/b': 'a_b', 'con': 'con_', '..': '_'}
-    """
-    safe = [_make_portable(name) for name in classes]
-    return dict(zip(classes, make_unique(safe), strict=True))
 
 
 def select_labelled(labelled: Sequence[LabelledItem]) -> list[LabelledItem]:

@@ -77,6 +77,7 @@ class ReportData:
         near_pairs: Nearly the same pictures among the used images, most serious first.
         label_note: How many labels are suspect, as one sentence, or "".
         samples: Numbers of images behind the parts of a fit out of core; None for a fit in memory.
+        comparison: Title and rows of a further table, its head first; None without one.
 
     Raises:
         ValueError: An array does not have the expected shape, or a label is out of range.
@@ -121,6 +122,7 @@ class ReportData:
     near_pairs: Sequence[NearPair] = ()
     label_note: str = ""
     samples: Mapping[str, Any] | None = None
+    comparison: tuple[str, Sequence[Sequence[str]]] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.y), len(self.classes)

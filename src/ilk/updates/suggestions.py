@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ilk.artifacts.image_blocks import format_refusal
@@ -19,6 +18,7 @@ from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, OutputError
 from ilk.core.fingerprint import hash_file
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.portable_names import make_unique
 from ilk.images import ImageError, Images, Row, decode, escape_path
 from ilk.updates.discover import GROUPS_FILE, Discovery
 from ilk.updates.suggestions_page import render_groups
@@ -111,27 +111,6 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
             change.write(name, page)
         change.write(RECORD_FILE, encode_digested({"files": record}))
         change.commit()
-
-
-def make_unique(names: Sequence[str]) -> list[str]:
-    """Return names that differ even when case is ignored, such as `a.png` and `a-2.png`.
-
-    Args:
-        names: Names of files, or paths with `/`, whose folders are kept.
-    """
-    used: set[str] = set()
-    last: dict[str, int] = {}  # number that a name got last
-    result = []
-    for name in names:
-        path, candidate = PurePosixPath(name), name
-        number = last.get(name.casefold(), 1)
-        while candidate.casefold() in used:
-            number += 1
-            candidate = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
-        last[name.casefold()] = number
-        used.add(candidate.casefold())
-        result.append(candidate)
-    return result
 
 
 def _name_copy(row: Row) -> str:

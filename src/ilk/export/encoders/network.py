@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ilk.core.errors import InputError, Unavailable
+from ilk.encoders.compressed import CompressedEncoder
 from ilk.encoders.engines import export_onnx
 from ilk.encoders.network import NetworkEncoder
 from ilk.export.graphs.graph import OPSET, Expression, Graph
@@ -59,6 +60,8 @@ def read_network(encoder: NetworkEncoder) -> Any:
             f"{encoder.name} was used in {encoder.precision}, and the file would compute in "
             "float32, with other features; fit the model again with --precision float32"
         )
+    if isinstance(encoder, CompressedEncoder):
+        return onnx.load_from_string(encoder.checkpoint.network.content)
     network = encoder.checkpoint.build_network()
     size = sum(p.numel() * p.element_size() for p in network.parameters())
     if size > MAX_BYTES:

@@ -40,6 +40,8 @@ SYSTEM_FILES = {
     "icon\r",
     ".localized",
     ".directory",
+    "selection.csv",
+    "selection.json",  # what `ilk condense` and `ilk select` say of a folder of images
 }
 DEFAULT_STORE = "store.sqlite"  # the name of `ilk.store`'s file, unless ILK_STORE sets another
 SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}

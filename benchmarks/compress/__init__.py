@@ -1,0 +1,1 @@
+"""Compression of a saved classifier: 8 bits and pruned channels."""

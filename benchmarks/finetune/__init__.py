@@ -1,0 +1,1 @@
+"""Does tuning a network pay, beside a head on its frozen features?"""

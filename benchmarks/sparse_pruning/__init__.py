@@ -1,0 +1,1 @@
+"""Penalties before pruning a vision transformer."""

@@ -1,0 +1,155 @@
+"""`ilk distill`: a saved classifier teaches a small network."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from ilk.cli.finite_range import FiniteRange
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_force_option, add_network_options, add_seed_option
+from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
+from ilk.cli.source_options import add_intake_options, add_single_label_option
+from ilk.core.terminal_text import escape_line
+
+NATURAL = click.IntRange(min=0)
+
+
+@click.command()
+@click.argument("teacher")
+@click.argument("source")
+@click.option("--out", required=True, help="Folder for the student, a model folder.")
+@click.option(
+    "--student",
+    default="cnn-100k",
+    show_default=True,
+    help="Network of the student, by its number of weights: cnn-15k, cnn-100k, cnn-1m, cnn-5m, or "
+    "the pretrained efficientnet-lite0.",
+)
+@click.option(
+    "--loss", default="KD", show_default=True, help="Loss, such as KD or 'KD(temperature=4)'."
+)
+@click.option(
+    "--size",
+    type=NATURAL,
+    default=0,
+    help="Side of the student's images in pixels [default: that of the images, up to 96].",
+)
+@click.option(
+    "--updates",
+    type=NATURAL,
+    default=0,
+    help="Updates of the weights, at most [default: 30 rounds over the images, 1,000 to 30,000].",
+)
+@click.option(
+    "--hold-out",
+    type=FiniteRange(0, 0.5),
+    default=0.2,
+    show_default=True,
+    help="Fraction of the labelled images that the student is not trained on: half of it chooses "
+    "the state of the network, half calibrates its answers.",
+)
+@click.option(
+    "--changes",
+    type=click.Choice(("auto", "none")),
+    default="auto",
+    show_default=True,
+    help="Train on shifted, turned, scaled and mirrored images, as far as TEACHER recognizes them.",
+)
+@click.option(
+    "--compare-labels",
+    is_flag=True,
+    help="Train the same student on the labels alone, too, to see what TEACHER is worth.",
+)
+@add_force_option
+@add_seed_option
+@add_single_label_option
+@add_intake_options
+@add_network_options
+@add_json_option
+def command(
+    teacher: str,
+    source: str,
+    out: str,
+    student: str,
+    loss: str,
+    size: int,
+    updates: int,
+    hold_out: float,
+    changes: str,
+    compare_labels: bool,
+    force: bool,
+    seed: int,
+    intake: IntakeOptions,
+    device: str,
+    runtime: str,
+) -> Result:
+    """Train a small network to answer like the classifier in the model folder TEACHER.
+
+    It learns from the images of SOURCE, labelled or not, and from TEACHER's probabilities for them,
+    which are computed once. The result is a model folder of its own, which holds the network, for
+    `ilk predict`, `evaluate`, `serve`, `export` and the others; calibration, sets and the detection
+    of unknown images are fitted anew on images that the student was not trained on. A test split of
+    SOURCE judges both; without one, held-out images do.
+
+    If interrupted, the same command resumes.
+    """
+    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold_output_folder, is_same_folder
+    from ilk.core.errors import InputError
+    from ilk.core.progress import terminal_progress
+    from ilk.distillation.comparison import HEADERS
+    from ilk.distillation.config import DistillConfig
+    from ilk.distillation.distill import delete_states, distill
+    from ilk.distillation.losses import parse_loss
+    from ilk.distillation.teacher import load_teacher
+    from ilk.store import Store
+
+    config = DistillConfig(
+        student,
+        loss,
+        size,
+        updates,
+        hold_out=hold_out,
+        changes=changes,
+        compare_labels=compare_labels,
+        seed=seed,
+    )
+    parse_loss(loss)
+    if is_same_folder(out, Path(teacher)):
+        raise InputError(
+            f"the student would replace its teacher in {teacher}; choose another folder with --out"
+        )
+    folder = check_outside_sources(Path(out), source)
+    model = load_teacher(teacher, device=device, runtime=runtime)
+    hold_output_folder(folder)
+    store = Store()
+    images = intake.read_images(source, store, ranges=model.value_ranges)
+    result = distill(
+        model,
+        images,
+        folder,
+        config,
+        store=store,
+        device=device,
+        runtime=runtime,
+        force=force,
+        progress=terminal_progress(),
+        log=click.echo,
+    )
+    if result.images.refused:
+        show_intake(result.images)
+    result.classifier.save(folder)
+    delete_states(folder)
+    print_table(HEADERS, [row.format_cells() for row in result.competitors])
+    click.echo(
+        f"judged on {result.parts.judged_name} ({len(result.parts.judged):,} images); accuracy "
+        "with 95 % intervals; times are of one run, after decoding"
+    )
+    for note in result.notes:
+        print_note(note)
+    click.echo(f"student  {folder}")
+    click.echo(f"next     {escape_line(shlex.join(('ilk', 'predict', str(folder), source)))}")
+    return Result({"model": folder, **result.to_json()})

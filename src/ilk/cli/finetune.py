@@ -1,0 +1,196 @@
+"""`ilk finetune`: tune a pretrained network on labelled images, where that pays."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ilk.cli.finite_range import FiniteRange
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_force_option, add_network_options, add_seed_option
+from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
+from ilk.cli.source_options import add_intake_options, add_single_label_option
+from ilk.core.terminal_text import escape_line
+
+if TYPE_CHECKING:
+    from ilk.finetuning.result import Candidate, FinetuneResult
+
+POSITIVE = click.IntRange(min=1)
+
+
+@click.command()
+@click.argument("source")
+@click.option("--out", required=True, help="Folder for the tuned network.")
+@click.option(
+    "--encoder",
+    "encoder_name",
+    default="efficientnet-lite0",
+    show_default=True,
+    help="Encoder whose network is tuned, such as timm/NAME or clip/ORG/NAME.",
+)
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="N|all",
+    help="How many of the last blocks are tuned, or all; may be repeated, and the validation part "
+    "chooses [default: 2; all for --peft].",
+)
+@click.option(
+    "--peft",
+    "wrappers",
+    multiple=True,
+    metavar="WRAPPER",
+    help="Tune a wrapper in place of the weights, such as 'LoRA(rank=8)', Adapter, SVFit or "
+    "BitFit; may be repeated.",
+)
+@click.option(
+    "--updates",
+    type=POSITIVE,
+    help="Optimizer updates at most [default: 4 passes over the images, from 40 to 600].",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=2), default=32, show_default=True, help="Batch size."
+)
+@click.option(
+    "--lr",
+    type=FiniteRange(0, 10, min_open=True, max_open=True),
+    help="Learning rate of the last layer [default: 5e-4 for blocks, 1e-4 for all, the wrapper's].",
+)
+@click.option(
+    "--layer-decay",
+    type=FiniteRange(0, 1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Factor of the learning rate from a layer to the one before it.",
+)
+@click.option(
+    "--flip/--no-flip",
+    default=True,
+    show_default=True,
+    help="Train on mirrored images too; not for writing and whatever has a side.",
+)
+@click.option(
+    "--hold-out",
+    type=FiniteRange(0, 0.9),
+    help="Fraction of the images that is not trained on and judges the result, so that `ilk fit` "
+    "can compare it with other encoders [default: 0.2, or more where that is fewer than 50 "
+    "images].",
+)
+@add_force_option
+@add_seed_option
+@add_single_label_option
+@add_intake_options
+@add_network_options
+@add_json_option
+def command(
+    source: str,
+    out: str,
+    encoder_name: str,
+    layers: tuple[str, ...],
+    wrappers: tuple[str, ...],
+    updates: int | None,
+    batch_size: int,
+    lr: float | None,
+    layer_decay: float,
+    flip: bool,
+    hold_out: float | None,
+    force: bool,
+    seed: int,
+    intake: IntakeOptions,
+    device: str,
+    runtime: str,
+) -> Result:
+    """Tune the network of an encoder on the labelled images of SOURCE and write it to OUT.
+
+    By default the last two blocks are trained, from the answers of the frozen network on; --layers
+    and --peft choose other parts. A validation part ends the training and chooses between the
+    variants and the network as it is. The tuned network is kept if it is better on images that were
+    held out. Use it with `--encoder tuned:OUT` in `ilk fit`, `predict` and others.
+
+    What is frozen is computed once per image. The val and test splits are left out. If interrupted,
+    the same command resumes.
+    """
+    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.output_folder import hold
+    from ilk.core.progress import terminal_progress
+    from ilk.encode import encode_and_refuse
+    from ilk.finetuning.base import open_trainable
+    from ilk.finetuning.config import FinetuneConfig
+    from ilk.finetuning.folder import check_network_folder
+    from ilk.finetuning.from_images import finetune_images
+    from ilk.store import Store
+
+    config = FinetuneConfig(
+        layers,
+        wrappers,
+        updates,
+        batch_size=batch_size,
+        lr=lr,
+        layer_decay=layer_decay,
+        flip=flip,
+        seed=seed,
+    )
+    folder = check_outside_sources(Path(out), source)
+    hold(folder, check_network_folder)
+    store = Store()
+    images = intake.read_images(source, store).select_split("train")
+    images.check_not_empty()
+    base = open_trainable(encoder_name, images, device, runtime)
+    images = encode_and_refuse(images, [base], store, progress=terminal_progress(), log=click.echo)
+    if images.refused:
+        show_intake(images)
+    result = finetune_images(
+        images,
+        base,
+        store,
+        config,
+        folder,
+        hold_out=hold_out,
+        force=force,
+        progress=terminal_progress(),
+    )
+    _show_candidates(result)
+    for note in result.notes:
+        print_note(note)
+    if result.is_written:
+        words = ("ilk", "fit", source, "--encoder", "default", "--encoder", f"tuned:{folder}")
+        click.echo(f"network    {folder}")
+        click.echo(f"next       {escape_line(shlex.join(words))} --out MODEL")
+    return Result(result.to_json())
+
+
+def _show_candidates(result: FinetuneResult) -> None:
+    """Print the frozen network and each tuned variant, with what it cost."""
+    rows = [
+        _make_row(candidate, i == result.chosen, result)
+        for i, candidate in enumerate(result.candidates)
+    ]
+    head = ("network", "validation", "held out", "log loss", "parameters", "memory", "time")
+    print_table(head, rows)
+    click.echo(
+        f"{result.n_train:,} images trained on, {result.n_validation:,} for validation, which "
+        f"chose the line with *, {result.n_held_out:,} held out; accuracy and log loss of "
+        "logistic regression on the features"
+    )
+
+
+def _make_row(candidate: Candidate, is_chosen: bool, result: FinetuneResult) -> tuple[str, ...]:
+    from ilk.finetuning.judge import measure_accuracy
+
+    held_out, log_loss = "", ""
+    if candidate.held_out is not None:
+        found = measure_accuracy(candidate.held_out, result.groups)
+        held_out = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+        log_loss = f"{-candidate.held_out.score:.3f}"
+    return (
+        f"{candidate.name} *" if is_chosen else candidate.name,
+        f"{candidate.validation.is_correct.mean():.3f}",
+        held_out,
+        log_loss,
+        f"{candidate.n_trained:,}" if candidate.n_trained else "",
+        f"{candidate.n_bytes / 2**20:,.0f} MB" if candidate.n_bytes else "",
+        f"{candidate.seconds:,.0f} s" if candidate.seconds else "",
+    )

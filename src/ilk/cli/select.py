@@ -1,0 +1,152 @@
+"""`ilk select`: keep the images of a folder that are worth most."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ilk.cli.intake_options import IntakeOptions
+from ilk.cli.options import add_network_options, add_seed_option
+from ilk.cli.output import Result, add_json_option, print_note, print_table, show_intake
+from ilk.cli.source_options import add_intake_options, add_single_label_option
+from ilk.core.terminal_text import escape_line
+
+if TYPE_CHECKING:
+    from ilk.core.metrics import Interval
+    from ilk.subset_selection.from_images import SelectionResult
+
+
+@click.command()
+@click.argument("source")
+@click.option("--out", required=True, help="Folder for the images that are kept.")
+@click.option(
+    "--keep",
+    type=float,
+    required=True,
+    help="Fraction of the pictures to keep, up to 1 for all of them, or a number above 1.",
+)
+@click.option(
+    "--target",
+    help="Images of the domain or task that the kept ones are to serve: a folder, table or "
+    "archive, with or without labels.",
+)
+@click.option("--balance", is_flag=True, help="Keep equally many images of each class.")
+@click.option(
+    "--method",
+    default="auto",
+    show_default=True,
+    help="Rule that ranks images, such as Herding, KCenter, Moderate, EL2N, Forgetting or "
+    "RandomSubset; with --target ColorFilter, SourcePruning, TargetDiscriminator or NearestTarget; "
+    "auto takes the best on images left out, if it is better than chance.",
+)
+@click.option("--link", is_flag=True, help="Make hard links in place of copies of the files.")
+@click.option(
+    "--keep-copies",
+    is_flag=True,
+    help="Do not look for copies of one picture; files with the same bytes are still left out.",
+)
+@click.option(
+    "--encoder",
+    "encoder_name",
+    help="Encoder of the features [default: the best that is available].",
+)
+@add_seed_option
+@add_single_label_option
+@add_intake_options
+@add_network_options
+@add_json_option
+def command(
+    source: str,
+    out: str,
+    keep: float,
+    target: str | None,
+    balance: bool,
+    method: str,
+    link: bool,
+    keep_copies: bool,
+    encoder_name: str | None,
+    seed: int,
+    intake: IntakeOptions,
+    device: str,
+    runtime: str,
+) -> Result:
+    """Keep the images of SOURCE that are worth most, and write them to the image folder OUT.
+
+    Copies of one picture are left out first. Then images are ranked by their use: for the images of
+    --target, or without one by how well a classifier is trained on those that are kept. Rules that
+    rank are compared with equally many random images on images left out, and random ones are kept
+    where no rule is clearly better. Without --target, classes keep their proportions, and at least
+    one image each; with it, classes that the target does not use may go.
+
+    OUT is an ordinary image folder: the files as they are, in one folder per class. selection.json
+    says what was lost, and selection.csv lists every image with its rank. The val and test splits
+    are left out.
+    """
+    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.cli.duplicates import open_feature_encoder
+    from ilk.cli.intake_options import check_source
+    from ilk.cli.output_folder import hold
+    from ilk.core.progress import terminal_progress
+    from ilk.images import read_images
+    from ilk.store import Store
+    from ilk.subset_selection.folder import check_image_folder
+    from ilk.subset_selection.from_images import select_from_images, write_selection
+    from ilk.subset_selection.select_rows import SelectionConfig
+
+    config = SelectionConfig(keep, balance, method, seed)
+    folder = check_outside_sources(Path(out), [s for s in (source, target) if s])
+    hold(folder, check_image_folder)
+    store = Store()
+    images = intake.read_images(source, store)
+    goal = None
+    if target is not None:
+        goal = read_images(check_source(target), verify=False, store=store)
+    network = open_feature_encoder(encoder_name, images, device, runtime)
+    result = select_from_images(
+        images,
+        goal,
+        network,
+        store,
+        config,
+        find_near_copies=not keep_copies,
+        progress=terminal_progress(),
+    )
+    if images.refused:
+        show_intake(images)
+    write_selection(folder, images, result, link=link, progress=terminal_progress())
+    _show(result)
+    for note in result.notes:
+        print_note(note)
+    click.echo(f"images     {folder}")
+    if any(result.counts.values()):
+        click.echo(f"next       {escape_line(shlex.join(('ilk', 'fit', str(folder))))} --out MODEL")
+    return Result({"out": str(folder), **result.to_json()})
+
+
+def _show(result: SelectionResult) -> None:
+    """Print what is kept, and what was measured on images left out."""
+    verdict, n = result.selection.verdict, len(result.selection.kept)
+    click.echo(
+        f"kept {n:,} of {len(result.rows):,} different pictures ({result.n_images:,} training "
+        f"images), by {result.selection.selector}"
+    )
+    if verdict is None:
+        return
+    rows: list[tuple[str, str, str]] = [
+        ("all", f"{len(result.rows):,}", _format(verdict.all)),
+        (f"kept by {verdict.best}", f"{n:,}", _format(verdict.kept)),
+        ("equally many at random", f"{n:,}", _format(verdict.random)),
+    ]
+    title = "accuracy" if verdict.measure == "accuracy" else "log density of the target"
+    print_table(("images", "number", f"{title} [95 % interval]"), rows)
+    click.echo(
+        f"measured on {verdict.n:,} images, each left out of the selection and of the training; "
+        f"lost against all: {_format(verdict.loss)}"
+    )
+
+
+def _format(interval: Interval) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

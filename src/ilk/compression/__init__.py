@@ -1,0 +1,1 @@
+"""Smaller networks: pruning, 8 bits, fusion, and what each costs."""

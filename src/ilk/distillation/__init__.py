@@ -1,0 +1,1 @@
+"""What `ilk distill` does: a saved classifier teaches a small network, from its answers."""

@@ -1,0 +1,157 @@
+"""The student beside its teacher: one row of figures for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ilk.core.data import Labels
+from ilk.core.metrics import Interval, Probabilities, Scores, score
+from ilk.distillation.network_cost import Cost
+from ilk.maths.clusters import compute_interval
+
+TEACHER, STUDENT, LABELS_ALONE = "teacher", "student", "student, labels alone"
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """One row of the comparison.
+
+    Attributes:
+        name: `teacher`, `student` or `student, labels alone`.
+        description: What it is, such as `cnn-15k, KD`.
+        scores: Its scores on the images that all are judged on.
+        agreement: Part of these images on which it gives the teacher's class.
+        cost: What an answer costs.
+        seconds: Time per image, from prepared pixels to the answer, all measured in one run; None
+            where it was not measured.
+    """
+
+    name: str
+    description: str
+    scores: Scores
+    agreement: Interval
+    cost: Cost
+    seconds: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as plain values."""
+        cost = asdict(self.cost)
+        return {
+            "name": self.name,
+            "description": self.description,
+            "scores": asdict(self.scores),
+            "agreement": asdict(self.agreement),
+            **cost,
+            "seconds": self.seconds,
+        }
+
+    def format_cells(self) -> tuple[str, ...]:
+        """Return the cells of a printed table, as `HEADERS`."""
+        return (
+            self.name,
+            _format(self.scores.accuracy),
+            f"{self.scores.log_loss:.3f}",
+            "" if self.name == TEACHER else _format(self.agreement),
+            format_number(self.cost.parameters),
+            format_number(self.cost.size),
+            format_number(self.cost.multiply_adds),
+            "" if self.seconds is None else f"{1000 * self.seconds:.3g}",
+        )
+
+
+HEADERS = (
+    "",
+    "accuracy",
+    "log loss",
+    "as the teacher",
+    "weights",
+    "bytes",
+    "multiply-adds",
+    "ms per image",
+)
+
+
+def compare(
+    name: str,
+    description: str,
+    probabilities: Probabilities,
+    teacher: Probabilities,
+    y: Labels,
+    groups: Labels | None,
+    cost: Cost,
+    seconds: float | None,
+) -> Competitor:
+    """Return the row of one classifier.
+
+    Args:
+        name: As `Competitor.name`.
+        description: As `Competitor.description`.
+        probabilities: Its probabilities, `[n, k]`.
+        teacher: Those of the teacher, `[n, k]`.
+        y: Labels, `[n]`.
+        groups: Group of each image, `[n]`, -1 for none; None if no two share one.
+        cost: What an answer costs.
+        seconds: Time per image.
+    """
+    from dataclasses import replace
+
+    answers = probabilities.argmax(1)
+    scores = score(y, probabilities)
+    if groups is not None:
+        scores = replace(scores, accuracy=compute_interval(answers == y, groups))
+    agreement = compute_interval(np.asarray(answers == teacher.argmax(1)), groups)
+    return Competitor(name, description, scores, agreement, cost, seconds)
+
+
+def describe_difference(rows: Mapping[str, Probabilities], y: Labels) -> str:
+    """Return how the student compares with the same student on labels alone, as a sentence.
+
+    The interval is that of the paired difference: images on which one is right alone.
+
+    Args:
+        rows: Probabilities by name, `[n, k]`.
+        y: Labels, `[n]`.
+    """
+    right = {name: p.argmax(1) == y for name, p in rows.items()}
+    difference = right[STUDENT].astype(float) - right[LABELS_ALONE].astype(float)
+    mean = float(difference.mean())
+    half = 1.96 * float(difference.std()) / max(1.0, np.sqrt(len(y)))
+    verdict = "the teacher helps" if mean > half else "the teacher makes no clear difference"
+    if mean < -half:
+        verdict = "the teacher harms"
+    return (
+        f"{verdict}: against the same student on labels alone, the accuracy changes by "
+        f"{100 * mean:+.2f} points [{100 * (mean - half):+.2f}, {100 * (mean + half):+.2f}]"
+    )
+
+
+def describe_reduction(rows: Sequence[Competitor]) -> str:
+    """Return how much smaller and faster the student is, as a sentence."""
+    teacher, student = rows[0], rows[1]
+    words = []
+    for what, a, b in (
+        ("smaller", teacher.cost.parameters, student.cost.parameters),
+        ("cheaper in multiply-adds", teacher.cost.multiply_adds, student.cost.multiply_adds),
+        ("faster", teacher.seconds, student.seconds),
+    ):
+        if a and b:
+            words.append(f"{a / b:.3g} times {what}")
+    return f"the student is {', '.join(words)} than the teacher" if words else ""
+
+
+def format_number(value: int | None) -> str:
+    """Return a count in short, such as 14.5k; "?" if it is unknown."""
+    if value is None:
+        return "?"
+    for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return str(value)
+
+
+def _format(interval: Interval) -> str:
+    return f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"

@@ -1,0 +1,408 @@
+"""Distil a saved classifier into a small one: from images and a teacher to a classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ilk.artifacts.classifier import Classifier
+from ilk.artifacts.evaluation import Evaluation
+from ilk.core.errors import InputError
+from ilk.core.metrics import Probabilities
+from ilk.core.progress import Progress, silent_progress
+from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
+from ilk.distillation.changes import Change, choose_changes, make_augmentations
+from ilk.distillation.comparison import (
+    LABELS_ALONE,
+    STUDENT,
+    TEACHER,
+    Competitor,
+    compare,
+    describe_difference,
+    describe_reduction,
+)
+from ilk.distillation.config import DistillConfig
+from ilk.distillation.losses import parse_loss
+from ilk.distillation.network_cost import N_TIMED, Cost, measure_cost, measure_seconds
+from ilk.distillation.parts import Parts, divide_images
+from ilk.distillation.pixels import Reader
+from ilk.distillation.report import finish_classifier
+from ilk.distillation.students import Student, open_student
+from ilk.distillation.teacher import compute_probabilities, describe_seen, to_logits
+from ilk.distillation.train import ValidationPart, train_student
+from ilk.encode import encode_and_refuse
+from ilk.images import Images
+from ilk.images.value_ranges.model_ranges import use_ranges
+from ilk.store import Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ilk.training.sources import Source
+    from ilk.training.validation import ValidationResult
+
+STATE = ".distil-{}.part"  # of an unfinished training, in the output folder
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation:
+    """What `distill` returns.
+
+    Attributes:
+        classifier: The student, calibrated; `save` also writes its report.
+        evaluation: Its answers to the images that it is judged on.
+        competitors: The teacher, the student and, if it was asked for, the same student trained on
+            labels alone.
+        changes: What the teacher was asked about changed images.
+        parts: Images by their use.
+        images: All images, with those that cannot be used.
+        notes: Sentences about the result.
+    """
+
+    classifier: Classifier
+    evaluation: Evaluation
+    competitors: tuple[Competitor, ...]
+    changes: tuple[Change, ...]
+    parts: Parts
+    images: Images
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        return describe_result(self.competitors, self.changes, self.parts, self.notes)
+
+
+@dataclass(eq=False)
+class _Run:
+    """One distillation: what every step reads."""
+
+    teacher: Classifier
+    images: Images
+    folder: Path
+    config: DistillConfig
+    store: Store
+    device: str
+    runtime: str
+    progress: Progress
+    log: Callable[[str], None]
+    notes: list[str] = field(default_factory=list)
+
+    def train(
+        self, data: _TrainingData, objective: Any, what: str, n_classes: int
+    ) -> tuple[nn.Module, ValidationResult]:
+        """Train the student with an objective; an interrupted run goes on where it was."""
+        network, result = train_student(
+            data.student,
+            n_classes,
+            data.source,
+            objective,
+            data.augmentations,
+            data.validation,
+            self.config,
+            device=self.device,
+            state=self._find_state(data, what),
+            progress=self.progress,
+        )
+        if result.note:
+            self.notes.append(f"{what}: {result.note}")
+        return network, result
+
+    def _find_state(self, data: _TrainingData, what: str) -> Path:
+        """Return the file of a training's state, named by all that the training depends on."""
+        digests = [
+            f"{row.digest} {row.label}" for row in (*data.parts.train, *data.parts.validation)
+        ]
+        run = {
+            "config": asdict(self.config),
+            "teacher": hashlib.sha256(data.teacher_logits.tobytes()).hexdigest(),
+            "images": hashlib.sha256("\n".join(digests).encode("utf-8", "replace")).hexdigest(),
+            "student": [data.student.name, data.student.settings],
+            "what": what,
+        }
+        digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+        return self.folder / STATE.format(digest[:12])
+
+    def build(
+        self, data: _TrainingData, network: nn.Module, result: ValidationResult
+    ) -> tuple[Classifier, Evaluation]:
+        """Return the calibrated classifier of a trained network, and its evaluation."""
+        ended = {
+            "updates": result.stopped_at,
+            "best_update": result.step,
+            "validation_log_loss": -result.value,
+            "loss": self.config.loss,
+        }
+        encoder = make_encoder(
+            data.student,
+            network,
+            data.parts,
+            self.folder,
+            ended,
+            device=self.device,
+            runtime=self.runtime,
+        )
+        images = encode_and_refuse(self.images, [encoder], self.store, progress=self.progress)
+        if lost := len(self.images.used) - len(images.used):
+            raise InputError(f"{lost} images changed while the student was trained; run it again")
+        return assemble_classifier(
+            encoder,
+            make_head(network),
+            data.parts,
+            self.config,
+            self.store,
+            ordered=bool(self.teacher.metadata.get("ordered")),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainingData:
+    """What a student is trained on."""
+
+    student: Student
+    parts: Parts
+    source: Source
+    validation: ValidationPart
+    augmentations: list[Any]
+    teacher_logits: np.ndarray[Any, np.dtype[np.float32]]
+
+
+def distill(
+    teacher: Classifier,
+    images: Images,
+    folder: Path,
+    config: DistillConfig | None = None,
+    *,
+    store: Store | None = None,
+    device: str = "auto",
+    runtime: str = "auto",
+    force: bool = False,
+    progress: Progress = silent_progress,
+    log: Callable[[str], None] = lambda _line: None,
+) -> Distillation:
+    """Train a small network on what a classifier says of images, and make it a classifier.
+
+    Args:
+        teacher: A classifier of any kind.
+        images: Images, labelled and not; a test split is kept for the end.
+        folder: Where the student will be saved; the state of its training is kept there meanwhile.
+        config: Settings; the defaults work.
+        store: Cache of encoded images; the user's own by default.
+        device: Where to train and to run.
+        runtime: What the student's encoder runs on.
+        force: Train a student that is larger than its teacher, too.
+        progress: Reports the progress of long operations.
+        log: Called with a message about each step.
+
+    Returns:
+        The student, and how it compares with the teacher.
+
+    Raises:
+        NoImages: No file can be used.
+        NoLabels: No image has a label.
+        InputError: The teacher does not know the classes, there are too few images, the student is
+            larger than the teacher, or a setting is wrong.
+        Unavailable: A device is not available on this machine.
+        OutputError: The state of the training cannot be written.
+    """
+    config, store = config or DistillConfig(), store if store is not None else Store()
+    make_objective = parse_loss(config.loss)
+    images.check_not_empty()
+    student = open_student(config, images.used)
+    teacher_cost = measure_cost(teacher)
+    _check_size(student, teacher, teacher_cost, force=force)
+    images = use_ranges(images, teacher.value_ranges, store, progress)
+    divide_images(images, teacher, config.hold_out, config.seed)  # before any work
+    log(f"the teacher answers {len(images.used):,} images")
+    images = encode_and_refuse(images, [teacher.encoder], store, progress=progress)
+    parts = divide_images(images, teacher, config.hold_out, config.seed)
+    run = _Run(
+        teacher, images, folder, config, store, device, runtime, progress, log, list(parts.notes)
+    )
+    data, changes = _prepare(run, student, parts)
+    n_classes = len(teacher.classes)
+    log(f"{config.student} learns from {len(parts.train):,} images")
+    network, result = run.train(
+        data, make_objective(_as_tensor(data.teacher_logits)), STUDENT, n_classes
+    )
+    classifier, evaluation = run.build(data, network, result)
+    rivals = {STUDENT: (classifier, evaluation)}
+    if config.compare_labels:
+        from ilk.training.objectives.cross_entropy import CrossEntropy
+
+        log(f"{config.student} learns from the labels alone")
+        labelled = _keep_labelled(data)
+        network, result = run.train(labelled, CrossEntropy(), LABELS_ALONE, n_classes)
+        rivals[LABELS_ALONE] = run.build(labelled, network, result)
+    competitors = _compare(run, parts, teacher_cost, rivals)
+    notes = [describe_reduction(competitors), *run.notes]
+    if config.compare_labels:
+        answers = {name: e.scored.probabilities for name, (_, e) in rivals.items()}
+        notes.insert(0, describe_difference(answers, evaluation.y))
+    notes += [*_describe_changes(changes), describe_seen(teacher, images, parts.judged)]
+    notes += [classifier.conformal.note, classifier.ood_detector.note]
+    notes = [note for note in notes if note]
+    finished = finish_classifier(
+        classifier, evaluation, competitors, changes, parts, notes, images, config, store
+    )
+    return Distillation(finished, evaluation, competitors, changes, parts, images, tuple(notes))
+
+
+def delete_states(folder: Path) -> None:
+    """Delete what unfinished trainings have left in an output folder."""
+    for path in folder.glob(STATE.format("*")):
+        path.unlink(missing_ok=True)
+
+
+def describe_result(
+    competitors: tuple[Competitor, ...],
+    changes: tuple[Change, ...],
+    parts: Parts,
+    notes: tuple[str, ...],
+) -> dict[str, Any]:
+    """Return the result of a distillation as plain values."""
+    return {
+        "comparison": [row.to_json() for row in competitors],
+        "judged_on": parts.judged_name,
+        "changes": [asdict(change) for change in changes],
+        "images": {
+            "train": len(parts.train),
+            "labelled": sum(row.label is not None for row in parts.train),
+            "validation": len(parts.validation),
+            "calibration": len(parts.calibration),
+            "test": len(parts.test),
+        },
+        "notes": list(notes),
+    }
+
+
+def _prepare(run: _Run, student: Student, parts: Parts) -> tuple[_TrainingData, tuple[Change, ...]]:
+    """Return what the student is trained on: its images, and the teacher's answers to them."""
+    reader = Reader(run.images, student)
+    y = parts.encode_labels(parts.validation)
+    changes: list[Change] = []
+    augmentations: list[Any] = []
+    if run.config.changes == "auto":
+        changes = choose_changes(
+            run.teacher, run.images, parts.validation, y, run.config.seed, run.progress
+        )
+        names = [change.name for change in changes if change.is_used]
+        augmentations = make_augmentations(names, min(student.preprocess.size))
+    probabilities = compute_probabilities(run.teacher, parts.train, run.store)
+    data = _TrainingData(
+        student,
+        parts,
+        reader.open_source(parts.train, parts.encode_labels(parts.train), run.progress),
+        ValidationPart(reader.read_all(parts.validation), y),
+        augmentations,
+        to_logits(probabilities),
+    )
+    return data, tuple(changes)
+
+
+def _keep_labelled(data: _TrainingData) -> _TrainingData:
+    """Return the training data without unlabelled images."""
+    import torch
+
+    from ilk.training.batch import Batch
+    from ilk.training.samplers import Sampler
+    from ilk.training.sources import SampledSource
+
+    y = data.parts.encode_labels(data.parts.train)
+    if (y >= 0).all():
+        return data
+    rows = torch.from_numpy(np.flatnonzero(y >= 0))
+    if isinstance(data.source, Batch):
+        return replace(data, source=data.source.select(rows))
+
+    class Labelled(Sampler):
+        def draw(self, step: int, batch_size: int, seed: int) -> torch.Tensor:
+            from ilk.training.rng import draw_batch_rows
+
+            return rows[draw_batch_rows(step, batch_size, len(rows), seed)]
+
+    return replace(data, source=SampledSource(data.source, Labelled()))
+
+
+def _as_tensor(logits: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(logits)
+
+
+def _check_size(student: Student, teacher: Classifier, cost: Cost, *, force: bool) -> None:
+    """Raise InputError if a student has more weights than its teacher."""
+    n = sum(p.numel() for p in student.build(len(teacher.classes), 0).parameters())
+    if force or cost.parameters is None or n <= cost.parameters:
+        return
+    raise InputError(
+        f"the student {student.name} has {n:,} weights and the teacher {cost.parameters:,}, "
+        "networks and model together: a student is to be smaller; choose a smaller one, or pass "
+        "--force"
+    )
+
+
+def _compare(
+    run: _Run,
+    parts: Parts,
+    teacher_cost: Cost,
+    rivals: dict[str, tuple[Classifier, Evaluation]],
+) -> tuple[Competitor, ...]:
+    """Return the rows of the comparison, the teacher first."""
+    evaluation = rivals[STUDENT][1]
+    answers: Probabilities = compute_probabilities(run.teacher, parts.judged, run.store)
+    classifiers = [run.teacher, rivals[STUDENT][0]]
+    seconds = _measure_seconds(run, parts, classifiers)
+    rows = [
+        compare(
+            TEACHER,
+            f"{run.teacher.metadata.get('method', '')} on {run.teacher.encoder.name}",
+            answers,
+            answers,
+            evaluation.y,
+            evaluation.groups,
+            teacher_cost,
+            seconds[0],
+        )
+    ]
+    for name, (classifier, judged) in rivals.items():
+        loss = run.config.loss if name == STUDENT else "CrossEntropy"
+        rows.append(
+            compare(
+                name,
+                f"{run.config.student}, {loss}",
+                judged.scored.probabilities,
+                answers,
+                judged.y,
+                judged.groups,
+                measure_cost(classifier),
+                seconds[1] if name == STUDENT else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _measure_seconds(run: _Run, parts: Parts, classifiers: list[Classifier]) -> list[float]:
+    from ilk.encode.encode_task import prepare_row
+    from ilk.images import MAX_PIXELS
+
+    encoders = [classifier.encoder for classifier in classifiers]
+    prepared = [
+        prepare_row(run.images, row, encoders, MAX_PIXELS, summarize=False).arrays
+        for row in parts.judged[:N_TIMED]
+    ]
+    pixels = [np.stack([arrays[i] for arrays in prepared]) for i in range(len(encoders))]
+    return measure_seconds(classifiers, pixels)
+
+
+def _describe_changes(changes: tuple[Change, ...]) -> list[str]:
+    left_out = [c for c in changes if not c.is_used]
+    if not left_out:
+        return []
+    words = ", ".join(f"{c.name} ({100 * c.accuracy:.1f} % right)" for c in left_out)
+    return [f"the teacher does not recognize images that are {words}: the student saw none of them"]

@@ -1,0 +1,1 @@
+"""One wrapper per file: a frozen dataclass of `Wrapper` that is found by its file."""

@@ -1,0 +1,46 @@
+"""Sequential adapters: a perceptron of few units behind each sub-layer of a transformer.
+
+Neil Houlsby and others, 2019, Parameter-Efficient Transfer Learning for NLP, arXiv 1902.00751, in
+the form of Junxian He and others, 2022, Towards a Unified View of Parameter-Efficient Transfer
+Learning, arXiv 2110.04366, table 1: h <- h + ReLU(h Wd) Wu, without bias and normalization.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ilk.peft.bottleneck import make_adapters
+from ilk.peft.layers import check_choice
+from ilk.peft.low_rank import make_generator
+from ilk.peft.parts import Part
+from ilk.peft.wrapper import Wrapper, check_positive
+
+
+@dataclass(frozen=True)
+class Adapter(Wrapper):
+    """A perceptron behind each sub-layer; rank (inputs + outputs) parameters a sub-layer.
+
+    Attributes:
+        rank: Number of units.
+        layers: Behind "perceptrons", "attention", or "all"; in a network without either, behind
+            each convolution that does not widen.
+        seed: Seed of Wd; Wu starts at 0.
+    """
+
+    is_mergeable = False
+    learning_rate = 3e-3
+    needs = "perceptrons of blocks, attention, or convolutions that do not widen"
+
+    rank: int = 16
+    layers: str = "perceptrons"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(self, rank=self.rank)
+        check_choice(self.layers)
+
+    def make_parts(self, network: nn.Module) -> list[tuple[str, Part]]:
+        generator = make_generator(self.seed)
+        return make_adapters(network, self.rank, 1.0, self.layers, True, generator)

@@ -1,0 +1,1 @@
+"""Few images that train nearly as good a classifier: made, or chosen."""

@@ -1,0 +1,368 @@
+"""Condense a labelled source: choose the method, measure what is lost, name what is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ilk.core.capabilities import Embeds
+from ilk.core.data import Labels
+from ilk.core.errors import InputError, NoLabels
+from ilk.core.metrics import Interval, wilson_interval
+from ilk.core.progress import Progress, silent_progress
+from ilk.images import Images, Row, number_row_groups
+from ilk.images.pixels import PixelEncoder
+from ilk.maths.folds import assign_folds
+from ilk.store import Store
+from ilk.subset_selection.condensation import (
+    list_condensation_methods,
+    parse_condensation_method,
+)
+from ilk.subset_selection.folder import FolderImage
+from ilk.subset_selection.foundations.problem import CondensationTags, Condensed, Problem, Run
+from ilk.subset_selection.judging import NetworkTraining, fit_head, predict_classes, train_network
+from ilk.training.recipe import DeviceConfig
+
+AUTO = "auto"
+HELD_OUT_PARTS = 5  # of which one is held out
+MAX_HELD_OUT = 2000
+MIN_HELD_OUT = 20
+ALL_RATIO = 3  # updates of the network on all images, in units of those on few
+MANY_SIZES = 2.0  # ratio of sides from which sizes are called very different
+
+
+@dataclass(frozen=True)
+class CondenseConfig:
+    """Settings.
+
+    Attributes:
+        per_class: Images per class, >= 1.
+        method: A method of `condensation/`, such as `DCC`, or `auto`, which chooses.
+        flip: Whether a mirrored image is of the same class.
+        seed: Seed.
+        updates: Updates of each small network on few images, >= 1.
+        width: Filters of each block of the small network.
+    """
+
+    per_class: int
+    method: str = AUTO
+    flip: bool = False
+    seed: int = 0
+    updates: int = 200
+    width: int = 32
+
+    def __post_init__(self) -> None:
+        if self.per_class < 1:
+            raise InputError(f"per_class (--per-class) is {self.per_class}; it must be at least 1")
+        if self.method != AUTO:
+            parse_condensation_method(self.method)
+
+    def list_methods(self) -> dict[str, CondensationTags]:
+        """Return the methods to try, by name."""
+        if self.method != AUTO:
+            return {self.method: parse_condensation_method(self.method)}
+        kinds = list_condensation_methods()
+        return {name: kind() for name, kind in kinds.items() if kind.default_candidate}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Accuracy on held-out images of classifiers trained on all training images and on the few.
+
+    Attributes:
+        of_all: Trained on all.
+        of_few: Trained on the few.
+        gap: `of_few` minus `of_all`, paired, with its interval.
+    """
+
+    of_all: Interval
+    of_few: Interval
+    gap: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class CondenseResult:
+    """What was made or chosen, and what it costs.
+
+    Attributes:
+        method: The method.
+        scores: Accuracy of each method tried, on the images that chose.
+        judgements: What is lost, by classifier: `network` and `head`.
+        images: The images, to be written.
+        n_training: Images that were condensed.
+        n_judged: Held-out images that judged.
+        classes: Names of the classes.
+        shape: `(c, h, w)` of synthetic images.
+        notes: Sentences about the result.
+    """
+
+    method: str
+    scores: Mapping[str, Interval]
+    judgements: Mapping[str, Judgement]
+    images: Sequence[FolderImage]
+    n_training: int
+    n_judged: int
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    notes: Sequence[str] = field(default_factory=list)
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the images were made."""
+        return any(image.synthetic for image in self.images)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the images as plain values."""
+        return {
+            "method": self.method,
+            "synthetic": self.is_synthetic,
+            "per_class": len(self.images) // len(self.classes),
+            "classes": list(self.classes),
+            "training_images": self.n_training,
+            "judged_images": self.n_judged,
+            "shape": list(self.shape),
+            "choice": {name: asdict(value) for name, value in self.scores.items()},
+            "lost": {name: asdict(value) for name, value in self.judgements.items()},
+            "notes": list(self.notes),
+        }
+
+
+def condense_images(
+    images: Images,
+    encoder: Embeds,
+    pixels: PixelEncoder,
+    store: Store,
+    config: CondenseConfig,
+    folder: Path | None = None,
+    device_config: DeviceConfig = DeviceConfig(),  # noqa: B008 (frozen)
+    progress: Progress = silent_progress,
+) -> CondenseResult:
+    """Condense encoded images, with a method chosen and judged on images held out of them.
+
+    A fifth of the labelled images is held out, at most `MAX_HELD_OUT`: one half chooses the method,
+    the other measures what is lost. The images that are returned are those that were measured.
+
+    Args:
+        images: Images whose features of `encoder` and `pixels` are in the store.
+        encoder: Its features choose images and carry the second classifier.
+        pixels: The size of synthetic images.
+        store: The features.
+        config: Settings.
+        folder: Where states of trainings are kept, so that an interrupted run resumes; None keeps
+            none.
+        device_config: Where to train.
+        progress: Reports each training.
+
+    Raises:
+        NoLabels: No image has a label.
+        InputError: There is one class, too few images, or a class has fewer images than are to be
+            chosen.
+    """
+    rows, classes = _list_labelled(images)
+    y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
+    is_held = hold_out(y, number_row_groups(rows), config.seed)
+    digests = [row.digest for row in rows]
+    features = store.get(encoder.space, digests)
+    values = store.get(pixels.space, digests)
+    shape = (pixels.channels, pixels.height, pixels.width)
+    x = torch.from_numpy(np.rint(values * 255).astype(np.uint8)).view(-1, *shape)
+    kept = np.flatnonzero(~is_held)
+    problem = Problem(
+        x[kept],
+        torch.from_numpy(y[kept]),
+        len(classes),
+        config.per_class,
+        features[kept],
+        config.seed,
+        config.flip,
+        config.width,
+    )
+    run = Run(_name_states(folder, digests, config), device_config, progress)
+    held = np.flatnonzero(is_held)
+    chooses, judges = held[::2], held[1::2]
+    few, scores, name = _choose(problem, config, run, x[chooses], y[chooses])
+    judgements = {
+        "network": _judge_network(problem, few, config, run, x[judges], y[judges]),
+        "head": _judge_head(problem, few, encoder, features[judges], y[judges]),
+    }
+    used = [rows[i] for i in kept]
+    found = [_describe_image(images, used, few, i, classes) for i in range(len(few.y))]
+    notes = [*_describe_sizes(rows, pixels), *run.notes]
+    return CondenseResult(
+        name, scores, judgements, found, len(kept), len(judges), classes, shape, notes
+    )
+
+
+def hold_out(y: Labels, groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Return which rows `[n]` are held out: a fifth of each class, in whole groups.
+
+    Raises:
+        InputError: There are too few images to hold some out.
+    """
+    is_held = np.asarray(assign_folds(y, HELD_OUT_PARTS, seed, groups) == 0)
+    held = np.flatnonzero(is_held)
+    if len(held) > MAX_HELD_OUT:
+        drawn = np.random.default_rng([seed, 5]).permutation(held)[MAX_HELD_OUT:]
+        is_held[drawn] = False
+        held = np.flatnonzero(is_held)
+    missing = set(np.unique(y)) - set(np.unique(y[~is_held]))
+    if len(held) < MIN_HELD_OUT or missing:
+        raise InputError(
+            f"{len(y)} labelled images are too few: {HELD_OUT_PARTS} times {MIN_HELD_OUT} are "
+            "needed, since a fifth is held out to measure what is lost, and each class must have "
+            "others; label more images, or use them all as they are"
+        )
+    return is_held
+
+
+def _list_labelled(images: Images) -> tuple[list[Row], tuple[str, ...]]:
+    rows = [row for row in images.used if row.label is not None]
+    if not rows:
+        raise NoLabels(
+            f"{len(images.used)} images and no labels; images are condensed class by class: use "
+            "one folder per class"
+        )
+    classes = tuple(sorted({str(row.label) for row in rows}))
+    if len(classes) < 2:
+        raise InputError(
+            f"all images are of one class ({classes[0]}), and a classifier needs two; add images "
+            "of another class"
+        )
+    return rows, classes
+
+
+def _choose(
+    problem: Problem, config: CondenseConfig, run: Run, x: Tensor, y: Labels
+) -> tuple[Condensed, dict[str, Interval], str]:
+    """Return the set that trains the best network for images `x [n, c, h, w]`, and all scores."""
+    found: dict[str, Condensed] = {}
+    scores: dict[str, Interval] = {}
+    methods = config.list_methods()
+    for name, method in methods.items():
+        if len(methods) > 1 and not method.synthetic:
+            try:
+                problem.check_enough()
+            except InputError as error:
+                run.notes.append(f"{name} was not tried: {error}")
+                continue
+        found[name] = method.condense(problem, run)
+        hits = _train_and_predict(problem, found[name], config, run, name, x) == y
+        scores[name] = wilson_interval(float(hits.sum()), len(hits))
+    best = max(scores, key=lambda name: (scores[name].value, not found[name].synthetic))
+    return found[best], scores, best
+
+
+def _train_and_predict(
+    problem: Problem, few: Condensed, config: CondenseConfig, run: Run, name: str, x: Tensor
+) -> Labels:
+    training = NetworkTraining(config.updates)
+    network = train_network(problem, few.x, few.y, training, run, f"network on {name}")
+    return predict_classes(problem, network, x)
+
+
+def _judge_network(
+    problem: Problem, few: Condensed, config: CondenseConfig, run: Run, x: Tensor, y: Labels
+) -> Judgement:
+    training = NetworkTraining(ALL_RATIO * config.updates, 3e-3)
+    network = train_network(problem, problem.x, problem.y, training, run, "network on all images")
+    of_all = predict_classes(problem, network, x)
+    few_training = NetworkTraining(config.updates)
+    of_few = train_network(
+        problem, few.x, few.y, few_training, run, "network on the few images", seed=1
+    )
+    return compare(y, of_all, predict_classes(problem, of_few, x))
+
+
+def _judge_head(
+    problem: Problem, few: Condensed, encoder: Embeds, features: NDArray[np.float32], y: Labels
+) -> Judgement:
+    k, labels = problem.n_classes, few.y.numpy()
+    made = embed_pixels(encoder, few.x) if few.synthetic else problem.features[few.rows]
+    of_all = fit_head(problem.features, problem.y.numpy(), k)(features)
+    return compare(y, of_all, fit_head(made, labels, k)(features))
+
+
+def compare(y: Labels, of_all: Labels, of_few: Labels) -> Judgement:
+    """Return accuracies of two predictions `[n]` for labels `y [n]`, and their paired gap."""
+    right = [(predictions == y).astype(np.float64) for predictions in (of_all, of_few)]
+    gap = right[1] - right[0]
+    half = 1.96 * float(gap.std(ddof=1)) / len(gap) ** 0.5 if len(gap) > 1 else 1.0
+    mean = float(gap.mean())
+    return Judgement(
+        *(wilson_interval(float(hits.sum()), len(hits)) for hits in right),
+        Interval(mean, mean - half, mean + half),
+    )
+
+
+def embed_pixels(encoder: Embeds, x: Tensor) -> NDArray[np.float32]:
+    """Return the features `[m, d]` of images `x [m, c, h, w]` uint8."""
+    encoder.load()
+    size = encoder.batch_size
+    prepared = [encoder.prepare(to_image(pixels).convert("RGB")) for pixels in x]
+    parts = [encoder.embed(np.stack(prepared[i : i + size])) for i in range(0, len(prepared), size)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """Return an image of pixels `[c, h, w]` uint8, grey or RGB."""
+    array = pixels.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def encode_png(pixels: Tensor) -> bytes:
+    """Return pixels `[c, h, w]` uint8 as a PNG file."""
+    buffer = BytesIO()
+    to_image(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _describe_image(
+    images: Images, rows: Sequence[Row], few: Condensed, i: int, classes: tuple[str, ...]
+) -> FolderImage:
+    row = rows[int(few.rows[i])]
+    if not few.synthetic:
+        return FolderImage.from_row(images, row)
+    number = int((few.y[:i] == few.y[i]).sum()) + 1
+    content = encode_png(few.x[i])
+    read: Callable[[], bytes] = lambda: content  # noqa: E731
+    shown = str(images.shown_path_of(row))
+    return FolderImage(classes[int(few.y[i])], f"{number:04d}.png", read, True, shown, row.digest)
+
+
+def _describe_sizes(rows: Sequence[Row], pixels: PixelEncoder) -> list[str]:
+    sides = [min(row.width, row.height) for row in rows if row.width and row.height]
+    if not sides or max(sides) < MANY_SIZES * min(sides):
+        return []
+    note = (
+        f"images have sides from {min(sides)} to {max(sides)} pixels; all are resized to "
+        f"{pixels.width} x {pixels.height} for the small network (--image-size sets another size)"
+    )
+    return [note]
+
+
+def _name_states(
+    folder: Path | None, digests: Sequence[str], config: CondenseConfig
+) -> Path | None:
+    """Return the folder of the states of a run, named by all that they depend on."""
+    if folder is None:
+        return None
+    text = json.dumps([list(digests), asdict(config)])
+    return folder / f".ilk.condense-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def delete_states(folder: Path) -> None:
+    """Delete the states of the trainings of finished and of abandoned runs."""
+    for path in folder.glob(".ilk.condense-*"):
+        shutil.rmtree(path, ignore_errors=True)
