@@ -9,11 +9,14 @@ less, and twice as fast as OpenVINO in float32, in one run.
 Times are of a batch by one thread, engines in turns. `layers in 8 bits` is read from the model that
 OpenVINO compiled. Magnitude pruning sets single weights to zero: the engines multiply by them all
 the same. Variants of the quantizer are compared on one split: scales per channel or per layer,
-activations with or without zero point, sums of residual connections in 8 bits or not.
+activations with or without zero point, sums of residual connections not quantized by themselves
+(what they read and what reads them is in 8 bits either way). Files are
+named by their digest: the original names tell style and class, which `ilk fit` would notice.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -75,12 +78,12 @@ def run(small: bool = False) -> dict[str, Any]:
             rows[BEFORE].append(split.judge(split.classifier))
             for name, (settings, n_seeds) in arms.items():
                 if seed < n_seeds:
-                    result = compress_classifier(
+                    compressed = compress_classifier(
                         split.classifier, split.folder, split.train, store, settings,
                         home=split.folder.parent / name,
                     )  # fmt: skip
-                    rows[name].append(split.judge(result.classifier))
-                    reports[name].append(result.report)
+                    rows[name].append(split.judge(compressed.classifier))
+                    reports[name].append(compressed.report)
         result = {
             "n_images": len(files),
             "summary": summarize_rows(rows),
@@ -100,7 +103,8 @@ def read_files(per_class: int) -> list[tuple[str, str, bytes]]:
         parts = Path(path).parts
         if path.endswith((".jpg", ".png")) and counts[parts[:-1]] < per_class:
             counts[parts[:-1]] += 1
-            files.append((parts[-2], "_".join(parts[-3:]), raw))
+            name = hashlib.sha256(raw).hexdigest()[:16]  # says nothing of style and class
+            files.append((parts[-2], f"{name}.jpg", raw))
     return files
 
 
@@ -275,10 +279,9 @@ def check_bars(result: dict[str, Any]) -> dict[str, Any]:
     """Return each bar: what was measured, and whether it was reached."""
     change = {key: result["summary"][INT8][key]["change"] for key in ("accuracy", "coverage")}
     ratios = result["engines"]["ratio_to_openvino_float32"]
-    fastest = {
-        size: max(v for k, v in row.items() if "8 bits" in k) for size, row in ratios.items()
-    }
-    best = max(fastest.values())
+    times = result["engines"]["milliseconds_per_image"].values()
+    fastest = {name: min(row[f"OpenVINO {name}"] for row in times) for name in (BEFORE, INT8)}
+    best = fastest[BEFORE] / fastest[INT8]
     return {
         "points_of_accuracy_lost": -100 * change["accuracy"]["mean"],
         "points_of_coverage_lost": -100 * change["coverage"]["mean"],

@@ -11,6 +11,7 @@ images and updates; nothing is chosen on test labels.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from benchmarks.claims import Claim, make_table
 from benchmarks.condense.sets import Digits, add_texture, read_digits
+from benchmarks.diffusion_setup import load_or_compute
 from ilk.subset_selection.condensation import parse_condensation_method
 from ilk.subset_selection.condensation.nrr_dd import NRRDD, train_teacher
 from ilk.subset_selection.foundations.problem import Condensed, Problem, Run
@@ -31,8 +33,12 @@ from ilk.training.objectives.distance_based_transfer import DistanceBasedTransfe
 
 SEEDS = 5
 PER_CLASS = 10
-UPDATES = 150  # of the network that judges
+UPDATES = 120  # of the network that judges
 BAR = 0.95
+VERSION = 1  # of the cached scores
+MANY_SETTING = f"MNIST, {PER_CLASS} images per class"
+ONE_SETTING = "MNIST, 1 image per class"
+PAINTED_SETTING = "MNIST on a shared texture, 1 image per class"
 RANDOM, HERDING, CLASS_WISE, SUMMED, MEANS = (
     "random real images",
     "herding",
@@ -60,7 +66,7 @@ NRR_CLAIMS = (
     Claim("nrr-dd", DBR_FILE, DISTANCES, SOFT),
 )
 BAR_CLAIMS = tuple(
-    Claim("condensed-digits", MEANS_FILE, MEANS, b) for b in (RANDOM, CLASS_WISE, HERDING)
+    Claim("ilk condense", MEANS_FILE, MEANS, b) for b in (RANDOM, CLASS_WISE, HERDING)
 )
 
 
@@ -112,35 +118,16 @@ class Trial:
 def run(small: bool = False) -> dict[str, Any]:
     """Return the tables and whether the bar is met."""
     digits, seeds = read_digits(small=small), range(2 if small else SEEDS)
-    many: dict[str, list[float]] = defaultdict(list)
-    plain: dict[str, list[float]] = defaultdict(list)
-    painted: dict[str, list[float]] = defaultdict(list)
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for seed in seeds:
-        for effort, per_class, scores, shown in (
-            (MANY, PER_CLASS, many, digits),
-            (ONE, 1, plain, digits),
-            (ONE, 1, painted, add_texture(digits, seed)),
-        ):
-            trial = Trial.open(shown, per_class, seed, small=small)
-            settings = (SMALL if small else effort).text
-            for name, method in (
-                (RANDOM, "RandomImages"),
-                (HERDING, "Herding"),
-                (CLASS_WISE, f"ClassGradientMatching{settings}"),
-                (SUMMED, f"DCC{settings}"),
-            ):
-                scores[name].append(trial.score(trial.condense(method)))
-            if per_class > 1:
-                means = "DistributionMatching(updates=2)" if small else "DistributionMatching"
-                scores[MEANS].append(trial.score(trial.condense(means)))
-                for name, value in score_refinement(trial, small=small).items():
-                    scores[name].append(value)
+        for setting in (MANY_SETTING, ONE_SETTING, PAINTED_SETTING):
+            for name, value in _score_setting(digits, setting, seed, small=small).items():
+                scores[setting][name].append(value)
     metric = "test accuracy of a small network"
-    setting = f"MNIST, {PER_CLASS} images per class"
+    claims = {MANY_SETTING: (*BAR_CLAIMS, *DCC_CLAIMS, *NRR_CLAIMS)}
     tables = [
-        make_table(setting, metric, many, (*BAR_CLAIMS, *DCC_CLAIMS, *NRR_CLAIMS)),
-        make_table("MNIST, 1 image per class", metric, plain, DCC_CLAIMS),
-        make_table("MNIST on a shared texture, 1 image per class", metric, painted, DCC_CLAIMS),
+        make_table(setting, metric, found, claims.get(setting, DCC_CLAIMS))
+        for setting, found in scores.items()
     ]
     return {
         "tables": tables,
@@ -149,9 +136,41 @@ def run(small: bool = False) -> dict[str, Any]:
     }
 
 
+def _score_setting(digits: Digits, setting: str, seed: int, *, small: bool) -> dict[str, float]:
+    """Return the score of each method in a setting, from the cache if it is there."""
+
+    def compute() -> dict[str, float]:
+        shown = add_texture(digits, seed) if setting == PAINTED_SETTING else digits
+        is_many = setting == MANY_SETTING
+        trial = Trial.open(shown, PER_CLASS if is_many else 1, seed, small=small)
+        return score_methods(trial, MANY if is_many else ONE, small=small)
+
+    if small:
+        return compute()
+    key = re.sub(r"\W+", "-", f"condense-{VERSION}-{setting}-{seed}")
+    scores: dict[str, float] = load_or_compute(key, compute)
+    return scores
+
+
+def score_methods(trial: Trial, effort: Effort, *, small: bool) -> dict[str, float]:
+    """Return the accuracy of a network that is trained on the images of each method."""
+    settings = (SMALL if small else effort).text
+    methods = {
+        RANDOM: "RandomImages",
+        HERDING: "Herding",
+        CLASS_WISE: f"ClassGradientMatching{settings}",
+        SUMMED: f"DCC{settings}",
+    }
+    if trial.problem.per_class == 1:
+        return {name: trial.score(trial.condense(text)) for name, text in methods.items()}
+    methods[MEANS] = "DistributionMatching(updates=2)" if small else "DistributionMatching"
+    scores = {name: trial.score(trial.condense(text)) for name, text in methods.items()}
+    return scores | score_refinement(trial, small=small)
+
+
 def score_refinement(trial: Trial, *, small: bool) -> dict[str, float]:
     """Return the accuracies of NRR-DD's arms, which share one network that looks."""
-    problem, run, updates = trial.problem, Run(), 3 if small else 200
+    problem, run, updates = trial.problem, Run(), 3 if small else 150
     method = NRRDD(training_updates=updates, updates=2 if small else 50)
     teacher = train_teacher(problem, run, updates)
     sets = {

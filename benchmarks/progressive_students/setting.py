@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from benchmarks.datasets import read_mnist
 from benchmarks.shared_files import load_or_compute_arrays
@@ -30,9 +31,10 @@ from ilk.training.trainer import Batch
 
 GRU, TEACHER = "GRU of as many multiplications", "teacher"
 WIDTHS = (32, 16, 8)
-TEACHER_WIDTHS, HIDDEN = (24, 32, 64, 96), 62
-N_TRAIN, TEACHER_STEPS, STEPS, BATCH_SIZE, LR = 10_000, 600, 400, 64, 4e-3
-SHAPE, K = (1, 28, 28), 10
+TEACHER_WIDTHS, HIDDEN = (24, 32, 64, 96), 67
+N_TRAIN, TEACHER_STEPS, STEPS, BATCH_SIZE = 10_000, 600, 700, 64
+TEACHER_LR, LR = 4e-3, 1e-2
+SHAPE, ROWS, K = (1, 28, 28), 14, 10
 
 
 class RecurrentStudent(nn.Module):
@@ -42,10 +44,10 @@ class RecurrentStudent(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.gru, self.fc = nn.GRU(SHAPE[2], HIDDEN, batch_first=True), nn.Linear(HIDDEN, K)
+            self.gru, self.fc = nn.GRU(ROWS, HIDDEN, batch_first=True), nn.Linear(HIDDEN, K)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits `[n, k]` of digits `[n, 1, h, w]`."""
+        """Return logits `[n, k]` of digits `[n, 1, 14, 14]`."""
         return self.fc(self.gru(x[:, 0])[0][:, -1])  # type: ignore[no-any-return]
 
 
@@ -54,7 +56,7 @@ class Setting:
     """What all arms share.
 
     Attributes:
-        train, test: Digits and labels.
+        train, test: Digits of 14 x 14 pixels, for students, and labels.
         teacher_logits: Of the training digits, `[n, k]`.
         teacher_accuracy: On test digits.
         seeds: Seeds of the students.
@@ -92,7 +94,8 @@ class Setting:
             f"student of {width} channels": student.count_multiplications()
             for width, student in zip(WIDTHS, students, strict=True)
         }
-        gates = recurrent.gru.weight_ih_l0.numel() + recurrent.gru.weight_hh_l0.numel()
+        weights = dict(recurrent.gru.named_parameters()).items()
+        gates = sum(p.numel() for name, p in weights if name.startswith("weight"))
         return {
             "parameters": {
                 **{
@@ -105,21 +108,21 @@ class Setting:
             "multiplications": {
                 **multiplications,
                 "group": sum(multiplications.values()),
-                GRU: gates * SHAPE[1] + recurrent.fc.weight.numel(),
-                TEACHER: count_multiplications(teacher, self.test.x[:1]),
+                GRU: gates * ROWS + recurrent.fc.weight.numel(),
+                TEACHER: count_multiplications(teacher, torch.zeros(1, *SHAPE)),
             },
         }
 
 
 def make_student(width: int, seed: int) -> MambaStudent:
     """Return one Mamba block of `width` channels with random weights."""
-    return MambaStudent(width, 1, K, SHAPE[0], SHAPE[1:], seed=seed)
+    return MambaStudent(width, 1, K, SHAPE[0], (ROWS, ROWS), seed=seed)
 
 
-def make_recipe(steps: int, seed: int) -> Recipe:
+def make_recipe(steps: int, seed: int, lr: float = LR) -> Recipe:
     """Return AdamW with a linear decay."""
     return Recipe(
-        steps, BATCH_SIZE, LR, min(40, steps // 4), 0.01, 1.0, seed=seed, optimizer=AdamW()
+        steps, BATCH_SIZE, lr, min(40, steps // 4), 0.01, 1.0, seed=seed, optimizer=AdamW()
     )
 
 
@@ -159,7 +162,7 @@ def load_setting(small: bool) -> Setting:
     steps = 8 if small else TEACHER_STEPS
 
     def compute() -> tuple[Any, ...]:
-        recipe = make_recipe(steps, 0)
+        recipe = make_recipe(steps, 0, TEACHER_LR)
         teacher = train_student(_make_teacher(), train, CrossEntropy(), recipe)
         return tuple(compute_logits(teacher, part.x).numpy() for part in (train, test))
 
@@ -167,6 +170,7 @@ def load_setting(small: bool) -> Setting:
     on_train, on_test = (torch.from_numpy(a) for a in load_or_compute_arrays(key, compute))
     accuracy = measure_accuracy(on_test, test.y)
     seeds = range(2) if small else range(5)
+    train, test = (Batch(functional.avg_pool2d(part.x, 2), part.y) for part in parts)
     return Setting(train, test, on_train, accuracy, seeds, 8 if small else STEPS)
 
 

@@ -116,7 +116,7 @@ def _describe(chosen: Selection, accuracy: dict[str, float]) -> dict[str, Any]:
 
 
 def summarize_statements(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return how often a rule was used, and how often the tested gain lay within what was stated."""
+    """Return how often a rule was used, and how often the tested gain lay in the interval."""
     inside = [run["stated_gain"][0] <= run["tested_gain"] <= run["stated_gain"][2] for run in runs]
     return {
         "rule used": float(np.mean([run["used"] for run in runs])),

@@ -7,12 +7,12 @@ from ilk.architectures.mamba import (
     STUDENTS,
     MambaBlock,
     MambaStudent,
-    build_features,
     make_student,
     scan_by_doubling,
     scan_in_order,
 )
 from ilk.core.errors import InputError, UnknownName
+from ilk.encoders.tuned_network import build_student
 
 
 def make_recurrence(length=11):
@@ -124,7 +124,7 @@ def test_images_that_do_not_fit_are_refused():
 def test_students_by_name_have_at_most_so_many_parameters(name, bound):
     student = make_student(name, 10, 3, 32)
     assert 0.8 * bound < sum(p.numel() for p in student.parameters()) <= bound
-    features = build_features(name, 3, [32, 32])
+    features = build_student(name, {"channels": 3, "size": [32, 32]})
     features.load_state_dict(
         {k: v for k, v in student.state_dict().items() if not k.startswith("fc.")}
     )

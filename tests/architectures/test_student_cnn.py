@@ -1,10 +1,14 @@
 """Students are as small as their names say, on images of every size."""
 
+from importlib import import_module
+
 import pytest
 import torch
 
 from ilk.architectures.student_cnn import SIZES, make_student, plan_strides
 from ilk.core.errors import InputError, UnknownName
+from ilk.encoders.tuned_network import build_student, list_students
+from ilk.training.student_features import remove_head
 
 every = pytest.mark.parametrize("name", SIZES)
 
@@ -71,3 +75,19 @@ def test_bad_names_and_sizes_are_refused():
         make_student("cnn-15k", 3, 1, (7, 30))
     with pytest.raises(InputError, match="1 or 3 channels, not 4"):
         make_student("cnn-15k", 3, 4, 28)
+
+
+@pytest.mark.parametrize("name", list_students())
+def test_every_student_has_a_linear_head_on_its_features(name):
+    if name in ("cnn-1m", "cnn-5m"):
+        return  # as cnn-100k, and slower
+    settings = {"channels": 3, "size": [32, 32]}
+    student = import_module(list_students()[name]).make_student(name, 4, **settings).eval()
+    x = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        features = student.forward_features(x)
+        torch.testing.assert_close(student.fc(features), student(x))
+        torch.testing.assert_close(remove_head(student)(x), features)
+    assert isinstance(student.fc, torch.nn.Linear)
+    names = set(build_student(name, settings).state_dict())
+    assert names == {n for n in student.state_dict() if not n.startswith("fc.")}

@@ -100,12 +100,13 @@ def test_a_crop_holds_what_the_map_marks():
     image[0, 0, 12:16, 2:6] = 1.0
     activation = torch.zeros(1, 1, 20, 20)
     activation[0, 0, 12:16, 2:6] = 1.0
-    crop = crop_critical(image, activation)
+    crop = crop_critical(image, activation, 0.6)
     assert crop.shape == image.shape
     # a part of 12 x 12 pixels enlarged to 20 x 20: the square of 16 places covers 16 * (20/12)^2
     assert crop.sum().item() == pytest.approx(16 * (20 / 12) ** 2, rel=0.05)
+    torch.testing.assert_close(crop_critical(image, activation, 1.0), image)
     flat = torch.zeros_like(activation)
-    torch.testing.assert_close(crop_critical(image, flat), image)
+    torch.testing.assert_close(crop_critical(image, flat, 0.6), image)
 
 
 def test_four_crops_share_an_image():

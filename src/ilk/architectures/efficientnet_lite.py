@@ -8,13 +8,19 @@ right and below.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.core.errors import InputError
+
+STUDENTS = ("efficientnet-lite0",)
+START = "efficientnet-lite0"  # the encoder whose weights a student starts from
+MIN_SIDE = 32  # pixels of a student's images: its features are one pixel wide then
 N_FEATURES = 1280
 N_CLASSES = 1000
 BATCH_NORM_EPS = 1e-3
@@ -136,3 +142,48 @@ class EfficientNetLite0(nn.Module):
             for name, tensor in tensors.items()
         }
         self.load_state_dict(renamed)
+
+
+class EfficientNetStudent(EfficientNetLite0):
+    """The network with a head of its own.
+
+    Args:
+        n_classes: Number of classes.
+        sides: Height and width of its images in pixels, each at least 32.
+        seed: Seed of the weights.
+
+    Raises:
+        InputError: An image of that size is too small.
+    """
+
+    def __init__(self, n_classes: int, sides: tuple[int, int], seed: int = 0) -> None:
+        if min(sides) < MIN_SIDE:
+            raise InputError(
+                f"images of {sides[0]} x {sides[1]} pixels are smaller than a student takes, which "
+                f"is {MIN_SIDE} x {MIN_SIDE}; give a greater --size, or a student such as cnn-1m"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            super().__init__()
+            self.fc = nn.Linear(N_FEATURES, n_classes)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return features `[n, 1280]` of normalized images `[n, 3, h, w]`."""
+        return super().forward(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits `[n, k]` of normalized images `[n, 3, h, w]`."""
+        logits: Tensor = self.fc(self.forward_features(x))
+        return logits
+
+
+def make_student(
+    name: str, n_classes: int, channels: int, size: int | Sequence[int], seed: int = 0
+) -> EfficientNetStudent:
+    """Return a student with random weights, for colour images whatever `channels` says.
+
+    Raises:
+        InputError: Its images would be too small.
+    """
+    sides = (size, size) if isinstance(size, int) else (size[0], size[1])
+    return EfficientNetStudent(n_classes, sides, seed)

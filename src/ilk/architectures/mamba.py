@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.architectures.student_head import remove_head
 from ilk.core.errors import InputError, UnknownName
 
 STUDENTS = ("mamba-15k", "mamba-100k")  # read without importing this file
@@ -82,6 +81,9 @@ def scan_by_doubling(decay: Tensor, drive: Tensor) -> Tensor:
 
     Two neighbouring spans `(a, b)` and `(a', b')` compose to `(a a', a' b + b')`; round r composes
     each position with the one `2^r` before it (Hillis and Steele, 1986).
+
+    Args:
+        decay, drive: `[n, l, ...]`, the same shape.
     """
     length, reach = drive.shape[1], 1
     while reach < length:
@@ -245,12 +247,3 @@ def make_student(
         raise UnknownName("student", name, tuple(SIZES))
     sides = (size, size) if isinstance(size, int) else (size[0], size[1])
     return MambaStudent(*SIZES[name], n_classes, channels, sides, seed=seed)
-
-
-def build_features(name: str, channels: int, size: Sequence[int]) -> nn.Module:
-    """Return the student's network up to its features, with random weights; see `make_student`.
-
-    Returns:
-        Normalized images `[n, 3, h, w]` to features `[n, f]`.
-    """
-    return remove_head(make_student(name, 2, channels, size))

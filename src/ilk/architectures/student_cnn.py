@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.architectures.student_head import remove_head
 from ilk.core.errors import InputError, UnknownName
 
 STUDENTS = ("cnn-15k", "cnn-100k", "cnn-1m", "cnn-5m")
@@ -151,7 +150,7 @@ def plan_strides(side: int, n_layers: int) -> tuple[int, list[int]]:
 
 
 def make_student(
-    name: str, n_classes: int, channels: int, size: int | tuple[int, int], seed: int = 0
+    name: str, n_classes: int, channels: int, size: int | Sequence[int], seed: int = 0
 ) -> StudentCNN:
     """Return a student with random weights.
 
@@ -169,19 +168,5 @@ def make_student(
     """
     if name not in SIZES:
         raise UnknownName("student", name, tuple(SIZES))
-    sides = (size, size) if isinstance(size, int) else size
+    sides = (size, size) if isinstance(size, int) else (size[0], size[1])
     return StudentCNN(SIZES[name], n_classes, channels, sides, seed)
-
-
-def build_features(name: str, channels: int, size: Sequence[int]) -> nn.Module:
-    """Return the student's network up to its features, with random weights.
-
-    Args:
-        name: As for `make_student`.
-        channels: 1 for grey images, 3 for colour.
-        size: Height and width of its images in pixels.
-
-    Returns:
-        Normalized images `[n, 3, h, w]` to features `[n, f]`.
-    """
-    return remove_head(make_student(name, 2, channels, (size[0], size[1])))

@@ -145,8 +145,8 @@ def command(
     delete_states(folder)
     print_table(HEADERS, [row.format_cells() for row in result.competitors])
     click.echo(
-        f"judged on {result.parts.judged_name} ({len(result.parts.judged):,} images); accuracy "
-        "with 95 % intervals; times are of one run, after decoding"
+        f"judged on {result.parts.judged_name} ({len(result.parts.judged):,} images), with 95 % "
+        "intervals; products: multiply-adds per image; ms: per image, after decoding, in one run"
     )
     for note in result.notes:
         print_note(note)

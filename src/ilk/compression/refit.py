@@ -11,8 +11,7 @@ from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Data, Features
 from ilk.core.errors import InputError
 from ilk.export.check_images import CheckImages
-from ilk.export.recalibrate import HonestRows, parse_method
-from ilk.images import number_row_groups
+from ilk.export.recalibrate import HonestRows, find_row_groups, parse_method
 from ilk.trust.column_detector import ColumnDetector
 from ilk.trust.out_of_distribution import fit_gaussian
 from ilk.trust.summary_statistics import MAX_WIDTH, SummaryStatistics
@@ -58,7 +57,7 @@ def refit_head(classifier: Classifier, images: CheckImages, changed: Features) -
 def take_training_data(classifier: Classifier, images: CheckImages, changed: Features) -> Data:
     """Return the labelled images that the classifier was fitted to, with changed features."""
     index = np.flatnonzero(images.is_trained_on & (images.y >= 0))
-    group = number_row_groups([images.rows[i] for i in index])
+    group = find_row_groups(classifier, images, index)
     return Data(changed[index], images.y[index], classifier.classes, group=group)
 
 

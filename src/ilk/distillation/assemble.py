@@ -62,7 +62,7 @@ def make_encoder(
         device: Where it runs.
         runtime: What it runs on.
     """
-    from ilk.architectures.student_head import remove_head
+    from ilk.training.student_features import remove_head
 
     head: Any = network.fc
     tuned = TunedNetwork(

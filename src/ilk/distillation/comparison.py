@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,9 +53,9 @@ class Competitor:
         """Return the cells of a printed table, as `HEADERS`."""
         return (
             self.name,
-            _format(self.scores.accuracy),
+            str(self.scores.accuracy),
             f"{self.scores.log_loss:.3f}",
-            "" if self.name == TEACHER else _format(self.agreement),
+            "" if self.name == TEACHER else str(self.agreement),
             format_number(self.cost.parameters),
             format_number(self.cost.size),
             format_number(self.cost.multiply_adds),
@@ -70,8 +70,8 @@ HEADERS = (
     "as the teacher",
     "weights",
     "bytes",
-    "multiply-adds",
-    "ms per image",
+    "products",
+    "ms",
 )
 
 
@@ -97,8 +97,6 @@ def compare(
         cost: What an answer costs.
         seconds: Time per image.
     """
-    from dataclasses import replace
-
     answers = probabilities.argmax(1)
     scores = score(y, probabilities)
     if groups is not None:
@@ -130,17 +128,25 @@ def describe_difference(rows: Mapping[str, Probabilities], y: Labels) -> str:
 
 
 def describe_reduction(rows: Sequence[Competitor]) -> str:
-    """Return how much smaller and faster the student is, as a sentence."""
+    """Return how much smaller and faster the student is than the teacher, as a sentence.
+
+    What is unknown of one of them, or not less, is told as it is.
+    """
     teacher, student = rows[0], rows[1]
     words = []
-    for what, a, b in (
-        ("smaller", teacher.cost.parameters, student.cost.parameters),
-        ("cheaper in multiply-adds", teacher.cost.multiply_adds, student.cost.multiply_adds),
-        ("faster", teacher.seconds, student.seconds),
+    for less, more, a, b in (
+        ("smaller", "larger", teacher.cost.parameters, student.cost.parameters),
+        (
+            "fewer multiply-adds",
+            "more multiply-adds",
+            teacher.cost.multiply_adds,
+            student.cost.multiply_adds,
+        ),
+        ("faster", "slower", teacher.seconds, student.seconds),
     ):
         if a and b:
-            words.append(f"{a / b:.3g} times {what}")
-    return f"the student is {', '.join(words)} than the teacher" if words else ""
+            words.append(f"{a / b:.3g} times {less}" if a >= b else f"{b / a:.3g} times {more}")
+    return f"the student against the teacher: {', '.join(words)}" if words else ""
 
 
 def format_number(value: int | None) -> str:
@@ -151,7 +157,3 @@ def format_number(value: int | None) -> str:
         if value >= factor:
             return f"{value / factor:.3g}{unit}"
     return str(value)
-
-
-def _format(interval: Interval) -> str:
-    return f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"

@@ -72,7 +72,8 @@ def encode_files(
     """
     from safetensors.numpy import save
 
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Not ascontiguousarray: it gives a number, as batch normalization has one, an axis.
+    plain = {name: np.array(array, order="C") for name, array in arrays.items()}
     weights = save({**plain, TRAINED_ON: np.ascontiguousarray(trained_on)})
     digested = {**entries, "weights": hashlib.sha256(weights).hexdigest()}
     return {WEIGHTS: weights, DESCRIPTION: encode_digested(digested)}

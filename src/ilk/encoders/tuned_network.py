@@ -4,9 +4,8 @@ Three kinds of network are kept in a folder. A `network` is a pretrained one who
 tuned, all of them or those of its last blocks: the file holds what was tuned, and the rest is that
 of the base encoder. A `wrapper` leaves the pretrained weights as they are, and the file holds its
 own parameters alone (`ilk.peft`). A `student` was trained from scratch, so there is no base: its
-architecture is one of a file of `ilk.architectures` that defines `STUDENTS`, a tuple of names, and
-`build_features(name, **settings)`, which returns a network from normalized images `[b, 3, h, w]` to
-features `[b, width]`.
+architecture is one of a file of `ilk.architectures` that defines `STUDENTS`
+(`ilk.training.student_features`), without its head.
 """
 
 from __future__ import annotations
@@ -178,9 +177,10 @@ def build_student(architecture: str, settings: Mapping[str, Any]) -> nn.Module:
     modules = list_students()
     if architecture not in modules:
         raise UnknownName("architecture", architecture, tuple(modules))
+    from ilk.training.student_features import remove_head
+
     module: Any = import_module(modules[architecture])
-    network: nn.Module = module.build_features(architecture, **settings)
-    return network
+    return remove_head(module.make_student(architecture, 2, **settings))
 
 
 def _load_part(network: nn.Module, state: Mapping[str, Tensor]) -> None:

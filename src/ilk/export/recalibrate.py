@@ -19,7 +19,9 @@ from ilk.core.contracts import Method
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import IlkError, InputError
 from ilk.export.check_images import CheckImages
+from ilk.fitting.dependence import find_clusters
 from ilk.images import number_row_groups
+from ilk.maths.folds import has_shared_groups
 from ilk.methods import parse
 from ilk.protocols import stratified_folds
 from ilk.protocols.folds import split_rows
@@ -72,8 +74,9 @@ def find_honest_index(images: CheckImages) -> Labels:
     index = new if len(new) >= MIN_ROWS else labelled
     if len(index) < MIN_ROWS:
         raise InputError(
-            f"--int8 fits the calibration anew and needs {MIN_ROWS} labelled images of the model's "
-            f"classes, and there are {len(index)}; name a folder of them with --check-images"
+            f"the calibration is fitted anew, which needs {MIN_ROWS} labelled images of the "
+            f"model's classes, and there are {len(index)}; name a folder of them with "
+            "--check-images"
         )
     return index
 
@@ -102,7 +105,7 @@ def score_rows(
         InputError: The images were trained on, and the method of the head is not known.
     """
     x, y = images.x[index], images.y[index]
-    group = number_row_groups([images.rows[i] for i in index])
+    group = find_row_groups(classifier, images, index)
     if not images.is_trained_on[index].any():
         after_all = refitted or classifier
         logits, scores = after_all.model.logits(changed), after_all.ood_detector.score(changed)
@@ -127,6 +130,21 @@ def score_rows(
     return HonestRows(
         index[tested], y[tested], group[tested], before[tested], after[tested], score[tested], True
     )
+
+
+def find_row_groups(classifier: Classifier, images: CheckImages, index: Labels) -> Labels:
+    """Return the group of each of some images, `[m]`; -1 for a group of its own.
+
+    If the fit found clusters of images that depend on each other, and calibrated with each of them
+    in one fold, so is the calibration that is fitted anew: else sets would cover less than before.
+    """
+    rows = [images.rows[i] for i in index]
+    group = number_row_groups(rows)
+    summary = classifier.summary_statistics
+    if has_shared_groups(group) or summary is None or not has_shared_groups(summary.groups):
+        return group
+    clusters = find_clusters(rows, images.x[index], images.y[index])
+    return clusters.group if clusters.matter else group
 
 
 def parse_method(classifier: Classifier) -> Method:

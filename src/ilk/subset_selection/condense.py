@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from io import BytesIO
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ilk.core.capabilities import Embeds
@@ -30,16 +28,18 @@ from ilk.subset_selection.condensation import (
     list_condensation_methods,
     parse_condensation_method,
 )
+from ilk.subset_selection.condense_result import CondenseResult
 from ilk.subset_selection.folder import FolderImage
 from ilk.subset_selection.foundations.problem import CondensationTags, Condensed, Problem, Run
-from ilk.subset_selection.judging import NetworkTraining, fit_head, predict_classes, train_network
+from ilk.subset_selection.judgement import judge_head, judge_network
+from ilk.subset_selection.judging import NetworkTraining, predict_classes, train_network
+from ilk.subset_selection.png import encode_png
 from ilk.training.recipe import DeviceConfig
 
 AUTO = "auto"
 HELD_OUT_PARTS = 5  # of which one is held out
 MAX_HELD_OUT = 2000
 MIN_HELD_OUT = 20
-ALL_RATIO = 3  # updates of the network on all images, in units of those on few
 MANY_SIZES = 2.0  # ratio of sides from which sizes are called very different
 
 
@@ -77,68 +77,6 @@ class CondenseConfig:
         return {name: kind() for name, kind in kinds.items() if kind.default_candidate}
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """Accuracy on held-out images of classifiers trained on all training images and on the few.
-
-    Attributes:
-        of_all: Trained on all.
-        of_few: Trained on the few.
-        gap: `of_few` minus `of_all`, paired, with its interval.
-    """
-
-    of_all: Interval
-    of_few: Interval
-    gap: Interval
-
-
-@dataclass(frozen=True, eq=False)
-class CondenseResult:
-    """What was made or chosen, and what it costs.
-
-    Attributes:
-        method: The method.
-        scores: Accuracy of each method tried, on the images that chose.
-        judgements: What is lost, by classifier: `network` and `head`.
-        images: The images, to be written.
-        n_training: Images that were condensed.
-        n_judged: Held-out images that judged.
-        classes: Names of the classes.
-        shape: `(c, h, w)` of synthetic images.
-        notes: Sentences about the result.
-    """
-
-    method: str
-    scores: Mapping[str, Interval]
-    judgements: Mapping[str, Judgement]
-    images: Sequence[FolderImage]
-    n_training: int
-    n_judged: int
-    classes: tuple[str, ...]
-    shape: tuple[int, ...]
-    notes: Sequence[str] = field(default_factory=list)
-
-    @property
-    def is_synthetic(self) -> bool:
-        """Whether the images were made."""
-        return any(image.synthetic for image in self.images)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all but the images as plain values."""
-        return {
-            "method": self.method,
-            "synthetic": self.is_synthetic,
-            "per_class": len(self.images) // len(self.classes),
-            "classes": list(self.classes),
-            "training_images": self.n_training,
-            "judged_images": self.n_judged,
-            "shape": list(self.shape),
-            "choice": {name: asdict(value) for name, value in self.scores.items()},
-            "lost": {name: asdict(value) for name, value in self.judgements.items()},
-            "notes": list(self.notes),
-        }
-
-
 def condense_images(
     images: Images,
     encoder: Embeds,
@@ -172,7 +110,8 @@ def condense_images(
     """
     rows, classes = _list_labelled(images)
     y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
-    is_held = hold_out(y, number_row_groups(rows), config.seed)
+    groups = number_row_groups(rows)
+    is_held = hold_out(y, groups, config.seed)
     digests = [row.digest for row in rows]
     features = store.get(encoder.space, digests)
     values = store.get(pixels.space, digests)
@@ -189,13 +128,15 @@ def condense_images(
         config.flip,
         config.width,
     )
-    run = Run(_name_states(folder, digests, config), device_config, progress)
+    depends = [digests, y.tolist(), encoder.space.key, pixels.name, asdict(config)]
+    run = Run(_name_states(folder, depends), device_config, progress)
     held = np.flatnonzero(is_held)
-    chooses, judges = held[::2], held[1::2]
+    half = assign_folds(y[held], 2, config.seed, groups[held])
+    chooses, judges = held[half == 0], held[half == 1]
     few, scores, name = _choose(problem, config, run, x[chooses], y[chooses])
     judgements = {
-        "network": _judge_network(problem, few, config, run, x[judges], y[judges]),
-        "head": _judge_head(problem, few, encoder, features[judges], y[judges]),
+        "network": judge_network(problem, few, config.updates, run, x[judges], y[judges]),
+        "head": judge_head(problem, few, encoder, store, features[judges], y[judges]),
     }
     used = [rows[i] for i in kept]
     found = [_describe_image(images, used, few, i, classes) for i in range(len(few.y))]
@@ -272,62 +213,6 @@ def _train_and_predict(
     return predict_classes(problem, network, x)
 
 
-def _judge_network(
-    problem: Problem, few: Condensed, config: CondenseConfig, run: Run, x: Tensor, y: Labels
-) -> Judgement:
-    training = NetworkTraining(ALL_RATIO * config.updates, 3e-3)
-    network = train_network(problem, problem.x, problem.y, training, run, "network on all images")
-    of_all = predict_classes(problem, network, x)
-    few_training = NetworkTraining(config.updates)
-    of_few = train_network(
-        problem, few.x, few.y, few_training, run, "network on the few images", seed=1
-    )
-    return compare(y, of_all, predict_classes(problem, of_few, x))
-
-
-def _judge_head(
-    problem: Problem, few: Condensed, encoder: Embeds, features: NDArray[np.float32], y: Labels
-) -> Judgement:
-    k, labels = problem.n_classes, few.y.numpy()
-    made = embed_pixels(encoder, few.x) if few.synthetic else problem.features[few.rows]
-    of_all = fit_head(problem.features, problem.y.numpy(), k)(features)
-    return compare(y, of_all, fit_head(made, labels, k)(features))
-
-
-def compare(y: Labels, of_all: Labels, of_few: Labels) -> Judgement:
-    """Return accuracies of two predictions `[n]` for labels `y [n]`, and their paired gap."""
-    right = [(predictions == y).astype(np.float64) for predictions in (of_all, of_few)]
-    gap = right[1] - right[0]
-    half = 1.96 * float(gap.std(ddof=1)) / len(gap) ** 0.5 if len(gap) > 1 else 1.0
-    mean = float(gap.mean())
-    return Judgement(
-        *(wilson_interval(float(hits.sum()), len(hits)) for hits in right),
-        Interval(mean, mean - half, mean + half),
-    )
-
-
-def embed_pixels(encoder: Embeds, x: Tensor) -> NDArray[np.float32]:
-    """Return the features `[m, d]` of images `x [m, c, h, w]` uint8."""
-    encoder.load()
-    size = encoder.batch_size
-    prepared = [encoder.prepare(to_image(pixels).convert("RGB")) for pixels in x]
-    parts = [encoder.embed(np.stack(prepared[i : i + size])) for i in range(0, len(prepared), size)]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def to_image(pixels: Tensor) -> Image.Image:
-    """Return an image of pixels `[c, h, w]` uint8, grey or RGB."""
-    array = pixels.permute(1, 2, 0).numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-
-
-def encode_png(pixels: Tensor) -> bytes:
-    """Return pixels `[c, h, w]` uint8 as a PNG file."""
-    buffer = BytesIO()
-    to_image(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _describe_image(
     images: Images, rows: Sequence[Row], few: Condensed, i: int, classes: tuple[str, ...]
 ) -> FolderImage:
@@ -352,14 +237,12 @@ def _describe_sizes(rows: Sequence[Row], pixels: PixelEncoder) -> list[str]:
     return [note]
 
 
-def _name_states(
-    folder: Path | None, digests: Sequence[str], config: CondenseConfig
-) -> Path | None:
+def _name_states(folder: Path | None, depends: Sequence[Any]) -> Path | None:
     """Return the folder of the states of a run, named by all that they depend on."""
     if folder is None:
         return None
-    text = json.dumps([list(digests), asdict(config)])
-    return folder / f".ilk.condense-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+    return folder / f".ilk.condense-{digest[:16]}"
 
 
 def delete_states(folder: Path) -> None:

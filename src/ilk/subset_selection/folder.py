@@ -168,7 +168,8 @@ def write_image_folder(
         OutputError: The disk is full, or the folder cannot be written; it is as it was before.
     """
     labels = {image.label for image in images if image.label is not None}
-    folders: dict[str | None, str] = {**name_class_folders(sorted(labels)), None: UNLABELLED}
+    folders: dict[str | None, str] = {None: UNLABELLED}
+    folders.update(name_class_folders(sorted(labels)).items())
     files = make_unique([f"{folders[image.label]}/{image.name}" for image in images])
     entries = [
         {"file": file, **asdict(_Entry.of(image))}
@@ -185,7 +186,10 @@ def write_image_folder(
             change = FolderTransaction(folder)
             with progress("writing", len(images)) as advance:
                 for file, image in zip(files, images, strict=True):
-                    change.write_with(file, partial(_write_image, image))
+                    if image.link is None:
+                        change.write(file, image.read())
+                    else:
+                        change.write_with(file, partial(_link_image, image))
                     advance(1)
             if any(folders[label] != label for label in labels):
                 change.write(TABLE, _format_table(files, images))
@@ -205,14 +209,14 @@ def write_image_folder(
     return read_selection(folder)
 
 
-def _write_image(image: FolderImage, path: Path) -> None:
-    """Write the file of an image to `path`, as a hard link if one is wanted and possible."""
+def _link_image(image: FolderImage, path: Path) -> None:
+    """Make `path` a hard link of the file of an image, or a copy where that is not possible."""
     content = image.read()  # checks that the file has not changed
-    if image.link is not None:
-        with suppress(OSError):  # another file system, or one without links
-            os.link(image.link, path)
-            return
-    path.write_bytes(content)
+    assert image.link is not None
+    try:
+        os.link(image.link, path)
+    except OSError:  # another file system, or one without links
+        path.write_bytes(content)
 
 
 def name_class_folders(classes: Sequence[str]) -> dict[str, str]:

@@ -75,11 +75,11 @@ def train_network(
         seed: Number of the repetition.
     """
     used = make_seed(problem, 41 + seed)
-    batch = Batch(problem.scale.standardize(x), y)
-    loss = augment_objective(objective or CrossEntropy(), problem.augmentation)
+    steps = (problem.scale.standardize_batch, problem.augmentation)
+    loss = augment_objective(objective or CrossEntropy(), *steps)
     return train(
         problem.make_network(used),
-        batch,
+        Batch(x, y),
         loss,
         training.make_recipe(len(y), used),
         run.device_config,

@@ -4,7 +4,11 @@ The best of several looks better than it is. How much better is estimated as in 
 bias-corrected cross-validation (Ioannis Tsamardinos, Elissavet Greasidou, Giorgos Borboudakis,
 2018, doi:10.1007/s10994-018-5714-4): in each draw of the rows, the best on the rows drawn is
 measured on those that were not, and the mean fall is taken off. A selector is preferred to random
-images only where what is left of its gain is above 0 beyond its interval.
+images only where what is left of its gain is above 0 beyond its interval, which is that of the
+folds' means, widened because folds share most of what is kept (Claude Nadeau, Yoshua Bengio, 2003,
+Inference for the Generalization Error, doi:10.1023/A:1024068626366):
+
+    mean +- t_{J-1} sqrt( (1 / J + 1 / (J - 1)) s^2 ),   s^2 the variance of the J folds' means
 """
 
 from __future__ import annotations
@@ -70,7 +74,7 @@ def reach_verdict(trials: Trials, seed: int = 0, *, is_chosen: bool = True) -> V
     best = int(values.mean(1).argmax())
     optimism = estimate_optimism(values, trials.groups, seed)
     everything, random = trials.values[ALL], trials.values[RANDOM]
-    gain = _compute_mean(values[best] - random, trials.groups, -optimism)
+    gain = compute_difference(values[best] - random, trials.fold, -optimism)
     is_used = not is_chosen or gain.low > 0
     used = values[best] if is_used else random
     shift = optimism if is_used else 0.0
@@ -84,7 +88,7 @@ def reach_verdict(trials: Trials, seed: int = 0, *, is_chosen: bool = True) -> V
         _describe(values[best], trials.groups, is_accuracy, -optimism),
         _describe(random, trials.groups, is_accuracy),
         gain,
-        _compute_mean(everything - used, trials.groups, shift),
+        compute_difference(everything - used, trials.fold, shift),
         {name: float(row.mean()) for name, row in zip(names, values, strict=True)},
     )
 
@@ -99,16 +103,35 @@ def estimate_optimism(values: NDArray[np.float64], groups: Labels, seed: int) ->
     """
     if len(values) < 2:
         return 0.0
-    falls = []
+    outside_best = []
     for counts in iterate_draws(values.shape[1], N_BOOTSTRAP, np.random.default_rng(seed), groups):
         is_out = counts == 0
         if is_out.any():
-            inside = values @ counts / counts.sum()
-            best = int(inside.argmax())
+            best = int((values @ counts).argmax())
             # relative to the others, so that a lucky draw of rows does not count as a choice
             outside = values[:, is_out].mean(1)
-            falls.append(inside[best] - inside.mean() - (outside[best] - outside.mean()))
-    return max(0.0, float(np.mean(falls))) if falls else 0.0
+            outside_best.append(outside[best] - outside.mean())
+    if not outside_best:
+        return 0.0
+    means = values.mean(1)
+    return max(0.0, float(means.max() - means.mean() - np.mean(outside_best)))
+
+
+def compute_difference(values: NDArray[np.float64], fold: Labels, shift: float = 0.0) -> Interval:
+    """Return the mean of differences, moved by `shift`, with the 95 % interval of its folds.
+
+    Args:
+        values: Difference of each row, `[m]`.
+        fold: Fold of each row, `[m]`, 0 to J - 1, J > 1, none without rows.
+        shift: What is added.
+    """
+    from scipy.special import stdtrit
+
+    means = np.bincount(fold, values) / np.bincount(fold)
+    n = len(means)
+    error = float(np.sqrt((1 / n + 1 / (n - 1)) * means.var(ddof=1)))
+    mean, half = float(values.mean()) + shift, float(stdtrit(n - 1, 0.975)) * error
+    return Interval(mean, mean - half, mean + half)
 
 
 def _describe(

@@ -1,7 +1,15 @@
-"""The features of a student: what a second head of a distillation loss reads."""
+"""Students: networks with features and a linear head, which a model folder keeps apart.
+
+A student is found by file: a file of `ilk.architectures` that defines `STUDENTS`, a literal tuple
+of names, and `make_student(name, n_classes, channels, size, seed=0)`, which returns a network with
+a linear head `fc` on `forward_features(x) -> [n, f]`; `size` is the side of its images, or their
+height and width. A file may define `START`, the name of an encoder with pretrained weights of the
+same names, from which its students start, and whose preprocessing they have.
+"""
 
 from __future__ import annotations
 
+import copy
 from typing import cast
 
 import torch
@@ -41,8 +49,19 @@ def find_head(network: nn.Module) -> nn.Linear:
     return head
 
 
+def remove_head(student: nn.Module) -> nn.Module:
+    """Return a copy of a student whose answers are its features: normalized images to `[n, f]`.
+
+    Args:
+        student: Normalized images `[n, c, h, w]` to logits `[n, k]`.
+    """
+    network = copy.deepcopy(student)
+    network.fc = nn.Identity()
+    return network
+
+
 def make_linear(inputs: int, outputs: int, like: Tensor, seed: int) -> nn.Linear:
-    """Return a linear layer with weights drawn from `seed`, on the device of `like`."""
+    """Return a layer `[n, inputs]` to `[n, outputs]` drawn from `seed`, on the device of `like`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Linear(inputs, outputs).to(like.device)

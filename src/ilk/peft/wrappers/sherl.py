@@ -52,6 +52,7 @@ class AntiRedundancy(EarlyRoute):
         self.to(device=like.device, dtype=like.dtype)
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Return `[..., width]` of the outputs `[..., width]` of the early blocks."""
         parts = [p(f) for p, f in zip(self.projections, outputs, strict=True)]
         u, v = parts[-1], torch.stack(parts[:-1], -2)
         score = functional.relu(self.score(v * u[..., None, :]))[..., 0]

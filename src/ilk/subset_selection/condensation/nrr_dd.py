@@ -38,7 +38,6 @@ from ilk.training.recipe import Recipe
 from ilk.training.trainer import train
 
 CRITICAL = 0.5  # of the activation map, from which a place is part of the crop
-LEAST_SIDE = 0.6  # of a crop, as a part of the image
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,8 @@ class NRRDD(CondensationTags):
     Attributes:
         candidates: Random images per image that is made, of which the least certain is taken, >= 1.
         sure: Whether the crops of which the network is most sure are taken instead.
+        least_crop: Least side of a crop as a part of that of the image, in (0, 1]; with 1 images
+            stay whole.
         tiles: Crops in one image: 1 or 4.
         threshold: Value of the activation map up to which a place is refined, in [0, 1].
         updates: Updates of the refinement, >= 0.
@@ -61,6 +62,7 @@ class NRRDD(CondensationTags):
 
     candidates: int = 5
     sure: bool = False
+    least_crop: float = 1.0
     tiles: int = 1
     threshold: float = 0.5
     updates: int = 50
@@ -107,7 +109,7 @@ class NRRDD(CondensationTags):
             drawn = np.resize(drawn, max(len(drawn), wanted))
             x = problem.scale.standardize(problem.x[torch.from_numpy(drawn)])
             y = torch.full((len(drawn),), c)
-            crops = crop_critical(x, teacher.compute_activation(x, y))
+            crops = crop_critical(x, teacher.compute_activation(x, y), self.least_crop)
             sureness = teacher(crops).log_softmax(1)[:, c]
             least = torch.argsort(sureness, descending=self.sure)[:wanted]
             parts.append(tile(crops[least], self.tiles))
@@ -123,8 +125,8 @@ def train_teacher(problem: Problem, run: Run, updates: int) -> ClassActivationNe
     recipe = Recipe(updates, 64, 5e-3, warmup=10, ema_width=0.0, seed=seed, optimizer=AdamW())
     network = train(
         ClassActivationNet(problem.x.shape[1], problem.n_classes, problem.width, seed),
-        Batch(problem.scale.standardize(problem.x), problem.y),
-        augment_objective(CrossEntropy(), problem.augmentation),
+        Batch(problem.x, problem.y),
+        augment_objective(CrossEntropy(), problem.scale.standardize_batch, problem.augmentation),
         recipe,
         run.device_config,
         replace(run.checkpoint("NRRDD network"), interval=100),
@@ -132,15 +134,16 @@ def train_teacher(problem: Problem, run: Run, updates: int) -> ClassActivationNe
     return network.cpu().eval()
 
 
-def crop_critical(x: Tensor, activation: Tensor) -> Tensor:
+def crop_critical(x: Tensor, activation: Tensor, least: float) -> Tensor:
     """Return the part of each image where its map is high, enlarged to the image.
 
     The part has the shape of the image, holds all places with a map of `CRITICAL` or more where
-    they fit, and is no smaller than `LEAST_SIDE` of the image.
+    they fit, and is no smaller than `least` of the image.
 
     Args:
         x: Images, `[n, c, h, w]`.
         activation: Maps, `[n, 1, h, w]`, in [0, 1].
+        least: Least side of the part, relative to the image, in (0, 1].
     """
     height, width = x.shape[-2:]
     crops = []
@@ -151,9 +154,7 @@ def crop_critical(x: Tensor, activation: Tensor) -> Tensor:
             crops.append(image)
             continue
         top, left = int(rows[0]), int(columns[0])
-        part = max(
-            (int(rows[-1]) - top + 1) / height, (int(columns[-1]) - left + 1) / width, LEAST_SIDE
-        )
+        part = max((int(rows[-1]) - top + 1) / height, (int(columns[-1]) - left + 1) / width, least)
         h, w = min(height, round(part * height)), min(width, round(part * width))
         middle = (top + int(rows[-1]) + 1) / 2, (left + int(columns[-1]) + 1) / 2
         y0 = min(max(0, round(middle[0] - h / 2)), height - h)

@@ -31,7 +31,7 @@ from ilk.subset_selection.selectors.selector import (
     standardize,
 )
 
-MIN_VARIANCE = 1e-3  # of a feature, relative to the mean variance
+SHRINKAGE = 0.1  # of the variances towards their mean, so that no feature decides alone
 Matrix = NDArray[np.float64]
 
 
@@ -58,8 +58,9 @@ class Mixture:
         counts = np.bincount(part)
         means = np.stack([x[part == c].mean(0) for c in range(len(counts))])
         variance = np.mean((x - means[part]) ** 2, axis=0)
-        floor = MIN_VARIANCE * (float(variance.mean()) or 1.0)
-        return cls(np.log(counts / len(x)), means, np.maximum(variance, floor))
+        mean = float(variance.mean()) or 1.0
+        variance = (1 - SHRINKAGE) * variance + SHRINKAGE * mean
+        return cls(np.log(counts / len(x)), means, variance)
 
     def compute_log_joint(self, x: Matrix) -> Matrix:
         """Return `log w_c + log N(x; mu_c, diag(variance))`, `[n, k]`."""

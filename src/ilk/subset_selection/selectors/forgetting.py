@@ -54,4 +54,4 @@ class Forgetting(SelectorTags):
 def count_forgetting(right: NDArray[np.bool_]) -> Scores:
     """Return how often each row turns wrong, `[n]`, from `right [t, n]`; t if it is never right."""
     count = (right[:-1] & ~right[1:]).sum(0).astype(np.float64)
-    return np.where(right.any(0), count, len(right))
+    return np.asarray(np.where(right.any(0), count, len(right)), np.float64)

@@ -1,0 +1,1 @@
+"""Two vision transformers fused by optimal transport."""
