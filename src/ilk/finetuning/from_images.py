@@ -32,6 +32,7 @@ from ilk.encoders.tuned_network import (
     write_tuned_network,
 )
 from ilk.finetuning.base import open_splitter
+from ilk.finetuning.carry_over import CarriedEncoder, add_trained
 from ilk.finetuning.config import FinetuneConfig, Variant
 from ilk.finetuning.division import Division, divide
 from ilk.finetuning.frozen_encoder import FrozenEncoder, open_frozen
@@ -238,11 +239,16 @@ def finetune_images(
     assert trial is not None, "only the frozen network has none"
     if is_better or force:
         results = summarize(candidates, comparison, groups[division.held_out])
-        write_tuned_network(folder, make_tuned_network(trial, base, division, results))
+        tuned = make_tuned_network(trial, base, division, results)
+        if isinstance(base, CarriedEncoder):
+            tuned = add_trained(base, tuned)
+        write_tuned_network(folder, tuned)
+    elif isinstance(base, CarriedEncoder):
+        write_tuned_network(folder, base.checkpoint.tuned)
     shutil.rmtree(work, ignore_errors=True)
     result = FinetuneResult(
         folder,
-        is_better or force,
+        is_better or force or isinstance(base, CarriedEncoder),
         is_better,
         candidates,
         best,
@@ -254,7 +260,7 @@ def finetune_images(
         len(division.held_out),
         time.monotonic() - started_at,
     )
-    return replace(result, notes=tuple(describe(result, base, division)))
+    return replace(result, notes=tuple(describe(result, base, division, force)))
 
 
 def _check_unseen(base: NetworkEncoder, division: Division) -> None:
@@ -316,7 +322,9 @@ def make_tuned_network(
     )
 
 
-def describe(result: FinetuneResult, base: NetworkEncoder, division: Division) -> list[str]:
+def describe(
+    result: FinetuneResult, base: NetworkEncoder, division: Division, force: bool = False
+) -> list[str]:
     """Return sentences about a result, the verdict first."""
     best, words = result.candidates[result.best], result.comparison.describe()
     cost = (
@@ -335,6 +343,8 @@ def describe(result: FinetuneResult, base: NetworkEncoder, division: Division) -
             if result.is_written
             else f"nothing was written: use --encoder {base.name}, or pass --force"
         )
+        if isinstance(base, CarriedEncoder) and not force:
+            end = "the network was written as it was carried over"
         notes = [f"tuning did not pay, {why}: {words}; {cost}; {end}"]
     notes += [c.note for c in result.candidates if c.note]
     if not result.n_held_out:
