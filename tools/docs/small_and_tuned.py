@@ -44,9 +44,9 @@ def _render_distill(result: dict[str, Any]) -> Iterator[Row]:
         scores = _read_scores(table)
         teacher = next(score for name, score in scores.items() if name.startswith("teacher"))
         weights = found["cost"]["student"]["parameters"]
+        student = f"`ilk distill --student {result['student']}` ({weights:,} weights)"
         yield (
-            f"`ilk distill --student {result['student']}` ({weights:,} weights), "
-            f"{table['setting']}: test accuracy",
+            f"{student}, {table['setting']}: test accuracy",
             (
                 f"{format_interval(scores['distilled'])}; on labels alone "
                 f"{format_interval(scores['labels alone'])}; teacher {teacher['mean']:.3f}"
