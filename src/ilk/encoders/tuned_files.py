@@ -143,10 +143,12 @@ def read_arrays(folder: Path, digest: str) -> tuple[dict[str, NDArray[Any]], NDA
     try:
         arrays = load(content)
         trained_on = arrays.pop(TRAINED_ON)
-        if trained_on.dtype != np.uint8 or trained_on.shape[1:] != (32,):
-            raise ValueError(f"{TRAINED_ON} has the shape {trained_on.shape}")
     except (SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(f"{folder / WEIGHTS} is damaged: {error}") from None
+    if trained_on.dtype != np.uint8 or trained_on.shape[1:] != (32,):
+        raise ArtifactError(
+            f"{folder / WEIGHTS} is damaged: {TRAINED_ON} has the shape {trained_on.shape}"
+        )
     return arrays, trained_on
 
 

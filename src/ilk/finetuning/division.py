@@ -46,7 +46,7 @@ class Division:
 
     @property
     def known(self) -> NDArray[np.int64]:
-        """Positions that training or choosing saw."""
+        """Positions that training or choosing saw, `[m]`."""
         return np.sort(np.concatenate([self.train, self.validation]))
 
     @property

@@ -313,7 +313,13 @@ def keep_reached(late: LatePart, x: Tensor) -> None:
 
 
 def let_train(late: LatePart, names: Sequence[str], x: Tensor) -> None:
-    """Let only parameters of these names train, and of them those that features depend on."""
+    """Let only parameters of these names train, as far as features depend on them.
+
+    Args:
+        late: The rest of a network.
+        names: Names in its network.
+        x: Activations to try it with, `[n, ...]`.
+    """
     keep_reached(late, x)
     chosen = set(names)
     for name, parameter in late.network.named_parameters():
