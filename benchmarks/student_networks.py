@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ilk.training.sources import Source
 from ilk.training.trainer import Batch, Objective, Recipe, augment_objective, train
 
 N_TEST_ROWS = 1024  # at a time
@@ -101,7 +102,7 @@ def replace_pictures(batch: Batch, x: Tensor) -> Batch:
 
 def train_student(
     network: N,
-    rows: Batch,
+    rows: Source,
     objective: Objective,
     recipe: Recipe,
     augment: Callable[[Batch, torch.Generator], Batch] | None = None,
@@ -116,7 +117,7 @@ def train_student(
 def compute_logits(network: nn.Module, x: Tensor) -> Tensor:
     """Return logits `[n, k]` of pictures `[n, c, h, w]`."""
     network.eval()
-    return torch.cat([network(part) for part in x.split(N_TEST_ROWS)])
+    return torch.cat([network(part) for part in torch.split(x, N_TEST_ROWS)])
 
 
 def measure_accuracy(logits: Tensor, y: Tensor) -> float:

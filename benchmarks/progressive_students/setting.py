@@ -94,7 +94,8 @@ class Setting:
             f"student of {width} channels": student.count_multiplications()
             for width, student in zip(WIDTHS, students, strict=True)
         }
-        gates = recurrent.gru.weight_ih_l0.numel() + recurrent.gru.weight_hh_l0.numel()
+        weights = dict(recurrent.gru.named_parameters()).items()
+        gates = sum(p.numel() for name, p in weights if name.startswith("weight"))
         return {
             "parameters": {
                 **{

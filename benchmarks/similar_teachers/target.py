@@ -73,9 +73,9 @@ class Target:
         draw = np.random.default_rng(seed)
         labelled, unlabelled = [], []
         for c in range(len(classes)):
-            rows = draw.permutation(np.flatnonzero(pool.y.numpy() == c))
-            labelled += list(rows[:N_LABELLED])
-            unlabelled += list(rows[N_LABELLED : N_LABELLED + (10 if small else N_UNLABELLED)])
+            order = draw.permutation(np.flatnonzero(pool.y.numpy() == c))
+            labelled += list(order[:N_LABELLED])
+            unlabelled += list(order[N_LABELLED : N_LABELLED + (10 if small else N_UNLABELLED)])
         rows = torch.tensor([*labelled, *unlabelled])
         y = pool.y[rows].clone()
         y[len(labelled) :] = -1
@@ -141,7 +141,7 @@ def compute_pseudo_label_loss(
     own = logits[: len(batch)]
     confidence, y = own[~is_labelled].detach().softmax(1).max(1)
     losses = functional.cross_entropy(logits[len(batch) :], y, reduction="none")
-    loss = (losses * (confidence >= CONFIDENCE)).mean()
+    loss: Tensor = (losses * (confidence >= CONFIDENCE)).mean()
     if is_labelled.any():
         loss = loss + mean_cross_entropy(own[is_labelled], batch.y[is_labelled])
     return loss

@@ -11,6 +11,7 @@ from typing import Any
 from tools.docs.many_images import build_many_images_block
 from tools.docs.markdown import format_interval, format_table, render_results
 from tools.docs.overview import build_labels_block
+from tools.docs.small_and_tuned import build_small_and_tuned_block
 
 
 def load_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -46,6 +47,7 @@ def build_readme_blocks(records: dict[str, dict[str, Any]]) -> dict[str, str]:
         "diffusion": _render_diffusion(records),
         "labels": build_labels_block(records),
         "many_images": build_many_images_block(records),
+        "small_and_tuned": build_small_and_tuned_block(records),
     }
 
 

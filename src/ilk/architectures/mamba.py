@@ -81,6 +81,9 @@ def scan_by_doubling(decay: Tensor, drive: Tensor) -> Tensor:
 
     Two neighbouring spans `(a, b)` and `(a', b')` compose to `(a a', a' b + b')`; round r composes
     each position with the one `2^r` before it (Hillis and Steele, 1986).
+
+    Args:
+        decay, drive: `[n, l, ...]`, the same shape.
     """
     length, reach = drive.shape[1], 1
     while reach < length:

@@ -149,7 +149,7 @@ def align(kept: tuple[Tensor, ...], changed: tuple[Tensor, ...]) -> list[Tensor]
     """Return the sum of two gradients, the second without its part against the first.
 
     Args:
-        kept, changed: Gradients of the same parameters.
+        kept, changed: Gradients of the same parameters, each of its shape `[...]`.
     """
     pairs = list(zip(kept, changed, strict=True))
     product = torch.stack([(g * h).sum() for g, h in pairs]).sum()

@@ -95,7 +95,7 @@ class SimilarSources(TeacherObjective):
             teacher_logits: Of all sources, one after the other, `[n, sum of k_s]`.
         """
         total = features.new_zeros(len(features))
-        parts = teacher_logits.split(list(self.sizes or ()), 1)
+        parts = torch.split(teacher_logits, list(self.sizes or ()), 1)
         for weight, head, teacher in zip(self.weights, self.heads, parts, strict=True):
             if weight:
                 student = head(features).float() / self.temperature
