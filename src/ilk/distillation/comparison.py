@@ -137,8 +137,8 @@ def describe_reduction(rows: Sequence[Competitor]) -> str:
     for less, more, a, b in (
         ("smaller", "larger", teacher.cost.parameters, student.cost.parameters),
         (
-            "fewer multiply-adds",
-            "more multiply-adds",
+            "fewer products",
+            "more products",
             teacher.cost.multiply_adds,
             student.cost.multiply_adds,
         ),

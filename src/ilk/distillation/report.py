@@ -13,7 +13,7 @@ from ilk.artifacts.evaluation import Evaluation
 from ilk.core.leaderboard import CandidateResult
 from ilk.core.versions import format_now, get_versions
 from ilk.distillation.changes import Change
-from ilk.distillation.comparison import HEADERS, Competitor
+from ilk.distillation.comparison import HEADERS, STUDENT, Competitor
 from ilk.distillation.config import DistillConfig
 from ilk.distillation.parts import Parts
 from ilk.fitting.neighbour_rows import keep_neighbours
@@ -51,7 +51,7 @@ def finish_classifier(
         store: Features of the student's encoder.
     """
     method = describe_method(config)
-    results = [_make_candidate(row) for row in competitors]
+    results = [_make_candidate(row, classifier.encoder.name, method) for row in competitors]
     trained = [row for row in parts.train if row.label is not None]
     report = _build_report(
         classifier, evaluation, competitors, parts, notes, images, config, method, results
@@ -116,8 +116,10 @@ def describe_method(config: DistillConfig) -> str:
     return f"distilled {config.student} by {config.loss}"
 
 
-def _make_candidate(row: Competitor) -> CandidateResult:
-    return CandidateResult(row.name, row.description, row.scores, row.seconds or 0.0)
+def _make_candidate(row: Competitor, encoder: str, method: str) -> CandidateResult:
+    """Return a row of the leaderboard; the student's is named as the selected one."""
+    names = (encoder, method) if row.name == STUDENT else (row.name, row.description)
+    return CandidateResult(*names, row.scores, row.seconds or 0.0)
 
 
 def _build_report(
