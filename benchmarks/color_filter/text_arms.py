@@ -78,8 +78,8 @@ def compute_importance(x: NDArray[np.float32], target: NDArray[np.float32]) -> S
 
 def _estimate(x: NDArray[np.float32]) -> NDArray[np.float64]:
     counts = x.sum(0, dtype=np.float64) + 1
-    return np.log(counts / counts.sum())
+    return np.asarray(np.log(counts / counts.sum()))
 
 
 def _normalize(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), np.float32)

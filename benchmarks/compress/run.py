@@ -9,7 +9,8 @@ less, and twice as fast as OpenVINO in float32, in one run.
 Times are of a batch by one thread, engines in turns. `layers in 8 bits` is read from the model that
 OpenVINO compiled. Magnitude pruning sets single weights to zero: the engines multiply by them all
 the same. Variants of the quantizer are compared on one split: scales per channel or per layer,
-activations with or without zero point, sums of residual connections in 8 bits or not. Files are
+activations with or without zero point, sums of residual connections not quantized by themselves
+(what they read and what reads them is in 8 bits either way). Files are
 named by their digest: the original names tell style and class, which `ilk fit` would notice.
 """
 
@@ -77,12 +78,12 @@ def run(small: bool = False) -> dict[str, Any]:
             rows[BEFORE].append(split.judge(split.classifier))
             for name, (settings, n_seeds) in arms.items():
                 if seed < n_seeds:
-                    result = compress_classifier(
+                    compressed = compress_classifier(
                         split.classifier, split.folder, split.train, store, settings,
                         home=split.folder.parent / name,
                     )  # fmt: skip
-                    rows[name].append(split.judge(result.classifier))
-                    reports[name].append(result.report)
+                    rows[name].append(split.judge(compressed.classifier))
+                    reports[name].append(compressed.report)
         result = {
             "n_images": len(files),
             "summary": summarize_rows(rows),

@@ -19,7 +19,7 @@ from ilk.training.recipe import Recipe
 from ilk.training.schedules import Schedule
 from ilk.training.trainer import train
 
-STEPS, BATCH_SIZE, HEAD_LR = 80, 32, 1e-2
+STEPS, BATCH_SIZE = 80, 32
 SMALL, MIDDLE, LARGE = (1e-3, 3e-3, 1e-2), (3e-3, 1e-2, 3e-2), (3e-2, 1e-1, 3e-1)
 
 
@@ -32,7 +32,7 @@ class Arm:
         wrapper: A wrapper as in `ilk finetune --peft`, or "".
         trains: Names of pretrained parts that train as well.
         holds: Names of the wrapper's parameters that do not.
-        rates: Learning rates of AdamW to choose from.
+        rates: Learning rates of AdamW to choose from, in rising order.
     """
 
     name: str
@@ -40,6 +40,11 @@ class Arm:
     trains: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     rates: tuple[float, ...] = MIDDLE
+
+    @property
+    def trains_more_than_the_head(self) -> bool:
+        """Whether anything but the head trains."""
+        return bool(self.trains or (self.wrapper and not self.holds))
 
     def prepare(self, pretrained: TinyViT, classes: int, seed: int) -> TinyViT:
         """Return `pretrained`, changed in place, with what trains and a new head."""
@@ -87,11 +92,18 @@ ARMS = (
     Arm(BOTTOM, "SVFit(rank=48, bases='bottom')", rates=LARGE),
     Arm(RANDOM, "SVFit(rank=48, bases='random')", rates=LARGE),
     Arm(SHERL, "SHERL"),
-    Arm(SHERL_PLAIN, "SHERL(anti_redundancy=False)"),
     Arm(SHERL_LAST, "SHERL", trains=LATE_PARTS),
     Arm(MEAN, "LayerSum(start=0.0)", holds=("weights", "gamma")),
     Arm(SUM, "LayerSum", rates=LARGE),
     Arm(SUM_LAST, "LayerSum", trains=LATE_PARTS),
+)
+
+DEEP_ARMS = (
+    Arm(HEAD),
+    Arm(LORA, "LoRA(rank=4, alpha=8)"),
+    Arm(SHERL, "SHERL"),
+    Arm(SHERL_PLAIN, "SHERL(anti_redundancy=False)"),
+    Arm(SUM, "LayerSum", rates=LARGE),
 )
 
 
@@ -100,10 +112,10 @@ class HeadAdamW:
     """AdamW without weight decay; the head has a learning rate of its own.
 
     Attributes:
-        head_lr: Learning rate of the parameters called `head`, where others train too.
+        head_lr: Learning rate of the parameters called `head`.
     """
 
-    head_lr: float = HEAD_LR
+    head_lr: float
 
     def build(
         self, groups: Sequence[ParameterGroup], lr: float, weight_decay: float, schedule: Schedule
@@ -111,20 +123,23 @@ class HeadAdamW:
         """Return the optimizer over one group; see `OptimizerConfig`."""
         (group,) = groups
         named = [(n, p) for n, p in group.module.named_parameters() if p.requires_grad]
-        head_lr = lr if all(n.startswith("head.") for n, _ in named) else self.head_lr
         parts = [
             {
                 "params": [p for n, p in named if n.startswith("head.") == is_head],
                 **group.describe(rate, 0.0, schedule),
             }
-            for is_head, rate in ((False, lr), (True, head_lr))
+            for is_head, rate in ((False, lr), (True, self.head_lr))
         ]
         return torch.optim.AdamW([part for part in parts if part["params"]], lr)
 
 
-def tune(network: TinyViT, images: Images, lr: float, seed: int, steps: int) -> TinyViT:
+def tune(
+    network: TinyViT, images: Images, lr: float, head_lr: float, seed: int, steps: int
+) -> TinyViT:
     """Return `network` trained on images, in evaluation mode."""
-    recipe = Recipe(steps, BATCH_SIZE, lr, max(1, steps // 10), seed=seed, optimizer=HeadAdamW())
+    recipe = Recipe(
+        steps, BATCH_SIZE, lr, max(1, steps // 10), seed=seed, optimizer=HeadAdamW(head_lr)
+    )
     return train(network, images.to_batch(), CrossEntropy(), recipe)
 
 

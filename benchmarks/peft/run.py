@@ -2,23 +2,29 @@
 
 A vision transformer (4 blocks, 64 wide, 16 tokens) is pretrained once on trousers, dresses,
 sandals, shirts and bags of Fashion-MNIST. It is tuned with 20 images per class on the five other
-classes (near) and on ten letters of notMNIST (far): 80 updates of 32 images by AdamW, the head with
-0.01 or, alone, its own choice, the rest with the best of three learning rates on 1,000 validation
-images, for each way to tune and both tasks on seed 100. Five seeds (0 to 4) draw images and heads;
-1,000 test images. Nothing was chosen on them.
+classes (near) and on ten letters of notMNIST (far): 80 updates of 32 images by AdamW. Learning
+rates are chosen on 1,000 validation images of seed 100 for each way to tune and both tasks, the
+best of three; where the highest is best, the next one (3 times as high) is tried as well. The head
+has the one that is best for it alone. Five seeds (0 to 4) draw images and heads; 1,000 test images.
+Nothing was chosen on them.
 
 Adapters, prefix and MAM have 4,096 or 4,112 parameters beside the head, LoRA at attention 4,608.
-SVFit has 48 singular values a layer, a sixteenth of the parameters of LoRA of rank 4; "(IA)^3 at
-all outputs" is the same idea without a decomposition. "Sum of blocks" learns a weighted mean of
-the outputs of the early blocks, which SHERL combines by a network; "mean of blocks" trains the
-head alone. Saved memory is what PyTorch keeps of a batch of 64 images for the backward pass,
-parameters excepted; times of a step are medians on one thread, all ways in turn, relative to full.
+SVFit has 48 singular values a layer, a sixteenth of the parameters of LoRA of rank 4; "IA3 at all
+outputs" is the same idea without a decomposition. "Sum of blocks" learns a weighted mean of the
+outputs of the early blocks, which SHERL combines by a network; "mean of blocks" trains the head
+alone. The redundancy R of SHERL cancels where only two blocks come before the last early one, so
+it is judged in a network of 6 blocks. Saved memory is what PyTorch keeps of a batch of 64 images
+for the backward pass, parameters excepted; times of a step are medians on one thread, all ways in
+turn, relative to full (with 6 blocks, to LoRA).
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,14 +33,15 @@ import torch
 from benchmarks.claims import Claim, describe_claims, make_table
 from benchmarks.diffusion_setup import get_cache_dir
 from benchmarks.peft import arms
-from benchmarks.peft.arms import ARMS, Arm
+from benchmarks.peft.arms import Arm
 from benchmarks.tiny_vit import STEPS, Images, measure_accuracy, pretrain, read_images
-from ilk.architectures.tiny_vit import TinyViT
+from ilk.architectures.tiny_vit import TinyViT, TinyViTConfig
 from ilk.core.atomic_write import write_atomically
 from ilk.core.errors import Unavailable
 
 SEEDS, TUNING_SEED, PER_CLASS, N_JUDGED, N_TIMED = range(5), 100, 20, 1000, 64
 PRETRAINED = ("fashion", (1, 3, 5, 6, 8))
+FACTOR, MOST_RATES = 3.0, 5  # from a learning rate to the next one, and how many are tried
 TASKS = {"near": ("fashion", (0, 2, 4, 7, 9)), "far": ("notmnist", tuple(range(10)))}
 SETTINGS = {"near": "Fashion-MNIST, other classes", "far": "notMNIST"}
 WRAPPERS = "peft/wrappers/"
@@ -61,12 +68,38 @@ COMPARISONS = (  # entry, file, method, and what it is compared with
         "sherl-memory-efficient",
         "sherl.py",
         arms.SHERL,
-        (arms.LORA, arms.ADAPTER, arms.LAST, arms.SUM, arms.MEAN, arms.SHERL_PLAIN, arms.HEAD),
+        (arms.LORA, arms.ADAPTER, arms.LAST, arms.SUM, arms.MEAN, arms.HEAD),
     ),
     ("sherl-memory-efficient", "sherl.py", arms.SHERL_LAST, (arms.SUM_LAST, arms.LAST)),
 )
+DEEP_COMPARISONS = (
+    (
+        "sherl-memory-efficient",
+        "sherl.py",
+        arms.SHERL,
+        (arms.SHERL_PLAIN, arms.LORA, arms.SUM, arms.HEAD),
+    ),
+)
 MEMORY_RIVALS = (arms.LORA, arms.ADAPTER, arms.LAST, arms.SUM)
-ACCURACY, MEMORY, TIME = "test accuracy", "saved memory, MB", "time of a step, relative to full"
+ACCURACY, MEMORY, TIME = "test accuracy", "saved memory, MB", "relative time of a step"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A pretrained network and the ways to tune it that are compared.
+
+    Attributes:
+        depth: Blocks of the network.
+        ways: The ways to tune.
+        comparisons: Entry, file, method and rivals of each comparison of accuracy.
+    """
+
+    depth: int
+    ways: Sequence[Arm]
+    comparisons: Sequence[tuple[str, str, str, tuple[str, ...]]]
+
+
+STUDIES = (Study(4, arms.ARMS, COMPARISONS), Study(6, arms.DEEP_ARMS, DEEP_COMPARISONS))
 
 
 def run(small: bool = False) -> dict[str, Any]:
@@ -76,71 +109,113 @@ def run(small: bool = False) -> dict[str, Any]:
             read_images(dataset)
     except Unavailable as error:
         return {"tables": [], "verdict": [], "left out": [str(error)]}
-    pretrained = pretrain(*PRETRAINED, 0, steps=2 if small else STEPS)
-    rates = choose_rates(pretrained, small)
+    tables, methods = [], {}
+    for study in STUDIES:
+        label = f"{study.depth} blocks"
+        config = TinyViTConfig(depth=study.depth)
+        pretrained = pretrain(*PRETRAINED, 0, steps=2 if small else STEPS, config=config)
+        tables_of_study, methods[label] = run_study(study, pretrained, label, small)
+        tables += tables_of_study
+    verdict = describe_claims(tables, ("setting", "metric"))
+    return {"tables": tables, **methods, "verdict": verdict, "left out": []}
+
+
+def run_study(
+    study: Study, pretrained: TinyViT, label: str, small: bool
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the tables of one network, and what else is known of each way to tune it."""
     seeds = range(2) if small else SEEDS
-    tables, costs = [], measure_costs(pretrained, small, len(seeds))
+    costs = measure_costs(study, pretrained, small, len(seeds))
+    rates: dict[str, dict[str, float]] = {}
+    tables = []
     for task, setting in SETTINGS.items():
-        results = [measure_seed(pretrained, task, seed, rates[task], small) for seed in seeds]
-        scores = {arm.name: [r[arm.name] for r in results] for arm in ARMS}
+        runs = Runs(study.depth, task, small)
+        rates[task] = {arm.name: runs.choose_rate(arm, pretrained) for arm in study.ways}
+        scores = {
+            arm.name: [runs.test(arm, pretrained, rates[task][arm.name], s) for s in seeds]
+            for arm in study.ways
+        }
         claims = [
             Claim(entry, WRAPPERS + file, method, rival)
-            for entry, file, method, rivals in COMPARISONS
+            for entry, file, method, rivals in study.comparisons
             for rival in rivals
         ]
-        tables.append(make_table(setting, ACCURACY, scores, claims))
+        tables.append(make_table(f"{setting}, {label}", ACCURACY, scores, claims))
     rivals = [
         Claim("sherl-memory-efficient", f"{WRAPPERS}sherl.py", arms.SHERL, rival)
         for rival in MEMORY_RIVALS
+        if rival in costs
     ]
     for metric in (MEMORY, TIME):
         scores = {name: cost[metric] for name, cost in costs.items()}
-        tables.append(make_table("batches of 64 images", metric, scores, rivals, "lower"))
+        tables.append(make_table(f"batches of 64 images, {label}", metric, scores, rivals, "lower"))
     methods = {
-        arm.name: {
-            "parameters beside the head": costs[arm.name]["parameters"],
-            "difference at the start": costs[arm.name]["difference"],
-            **{f"learning rate, {task}": rates[task][arm.name] for task in TASKS},
+        name: {
+            "parameters beside the head": cost["parameters"],
+            "difference at the start": cost["difference"],
+            **{f"learning rate, {task}": rates[task][name] for task in TASKS},
         }
-        for arm in ARMS
+        for name, cost in costs.items()
     }
-    verdict = describe_claims(tables, ("setting", "metric"))
-    return {"tables": tables, "methods": methods, "verdict": verdict, "left out": []}
+    return tables, methods
 
 
-def choose_rates(pretrained: TinyViT, small: bool) -> dict[str, dict[str, float]]:
-    """Return the best learning rate on validation images by task and way to tune."""
-    chosen: dict[str, dict[str, float]] = {}
-    for task in TASKS:
-        known = _load(f"rates-{task}-{small}")
-        few, rest = draw_images(task, TUNING_SEED, small)
-        for arm in ARMS:
-            if arm.name not in known:
-                scores = [
-                    _tune_and_judge(arm, pretrained, few, rest, rate, TUNING_SEED, small)
-                    for rate in arm.rates
-                ]
-                known[arm.name] = arm.rates[int(np.argmax(scores))]
-                _save(f"rates-{task}-{small}", known)
-        chosen[task] = known
-    return chosen
+class Runs:
+    """Runs of one network on one task, remembered in a file, so that a stopped benchmark resumes.
 
+    Args:
+        depth: Blocks of the network.
+        task: A key of `TASKS`.
+        small: Few images and updates.
+    """
 
-def measure_seed(
-    pretrained: TinyViT, task: str, seed: int, rates: dict[str, float], small: bool
-) -> dict[str, float]:
-    """Return the test accuracy of every way to tune for one seed."""
-    few, _ = draw_images(task, seed, small)
-    dataset, classes = TASKS[task]
-    test = read_images(dataset, "test").keep_classes(classes)
-    judged = test.pick(np.random.default_rng(0).permutation(len(test))[: 50 if small else N_JUDGED])
-    scores = _load(f"accuracy-{task}-{seed}-{small}")
-    for arm in ARMS:
-        if arm.name not in scores:
-            rate = rates[arm.name]
-            scores[arm.name] = _tune_and_judge(arm, pretrained, few, judged, rate, seed, small)
-            _save(f"accuracy-{task}-{seed}-{small}", scores)
-    return scores
+    def __init__(self, depth: int, task: str, small: bool) -> None:
+        self.task, self.small, self.head_rate = task, small, math.nan
+        self.path = get_cache_dir() / "peft" / f"runs-{task}-{depth}{'-small' * small}.json"
+        self.known: dict[str, float] = (
+            json.loads(self.path.read_text()) if self.path.exists() else {}
+        )
+
+    def choose_rate(self, arm: Arm, pretrained: TinyViT) -> float:
+        """Return the learning rate that is best on validation images.
+
+        That of the head alone, which comes first, is that of the head everywhere.
+        """
+        few, judged = draw_images(self.task, TUNING_SEED, self.small)
+        rates = list(arm.rates)
+        while True:
+            scores = [self._run(arm, pretrained, few, judged, r, TUNING_SEED) for r in rates]
+            best = int(np.argmax(scores))
+            if best < len(rates) - 1 or len(rates) == MOST_RATES:
+                self.head_rate = rates[best] if arm.name == arms.HEAD else self.head_rate
+                return rates[best]
+            rates.append(float(f"{rates[-1] * FACTOR:.0e}"))
+
+    def test(self, arm: Arm, pretrained: TinyViT, rate: float, seed: int) -> float:
+        """Return the accuracy on test images of one seed."""
+        few, _ = draw_images(self.task, seed, self.small)
+        dataset, classes = TASKS[self.task]
+        test = read_images(dataset, "test").keep_classes(classes)
+        rows = np.random.default_rng(0).permutation(len(test))
+        return self._run(
+            arm, pretrained, few, test.pick(rows[: 50 if self.small else N_JUDGED]), rate, seed
+        )
+
+    def _run(
+        self, arm: Arm, pretrained: TinyViT, few: Images, judged: Images, rate: float, seed: int
+    ) -> float:
+        """Return the accuracy on `judged` after tuning on `few`."""
+        head_rate = self.head_rate if arm.trains_more_than_the_head else rate
+        key = f"{arm.name}, {rate:g}, head {head_rate:g}, seed {seed}"
+        if key not in self.known:
+            classes = int(few.y.max()) + 1
+            network = arm.prepare(copy.deepcopy(pretrained), classes, seed)
+            steps = 2 if self.small else arms.STEPS
+            tuned = arms.tune(network, few, rate, head_rate, seed, steps)
+            self.known[key] = measure_accuracy(tuned, judged)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, json.dumps(self.known).encode())
+        return self.known[key]
 
 
 def draw_images(task: str, seed: int, small: bool) -> tuple[Images, Images]:
@@ -151,30 +226,17 @@ def draw_images(task: str, seed: int, small: bool) -> tuple[Images, Images]:
     return few, rest.pick(rng.permutation(len(rest))[: 50 if small else N_JUDGED])
 
 
-def _tune_and_judge(
-    arm: Arm,
-    pretrained: TinyViT,
-    few: Images,
-    judged: Images,
-    rate: float,
-    seed: int,
-    small: bool,
-) -> float:
-    """Return the accuracy on `judged` after tuning on `few`."""
-    classes = int(few.y.max()) + 1
-    network = arm.prepare(copy.deepcopy(pretrained), classes, seed)
-    tuned = arms.tune(network, few, rate, seed, 2 if small else arms.STEPS)
-    return measure_accuracy(tuned, judged)
-
-
-def measure_costs(pretrained: TinyViT, small: bool, n_seeds: int) -> dict[str, dict[str, Any]]:
+def measure_costs(
+    study: Study, pretrained: TinyViT, small: bool, n_seeds: int
+) -> dict[str, dict[str, Any]]:
     """Return memory, relative times, numbers of parameters and how far the start is by way."""
     dataset, classes = TASKS["near"]
     images = read_images(dataset).keep_classes(classes)
     images = images.pick(np.arange(N_TIMED))
-    networks = {arm.name: arm.prepare(copy.deepcopy(pretrained), 5, 0) for arm in ARMS}
+    networks = {arm.name: arm.prepare(copy.deepcopy(pretrained), 5, 0) for arm in study.ways}
     times = [arms.measure_step_times(networks, images, 1 if small else 5) for _ in range(n_seeds)]
-    full = [run[list(networks).index(arms.FULL)] for run in times]
+    reference = arms.FULL if arms.FULL in networks else arms.LORA
+    full = [run[list(networks).index(reference)] for run in times]
     with torch.no_grad():
         expected = pretrained.forward_features(images.x)
         starts = {name: network.forward_features(images.x) for name, network in networks.items()}
@@ -187,15 +249,3 @@ def measure_costs(pretrained: TinyViT, small: bool, n_seeds: int) -> dict[str, d
         }
         for i, (name, network) in enumerate(networks.items())
     }
-
-
-def _load(name: str) -> dict[str, float]:
-    """Return what an earlier run that was stopped had measured."""
-    path = get_cache_dir() / "peft" / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _save(name: str, values: dict[str, float]) -> None:
-    path = get_cache_dir() / "peft" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(values).encode())

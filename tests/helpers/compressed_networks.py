@@ -6,10 +6,11 @@ import numpy as np
 
 from ilk.encoders.compressed_folder import CompressedNetwork
 from ilk.encoders.engines import INPUT, OUTPUT
+from ilk.export.graphs.graph import IR_VERSION, OPSET
 from ilk.hub.preprocessing import Preprocess
 
 PREPROCESS = Preprocess((16, 16), (16, 16), "squash", "bilinear", (0.5,) * 3, (0.25,) * 3)
-HIDDEN, WIDTH = 8, 6
+HIDDEN, WIDTH = 32, 6
 
 
 def make_model(seed: int = 0, hidden: int = HIDDEN):
@@ -26,6 +27,7 @@ def make_model(seed: int = 0, hidden: int = HIDDEN):
         numpy_helper.from_array(rng.normal(0, 0.5, shape).astype(np.float32), name)
         for name, shape in shapes.items()
     ]
+    weights.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
     nodes = [
         helper.make_node("Conv", [INPUT, "w1", "b1"], ["c1"], name="expand"),
         helper.make_node("Relu", ["c1"], ["r1"], name="first"),
@@ -34,7 +36,7 @@ def make_model(seed: int = 0, hidden: int = HIDDEN):
         ),
         helper.make_node("Relu", ["c2"], ["r2"], name="second"),
         helper.make_node("Conv", ["r2", "w3", "b3"], ["c3"], name="project"),
-        helper.make_node("ReduceMean", ["c3"], [OUTPUT], name="mean", axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["c3", "axes"], [OUTPUT], name="mean", keepdims=0),
     ]
     size = list(PREPROCESS.size)
     graph = helper.make_graph(
@@ -44,7 +46,9 @@ def make_model(seed: int = 0, hidden: int = HIDDEN):
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["b", WIDTH])],
         weights,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
 
 
 def make_network(seed: int = 0, **fields) -> CompressedNetwork:

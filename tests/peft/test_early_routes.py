@@ -23,7 +23,7 @@ def normalize(x, weight, bias):
 
 
 def make_network():
-    return TinyViT(TinyViTConfig(width=WIDTH, heads=2, depth=4), 3, seed=2)
+    return TinyViT(TinyViTConfig(width=WIDTH, heads=2, depth=5), 3, seed=2)
 
 
 def randomize(network):
@@ -42,14 +42,14 @@ def test_sherl_combines_tokens_as_its_formula_says(anti_redundancy):
     parse_wrapper(f"SHERL(anti_redundancy={anti_redundancy})").apply(network)
     p = randomize(network)
     outputs, z = [], plain.embed_patches(x)
-    for block in plain.blocks[:3]:
+    for block in plain.blocks[:4]:
         z = block(z)
         outputs.append(z.detach().numpy().astype(float))
     expected = np.zeros((2, 16, WIDTH))
     for i in range(2):
         for token in range(16):
             parts = []
-            for layer in range(3):
+            for layer in range(4):
                 prefix = f"projections.{layer}"
                 f = p[f"{prefix}.0.weight"] @ outputs[layer][i, token] + p[f"{prefix}.0.bias"]
                 parts.append(normalize(f, p[f"{prefix}.1.weight"], p[f"{prefix}.1.bias"]))
@@ -66,10 +66,10 @@ def test_sherl_combines_tokens_as_its_formula_says(anti_redundancy):
             out = p["output.weight"] @ np.maximum(mixed, 0) + p["output.bias"]
             out = normalize(out, p["norm.weight"], p["norm.bias"])
             gate = math.tanh(p["gate"][0] / 0.1)
-            expected[i, token] = out + gate * outputs[2][i, token]
+            expected[i, token] = out + gate * outputs[3][i, token]
     combined = network.blocks[0](network.embed_patches(x)).detach().numpy()
     np.testing.assert_allclose(combined, expected, rtol=1e-3, atol=1e-4)
-    late = plain.blocks[3](torch.tensor(expected, dtype=torch.float32))
+    late = plain.blocks[4](torch.tensor(expected, dtype=torch.float32))
     answer = plain.head(plain.norm(late).mean(1))
     torch.testing.assert_close(network(x), answer, rtol=1e-3, atol=1e-4)
 
@@ -83,10 +83,22 @@ def test_twins_among_shallow_blocks_share_what_one_would_get():
     with torch.no_grad():
         route.score.bias.fill_(5.0)
         route.score.weight.zero_()
-        route.projections[1].load_state_dict(route.projections[0].state_dict())
-    twins = route.combine([tokens[0], tokens[0], tokens[1]])
-    v, u = route.projections[0](tokens[0]), route.projections[2](tokens[1])
+        for copied in (1, 2):
+            route.projections[copied].load_state_dict(route.projections[0].state_dict())
+    twins = route.combine([tokens[0], tokens[0], tokens[0], tokens[1]])
+    v, u = route.projections[0](tokens[0]), route.projections[3](tokens[1])
     torch.testing.assert_close(twins, route.norm(route.output((u + v).relu())))
+
+
+def test_redundancy_cancels_between_two_shallow_blocks():
+    """R_1 = R_2 = 1 + ReLU(cos), and the weights are divided by their sum."""
+    tokens = [torch.randn(2, 16, WIDTH) for _ in range(3)]
+    combined = []
+    for text in ("SHERL", "SHERL(anti_redundancy=False)"):
+        network = TinyViT(TinyViTConfig(width=WIDTH, heads=2, depth=4), 3, seed=2)
+        parse_wrapper(text).apply(network)
+        combined.append(network.blocks[0].combine(tokens))
+    torch.testing.assert_close(*combined)
 
 
 def test_a_sum_of_blocks_is_their_mean_by_softmax():
@@ -94,20 +106,20 @@ def test_a_sum_of_blocks_is_their_mean_by_softmax():
     x = torch.randn(2, 1, 28, 28)
     parse_wrapper("LayerSum").apply(network)
     assert {k: v.numel() for k, v in get_state(network).items()} == {
-        "blocks.0.weights": 3,
+        "blocks.0.weights": 4,
         "blocks.0.gamma": 1,
     }
     state = {
-        "blocks.0.weights": torch.tensor([0.1, -1.0, 2.0]),
+        "blocks.0.weights": torch.tensor([0.1, -1.0, 0.5, 2.0]),
         "blocks.0.gamma": torch.tensor(1.5),
     }
     load_state(network, state)
-    shares = np.exp([0.1, -1.0, 2.0])
+    shares = np.exp([0.1, -1.0, 0.5, 2.0])
     z, total = plain.embed_patches(x), 0.0
-    for block, share in zip(plain.blocks[:3], shares / shares.sum(), strict=True):
+    for block, share in zip(plain.blocks[:4], shares / shares.sum(), strict=True):
         z = block(z)
         total = total + 1.5 * share * z
-    expected = plain.head(plain.norm(plain.blocks[3](total.float())).mean(1))
+    expected = plain.head(plain.norm(plain.blocks[4](total.float())).mean(1))
     torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -138,8 +150,8 @@ def test_maps_of_other_sizes_are_averaged_to_the_last_one():
 
 
 def test_too_few_blocks_are_refused_in_one_sentence():
-    with pytest.raises(InputError, match="late is 3, and blocks has 4 blocks; at least 1"):
-        parse_wrapper("SHERL(late=3)").apply(make_network())
+    with pytest.raises(InputError, match="late is 4, and blocks has 5 blocks; at least 1"):
+        parse_wrapper("SHERL(late=4)").apply(make_network())
     network = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     with pytest.raises(InputError, match="SHERL needs a chain of blocks"):
         parse_wrapper("SHERL").apply(network)

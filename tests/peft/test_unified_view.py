@@ -23,7 +23,7 @@ def softmax(scores):
 
 @pytest.mark.parametrize("gate", [0.0, 1.0, 0.4])
 def test_a_prefix_is_an_adapter_with_softmax_behind_a_gate(gate):
-    """Equation 7: h' = (1 - lambda) h + lambda softmax(q Pk^T) Pv, in each head."""
+    """h' = (1 - lambda) h + lambda softmax(q Pk^T) Pv, in each head."""
     torch.manual_seed(0)
     attention, x = Attention(6, 2).double(), torch.randn(3, 4, 6, dtype=torch.float64)
     part = PrefixAttention(attention, 5, gate != 1.0, make_generator(1)).double()

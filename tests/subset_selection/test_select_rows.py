@@ -10,7 +10,7 @@ from ilk.core.errors import InputError, NoLabels
 from ilk.subset_selection.choose_rows import allot, choose_rows
 from ilk.subset_selection.select_rows import SelectionConfig, select_rows
 from ilk.subset_selection.trials import ALL, RANDOM, Trials, run_trials
-from ilk.subset_selection.verdict import estimate_optimism, reach_verdict
+from ilk.subset_selection.verdict import compute_difference, estimate_optimism, reach_verdict
 
 
 def make_gaussians(n, seed, distance=2.0, noise=0.0):
@@ -117,7 +117,9 @@ def test_the_best_of_many_equal_rules_is_not_better_than_random():
     rng = np.random.default_rng(0)
     values = {str(i): (rng.random(200) < 0.5).astype(float) for i in range(12)}
     common = {ALL: np.full(200, 0.5), RANDOM: np.full(200, 0.5)}
-    verdict = reach_verdict(Trials({**values, **common}, np.full(200, -1), "accuracy"))
+    verdict = reach_verdict(
+        Trials({**values, **common}, np.full(200, -1), np.arange(200) % 5, "accuracy")
+    )
     best = max(row.mean() for row in values.values())
     assert verdict.kept.value < best - 0.02
     assert verdict.selector == "RandomSubset"
@@ -135,18 +137,29 @@ def test_optimism_is_what_new_rows_take_back():
     assert estimate_optimism(values[:1], np.full(100, -1), 0) == 0
 
 
+def test_the_interval_of_a_difference_is_that_of_folds_that_share_rows():
+    values = np.array([1.0, 3.0, 2.0, 2.0, 6.0, 4.0])
+    fold = np.array([0, 0, 1, 1, 2, 2])
+    interval = compute_difference(values, fold)  # means 2, 2 and 5
+    variance = ((2 - 3) ** 2 + (2 - 3) ** 2 + (5 - 3) ** 2) / 2
+    half = 4.302653 * np.sqrt((1 / 3 + 1 / 2) * variance)  # Student's t, 2 degrees of freedom
+    assert interval.value == pytest.approx(3)
+    assert interval.high - 3 == pytest.approx(half, rel=1e-5)
+    assert compute_difference(values, fold, -0.5).low == pytest.approx(2.5 - half, rel=1e-5)
+
+
 def test_a_clear_gain_is_kept_and_a_named_rule_is_used_as_it_is():
     rng = np.random.default_rng(0)
     better = (rng.random(300) < 0.9).astype(float)
     worse = (rng.random(300) < 0.3).astype(float)
     random = np.full(300, 0.6)
-    groups = np.full(300, -1)
+    groups, fold = np.full(300, -1), np.arange(300) % 5
     values = {"Herding": better, "KCenter": worse, ALL: np.ones(300), RANDOM: random}
-    verdict = reach_verdict(Trials(values, groups, "accuracy"))
+    verdict = reach_verdict(Trials(values, groups, fold, "accuracy"))
     assert verdict.selector == "Herding"
-    assert verdict.gain.low > 0.2
+    assert verdict.gain.low > 0.1
     assert verdict.loss.value == pytest.approx(1 - better.mean(), abs=0.02)
-    named = Trials({"KCenter": worse, ALL: np.ones(300), RANDOM: random}, groups, "accuracy")
+    named = Trials({"KCenter": worse, ALL: np.ones(300), RANDOM: random}, groups, fold, "accuracy")
     verdict = reach_verdict(named, is_chosen=False)
     assert verdict.selector == "KCenter"
     assert verdict.gain.high < 0
@@ -183,3 +196,14 @@ def test_too_few_images_to_leave_some_out_are_selected_unchecked():
     assert chosen.verdict is None or chosen.verdict.n == 4
     single = make_gaussians(3, 0)
     assert select_rows(single, None, SelectionConfig(3)).verdict is None
+
+
+def test_with_a_target_a_rule_is_used_unless_it_is_clearly_worse():
+    rng = np.random.default_rng(0)
+    groups, fold = np.full(200, -1), np.arange(200) % 5
+    level = (rng.random(200) < 0.62).astype(float)
+    for rate, used in ((0.6, "ColorFilter"), (0.95, "RandomSubset")):
+        values = {"ColorFilter": level, ALL: level, RANDOM: np.full(200, rate)}
+        trials = Trials(values, groups, fold, "accuracy")
+        assert reach_verdict(trials, needs_proof=False).selector == used
+        assert reach_verdict(trials).selector == "RandomSubset"

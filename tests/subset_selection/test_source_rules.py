@@ -142,3 +142,10 @@ def test_the_discriminator_is_a_weighted_logistic_regression(rows):
     reference.fit(both, y, sample_weight=np.where(y, 7.0, 1.0))
     scores = TargetDiscriminator().score(*rows, 0)
     np.testing.assert_allclose(scores, reference.decision_function(x), atol=2e-3)
+
+
+def test_classes_without_a_difference_in_use_are_still_kept_one_after_the_other(rows, monkeypatch):
+    source, target = rows
+    monkeypatch.setattr(SourcePruning, "_map_labels", lambda *_: np.zeros(4))
+    order = source.y[np.argsort(-SourcePruning(mapping="label").score(source, target, 0))]
+    assert (np.diff(order) != 0).sum() == 3

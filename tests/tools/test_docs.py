@@ -100,6 +100,16 @@ def test_comparisons_show_scores_differences_and_verdicts():
     assert "| digits | accuracy | ours | theirs | 0.100 ± 0.000 | ahead |" in entry
 
 
+def test_wrappers_say_whether_they_merge_and_where_they_start():
+    page = build_methods_page({})
+    entry = page.partition("### LoRA\n")[2].partition("\n### ")[0]
+    assert "can be merged into the network's weights; starts at the pretrained outputs" in entry
+    assert "| `rank` | `8` |" in entry
+    assert "| [SHERL](#sherl) | `peft/wrappers/sherl.py` |" in page
+    entry = page.partition("### SHERL\n")[2].partition("\n### ")[0]
+    assert "cannot be merged into the network's weights; starts at other outputs" in entry
+
+
 def test_a_line_of_the_readme_without_its_comparison_is_an_error():
     records = load_records(ROOT / "benchmarks" / "results")
     block = build_labels_block(records)

@@ -10,6 +10,7 @@ from typing import Any
 from ilk.detectors import list_detectors
 from ilk.discovery import list_discovery_methods
 from ilk.methods import list_methods
+from ilk.peft import list_wrappers
 from tools.docs.claims_pages import BenchmarkRecords, build_claims_table, build_verdicts_table
 from tools.docs.markdown import format_table
 
@@ -39,6 +40,13 @@ DISCOVERY = """
 Group unlabelled images into classes that have no name yet (`ilk discover`).
 """
 
+WRAPPERS = """
+## Wrappers
+
+Few trainable parameters around a frozen network: `ilk finetune DIR --peft "LoRA(rank=8)"`. A
+wrapper's file holds its own parameters alone; removed, it leaves the pretrained network to the bit.
+"""
+
 CLAIMS_SECTION = """
 ## How the papers' claims held up
 
@@ -63,6 +71,7 @@ def build_methods_page(records: BenchmarkRecords) -> str:
         (CLASSIFIERS, list_methods()),
         (DETECTORS, list_detectors()),
         (DISCOVERY, list_discovery_methods()),
+        (WRAPPERS, list_wrappers()),
     )
     sections = [_build_section(text, methods, records) for text, methods in kinds]
     return "\n".join([HEADER, CLAIMS_SECTION, build_verdicts_table(records), *sections])
@@ -110,6 +119,10 @@ def _build_entry(name: str, method: type[Any], records: BenchmarkRecords) -> str
 
 def _describe_tags(method: type[Any]) -> list[str]:
     """Return the properties in which a method differs from the default, in words."""
+    if hasattr(method, "is_mergeable"):
+        ending = "can" if method.is_mergeable else "cannot"
+        exact = "the pretrained outputs" if method().starts_exactly else "other outputs"
+        return [f"{ending} be merged into the network's weights", f"starts at {exact}"]
     properties = ["reads images"] if method.input_kind == "images" else []
     properties += [text for tag, text in TAG_DESCRIPTIONS if getattr(method, tag, False)]
     return properties if method.needs_labels else [*properties, "needs no labels"]

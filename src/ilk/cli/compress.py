@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     "is written.",
 )
 @click.option(
-    "--images",
+    "--check-images",
     "sources",
     multiple=True,
     help="Labelled images to measure on: a folder, table, list, archive or quoted pattern; may be "
@@ -172,7 +172,7 @@ def _read_images(
         except NoImages:
             raise NoImages(
                 "none of the images that this model was fitted to is where it was, and compression "
-                "is measured on images; name labelled ones with --images DIR"
+                "is measured on images; name labelled ones with --check-images DIR"
             ) from None
     progress = terminal_progress()
     return encode_check_images(

@@ -130,11 +130,11 @@ def command(
 def _show(result: CondenseResult) -> None:
     """Print which method was taken and what is lost."""
     if len(result.scores) > 1:
-        rows = [
+        tried = [
             (name + (" (taken)" if name == result.method else ""), _format(score))
             for name, score in result.scores.items()
         ]
-        print_table(("method", "accuracy of the small network"), rows)
+        print_table(("method", "accuracy of the small network"), tried)
     few, kind = len(result.images), "synthetic" if result.is_synthetic else "chosen"
     rows = [
         (

@@ -47,6 +47,11 @@ POSITIVE = click.IntRange(min=1)
     "BitFit; may be repeated.",
 )
 @click.option(
+    "--start-from",
+    metavar="tuned:OLD",
+    help="Add what tuning taught an old version of the encoder to its network, and start there.",
+)
+@click.option(
     "--updates",
     type=POSITIVE,
     help="Optimizer updates at most [default: 4 passes over the images, from 40 to 600].",
@@ -91,6 +96,7 @@ def command(
     encoder_name: str,
     layers: tuple[str, ...],
     wrappers: tuple[str, ...],
+    start_from: str | None,
     updates: int | None,
     batch_size: int,
     lr: float | None,
@@ -115,9 +121,11 @@ def command(
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold
+    from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.encode import encode_and_refuse
     from ilk.finetuning.base import open_trainable
+    from ilk.finetuning.carry_over import carry_over
     from ilk.finetuning.config import FinetuneConfig
     from ilk.finetuning.folder import check_network_folder
     from ilk.finetuning.from_images import finetune_images
@@ -139,6 +147,10 @@ def command(
     images = intake.read_images(source, store).select_split("train")
     images.check_not_empty()
     base = open_trainable(encoder_name, images, device, runtime)
+    if start_from is not None:
+        if wrappers:
+            raise InputError("--start-from carries weights over and --peft trains none; drop one")
+        base = carry_over(open_trainable(start_from, images, device, runtime), base, folder)
     images = encode_and_refuse(images, [base], store, progress=terminal_progress(), log=click.echo)
     if images.refused:
         show_intake(images)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rule that ranks images, such as Herding, KCenter, Moderate, EL2N, Forgetting or "
     "RandomSubset; with --target ColorFilter, SourcePruning, TargetDiscriminator or NearestTarget; "
-    "auto takes the best on images left out, if it is better than chance.",
+    "auto takes the best on images left out.",
 )
 @click.option("--link", is_flag=True, help="Make hard links in place of copies of the files.")
 @click.option(
@@ -77,9 +77,10 @@ def command(
 
     Copies of one picture are left out first. Then images are ranked by their use: for the images of
     --target, or without one by how well a classifier is trained on those that are kept. Rules that
-    rank are compared with equally many random images on images left out, and random ones are kept
-    where no rule is clearly better. Without --target, classes keep their proportions, and at least
-    one image each; with it, classes that the target does not use may go.
+    rank are compared with equally many random images on images left out. Without --target, random
+    ones are kept where no rule is clearly better, and classes keep their proportions, with at least
+    one image each; with it, the best rule is used unless it is clearly worse, and classes that the
+    target does not use may go.
 
     OUT is an ordinary image folder: the files as they are, in one folder per class. selection.json
     says what was lost, and selection.csv lists every image with its rank. The val and test splits

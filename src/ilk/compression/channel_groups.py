@@ -232,7 +232,7 @@ def cut_channels(
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    arrays, n_kept = read_constants(copy), {}
+    arrays, n_kept = read_constants(copy), dict[str, int]()
     for group in groups:
         if group.name not in kept:
             continue

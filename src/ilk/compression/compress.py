@@ -90,7 +90,7 @@ def compress_classifier(
             "model with an encoder that has one, such as efficientnet-lite0"
         )
     refuse_int8(encoders)
-    index = find_honest_index(images)
+    index = find_honest_index(images, classifier.encoder)
     refit = (
         partial(refit_head, classifier, images) if can_refit(classifier, images, folder) else None
     )

@@ -118,11 +118,11 @@ def _compare_calibration(
     changes = []
     for _ in range(N_RESAMPLES):
         drawn = rng.integers(0, n, n)
-        before, after = (calibration_error(y[drawn], v[drawn]) for v in (p, q))
-        changes.append(after - before)
+        one, other = (calibration_error(y[drawn], v[drawn]) for v in (p, q))
+        changes.append(other - one)
     low, high = np.quantile(changes, [0.025, 0.975])
-    values = (calibration_error(y, v) for v in (p, q))
-    return Figure("calibration error", *values, float(low), float(high))
+    before, after = (calibration_error(y, v) for v in (p, q))
+    return Figure("calibration error", before, after, float(low), float(high))
 
 
 def list_figures(figures: tuple[Figure, ...]) -> list[dict[str, Any]]:

@@ -109,7 +109,8 @@ def align(
     with torch.no_grad():
         enter = plans["stream 0"]
         _change(aligned.patch_embed.weight, enter, None)
-        _change(aligned.patch_embed.bias, enter, None)
+        bias: Any = aligned.patch_embed.bias
+        _change(bias, enter, None)
         aligned.position.copy_(_mix(aligned.position, enter, -1))
         for i, block in enumerate(aligned.blocks):
             part: Any = block
@@ -209,7 +210,7 @@ def compute_distances(first: Matrix, second: Matrix) -> Matrix:
     square = (a**2).sum(0)[:, None] + (b**2).sum(0) - 2 * a.T @ b
     distance = np.sqrt(np.maximum(square, 0))
     greatest = float(distance.max())
-    return distance / greatest if greatest else distance
+    return np.asarray(distance / greatest if greatest else distance)
 
 
 def _standardize(x: Matrix) -> Matrix:

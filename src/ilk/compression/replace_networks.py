@@ -68,8 +68,8 @@ def find_trained_digests(encoder: NetworkEncoder) -> Any:
 
     A tuned network, or one that was compressed from it, says so by `trained_on`.
     """
-    for holder in (getattr(encoder.checkpoint, "network", None), getattr(encoder, "network", None)):
-        found = getattr(holder, "trained_on", None)
+    for name in ("network", "tuned"):
+        found = getattr(getattr(encoder.checkpoint, name, None), "trained_on", None)
         if isinstance(found, np.ndarray):
             return found
     return None

@@ -136,7 +136,7 @@ def read_compressed(folder: Path) -> CompressedNetwork:
 
 def _read_preprocess(values: Mapping[str, Any]) -> Preprocess:
     """Return the preprocessing whose `to_json` gave `values`; raises TypeError or ValueError."""
-    lists = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    lists: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     check_type(lists, Preprocess, "preprocess")
     preprocess = Preprocess(**lists)
     sides = (*preprocess.size, *preprocess.scale)

@@ -249,7 +249,8 @@ def parse_preprocess(entries: Mapping[str, Any]) -> Preprocess:
         raise ValueError("a value of preprocess is out of range")
     if entries["interpolation"].upper() not in Resampling.__members__:
         raise ValueError(f"preprocess.interpolation is {entries['interpolation']!r}")
-    return Preprocess(**{k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()})
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
+    return Preprocess(**plain)
 
 
 def write_tuned_network(folder: Path, network: TunedNetwork) -> None:

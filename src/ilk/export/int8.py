@@ -77,7 +77,7 @@ def build_int8(
             "out"
         )
     refuse_int8(encoders)
-    index = find_honest_index(images)
+    index = find_honest_index(images, classifier.encoder)
     networks = measure_networks(encoders, images, progress)
     models, rows, skipped = quantize_networks(classifier, images, index, networks)
     loss, interval = check_loss(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.artifacts.classifier import Classifier
+from ilk.core.capabilities import Embeds, find_trained_parts
 from ilk.core.contracts import Method
 from ilk.core.data import Data, Features, Labels, Logits
 from ilk.core.errors import IlkError, InputError
@@ -63,19 +64,30 @@ class HonestRows:
         return np.asarray(before, np.int64) - np.asarray(after, np.int64)
 
 
-def find_honest_index(images: CheckImages) -> Labels:
+def find_honest_index(images: CheckImages, encoder: Embeds | None = None) -> Labels:
     """Return the labelled images to use, `[m]`: those not trained on if they suffice, else all.
+
+    Images that the network itself was trained on are never used: heads of folds do not undo that.
+
+    Args:
+        images: The images.
+        encoder: The encoder of the classifier, which may know what it was trained on.
 
     Raises:
         InputError: There are fewer than `MIN_ROWS` labelled images.
     """
-    labelled = np.flatnonzero(images.y >= 0)
-    new = np.flatnonzero((images.y >= 0) & ~images.is_trained_on)
+    is_usable = images.y >= 0
+    digests = [row.digest for row in images.rows]
+    for part in find_trained_parts(encoder) if encoder is not None else ():
+        is_usable = is_usable & part.is_held_out(digests)
+    labelled = np.flatnonzero(is_usable)
+    new = np.flatnonzero(is_usable & ~images.is_trained_on)
     index = new if len(new) >= MIN_ROWS else labelled
     if len(index) < MIN_ROWS:
         raise InputError(
-            f"--int8 fits the calibration anew and needs {MIN_ROWS} labelled images of the model's "
-            f"classes, and there are {len(index)}; name a folder of them with --check-images"
+            f"the calibration is fitted anew, which needs {MIN_ROWS} labelled images of the "
+            f"model's classes that its network was not trained on, and there are {len(index)}; "
+            "name a folder of them with --check-images"
         )
     return index
 

@@ -94,7 +94,7 @@ def list_blocks(network: nn.Module, calls: Mapping[str, Call]) -> list[tuple[str
         network: The network.
         calls: What `trace` returned for it.
     """
-    return _Blocks(network, calls).list()
+    return _Blocks(network, calls).join()
 
 
 @dataclass(eq=False)
@@ -109,7 +109,7 @@ class _Blocks:
     def _measure(self, name: str) -> int:
         """Return how many weights a part has, those of parts that did not run left out."""
         part = self.parts[name]
-        own = sum(p.numel() for p in part.parameters(recurse=False))
+        own = int(sum(p.numel() for p in part.parameters(recurse=False)))
         if name and name not in self.calls and not isinstance(part, SEQUENCES):
             return own if not list(part.children()) else self._measure_children(name)
         return own + self._measure_children(name)
@@ -142,7 +142,7 @@ class _Blocks:
             return [name]
         return [unit for child in self._list_children(name) for unit in self._list_units(child)]
 
-    def list(self) -> list[tuple[str, ...]]:
+    def join(self) -> list[tuple[str, ...]]:
         units = sorted(
             (u for u in self._list_units("") if u in self.calls), key=lambda u: self.calls[u].start
         )

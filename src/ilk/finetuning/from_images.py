@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ilk.core.capabilities import KnowsTrainingImages
 from ilk.core.device import pick_device
+from ilk.core.errors import InputError
 from ilk.core.linear_models import Linear
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
@@ -30,6 +32,7 @@ from ilk.encoders.tuned_network import (
     write_tuned_network,
 )
 from ilk.finetuning.base import open_splitter
+from ilk.finetuning.carry_over import CarriedEncoder, add_trained
 from ilk.finetuning.config import FinetuneConfig, Variant
 from ilk.finetuning.division import Division, divide
 from ilk.finetuning.frozen_encoder import FrozenEncoder, open_frozen
@@ -40,6 +43,7 @@ from ilk.finetuning.result import (
     FinetuneResult,
     choose,
     compare_candidates,
+    find_best,
     summarize,
 )
 from ilk.finetuning.splitting import SplitNetwork
@@ -176,6 +180,7 @@ class _Run:
             seconds=trial.seconds,
             n_bytes=trial.n_bytes,
             note=trial.validation.note,
+            is_changed=trial.validation.step > 0,
         )
         return candidate, trial
 
@@ -216,6 +221,7 @@ def finetune_images(
     """
     started_at = time.monotonic()
     division = divide(images, hold_out, config.seed)
+    _check_unseen(base, division)
     work = folder / WORK
     device = DeviceConfig.for_device(pick_device(base.device))
     with _open_front_store(front_store, work) as fronts:
@@ -225,7 +231,7 @@ def finetune_images(
     candidates = tuple(candidate for candidate, _ in found)
     groups = division.groups
     chosen = choose(candidates, groups[division.validation])
-    best = chosen or 1 + int(np.argmax([c.validation.score for c in candidates[1:]]))
+    best = chosen or find_best(candidates)
     judged = groups[division.held_out if len(division.held_out) else division.validation]
     comparison = compare_candidates(candidates[best], candidates[0], judged)
     is_better = bool(chosen) and comparison.is_gain
@@ -233,11 +239,16 @@ def finetune_images(
     assert trial is not None, "only the frozen network has none"
     if is_better or force:
         results = summarize(candidates, comparison, groups[division.held_out])
-        write_tuned_network(folder, make_tuned_network(trial, base, division, results))
+        tuned = make_tuned_network(trial, base, division, results)
+        if isinstance(base, CarriedEncoder):
+            tuned = add_trained(base, tuned)
+        write_tuned_network(folder, tuned)
+    elif isinstance(base, CarriedEncoder):
+        write_tuned_network(folder, base.checkpoint.tuned)
     shutil.rmtree(work, ignore_errors=True)
     result = FinetuneResult(
         folder,
-        is_better or force,
+        is_better or force or isinstance(base, CarriedEncoder),
         is_better,
         candidates,
         best,
@@ -249,7 +260,20 @@ def finetune_images(
         len(division.held_out),
         time.monotonic() - started_at,
     )
-    return replace(result, notes=tuple(describe(result, base, division)))
+    return replace(result, notes=tuple(describe(result, base, division, force)))
+
+
+def _check_unseen(base: NetworkEncoder, division: Division) -> None:
+    """Raise InputError if the network was trained on some of the images: they could not judge."""
+    if not isinstance(base, KnowsTrainingImages):
+        return
+    unseen = base.is_held_out(division.digests, division.groups)
+    if not unseen.all():
+        raise InputError(
+            f"{base.name} was trained on {int((~unseen).sum()):,} of these {len(unseen):,} images "
+            "with their labels, or on others of their groups, so they cannot say whether more "
+            "training pays; tune the encoder that it was made from, or give other images"
+        )
 
 
 @contextmanager
@@ -278,8 +302,12 @@ def make_tuned_network(
     else:
         arrays = take_state(network, trial.trained)
     known = [division.rows[i].digest for i in division.known]
-    before = base.checkpoint.tuned.trained_on if isinstance(base, TunedNetworkEncoder) else None
-    trained_on = pack_digests([*known, *(row.tobytes().hex() for row in before or ())])
+    before = (
+        [r.tobytes().hex() for r in base.checkpoint.tuned.trained_on]
+        if (isinstance(base, TunedNetworkEncoder))
+        else []
+    )
+    trained_on = pack_digests([*known, *before])
     return TunedNetwork(
         WRAPPER if wrapper else NETWORK,
         base.preprocess,
@@ -294,7 +322,9 @@ def make_tuned_network(
     )
 
 
-def describe(result: FinetuneResult, base: NetworkEncoder, division: Division) -> list[str]:
+def describe(
+    result: FinetuneResult, base: NetworkEncoder, division: Division, force: bool = False
+) -> list[str]:
     """Return sentences about a result, the verdict first."""
     best, words = result.candidates[result.best], result.comparison.describe()
     cost = (
@@ -313,6 +343,8 @@ def describe(result: FinetuneResult, base: NetworkEncoder, division: Division) -
             if result.is_written
             else f"nothing was written: use --encoder {base.name}, or pass --force"
         )
+        if isinstance(base, CarriedEncoder) and not force:
+            end = "the network was written as it was carried over"
         notes = [f"tuning did not pay, {why}: {words}; {cost}; {end}"]
     notes += [c.note for c in result.candidates if c.note]
     if not result.n_held_out:

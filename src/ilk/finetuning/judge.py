@@ -75,7 +75,7 @@ def find_error(values: Vector, groups: Labels) -> float:
     is_count = np.isin(values, (-1.0, 0.0, 1.0)).all()
     least = 1.0 / len(values) if is_count else 0.0
     variance = compute_variance(values, number_groups(groups))
-    return max(float(np.sqrt(variance)), least / np.sqrt(2))
+    return max(float(np.sqrt(variance)), float(least / np.sqrt(2)))
 
 
 def measure_accuracy(answers: Answers, groups: Labels) -> Interval:

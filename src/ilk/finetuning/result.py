@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval
 from ilk.finetuning.judge import Answers, compare, find_error, measure_accuracy
@@ -28,6 +26,7 @@ class Candidate:
         seconds: Time that training took.
         n_bytes: Memory that training took, besides the network and its input.
         note: How its training ended, if before its time.
+        is_changed: Whether the best state of its training is another than that before it.
     """
 
     name: str
@@ -37,6 +36,7 @@ class Candidate:
     seconds: float = 0.0
     n_bytes: int = 0
     note: str = ""
+    is_changed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +102,15 @@ def choose(candidates: Sequence[Candidate], groups: Labels) -> int:
         candidates: The frozen network, and tuned ones.
         groups: Group of each image of the validation part, `[n]`.
     """
-    best = 1 + int(np.argmax([c.validation.score for c in candidates[1:]]))
+    best = find_best(candidates)
     gain = candidates[best].validation.log_probability - candidates[0].validation.log_probability
-    return best if gain.mean() > find_error(gain, groups) else 0
+    return best if candidates[best].is_changed and gain.mean() > find_error(gain, groups) else 0
+
+
+def find_best(candidates: Sequence[Candidate]) -> int:
+    """Return the position of the tuned candidate that the validation part finds best."""
+    scores = [(c.is_changed, c.validation.score) for c in candidates[1:]]
+    return 1 + scores.index(max(scores))
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,6 +71,21 @@ class _Replay:
         return x.new_zeros(1).expand(shape[0] * len(x) // self.n_rows, *shape[1:])
 
 
+class _LeftOut(nn.Module):
+    """Stands in the place of a part that is left out, with its plain attributes but no weights."""
+
+    def __init__(self, part: nn.Module, replay: _Replay | None) -> None:
+        super().__init__()
+        plain = {k: v for k, v in vars(part).items() if not k.startswith("_") and k != "forward"}
+        vars(self).update(plain)
+        self.replay = replay
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return zeros in place of the output of the part."""
+        assert self.replay is not None, "a part that never ran is not called"
+        return self.replay(*args, **kwargs)
+
+
 class _Inject:
     """A hook that gives a part the value of a slot as its input."""
 
@@ -173,10 +188,8 @@ def _leave_out(
         if call is not None and call.shape is Ellipsis:
             continue  # it runs, on zeros
         parent, _, attribute = name.rpartition(".")
-        part = copy.copy(network.get_submodule(name))  # keeps what others read of it
-        part._parameters, part._buffers, part._modules = {}, {}, {}
-        if call is not None:
-            part.forward = _Replay(call.shape, n, images, catch.get(name))  # type: ignore[method-assign]
+        replay = None if call is None else _Replay(call.shape, n, images, catch.get(name))
+        part = _LeftOut(network.get_submodule(name), replay)
         network.get_submodule(parent)._modules[attribute] = part
     return network.eval()
 

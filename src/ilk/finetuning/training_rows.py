@@ -75,7 +75,7 @@ def open_activations(
     source = StoredActivations(store, views, digests, torch.from_numpy(np.array(y)), shape)
     if source.n_bytes > MAX_BYTES:
         return source
-    parts = torch.arange(len(source)).split(N_READ)
+    parts = torch.split(torch.arange(len(source)), N_READ)
     return Batch(torch.cat([source.take(rows, "cpu").x for rows in parts]), source.y)
 
 
@@ -99,7 +99,7 @@ def open_pixels(
     size = len(rows) * decode(rows[0]).size
     if size > MAX_BYTES:
         return source
-    parts = torch.arange(len(source)).split(N_READ)
+    parts = torch.split(torch.arange(len(source)), N_READ)
     batches = [source.take(part, "cpu") for part in parts]
     return Batch(torch.cat([b.x for b in batches]), torch.cat([b.y for b in batches]))
 

@@ -55,7 +55,7 @@ class Part:
 
     def iterate(self, device: str) -> Iterator[Tensor]:
         """Yield rows `[b, ...]` in order, the image itself of each."""
-        for positions in torch.arange(len(self.y)).split(N_ROWS):
+        for positions in torch.split(torch.arange(len(self.y)), N_ROWS):
             x = self.rows.take(positions, device).x
             yield x[:, 0] if self.has_views else x
 

@@ -61,13 +61,13 @@ def parse_wrapper(text: str) -> Wrapper:
 
 
 def get_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return the parameters of the wrapper around `network` alone; see `ilk.peft.parts`."""
+    """Return the parameters `[...]` of the wrapper around `network` alone, by name."""
     state: dict[str, Tensor] = import_module("ilk.peft.parts").get_state(network)
     return state
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor | Any]) -> None:
-    """Load what `get_state` returned into a network with the same wrapper.
+    """Load parameters `[...]` that `get_state` returned into a network with the same wrapper.
 
     Raises:
         InputError: The parameters are those of another wrapper or another network.

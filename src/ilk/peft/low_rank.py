@@ -23,7 +23,7 @@ def count_inputs(layer: Layer) -> int:
 
 
 def make_like(layer: Layer, weight: Tensor) -> Layer:
-    """Return a layer of the kind and the geometry of `layer` with another weight and no bias."""
+    """Return a layer of the kind and geometry of `layer` with `weight [units, ...]`, no bias."""
     made = copy.deepcopy(layer)
     made.weight, made.bias = nn.Parameter(weight.to(layer.weight)), None
     if isinstance(made, nn.Linear):
@@ -46,7 +46,7 @@ def make_out(layer: Layer, weight: Tensor) -> Layer:
 
 
 def draw_kaiming(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Return a weight `shape`, uniform as that of `nn.Linear`: variance 1 / (3 inputs)."""
+    """Return a weight `[*shape]`, uniform as that of `nn.Linear`: variance 1 / (3 inputs)."""
     bound = 1 / math.sqrt(math.prod(shape[1:]))
     return (2 * torch.rand(shape, generator=generator) - 1) * bound
 

@@ -96,7 +96,7 @@ def list_parts(network: nn.Module) -> list[tuple[str, Part]]:
 
 
 def get_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return copies of the parameters that a wrapper added, by name; empty without a wrapper."""
+    """Return copies of the parameters `[...]` that a wrapper added, by name; none without one."""
     return {
         f"{path}.{name}": value.detach().clone()
         for path, part in list_parts(network)
@@ -105,7 +105,7 @@ def get_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Load what `get_state` returned into a network with the same wrapper.
+    """Load parameters `[...]` that `get_state` returned into a network with the same wrapper.
 
     Raises:
         InputError: The parameters are those of another wrapper or another network.

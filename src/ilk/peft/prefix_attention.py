@@ -1,7 +1,7 @@
 """Attention to a trained prefix of keys and values besides the tokens, behind a gate.
 
 The heads' output h becomes `h + g (h' - h)`, with h' the attention to prefix and tokens. By the
-unified view (arXiv 2110.04366, equation 7),
+unified view (arXiv 2110.04366),
 
     h' - h = lambda (softmax(x Wq Pk^T) Pv - h),   lambda the share of attention on the prefix
 

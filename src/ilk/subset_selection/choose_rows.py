@@ -62,7 +62,7 @@ def allot(sizes: NDArray[np.int64], count: int, mode: Mode) -> NDArray[np.int64]
         quotas[np.argmax(np.where(quotas > 1, quotas - exact, -np.inf))] -= 1
     while quotas.sum() < count:
         quotas[np.argmax(np.where(quotas < sizes, exact - quotas, -np.inf))] += 1
-    return quotas
+    return np.asarray(quotas)
 
 
 def _fill_evenly(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:

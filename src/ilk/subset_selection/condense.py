@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,7 +110,8 @@ def condense_images(
     """
     rows, classes = _list_labelled(images)
     y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
-    is_held = hold_out(y, number_row_groups(rows), config.seed)
+    groups = number_row_groups(rows)
+    is_held = hold_out(y, groups, config.seed)
     digests = [row.digest for row in rows]
     features = store.get(encoder.space, digests)
     values = store.get(pixels.space, digests)
@@ -126,9 +128,11 @@ def condense_images(
         config.flip,
         config.width,
     )
-    run = Run(_name_states(folder, digests, config), device_config, progress)
+    depends = [digests, y.tolist(), encoder.space.key, pixels.name, asdict(config)]
+    run = Run(_name_states(folder, depends), device_config, progress)
     held = np.flatnonzero(is_held)
-    chooses, judges = held[::2], held[1::2]
+    half = assign_folds(y[held], 2, config.seed, groups[held])
+    chooses, judges = held[half == 0], held[half == 1]
     few, scores, name = _choose(problem, config, run, x[chooses], y[chooses])
     judgements = {
         "network": judge_network(problem, few, config.updates, run, x[judges], y[judges]),
@@ -233,14 +237,12 @@ def _describe_sizes(rows: Sequence[Row], pixels: PixelEncoder) -> list[str]:
     return [note]
 
 
-def _name_states(
-    folder: Path | None, digests: Sequence[str], config: CondenseConfig
-) -> Path | None:
+def _name_states(folder: Path | None, depends: Sequence[Any]) -> Path | None:
     """Return the folder of the states of a run, named by all that they depend on."""
     if folder is None:
         return None
-    text = json.dumps([list(digests), asdict(config)])
-    return folder / f".ilk.condense-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
+    return folder / f".ilk.condense-{digest[:16]}"
 
 
 def delete_states(folder: Path) -> None:

@@ -168,7 +168,8 @@ def write_image_folder(
         OutputError: The disk is full, or the folder cannot be written; it is as it was before.
     """
     labels = {image.label for image in images if image.label is not None}
-    folders: dict[str | None, str] = {**name_class_folders(sorted(labels)), None: UNLABELLED}
+    folders: dict[str | None, str] = {None: UNLABELLED}
+    folders.update(name_class_folders(sorted(labels)).items())
     files = make_unique([f"{folders[image.label]}/{image.name}" for image in images])
     entries = [
         {"file": file, **asdict(_Entry.of(image))}

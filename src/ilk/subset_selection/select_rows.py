@@ -131,7 +131,9 @@ def select_rows(
     if count < len(source) and names != (BASELINE,):
         trials = run_trials(source, target, names, count / len(source), mode, config.seed, progress)
         if trials is not None:
-            verdict = reach_verdict(trials, config.seed, is_chosen=is_chosen)
+            verdict = reach_verdict(
+                trials, config.seed, is_chosen=is_chosen, needs_proof=target is None
+            )
     if not is_chosen:
         selector = config.method
     elif verdict is not None:

@@ -37,11 +37,13 @@ class Trials:
     Attributes:
         values: By selector, and for `ALL` and `RANDOM` (the mean over `N_DRAWS` selections), `[m]`.
         groups: Group of each row, `[m]`, -1 for its own.
+        fold: Fold of each row, `[m]`, 0 to the number of folds - 1.
         measure: "accuracy", or "log density" in nats per feature.
     """
 
     values: dict[str, Values]
     groups: Labels
+    fold: Labels
     measure: str
 
 
@@ -89,7 +91,7 @@ def run_trials(
                 share = 1 / N_DRAWS if name == RANDOM else 1.0
                 values[name][fold == f] += share * _measure(train.take(kept), rows, is_accuracy)
                 advance(1)
-    return Trials(values, judged.group, "accuracy" if is_accuracy else "log density")
+    return Trials(values, judged.group, fold, "accuracy" if is_accuracy else "log density")
 
 
 def count_kept(source: Data, fraction: float, mode: Mode) -> int:
@@ -141,4 +143,4 @@ def _compute_log_density(kept: Data, rows: Data) -> Values:
     """Return log densities per feature, `[m]`, in units in which features of `rows` vary by 1."""
     t, x = standardize(rows.x, kept.x)
     part = np.unique(kept.y, return_inverse=True)[1].astype(np.int64)
-    return -Mixture.from_parts(x, part).compute_loss(t) / x.shape[1]
+    return np.asarray(-Mixture.from_parts(x, part).compute_loss(t) / x.shape[1])

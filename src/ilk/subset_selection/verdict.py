@@ -3,8 +3,14 @@
 The best of several looks better than it is. How much better is estimated as in bootstrap
 bias-corrected cross-validation (Ioannis Tsamardinos, Elissavet Greasidou, Giorgos Borboudakis,
 2018, doi:10.1007/s10994-018-5714-4): in each draw of the rows, the best on the rows drawn is
-measured on those that were not, and the mean fall is taken off. A selector is preferred to random
-images only where what is left of its gain is above 0 beyond its interval.
+measured on those that were not, and the mean fall is taken off.
+
+Without a target, a selector is preferred to random images only where what is left of its gain is
+above 0 beyond its interval; with one, it is used unless it is clearly worse. The interval is that
+of the folds' means, widened because folds share most of what is kept (Claude Nadeau, Yoshua Bengio,
+2003, Inference for the Generalization Error, doi:10.1023/A:1024068626366):
+
+    mean +- t_{J-1} sqrt( (1 / J + 1 / (J - 1)) s^2 ),   s^2 the variance of the J folds' means
 """
 
 from __future__ import annotations
@@ -57,21 +63,25 @@ class Verdict:
         return asdict(self)
 
 
-def reach_verdict(trials: Trials, seed: int = 0, *, is_chosen: bool = True) -> Verdict:
+def reach_verdict(
+    trials: Trials, seed: int = 0, *, is_chosen: bool = True, needs_proof: bool = True
+) -> Verdict:
     """Return the best selector, and whether it is worth more than random images.
 
     Args:
         trials: What was measured.
         seed: Seed of the bootstrap.
         is_chosen: Whether the best is chosen here; a single one that was named is used as it is.
+        needs_proof: Whether random rows are used unless the best is clearly better; otherwise only
+            if it is clearly worse.
     """
     names = [name for name in trials.values if name not in (ALL, RANDOM)]
     values = np.stack([trials.values[name] for name in names])
     best = int(values.mean(1).argmax())
     optimism = estimate_optimism(values, trials.groups, seed)
     everything, random = trials.values[ALL], trials.values[RANDOM]
-    gain = _compute_mean(values[best] - random, trials.groups, -optimism)
-    is_used = not is_chosen or gain.low > 0
+    gain = compute_difference(values[best] - random, trials.fold, -optimism)
+    is_used = not is_chosen or (gain.low > 0 if needs_proof else gain.high >= 0)
     used = values[best] if is_used else random
     shift = optimism if is_used else 0.0
     is_accuracy = trials.measure == "accuracy"
@@ -84,7 +94,7 @@ def reach_verdict(trials: Trials, seed: int = 0, *, is_chosen: bool = True) -> V
         _describe(values[best], trials.groups, is_accuracy, -optimism),
         _describe(random, trials.groups, is_accuracy),
         gain,
-        _compute_mean(everything - used, trials.groups, shift),
+        compute_difference(everything - used, trials.fold, shift),
         {name: float(row.mean()) for name, row in zip(names, values, strict=True)},
     )
 
@@ -111,6 +121,23 @@ def estimate_optimism(values: NDArray[np.float64], groups: Labels, seed: int) ->
         return 0.0
     means = values.mean(1)
     return max(0.0, float(means.max() - means.mean() - np.mean(outside_best)))
+
+
+def compute_difference(values: NDArray[np.float64], fold: Labels, shift: float = 0.0) -> Interval:
+    """Return the mean of differences, moved by `shift`, with the 95 % interval of its folds.
+
+    Args:
+        values: Difference of each row, `[m]`.
+        fold: Fold of each row, `[m]`, 0 to J - 1, J > 1, none without rows.
+        shift: What is added.
+    """
+    from scipy.special import stdtrit
+
+    means = np.bincount(fold, values) / np.bincount(fold)
+    n = len(means)
+    error = float(np.sqrt((1 / n + 1 / (n - 1)) * means.var(ddof=1)))
+    mean, half = float(values.mean()) + shift, float(stdtrit(n - 1, 0.975)) * error
+    return Interval(mean, mean - half, mean + half)
 
 
 def _describe(

@@ -61,8 +61,7 @@ def remove_head(student: nn.Module) -> nn.Module:
 
 
 def make_linear(inputs: int, outputs: int, like: Tensor, seed: int) -> nn.Linear:
-    """Return a linear layer `[n, inputs]` to `[n, outputs]` with weights drawn from `seed`, on the
-    device of `like [...]`."""
+    """Return a layer `[n, inputs]` to `[n, outputs]` drawn from `seed`, on the device of `like`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Linear(inputs, outputs).to(like.device)

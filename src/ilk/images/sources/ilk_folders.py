@@ -28,6 +28,11 @@ DESCRIPTIONS = {  # file, how its `format` begins, what the folder is, what to d
         "an encoder that was tuned",
         "use it as an encoder: --encoder tuned:{0}",
     ),
+    "compressed.json": (
+        "ilk compressed network",
+        "a compressed network",
+        "use it as an encoder: --encoder compressed:{0}",
+    ),
 }
 MODEL = "model.json"
 

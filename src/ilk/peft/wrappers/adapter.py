@@ -2,7 +2,7 @@
 
 Neil Houlsby and others, 2019, Parameter-Efficient Transfer Learning for NLP, arXiv 1902.00751, in
 the form of Junxian He and others, 2022, Towards a Unified View of Parameter-Efficient Transfer
-Learning, arXiv 2110.04366, table 1: h <- h + ReLU(h Wd) Wu, without bias and normalization.
+Learning, arXiv 2110.04366: h <- h + ReLU(h Wd) Wu, without bias and normalization.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ class WeightedSum(EarlyRoute):
         self.gamma = nn.Parameter(torch.ones_like(weights[0]))
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Return `[..., width]` of the outputs `[..., width]` of the early blocks."""
         shares = self.weights.softmax(0)
         return self.gamma * (torch.stack(outputs, -1) @ shares)
 

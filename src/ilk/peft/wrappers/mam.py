@@ -1,7 +1,7 @@
 """The mix-and-match adapter: a prefix at the attention, scaled parallel adapters at perceptrons.
 
 Junxian He and others, 2022, Towards a Unified View of Parameter-Efficient Transfer Learning,
-arXiv 2110.04366, section 4.6. Departure: the prefix is gated; see `Prefix`.
+arXiv 2110.04366. Departure: the prefix is gated; see `Prefix`.
 """
 
 from __future__ import annotations

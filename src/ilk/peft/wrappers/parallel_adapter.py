@@ -1,7 +1,7 @@
 """Scaled parallel adapters: a perceptron of few units beside each sub-layer of a transformer.
 
 Junxian He and others, 2022, Towards a Unified View of Parameter-Efficient Transfer Learning,
-arXiv 2110.04366, section 3.3: h <- h + s ReLU(x Wd) Wu, with x the input of the sub-layer.
+arXiv 2110.04366: h <- h + s ReLU(x Wd) Wu, with x the input of the sub-layer.
 """
 
 from __future__ import annotations

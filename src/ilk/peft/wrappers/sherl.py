@@ -9,7 +9,8 @@ layer to h = width / 2 and a normalization, u = P_L F_L, and V_l = P_l F_l for l
     z   = u + sum_l a_l V_l
     out = LayerNorm(W ReLU(z)) + tanh(10 g) F_L,   g 0 at the start
 
-Departure: no dropout. `out` goes through the last blocks, which are frozen but pass the gradient.
+With two early blocks before the last, R is the same for both and cancels. Departure: no dropout.
+`out` goes through the last blocks, which are frozen but pass the gradient.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class AntiRedundancy(EarlyRoute):
         self.to(device=like.device, dtype=like.dtype)
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
+        """Return `[..., width]` of the outputs `[..., width]` of the early blocks."""
         parts = [p(f) for p, f in zip(self.projections, outputs, strict=True)]
         u, v = parts[-1], torch.stack(parts[:-1], -2)
         score = functional.relu(self.score(v * u[..., None, :]))[..., 0]

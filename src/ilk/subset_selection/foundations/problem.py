@@ -160,6 +160,14 @@ class CondensationTags:
     default_candidate: ClassVar[bool] = False
     """Whether `ilk condense` tries it unasked."""
 
+    def condense(self, problem: Problem, run: Run) -> Condensed:
+        """Return `per_class` images of each class.
+
+        Raises:
+            InputError: A class has fewer images than are to be chosen.
+        """
+        raise NotImplementedError
+
 
 def take_rows(problem: Problem, rows: Rows) -> Condensed:
     """Return chosen images: `rows [k * per_class]`, class after class."""

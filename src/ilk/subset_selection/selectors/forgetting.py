@@ -53,5 +53,5 @@ class Forgetting(SelectorTags):
 
 def count_forgetting(right: NDArray[np.bool_]) -> Scores:
     """Return how often each row turns wrong, `[n]`, from `right [t, n]`; t if it is never right."""
-    count = (right[:-1] & ~right[1:]).sum(0).astype(np.float64)
-    return np.where(right.any(0), count, len(right))
+    count = np.asarray((right[:-1] & ~right[1:]).sum(0), np.float64)
+    return np.asarray(np.where(right.any(0), count, len(right)), np.float64)

@@ -104,4 +104,5 @@ def map_features(
     distances = squared_distances(np.asarray(target, np.float32), result.centres)
     hits = np.bincount(distances.argmin(1), minlength=n)
     mean = np.asarray(distances.mean(0), np.float64)
-    return result.assignment, hits - 0.5 * mean / (mean.max() or 1.0)
+    use = np.asarray(hits - 0.5 * mean / (mean.max() or 1.0), np.float64)
+    return result.assignment, use

@@ -1,0 +1,187 @@
+"""From a saved classifier to a compressed one that answers like it, from its folder alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import ilk
+from export.conftest import fit_model, save_images
+from helpers.compressed_networks import write_network
+from ilk.compression import compress as module
+from ilk.compression.compress import compress_classifier
+from ilk.compression.figures import measure_figures
+from ilk.compression.settings import CompressionSettings
+from ilk.core.errors import ArtifactError, InputError, Unavailable
+from ilk.encoders import onnx_network
+from ilk.export.check_images import encode_check_images
+from ilk.export.export_file import export_classifier
+from ilk.export.recalibrate import find_row_groups, score_rows
+from ilk.images import read_images
+from ilk.store import Store
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder with images, a model of them on a float32 network, and new images."""
+    home = tmp_path_factory.mktemp("compress")
+    store = Store(home / "store.sqlite")
+    write_network(home / "network")
+    save_images(home / "photos")
+    save_images(home / "new", n=20, seed=1)
+    model = fit_model(
+        home / "photos", home / "kinds", store, encoders=(f"compressed:{home / 'network'}",)
+    )
+
+    def read(name="photos", limit=200):
+        images = read_images(str(home / name), store=store)
+        return encode_check_images(model, images, home / "kinds", name, store, limit=limit)
+
+    return model, home / "kinds", read, store
+
+
+@pytest.fixture(scope="module")
+def int8(world):
+    model, folder, read, store = world
+    return compress_classifier(model, folder, read(), store)
+
+
+def test_the_whole_way_in_8_bits(world, int8, tmp_path):
+    model, _, read, store = world
+    report = int8.report
+    assert report["head"] == "fitted anew"
+    assert report["scored"] == "out of fold"
+    assert report["n_labelled"] == 72
+    assert report["loss"] <= 0.005 or report["figures"][0]["low"] < 0
+    assert set(report["speed_ratios"]) == {"1", "16"}
+    names = [figure.name for figure in int8.figures]
+    assert names == [
+        "accuracy", "log loss", "calibration error", "coverage of the sets", "names per set",
+    ]  # fmt: skip
+    assert all(figure.low <= figure.change <= figure.high for figure in int8.figures[:2])
+    moved = int8.classifier.save(tmp_path / "small")
+    loaded = ilk.load(moved)
+    assert loaded.encoder.space.key == int8.classifier.encoder.space.key
+    assert loaded.encoder.space.key != model.encoder.space.key
+    content = (moved / "encoder" / "network.onnx").read_bytes()
+    assert content.count(b"QuantizeLinear") > 4
+    new = read("new")
+    pictures = [str(new.images.path_of(row)) for row in new.rows]
+    got = [p.name for p in loaded.predict(pictures, store=store)]
+    expected = [p.name for p in model.predict(pictures, store=store)]
+    assert np.mean([a == b for a, b in zip(got, expected, strict=True)]) > 0.85
+    assert loaded.metadata["compression"]["int8"] is True
+    assert loaded.summary_statistics.width == 6
+
+
+def test_a_pruned_model_is_exported_and_its_file_answers_the_same(world, tmp_path):
+    model, folder, read, store = world
+    settings = CompressionSettings(int8=False, prune=0.3, max_loss=1)
+    result = compress_classifier(model, folder, read(), store, settings)
+    before, after = result.report["multiplications"]
+    assert after < 0.8 * before
+    assert result.report["bytes_after"] < result.report["bytes_before"]
+    saved = result.classifier.save(tmp_path / "small")
+    images = replace(read(), x=result.changed)
+    export = export_classifier(result.classifier, saved, images, tmp_path / "small.onnx")
+    assert export.parity.different_labels == 0
+
+
+def test_a_compressed_model_is_exported_in_8_bits_as_it_is(world, int8, tmp_path):
+    _, folder, read, store = world
+    images = replace(read(), x=int8.changed)
+    export = export_classifier(int8.classifier, folder, images, tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").read_bytes().count(b"QuantizeLinear") > 4
+    assert export.parity.different_labels == 0
+    with pytest.raises(InputError, match="in 8 bits already; leave --int8 out"):
+        export_classifier(int8.classifier, folder, images, tmp_path / "m.onnx", int8=True)
+    with pytest.raises(InputError, match="in 8 bits already"):
+        compress_classifier(int8.classifier, folder, images, store)
+
+
+def test_with_other_images_the_head_stays(world):
+    model, folder, read, store = world
+    result = compress_classifier(model, folder, read("new"), store)
+    assert result.report["head"] == "kept"
+    assert result.report["scored"] == "not trained on"
+    assert result.classifier.model is model.model
+    assert result.classifier.summary_statistics is model.summary_statistics
+
+
+def test_a_loss_beyond_the_bound_is_refused(world, monkeypatch):
+    model, folder, read, store = world
+
+    def lose(*arguments, **options):
+        rows = score_rows(*arguments, **options)
+        changed = rows.logits.copy()
+        changed[:30] = -changed[:30]
+        return replace(rows, changed_logits=changed)
+
+    monkeypatch.setattr(module, "score_rows", lose)
+    with pytest.raises(
+        ArtifactError, match=r"in 8 bits the accuracy falls by .* more than 0\.5; nothing was"
+    ):
+        compress_classifier(model, folder, read(), store)
+    settings = CompressionSettings(max_loss=1)
+    assert compress_classifier(model, folder, read(), store, settings).report["loss"] > 0.3
+
+
+def test_what_cannot_be_compressed_is_said(world, tmp_path):
+    model, folder, read, store = world
+    plain = fit_model(folder.parent / "photos", tmp_path / "plain", store)
+    with pytest.raises(InputError, match=r"pixels/6x6x3 has no network, so there is nothing"):
+        compress_classifier(plain, folder, read(), store)
+    with pytest.raises(InputError, match="needs 40 labelled images"):
+        compress_classifier(model, folder, read(limit=20), store)
+    with pytest.raises(InputError, match="neither 8 bits nor pruning"):
+        CompressionSettings(int8=False)
+    for wrong in ({"prune": 1.0}, {"prune": -0.1}, {"max_loss": 2}, {"max_loss": float("nan")}):
+        with pytest.raises(InputError, match=r"--prune is|--max-loss is"):
+            CompressionSettings(**wrong)
+
+
+def test_without_an_engine_the_encoder_says_what_to_install(world, monkeypatch):
+    model, *_ = world
+    monkeypatch.setattr(onnx_network, "list_engines", lambda *_: [])
+    with pytest.raises(Unavailable, match=r"needs OpenVINO or ONNX Runtime.*pip install"):
+        onnx_network.open_onnx_runner(b"", "k", model.encoder.preprocess, name="compressed:x")
+
+
+def test_an_engine_that_computes_something_else_is_not_used(world, monkeypatch):
+    model, *_ = world
+    content = model.encoder.checkpoint.network.content
+    monkeypatch.setattr(onnx_network, "compute_exactly", lambda _c, x: np.ones((len(x), 6)))
+    with pytest.raises(InputError, match="gives features that differ by"):
+        onnx_network.open_onnx_runner(content, "another key", model.encoder.preprocess)
+
+
+def test_figures_of_unchanged_rows_do_not_change(world):
+    model, _, read, _ = world
+    images = read()
+    rows = score_rows(model, images, np.arange(len(images)), images.x)
+    for figure in measure_figures(rows, 0.9):
+        assert figure.before == figure.after
+        assert figure.low <= 0 <= figure.high
+
+
+def test_a_calibration_holds_clusters_together_as_the_fit_did(world):
+    model, _, read, _ = world
+    images = read()
+    index = np.arange(len(images))
+    assert (find_row_groups(model, images, index) == -1).all()
+    summary = model.summary_statistics
+    grouped = replace(summary, group=np.arange(len(summary.y)) // 2)
+    clustered = replace(model, summary_statistics=grouped)
+    rows = tuple(
+        replace(row, path=f"{row.label}/scene{i // 6}_{i}.jpg") for i, row in enumerate(images.rows)
+    )
+    x = np.repeat(images.x[::6], 6, axis=0) + 1e-3 * images.x  # the images of a scene are alike
+    scenes = replace(images, rows=rows, x=x)
+    found = find_row_groups(clustered, scenes, index)
+    assert (found >= 0).mean() > 0.5
+    assert (find_row_groups(model, scenes, index) == -1).all()
