@@ -25,8 +25,8 @@ NATURAL = click.IntRange(min=0)
     "--student",
     default="cnn-100k",
     show_default=True,
-    help="Network of the student, by its number of weights: cnn-15k, cnn-100k, cnn-1m, cnn-5m, or "
-    "the pretrained efficientnet-lite0.",
+    help="Network of the student, by its number of weights: cnn-15k, cnn-100k, cnn-1m, cnn-5m, "
+    "mamba-15k, mamba-100k, or the pretrained efficientnet-lite0.",
 )
 @click.option(
     "--loss", default="KD", show_default=True, help="Loss, such as KD or 'KD(temperature=4)'."
