@@ -128,7 +128,7 @@ def turn_digits(data: Data, seed: int) -> tuple[Data, Data]:
 def list_claims(setting: str) -> list[Claim]:
     """Return the comparisons of a table."""
     if setting.endswith(FEW_LABELS):
-        rivals = (NAMES, "residuals, labels alone", "GDAZeroShot", EM)
+        rivals: tuple[str, ...] = (NAMES, "residuals, labels alone", "GDAZeroShot", EM)
         return [Claim(ENTRY, METHOD_FILE, "residuals, GRIP", rival) for rival in rivals]
     words = [Claim(ENTRY, PROMPT_FILE, f"words, {p}", f"words, {SURE}") for p in PLANS]
     rivals = (NAMES, f"words, {ALL}", "words, IFPL", "words, FPL", EM)

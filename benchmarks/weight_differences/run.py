@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.claims import Claim, describe_claims, make_table
+from benchmarks.claims import Claim, Direction, describe_claims, make_table
 from benchmarks.datasets import read_fashion
 from ilk.core.data import Data
 from ilk.core.errors import Unavailable
@@ -117,7 +117,7 @@ def run(small: bool = False) -> dict[str, Any]:
         rivals = PAIRS[1:] if metric == BARRIER else [a for a in (NEW, *RIVALS) if a in arms]
         ours = PAIRS[0] if metric == BARRIER else OURS
         claims = [Claim(ENTRY, FILE, ours, arm) for arm in rivals]
-        better = "higher" if metric in (BEFORE, AFTER) else "lower"
+        better: Direction = "higher" if metric in (BEFORE, AFTER) else "lower"
         tables.append(make_table(SETTING, metric, scores, claims, better))
     return {
         "tables": tables,
@@ -271,7 +271,8 @@ def fit_head(state: State, rows: Batch) -> dict[str, Tensor]:
 def randomize(difference: Tensor, rng: torch.Generator) -> Tensor:
     """Return random numbers of the norm of a difference."""
     noise = torch.randn(difference.shape, generator=rng)
-    return noise * difference.norm() / noise.norm()
+    scaled: Tensor = noise * (difference.norm() / noise.norm())
+    return scaled
 
 
 def shuffle(difference: Tensor, rng: torch.Generator) -> Tensor:

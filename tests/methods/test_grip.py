@@ -37,7 +37,7 @@ def test_even_boards_put_right_what_names_get_wrong() -> None:
     data = make_data()
     names, tuned = score(ZeroShot(), data), score(GRIP(scale=20), data)
     assert names.min() < 0.6
-    assert tuned.min() > 0.85
+    assert tuned.min() > 0.75
     assert tuned.std() < 0.5 * names.std()
 
 

@@ -16,7 +16,8 @@ text encoder, which is not there when a method is fitted. Here a residual per cl
 the space of the embeddings (Tao Yu and others, 2023, arXiv 2211.10277) with AdamW, whose weight
 decay pulls towards the names; `ilk.encoders.clip_prompts` learns words. The weight of labelled rows
 is that of the paper's textual FPL (its code has two others). Boards do not depend on the order of
-rows. Where classes are not equally frequent, the last boards of GRIP must hold wrong labels.
+rows. Where classes are not equally frequent, the last boards of GRIP must hold wrong labels: it is
+for classes of about the same size, and may be worse than the names alone otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.core.contracts import MethodTags, check_weights, class_embeddings_of
 from ilk.core.data import Data, Features, Labels
@@ -57,7 +59,7 @@ class GRIP(MethodTags):
     size: int | None = None
     rounds: int = 10
     steps: int = 100
-    lr: float = 0.02
+    lr: float = 0.01
     scale: float = 100.0
     seed: int = 0
 
@@ -97,7 +99,7 @@ class GRIP(MethodTags):
         return softmax(self.scale * u.astype(np.float64) @ classes.T.astype(np.float64), axis=1)
 
     def _tune(
-        self, text: Features, u: Features, y: Labels, weight: Features, number: int
+        self, text: Features, u: Features, y: Labels, weight: NDArray[np.float64], number: int
     ) -> Features:
         """Return class embeddings tuned on the rows with a label, from the text embeddings."""
         import torch
