@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.tiny_checkpoints import declare_missing_ops
+from helpers.tiny_checkpoints import declare_missing_ops, save_clip
 from ilk.architectures.efficientnet_lite import EfficientNetLite0
 from ilk.core.errors import InputError
+from ilk.encoders.clip import ClipCheckpoint
 from ilk.finetuning.splitting import Splitter
 from ilk.peft import get_state, parse_wrapper
 from ilk.peft.parts import list_parts
@@ -119,3 +120,16 @@ def test_a_wrapper_that_fits_none_of_the_blocks_is_refused():
             part.detach(first, path)
     with pytest.raises(InputError, match="fits no layer of the last block"):
         splitter.split_wrapped(first, splitter.split(1), starts_exactly=True)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_the_image_tower_is_divided_and_the_text_tower_left_out(tmp_path, kind):
+    pytest.importorskip("transformers")
+    network = ClipCheckpoint(save_clip(tmp_path / "c", kind)).build_network()
+    split = check_split(network, 32, 1, 1)
+    names = [n for n, p in split.late.network.named_parameters() if p.requires_grad]
+    assert names
+    assert not any("text" in name for name in names)
+    assert sum(p.numel() for p in split.late.parameters()) < 0.5 * sum(
+        p.numel() for p in network.parameters()
+    )

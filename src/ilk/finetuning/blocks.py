@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ilk.encoders import folding
 
-BODY_SHARE = 0.6  # of a part's weights: a part whose sequence of parts has this share is no block
+BODY_SHARE = 0.5  # of a part's weights: a part whose sequence of parts has this share is no block
 SEQUENCES = (nn.Sequential, nn.ModuleList)
 
 
