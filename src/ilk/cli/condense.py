@@ -141,7 +141,7 @@ def _show(result: CondenseResult) -> None:
             CLASSIFIERS[name],
             _format(judged.of_all),
             _format(judged.of_few),
-            _format(judged.gap, "+.3f"),
+            _format(judged.gap, "+z.3f"),
         )
         for name, judged in result.judgements.items()
     ]

@@ -123,7 +123,7 @@ def describe_difference(rows: Mapping[str, Probabilities], y: Labels) -> str:
         verdict = "the teacher harms"
     return (
         f"{verdict}: against the same student on labels alone, the accuracy changes by "
-        f"{100 * mean:+.2f} points [{100 * (mean - half):+.2f}, {100 * (mean + half):+.2f}]"
+        f"{100 * mean:+z.2f} points [{100 * (mean - half):+z.2f}, {100 * (mean + half):+z.2f}]"
     )
 
 
