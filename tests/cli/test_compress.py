@@ -35,6 +35,7 @@ def test_a_folder_that_works_on_its_own(home, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "coverage of the sets" in out
     assert "the network is in 8 bits" in " ".join(out.split())
+    assert out.splitlines()[-1] == f"next   ilk predict {small} IMAGES"
     moved = tmp_path / "moved"
     shutil.move(small, moved)
     picture = str(home / "photos" / "kind 0" / "0.jpg")

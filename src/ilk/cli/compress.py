@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from ilk.cli.finite_range import FiniteRange
 from ilk.cli.options import add_fetch_option, add_network_options, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note, print_table
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
@@ -133,6 +135,9 @@ def command(
     for note in format_notes(result):
         print_note(note)
     click.echo(f"model  {path}")
+    if not is_file:
+        words = ("ilk", "predict", str(path))
+        click.echo(f"next   {escape_line(shlex.join(words))} IMAGES")
     return Result({"model": str(path), "summary": summary, **result.report})
 
 
