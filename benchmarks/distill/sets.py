@@ -17,7 +17,7 @@ from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Data, Labels
 from ilk.core.metrics import Probabilities
 from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
-from ilk.distillation.changes import FLIP, TURN, make_augmentations
+from ilk.distillation.augmentation_choice import FLIP, ROTATE, make_augmentations
 from ilk.distillation.config import DistillConfig
 from ilk.distillation.parts import Parts
 from ilk.distillation.pixels import Pixels
@@ -35,8 +35,8 @@ SIDE = 28
 TEACHER, STUDENT = "cnn-100k", "cnn-15k"
 N_VALIDATION, N_CALIBRATION = 1000, 1000
 READERS = {"mnist": read_mnist, "fashion": read_fashion}
-# What a teacher recognizes, as `ilk distill` finds out by asking it (`ilk.distillation.changes`).
-CHANGES = {"mnist": (TURN,), "fashion": (FLIP,)}
+# What a teacher recognizes, as `ilk distill` measures (`ilk.distillation.augmentation_choice`).
+CHANGES = {"mnist": (ROTATE,), "fashion": (FLIP,)}
 BLOCK = 2000
 
 

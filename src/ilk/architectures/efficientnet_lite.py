@@ -160,7 +160,8 @@ class EfficientNetStudent(EfficientNetLite0):
         if min(sides) < MIN_SIDE:
             raise InputError(
                 f"images of {sides[0]} x {sides[1]} pixels are smaller than a student takes, which "
-                f"is {MIN_SIDE} x {MIN_SIDE}; give a greater --size, or a student such as cnn-1m"
+                f"is {MIN_SIDE} x {MIN_SIDE}; give a larger --image-size, or another student, such "
+                "as cnn-1m"
             )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

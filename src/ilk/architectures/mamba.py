@@ -178,7 +178,7 @@ class MambaStudent(nn.Module):
         if min(sides) < MIN_SIDE:
             raise InputError(
                 f"images of {sides[0]} x {sides[1]} pixels are smaller than a student takes, which "
-                f"is {MIN_SIDE} x {MIN_SIDE}; give a greater --size"
+                f"is {MIN_SIDE} x {MIN_SIDE}; give a larger --image-size"
             )
         self.channels = channels
         self.pool = math.ceil(max(sides) / MAX_TOKENS)

@@ -98,7 +98,7 @@ class StudentCNN(nn.Module):
         if min(sides) < MIN_SIDE:
             raise InputError(
                 f"images of {sides[0]} x {sides[1]} pixels are smaller than a student takes, which "
-                f"is {MIN_SIDE} x {MIN_SIDE}; give a greater --size"
+                f"is {MIN_SIDE} x {MIN_SIDE}; give a larger --image-size"
             )
         self.channels = channels
         widths = size.widths

@@ -15,7 +15,6 @@ from ilk.cli.source_options import add_intake_options, add_single_label_option
 from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
-    from ilk.core.metrics import Interval
     from ilk.subset_selection.from_images import SelectionResult
 
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     "--keep",
     type=float,
     required=True,
-    help="Fraction of the pictures to keep, up to 1 for all of them, or a number above 1.",
+    help="Fraction of the different images to keep, up to 1 for all of them, or a number above 1.",
 )
 @click.option(
     "--target",
@@ -40,13 +39,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rule that ranks images, such as Herding, KCenter, Moderate, EL2N, Forgetting or "
     "RandomSubset; with --target ColorFilter, SourcePruning, TargetDiscriminator or NearestTarget; "
-    "auto takes the best on images left out.",
+    "auto takes the best on held-out images.",
 )
 @click.option("--link", is_flag=True, help="Make hard links in place of copies of the files.")
 @click.option(
     "--keep-copies",
     is_flag=True,
-    help="Do not look for copies of one picture; files with the same bytes are still left out.",
+    help="Do not look for near-duplicates; files with the same bytes are still left out.",
 )
 @click.option(
     "--encoder",
@@ -137,17 +136,13 @@ def _show(result: SelectionResult) -> None:
     if verdict is None:
         return
     rows: list[tuple[str, str, str]] = [
-        ("all", f"{len(result.rows):,}", _format(verdict.all)),
-        (f"kept by {verdict.best}", f"{n:,}", _format(verdict.kept)),
-        ("equally many at random", f"{n:,}", _format(verdict.random)),
+        ("all", f"{len(result.rows):,}", str(verdict.all)),
+        (f"kept by {verdict.best}", f"{n:,}", str(verdict.kept)),
+        ("equally many at random", f"{n:,}", str(verdict.random)),
     ]
     title = "accuracy" if verdict.measure == "accuracy" else "log density of the target"
     print_table(("images", "number", f"{title} [95 % interval]"), rows)
     click.echo(
         f"measured on {verdict.n:,} images, each left out of the selection and of the training; "
-        f"lost against all: {_format(verdict.loss)}"
+        f"lost against all: {verdict.loss!s}"
     )
-
-
-def _format(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -17,7 +17,11 @@ from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
-from ilk.distillation.changes import Change, choose_changes, make_augmentations
+from ilk.distillation.augmentation_choice import (
+    AugmentationTrial,
+    make_augmentations,
+    try_augmentations,
+)
 from ilk.distillation.comparison import (
     LABELS_ALONE,
     STUDENT,
@@ -59,7 +63,7 @@ class Distillation:
         evaluation: Its answers to the images that it is judged on.
         competitors: The teacher, the student and, if it was asked for, the same student trained on
             labels alone.
-        changes: What the teacher was asked about changed images.
+        augmentations: Accuracy of the teacher on augmented images.
         parts: Images by their use.
         images: All images, with those that cannot be used.
         notes: Sentences about the result.
@@ -68,14 +72,14 @@ class Distillation:
     classifier: Classifier
     evaluation: Evaluation
     competitors: tuple[Competitor, ...]
-    changes: tuple[Change, ...]
+    augmentations: tuple[AugmentationTrial, ...]
     parts: Parts
     images: Images
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        return describe_result(self.competitors, self.changes, self.parts, self.notes)
+        return describe_result(self.competitors, self.augmentations, self.parts, self.notes)
 
 
 @dataclass(eq=False)
@@ -218,15 +222,15 @@ def distill(
     _check_size(student, teacher, teacher_cost, force=force)
     images = use_ranges(images, teacher.value_ranges, store, progress)
     divide_images(images, teacher, config.hold_out, config.seed)  # before any work
-    log(f"the teacher answers {len(images.used):,} images")
+    log(f"computing the teacher's predictions for {len(images.used):,} images")
     images = encode_and_refuse(images, [teacher.encoder], store, progress=progress)
     parts = divide_images(images, teacher, config.hold_out, config.seed)
     run = _Run(
         teacher, images, folder, config, store, device, runtime, progress, log, list(parts.notes)
     )
-    data, changes = _prepare(run, student, parts)
+    data, trials = _prepare(run, student, parts)
     n_classes = len(teacher.classes)
-    log(f"{config.student} learns from {len(parts.train):,} images")
+    log(f"training {config.student} on {len(parts.train):,} images")
     network, result = run.train(
         data, make_objective(_as_tensor(data.teacher_logits)), STUDENT, n_classes
     )
@@ -235,7 +239,7 @@ def distill(
     if config.compare_labels:
         from ilk.training.objectives.cross_entropy import CrossEntropy
 
-        log(f"{config.student} learns from the labels alone")
+        log(f"training {config.student} on the labels alone")
         labelled = _keep_labelled(data)
         network, result = run.train(labelled, CrossEntropy(), LABELS_ALONE, n_classes)
         rivals[LABELS_ALONE] = run.build(labelled, network, result)
@@ -243,14 +247,14 @@ def distill(
     notes = [describe_reduction(competitors), *run.notes]
     if config.compare_labels:
         answers = {name: e.scored.probabilities for name, (_, e) in rivals.items()}
-        notes.insert(0, describe_difference(answers, evaluation.y))
-    notes += [*_describe_changes(changes), describe_seen(teacher, images, parts.judged)]
+        notes.insert(0, describe_difference(answers, evaluation.y, evaluation.groups))
+    notes += [*_describe_augmentations(trials), describe_seen(teacher, images, parts.judged)]
     notes += [classifier.conformal.note, classifier.ood_detector.note]
     notes = [note for note in notes if note]
     finished = finish_classifier(
-        classifier, evaluation, competitors, changes, parts, notes, images, config, store
+        classifier, evaluation, competitors, trials, parts, notes, images, config, store
     )
-    return Distillation(finished, evaluation, competitors, changes, parts, images, tuple(notes))
+    return Distillation(finished, evaluation, competitors, trials, parts, images, tuple(notes))
 
 
 def delete_states(folder: Path) -> None:
@@ -261,7 +265,7 @@ def delete_states(folder: Path) -> None:
 
 def describe_result(
     competitors: tuple[Competitor, ...],
-    changes: tuple[Change, ...],
+    augmentations: tuple[AugmentationTrial, ...],
     parts: Parts,
     notes: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -269,7 +273,7 @@ def describe_result(
     return {
         "comparison": [row.to_json() for row in competitors],
         "judged_on": parts.judged_name,
-        "changes": [asdict(change) for change in changes],
+        "augmentations": [asdict(trial) for trial in augmentations],
         "images": {
             "train": len(parts.train),
             "labelled": sum(row.label is not None for row in parts.train),
@@ -281,17 +285,19 @@ def describe_result(
     }
 
 
-def _prepare(run: _Run, student: Student, parts: Parts) -> tuple[_TrainingData, tuple[Change, ...]]:
+def _prepare(
+    run: _Run, student: Student, parts: Parts
+) -> tuple[_TrainingData, tuple[AugmentationTrial, ...]]:
     """Return what the student is trained on: its images, and the teacher's answers to them."""
     reader = Reader(run.images, student)
     y = parts.encode_labels(parts.validation)
-    changes: list[Change] = []
+    trials: list[AugmentationTrial] = []
     augmentations: list[Any] = []
-    if run.config.changes == "auto":
-        changes = choose_changes(
+    if run.config.augment == "auto":
+        trials = try_augmentations(
             run.teacher, run.images, parts.validation, y, run.config.seed, run.progress
         )
-        names = [change.name for change in changes if change.is_used]
+        names = [trial.name for trial in trials if trial.is_used]
         augmentations = make_augmentations(names, min(student.preprocess.size))
     probabilities = compute_probabilities(run.teacher, parts.train, run.store)
     data = _TrainingData(
@@ -302,7 +308,7 @@ def _prepare(run: _Run, student: Student, parts: Parts) -> tuple[_TrainingData, 
         augmentations,
         to_logits(probabilities),
     )
-    return data, tuple(changes)
+    return data, tuple(trials)
 
 
 def _keep_labelled(data: _TrainingData) -> _TrainingData:
@@ -341,9 +347,9 @@ def _check_size(student: Student, teacher: Classifier, cost: Cost, *, force: boo
     if force or cost.parameters is None or n <= cost.parameters:
         return
     raise InputError(
-        f"the student {student.name} has {n:,} weights and the teacher {cost.parameters:,}, "
-        "networks and model together: a student is to be smaller; choose a smaller one, or pass "
-        "--force"
+        f"the student {student.name} has {n:,} parameters and the teacher {cost.parameters:,} "
+        "(networks and model together), and a student should be smaller; choose a smaller one, or "
+        "pass --force"
     )
 
 
@@ -400,9 +406,12 @@ def _measure_seconds(run: _Run, parts: Parts, classifiers: list[Classifier]) -> 
     return measure_seconds(classifiers, pixels)
 
 
-def _describe_changes(changes: tuple[Change, ...]) -> list[str]:
-    left_out = [c for c in changes if not c.is_used]
-    if not left_out:
+def _describe_augmentations(trials: tuple[AugmentationTrial, ...]) -> list[str]:
+    unused = [f"{t.name} ({t.accuracy:.1%} accuracy)" for t in trials if not t.is_used]
+    if not unused:
         return []
-    words = ", ".join(f"{c.name} ({100 * c.accuracy:.1f} % right)" for c in left_out)
-    return [f"the teacher does not recognize images that are {words}: the student saw none of them"]
+    note = (
+        f"the teacher does not recognize images that are {', '.join(unused)}, so the student is "
+        "not trained on such images"
+    )
+    return [note]

@@ -335,9 +335,9 @@ def describe(
         notes = [f"tuning paid: {words}; {cost}"]
     else:
         if not result.chosen:
-            why = "the validation part chose the network as it is"
+            why = "no tuned network had a clearly lower log loss on the validation part"
         else:
-            why = "no clear gain"
+            why = "no significant gain"
         end = (
             "written all the same"
             if result.is_written
@@ -345,7 +345,7 @@ def describe(
         )
         if isinstance(base, CarriedEncoder) and not force:
             end = "the network was written as it was carried over"
-        notes = [f"tuning did not pay, {why}: {words}; {cost}; {end}"]
+        notes = [f"tuning did not pay ({why}): {words}; {cost}; {end}"]
     notes += [c.note for c in result.candidates if c.note]
     if not result.n_held_out:
         notes.append(

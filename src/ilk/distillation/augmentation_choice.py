@@ -1,10 +1,11 @@
-"""Which random changes of images a student is trained with: those that the teacher recognizes.
+"""Data augmentation of a student: random changes of images that the teacher still recognizes.
 
-The student gets the teacher's answer to the image as it is for every changed copy of it ("function
-matching" with a consistent view would ask the teacher again each time: Lucas Beyer and others,
-2022, Knowledge Distillation: A Good Teacher Is Patient and Consistent, arXiv 2106.05237). That is
-right only for changes that leave the answer, so the teacher is asked about changed copies of some
-labelled images: where its accuracy falls, as for mirrored digits, the change is left out.
+The student is given the teacher's probabilities for the original image with every augmented copy of
+it. (Function matching asks the teacher again about each copy: Lucas Beyer and others, 2022,
+Knowledge Distillation: A Good Teacher Is Patient and Consistent, arXiv 2106.05237.) That is right
+only for augmentations that preserve the class, so the accuracy of the teacher is measured on
+augmented copies of some labelled images: where it falls, as for flipped digits, the augmentation is
+not used.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from ilk.core.data import Labels
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import Images, Row
 
-N_ASKED = 200  # images of each change
+N_IMAGES = 200  # that each augmentation is tried on
 TOLERANCE = 0.02  # by which the accuracy of the teacher may fall
-SHIFT, DEGREES, SCALE = 0.07, 10.0, 1.1  # a part of the side; an angle; a factor
-FLIP, TURN = "mirrored", "turned"
+SHIFT, DEGREES, SCALE = 0.07, 10.0, 1.1  # a fraction of the side; an angle; a factor
+FLIP, ROTATE = "flipped", "rotated and scaled"
 
 
 @dataclass(frozen=True)
-class Change:
-    """A change that the teacher was asked about.
+class AugmentationTrial:
+    """An augmentation that was tried on the teacher.
 
     Attributes:
-        name: What the images are, such as `mirrored`.
-        accuracy: Accuracy of the teacher on the changed images, in [0, 1].
+        name: `flipped`, or `rotated and scaled`.
+        accuracy: Accuracy of the teacher on the augmented images, in [0, 1].
         is_used: Whether the student is trained with it.
     """
 
@@ -43,54 +44,54 @@ class Change:
 
 
 def make_augmentations(names: Sequence[str], side: int) -> list[Callable[..., object]]:
-    """Return the changes of these names, and shifts, for images of a side in pixels."""
+    """Return random shifts and the augmentations of these names, for images of a side in pixels."""
     from ilk.training.augmentations import Flip, RotateAndScale, Shift
 
     made: list[Callable[..., object]] = [Shift(max(1, round(SHIFT * side)), "edge")]
     if FLIP in names:
         made.append(Flip())
-    if TURN in names:
+    if ROTATE in names:
         made.append(RotateAndScale(DEGREES, SCALE, "edge"))
     return made
 
 
-def choose_changes(
+def try_augmentations(
     teacher: Classifier,
     images: Images,
     rows: Sequence[Row],
     y: Labels,
     seed: int,
     progress: Progress = silent_progress,
-) -> list[Change]:
-    """Return the changes that the teacher was asked about, on up to 200 of the images.
+) -> list[AugmentationTrial]:
+    """Return the accuracy of the teacher on up to 200 of the images under each augmentation.
 
     Args:
         teacher: The teacher.
         images: Where the images are read from.
         rows: Labelled images.
         y: Their classes, `[n]`.
-        seed: Seed of the draw of images and of the changes.
-        progress: Reports the images that were asked about.
+        seed: Seed of the draw of images and of their augmentation.
+        progress: Reports the images.
     """
     rng = np.random.default_rng(seed)
-    asked = np.sort(rng.permutation(len(rows))[:N_ASKED])
-    right: dict[str, list[bool]] = {"": [], FLIP: [], TURN: []}
-    with progress("asking about changed images", len(asked)) as advance:
-        for start in range(0, len(asked), teacher.encoder.batch_size):
-            block = asked[start : start + teacher.encoder.batch_size]
+    drawn = np.sort(rng.permutation(len(rows))[:N_IMAGES])
+    right: dict[str, list[bool]] = {"": [], FLIP: [], ROTATE: []}
+    with progress("trying augmentations", len(drawn)) as advance:
+        for start in range(0, len(drawn), teacher.encoder.batch_size):
+            block = drawn[start : start + teacher.encoder.batch_size]
             pictures = [_decode(images, rows[i]) for i in block]
             for name in right:
-                changed = [
-                    _change(p, name, seed + int(i)) for i, p in zip(block, pictures, strict=True)
+                augmented = [
+                    _augment(p, name, seed + int(i)) for i, p in zip(block, pictures, strict=True)
                 ]
-                prepared = np.stack([teacher.encoder.prepare(p) for p in changed])
+                prepared = np.stack([teacher.encoder.prepare(p) for p in augmented])
                 p = teacher.score_batch(teacher.encoder.embed(prepared)).probabilities
                 right[name] += list(p.argmax(1) == y[block])
             advance(len(block))
     accuracies = {name: float(np.mean(values)) for name, values in right.items()}
     return [
-        Change(name, accuracies[name], accuracies[name] >= accuracies[""] - TOLERANCE)
-        for name in (FLIP, TURN)
+        AugmentationTrial(name, accuracies[name], accuracies[name] >= accuracies[""] - TOLERANCE)
+        for name in (FLIP, ROTATE)
     ]
 
 
@@ -112,8 +113,8 @@ class _Whole:
 _WHOLE = _Whole()
 
 
-def _change(picture: Image.Image, name: str, seed: int) -> Image.Image:
-    """Return a picture changed by the greatest amount that the student will see."""
+def _augment(picture: Image.Image, name: str, seed: int) -> Image.Image:
+    """Return a picture flipped, or rotated and scaled at random; "" leaves it as it is."""
     import torch
 
     from ilk.training.augmentations import RotateAndScale
@@ -121,10 +122,10 @@ def _change(picture: Image.Image, name: str, seed: int) -> Image.Image:
 
     if name == FLIP:
         return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if name != TURN:
+    if name != ROTATE:
         return picture
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
     batch = Batch(pixels, torch.zeros(1, dtype=torch.int64))
     generator = torch.Generator().manual_seed(seed)
-    turned = RotateAndScale(DEGREES, SCALE, "edge")(batch, generator).x[0]
-    return Image.fromarray(turned.permute(1, 2, 0).numpy())
+    rotated = RotateAndScale(DEGREES, SCALE, "edge")(batch, generator).x[0]
+    return Image.fromarray(rotated.permute(1, 2, 0).numpy())
