@@ -72,10 +72,8 @@ def compare(y: Labels, of_all: Labels, of_few: Labels) -> Judgement:
     spread = float(gap.std(ddof=1)) if len(gap) > 1 else 1.0
     half = 1.96 * max(spread / len(gap) ** 0.5, 1 / len(gap))  # never surer than to one image
     mean = float(gap.mean())
-    return Judgement(
-        *(wilson_interval(float(hits.sum()), len(hits)) for hits in right),
-        Interval(mean, mean - half, mean + half),
-    )
+    of_all_hits, of_few_hits = (wilson_interval(float(hits.sum()), len(hits)) for hits in right)
+    return Judgement(of_all_hits, of_few_hits, Interval(mean, mean - half, mean + half))
 
 
 def embed_pixels(encoder: Embeds, store: Store, x: Tensor) -> NDArray[np.float32]:
