@@ -135,7 +135,8 @@ class _Run:
         d = self.division
         if not views:
             chosen = [d.rows[i] for i in rows]
-            return Part(open_pixels(self.images, chosen, self.base, d.y[rows]), d.y[rows], False)
+            source = open_pixels(self.images, chosen, self.base, d.y[rows], self.progress)
+            return Part(source, d.y[rows], False)
         digests = [d.rows[i].digest for i in rows]
         source = open_activations(self.store, views, digests, d.y[rows], split.shape)
         return Part(source, d.y[rows], True)

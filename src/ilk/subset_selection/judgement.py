@@ -69,7 +69,8 @@ def judge_head(
 def compare(y: Labels, of_all: Labels, of_few: Labels) -> Judgement:
     """Return accuracies of two predictions `[n]` for labels `y [n]`, and their paired gap."""
     right = [(predictions == y).astype(np.float64) for predictions in (of_all, of_few)]
-    return Judgement(*map(compute_interval, right), compare_means(right[1], right[0]))
+    few, whole = right[1], right[0]
+    return Judgement(compute_interval(whole), compute_interval(few), compare_means(few, whole))
 
 
 def embed_pixels(encoder: Embeds, store: Store, x: Tensor) -> NDArray[np.float32]:
