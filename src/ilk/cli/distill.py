@@ -56,7 +56,8 @@ NATURAL = click.IntRange(min=0)
     type=click.Choice(("auto", "none")),
     default="auto",
     show_default=True,
-    help="Train on shifted, turned, scaled and mirrored images, as far as TEACHER recognizes them.",
+    help="Train on shifted, turned, scaled and mirrored images, as far as TEACHER recognizes them; "
+    "with 2 images or more for each weight of the student, on mirrored ones alone.",
 )
 @click.option(
     "--compare-labels",

@@ -5,6 +5,10 @@ matching" with a consistent view would ask the teacher again each time: Lucas Be
 2022, Knowledge Distillation: A Good Teacher Is Patient and Consistent, arXiv 2106.05237). That is
 right only for changes that leave the answer, so the teacher is asked about changed copies of some
 labelled images: where its accuracy falls, as for mirrored digits, the change is left out.
+
+Moved images (shifted, turned, scaled) are for students that would learn few images by heart. One
+with several images for each weight cannot, and spends weights on pictures that never come: there
+the objects are left where they are, and images are only mirrored.
 """
 
 from __future__ import annotations
@@ -19,12 +23,14 @@ from PIL import Image
 from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Labels
 from ilk.core.progress import Progress, silent_progress
+from ilk.distillation.students import Student
 from ilk.images import Images, Row
 
 N_ASKED = 200  # images of each change
 TOLERANCE = 0.02  # by which the accuracy of the teacher may fall
 SHIFT, DEGREES, SCALE = 0.07, 10.0, 1.1  # a part of the side; an angle; a factor
 FLIP, TURN = "mirrored", "turned"
+MANY = 2  # images for each weight of the student, from which on none is moved
 
 
 @dataclass(frozen=True)
@@ -42,16 +48,34 @@ class Change:
     is_used: bool
 
 
-def make_augmentations(names: Sequence[str], side: int) -> list[Callable[..., object]]:
-    """Return the changes of these names, and shifts, for images of a side in pixels."""
+def make_augmentations(
+    names: Sequence[str], student: Student, n_classes: int, n: int
+) -> list[Callable[..., object]]:
+    """Return the random changes that a student is trained with.
+
+    Args:
+        names: Changes that the teacher recognizes.
+        student: The student.
+        n_classes: Number of classes.
+        n: Number of training images.
+    """
     from ilk.training.augmentations import Flip, RotateAndScale, Shift
 
-    made: list[Callable[..., object]] = [Shift(max(1, round(SHIFT * side)), "edge")]
+    made: list[Callable[..., object]] = []
+    is_moved = moves_images(student, n_classes, n)
+    if is_moved:
+        made.append(Shift(max(1, round(SHIFT * min(student.preprocess.size))), "edge"))
     if FLIP in names:
         made.append(Flip())
-    if TURN in names:
+    if is_moved and TURN in names:
         made.append(RotateAndScale(DEGREES, SCALE, "edge"))
     return made
+
+
+def moves_images(student: Student, n_classes: int, n: int) -> bool:
+    """Whether a student is trained on moved images: it has fewer than 2 images for each weight."""
+    weights = sum(p.numel() for p in student.build(n_classes, 0).parameters())
+    return n < MANY * weights
 
 
 def choose_changes(

@@ -26,7 +26,8 @@ class DistillConfig:
         hold_out: Part of the labelled images that the student is not trained on, in (0, 0.5]: half
             of it chooses the state of the network, half calibrates the answers.
         changes: `auto` trains on shifted, turned, scaled and mirrored images, as far as the teacher
-            recognizes them; `none` on the images as they are.
+            recognizes them, and with 2 images or more for each weight of the student on mirrored
+            ones alone; `none` on the images as they are.
         patience: Measures of the validation part without gain after which training ends, >= 1.
         compare_labels: Train the same student on the labels alone, too.
         coverage: Coverage of the sets, in (0, 1).

@@ -17,7 +17,12 @@ from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
-from ilk.distillation.changes import Change, choose_changes, make_augmentations
+from ilk.distillation.changes import (
+    Change,
+    choose_changes,
+    make_augmentations,
+    moves_images,
+)
 from ilk.distillation.comparison import (
     LABELS_ALONE,
     STUDENT,
@@ -292,7 +297,13 @@ def _prepare(run: _Run, student: Student, parts: Parts) -> tuple[_TrainingData, 
             run.teacher, run.images, parts.validation, y, run.config.seed, run.progress
         )
         names = [change.name for change in changes if change.is_used]
-        augmentations = make_augmentations(names, min(student.preprocess.size))
+        n_classes, n = len(run.teacher.classes), len(parts.train)
+        augmentations = make_augmentations(names, student, n_classes, n)
+        if not moves_images(student, n_classes, n):
+            run.notes.append(
+                f"{n:,} images are many for the weights of {student.name}: it was trained on "
+                "images that are neither shifted nor turned"
+            )
     probabilities = compute_probabilities(run.teacher, parts.train, run.store)
     data = _TrainingData(
         student,
