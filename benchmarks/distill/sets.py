@@ -87,7 +87,7 @@ def train_network(
         10,
         Batch(torch.from_numpy(x), torch.from_numpy(y)),
         objective,
-        make_augmentations(CHANGES[images.name], SIDE),
+        make_augmentations(CHANGES[images.name], student, 10, len(y)),
         ValidationPart(*images.validation),
         DistillConfig(student.name, updates=updates, seed=seed),
         device="cpu",

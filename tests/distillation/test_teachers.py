@@ -9,12 +9,19 @@ import ilk
 from distillation.conftest import CLASSES
 from helpers.digit_folders import write_digits
 from helpers.tiny_checkpoints import save_timm
-from ilk.distillation.augmentation_choice import try_augmentations
+from ilk.distillation.augmentation_choice import (
+    FLIP,
+    ROTATE,
+    make_augmentations,
+    try_augmentations,
+)
 from ilk.distillation.config import DistillConfig
 from ilk.distillation.distill import distill
 from ilk.distillation.network_cost import count_multiply_adds, measure_cost
 from ilk.distillation.parts import divide_images
+from ilk.distillation.students import MEAN, STD, Student
 from ilk.distillation.teacher import compute_probabilities, load_teacher, to_logits
+from ilk.hub.preprocessing import Preprocess
 from ilk.store import Store
 
 QUICK = DistillConfig("cnn-15k", updates=6, augment="none")
@@ -114,6 +121,19 @@ def test_the_teacher_is_asked_about_changed_images(home):
     again = try_augmentations(teacher, images, parts.train, y, 0)
     assert trials == again
     assert trials[0].accuracy < 0.9
+
+
+def test_a_student_with_two_images_for_each_weight_sees_flipped_ones_alone():
+    student = Student("cnn-15k", 1, Preprocess((28, 28), (28, 28), "squash", "bilinear", MEAN, STD))
+    weights = sum(p.numel() for p in student.build(10, 0).parameters())
+
+    def name_kinds(names, n):
+        return [type(a).__name__ for a in make_augmentations(names, student, 10, n)]
+
+    assert name_kinds((FLIP, ROTATE), 2 * weights - 1) == ["Shift", "Flip", "RotateAndScale"]
+    assert name_kinds((), 2 * weights - 1) == ["Shift"]
+    assert name_kinds((FLIP, ROTATE), 2 * weights) == ["Flip"]
+    assert name_kinds((ROTATE,), 2 * weights) == []
 
 
 def test_groups_stay_together(home, tmp_path):

@@ -197,8 +197,8 @@ def show_figures(result: Compression) -> None:
             figure.name,
             f"{figure.before:.4f}",
             f"{figure.after:.4f}",
-            f"{figure.change:+.4f}",
-            f"[{figure.low:+.4f}, {figure.high:+.4f}]",
+            f"{figure.change:+z.4f}",
+            f"[{figure.low:+z.4f}, {figure.high:+z.4f}]",
         )
         for figure in result.figures
     ]

@@ -142,7 +142,7 @@ def _show(result: CondenseResult) -> None:
             CLASSIFIERS[name],
             str(judged.of_all),
             str(judged.of_few),
-            f"{judged.gap:+.3f}",
+            f"{judged.gap:+z.3f}",
         )
         for name, judged in result.judgements.items()
     ]

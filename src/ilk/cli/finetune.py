@@ -206,7 +206,7 @@ def _make_row(candidate: Candidate, is_chosen: bool, result: FinetuneResult) -> 
     if candidate.held_out is not None:
         found = measure_accuracy(candidate.held_out, result.groups)
         held_out = str(found)
-        log_loss = f"{-candidate.held_out.score:.3f}"
+        log_loss = f"{-candidate.held_out.score:z.3f}"
     return (
         f"{candidate.name} *" if is_chosen else candidate.name,
         f"{-candidate.validation.score:.3f}",

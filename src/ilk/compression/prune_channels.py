@@ -147,7 +147,14 @@ def measure_moments(
     batches: Sequence[NDArray[np.float32]],
     progress: Progress = silent_progress,
 ) -> dict[str, _Moments]:
-    """Return mean and covariance of the channels of each group, over images and positions."""
+    """Return mean and covariance of the channels of each group, over images and positions.
+
+    Args:
+        model: The ONNX model.
+        groups: Groups of its channels.
+        batches: Normalized images, each `[b, 3, h, w]`.
+        progress: Reports each batch.
+    """
     names = {group.name: group.tensor for group in groups}
     session = open_session(expose(model, list(dict.fromkeys(names.values()))))
     count = dict.fromkeys(names, 0)
@@ -225,7 +232,7 @@ def choose_kept(
     costs: dict[str, int],
     fraction: float,
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the channels of each group that stay, sorted: those go that add the least error.
+    """Return the channels of each group that stay, `[m]`: those go that add the least error.
 
     Errors are relative to the layer. (Dividing them by the cost of a channel empties the first
     layers, where channels cost most, and what is lost there all later layers lose.) Each group

@@ -6,6 +6,10 @@ Knowledge Distillation: A Good Teacher Is Patient and Consistent, arXiv 2106.052
 only for augmentations that preserve the class, so the accuracy of the teacher is measured on
 augmented copies of some labelled images: where it falls, as for flipped digits, the augmentation is
 not used.
+
+Shifting, rotating and scaling keep a student from memorizing few images. One with several images
+per weight cannot memorize them, and loses capacity to pictures that never come: its images are only
+flipped.
 """
 
 from __future__ import annotations
@@ -20,12 +24,14 @@ from PIL import Image
 from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Labels
 from ilk.core.progress import Progress, silent_progress
+from ilk.distillation.students import Student
 from ilk.images import Images, Row
 
 N_IMAGES = 200  # that each augmentation is tried on
 TOLERANCE = 0.02  # by which the accuracy of the teacher may fall
 SHIFT, DEGREES, SCALE = 0.07, 10.0, 1.1  # a fraction of the side; an angle; a factor
 FLIP, ROTATE = "flipped", "rotated and scaled"
+MANY = 2  # images per weight of the student, from which on they are only flipped
 
 
 @dataclass(frozen=True)
@@ -43,16 +49,34 @@ class AugmentationTrial:
     is_used: bool
 
 
-def make_augmentations(names: Sequence[str], side: int) -> list[Callable[..., object]]:
-    """Return random shifts and the augmentations of these names, for images of a side in pixels."""
+def make_augmentations(
+    names: Sequence[str], student: Student, n_classes: int, n: int
+) -> list[Callable[..., object]]:
+    """Return the augmentations that a student is trained with.
+
+    Args:
+        names: Augmentations that the teacher recognizes.
+        student: The student.
+        n_classes: Number of classes.
+        n: Number of training images.
+    """
     from ilk.training.augmentations import Flip, RotateAndScale, Shift
 
-    made: list[Callable[..., object]] = [Shift(max(1, round(SHIFT * side)), "edge")]
+    made: list[Callable[..., object]] = []
+    is_moved = moves_images(student, n_classes, n)
+    if is_moved:
+        made.append(Shift(max(1, round(SHIFT * min(student.preprocess.size))), "edge"))
     if FLIP in names:
         made.append(Flip())
-    if ROTATE in names:
+    if is_moved and ROTATE in names:
         made.append(RotateAndScale(DEGREES, SCALE, "edge"))
     return made
+
+
+def moves_images(student: Student, n_classes: int, n: int) -> bool:
+    """Whether images are also shifted and rotated: there are fewer than `MANY` per weight."""
+    weights = sum(p.numel() for p in student.build(n_classes, 0).parameters())
+    return n < MANY * weights
 
 
 def try_augmentations(

@@ -122,8 +122,8 @@ def describe_difference(
         verdict = "the teacher helps" if gain.low > 0 else "the teacher does harm"
     return (
         f"{verdict}: compared with the same student on labels alone, the accuracy changes by "
-        f"{100 * gain.value:+.2f} points (95 % interval {100 * gain.low:+.2f} to "
-        f"{100 * gain.high:+.2f})"
+        f"{100 * gain.value:+z.2f} points (95 % interval {100 * gain.low:+z.2f} to "
+        f"{100 * gain.high:+z.2f})"
     )
 
 

@@ -25,7 +25,8 @@ class DistillConfig:
         hold_out: Fraction of the labelled images that is not trained on, in (0, 0.5]: half of them
             are the validation part, half calibrate the probabilities.
         augment: `auto` shifts images at random, and flips, rotates and scales them if the teacher
-            still recognizes them; `none` trains on the images as they are.
+            still recognizes them; with 2 images or more per weight of the student it only flips
+            them. `none` trains on the images as they are.
         patience: Measures on the validation part without a gain after which training ends, >= 1.
         compare_labels: Train the same student on the labels alone too.
         coverage: Coverage of the sets, in (0, 1).

@@ -20,6 +20,7 @@ from ilk.distillation.assemble import assemble_classifier, make_encoder, make_he
 from ilk.distillation.augmentation_choice import (
     AugmentationTrial,
     make_augmentations,
+    moves_images,
     try_augmentations,
 )
 from ilk.distillation.comparison import (
@@ -298,7 +299,13 @@ def _prepare(
             run.teacher, run.images, parts.validation, y, run.config.seed, run.progress
         )
         names = [trial.name for trial in trials if trial.is_used]
-        augmentations = make_augmentations(names, min(student.preprocess.size))
+        n_classes, n = len(run.teacher.classes), len(parts.train)
+        augmentations = make_augmentations(names, student, n_classes, n)
+        if not moves_images(student, n_classes, n):
+            run.notes.append(
+                f"{n:,} images are many for the weights of {student.name}: it was trained on "
+                "images that are neither shifted nor rotated"
+            )
     probabilities = compute_probabilities(run.teacher, parts.train, run.store)
     data = _TrainingData(
         student,

@@ -161,7 +161,7 @@ def quantize_networks(
     Args:
         classifier: The classifier.
         images: Labelled images.
-        index: Those that the loss is measured on.
+        index: Those that the loss is measured on, `[m]`.
         networks: Its networks with the ranges of their activations, by key.
         max_loss: Layers go back to float32 while the accuracy falls by more, as a fraction.
         refit: Returns the classifier fitted to changed features of all images; None keeps the head.

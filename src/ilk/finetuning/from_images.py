@@ -347,14 +347,17 @@ def describe(
         if isinstance(base, CarriedEncoder) and not force:
             end = "the network was written as it was carried over"
         notes = [f"tuning did not pay ({why}): {words}; {cost}; {end}"]
-    notes += [c.note for c in result.candidates if c.note]
+    has_several = len(result.candidates) > 2
+    for candidate in result.candidates:
+        if candidate.note:
+            notes.append(f"{candidate.name}: {candidate.note}" if has_several else candidate.note)
     if not result.n_held_out:
         notes.append(
             "no image was held out, so the gain is that on the images which chose the variant, and "
             "ilk fit cannot compare it with other encoders on these images; tune with "
             "--hold-out 0.2, or give others"
         )
-    elif result.n_held_out < 50:
+    elif result.is_written and result.n_held_out < 50:
         notes.append(
             f"{result.n_held_out} images were held out, and ilk fit needs 50 to compare encoders: "
             "give it others, a test split, or tune with a larger --hold-out"
@@ -367,5 +370,7 @@ def describe(
             f"(the middle one has {middle}), and were enlarged"
         )
     if division.n_unlabelled:
-        notes.append(f"{division.n_unlabelled} images have no label and were not used")
+        n = division.n_unlabelled
+        words = "1 image has no label and was" if n == 1 else f"{n:,} images have no label and were"
+        notes.append(f"{words} not used")
     return notes

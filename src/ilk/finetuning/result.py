@@ -67,9 +67,9 @@ class Comparison:
         a, p = self.accuracy, self.log_probability
         where = "held out" if self.is_held_out else "of the validation part, which chose it"
         return (
-            f"{100 * a.value:+.1f} points of accuracy on {self.n:,} images {where} (95 % interval "
-            f"{100 * a.low:+.1f} to {100 * a.high:+.1f}), {-p.value:+.3f} in log loss "
-            f"({-p.high:+.3f} to {-p.low:+.3f})"
+            f"{100 * a.value:+z.1f} points of accuracy on {self.n:,} images {where} (95 % interval "
+            f"{100 * a.low:+z.1f} to {100 * a.high:+z.1f}), {-p.value:+z.3f} in log loss "
+            f"({-p.high:+z.3f} to {-p.low:+z.3f})"
         )
 
 
@@ -183,9 +183,9 @@ def _describe(candidate: Candidate, groups: Labels) -> Mapping[str, Any]:
     return {
         "name": candidate.name,
         "validation_accuracy": float(candidate.validation.is_correct.mean()),
-        "validation_log_loss": -candidate.validation.score,
+        "validation_log_loss": 0.0 - candidate.validation.score,
         "accuracy": None if held_out is None else asdict(measure_accuracy(held_out, groups)),
-        "log_loss": None if held_out is None else -held_out.score,
+        "log_loss": None if held_out is None else 0.0 - held_out.score,
         "trained_parameters": candidate.n_trained,
         "seconds": candidate.seconds,
         "training_bytes": candidate.n_bytes,

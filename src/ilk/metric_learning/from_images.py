@@ -257,5 +257,8 @@ def _describe(
             "images; give it others, a test split, or learn with --hold-out 0.2"
         )
     if unlabelled:
-        notes.append(f"{unlabelled} images have no label and were not used")
+        words = "1 image has no label and was"
+        if unlabelled > 1:
+            words = f"{unlabelled:,} images have no label and were"
+        notes.append(f"{words} not used")
     return notes
