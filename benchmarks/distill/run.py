@@ -33,7 +33,7 @@ from benchmarks.distill.sets import (
 from benchmarks.runner import summarize
 from ilk.artifacts.classifier import Classifier
 from ilk.core.metrics import accuracy
-from ilk.distillation.changes import moves_images
+from ilk.distillation.augmentation_choice import moves_images
 from ilk.distillation.losses import parse_loss
 from ilk.distillation.network_cost import Cost, count_multiply_adds, measure_cost
 from ilk.distillation.teacher import to_logits
