@@ -92,14 +92,14 @@ def command(
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold_output_folder, is_same_folder
     from ilk.compression.compress import compress_classifier
-    from ilk.compression.settings import CompressionSettings
+    from ilk.compression.config import CompressionConfig
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
     from ilk.export.export_file import check_packages
     from ilk.store import Store
     from ilk.updates.side_files import SideFiles
 
-    settings = CompressionSettings(prune == 0 if int8 is None else int8, prune, max_loss, seed)
+    config = CompressionConfig(prune == 0 if int8 is None else int8, prune, max_loss, seed)
     path, folder = Path(out), Path(model)
     if is_same_folder(out, folder):
         raise InputError(
@@ -120,10 +120,10 @@ def command(
     store = Store()
     images = _read_images(single, folder, sources, limit, store)
     result = compress_classifier(
-        single, folder, images, store, settings, home=path, progress=terminal_progress()
+        single, folder, images, store, config, home=path, progress=terminal_progress()
     )
     side_files.check_unchanged()
-    summary = summarize(result, settings.phrase)
+    summary = summarize(result, config.phrase)
     if is_file:
         _write_file(result, folder, images, path)
     else:

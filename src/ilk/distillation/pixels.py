@@ -41,7 +41,9 @@ class Reader:
         pixels = self.student.preprocess.prepare(image)
         if self.student.channels == 3:
             return pixels
-        grey = 0.299 * pixels[0] + 0.587 * pixels[1] + 0.114 * pixels[2]
+        from ilk.architectures.student_images import GREY
+
+        grey = np.tensordot(GREY, pixels, 1)
         return np.asarray(np.rint(grey).astype(np.uint8)[None])
 
     def read(self, row: Row) -> Pixels:
