@@ -188,8 +188,8 @@ def describe_cost(reports: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "layers_in_float32": [len(report["layers_in_float32"]) for report in reports],
     }
-    if "multiplications" in last:
-        before, after = last["multiplications"]
+    if "multiply_adds" in last:
+        before, after = last["multiply_adds"]
         cost["multiplications_ratio"] = after / before
     return cost
 

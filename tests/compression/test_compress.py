@@ -83,7 +83,7 @@ def test_a_pruned_model_is_exported_and_its_file_answers_the_same(world, tmp_pat
     model, folder, read, store = world
     settings = CompressionConfig(int8=False, prune=0.3, max_loss=1)
     result = compress_classifier(model, folder, read(), store, settings)
-    before, after = result.report["multiplications"]
+    before, after = result.report["multiply_adds"]
     assert after < 0.8 * before
     assert result.report["bytes_after"] < result.report["bytes_before"]
     saved = result.classifier.save(tmp_path / "small")

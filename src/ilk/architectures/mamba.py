@@ -204,8 +204,8 @@ class MambaStudent(nn.Module):
         logits: Tensor = self.fc(self.forward_features(x))
         return logits
 
-    def count_multiplications(self) -> int:
-        """Return the multiplications of one image, the scan's included."""
+    def count_multiply_adds(self) -> int:
+        """Return the multiply-adds of one image, those of the scan included."""
         rows = len(self.position)
         total = self.embed.weight.numel() * rows + self.fc.weight.numel()
         for module in self.blocks.modules():

@@ -238,7 +238,7 @@ def format_notes(result: Compression) -> list[str]:
         notes.append(
             f"{len(names)} of {report['layers']} layers stay in float32: {', '.join(names[:4])}"
         )
-    if "multiplications" in report:
-        before, after = report["multiplications"]
+    if "multiply_adds" in report:
+        before, after = report["multiply_adds"]
         notes.append(f"the pruned network has {after / before:.0%} of the multiply-adds")
     return notes

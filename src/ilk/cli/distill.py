@@ -63,8 +63,8 @@ AUGMENT = ("auto", "none")
     default="auto",
     show_default=True,
     help="Data augmentation: shift images at random, and flip, rotate and scale them if TEACHER "
-    "still recognizes them; with 2 images or more per weight of the student, only flip them; or "
-    "none.",
+    "still recognizes them; with 2 images or more per parameter of the student, only flip them; "
+    "or none.",
 )
 @click.option(
     "--compare-labels",

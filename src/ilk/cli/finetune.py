@@ -209,7 +209,7 @@ def _make_row(candidate: Candidate, is_chosen: bool, result: FinetuneResult) -> 
         log_loss = f"{-candidate.held_out.score:z.3f}"
     return (
         f"{candidate.name} *" if is_chosen else candidate.name,
-        f"{-candidate.validation.score:.3f}",
+        f"{-candidate.validation.score:z.3f}",
         f"{candidate.validation.is_correct.mean():.3f}",
         log_loss,
         held_out,

@@ -177,9 +177,7 @@ def _describe_size(
     after = sum(model.ByteSize() for model in models.values())
     report: dict[str, Any] = {"bytes_before": before, "bytes_after": after}
     if pruned:
-        report["multiplications"] = [
-            sum(p.multiplications[i] for p in pruned.values()) for i in (0, 1)
-        ]
+        report["multiply_adds"] = [sum(p.multiply_adds[i] for p in pruned.values()) for i in (0, 1)]
         report["channels"] = [
             sum(sizes[i] for p in pruned.values() for sizes in p.kept.values()) for i in (0, 1)
         ]

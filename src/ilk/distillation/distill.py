@@ -303,8 +303,8 @@ def _prepare(
         augmentations = make_augmentations(names, student, n_classes, n)
         if not moves_images(student, n_classes, n):
             run.notes.append(
-                f"{n:,} images are many for the weights of {student.name}: it was trained on "
-                "images that are neither shifted nor rotated"
+                f"{n:,} images are many for the number of parameters of {student.name}, so it was "
+                "trained on images that are neither shifted nor rotated"
             )
     probabilities = compute_probabilities(run.teacher, parts.train, run.store)
     data = _TrainingData(

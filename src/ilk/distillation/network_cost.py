@@ -64,7 +64,7 @@ def measure_cost(classifier: Classifier) -> Cost:
 
 
 def count_multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
-    """Return the multiplications of all convolutions and linear layers for one image.
+    """Return the multiply-adds of all convolutions and linear layers for one image.
 
     Other operators are left out: they are few in networks of convolutions; the products of
     attention between tokens are among them.
