@@ -33,7 +33,7 @@ def test_a_folder_that_works_on_its_own(home, tmp_path, capsys):
     small = tmp_path / "small"
     assert run(["compress", str(home / "kinds"), "--out", str(small)]) == 0
     out = capsys.readouterr().out
-    assert "coverage of the sets" in out
+    assert "mean set size" in out
     assert "the network is in 8 bits" in " ".join(out.split())
     moved = tmp_path / "moved"
     shutil.move(small, moved)

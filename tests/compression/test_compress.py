@@ -61,7 +61,7 @@ def test_the_whole_way_in_8_bits(world, int8, tmp_path):
     assert set(report["speed_ratios"]) == {"1", "16"}
     names = [figure.name for figure in int8.figures]
     assert names == [
-        "accuracy", "log loss", "calibration error", "coverage of the sets", "names per set",
+        "accuracy", "log loss", "calibration error", "coverage", "mean set size",
     ]  # fmt: skip
     assert all(figure.low <= figure.change <= figure.high for figure in int8.figures[:2])
     moved = int8.classifier.save(tmp_path / "small")

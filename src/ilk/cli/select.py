@@ -1,4 +1,4 @@
-"""`ilk select`: keep the images of a folder that are worth most."""
+"""`ilk select`: keep the most useful images of a folder."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--target",
-    help="Images of the domain or task that the kept ones are to serve: a folder, table or "
-    "archive, with or without labels.",
+    help="Images of the domain or task that the images are kept for: a folder, table or archive, "
+    "with or without labels.",
 )
 @click.option("--balance", is_flag=True, help="Keep equally many images of each class.")
 @click.option(
@@ -72,16 +72,16 @@ def command(
     device: str,
     runtime: str,
 ) -> Result:
-    """Keep the images of SOURCE that are worth most, and write them to the image folder OUT.
+    """Keep the most useful images of SOURCE, and write them to the image folder OUT.
 
-    Copies of one picture are left out first. Then images are ranked by their use: for the images of
-    --target, or without one by how well a classifier is trained on those that are kept. Rules that
-    rank are compared with equally many random images on images left out. Without --target, random
-    ones are kept where no rule is clearly better, and classes keep their proportions, with at least
-    one image each; with it, the best rule is used unless it is clearly worse, and classes that the
-    target does not use may go.
+    Near-duplicates are removed first. Then images are ranked by their use for the domain or task of
+    --target or, without one, for training a classifier (a coreset). Ranking rules are compared on
+    held-out images with as many random images. Without --target, random images are kept unless a
+    rule is significantly better, and classes keep their proportions, with at least one image each.
+    With it, the best rule is used unless it is significantly worse, and classes that are of no use
+    for the target may be dropped.
 
-    OUT is an ordinary image folder: the files as they are, in one folder per class. selection.json
+    OUT is an ordinary image folder: the original files, in one folder per class. selection.json
     says what was lost, and selection.csv lists every image with its rank. The val and test splits
     are left out.
     """

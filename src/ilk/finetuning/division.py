@@ -1,4 +1,4 @@
-"""Which labelled images a network is tuned on, which stop and choose, and which judge."""
+"""Division of labelled images: trained on, validation, held out."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
         named = f"; none of {classes[min(missing)]!r} would be left to train on" if missing else ""
         raise InputError(
             f"{len(rest)} labelled images are too few to tune on: {len(validation)} of them would "
-            f"form the part that says when to stop, and {MIN_VALIDATION} are needed{named}; label "
-            "more images, or use the encoder as it is"
+            f"form the validation part, and {MIN_VALIDATION} are needed{named}; label more images, "
+            "or use the encoder as it is"
         )
     return Division(
         rows,
