@@ -191,7 +191,7 @@ def test_a_full_disk_in_the_middle_loses_nothing(folder, tmp_path, monkeypatch):
         run(*arguments, "--seed", "1")
     kept = {p.name: p.read_bytes() for p in small.rglob("*") if p.is_file()}
     assert {k: v for k, v in kept.items() if k in before} == before
-    assert any(name.startswith(".distil-") for name in kept)
+    assert any(name.startswith(".ilk.distill-") for name in kept)
     monkeypatch.undo()
     monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
     run(*arguments, "--seed", "1")

@@ -120,7 +120,7 @@ def test_a_run_that_was_interrupted_resumes_where_it_was(home, tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut")
     [state] = (tmp_path / "cut").iterdir()
-    assert state.name.startswith(".distil-")
+    assert state.name.startswith(".ilk.distill-")
     starts.clear()
     resumed = run(tmp_path / "cut")
     assert starts[0] > 20

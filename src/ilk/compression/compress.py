@@ -12,6 +12,7 @@ import numpy as np
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.image_blocks import encode_block
+from ilk.artifacts.thresholds import describe_thresholds
 from ilk.compression.config import CompressionConfig
 from ilk.compression.figures import Figure, list_figures, measure_figures
 from ilk.compression.prune_channels import PrunedNetwork, prune_channels
@@ -202,15 +203,9 @@ def _measure_speed(before: Classifier, after: Classifier, images: CheckImages) -
 
 def _describe(classifier: Classifier, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of the compressed classifier."""
-    thresholds = {
-        "coverage": classifier.conformal.level,
-        "set": classifier.conformal.threshold,
-        "false_alarm": classifier.ood_detector.false_alarm,
-        "unknown": classifier.ood_detector.threshold,
-    }
     return {
         **classifier.metadata,
-        "thresholds": thresholds,
+        "thresholds": describe_thresholds(classifier),
         "compression": dict(report),
         "ensemble": None,  # what it is without one encoder was measured with the old features
     }

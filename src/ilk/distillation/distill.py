@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from ilk.training.validation import ValidationResult
 
-STATE = ".distil-{}.part"  # of an unfinished training, in the output folder
+STATE = ".ilk.distill-{}.part"  # of an unfinished training, in the output folder
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.evaluation import Evaluation
+from ilk.artifacts.thresholds import describe_thresholds
 from ilk.core.leaderboard import CandidateResult
 from ilk.core.versions import format_now, get_versions
 from ilk.distillation.augmentation_choice import AugmentationTrial
@@ -59,12 +60,7 @@ def finish_classifier(
     metadata = {
         **classifier.metadata,
         "method": method,
-        "thresholds": {
-            "coverage": classifier.conformal.level,
-            "set": classifier.conformal.threshold,
-            "false_alarm": classifier.ood_detector.false_alarm,
-            "unknown": classifier.ood_detector.threshold,
-        },
+        "thresholds": describe_thresholds(classifier),
         "metrics": {
             "cross_validation": None,
             "corrected_accuracy": None,
