@@ -43,6 +43,11 @@ FORMAT = "ilk tuned network 1"
 NETWORK, WRAPPER, STUDENT = KINDS = ("network", "wrapper", "student")
 ARCHITECTURES = "ilk.architectures"
 MAX_SIDE = 65536  # of an input, and of the features
+MAX_VALUE = 1e6  # of what pixels are normalized with
+UNFIT = (  # what networks and their settings raise where a file was altered
+    *(TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError),
+    *(RuntimeError, MemoryError, InputError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +149,7 @@ class TunedNetwork:
                     _load_part(network, state)
                 else:
                     network = _wrap(network, self.wrapper, state, merge)
-        except (TypeError, KeyError, IndexError, ValueError, RuntimeError, InputError) as error:
+        except UNFIT as error:
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ArtifactError(f"the weights of a tuned network do not fit: {line}") from None
         return network.eval().requires_grad_(False)
@@ -247,6 +252,11 @@ def parse_preprocess(entries: Mapping[str, Any]) -> Preprocess:
     sides = [*entries["size"], *entries["scale"]]
     if not all(1 <= side <= MAX_SIDE for side in sides) or not all(entries["std"]):
         raise ValueError("a value of preprocess is out of range")
+    numbers = [*entries["mean"], *entries["std"], entries["factor"] or 0.0]
+    if not all(abs(number) <= MAX_VALUE for number in numbers):
+        raise ValueError("a value of preprocess is out of range")
+    if not all(0 <= value <= 255 for value in entries["fill"]):
+        raise ValueError("preprocess.fill is no colour")
     if entries["interpolation"].upper() not in Resampling.__members__:
         raise ValueError(f"preprocess.interpolation is {entries['interpolation']!r}")
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from ilk.core.errors import OutputError
-from ilk.encoders.tuned_files import DESCRIPTION, WEIGHTS
+from ilk.core.errors import InputError, OutputError
+from ilk.encoders.network import NetworkEncoder
+from ilk.encoders.tuned_files import DESCRIPTION, WEIGHTS, check_is_no_part
 from ilk.encoders.tuned_network import FORMAT
 from ilk.finetuning.from_images import WORK
 from ilk.images.sources.ilk_folders import read_format
@@ -29,7 +31,28 @@ def check_network_folder(folder: Path) -> Path:
         raise OutputError(
             f"{folder} contains files that are no tuned network; choose an empty folder with --out"
         )
+    check_is_no_part(folder)
     return folder
+
+
+def check_keeps_base(folder: Path, encoder: object) -> None:
+    """Check that writing a tuned network to `folder` leaves the network that is tuned as it is.
+
+    Args:
+        folder: Folder to write to.
+        encoder: The encoder that is tuned, or that a run starts from; only networks have files.
+
+    Raises:
+        InputError: The folder holds this network, or one that it was made from.
+    """
+    checkpoint: Any = encoder.checkpoint if isinstance(encoder, NetworkEncoder) else None
+    while checkpoint is not None:
+        if Path(checkpoint.folder).resolve() == folder.resolve():
+            raise InputError(
+                f"{folder} holds the network that is tuned, or one that it was made from, and the "
+                "result reads it; choose another folder with --out"
+            )
+        checkpoint = getattr(checkpoint, "base", None)
 
 
 def _is_leftover(name: str) -> bool:

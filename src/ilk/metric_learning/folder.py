@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ilk.core.errors import OutputError
+from ilk.encoders.tuned_files import check_is_no_part
 from ilk.encoders.tuned_folder import DESCRIPTION, FORMAT, WEIGHTS
 from ilk.images.sources.ilk_folders import read_format
 from ilk.metric_learning.ledger import NAME
@@ -29,6 +30,7 @@ def check_tuned_folder(folder: Path) -> Path:
             f"{folder} contains files that are no learned embedding; choose an empty folder with "
             "--out"
         )
+    check_is_no_part(folder)
     return folder
 
 
