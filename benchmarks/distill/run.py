@@ -1,10 +1,10 @@
 """Does a teacher make a network of 15,000 parameters more accurate on digits and clothes?
 
-A student of at most 15,000 parameters (`cnn-15k`) is trained on MNIST (the 20,000 training images that
-are there) and Fashion-MNIST, once with the probabilities of a teacher of 88,000 parameters, a classifier
-saved by ilk, as `ilk distill` does, and once on the labels alone: the same images, changes of
-images, updates and seeds. Digits are shifted and rotated and clothes only flipped, as `ilk distill`
-does with so many images after trying augmentations on the teacher. All are scored once
+A student of at most 15,000 parameters (`cnn-15k`) is trained on MNIST (the 20,000 training images
+that are there) and Fashion-MNIST, once with the probabilities of a teacher of 88,000 parameters, a
+classifier saved by ilk, as `ilk distill` does, and once on the labels alone: the same images,
+augmentations, updates and seeds. Digits are shifted and rotated and clothes only flipped, as `ilk
+distill` does with so many images after trying augmentations on the teacher. All are scored once
 on the official test images. What the paper of the row lightweight-cnn-dual-input reports for its
 own 14,862 weights stands beside.
 """

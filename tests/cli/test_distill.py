@@ -158,7 +158,7 @@ def test_the_student_does_not_replace_its_teacher_or_lie_in_the_images(folder, t
         (("--loss", "KD(temperature=0)"), InputError, "temperature"),
         (("--loss", "KD(heat=1)"), InputError, "heat"),
         (("--loss", "KD(temperature='x')"), InputError, "temperature"),
-        (("--loss", "KD(teacher_logits=1)"), InputError, "no setting"),
+        (("--loss", "KD(teacher_logits=1)"), InputError, "cannot be set"),
         (("--image-size", "5000"), InputError, "at most 1024"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,6 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
 from ilk.distillation.augmentation_choice import (
     AugmentationTrial,
-    make_augmentations,
-    moves_images,
-    try_augmentations,
 )
 from ilk.distillation.comparison import (
     LABELS_ALONE,
@@ -36,11 +33,11 @@ from ilk.distillation.config import DistillConfig
 from ilk.distillation.losses import parse_loss
 from ilk.distillation.network_cost import N_TIMED, Cost, measure_cost, measure_seconds
 from ilk.distillation.parts import Parts, divide_images
-from ilk.distillation.pixels import Reader
 from ilk.distillation.report import finish_classifier
 from ilk.distillation.students import Student, open_student
-from ilk.distillation.teacher import compute_probabilities, describe_seen, to_logits
-from ilk.distillation.train import ValidationPart, train_student
+from ilk.distillation.teacher import compute_probabilities, describe_seen
+from ilk.distillation.train import train_student
+from ilk.distillation.training_data import TrainingData, keep_labelled, prepare_training_data
 from ilk.encode import encode_and_refuse
 from ilk.images import Images
 from ilk.images.value_ranges.model_ranges import use_ranges
@@ -49,7 +46,6 @@ from ilk.store import Store
 if TYPE_CHECKING:
     from torch import nn
 
-    from ilk.training.sources import Source
     from ilk.training.validation import ValidationResult
 
 STATE = ".distil-{}.part"  # of an unfinished training, in the output folder
@@ -99,7 +95,7 @@ class _Run:
     notes: list[str] = field(default_factory=list)
 
     def train(
-        self, data: _TrainingData, objective: Any, what: str, n_classes: int
+        self, data: TrainingData, objective: Any, what: str, n_classes: int
     ) -> tuple[nn.Module, ValidationResult]:
         """Train the student with an objective; an interrupted run goes on where it was."""
         network, result = train_student(
@@ -118,7 +114,7 @@ class _Run:
             self.notes.append(f"{what}: {result.note}")
         return network, result
 
-    def _find_state(self, data: _TrainingData, what: str) -> Path:
+    def _find_state(self, data: TrainingData, what: str) -> Path:
         """Return the file of a training's state, named by all that the training depends on."""
         digests = [
             f"{row.digest} {row.label}" for row in (*data.parts.train, *data.parts.validation)
@@ -134,7 +130,7 @@ class _Run:
         return self.folder / STATE.format(digest[:12])
 
     def build(
-        self, data: _TrainingData, network: nn.Module, result: ValidationResult
+        self, data: TrainingData, network: nn.Module, result: ValidationResult
     ) -> tuple[Classifier, Evaluation]:
         """Return the calibrated classifier of a trained network, and its evaluation."""
         ended = {
@@ -163,18 +159,6 @@ class _Run:
             self.store,
             ordered=bool(self.teacher.metadata.get("ordered")),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _TrainingData:
-    """What a student is trained on."""
-
-    student: Student
-    parts: Parts
-    source: Source
-    validation: ValidationPart
-    augmentations: list[Any]
-    teacher_logits: np.ndarray[Any, np.dtype[np.float32]]
 
 
 def distill(
@@ -229,7 +213,8 @@ def distill(
     run = _Run(
         teacher, images, folder, config, store, device, runtime, progress, log, list(parts.notes)
     )
-    data, trials = _prepare(run, student, parts)
+    data = prepare_training_data(teacher, images, student, parts, config, store, progress)
+    run.notes += [data.note] if data.note else []
     n_classes = len(teacher.classes)
     log(f"training {config.student} on {len(parts.train):,} images")
     network, result = run.train(
@@ -241,7 +226,7 @@ def distill(
         from ilk.training.objectives.cross_entropy import CrossEntropy
 
         log(f"training {config.student} on the labels alone")
-        labelled = _keep_labelled(data)
+        labelled = keep_labelled(data)
         network, result = run.train(labelled, CrossEntropy(), LABELS_ALONE, n_classes)
         rivals[LABELS_ALONE] = run.build(labelled, network, result)
     competitors = _compare(run, parts, teacher_cost, rivals)
@@ -249,13 +234,13 @@ def distill(
     if config.compare_labels:
         answers = {name: e.scored.probabilities for name, (_, e) in rivals.items()}
         notes.insert(0, describe_difference(answers, evaluation.y, evaluation.groups))
-    notes += [*_describe_augmentations(trials), describe_seen(teacher, images, parts.judged)]
+    notes += [*_describe_augmentations(data.trials), describe_seen(teacher, images, parts.judged)]
     notes += [classifier.conformal.note, classifier.ood_detector.note]
     notes = [note for note in notes if note]
     finished = finish_classifier(
-        classifier, evaluation, competitors, trials, parts, notes, images, config, store
+        classifier, evaluation, competitors, data.trials, parts, notes, images, config, store
     )
-    return Distillation(finished, evaluation, competitors, trials, parts, images, tuple(notes))
+    return Distillation(finished, evaluation, competitors, data.trials, parts, images, tuple(notes))
 
 
 def delete_states(folder: Path) -> None:
@@ -284,62 +269,6 @@ def describe_result(
         },
         "notes": list(notes),
     }
-
-
-def _prepare(
-    run: _Run, student: Student, parts: Parts
-) -> tuple[_TrainingData, tuple[AugmentationTrial, ...]]:
-    """Return what the student is trained on: its images, and the teacher's answers to them."""
-    reader = Reader(run.images, student)
-    y = parts.encode_labels(parts.validation)
-    trials: list[AugmentationTrial] = []
-    augmentations: list[Any] = []
-    if run.config.augment == "auto":
-        trials = try_augmentations(
-            run.teacher, run.images, parts.validation, y, run.config.seed, run.progress
-        )
-        names = [trial.name for trial in trials if trial.is_used]
-        n_classes, n = len(run.teacher.classes), len(parts.train)
-        augmentations = make_augmentations(names, student, n_classes, n)
-        if not moves_images(student, n_classes, n):
-            run.notes.append(
-                f"{n:,} images are many for the number of parameters of {student.name}, so it was "
-                "trained on images that are neither shifted nor rotated"
-            )
-    probabilities = compute_probabilities(run.teacher, parts.train, run.store)
-    data = _TrainingData(
-        student,
-        parts,
-        reader.open_source(parts.train, parts.encode_labels(parts.train), run.progress),
-        ValidationPart(reader.read_all(parts.validation), y),
-        augmentations,
-        to_logits(probabilities),
-    )
-    return data, tuple(trials)
-
-
-def _keep_labelled(data: _TrainingData) -> _TrainingData:
-    """Return the training data without unlabelled images."""
-    import torch
-
-    from ilk.training.batch import Batch
-    from ilk.training.samplers import Sampler
-    from ilk.training.sources import SampledSource
-
-    y = data.parts.encode_labels(data.parts.train)
-    if (y >= 0).all():
-        return data
-    rows = torch.from_numpy(np.flatnonzero(y >= 0))
-    if isinstance(data.source, Batch):
-        return replace(data, source=data.source.select(rows))
-
-    class Labelled(Sampler):
-        def draw(self, step: int, batch_size: int, seed: int) -> torch.Tensor:
-            from ilk.training.rng import draw_batch_rows
-
-            return rows[draw_batch_rows(step, batch_size, len(rows), seed)]
-
-    return replace(data, source=SampledSource(data.source, Labelled()))
 
 
 def _as_tensor(logits: Any) -> Any:

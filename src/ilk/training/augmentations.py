@@ -1,10 +1,11 @@
 """Data augmentation: random changes of images that preserve their class.
 
-Each is a function of a batch and a generator, an `Augmentation` for `augment_objective`. Images are `[n, c, h, w]`, floats of any range or
-uint8. Gradients flow through all of them to images of floats, so that images can be learned through
-them (Bo Zhao and Hakan Bilen, 2021, Dataset Condensation with Differentiable Siamese Augmentation,
-arXiv 2102.08259). With `per_image=False` one change is drawn for the whole batch: batches of
-different sizes get the same one from generators of equal seeds ("siamese").
+Each is a function of a batch and a generator, an `Augmentation` for `augment_objective`. Images are
+`[n, c, h, w]`, floats of any range or uint8. Gradients flow through all of them to images of
+floats, so that images can be learned through them (Bo Zhao and Hakan Bilen, 2021, Dataset
+Condensation with Differentiable Siamese Augmentation, arXiv 2102.08259). With `per_image=False` one
+change is drawn for the whole batch: batches of different sizes get the same one from generators of
+equal seeds ("siamese").
 """
 
 from __future__ import annotations
