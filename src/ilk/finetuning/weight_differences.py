@@ -69,7 +69,7 @@ def compute_difference(tuned: State, base: State) -> dict[str, Tensor]:
 
 
 def add_difference(new: State, difference: State, scale: float = 1.0) -> dict[str, Tensor]:
-    """Return `new + scale difference`; statistics and counts are those of `new`, in the same shapes.
+    """Return `new + scale difference`; all values have the same shapes as in `new`.
 
     Args:
         new: State of the new version.
