@@ -36,12 +36,8 @@ from ilk.finetuning.carry_over import CarriedEncoder, add_trained
 from ilk.finetuning.config import FinetuneConfig, Variant
 from ilk.finetuning.division import Division, divide
 from ilk.finetuning.frozen_encoder import FrozenEncoder, open_frozen
-<<<<<<< HEAD
 from ilk.finetuning.judge import Answers, fit_head, is_usable, judge_logits
-=======
-from ilk.finetuning.judge import Answers, fit_head, judge_logits
 from ilk.finetuning.notes import describe_result
->>>>>>> r_reader
 from ilk.finetuning.result import (
     FROZEN,
     Candidate,
