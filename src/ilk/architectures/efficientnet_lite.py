@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.architectures.student_images import check_images, read_sides
+from ilk.core.student_images import check_images, read_sides
 
 STUDENTS = ("efficientnet-lite0",)
 START = "efficientnet-lite0"  # the encoder whose weights a student starts from

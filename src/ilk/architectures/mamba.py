@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.architectures.student_images import check_images, convert_channels, read_sides
 from ilk.core.errors import UnknownName
+from ilk.core.student_images import check_images, convert_channels, read_sides
 
 STUDENTS = ("mamba-15k", "mamba-100k")  # read without importing this file
 SIZES = {"mamba-15k": (32, 1), "mamba-100k": (64, 3)}  # channels and blocks

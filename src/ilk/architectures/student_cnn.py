@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.architectures.student_images import check_images, convert_channels, read_sides
 from ilk.core.errors import UnknownName
+from ilk.core.student_images import check_images, convert_channels, read_sides
 
 STUDENTS = ("cnn-15k", "cnn-100k", "cnn-1m", "cnn-5m")
 MIN_SIDE = 8  # pixels

@@ -133,7 +133,7 @@ def command(
     from ilk.finetuning.base import open_trainable
     from ilk.finetuning.carry_over import carry_over
     from ilk.finetuning.config import FinetuneConfig
-    from ilk.finetuning.folder import check_network_folder
+    from ilk.finetuning.folder import check_keeps_base, check_network_folder
     from ilk.finetuning.from_images import finetune_images
     from ilk.store import Store
 
@@ -153,10 +153,13 @@ def command(
     images = intake.read_images(source, store).select_split("train")
     images.check_not_empty()
     base = open_trainable(encoder_name, images, device, runtime)
+    check_keeps_base(folder, base)
     if start_from is not None:
         if wrappers:
             raise InputError("--start-from carries weights over and --peft trains none; drop one")
-        base = carry_over(open_trainable(start_from, images, device, runtime), base, folder)
+        old = open_trainable(start_from, images, device, runtime)
+        check_keeps_base(folder, old)
+        base = carry_over(old, base, folder)
     images = encode_and_refuse(images, [base], store, progress=terminal_progress(), log=click.echo)
     if images.refused:
         show_intake(images)

@@ -41,7 +41,7 @@ class Reader:
         pixels = self.student.preprocess.prepare(image)
         if self.student.channels == 3:
             return pixels
-        from ilk.architectures.student_images import GREY
+        from ilk.core.student_images import GREY
 
         grey = np.tensordot(GREY, pixels, 1)
         return np.asarray(np.rint(grey).astype(np.uint8)[None])

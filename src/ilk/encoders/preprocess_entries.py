@@ -12,6 +12,7 @@ from ilk.core.typed_values import check_type
 from ilk.hub.preprocessing import Preprocess
 
 MAX_SIDE = 65536  # of an input in pixels, and number of features
+MAX_VALUE = 1e6  # of what pixels are normalized with
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ def parse_preprocess(entries: Mapping[str, Any]) -> Preprocess:
     sides = [*entries["size"], *entries["scale"]]
     if not all(1 <= side <= MAX_SIDE for side in sides) or not all(entries["std"]):
         raise ValueError("a value of preprocess is out of range")
+    numbers = [*entries["mean"], *entries["std"], entries["factor"] or 0.0]
+    if not all(abs(number) <= MAX_VALUE for number in numbers):
+        raise ValueError("a value of preprocess is out of range")
+    if not all(0 <= value <= 255 for value in entries["fill"]):
+        raise ValueError("preprocess.fill is no colour")
     if entries["interpolation"].upper() not in Resampling.__members__:
         raise ValueError(f"preprocess.interpolation is {entries['interpolation']!r}")
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}

@@ -20,7 +20,7 @@ from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_f
 from ilk.core.leftovers import is_leftover
 from ilk.core.regular_file import read_regular_file
 from ilk.core.typed_values import check_type
-from ilk.images.sources.ilk_folders import read_format
+from ilk.images.sources.ilk_folders import MODEL, read_format
 
 DESCRIPTION, WEIGHTS = "tuned.json", "weights.safetensors"
 TRAINED_ON = "trained_on"
@@ -126,7 +126,22 @@ def check_tuned_folder(folder: Path, form: str, what: str, own: Collection[str] 
         raise OutputError(
             f"{folder} contains files that are no {what}; choose an empty folder with --out"
         )
+    check_is_no_part(folder)
     return folder
+
+
+def check_is_no_part(folder: Path) -> None:
+    """Check that a tuned folder does not lie in a model folder, whose encoder it may be.
+
+    Raises:
+        OutputError: It does; the model would not load again, or answer as before.
+    """
+    home = folder.absolute().parent
+    if (home / MODEL).is_file():
+        raise OutputError(
+            f"{folder} lies in {home}, a model folder, which holds its encoder there; choose "
+            "another folder with --out"
+        )
 
 
 def read_entries(folder: Path) -> dict[str, Any]:
@@ -174,6 +189,8 @@ def read_arrays(folder: Path, digest: str) -> tuple[dict[str, NDArray[Any]], NDA
         trained_on = arrays.pop(TRAINED_ON)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(f"{folder / WEIGHTS} is damaged: {error}") from None
+    if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+        raise ArtifactError(f"{folder / WEIGHTS} holds values that are not finite; tune it again")
     if trained_on.dtype != np.uint8 or trained_on.shape[1:] != (32,):
         raise ArtifactError(
             f"{folder / WEIGHTS} is damaged: {TRAINED_ON} has the shape {trained_on.shape}"

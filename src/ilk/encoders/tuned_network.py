@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 FORMAT = "ilk tuned network 1"
 NETWORK, WRAPPER, STUDENT = KINDS = ("network", "wrapper", "student")
 ARCHITECTURES = "ilk.architectures"
+UNFIT = (  # what networks and their settings raise where a file was altered
+    *(TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError),
+    *(RuntimeError, MemoryError, InputError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +146,7 @@ class TunedNetwork:
                     _load_part(network, state)
                 else:
                     network = _wrap(network, self.wrapper, state, merge)
-        except (TypeError, KeyError, IndexError, ValueError, RuntimeError, InputError) as error:
+        except UNFIT as error:
             line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ArtifactError(f"the weights of a tuned network do not fit: {line}") from None
         return network.eval().requires_grad_(False)

@@ -36,7 +36,7 @@ from ilk.finetuning.carry_over import CarriedEncoder, add_trained
 from ilk.finetuning.config import FinetuneConfig, Variant
 from ilk.finetuning.division import Division, divide
 from ilk.finetuning.frozen_encoder import FrozenEncoder, open_frozen
-from ilk.finetuning.judge import Answers, fit_head, judge_logits
+from ilk.finetuning.judge import Answers, fit_head, is_usable, judge_logits
 from ilk.finetuning.notes import describe_result
 from ilk.finetuning.result import (
     FROZEN,
@@ -104,7 +104,13 @@ class _Run:
         Args:
             x: Features of the first n training images, `[n, d]`.
             validation_x: Features of the validation part, `[m, d]`.
+
+        Returns:
+            The score; nan where a feature is too large or no number, as after a far too high
+            learning rate.
         """
+        if not is_usable(x, validation_x):
+            return float("nan")
         d = self.division
         rows = d.train[: len(x)]
         head = fit_head(x, d.y[rows], d.classes, d.groups[rows])

@@ -15,6 +15,7 @@ from ilk.maths.inverse_temperature import fit_inverse_temperature
 from ilk.maths.logistic_regression import fit_regression
 
 Vector = NDArray[np.float64]
+MAX_FEATURE = 1e15  # beyond, a head cannot be fitted
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,11 @@ def judge_logits(logits: NDArray[np.floating], y: Labels) -> Answers:
     scaled = fit_inverse_temperature(logits, y) * np.asarray(logits, np.float64)
     log_p = log_softmax(scaled, axis=1)[np.arange(len(y)), y]
     return Answers(np.asarray(logits).argmax(1) == y, np.asarray(log_p))
+
+
+def is_usable(*parts: NDArray[np.float32]) -> bool:
+    """Return whether a head can be fitted to features `[n, d]`: all finite, and none too large."""
+    return all(bool((np.abs(x) <= MAX_FEATURE).all()) for x in parts)
 
 
 def fit_head(x: NDArray[np.float32], y: Labels, classes: tuple[str, ...], groups: Labels) -> Linear:

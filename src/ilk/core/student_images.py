@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ilk.core.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue, as Pillow's (ITU-R 601)
 
