@@ -9,7 +9,8 @@ from typing import Any
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval
-from ilk.finetuning.judge import Answers, compare, find_error, measure_accuracy
+from ilk.finetuning.judge import Answers, measure_accuracy
+from ilk.maths.clusters import compare_means, compute_error
 
 FROZEN = "frozen"
 
@@ -84,8 +85,8 @@ def compare_candidates(tuned: Candidate, frozen: Candidate, groups: Labels) -> C
     ours = tuned.held_out if tuned.held_out is not None else tuned.validation
     theirs = frozen.held_out if frozen.held_out is not None else frozen.validation
     return Comparison(
-        compare(ours.is_correct.astype(float), theirs.is_correct.astype(float), groups),
-        compare(ours.log_probability, theirs.log_probability, groups),
+        compare_means(ours.is_correct.astype(float), theirs.is_correct.astype(float), groups),
+        compare_means(ours.log_probability, theirs.log_probability, groups),
         len(ours.is_correct),
         is_held_out,
     )
@@ -104,7 +105,7 @@ def choose(candidates: Sequence[Candidate], groups: Labels) -> int:
     """
     best = find_best(candidates)
     gain = candidates[best].validation.log_probability - candidates[0].validation.log_probability
-    return best if candidates[best].is_changed and gain.mean() > find_error(gain, groups) else 0
+    return best if candidates[best].is_changed and gain.mean() > compute_error(gain, groups) else 0
 
 
 def find_best(candidates: Sequence[Candidate]) -> int:
