@@ -199,7 +199,7 @@ def _make_row(candidate: Candidate, is_chosen: bool, result: FinetuneResult) -> 
     if candidate.held_out is not None:
         found = measure_accuracy(candidate.held_out, result.groups)
         held_out = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-        log_loss = f"{-candidate.held_out.score:.3f}"
+        log_loss = f"{0.0 - candidate.held_out.score:.3f}"
     return (
         f"{candidate.name} *" if is_chosen else candidate.name,
         f"{candidate.validation.is_correct.mean():.3f}",

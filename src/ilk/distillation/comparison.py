@@ -11,7 +11,7 @@ import numpy as np
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval, Probabilities, Scores, score
 from ilk.distillation.network_cost import Cost
-from ilk.maths.clusters import compute_interval
+from ilk.maths.clusters import compute_interval, compute_variance
 
 TEACHER, STUDENT, LABELS_ALONE = "teacher", "student", "student, labels alone"
 
@@ -105,7 +105,9 @@ def compare(
     return Competitor(name, description, scores, agreement, cost, seconds)
 
 
-def describe_difference(rows: Mapping[str, Probabilities], y: Labels) -> str:
+def describe_difference(
+    rows: Mapping[str, Probabilities], y: Labels, groups: Labels | None = None
+) -> str:
     """Return how the student compares with the same student on labels alone, as a sentence.
 
     The interval is that of the paired difference: images on which one is right alone.
@@ -113,11 +115,13 @@ def describe_difference(rows: Mapping[str, Probabilities], y: Labels) -> str:
     Args:
         rows: Probabilities by name, `[n, k]`.
         y: Labels, `[n]`.
+        groups: Group of each image, `[n]`, whose images vary together; -1 is a group of its own.
     """
     right = {name: p.argmax(1) == y for name, p in rows.items()}
     difference = right[STUDENT].astype(float) - right[LABELS_ALONE].astype(float)
     mean = float(difference.mean())
-    half = 1.96 * float(difference.std()) / max(1.0, np.sqrt(len(y)))
+    own = np.full(len(y), -1) if groups is None else groups
+    half = 1.96 * float(np.sqrt(compute_variance(difference, own)))
     verdict = "the teacher helps" if mean > half else "the teacher makes no clear difference"
     if mean < -half:
         verdict = "the teacher harms"

@@ -243,7 +243,7 @@ def distill(
     notes = [describe_reduction(competitors), *run.notes]
     if config.compare_labels:
         answers = {name: e.scored.probabilities for name, (_, e) in rivals.items()}
-        notes.insert(0, describe_difference(answers, evaluation.y))
+        notes.insert(0, describe_difference(answers, evaluation.y, evaluation.groups))
     notes += [*_describe_changes(changes), describe_seen(teacher, images, parts.judged)]
     notes += [classifier.conformal.note, classifier.ood_detector.note]
     notes = [note for note in notes if note]
