@@ -181,7 +181,7 @@ def test_the_same_command_gives_the_same_folder(digits, tmp_path):
         ("-0.5", InputError, "is -0.5; give a fraction"),
         ("nan", InputError, "is nan; give a fraction"),
         ("71", InputError, "is 71 and there are 70 different pictures"),
-        ("0.03", InputError, "keeps 2 of 70 images and at least one per class, 3"),
+        ("0.03", InputError, "keeps 2 of 70 images, and at least one per class"),
     ],
 )
 def test_impossible_numbers_are_refused_in_one_sentence(digits, tmp_path, keep, error, match):

@@ -160,6 +160,9 @@ def test_altered_entries_are_refused(student, tmp_path, entry, value):
         ("interpolation", "magic"),
         ("fit", "magic"),
         ("factor", "1"),
+        ("factor", 1e300),
+        ("mean", [0.5, 0.5, -1e308]),
+        ("fill", [0, 300, 0]),
     ],
 )
 def test_altered_preprocessing_is_refused(student, tmp_path, entry, value):
@@ -200,3 +203,33 @@ def test_students_have_an_architecture_and_no_base(student):
         build_student("cnn-15", {})
     with pytest.raises(InputError, match="no base"):
         tune(student, base=None)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(student, tmp_path, value):
+    first = tune(student)
+    arrays = {n: np.full_like(a, value) for n, a in first.arrays.items()}
+    write_tuned_network(tmp_path / "t", replace(first, arrays=arrays))
+    with pytest.raises(ArtifactError, match="not finite"):
+        resolve_encoder(f"tuned:{tmp_path / 't'}")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"channels": 3, "size": [1e308, 1e308]},
+        {"channels": 3, "size": "x"},
+        {"channels": 10**9, "size": [16, 16]},
+        {"channels": 3, "size": [16, 16], "seed": 10**30},
+        {},
+    ],
+)
+def test_altered_settings_of_a_student_are_refused(student, tmp_path, settings):
+    folder = tmp_path / "t"
+    write_tuned_network(
+        folder, replace(read_tuned_network(tmp_path / "student"), settings=settings)
+    )
+    encoder = resolve_encoder(f"tuned:{folder}", runtime="torch")
+    with pytest.raises((ArtifactError, InputError)) as caught:
+        embed(encoder)
+    assert "\n" not in str(caught.value)

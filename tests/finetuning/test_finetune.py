@@ -21,7 +21,7 @@ from ilk.encoders.tuned_network import read_tuned_network
 from ilk.finetuning import from_images, trial
 from ilk.finetuning.base import open_splitter
 from ilk.finetuning.judge import Answers
-from ilk.finetuning.result import Candidate, choose
+from ilk.finetuning.result import Candidate, choose, compare_candidates, summarize
 from ilk.training.objective import Objective
 
 FAST = ["--updates", "8", "--batch-size", "16", "--runtime", "torch"]
@@ -290,6 +290,16 @@ def test_a_state_that_training_did_not_change_is_not_chosen():
     assert choose([frozen, same, better], groups) == 2
 
 
+def test_no_difference_has_no_minus_sign():
+    certain = Answers(np.ones(20, bool), np.zeros(20))
+    candidates = [Candidate("frozen", certain, certain), Candidate("a", certain, certain)]
+    groups = np.full(20, -1)
+    comparison = compare_candidates(candidates[1], candidates[0], groups)
+    assert "+0.0 points" in comparison.describe()
+    assert "+0.000 in log loss" in comparison.describe()
+    assert "-0.0" not in json.dumps(summarize(candidates, comparison, groups)["candidates"])
+
+
 def test_a_model_of_a_tuned_network_predicts_explains_and_exports(tuned, encoder, tmp_path, capsys):
     new = write_stripes(tmp_path / "new", per_class=30, seed=1)
     model, names = tmp_path / "model", tmp_path / "names.csv"
@@ -322,3 +332,69 @@ def run_command(*args, capsys):
     code = run_ilk([str(a) for a in args])
     output = capsys.readouterr()
     assert code == 0, output.out + output.err
+
+
+def copy_network(name, folder):
+    """Return a copy of a tuned folder, and what opens it."""
+    shutil.copytree(name.removeprefix("tuned:"), folder)
+    return folder, f"tuned:{folder}"
+
+
+def read_all(folder):
+    return {n: (folder / n).read_bytes() for n in ("tuned.json", "weights.safetensors")}
+
+
+def test_the_network_that_is_tuned_is_not_written_over(stripes, encoder, tmp_path, monkeypatch):
+    """Its folder would hold a network whose base is itself, and the base would be lost."""
+    folder, name = copy_network(encoder, tmp_path / "n")
+    before = read_all(folder)
+    monkeypatch.chdir(tmp_path)
+    for out in (folder, "n", tmp_path / "x" / ".." / "n"):
+        with pytest.raises(InputError, match="holds the network that is tuned"):
+            finetune(stripes, "--encoder", name, "--out", out, *FAST, "--force")
+    assert read_all(folder) == before
+
+
+def test_a_network_that_the_tuned_one_rests_on_is_not_written_over(stripes, encoder, tmp_path):
+    from ilk.encoders.tuned_network import NETWORK, TunedNetwork, take_state, write_tuned_network
+
+    folder, name = copy_network(encoder, tmp_path / "n")
+    base = resolve_encoder(name)
+    network = base.checkpoint.build_network()
+    [first, *_] = [n for n, _ in network.named_parameters()]
+    middle = TunedNetwork(
+        NETWORK, base.preprocess, base.space.dim, take_state(network, [first]), base.describe()
+    )
+    write_tuned_network(tmp_path / "middle", middle)
+    before = read_all(folder)
+    args = (stripes, "--encoder", f"tuned:{tmp_path / 'middle'}", "--out", folder, *FAST)
+    with pytest.raises(InputError, match="one that it was made from"):
+        finetune(*args, "--force")
+    start = ("--start-from", f"tuned:{tmp_path / 'middle'}", "--out", tmp_path / "middle")
+    with pytest.raises(InputError, match="choose another folder"):
+        finetune(stripes, "--encoder", name, *start, *FAST, "--force")
+    assert read_all(folder) == before
+
+
+@pytest.mark.parametrize("name", ["finetune", "learn_metric"])
+def test_the_encoder_inside_a_model_is_not_written_over(encoder, tmp_path, name):
+    from ilk.finetuning.folder import check_network_folder
+    from ilk.metric_learning.folder import check_tuned_folder
+
+    check = {"finetune": check_network_folder, "learn_metric": check_tuned_folder}[name]
+    folder = tmp_path / "model" / "encoder"
+    assert check(folder) == folder
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text("{}")
+    with pytest.raises(OutputError, match="a model folder, which holds its encoder there"):
+        check(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_features_of_a_run_that_went_astray_are_no_reason_to_stop(value):
+    """A far too high learning rate: the measure is no number, and the best state stays."""
+    from ilk.finetuning.from_images import _Run
+
+    good, bad = np.ones((4, 3), np.float32), np.full((4, 3), value, np.float32)
+    for pair in ((bad, good), (good, bad)):
+        assert np.isnan(_Run.measure(object(), *pair))

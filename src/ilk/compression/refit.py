@@ -1,4 +1,4 @@
-"""Fit the head of a classifier anew to the features of its changed network."""
+"""Refit the head of a classifier to the features of its changed network."""
 
 from __future__ import annotations
 

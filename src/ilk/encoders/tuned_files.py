@@ -7,7 +7,7 @@ that were trained on: what an encoder says about those is not what it would say 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.digested_json import DIGEST_KEY, check_digest, encode_digested, parse_json
-from ilk.core.errors import ArtifactError, Unavailable
+from ilk.core.errors import ArtifactError, OutputError, Unavailable
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.leftovers import is_leftover
 from ilk.core.regular_file import read_regular_file
 from ilk.core.typed_values import check_type
+from ilk.images.sources.ilk_folders import MODEL, read_format
 
 DESCRIPTION, WEIGHTS = "tuned.json", "weights.safetensors"
 TRAINED_ON = "trained_on"
@@ -100,6 +102,48 @@ def write_files(
         transaction.commit()
 
 
+def check_tuned_folder(folder: Path, form: str, what: str, own: Collection[str] = ()) -> Path:
+    """Return `folder` if it can be written to: it is new, empty, or holds one of the same format.
+
+    Args:
+        folder: The folder.
+        form: The format that its description may have.
+        what: What that is, for the message, such as "tuned network".
+        own: Names of further files that an unfinished run leaves there.
+
+    Raises:
+        OutputError: It holds other files, or cannot be read.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+        ) from error
+    strangers = {n for n in names - {DESCRIPTION, WEIGHTS, *own} if not is_leftover(n)}
+    is_tuned = read_format(folder / DESCRIPTION, unreadable=form) == form
+    if (strangers or names & {DESCRIPTION, WEIGHTS}) and not is_tuned:
+        raise OutputError(
+            f"{folder} contains files that are no {what}; choose an empty folder with --out"
+        )
+    check_is_no_part(folder)
+    return folder
+
+
+def check_is_no_part(folder: Path) -> None:
+    """Check that a tuned folder does not lie in a model folder, whose encoder it may be.
+
+    Raises:
+        OutputError: It does; the model would not load again, or answer as before.
+    """
+    home = folder.absolute().parent
+    if (home / MODEL).is_file():
+        raise OutputError(
+            f"{folder} lies in {home}, a model folder, which holds its encoder there; choose "
+            "another folder with --out"
+        )
+
+
 def read_entries(folder: Path) -> dict[str, Any]:
     """Return what `tuned.json` holds, its digest compared and left out; types are not checked.
 
@@ -145,6 +189,8 @@ def read_arrays(folder: Path, digest: str) -> tuple[dict[str, NDArray[Any]], NDA
         trained_on = arrays.pop(TRAINED_ON)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(f"{folder / WEIGHTS} is damaged: {error}") from None
+    if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+        raise ArtifactError(f"{folder / WEIGHTS} holds values that are not finite; tune it again")
     if trained_on.dtype != np.uint8 or trained_on.shape[1:] != (32,):
         raise ArtifactError(
             f"{folder / WEIGHTS} is damaged: {TRAINED_ON} has the shape {trained_on.shape}"

@@ -69,7 +69,7 @@ def compute_difference(tuned: State, base: State) -> dict[str, Tensor]:
 
 
 def add_difference(new: State, difference: State, scale: float = 1.0) -> dict[str, Tensor]:
-    """Return `new + scale difference`; all values have the same shapes as in `new`.
+    """Return `new + scale difference`, in the same shapes; statistics are those of `new`.
 
     Args:
         new: State of the new version.

@@ -21,6 +21,7 @@ from ilk.core.csv_cells import CsvFormatter
 from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, IlkError, OutputError
 from ilk.core.folder_transaction import FolderTransaction, lock_folder
+from ilk.core.leftovers import is_leftover
 from ilk.core.portable_names import make_unique, name_file, name_folders
 from ilk.core.progress import Progress, silent_progress
 from ilk.core.regular_file import read_regular_file
@@ -123,7 +124,7 @@ def check_image_folder(folder: Path) -> Path:
     own = set[str]()
     with suppress(ArtifactError):
         own = {RECORD, *read_selection(folder).own_files}
-    strangers = sorted(name for name in names - own if not _is_leftover(name))
+    strangers = sorted(n for n in names - own if not is_leftover(n.rsplit("/", 1)[-1]))
     if strangers:
         raise OutputError(
             f"{escape_path(folder)} contains files that were not written by ilk condense or ilk "
@@ -272,11 +273,6 @@ def _format_table(files: Sequence[str], images: Sequence[FolderImage]) -> bytes:
     lines = [format_line(("file_name", "label"))]
     lines += [format_line((f, image.label or "")) for f, image in zip(files, images, strict=True)]
     return "".join(lines).encode("utf-8", "surrogateescape")
-
-
-def _is_leftover(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1]
-    return last.startswith(".ilk.") or last.endswith((".part", ".ilk-new"))
 
 
 def _remove_empty_folders(folder: Path, files: set[str]) -> None:

@@ -232,7 +232,8 @@ def describe(
         if n := copies.count(reason):
             notes.append(f"{n:,} {'copy' if n == 1 else 'copies'} {what} left out")
     if n_unlabelled:
-        notes.append(f"{n_unlabelled:,} images without a label left out")
+        what = "1 image" if n_unlabelled == 1 else f"{n_unlabelled:,} images"
+        notes.append(f"{what} without a label left out")
     if gone := [name for name in classes if not counts.get(name)]:
         names = ", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")
         notes.append(
@@ -244,7 +245,7 @@ def describe(
 
 def _describe_verdict(verdict: Verdict) -> str:
     gain = verdict.gain
-    figures = f"{gain.value:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}"
+    figures = f"{gain.value:+z.3f}, 95 % interval {gain.low:+z.3f} to {gain.high:+z.3f}"
     what = f"{verdict.measure} on {verdict.n:,} images that were left out"
     if verdict.selector == BASELINE:
         return (

@@ -69,10 +69,10 @@ class SelectionConfig:
             )
         if count < max(n_classes, 1):
             least = max(n_classes, 1)
-            what = f"one per class, {least:,}" if n_classes > 1 else "one"
+            what = f"one per class ({least:,})" if n_classes > 1 else "one"
             raise InputError(
-                f"keep (--keep) of {self.keep:g} keeps {count:,} of {n:,} images and at least "
-                f"{what}, has to be kept; give a larger number"
+                f"keep (--keep) is {self.keep:g}, which keeps {count:,} of {n:,} images, and at "
+                f"least {what} must be kept; give a larger number"
             )
         return count
 
