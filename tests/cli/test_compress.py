@@ -82,6 +82,9 @@ def test_what_is_refused(home, tmp_path, capsys):
     assert "nothing contains no ilk classifier" in text
     text = refuse(capsys, kinds, "--out", tmp_path)
     assert "choose an empty folder" in text
+    text = refuse(capsys, kinds, "--out", home / "photos" / "small")
+    assert "whose files are read as images" in text
+    assert not (home / "photos" / "small").exists()
     assert not out.exists()
     assert before == {p: p.read_bytes() for p in before}
 

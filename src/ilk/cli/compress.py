@@ -91,12 +91,13 @@ def command(
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.model_folder import read_digest
-    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.artifacts.output_files import check_outside, check_outside_sources
     from ilk.cli.output_folder import hold_output_folder, is_same_folder
     from ilk.compression.compress import compress_classifier
     from ilk.compression.config import CompressionConfig
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
+    from ilk.export.check_images import find_own_folders
     from ilk.export.export_file import check_packages
     from ilk.store import Store
     from ilk.updates.side_files import SideFiles
@@ -116,8 +117,8 @@ def command(
     single = _refuse_other_models(classifier)
     side_files = replace(SideFiles.read(folder), digest=digest)
     if not is_file:
-        for source in sources:
-            check_outside_sources(path, source)
+        check_outside(path, find_own_folders(folder))
+        check_outside_sources(path, list(sources))
         hold_output_folder(path, source_model=folder)
     store = Store()
     images = _read_images(single, folder, sources, limit, store)
