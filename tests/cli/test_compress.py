@@ -35,6 +35,7 @@ def test_a_folder_that_works_on_its_own(home, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "mean set size" in out
     assert "the network is in 8 bits" in " ".join(out.split())
+    assert out.splitlines()[-1] == f"next   ilk predict {small} IMAGES"
     moved = tmp_path / "moved"
     shutil.move(small, moved)
     picture = str(home / "photos" / "kind 0" / "0.jpg")
@@ -81,6 +82,9 @@ def test_what_is_refused(home, tmp_path, capsys):
     assert "nothing contains no ilk classifier" in text
     text = refuse(capsys, kinds, "--out", tmp_path)
     assert "choose an empty folder" in text
+    text = refuse(capsys, kinds, "--out", home / "photos" / "small")
+    assert "whose files are read as images" in text
+    assert not (home / "photos" / "small").exists()
     assert not out.exists()
     assert before == {p: p.read_bytes() for p in before}
 

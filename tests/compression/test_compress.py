@@ -57,6 +57,7 @@ def test_the_whole_way_in_8_bits(world, int8, tmp_path):
     assert report["head"] == "refitted"
     assert report["scored"] == "out of fold"
     assert report["n_labelled"] == 72
+    assert all(report["runtimes"])
     assert report["loss"] <= 0.005 or report["figures"][0]["low"] < 0
     assert set(report["speed_ratios"]) == {"1", "16"}
     names = [figure.name for figure in int8.figures]
@@ -100,7 +101,7 @@ def test_a_compressed_model_is_exported_in_8_bits_as_it_is(world, int8, tmp_path
     assert export.parity.different_labels == 0
     with pytest.raises(InputError, match="in 8 bits already; leave --int8 out"):
         export_classifier(int8.classifier, folder, images, tmp_path / "m.onnx", int8=True)
-    with pytest.raises(InputError, match="in 8 bits already"):
+    with pytest.raises(InputError, match="in 8 bits already; compress the model that it was made"):
         compress_classifier(int8.classifier, folder, images, store)
 
 
@@ -185,3 +186,10 @@ def test_a_calibration_holds_clusters_together_as_the_fit_did(world):
     found = find_row_groups(clustered, scenes, index)
     assert (found >= 0).mean() > 0.5
     assert (find_row_groups(model, scenes, index) == -1).all()
+
+
+def test_the_engine_behind_views_is_named(world):
+    from ilk.encoders.variants import Variant
+
+    encoder = Variant(views=2).open(world[0].encoder)
+    assert module._name_runtimes(encoder) == module._name_runtimes(world[0].encoder) != ""

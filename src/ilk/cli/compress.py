@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from ilk.cli.finite_range import FiniteRange
 from ilk.cli.options import add_fetch_option, add_network_options, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note, print_table
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
@@ -89,12 +91,13 @@ def command(
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.model_folder import read_digest
-    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.artifacts.output_files import check_outside, check_outside_sources
     from ilk.cli.output_folder import hold_output_folder, is_same_folder
     from ilk.compression.compress import compress_classifier
     from ilk.compression.config import CompressionConfig
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
+    from ilk.export.check_images import find_own_folders
     from ilk.export.export_file import check_packages
     from ilk.store import Store
     from ilk.updates.side_files import SideFiles
@@ -114,8 +117,8 @@ def command(
     single = _refuse_other_models(classifier)
     side_files = replace(SideFiles.read(folder), digest=digest)
     if not is_file:
-        for source in sources:
-            check_outside_sources(path, source)
+        check_outside(path, find_own_folders(folder))
+        check_outside_sources(path, list(sources))
         hold_output_folder(path, source_model=folder)
     store = Store()
     images = _read_images(single, folder, sources, limit, store)
@@ -134,6 +137,9 @@ def command(
     for note in format_notes(result):
         print_note(note)
     click.echo(f"model  {path}")
+    if not is_file:
+        words = ("ilk", "predict", str(path))
+        click.echo(f"next   {escape_line(shlex.join(words))} IMAGES")
     return Result({"model": str(path), "summary": summary, **result.report})
 
 

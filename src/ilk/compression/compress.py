@@ -90,7 +90,7 @@ def compress_classifier(
             f"{classifier.encoder.name} has no network, so there is nothing to compress; fit a "
             "model with an encoder that has one, such as efficientnet-lite0"
         )
-    refuse_int8(encoders)
+    refuse_int8(encoders, "compress the model that it was made from")
     index = find_honest_index(images, classifier.encoder)
     refit = (
         partial(refit_head, classifier, images) if can_refit(classifier, images, folder) else None
@@ -197,8 +197,13 @@ def _measure_speed(before: Classifier, after: Classifier, images: CheckImages) -
     for size in RUN_BATCHES:
         seconds = compare_speeds(encoders, prepared[:size])
         ratios[str(size)] = seconds["before"] / seconds["after"]
-    notes = [str(getattr(c.encoder, "runtime_note", "")) for c in (before, after)]
+    notes = [_name_runtimes(c.encoder) for c in (before, after)]
     return {"speed_ratios": ratios, "runtimes": notes}
+
+
+def _name_runtimes(encoder: Any) -> str:
+    """Return what runs the networks of an encoder, such as "OpenVINO"."""
+    return " and ".join(dict.fromkeys(n.runtime_note for n in list_networks(encoder)))
 
 
 def _describe(classifier: Classifier, report: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,11 +100,11 @@ def build_int8(
     return Int8Result(built, fitted, report)
 
 
-def refuse_int8(encoders: Sequence[NetworkEncoder]) -> None:
-    """Raise InputError if one of the networks is in 8 bits already."""
+def refuse_int8(encoders: Sequence[NetworkEncoder], advice: str = "leave --int8 out") -> None:
+    """Raise InputError, with an advice at its end, if one of the networks is in 8 bits already."""
     for encoder in encoders:
         if isinstance(encoder, CompressedEncoder) and encoder.checkpoint.network.is_int8:
-            raise InputError(f"{encoder.name} computes in 8 bits already; leave --int8 out")
+            raise InputError(f"{encoder.name} computes in 8 bits already; {advice}")
 
 
 def check_loss(
