@@ -40,7 +40,7 @@ from ilk.distillation.teacher import to_logits
 from ilk.distillation.train import compute_logits
 from ilk.training.objectives.cross_entropy import CrossEntropy
 
-SEEDS = 3
+SEEDS = 5
 LOSS = "KD"
 TITLES = {"mnist": "MNIST, 20,000 training images", "fashion": "Fashion-MNIST"}
 TEACHER_UPDATES = {"mnist": 2400, "fashion": 5000}
