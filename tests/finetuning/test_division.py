@@ -16,9 +16,10 @@ from ilk.finetuning.base import open_splitter
 from ilk.finetuning.config import FinetuneConfig
 from ilk.finetuning.division import divide
 from ilk.finetuning.frozen_encoder import open_frozen
-from ilk.finetuning.judge import Answers, compare, judge_logits
+from ilk.finetuning.judge import Answers, judge_logits
 from ilk.finetuning.result import Candidate, compare_candidates
 from ilk.finetuning.tunable import Normalizer
+from ilk.maths.clusters import compare_means
 from ilk.training.batch import Batch
 
 
@@ -107,9 +108,9 @@ def test_images_of_a_group_count_as_one():
     """Ten copies of an image say no more than the image."""
     rng = np.random.default_rng(0)
     values = rng.normal(0.1, 1, 50)
-    alone = compare(values, np.zeros(50), np.full(50, -1))
-    copied = compare(np.repeat(values, 10), np.zeros(500), np.repeat(np.arange(50), 10))
-    apart = compare(np.repeat(values, 10), np.zeros(500), np.full(500, -1))
+    alone = compare_means(values, np.zeros(50), np.full(50, -1))
+    copied = compare_means(np.repeat(values, 10), np.zeros(500), np.repeat(np.arange(50), 10))
+    apart = compare_means(np.repeat(values, 10), np.zeros(500), np.full(500, -1))
     assert copied.high - copied.low == pytest.approx(alone.high - alone.low, rel=0.05)
     assert apart.high - apart.low < 0.5 * (alone.high - alone.low)
     assert alone.high - alone.low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(50), rel=0.05)
