@@ -31,8 +31,8 @@ from benchmarks.runner import summarize
 from benchmarks.shared_files import iterate_archive
 from ilk.artifacts.classifier import Classifier
 from ilk.compression.compress import compress_classifier
+from ilk.compression.config import CompressionConfig
 from ilk.compression.magnitude import prune_onnx_weights
-from ilk.compression.settings import CompressionSettings
 from ilk.core.metrics import score
 from ilk.encoders.folding import compute_disagreement
 from ilk.export.check_images import CheckImages, encode_check_images
@@ -46,10 +46,10 @@ from ilk.store import Store
 ENCODER, METHOD = "efficientnet-lite0", "GDA"
 BEFORE, INT8 = "float32", "8 bits"
 ARMS = {
-    INT8: (CompressionSettings(int8=True, max_loss=1.0), 5),
-    "10 % pruned": (CompressionSettings(False, 0.1, 1.0), 3),
-    "10 % pruned, 8 bits": (CompressionSettings(True, 0.1, 1.0), 3),
-    "20 % pruned": (CompressionSettings(False, 0.2, 1.0), 3),
+    INT8: (CompressionConfig(int8=True, max_loss=1.0), 5),
+    "10 % pruned": (CompressionConfig(False, 0.1, 1.0), 3),
+    "10 % pruned, 8 bits": (CompressionConfig(True, 0.1, 1.0), 3),
+    "20 % pruned": (CompressionConfig(False, 0.2, 1.0), 3),
 }
 """Settings and number of seeds; nothing is refused, so that every loss is seen."""
 BATCH_SIZES = (1, 4, 16)
@@ -188,8 +188,8 @@ def describe_cost(reports: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "layers_in_float32": [len(report["layers_in_float32"]) for report in reports],
     }
-    if "multiplications" in last:
-        before, after = last["multiplications"]
+    if "multiply_adds" in last:
+        before, after = last["multiply_adds"]
         cost["multiplications_ratio"] = after / before
     return cost
 

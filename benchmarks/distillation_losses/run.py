@@ -1,7 +1,7 @@
 """Do two heads, or soft labels alone from a good start, beat plain distillation at equal updates?
 
 CIFAR-10 (recompressed as JPEG, 32 x 32): 7,000 training and 3,000 test pictures of its test part,
-mirrored and shifted in training. MNIST: 2,000 training digits, which are not changed, so that
+flipped and shifted in training. MNIST: 2,000 training digits, which are not changed, so that
 students come to fit their labels exactly, and 5,000 test digits. ResNet-8 teachers, trained once on
 the labels; students of four convolutions, five seeds; all arms have the same pictures, order,
 updates and recipe (SGD, as in the authors' code; gradients are clipped where they are extreme).

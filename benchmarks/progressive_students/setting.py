@@ -91,7 +91,7 @@ class Setting:
         students = [make_student(width, 0) for width in WIDTHS]
         teacher, recurrent = _make_teacher(), RecurrentStudent(0)
         multiplications = {
-            f"student of {width} channels": student.count_multiplications()
+            f"student of {width} channels": student.count_multiply_adds()
             for width, student in zip(WIDTHS, students, strict=True)
         }
         weights = dict(recurrent.gru.named_parameters()).items()

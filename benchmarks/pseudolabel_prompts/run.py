@@ -1,7 +1,7 @@
 """Do evenly distributed pseudo-labels tune prompts better than those above a threshold?
 
 A small image-text model learns MNIST and captions (`towers.py`) and meets two shifted sets: USPS,
-whose classes are uneven, and test images of MNIST turned by up to 60 degrees; 1,500 unlabelled and
+whose classes are uneven, and test images of MNIST rotated by up to 60 degrees; 1,500 unlabelled and
 1,500 test images of each. FPL, IFPL and GRIP tune the three words of the prompt before the name
 through the caption tower, and, as `ilk fit --method GRIP` does, a residual of each class embedding
 instead. Rivals: the names alone; the most confident rows whatever their class, as many as FPL takes
@@ -116,13 +116,13 @@ def run(small: bool = False) -> dict[str, Any]:
 
 
 def turn_digits(data: Data, seed: int) -> tuple[Data, Data]:
-    """Return two halves of some digits, each turned by up to 60 degrees."""
+    """Return two halves of some digits, each rotated by up to 60 degrees."""
     generator = torch.Generator().manual_seed(seed)
     rows = Batch(to_images(data.x), torch.from_numpy(np.array(data.y)))
-    turned = RotateAndScale(DEGREES, 1.0)(rows, generator).x.flatten(1).numpy()
-    turned_data = replace(data, x=turned)
+    rotated = RotateAndScale(DEGREES, 1.0)(rows, generator).x.flatten(1).numpy()
+    rotated_data = replace(data, x=rotated)
     is_first = np.arange(len(data)) % 2 == 0
-    return turned_data.take(is_first), turned_data.take(~is_first)
+    return rotated_data.take(is_first), rotated_data.take(~is_first)
 
 
 def list_claims(setting: str) -> list[Claim]:

@@ -3,7 +3,7 @@
 A caption has up to three words for measured properties of the digit (see `image_text_model`) and,
 in half of the cases, its name at the end; the caption tower is one transformer layer, so the words
 before a name change what it means. The prompt in words is "nothing nothing nothing NAME". Images
-are turned, scaled and shifted in training, without which the model knows MNIST alone.
+are rotated, scaled and shifted in training, without which the model knows MNIST alone.
 """
 
 from __future__ import annotations

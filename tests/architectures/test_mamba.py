@@ -110,7 +110,7 @@ def test_multiplications_by_hand():
     layers = 16 * 64 + 32 * 17 + 1 * 32 + 32 * 16  # into, select, step, out
     scan = 32 * 8 * 5 + 32 * 2
     by_hand = 28 * (28 * 16 + layers + 32 * 4 + scan) + 16 * 10
-    assert student.count_multiplications() == by_hand
+    assert student.count_multiply_adds() == by_hand
 
 
 def test_images_that_do_not_fit_are_refused():

@@ -33,8 +33,9 @@ def test_a_folder_that_works_on_its_own(home, tmp_path, capsys):
     small = tmp_path / "small"
     assert run(["compress", str(home / "kinds"), "--out", str(small)]) == 0
     out = capsys.readouterr().out
-    assert "coverage of the sets" in out
+    assert "mean set size" in out
     assert "the network is in 8 bits" in " ".join(out.split())
+    assert out.splitlines()[-1] == f"next   ilk predict {small} IMAGES"
     moved = tmp_path / "moved"
     shutil.move(small, moved)
     picture = str(home / "photos" / "kind 0" / "0.jpg")
@@ -51,7 +52,7 @@ def test_pruned_as_json_and_a_file(home, tmp_path, capsys):
     assert run([*args, "--out", str(tmp_path / "small"), "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["int8"] is False
-    assert value["multiplications"][1] < value["multiplications"][0]
+    assert value["multiply_adds"][1] < value["multiply_adds"][0]
     assert run([*args, "--int8", "--out", str(tmp_path / "small.onnx")]) == 0
     assert (tmp_path / "small.onnx").read_bytes().count(b"QuantizeLinear") > 4
 
@@ -81,6 +82,9 @@ def test_what_is_refused(home, tmp_path, capsys):
     assert "nothing contains no ilk classifier" in text
     text = refuse(capsys, kinds, "--out", tmp_path)
     assert "choose an empty folder" in text
+    text = refuse(capsys, kinds, "--out", home / "photos" / "small")
+    assert "whose files are read as images" in text
+    assert not (home / "photos" / "small").exists()
     assert not out.exists()
     assert before == {p: p.read_bytes() for p in before}
 

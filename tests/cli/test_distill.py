@@ -27,7 +27,7 @@ from ilk.core.errors import (
 from ilk.store import Store
 
 CLASSES = ("0", "1", "7")
-QUICK = ("--student", "cnn-15k", "--updates", "12", "--changes", "none", "--device", "cpu")
+QUICK = ("--student", "cnn-15k", "--updates", "12", "--augment", "none", "--device", "cpu")
 
 
 def run(*args):
@@ -55,7 +55,7 @@ def test_the_table_is_printed_and_the_student_predicts(folder, tmp_path, capsys)
     small = tmp_path / "small"
     run(folder / "kinds", folder / "digits", "--out", small, *QUICK)
     output = capsys.readouterr().out
-    for words in ("teacher", "student", "log loss", "products", f"ilk predict {small}"):
+    for words in ("teacher", "student", "log loss", "multiply-adds", f"ilk predict {small}"):
         assert words in output
     assert not list(small.glob(".distil*"))
     moved = shutil.move(small, tmp_path / "moved")
@@ -78,8 +78,8 @@ def test_json_has_the_comparison(folder, tmp_path, capsys):
 
 def test_a_student_larger_than_the_teacher_is_refused_and_forced(folder, tmp_path):
     arguments = (folder / "kinds", folder / "digits", "--out", tmp_path / "s")
-    larger = ("--student", "cnn-100k", "--updates", "2", "--changes", "none", "--device", "cpu")
-    with pytest.raises(InputError, match=r"has 8\d,\d{3} weights and the teacher 2\d,\d{3}"):
+    larger = ("--student", "cnn-100k", "--updates", "2", "--augment", "none", "--device", "cpu")
+    with pytest.raises(InputError, match=r"has 8\d,\d{3} parameters and the teacher 2\d,\d{3}"):
         run(*arguments, *larger)
     assert not (tmp_path / "s").exists()
     run(*arguments, *larger, "--force")
@@ -104,7 +104,7 @@ def test_classes_that_the_teacher_does_not_know_are_left_out(folder, tmp_path, c
 
 @pytest.mark.parametrize(("student", "least"), [("cnn-15k", 8), ("efficientnet-lite0", 32)])
 def test_images_smaller_than_the_network_takes(folder, tmp_path, student, least):
-    small = ("--student", student, "--size", "7", "--force")
+    small = ("--student", student, "--image-size", "7", "--force")
     with pytest.raises(InputError, match=f"7 x 7 pixels are smaller .* {least} x {least}"):
         run(folder / "kinds", folder / "digits", "--out", tmp_path / "s", *small)
     rng = np.random.default_rng(0)
@@ -119,7 +119,10 @@ def test_images_smaller_than_the_network_takes(folder, tmp_path, student, least)
 
 def test_too_few_images_for_the_held_out_parts(folder, tmp_path):
     images = write_digits(tmp_path / "d", dict.fromkeys(CLASSES, 20))
-    with pytest.raises(InputError, match=r"60 labelled images .* too few to hold out 20"):
+    with pytest.raises(InputError, match=r"60 labelled images .* 20.*; label more, 80 in all"):
+        run(folder / "kinds", images, "--out", tmp_path / "s", *QUICK)
+    images = write_digits(tmp_path / "more", dict.fromkeys(CLASSES, 30))
+    with pytest.raises(InputError, match=r"90 labelled images .* raise --hold-out"):
         run(folder / "kinds", images, "--out", tmp_path / "s", *QUICK)
 
 
@@ -158,8 +161,8 @@ def test_the_student_does_not_replace_its_teacher_or_lie_in_the_images(folder, t
         (("--loss", "KD(temperature=0)"), InputError, "temperature"),
         (("--loss", "KD(heat=1)"), InputError, "heat"),
         (("--loss", "KD(temperature='x')"), InputError, "temperature"),
-        (("--loss", "KD(teacher_logits=1)"), InputError, "no setting"),
-        (("--size", "5000"), InputError, "at most 1024"),
+        (("--loss", "KD(teacher_logits=1)"), InputError, "cannot be set"),
+        (("--image-size", "5000"), InputError, "at most 1024"),
     ],
 )
 def test_wrong_settings(folder, tmp_path, option, error, words):
@@ -191,7 +194,7 @@ def test_a_full_disk_in_the_middle_loses_nothing(folder, tmp_path, monkeypatch):
         run(*arguments, "--seed", "1")
     kept = {p.name: p.read_bytes() for p in small.rglob("*") if p.is_file()}
     assert {k: v for k, v in kept.items() if k in before} == before
-    assert any(name.startswith(".distil-") for name in kept)
+    assert any(name.startswith(".ilk.distill-") for name in kept)
     monkeypatch.undo()
     monkeypatch.setenv("ILK_STORE", str(tmp_path / "store.sqlite"))
     run(*arguments, "--seed", "1")

@@ -181,7 +181,7 @@ def test_the_same_command_gives_the_same_folder(digits, tmp_path):
         ("-0.5", InputError, "is -0.5; give a fraction"),
         ("nan", InputError, "is nan; give a fraction"),
         ("71", InputError, "is 71 and there are 70 different pictures"),
-        ("0.03", InputError, "keeps 2 of 70 images and at least one per class, 3"),
+        ("0.03", InputError, "keeps 2 of 70 images, and at least one per class"),
     ],
 )
 def test_impossible_numbers_are_refused_in_one_sentence(digits, tmp_path, keep, error, match):
@@ -248,3 +248,57 @@ def test_files_of_others_are_not_replaced(digits, tmp_path):
     (tmp_path / "kept" / "notes.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"notes\.txt"):
         select(digits, "--keep", 9, "--out", tmp_path / "kept", *QUICK)
+
+
+def test_a_link_in_the_folder_is_not_followed(digits, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for path in (digits / "a0").iterdir():
+        (photos / path.name).write_bytes(b"mine")
+    out = tmp_path / "kept"
+    out.mkdir()
+    (out / "a0").symlink_to(photos)
+    with pytest.raises(OutputError, match="such as a0"):
+        select(digits, "--keep", 9, "--out", out, *QUICK, *HERDING)
+    assert {path.read_bytes() for path in photos.iterdir()} == {b"mine"}
+
+
+def test_a_table_that_a_user_put_there_is_left_alone(digits, tmp_path):
+    out = tmp_path / "kept"
+    select(digits, "--keep", 9, "--out", out, *QUICK, *HERDING)
+    (out / "metadata.csv").write_text("file_name,label\n")
+    with pytest.raises(OutputError, match=r"metadata\.csv"):
+        select(digits, "--keep", 9, "--out", out, *QUICK, *HERDING)
+    assert (out / "metadata.csv").read_text() == "file_name,label\n"
+
+
+def test_images_of_the_source_do_not_judge_as_target(digits, tmp_path, capsys):
+    with pytest.raises(InputError, match="every image of the target"):
+        select(digits, "--keep", 9, "--out", tmp_path / "kept", *QUICK, "--target", digits)
+    assert not (tmp_path / "kept").exists()
+    mixed = write_digits(tmp_path / "mixed", {"a0": 30, "b1": 30}, seed=5)
+    known = {path.read_bytes() for path in digits.rglob("*.png")}
+    n_new = sum(path.read_bytes() not in known for path in mixed.rglob("*.png"))
+    assert 0 < n_new < 60
+    args = ["--method", "NearestTarget", "--target", mixed]
+    select(digits, "--keep", 9, "--out", tmp_path / "kept", *QUICK, *args)
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"measured on {n_new} images" in out
+    assert f"{60 - n_new} images of the target are in the source as well" in out
+
+
+def test_a_class_that_copies_fill_is_named(tmp_path, capsys):
+    source = write_digits(tmp_path / "d", {"a0": 8, "b1": 8})
+    (source / "z").mkdir()
+    for path in sorted((source / "a0").iterdir())[:3]:
+        shutil.copy(path, source / "z" / path.name)
+    select(source, "--keep", 4, "--out", tmp_path / "kept", *QUICK, *HERDING)
+    assert "no image is left of 1 of 3 classes" in " ".join(capsys.readouterr().out.split())
+
+
+def test_nothing_is_measured_on_a_single_class(tmp_path, capsys):
+    source = write_digits(tmp_path / "d", {"a0": 10})
+    select(source, "--keep", 5, "--out", tmp_path / "kept", *QUICK, *HERDING)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "nothing could be measured" in out
+    assert "1.000" not in out

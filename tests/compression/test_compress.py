@@ -15,8 +15,8 @@ from export.conftest import fit_model, save_images
 from helpers.compressed_networks import write_network
 from ilk.compression import compress as module
 from ilk.compression.compress import compress_classifier
+from ilk.compression.config import CompressionConfig
 from ilk.compression.figures import measure_figures
-from ilk.compression.settings import CompressionSettings
 from ilk.core.errors import ArtifactError, InputError, Unavailable
 from ilk.encoders import onnx_network
 from ilk.export.check_images import encode_check_images
@@ -54,14 +54,15 @@ def int8(world):
 def test_the_whole_way_in_8_bits(world, int8, tmp_path):
     model, _, read, store = world
     report = int8.report
-    assert report["head"] == "fitted anew"
+    assert report["head"] == "refitted"
     assert report["scored"] == "out of fold"
     assert report["n_labelled"] == 72
+    assert all(report["runtimes"])
     assert report["loss"] <= 0.005 or report["figures"][0]["low"] < 0
     assert set(report["speed_ratios"]) == {"1", "16"}
     names = [figure.name for figure in int8.figures]
     assert names == [
-        "accuracy", "log loss", "calibration error", "coverage of the sets", "names per set",
+        "accuracy", "log loss", "calibration error", "coverage", "mean set size",
     ]  # fmt: skip
     assert all(figure.low <= figure.change <= figure.high for figure in int8.figures[:2])
     moved = int8.classifier.save(tmp_path / "small")
@@ -81,9 +82,9 @@ def test_the_whole_way_in_8_bits(world, int8, tmp_path):
 
 def test_a_pruned_model_is_exported_and_its_file_answers_the_same(world, tmp_path):
     model, folder, read, store = world
-    settings = CompressionSettings(int8=False, prune=0.3, max_loss=1)
+    settings = CompressionConfig(int8=False, prune=0.3, max_loss=1)
     result = compress_classifier(model, folder, read(), store, settings)
-    before, after = result.report["multiplications"]
+    before, after = result.report["multiply_adds"]
     assert after < 0.8 * before
     assert result.report["bytes_after"] < result.report["bytes_before"]
     saved = result.classifier.save(tmp_path / "small")
@@ -100,7 +101,7 @@ def test_a_compressed_model_is_exported_in_8_bits_as_it_is(world, int8, tmp_path
     assert export.parity.different_labels == 0
     with pytest.raises(InputError, match="in 8 bits already; leave --int8 out"):
         export_classifier(int8.classifier, folder, images, tmp_path / "m.onnx", int8=True)
-    with pytest.raises(InputError, match="in 8 bits already"):
+    with pytest.raises(InputError, match="in 8 bits already; compress the model that it was made"):
         compress_classifier(int8.classifier, folder, images, store)
 
 
@@ -127,7 +128,7 @@ def test_a_loss_beyond_the_bound_is_refused(world, monkeypatch):
         ArtifactError, match=r"in 8 bits the accuracy falls by .* more than 0\.5; nothing was"
     ):
         compress_classifier(model, folder, read(), store)
-    settings = CompressionSettings(max_loss=1)
+    settings = CompressionConfig(max_loss=1)
     assert compress_classifier(model, folder, read(), store, settings).report["loss"] > 0.3
 
 
@@ -139,10 +140,10 @@ def test_what_cannot_be_compressed_is_said(world, tmp_path):
     with pytest.raises(InputError, match="needs 40 labelled images"):
         compress_classifier(model, folder, read(limit=20), store)
     with pytest.raises(InputError, match="neither 8 bits nor pruning"):
-        CompressionSettings(int8=False)
+        CompressionConfig(int8=False)
     for wrong in ({"prune": 1.0}, {"prune": -0.1}, {"max_loss": 2}, {"max_loss": float("nan")}):
         with pytest.raises(InputError, match=r"--prune is|--max-loss is"):
-            CompressionSettings(**wrong)
+            CompressionConfig(**wrong)
 
 
 def test_without_an_engine_the_encoder_says_what_to_install(world, monkeypatch):
@@ -185,3 +186,10 @@ def test_a_calibration_holds_clusters_together_as_the_fit_did(world):
     found = find_row_groups(clustered, scenes, index)
     assert (found >= 0).mean() > 0.5
     assert (find_row_groups(model, scenes, index) == -1).all()
+
+
+def test_the_engine_behind_views_is_named(world):
+    from ilk.encoders.variants import Variant
+
+    encoder = Variant(views=2).open(world[0].encoder)
+    assert module._name_runtimes(encoder) == module._name_runtimes(world[0].encoder) != ""

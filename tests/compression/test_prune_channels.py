@@ -13,7 +13,7 @@ from ilk.compression.channel_groups import cut_channels, find_groups, read_const
 from ilk.compression.prune_channels import (
     MULTIPLE,
     choose_kept,
-    count_multiplications,
+    count_multiply_adds,
     prune_channels,
     rank_channels,
 )
@@ -150,7 +150,7 @@ def test_pruning_is_better_than_cutting_alone():
     assert before == HIDDEN
     assert after % MULTIPLE == 0
     assert after < before
-    kept_part = pruned.multiplications[1] / pruned.multiplications[0]
+    kept_part = pruned.multiply_adds[1] / pruned.multiply_adds[0]
     assert kept_part == pytest.approx(after / before, abs=0.02)
     x = np.concatenate(make_batches(seed=3))
     exact = run_network(model, x)
@@ -169,8 +169,8 @@ def test_pruning_is_better_than_cutting_alone():
     assert run_network(pruned.model, x).shape == (len(x), WIDTH)
 
 
-def test_a_fraction_of_the_multiplications_goes_and_each_group_keeps_some():
-    costs = count_multiplications(make_model(), make_batches(8)[0][:1])
+def test_a_fraction_of_the_multiply_adds_goes_and_each_group_keeps_some():
+    costs = count_multiply_adds(make_model(), make_batches(8)[0][:1])
     assert costs == {
         "expand": 16 * 16 * HIDDEN * 3, "depthwise": 16 * 16 * HIDDEN * 9,
         "project": 16 * 16 * HIDDEN * WIDTH,

@@ -227,7 +227,7 @@ def test_wrappers_are_parsed_and_bad_ones_refused_in_one_sentence():
         parse_wrapper("Lora")
     for text, message in {
         "LoRA(rank=0)": "rank is 0; it must be above 0",
-        "LoRA(layers='conv')": "layers is 'conv'; it is one of all, attention, perceptrons",
+        "LoRA(layers='conv')": "layers is 'conv'; it is one of all, attention, mlp",
         "LoRA(rank='x')": "rank",
         "SVFit(bases='left')": "bases is 'left'",
         "IA3(positions='x')": "positions is 'x'",

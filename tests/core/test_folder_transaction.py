@@ -155,3 +155,16 @@ def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
             change.commit()
     monkeypatch.undo()
     assert {n: c for n, c in read(tmp_path).items() if not n.endswith(".ilk-new")} == OLD
+
+
+def test_a_folder_behind_a_link_is_not_written_to(tmp_path):
+    folder, photos = tmp_path / "out", tmp_path / "photos"
+    folder.mkdir()
+    photos.mkdir()
+    (photos / "0.png").write_text("mine")
+    (folder / "cat").symlink_to(photos)
+    with lock_folder(folder):
+        change = FolderTransaction(folder)
+        with pytest.raises(OutputError, match="link to another folder"):
+            change.write("cat/0.png", b"new")
+    assert [path.read_text() for path in photos.iterdir()] == ["mine"]

@@ -9,15 +9,22 @@ import ilk
 from distillation.conftest import CLASSES
 from helpers.digit_folders import write_digits
 from helpers.tiny_checkpoints import save_timm
-from ilk.distillation.changes import choose_changes
+from ilk.distillation.augmentation_choice import (
+    FLIP,
+    ROTATE,
+    make_augmentations,
+    try_augmentations,
+)
 from ilk.distillation.config import DistillConfig
 from ilk.distillation.distill import distill
 from ilk.distillation.network_cost import count_multiply_adds, measure_cost
 from ilk.distillation.parts import divide_images
+from ilk.distillation.students import MEAN, STD, Student
 from ilk.distillation.teacher import compute_probabilities, load_teacher, to_logits
+from ilk.hub.preprocessing import Preprocess
 from ilk.store import Store
 
-QUICK = DistillConfig("cnn-15k", updates=6, changes="none")
+QUICK = DistillConfig("cnn-15k", updates=6, augment="none")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,7 @@ def test_a_student_can_teach(folder):
     store = Store(folder / "store.sqlite")
     second = distill(teacher, images, folder / "second", QUICK, store=store, device="cpu")
     assert second.competitors[0].cost == second.competitors[1].cost
-    assert any("was fitted to at least" in note for note in second.notes)
+    assert any("was fitted to all" in note for note in second.notes)
 
 
 def test_a_diffusion_model_can_teach(folder, monkeypatch):
@@ -109,11 +116,24 @@ def test_the_teacher_is_asked_about_changed_images(home):
     images = ilk.read(str(home.folder / "digits"))
     parts = divide_images(images, teacher, 0.2, 0)
     y = parts.encode_labels(parts.train)
-    changes = choose_changes(teacher, images, parts.train, y, 0)
-    assert [c.name for c in changes] == ["mirrored", "turned"]
-    again = choose_changes(teacher, images, parts.train, y, 0)
-    assert changes == again
-    assert changes[0].accuracy < 0.9
+    trials = try_augmentations(teacher, images, parts.train, y, 0)
+    assert [c.name for c in trials] == ["flipped", "rotated and scaled"]
+    again = try_augmentations(teacher, images, parts.train, y, 0)
+    assert trials == again
+    assert trials[0].accuracy < 0.9
+
+
+def test_a_student_with_two_images_for_each_weight_sees_flipped_ones_alone():
+    student = Student("cnn-15k", 1, Preprocess((28, 28), (28, 28), "squash", "bilinear", MEAN, STD))
+    weights = sum(p.numel() for p in student.build(10, 0).parameters())
+
+    def name_kinds(names, n):
+        return [type(a).__name__ for a in make_augmentations(names, student, 10, n)]
+
+    assert name_kinds((FLIP, ROTATE), 2 * weights - 1) == ["Shift", "Flip", "RotateAndScale"]
+    assert name_kinds((), 2 * weights - 1) == ["Shift"]
+    assert name_kinds((FLIP, ROTATE), 2 * weights) == ["Flip"]
+    assert name_kinds((ROTATE,), 2 * weights) == []
 
 
 def test_groups_stay_together(home, tmp_path):
@@ -139,7 +159,7 @@ def test_a_pretrained_student_starts_from_its_weights(home, size):
     from ilk.encoders import resolve_encoder
 
     images = ilk.read(str(home.folder / "new"))
-    student = open_student(DistillConfig("efficientnet-lite0", size=size), images.used)
+    student = open_student(DistillConfig("efficientnet-lite0", image_size=size), images.used)
     network = student.build(3, 0)
     expected = resolve_encoder("efficientnet-lite0").checkpoint.build_network()
     assert student.preprocess.size == ((224, 224) if not size else (32, 32))

@@ -22,7 +22,7 @@ from ilk.encoders.tuned_network import read_tuned_network
 from ilk.finetuning import from_images, trial
 from ilk.finetuning.base import open_splitter
 from ilk.finetuning.judge import Answers
-from ilk.finetuning.result import Candidate, choose
+from ilk.finetuning.result import Candidate, choose, compare_candidates, summarize
 from ilk.training.objective import Objective
 
 FAST = ["--updates", "8", "--batch-size", "16", "--runtime", "torch"]
@@ -289,6 +289,16 @@ def test_a_state_that_training_did_not_change_is_not_chosen():
     groups = np.full(20, -1)
     assert choose([frozen, same], groups) == 0
     assert choose([frozen, same, better], groups) == 2
+
+
+def test_no_difference_has_no_minus_sign():
+    certain = Answers(np.ones(20, bool), np.zeros(20))
+    candidates = [Candidate("frozen", certain, certain), Candidate("a", certain, certain)]
+    groups = np.full(20, -1)
+    comparison = compare_candidates(candidates[1], candidates[0], groups)
+    assert "+0.0 points" in comparison.describe()
+    assert "+0.000 in log loss" in comparison.describe()
+    assert "-0.0" not in json.dumps(summarize(candidates, comparison, groups)["candidates"])
 
 
 def test_a_model_of_a_tuned_network_predicts_explains_and_exports(tuned, encoder, tmp_path, capsys):

@@ -7,6 +7,7 @@ import pytest
 
 from ilk.core.metrics import wilson_interval
 from ilk.maths.clusters import (
+    compare_means,
     compute_interval,
     compute_mean_p_value,
     compute_variance,
@@ -92,3 +93,22 @@ def test_a_new_group_exceeds_the_quantile_as_rarely_as_stated() -> None:
     assert find_conformal_quantile(np.arange(9.0), 0.9, np.ones(9)) == 8.0
     assert find_conformal_quantile(np.arange(18.0), 0.9, np.full(18, 0.5)) == 17.0
     assert find_conformal_quantile(np.arange(16.0), 0.9, np.full(16, 0.5)) is None
+
+
+def test_the_interval_of_a_paired_difference_is_never_surer_than_one_row():
+    right = np.ones(50)
+    same = compare_means(right, right)
+    assert same.value == 0
+    assert same.high == pytest.approx(1.96 / (50 * 2**0.5))
+
+
+def test_the_interval_of_a_paired_difference_widens_with_groups():
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(40), 10)
+    first = np.repeat(rng.random(40) < 0.8, 10).astype(float)  # groups are right or wrong together
+    second = (rng.random(400) < 0.7).astype(float)
+    alone, together = compare_means(first, second), compare_means(first, second, groups)
+    assert alone.value == together.value == pytest.approx(float((first - second).mean()))
+    error = float((first - second).std(ddof=1)) / 20
+    assert alone.high - alone.value == pytest.approx(1.96 * error, rel=1e-3)
+    assert together.high - together.value > 1.5 * (alone.high - alone.value)

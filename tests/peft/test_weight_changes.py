@@ -159,7 +159,7 @@ def test_bitfit_trains_exactly_the_biases(name):
 
 
 def test_layers_may_be_those_of_attention_or_of_perceptrons():
-    for choice, expected in {"attention": {"qkv", "proj"}, "perceptrons": {"fc1", "fc2"}}.items():
+    for choice, expected in {"attention": {"qkv", "proj"}, "mlp": {"fc1", "fc2"}}.items():
         network, _ = make_example("timm ViT")
         parse_wrapper(f"LoRA(layers={choice!r})").apply(network)
         assert {key.split(".")[3] for key in get_state(network)} == expected

@@ -7,10 +7,10 @@ import pytest
 
 from ilk.core.data import Data
 from ilk.maths.folds import assign_folds
+from ilk.maths.herding import herd
 from ilk.maths.out_of_fold import fit_head, predict_out_of_fold, predict_proba
 from ilk.subset_selection.selectors.el2n import EL2N
 from ilk.subset_selection.selectors.forgetting import Forgetting, count_forgetting
-from ilk.subset_selection.selectors.herding import order_by_herding
 from ilk.subset_selection.selectors.k_center import KCenter
 from ilk.subset_selection.selectors.moderate import Moderate
 from ilk.subset_selection.selectors.selector import standardize
@@ -30,7 +30,7 @@ def test_herding_keeps_the_mean_of_what_is_chosen_nearest_to_the_mean():
     while left:
         distance = [np.linalg.norm(x.mean(0) - x[[*chosen, i]].mean(0)) for i in left]
         chosen.append(left.pop(int(np.argmin(distance))))
-    np.testing.assert_array_equal(order_by_herding(x), chosen)
+    np.testing.assert_array_equal(herd(x, len(x)), chosen)
 
 
 def test_k_center_takes_the_row_that_is_farthest_from_those_chosen(rows):

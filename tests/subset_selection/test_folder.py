@@ -65,7 +65,10 @@ def test_names_of_one_class_do_not_collide(source, tmp_path):
     ]
 
 
-@pytest.mark.parametrize("label", ["a/b", "test", "Train Data", "unlabelled", ".hidden", "con"])
+@pytest.mark.parametrize(
+    "label",
+    ["a/b", "test", "Train Data", "unlabelled", ".hidden", "con", "Metadata.csv", "selection.json"],
+)
 def test_every_class_name_survives(label, source, tmp_path):
     out = tmp_path / "few"
     contents = [p.read_bytes() for p in sorted(source.root.rglob("*.png"))]

@@ -7,9 +7,9 @@ import torch
 from helpers.small_training import make_step
 from ilk.architectures.instance_norm_net import InstanceNormNet
 from ilk.core.errors import InputError
+from ilk.maths.herding import herd
 from ilk.subset_selection.condensation import list_condensation_methods
 from ilk.subset_selection.condensation.distribution_matching import MeanMatching
-from ilk.subset_selection.foundations.herd import herd
 from ilk.subset_selection.foundations.pixel_scale import PixelScale
 from ilk.subset_selection.foundations.problem import Problem, Run
 from ilk.subset_selection.foundations.siamese_augmentation import SiameseAugmentation

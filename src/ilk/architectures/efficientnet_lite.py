@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.core.errors import InputError
+from ilk.core.student_images import check_images, read_sides
 
 STUDENTS = ("efficientnet-lite0",)
 START = "efficientnet-lite0"  # the encoder whose weights a student starts from
@@ -157,11 +157,7 @@ class EfficientNetStudent(EfficientNetLite0):
     """
 
     def __init__(self, n_classes: int, sides: tuple[int, int], seed: int = 0) -> None:
-        if min(sides) < MIN_SIDE:
-            raise InputError(
-                f"images of {sides[0]} x {sides[1]} pixels are smaller than a student takes, which "
-                f"is {MIN_SIDE} x {MIN_SIDE}; give a greater --size, or a student such as cnn-1m"
-            )
+        check_images(3, sides, MIN_SIDE, ", or another student, such as cnn-1m")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             super().__init__()
@@ -185,5 +181,4 @@ def make_student(
     Raises:
         InputError: Its images would be too small.
     """
-    sides = (size, size) if isinstance(size, int) else (size[0], size[1])
-    return EfficientNetStudent(n_classes, sides, seed)
+    return EfficientNetStudent(n_classes, read_sides(size), seed)

@@ -58,7 +58,7 @@ class InstanceNormNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 bound = module.weight[0].numel() ** -0.5
-                for p in (module.weight, module.bias):
+                for p in module.parameters(recurse=False):
                     p.copy_(
                         torch.empty(p.shape, device=generator.device).uniform_(
                             -bound, bound, generator=generator

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.core.errors import InputError, UnknownName
+from ilk.core.errors import UnknownName
+from ilk.core.student_images import check_images, convert_channels, read_sides
 
 STUDENTS = ("mamba-15k", "mamba-100k")  # read without importing this file
 SIZES = {"mamba-15k": (32, 1), "mamba-100k": (64, 3)}  # channels and blocks
 CONVOLUTION = 4  # tokens
 STEP_RANGE = (1e-3, 1e-1)  # of D_t at the start
-GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R 601)
 MIN_SIDE, MAX_TOKENS = 8, 32
 
 
@@ -173,13 +173,7 @@ class MambaStudent(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if channels not in (1, 3):
-            raise InputError(f"a student takes images of 1 or 3 channels, not {channels}")
-        if min(sides) < MIN_SIDE:
-            raise InputError(
-                f"images of {sides[0]} x {sides[1]} pixels are smaller than a student takes, which "
-                f"is {MIN_SIDE} x {MIN_SIDE}; give a greater --size"
-            )
+        check_images(channels, sides, MIN_SIDE)
         self.channels = channels
         self.pool = math.ceil(max(sides) / MAX_TOKENS)
         rows, columns = (math.ceil(side / self.pool) for side in sides)
@@ -197,10 +191,8 @@ class MambaStudent(nn.Module):
         return self.fc.in_features
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return features `[n, f]` of normalized images `[n, c, h, w]`; a grey network takes three
-        channels too, and makes them grey."""
-        if x.shape[1] > self.channels:
-            x = (x * x.new_tensor(GREY).view(1, -1, 1, 1)).sum(1, keepdim=True)
+        """Return features `[n, f]` of normalized images `[n, c, h, w]`, or of colour images."""
+        x = convert_channels(x, self.channels)
         if self.pool > 1:
             x = functional.avg_pool2d(x, self.pool, ceil_mode=True)
         tokens = self.embed(x.transpose(1, 2).flatten(2)) + self.position
@@ -212,8 +204,8 @@ class MambaStudent(nn.Module):
         logits: Tensor = self.fc(self.forward_features(x))
         return logits
 
-    def count_multiplications(self) -> int:
-        """Return the multiplications of one image, the scan's included."""
+    def count_multiply_adds(self) -> int:
+        """Return the multiply-adds of one image, those of the scan included."""
         rows = len(self.position)
         total = self.embed.weight.numel() * rows + self.fc.weight.numel()
         for module in self.blocks.modules():
@@ -245,5 +237,4 @@ def make_student(
     """
     if name not in SIZES:
         raise UnknownName("student", name, tuple(SIZES))
-    sides = (size, size) if isinstance(size, int) else (size[0], size[1])
-    return MambaStudent(*SIZES[name], n_classes, channels, sides, seed=seed)
+    return MambaStudent(*SIZES[name], n_classes, channels, read_sides(size), seed=seed)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ilk.core.errors import InputError, UnknownName
+from ilk.core.errors import UnknownName
+from ilk.core.student_images import check_images, convert_channels, read_sides
 
 STUDENTS = ("cnn-15k", "cnn-100k", "cnn-1m", "cnn-5m")
-GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue, as Pillow's (ITU-R 601)
 MIN_SIDE = 8  # pixels
 FINAL_SIDE = 4  # least width of the last features
 
@@ -93,13 +93,7 @@ class StudentCNN(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if channels not in (1, 3):
-            raise InputError(f"a student takes images of 1 or 3 channels, not {channels}")
-        if min(sides) < MIN_SIDE:
-            raise InputError(
-                f"images of {sides[0]} x {sides[1]} pixels are smaller than a student takes, which "
-                f"is {MIN_SIDE} x {MIN_SIDE}; give a greater --size"
-            )
+        check_images(channels, sides, MIN_SIDE)
         self.channels = channels
         widths = size.widths
         self.pool, strides = plan_strides(min(sides), len(widths))
@@ -119,10 +113,8 @@ class StudentCNN(nn.Module):
         return self.fc.in_features
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return features `[n, f]` of normalized images `[n, c, h, w]`; a grey network takes three
-        channels too, and makes them grey."""
-        if x.shape[1] > self.channels:
-            x = (x * x.new_tensor(GREY).view(1, -1, 1, 1)).sum(1, keepdim=True)
+        """Return features `[n, f]` of normalized images `[n, c, h, w]`, or of colour images."""
+        x = convert_channels(x, self.channels)
         if self.pool > 1:
             x = functional.avg_pool2d(x, self.pool, ceil_mode=True)
         features: Tensor = self.blocks(x).mean((2, 3))
@@ -168,5 +160,4 @@ def make_student(
     """
     if name not in SIZES:
         raise UnknownName("student", name, tuple(SIZES))
-    sides = (size, size) if isinstance(size, int) else (size[0], size[1])
-    return StudentCNN(SIZES[name], n_classes, channels, sides, seed)
+    return StudentCNN(SIZES[name], n_classes, channels, read_sides(size), seed)

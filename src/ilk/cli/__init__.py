@@ -39,10 +39,10 @@ COMMAND_GROUPS = {
     },
     "Small and tuned": {
         "finetune": "Tune a pretrained network on labelled images, where that pays.",
-        "distill": "Train a small network to answer like a saved classifier.",
+        "distill": "Train a small network to predict like a saved classifier.",
         "compress": "Make the network of a model folder smaller and faster, and measure the loss.",
         "condense": "Write a few images per class that train nearly as good a classifier.",
-        "select": "Keep the images of a folder that are worth most, for a target or for training.",
+        "select": "Keep the most useful images of a folder, for a target or for training.",
     },
     "Diffusion models": {
         "pretrain": "Pretrain a diffusion model on a folder of images.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from ilk.cli.finite_range import FiniteRange
 from ilk.cli.options import add_fetch_option, add_network_options, add_seed_option
 from ilk.cli.output import Result, add_json_option, print_note, print_table
+from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
     from ilk.artifacts.classifier import Classifier
@@ -22,27 +24,28 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option(
-    "--out", required=True, help="Folder for the compressed model, or an .onnx file as of export."
+    "--out",
+    required=True,
+    help="Folder for the compressed model, or an .onnx file as `ilk export` writes.",
 )
 @click.option(
     "--int8/--float32",
     "int8",
     default=None,
-    help="Compute the network in 8 bits, or not [default: in 8 bits unless --prune is given].",
+    help="Quantize the network to 8 bits, or not [default: 8 bits unless --prune is given].",
 )
 @click.option(
     "--prune",
     type=FiniteRange(0, 0.95),
     default=0.0,
-    help="Fraction of the network's multiplications to remove, with whole channels, such as 0.2.",
+    help="Fraction of the network's multiply-adds to remove, as whole channels, such as 0.2.",
 )
 @click.option(
     "--max-loss",
     type=FiniteRange(0, 1),
     default=0.005,
     show_default=True,
-    help="Greatest loss of accuracy; if more is lost than that and than chance explains, nothing "
-    "is written.",
+    help="Greatest loss of accuracy; nothing is written if significantly more is lost.",
 )
 @click.option(
     "--check-images",
@@ -77,28 +80,29 @@ def command(
 ) -> Result:
     """Make the network of the model folder MODEL smaller and faster, and write the model to OUT.
 
-    In 8 bits, OpenVINO and ONNX Runtime compute faster, and the network has a quarter of the size.
-    --prune removes whole channels, those that matter least, and fits what reads the others anew;
-    single weights that are zero would make nothing faster. The head is fitted anew where the images
-    of the fit are still there; calibration, sets and the threshold of unknown images are always.
-    The table compares accuracy, calibration and sets before and after on images that neither head
-    was fitted to.
+    In 8 bits (post-training quantization), OpenVINO and ONNX Runtime are faster, and the network
+    has a quarter of the size. --prune removes the least important channels (structured pruning) and
+    refits the layers that read the others; zeros among the weights would make nothing faster. The
+    head is refitted if the images that the model was fitted to are still there; calibration,
+    prediction sets and the threshold of unknown images always are. The table compares accuracy,
+    calibration and prediction sets before and after, on images that neither head was fitted to.
 
-    OUT is a model folder like any other, with the network inside.
+    OUT is a model folder like any other, which holds the network itself.
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.model_folder import read_digest
-    from ilk.artifacts.output_files import check_outside_sources
+    from ilk.artifacts.output_files import check_outside, check_outside_sources
     from ilk.cli.output_folder import hold_output_folder, is_same_folder
     from ilk.compression.compress import compress_classifier
-    from ilk.compression.settings import CompressionSettings
+    from ilk.compression.config import CompressionConfig
     from ilk.core.errors import InputError
     from ilk.core.progress import terminal_progress
+    from ilk.export.check_images import find_own_folders
     from ilk.export.export_file import check_packages
     from ilk.store import Store
     from ilk.updates.side_files import SideFiles
 
-    settings = CompressionSettings(prune == 0 if int8 is None else int8, prune, max_loss, seed)
+    config = CompressionConfig(prune == 0 if int8 is None else int8, prune, max_loss, seed)
     path, folder = Path(out), Path(model)
     if is_same_folder(out, folder):
         raise InputError(
@@ -113,16 +117,16 @@ def command(
     single = _refuse_other_models(classifier)
     side_files = replace(SideFiles.read(folder), digest=digest)
     if not is_file:
-        for source in sources:
-            check_outside_sources(path, source)
+        check_outside(path, find_own_folders(folder))
+        check_outside_sources(path, list(sources))
         hold_output_folder(path, source_model=folder)
     store = Store()
     images = _read_images(single, folder, sources, limit, store)
     result = compress_classifier(
-        single, folder, images, store, settings, home=path, progress=terminal_progress()
+        single, folder, images, store, config, home=path, progress=terminal_progress()
     )
     side_files.check_unchanged()
-    summary = summarize(result, settings.phrase)
+    summary = summarize(result, config.phrase)
     if is_file:
         _write_file(result, folder, images, path)
     else:
@@ -133,6 +137,9 @@ def command(
     for note in format_notes(result):
         print_note(note)
     click.echo(f"model  {path}")
+    if not is_file:
+        words = ("ilk", "predict", str(path))
+        click.echo(f"next   {escape_line(shlex.join(words))} IMAGES")
     return Result({"model": str(path), "summary": summary, **result.report})
 
 
@@ -196,8 +203,8 @@ def show_figures(result: Compression) -> None:
             figure.name,
             f"{figure.before:.4f}",
             f"{figure.after:.4f}",
-            f"{figure.change:+.4f}",
-            f"[{figure.low:+.4f}, {figure.high:+.4f}]",
+            f"{figure.change:+z.4f}",
+            f"[{figure.low:+z.4f}, {figure.high:+z.4f}]",
         )
         for figure in result.figures
     ]
@@ -237,7 +244,7 @@ def format_notes(result: Compression) -> list[str]:
         notes.append(
             f"{len(names)} of {report['layers']} layers stay in float32: {', '.join(names[:4])}"
         )
-    if "multiplications" in report:
-        before, after = report["multiplications"]
-        notes.append(f"the pruned network multiplies {after / before:.0%} as often")
+    if "multiply_adds" in report:
+        before, after = report["multiply_adds"]
+        notes.append(f"the pruned network has {after / before:.0%} of the multiply-adds")
     return notes

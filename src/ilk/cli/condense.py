@@ -15,7 +15,6 @@ from ilk.cli.source_options import add_intake_options, add_single_label_option
 from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
-    from ilk.core.metrics import Interval
     from ilk.subset_selection.condense_result import CondenseResult
 
 CLASSIFIERS = {
@@ -38,15 +37,16 @@ CLASSIFIERS = {
     "--method",
     default="auto",
     show_default=True,
-    help="How images are made or chosen: DistributionMatching, DCC, ClassGradientMatching, NRRDD, "
-    "Herding, KCenter, RandomImages, or auto, which takes the best of some on held-out images.",
+    help="DistributionMatching, DCC, ClassGradientMatching or NRRDD, which make synthetic images; "
+    "Herding, KCenter or RandomImages, which choose real ones; or auto, which takes the best of "
+    "several on held-out images.",
 )
 @click.option(
     "--encoder",
     "encoder_name",
     default="efficientnet-lite0",
     show_default=True,
-    help="Encoder by whose features images are chosen and judged.",
+    help="Encoder whose features choose images and judge them.",
 )
 @click.option(
     "--image-size",
@@ -59,9 +59,10 @@ CLASSIFIERS = {
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="Updates of each small network that judges the images; three times as many on all images.",
+    help="Optimizer updates of each small network that judges the images; three times as many on "
+    "all images.",
 )
-@click.option("--flip", is_flag=True, help="Mirrored images are of the same class; not digits.")
+@click.option("--flip", is_flag=True, help="Flip images horizontally at random; wrong for digits.")
 @add_seed_option
 @add_single_label_option
 @add_intake_options
@@ -83,10 +84,10 @@ def command(
 ) -> Result:
     """Write a few images of each class of SOURCE that train nearly as good a classifier to OUT.
 
-    Images are synthetic, made by training their pixels, or chosen from SOURCE; the method is the
-    one whose images train the best small network on images that are held out. What is lost is
-    measured on other held-out images. OUT is an ordinary image folder for `ilk fit`; its
-    selection.json says which images are synthetic and what was measured.
+    Images are synthetic (their pixels are optimized: dataset condensation) or chosen from SOURCE
+    (a coreset), whichever trains the more accurate small network on held-out images. The loss of
+    accuracy is measured on other held-out images. OUT is an ordinary image folder for `ilk fit`;
+    its selection.json says which images are synthetic and what was measured.
 
     The val and test splits are left out. If interrupted, the same command resumes.
     """
@@ -131,7 +132,7 @@ def _show(result: CondenseResult) -> None:
     """Print which method was taken and what is lost."""
     if len(result.scores) > 1:
         tried = [
-            (name + (" (taken)" if name == result.method else ""), _format(score))
+            (name + (" (taken)" if name == result.method else ""), str(score))
             for name, score in result.scores.items()
         ]
         print_table(("method", "accuracy of the small network"), tried)
@@ -139,9 +140,9 @@ def _show(result: CondenseResult) -> None:
     rows = [
         (
             CLASSIFIERS[name],
-            _format(judged.of_all),
-            _format(judged.of_few),
-            _format(judged.gap, "+.3f"),
+            str(judged.of_all),
+            str(judged.of_few),
+            f"{judged.gap:+z.3f}",
         )
         for name, judged in result.judgements.items()
     ]
@@ -153,7 +154,3 @@ def _show(result: CondenseResult) -> None:
     )
     for note in result.notes:
         print_note(note)
-
-
-def _format(interval: Interval, spec: str = ".3f") -> str:
-    return f"{interval.value:{spec}} [{interval.low:{spec}}, {interval.high:{spec}}]"

@@ -15,6 +15,7 @@ from ilk.cli.source_options import add_intake_options, add_single_label_option
 from ilk.core.terminal_text import escape_line
 
 NATURAL = click.IntRange(min=0)
+AUGMENT = ("auto", "none")
 
 
 @click.command()
@@ -25,43 +26,50 @@ NATURAL = click.IntRange(min=0)
     "--student",
     default="cnn-100k",
     show_default=True,
-    help="Network of the student, by its number of weights: cnn-15k, cnn-100k, cnn-1m, cnn-5m, "
-    "mamba-15k, mamba-100k, or the pretrained efficientnet-lite0.",
+    help="Architecture of the student, by its number of parameters: cnn-15k, cnn-100k, cnn-1m, "
+    "cnn-5m, mamba-15k, mamba-100k, or the pretrained efficientnet-lite0.",
 )
 @click.option(
-    "--loss", default="KD", show_default=True, help="Loss, such as KD or 'KD(temperature=4)'."
+    "--loss",
+    default="KD",
+    show_default=True,
+    help="Distillation loss: KD, such as 'KD(temperature=4)', DualHead, MEAL, SimilarSources or "
+    "Progressive.",
 )
 @click.option(
-    "--size",
+    "--image-size",
     type=NATURAL,
     default=0,
-    help="Side of the student's images in pixels [default: that of the images, up to 96].",
+    help="Height and width of the student's images in pixels [default: that of the images, up to "
+    "96].",
 )
 @click.option(
     "--updates",
     type=NATURAL,
     default=0,
-    help="Updates of the weights, at most [default: 30 rounds over the images, 1,000 to 30,000].",
+    help="Number of optimizer updates, at most [default: 30 epochs, from 1,000 to 30,000].",
 )
 @click.option(
     "--hold-out",
     type=FiniteRange(0, 0.5),
     default=0.2,
     show_default=True,
-    help="Fraction of the labelled images that the student is not trained on: half of it chooses "
-    "the state of the network, half calibrates its answers.",
+    help="Fraction of the labelled images that is not trained on: half of them stop the training "
+    "early, the other half calibrate the student's probabilities.",
 )
 @click.option(
-    "--changes",
-    type=click.Choice(("auto", "none")),
+    "--augment",
+    type=click.Choice(AUGMENT),
     default="auto",
     show_default=True,
-    help="Train on shifted, turned, scaled and mirrored images, as far as TEACHER recognizes them.",
+    help="Data augmentation: shift images at random, and flip, rotate and scale them if TEACHER "
+    "still recognizes them; with 2 images or more per parameter of the student, only flip them; "
+    "or none.",
 )
 @click.option(
     "--compare-labels",
     is_flag=True,
-    help="Train the same student on the labels alone, too, to see what TEACHER is worth.",
+    help="Train the same student on the labels alone too, to see what TEACHER is worth.",
 )
 @add_force_option
 @add_seed_option
@@ -75,10 +83,10 @@ def command(
     out: str,
     student: str,
     loss: str,
-    size: int,
+    image_size: int,
     updates: int,
     hold_out: float,
-    changes: str,
+    augment: str,
     compare_labels: bool,
     force: bool,
     seed: int,
@@ -86,13 +94,14 @@ def command(
     device: str,
     runtime: str,
 ) -> Result:
-    """Train a small network to answer like the classifier in the model folder TEACHER.
+    """Train a small network, the student, to predict like the classifier in the folder TEACHER.
 
     It learns from the images of SOURCE, labelled or not, and from TEACHER's probabilities for them,
-    which are computed once. The result is a model folder of its own, which holds the network, for
-    `ilk predict`, `evaluate`, `serve`, `export` and the others; calibration, sets and the detection
-    of unknown images are fitted anew on images that the student was not trained on. A test split of
-    SOURCE judges both; without one, held-out images do.
+    which are computed once (knowledge distillation). The result is a model folder that holds the
+    network itself, for `ilk predict`, `evaluate`, `serve`, `export` and the others; calibration,
+    prediction sets and the detection of unknown images are fitted on images that the student was
+    not trained on. Both are evaluated on the test split of SOURCE or, without one, on held-out
+    images.
 
     If interrupted, the same command resumes.
     """
@@ -110,10 +119,10 @@ def command(
     config = DistillConfig(
         student,
         loss,
-        size,
+        image_size,
         updates,
         hold_out=hold_out,
-        changes=changes,
+        augment=augment,
         compare_labels=compare_labels,
         seed=seed,
     )
@@ -146,7 +155,7 @@ def command(
     print_table(HEADERS, [row.format_cells() for row in result.competitors])
     click.echo(
         f"judged on {result.parts.judged_name} ({len(result.parts.judged):,} images), with 95 % "
-        "intervals; products: multiply-adds per image; ms: per image, after decoding, in one run"
+        "intervals; agreement: with the predictions of the teacher; time: after decoding"
     )
     for note in result.notes:
         print_note(note)

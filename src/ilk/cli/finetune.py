@@ -43,8 +43,8 @@ POSITIVE = click.IntRange(min=1)
     "wrappers",
     multiple=True,
     metavar="WRAPPER",
-    help="Tune a wrapper in place of the weights, such as 'LoRA(rank=8)', Adapter, SVFit or "
-    "BitFit; may be repeated.",
+    help="Parameter-efficient tuning: train a wrapper in place of the weights, such as "
+    "'LoRA(rank=8)', Adapter, SVFit or BitFit; may be repeated.",
 )
 @click.option(
     "--start-from",
@@ -54,15 +54,20 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--updates",
     type=POSITIVE,
-    help="Optimizer updates at most [default: 4 passes over the images, from 40 to 600].",
+    help="Number of optimizer updates, at most [default: 4 epochs, from 40 to 600].",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=2), default=32, show_default=True, help="Batch size."
+    "--batch-size",
+    type=click.IntRange(min=2),
+    default=32,
+    show_default=True,
+    help="Images per update.",
 )
 @click.option(
     "--lr",
     type=FiniteRange(0, 10, min_open=True, max_open=True),
-    help="Learning rate of the last layer [default: 5e-4 for blocks, 1e-4 for all, the wrapper's].",
+    help="Peak learning rate of the last layer [default: 5e-4 for blocks, 1e-4 for all, or that of "
+    "the wrapper].",
 )
 @click.option(
     "--layer-decay",
@@ -75,13 +80,13 @@ POSITIVE = click.IntRange(min=1)
     "--flip/--no-flip",
     default=True,
     show_default=True,
-    help="Train on mirrored images too; not for writing and whatever has a side.",
+    help="Flip images horizontally at random; wrong for digits.",
 )
 @click.option(
     "--hold-out",
     type=FiniteRange(0, 0.9),
-    help="Fraction of the images that is not trained on and judges the result, so that `ilk fit` "
-    "can compare it with other encoders [default: 0.2, or more where that is fewer than 50 "
+    help="Fraction of the images that is not trained on: they judge the result, and `ilk fit` can "
+    "compare it with other encoders on them [default: 0.2, or more where that is fewer than 50 "
     "images].",
 )
 @add_force_option
@@ -111,13 +116,14 @@ def command(
 ) -> Result:
     """Tune the network of an encoder on the labelled images of SOURCE and write it to OUT.
 
-    By default the last two blocks are trained, from the answers of the frozen network on; --layers
-    and --peft choose other parts. A validation part ends the training and chooses between the
-    variants and the network as it is. The tuned network is kept if it is better on images that were
-    held out. Use it with `--encoder tuned:OUT` in `ilk fit`, `predict` and others.
+    By default the last two blocks are trained, starting at the predictions of the frozen network;
+    --layers and --peft choose other parts. A validation part stops the training early and chooses,
+    by log loss, between the variants and the frozen network. The tuned network is kept if it is
+    better on images that were held out. Use it with `--encoder tuned:OUT` in `ilk fit`, `predict`
+    and others.
 
-    What is frozen is computed once per image. The val and test splits are left out. If interrupted,
-    the same command resumes.
+    The frozen layers are computed once per image. The val and test splits are left out. If
+    interrupted, the same command resumes.
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold
@@ -183,12 +189,16 @@ def _show_candidates(result: FinetuneResult) -> None:
         _make_row(candidate, i == result.chosen, result)
         for i, candidate in enumerate(result.candidates)
     ]
-    head = ("network", "validation", "held out", "log loss", "parameters", "memory", "time")
+    head = (
+        *("network", "validation: log loss", "accuracy"),
+        *("held out: log loss", "accuracy", "parameters", "memory", "time"),
+    )
     print_table(head, rows)
     click.echo(
-        f"{result.n_train:,} images trained on, {result.n_validation:,} for validation, which "
-        f"chose the line with *, {result.n_held_out:,} held out; accuracy and log loss of "
-        "logistic regression on the features"
+        "log loss and accuracy of logistic regression on the features; * is chosen by the log loss "
+        "of the validation part (a tuned network only if it is better by more than one standard "
+        f"error); {result.n_train:,} images trained on, {result.n_validation:,} for validation, "
+        f"{result.n_held_out:,} held out"
     )
 
 
@@ -198,13 +208,14 @@ def _make_row(candidate: Candidate, is_chosen: bool, result: FinetuneResult) -> 
     held_out, log_loss = "", ""
     if candidate.held_out is not None:
         found = measure_accuracy(candidate.held_out, result.groups)
-        held_out = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-        log_loss = f"{0.0 - candidate.held_out.score:.3f}"
+        held_out = str(found)
+        log_loss = f"{-candidate.held_out.score:z.3f}"
     return (
         f"{candidate.name} *" if is_chosen else candidate.name,
+        f"{-candidate.validation.score:z.3f}",
         f"{candidate.validation.is_correct.mean():.3f}",
-        held_out,
         log_loss,
+        held_out,
         f"{candidate.n_trained:,}" if candidate.n_trained else "",
         f"{candidate.n_bytes / 2**20:,.0f} MB" if candidate.n_bytes else "",
         f"{candidate.seconds:,.0f} s" if candidate.seconds else "",

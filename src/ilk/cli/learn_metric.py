@@ -16,7 +16,6 @@ from ilk.cli.source_options import add_intake_options, add_single_label_option
 from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
-    from ilk.core.metrics import Interval
     from ilk.metric_learning.learn import LearnedEmbedding
 
 POSITIVE = click.IntRange(min=1)
@@ -69,8 +68,8 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--hold-out",
     type=FiniteRange(0, 0.9),
-    help="Fraction of the images that is not trained on, so that `ilk fit` can compare the "
-    "embedding with other encoders on them [default: 0.2, or 0 where that is fewer than 50 "
+    help="Fraction of the images that is not trained on: `ilk fit` can compare the embedding with "
+    "other encoders on them [default: 0.2, or 0 where that is fewer than 50 "
     "images].",
 )
 @click.option(
@@ -165,8 +164,8 @@ def _show_scores(learned: LearnedEmbedding) -> None:
     others = [name for name in learned.scores[MAP_AT_R] if name not in (LEARNED, learned.loss)]
     rows: list[tuple[str, ...]] = []
     for name in (LEARNED, *others):
-        cells = [_format(learned.scores[metric][name]) for metric in learned.scores]
-        gain = "" if name == LEARNED else _format(learned.gains[MAP_AT_R][name], "+.3f")
+        cells = [str(learned.scores[metric][name]) for metric in learned.scores]
+        gain = "" if name == LEARNED else f"{learned.gains[MAP_AT_R][name]:+.3f}"
         rows.append((learned.loss if name == LEARNED else name, *cells, gain))
     print_table(("embedding", *learned.scores, f"gain over it, {MAP_AT_R}"), rows)
     click.echo(
@@ -174,7 +173,3 @@ def _show_scores(learned: LearnedEmbedding) -> None:
         f"{learned.n_queries:,} images of {learned.n_classes} classes that were held out; "
         "intervals over classes"
     )
-
-
-def _format(interval: Interval, spec: str = ".3f") -> str:
-    return f"{interval.value:{spec}} [{interval.low:{spec}}, {interval.high:{spec}}]"

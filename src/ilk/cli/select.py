@@ -1,4 +1,4 @@
-"""`ilk select`: keep the images of a folder that are worth most."""
+"""`ilk select`: keep the most useful images of a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from ilk.cli.source_options import add_intake_options, add_single_label_option
 from ilk.core.terminal_text import escape_line
 
 if TYPE_CHECKING:
-    from ilk.core.metrics import Interval
     from ilk.subset_selection.from_images import SelectionResult
 
 
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     "--keep",
     type=float,
     required=True,
-    help="Fraction of the pictures to keep, up to 1 for all of them, or a number above 1.",
+    help="Fraction of the different images to keep, up to 1 for all of them, or a number above 1.",
 )
 @click.option(
     "--target",
-    help="Images of the domain or task that the kept ones are to serve: a folder, table or "
-    "archive, with or without labels.",
+    help="Images of the domain or task that the images are kept for: a folder, table or archive, "
+    "with or without labels.",
 )
 @click.option("--balance", is_flag=True, help="Keep equally many images of each class.")
 @click.option(
@@ -40,13 +39,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rule that ranks images, such as Herding, KCenter, Moderate, EL2N, Forgetting or "
     "RandomSubset; with --target ColorFilter, SourcePruning, TargetDiscriminator or NearestTarget; "
-    "auto takes the best on images left out.",
+    "auto takes the best on held-out images.",
 )
 @click.option("--link", is_flag=True, help="Make hard links in place of copies of the files.")
 @click.option(
     "--keep-copies",
     is_flag=True,
-    help="Do not look for copies of one picture; files with the same bytes are still left out.",
+    help="Do not look for near-duplicates; files with the same bytes are still left out.",
 )
 @click.option(
     "--encoder",
@@ -73,16 +72,16 @@ def command(
     device: str,
     runtime: str,
 ) -> Result:
-    """Keep the images of SOURCE that are worth most, and write them to the image folder OUT.
+    """Keep the most useful images of SOURCE, and write them to the image folder OUT.
 
-    Copies of one picture are left out first. Then images are ranked by their use: for the images of
-    --target, or without one by how well a classifier is trained on those that are kept. Rules that
-    rank are compared with equally many random images on images left out. Without --target, random
-    ones are kept where no rule is clearly better, and classes keep their proportions, with at least
-    one image each; with it, the best rule is used unless it is clearly worse, and classes that the
-    target does not use may go.
+    Near-duplicates are removed first. Then images are ranked by their use for the domain or task of
+    --target or, without one, for training a classifier (a coreset). Ranking rules are compared on
+    held-out images with as many random images. Without --target, random images are kept unless a
+    rule is significantly better, and classes keep their proportions, with at least one image each.
+    With it, the best rule is used unless it is significantly worse, and classes that are of no use
+    for the target may be dropped.
 
-    OUT is an ordinary image folder: the files as they are, in one folder per class. selection.json
+    OUT is an ordinary image folder: the original files, in one folder per class. selection.json
     says what was lost, and selection.csv lists every image with its rank. The val and test splits
     are left out.
     """
@@ -137,17 +136,13 @@ def _show(result: SelectionResult) -> None:
     if verdict is None:
         return
     rows: list[tuple[str, str, str]] = [
-        ("all", f"{len(result.rows):,}", _format(verdict.all)),
-        (f"kept by {verdict.best}", f"{n:,}", _format(verdict.kept)),
-        ("equally many at random", f"{n:,}", _format(verdict.random)),
+        ("all", f"{len(result.rows):,}", str(verdict.all)),
+        (f"kept by {verdict.best}", f"{n:,}", str(verdict.kept)),
+        ("equally many at random", f"{n:,}", str(verdict.random)),
     ]
     title = "accuracy" if verdict.measure == "accuracy" else "log density of the target"
     print_table(("images", "number", f"{title} [95 % interval]"), rows)
     click.echo(
         f"measured on {verdict.n:,} images, each left out of the selection and of the training; "
-        f"lost against all: {_format(verdict.loss)}"
+        f"lost against all: {verdict.loss!s}"
     )
-
-
-def _format(interval: Interval) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

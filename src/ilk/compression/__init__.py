@@ -1,1 +1,1 @@
-"""Smaller networks: pruning, 8 bits, fusion, and what each costs."""
+"""Smaller networks: pruning, quantization to 8 bits, fusion, and their cost in accuracy."""

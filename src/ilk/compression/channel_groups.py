@@ -52,7 +52,7 @@ class _Blocked(Exception):
 
 
 def read_constants(model: Any) -> dict[str, NDArray[Any]]:
-    """Return the constants of a model by name."""
+    """Return the constants of a model by name, `[...]` as the model has them."""
     from onnx import numpy_helper
 
     return {t.name: np.asarray(numpy_helper.to_array(t)) for t in model.graph.initializer}
@@ -222,8 +222,8 @@ def cut_channels(
 
     Args:
         model: The ONNX model that `find_groups` read.
-        kept: Positions of the channels that stay, sorted, by name of the group; all of a group that
-            is not named.
+        kept: Positions of the channels that stay, `[m]`, sorted, by name of the group; all of a
+            group that is not named.
         groups: What `find_groups` returned.
         change: Returns a constant that replaces one that was cut, by name; None changes nothing.
     """
@@ -248,6 +248,6 @@ def cut_channels(
         arrays = {name: change(name, array) for name, array in arrays.items()}
     del copy.graph.initializer[:], copy.graph.value_info[:]
     copy.graph.initializer.extend(
-        numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in arrays.items()
+        numpy_helper.from_array(np.array(array, order="C"), name) for name, array in arrays.items()
     )
     return onnx.shape_inference.infer_shapes(copy)

@@ -12,11 +12,12 @@ import numpy as np
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.image_blocks import encode_block
+from ilk.artifacts.thresholds import describe_thresholds
+from ilk.compression.config import CompressionConfig
 from ilk.compression.figures import Figure, list_figures, measure_figures
 from ilk.compression.prune_channels import PrunedNetwork, prune_channels
 from ilk.compression.refit import can_refit, refit_head, summarize_features
 from ilk.compression.replace_networks import replace_networks
-from ilk.compression.settings import CompressionSettings
 from ilk.compression.speed import compare_speeds
 from ilk.core.data import Features
 from ilk.core.errors import InputError
@@ -55,7 +56,7 @@ def compress_classifier(
     folder: Path,
     images: CheckImages,
     store: Store,
-    settings: CompressionSettings = CompressionSettings(),  # noqa: B008  (frozen)
+    config: CompressionConfig = CompressionConfig(),  # noqa: B008  (frozen)
     *,
     home: Path = Path("compressed"),
     progress: Progress = silent_progress,
@@ -72,7 +73,7 @@ def compress_classifier(
         images: Images, some of which have labels: those that ranges, channels, calibration and
             figures come from.
         store: Where the new features are kept.
-        settings: What to do.
+        config: Settings.
         home: Folder that it will be saved in.
         progress: Reports the progress.
 
@@ -89,32 +90,30 @@ def compress_classifier(
             f"{classifier.encoder.name} has no network, so there is nothing to compress; fit a "
             "model with an encoder that has one, such as efficientnet-lite0"
         )
-    refuse_int8(encoders)
+    refuse_int8(encoders, "compress the model that it was made from")
     index = find_honest_index(images, classifier.encoder)
     refit = (
         partial(refit_head, classifier, images) if can_refit(classifier, images, folder) else None
     )
     networks = measure_networks(encoders, images, progress)
-    pruned = _prune(networks, settings, classifier.encoder.name, progress)
+    pruned = _prune(networks, config, classifier.encoder.name, progress)
     smaller = {
         key: QuantizableNetwork(pruned[key].model, network.batches) if key in pruned else network
         for key, network in networks.items()
     }
     models, in_float32 = {key: n.prepared for key, n in smaller.items()}, []
-    if settings.int8:
+    if config.int8:
         models, _, skipped = quantize_networks(
-            classifier, images, index, smaller, max_loss=settings.max_loss, refit=refit
+            classifier, images, index, smaller, max_loss=config.max_loss, refit=refit
         )
         in_float32 = [name for names in skipped.values() for name in names]
-    how = {"int8": settings.int8, "prune": settings.prune}
-    encoder = replace_networks(classifier.encoder, models, how, settings.int8, home)
+    how = {"int8": config.int8, "prune": config.prune}
+    encoder = replace_networks(classifier.encoder, models, how, config.int8, home)
     used = replace(images.images, rows=images.rows)
     _, changed = encode_block(used, encoder, store, progress, classifier.value_ranges)
     refitted = refit(changed) if refit else None
-    rows = score_rows(classifier, images, index, changed[index], settings.seed, refitted=refitted)
-    loss, _ = check_loss(
-        rows, settings.max_loss, settings.phrase, _advise(settings, refit is not None)
-    )
+    rows = score_rows(classifier, images, index, changed[index], config.seed, refitted=refitted)
+    loss, _ = check_loss(rows, config.max_loss, config.phrase, _advise(config, refit is not None))
     result = replace(
         recalibrate(refitted or classifier, rows), encoder=encoder, attention_maps=None
     )
@@ -122,15 +121,15 @@ def compress_classifier(
         summary = summarize_features(classifier, images, changed, rows)
         result = replace(result, summary_statistics=summary)
     figures = measure_figures(
-        rows, classifier.conformal.level, classifier.class_priors, settings.seed
+        rows, classifier.conformal.level, classifier.class_priors, config.seed
     )
     report = {
         **how,
         "n_labelled": len(rows.y),
         "scored": "out of fold" if rows.is_out_of_fold else "not trained on",
-        "head": "fitted anew" if refit else "kept",
+        "head": "refitted" if refit else "kept",
         "loss": loss,
-        "max_loss": settings.max_loss,
+        "max_loss": config.max_loss,
         "figures": list_figures(figures),
         "layers": sum(len(n.layers) for n in smaller.values()),
         "layers_in_float32": in_float32,
@@ -147,27 +146,27 @@ def compress_classifier(
 
 def _prune(
     networks: Mapping[str, QuantizableNetwork],
-    settings: CompressionSettings,
+    config: CompressionConfig,
     name: str,
     progress: Progress,
 ) -> dict[str, PrunedNetwork]:
-    if not settings.prune:
+    if not config.prune:
         return {}
     return {
-        key: prune_channels(n.prepared, n.batches, settings.prune, name=name, progress=progress)
+        key: prune_channels(n.prepared, n.batches, config.prune, name=name, progress=progress)
         for key, n in networks.items()
     }
 
 
-def _advise(settings: CompressionSettings, is_refitted: bool) -> str:
+def _advise(config: CompressionConfig, is_refitted: bool) -> str:
     """Return the end of the message that the loss is too great."""
     ways = []
-    if settings.prune:
+    if config.prune:
         ways.append("a smaller --prune")
     if not is_refitted:
         ways.append("all images that the model was fitted to, so that its head is fitted anew")
-    ways.append(f"--max-loss above {settings.max_loss:g}")
-    return f", more than {100 * settings.max_loss:g}; nothing was written; try {' or '.join(ways)}"
+    ways.append(f"--max-loss above {config.max_loss:g}")
+    return f", more than {100 * config.max_loss:g}; nothing was written; try {' or '.join(ways)}"
 
 
 def _describe_size(
@@ -179,9 +178,7 @@ def _describe_size(
     after = sum(model.ByteSize() for model in models.values())
     report: dict[str, Any] = {"bytes_before": before, "bytes_after": after}
     if pruned:
-        report["multiplications"] = [
-            sum(p.multiplications[i] for p in pruned.values()) for i in (0, 1)
-        ]
+        report["multiply_adds"] = [sum(p.multiply_adds[i] for p in pruned.values()) for i in (0, 1)]
         report["channels"] = [
             sum(sizes[i] for p in pruned.values() for sizes in p.kept.values()) for i in (0, 1)
         ]
@@ -200,21 +197,20 @@ def _measure_speed(before: Classifier, after: Classifier, images: CheckImages) -
     for size in RUN_BATCHES:
         seconds = compare_speeds(encoders, prepared[:size])
         ratios[str(size)] = seconds["before"] / seconds["after"]
-    notes = [str(getattr(c.encoder, "runtime_note", "")) for c in (before, after)]
+    notes = [_name_runtimes(c.encoder) for c in (before, after)]
     return {"speed_ratios": ratios, "runtimes": notes}
+
+
+def _name_runtimes(encoder: Any) -> str:
+    """Return what runs the networks of an encoder, such as "OpenVINO"."""
+    return " and ".join(dict.fromkeys(n.runtime_note for n in list_networks(encoder)))
 
 
 def _describe(classifier: Classifier, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of the compressed classifier."""
-    thresholds = {
-        "coverage": classifier.conformal.level,
-        "set": classifier.conformal.threshold,
-        "false_alarm": classifier.ood_detector.false_alarm,
-        "unknown": classifier.ood_detector.threshold,
-    }
     return {
         **classifier.metadata,
-        "thresholds": thresholds,
+        "thresholds": describe_thresholds(classifier),
         "compression": dict(report),
         "ensemble": None,  # what it is without one encoder was measured with the old features
     }

@@ -19,7 +19,7 @@ from ilk.trust.conformal import cross_conformal_sets
 
 N_FOLDS = 5
 N_RESAMPLES = 500
-ACCURACY, COVERAGE = "accuracy", "coverage of the sets"
+ACCURACY, COVERAGE = "accuracy", "coverage"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def measure_figures(
         _compare_means("log loss", _lose(p, y), _lose(q, y)),
         _compare_calibration(p, q, y, seed),
         _compare_hits(COVERAGE, sets[index, y], changed_sets[index, y]),
-        _compare_means("names per set", sets.sum(1), changed_sets.sum(1)),
+        _compare_means("mean set size", sets.sum(1), changed_sets.sum(1)),
     )
 
 

@@ -99,7 +99,14 @@ def align(
 ) -> TinyViT:
     """Return the first network with units in the place of those of the second that they are like.
 
-    Args and errors are those of `fuse`.
+    Args:
+        first: The network whose units move.
+        second: The network whose units stay.
+        images: Images `[n, c, h, w]`, as of `fuse`.
+        settings: How units are matched.
+
+    Raises:
+        InputError: The networks have different shapes.
     """
     if first.config != second.config or first.head.out_features != second.head.out_features:
         raise InputError("the networks have different shapes; fuse networks of one shape")

@@ -27,7 +27,7 @@ def find_masks(
     Of equal ones, those of earlier layers go first.
 
     Args:
-        weights: Weights of each layer, by name.
+        weights: Weights of each layer, `[...]`, by name.
         fraction: Fraction to remove, in [0, 1).
 
     Raises:
@@ -57,7 +57,7 @@ def prune_weights(network: nn.Module, fraction: float) -> dict[str, NDArray[np.b
         fraction: Fraction of those weights to remove, in [0, 1).
 
     Returns:
-        Which weights stayed, by name of the parameter.
+        Which weights stayed, in the same shape, by name of the parameter.
     """
     import torch
     from torch import nn

@@ -43,12 +43,12 @@ class PrunedNetwork:
     Attributes:
         model: Its ONNX model.
         kept: Channels of each layer before and after, by name of the layer.
-        multiplications: Multiplications of one image before and after.
+        multiply_adds: Multiply-adds of one image before and after.
     """
 
     model: Any
     kept: dict[str, tuple[int, int]]
-    multiplications: tuple[int, int]
+    multiply_adds: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def prune_channels(
     Args:
         model: ONNX model of normalized images, as `QuantizableNetwork.prepared`.
         batches: Calibration images, each `[b, 3, h, w]`.
-        fraction: Fraction of the multiplications to remove, in (0, 1). Less is removed if the inner
+        fraction: Fraction of the multiply-adds to remove, in (0, 1). Less is removed if the inner
             channels have not as many.
         name: What to call the network in messages.
         progress: Reports the progress.
@@ -94,7 +94,7 @@ def prune_channels(
             weight = np.hstack([read_weight(nodes[r], constants).T for r in group.readers]).T
             orders[group.name] = rank_channels(weight, moments[group.name].covariance)
             advance(1)
-    costs = count_multiplications(model, batches[0][:1])
+    costs = count_multiply_adds(model, batches[0][:1])
     kept = choose_kept(groups, orders, costs, fraction)
     changed: dict[str, NDArray[Any]] = {}
     for group in groups:
@@ -119,12 +119,12 @@ def prune_channels(
 
     pruned = cut_channels(model, kept, groups, change)
     sizes = {g.name: (g.n, len(kept[g.name])) for g in groups}
-    after = count_multiplications(pruned, batches[0][:1])
+    after = count_multiply_adds(pruned, batches[0][:1])
     return PrunedNetwork(pruned, sizes, (sum(costs.values()), sum(after.values())))
 
 
-def count_multiplications(model: Any, image: NDArray[np.float32]) -> dict[str, int]:
-    """Return how often each layer multiplies for one image `[1, 3, h, w]`, by name of the layer."""
+def count_multiply_adds(model: Any, image: NDArray[np.float32]) -> dict[str, int]:
+    """Return the multiply-adds of each layer for one image `[1, 3, h, w]`, by name of the layer."""
     constants = read_constants(model)
     layers = [
         node
@@ -147,7 +147,14 @@ def measure_moments(
     batches: Sequence[NDArray[np.float32]],
     progress: Progress = silent_progress,
 ) -> dict[str, _Moments]:
-    """Return mean and covariance of the channels of each group, over images and positions."""
+    """Return mean and covariance of the channels of each group, over images and positions.
+
+    Args:
+        model: The ONNX model.
+        groups: Groups of its channels.
+        batches: Normalized images, each `[b, 3, h, w]`.
+        progress: Reports each batch.
+    """
     names = {group.name: group.tensor for group in groups}
     session = open_session(expose(model, list(dict.fromkeys(names.values()))))
     count = dict.fromkeys(names, 0)
@@ -225,7 +232,7 @@ def choose_kept(
     costs: dict[str, int],
     fraction: float,
 ) -> dict[str, NDArray[np.int64]]:
-    """Return the channels of each group that stay, sorted: those go that add the least error.
+    """Return the channels of each group that stay, `[m]`: those go that add the least error.
 
     Errors are relative to the layer. (Dividing them by the cost of a channel empties the first
     layers, where channels cost most, and what is lost there all later layers lose.) Each group
@@ -234,8 +241,8 @@ def choose_kept(
     Args:
         groups: The groups.
         orders: What `rank_channels` returned, by name of the group.
-        costs: Multiplications by name of the layer.
-        fraction: Fraction of all multiplications to remove.
+        costs: Multiply-adds by name of the layer.
+        fraction: Fraction of all multiply-adds to remove.
     """
     steps = []
     for group in groups:

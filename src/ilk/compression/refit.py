@@ -1,4 +1,4 @@
-"""Fit the head of a classifier anew to the features of its changed network."""
+"""Refit the head of a classifier to the features of its changed network."""
 
 from __future__ import annotations
 
@@ -55,7 +55,13 @@ def refit_head(classifier: Classifier, images: CheckImages, changed: Features) -
 
 
 def take_training_data(classifier: Classifier, images: CheckImages, changed: Features) -> Data:
-    """Return the labelled images that the classifier was fitted to, with changed features."""
+    """Return the labelled images that the classifier was fitted to, with changed features.
+
+    Args:
+        classifier: The classifier.
+        images: Images, among which are all that it was fitted to.
+        changed: Their changed features, `[n, d]`.
+    """
     index = np.flatnonzero(images.is_trained_on & (images.y >= 0))
     group = find_row_groups(classifier, images, index)
     return Data(changed[index], images.y[index], classifier.classes, group=group)

@@ -1,13 +1,15 @@
-"""How much faster a compressed encoder is: both in turns, in one run."""
+"""How much faster a compressed encoder is, in one run."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ilk.core.timing import time_in_turns
 
 MIN_SECONDS, MAX_ROUNDS = 1.5, 40
 
@@ -17,8 +19,6 @@ def compare_speeds(
 ) -> dict[str, float]:
     """Return the median time of a batch by encoder, in seconds per image.
 
-    Encoders take turns, so that what else the machine does slows all of them alike.
-
     Args:
         encoders: What encodes, by name.
         batch: Prepared images `[b, c, h, w]`.
@@ -26,13 +26,10 @@ def compare_speeds(
     """
     for encoder in encoders.values():
         encoder.embed(batch)  # loads it
-    times: dict[str, list[float]] = {name: [] for name in encoders}
-    end = time.perf_counter() + seconds
-    for number in range(MAX_ROUNDS):
-        if number >= 3 and time.perf_counter() > end:
-            break
-        for name, encoder in encoders.items():
-            start = time.perf_counter()
-            encoder.embed(batch)
-            times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(values)) / len(batch) for name, values in times.items()}
+    times = time_in_turns(
+        [partial(encoder.embed, batch) for encoder in encoders.values()],
+        MAX_ROUNDS,
+        min_rounds=3,
+        max_seconds=seconds / len(encoders),
+    )
+    return {name: value / len(batch) for name, value in zip(encoders, times, strict=True)}

@@ -18,7 +18,11 @@ Matrix = NDArray[np.float64]
 
 
 def match(cost: Matrix) -> Matrix:
-    """Return the exact plan `[n, n]` of a cost `[n, n]`: 1/n at the pairs of least total cost."""
+    """Return the exact plan `[n, n]` of a cost `[n, n]`: 1/n at the pairs of least total cost.
+
+    Raises:
+        InputError: The cost is not square.
+    """
     from scipy.optimize import linear_sum_assignment
 
     n = len(cost)

@@ -139,6 +139,12 @@ class FolderTransaction:
     def write_with(self, name: str, write: Callable[[Path], object]) -> None:
         """Add a file that `write` writes to the path it is given; as `write` otherwise."""
         path = self.folder / (_check_name(name) + NEW_SUFFIX)
+        for parent in (self.folder / part for part in PurePosixPath(name).parents[:-1]):
+            if parent.is_symlink():  # files of another folder would be replaced
+                raise OutputError(
+                    f"{parent} is a link to another folder, whose files would be replaced; choose "
+                    "another folder with --out"
+                )
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_atomically(path, write, clean=False)  # all of the folder's are deleted already
         self._written.append(name)

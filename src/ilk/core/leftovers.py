@@ -45,6 +45,11 @@ def delete_leftovers(path: Path) -> None:
                         os.unlink(entry.path)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file has a name that only an unfinished run of ilk gives, in its output folder."""
+    return name.startswith(".ilk.") or name.endswith((SUFFIX, ".ilk-new"))
+
+
 def has_ended(pid: int) -> bool:
     """Whether no process of this machine has the number `pid`; False where it cannot be known."""
     if os.name != "posix":  # os.kill ends the process there

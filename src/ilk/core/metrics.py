@@ -60,7 +60,11 @@ class Interval:
     level: float = 0.95
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self:.3f}"
+
+    def __format__(self, spec: str) -> str:
+        """Return the estimate and the bounds, each in the format `spec`, such as `+.3f`."""
+        return "{0:{3}} [{1:{3}}, {2:{3}}]".format(self.value, self.low, self.high, spec or ".3f")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval, Probabilities, Scores, score
 from ilk.distillation.network_cost import Cost
-from ilk.maths.clusters import compute_interval, compute_variance
+from ilk.maths.clusters import compare_means, compute_interval
 
 TEACHER, STUDENT, LABELS_ALONE = "teacher", "student", "student, labels alone"
 
@@ -24,10 +24,10 @@ class Competitor:
         name: `teacher`, `student` or `student, labels alone`.
         description: What it is, such as `cnn-15k, KD`.
         scores: Its scores on the images that all are judged on.
-        agreement: Part of these images on which it gives the teacher's class.
-        cost: What an answer costs.
-        seconds: Time per image, from prepared pixels to the answer, all measured in one run; None
-            where it was not measured.
+        agreement: Fraction of these images on which it predicts the teacher's class.
+        cost: Size and computation of a prediction.
+        seconds: Time per image, from preprocessed pixels to the prediction, all measured in one
+            run; None where it was not measured.
     """
 
     name: str
@@ -67,11 +67,11 @@ HEADERS = (
     "",
     "accuracy",
     "log loss",
-    "as the teacher",
-    "weights",
+    "agreement",
+    "parameters",
     "bytes",
-    "products",
-    "ms",
+    "multiply-adds",
+    "ms per image",
 )
 
 
@@ -110,24 +110,20 @@ def describe_difference(
 ) -> str:
     """Return how the student compares with the same student on labels alone, as a sentence.
 
-    The interval is that of the paired difference: images on which one is right alone.
-
     Args:
         rows: Probabilities by name, `[n, k]`.
         y: Labels, `[n]`.
-        groups: Group of each image, `[n]`, whose images vary together; -1 is a group of its own.
+        groups: Group of each image, `[n]`, -1 for none; None if no two share one.
     """
-    right = {name: p.argmax(1) == y for name, p in rows.items()}
-    difference = right[STUDENT].astype(float) - right[LABELS_ALONE].astype(float)
-    mean = float(difference.mean())
-    own = np.full(len(y), -1) if groups is None else groups
-    half = 1.96 * float(np.sqrt(compute_variance(difference, own)))
-    verdict = "the teacher helps" if mean > half else "the teacher makes no clear difference"
-    if mean < -half:
-        verdict = "the teacher harms"
+    right = {name: (p.argmax(1) == y).astype(np.float64) for name, p in rows.items()}
+    gain = compare_means(right[STUDENT], right[LABELS_ALONE], groups)
+    verdict = "the teacher makes no significant difference"
+    if gain.low > 0 or gain.high < 0:
+        verdict = "the teacher helps" if gain.low > 0 else "the teacher does harm"
     return (
-        f"{verdict}: against the same student on labels alone, the accuracy changes by "
-        f"{100 * mean:+.2f} points [{100 * (mean - half):+.2f}, {100 * (mean + half):+.2f}]"
+        f"{verdict}: compared with the same student on labels alone, the accuracy changes by "
+        f"{100 * gain.value:+z.2f} points (95 % interval {100 * gain.low:+z.2f} to "
+        f"{100 * gain.high:+z.2f})"
     )
 
 
@@ -141,8 +137,8 @@ def describe_reduction(rows: Sequence[Competitor]) -> str:
     for less, more, a, b in (
         ("smaller", "larger", teacher.cost.parameters, student.cost.parameters),
         (
-            "fewer products",
-            "more products",
+            "fewer multiply-adds",
+            "more multiply-adds",
             teacher.cost.multiply_adds,
             student.cost.multiply_adds,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
-from ilk.distillation.changes import Change, choose_changes, make_augmentations
+from ilk.distillation.augmentation_choice import (
+    AugmentationTrial,
+)
 from ilk.distillation.comparison import (
     LABELS_ALONE,
     STUDENT,
@@ -31,11 +33,11 @@ from ilk.distillation.config import DistillConfig
 from ilk.distillation.losses import parse_loss
 from ilk.distillation.network_cost import N_TIMED, Cost, measure_cost, measure_seconds
 from ilk.distillation.parts import Parts, divide_images
-from ilk.distillation.pixels import Reader
 from ilk.distillation.report import finish_classifier
 from ilk.distillation.students import Student, open_student
-from ilk.distillation.teacher import compute_probabilities, describe_seen, to_logits
-from ilk.distillation.train import ValidationPart, train_student
+from ilk.distillation.teacher import compute_probabilities, describe_seen
+from ilk.distillation.train import train_student
+from ilk.distillation.training_data import TrainingData, keep_labelled, prepare_training_data
 from ilk.encode import encode_and_refuse
 from ilk.images import Images
 from ilk.images.value_ranges.model_ranges import use_ranges
@@ -44,10 +46,9 @@ from ilk.store import Store
 if TYPE_CHECKING:
     from torch import nn
 
-    from ilk.training.sources import Source
     from ilk.training.validation import ValidationResult
 
-STATE = ".distil-{}.part"  # of an unfinished training, in the output folder
+STATE = ".ilk.distill-{}.part"  # of an unfinished training, in the output folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class Distillation:
         evaluation: Its answers to the images that it is judged on.
         competitors: The teacher, the student and, if it was asked for, the same student trained on
             labels alone.
-        changes: What the teacher was asked about changed images.
+        augmentations: Accuracy of the teacher on augmented images.
         parts: Images by their use.
         images: All images, with those that cannot be used.
         notes: Sentences about the result.
@@ -68,14 +69,14 @@ class Distillation:
     classifier: Classifier
     evaluation: Evaluation
     competitors: tuple[Competitor, ...]
-    changes: tuple[Change, ...]
+    augmentations: tuple[AugmentationTrial, ...]
     parts: Parts
     images: Images
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        return describe_result(self.competitors, self.changes, self.parts, self.notes)
+        return describe_result(self.competitors, self.augmentations, self.parts, self.notes)
 
 
 @dataclass(eq=False)
@@ -94,7 +95,7 @@ class _Run:
     notes: list[str] = field(default_factory=list)
 
     def train(
-        self, data: _TrainingData, objective: Any, what: str, n_classes: int
+        self, data: TrainingData, objective: Any, what: str, n_classes: int
     ) -> tuple[nn.Module, ValidationResult]:
         """Train the student with an objective; an interrupted run goes on where it was."""
         network, result = train_student(
@@ -113,7 +114,7 @@ class _Run:
             self.notes.append(f"{what}: {result.note}")
         return network, result
 
-    def _find_state(self, data: _TrainingData, what: str) -> Path:
+    def _find_state(self, data: TrainingData, what: str) -> Path:
         """Return the file of a training's state, named by all that the training depends on."""
         digests = [
             f"{row.digest} {row.label}" for row in (*data.parts.train, *data.parts.validation)
@@ -129,7 +130,7 @@ class _Run:
         return self.folder / STATE.format(digest[:12])
 
     def build(
-        self, data: _TrainingData, network: nn.Module, result: ValidationResult
+        self, data: TrainingData, network: nn.Module, result: ValidationResult
     ) -> tuple[Classifier, Evaluation]:
         """Return the calibrated classifier of a trained network, and its evaluation."""
         ended = {
@@ -158,18 +159,6 @@ class _Run:
             self.store,
             ordered=bool(self.teacher.metadata.get("ordered")),
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _TrainingData:
-    """What a student is trained on."""
-
-    student: Student
-    parts: Parts
-    source: Source
-    validation: ValidationPart
-    augmentations: list[Any]
-    teacher_logits: np.ndarray[Any, np.dtype[np.float32]]
 
 
 def distill(
@@ -218,15 +207,16 @@ def distill(
     _check_size(student, teacher, teacher_cost, force=force)
     images = use_ranges(images, teacher.value_ranges, store, progress)
     divide_images(images, teacher, config.hold_out, config.seed)  # before any work
-    log(f"the teacher answers {len(images.used):,} images")
+    log(f"computing the teacher's predictions for {len(images.used):,} images")
     images = encode_and_refuse(images, [teacher.encoder], store, progress=progress)
     parts = divide_images(images, teacher, config.hold_out, config.seed)
     run = _Run(
         teacher, images, folder, config, store, device, runtime, progress, log, list(parts.notes)
     )
-    data, changes = _prepare(run, student, parts)
+    data = prepare_training_data(teacher, images, student, parts, config, store, progress)
+    run.notes += [data.note] if data.note else []
     n_classes = len(teacher.classes)
-    log(f"{config.student} learns from {len(parts.train):,} images")
+    log(f"training {config.student} on {len(parts.train):,} images")
     network, result = run.train(
         data, make_objective(_as_tensor(data.teacher_logits)), STUDENT, n_classes
     )
@@ -235,8 +225,8 @@ def distill(
     if config.compare_labels:
         from ilk.training.objectives.cross_entropy import CrossEntropy
 
-        log(f"{config.student} learns from the labels alone")
-        labelled = _keep_labelled(data)
+        log(f"training {config.student} on the labels alone")
+        labelled = keep_labelled(data)
         network, result = run.train(labelled, CrossEntropy(), LABELS_ALONE, n_classes)
         rivals[LABELS_ALONE] = run.build(labelled, network, result)
     competitors = _compare(run, parts, teacher_cost, rivals)
@@ -244,13 +234,13 @@ def distill(
     if config.compare_labels:
         answers = {name: e.scored.probabilities for name, (_, e) in rivals.items()}
         notes.insert(0, describe_difference(answers, evaluation.y, evaluation.groups))
-    notes += [*_describe_changes(changes), describe_seen(teacher, images, parts.judged)]
+    notes += [*_describe_augmentations(data.trials), describe_seen(teacher, images, parts.judged)]
     notes += [classifier.conformal.note, classifier.ood_detector.note]
     notes = [note for note in notes if note]
     finished = finish_classifier(
-        classifier, evaluation, competitors, changes, parts, notes, images, config, store
+        classifier, evaluation, competitors, data.trials, parts, notes, images, config, store
     )
-    return Distillation(finished, evaluation, competitors, changes, parts, images, tuple(notes))
+    return Distillation(finished, evaluation, competitors, data.trials, parts, images, tuple(notes))
 
 
 def delete_states(folder: Path) -> None:
@@ -261,7 +251,7 @@ def delete_states(folder: Path) -> None:
 
 def describe_result(
     competitors: tuple[Competitor, ...],
-    changes: tuple[Change, ...],
+    augmentations: tuple[AugmentationTrial, ...],
     parts: Parts,
     notes: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -269,7 +259,7 @@ def describe_result(
     return {
         "comparison": [row.to_json() for row in competitors],
         "judged_on": parts.judged_name,
-        "changes": [asdict(change) for change in changes],
+        "augmentations": [asdict(trial) for trial in augmentations],
         "images": {
             "train": len(parts.train),
             "labelled": sum(row.label is not None for row in parts.train),
@@ -279,54 +269,6 @@ def describe_result(
         },
         "notes": list(notes),
     }
-
-
-def _prepare(run: _Run, student: Student, parts: Parts) -> tuple[_TrainingData, tuple[Change, ...]]:
-    """Return what the student is trained on: its images, and the teacher's answers to them."""
-    reader = Reader(run.images, student)
-    y = parts.encode_labels(parts.validation)
-    changes: list[Change] = []
-    augmentations: list[Any] = []
-    if run.config.changes == "auto":
-        changes = choose_changes(
-            run.teacher, run.images, parts.validation, y, run.config.seed, run.progress
-        )
-        names = [change.name for change in changes if change.is_used]
-        augmentations = make_augmentations(names, min(student.preprocess.size))
-    probabilities = compute_probabilities(run.teacher, parts.train, run.store)
-    data = _TrainingData(
-        student,
-        parts,
-        reader.open_source(parts.train, parts.encode_labels(parts.train), run.progress),
-        ValidationPart(reader.read_all(parts.validation), y),
-        augmentations,
-        to_logits(probabilities),
-    )
-    return data, tuple(changes)
-
-
-def _keep_labelled(data: _TrainingData) -> _TrainingData:
-    """Return the training data without unlabelled images."""
-    import torch
-
-    from ilk.training.batch import Batch
-    from ilk.training.samplers import Sampler
-    from ilk.training.sources import SampledSource
-
-    y = data.parts.encode_labels(data.parts.train)
-    if (y >= 0).all():
-        return data
-    rows = torch.from_numpy(np.flatnonzero(y >= 0))
-    if isinstance(data.source, Batch):
-        return replace(data, source=data.source.select(rows))
-
-    class Labelled(Sampler):
-        def draw(self, step: int, batch_size: int, seed: int) -> torch.Tensor:
-            from ilk.training.rng import draw_batch_rows
-
-            return rows[draw_batch_rows(step, batch_size, len(rows), seed)]
-
-    return replace(data, source=SampledSource(data.source, Labelled()))
 
 
 def _as_tensor(logits: Any) -> Any:
@@ -341,9 +283,9 @@ def _check_size(student: Student, teacher: Classifier, cost: Cost, *, force: boo
     if force or cost.parameters is None or n <= cost.parameters:
         return
     raise InputError(
-        f"the student {student.name} has {n:,} weights and the teacher {cost.parameters:,}, "
-        "networks and model together: a student is to be smaller; choose a smaller one, or pass "
-        "--force"
+        f"the student {student.name} has {n:,} parameters and the teacher {cost.parameters:,} "
+        "(networks and model together), and a student should be smaller; choose a smaller one, or "
+        "pass --force"
     )
 
 
@@ -400,9 +342,12 @@ def _measure_seconds(run: _Run, parts: Parts, classifiers: list[Classifier]) -> 
     return measure_seconds(classifiers, pixels)
 
 
-def _describe_changes(changes: tuple[Change, ...]) -> list[str]:
-    left_out = [c for c in changes if not c.is_used]
-    if not left_out:
+def _describe_augmentations(trials: tuple[AugmentationTrial, ...]) -> list[str]:
+    unused = [f"{t.name} ({t.accuracy:.1%} accuracy)" for t in trials if not t.is_used]
+    if not unused:
         return []
-    words = ", ".join(f"{c.name} ({100 * c.accuracy:.1f} % right)" for c in left_out)
-    return [f"the teacher does not recognize images that are {words}: the student saw none of them"]
+    note = (
+        f"the teacher does not recognize images that are {', '.join(unused)}, so the student is "
+        "not trained on such images"
+    )
+    return [note]

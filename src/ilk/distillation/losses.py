@@ -38,7 +38,7 @@ def parse_loss(text: str) -> Callable[[Tensor], TeacherObjective]:
         InputError: A setting is unknown, out of range or of another type.
     """
     if TEACHER in text:
-        raise InputError(f"cannot read loss {text!r}: the teacher is no setting of it")
+        raise InputError(f"cannot read loss {text!r}: the teacher cannot be set")
     made = parse_call(text, cast(Any, _list_makers()), "loss")
     return cast("Callable[[Tensor], TeacherObjective]", made)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from ilk.artifacts import pack
 from ilk.artifacts.classifier import Classifier
 from ilk.core.capabilities import Embeds, list_parts
 from ilk.core.regular_file import read_regular_file
+from ilk.core.timing import time_in_turns
 from ilk.encoders.families import is_pretrained
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def measure_cost(classifier: Classifier) -> Cost:
 
 
 def count_multiply_adds(network: nn.Module, shape: Sequence[int]) -> int:
-    """Return the multiplications of all convolutions and linear layers for one image.
+    """Return the multiply-adds of all convolutions and linear layers for one image.
 
     Other operators are left out: they are few in networks of convolutions; the products of
     attention between tokens are among them.
@@ -104,24 +105,19 @@ def measure_seconds(
 ) -> list[float]:
     """Return seconds per image from prepared pixels to answers, for each classifier.
 
-    They take turns, so that a change of the machine's load concerns all; the median of the turns
-    counts. A classifier that needs long has fewer turns.
-
     Args:
         classifiers: m classifiers.
         prepared: Images as the encoder of each takes them, m arrays `[b, c, h, w]`, b >= 1.
     """
-    seconds: list[list[float]] = [[] for _ in classifiers]
-    for classifier, pixels in zip(classifiers, prepared, strict=True):
-        classifier.score_batch(classifier.encoder.embed(pixels[:1]))  # loads and warms up
-    for _ in range(REPEATS):
-        for i, (classifier, pixels) in enumerate(zip(classifiers, prepared, strict=True)):
-            if sum(seconds[i]) > MAX_SECONDS:
-                continue
-            start = time.perf_counter()
-            classifier.score_batch(classifier.encoder.embed(pixels))
-            seconds[i].append(time.perf_counter() - start)
-    return [float(np.median(s)) / len(p) for s, p in zip(seconds, prepared, strict=True)]
+
+    def answer(classifier: Classifier, pixels: NDArray[np.uint8]) -> None:
+        classifier.score_batch(classifier.encoder.embed(pixels))
+
+    pairs = list(zip(classifiers, prepared, strict=True))
+    for classifier, pixels in pairs:
+        answer(classifier, pixels[:1])  # loads and warms up
+    times = time_in_turns([partial(answer, *p) for p in pairs], REPEATS, max_seconds=MAX_SECONDS)
+    return [seconds / len(pixels) for seconds, pixels in zip(times, prepared, strict=True)]
 
 
 def _measure_model(classifier: Classifier) -> tuple[int, int]:

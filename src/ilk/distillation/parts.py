@@ -13,6 +13,7 @@ from ilk.images import Images, Row, adopt_spellings, number_row_groups
 from ilk.maths.folds import assign_folds
 
 MIN_PART = 20  # labelled images that a held-out part needs
+LEAST_FOLDS = 4  # of which two are held out
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ def _assign_parts(
         return []
     y = np.array([classes.index(str(row.label)) for row in pool], np.int64)
     groups = number_row_groups(pool)
-    n_folds = max(4, 2 * round(1 / hold_out))  # each held-out part is one fold
+    n_folds = max(LEAST_FOLDS, 2 * round(1 / hold_out))  # each held-out part is one fold
     fold = assign_folds(y, n_folds, seed, groups)
     has_val = any(row.split == "val" for row in pool)
     val_groups = {row.group for row in pool if row.split == "val"} - {None}
@@ -141,10 +142,13 @@ def _check_labels(images: Images, teacher: Classifier, n_labelled: int, n_known:
 
 def _check_sizes(n: int, n_train: int, n_validation: int, n_calibration: int) -> None:
     if min(n_validation, n_calibration) < MIN_PART:
+        advice = "label more, or raise --hold-out"
+        if n < LEAST_FOLDS * MIN_PART:  # no fraction is enough
+            advice = f"label more, {LEAST_FOLDS * MIN_PART} in all at least"
         raise InputError(
             f"{n} labelled images outside the test split are too few to hold out {MIN_PART} for "
             f"validation and {MIN_PART} for calibration (there would be {n_validation} and "
-            f"{n_calibration}); label more, or raise --hold-out"
+            f"{n_calibration}); {advice}"
         )
     if not n_train:
         raise InputError("no image is left to train on; give a train split, or more images")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ilk.training.sources import Source
 
-MAX_BYTES = 2**30  # of decoded images in memory
 Pixels = NDArray[np.uint8]
 
 
@@ -42,7 +41,9 @@ class Reader:
         pixels = self.student.preprocess.prepare(image)
         if self.student.channels == 3:
             return pixels
-        grey = 0.299 * pixels[0] + 0.587 * pixels[1] + 0.114 * pixels[2]
+        from ilk.core.student_images import GREY
+
+        grey = np.tensordot(GREY, pixels, 1)
         return np.asarray(np.rint(grey).astype(np.uint8)[None])
 
     def read(self, row: Row) -> Pixels:
@@ -70,16 +71,9 @@ class Reader:
         self, rows: Sequence[Row], y: Labels, progress: Progress = silent_progress
     ) -> Source:
         """Return the rows as a training set with labels `y [n]`, -1 without one."""
-        import torch
+        from ilk.training.sources import DecodedSource, read_decoded
 
-        from ilk.training.batch import Batch
-        from ilk.training.sources import DecodedSource
-
-        height, width = self.student.preprocess.size
-        if len(rows) * self.student.channels * height * width > MAX_BYTES:
-            return DecodedSource(rows, y, self.read)
-        pixels = self.read_all(rows, progress)
-        return Batch(torch.from_numpy(pixels), torch.from_numpy(np.array(y)))
+        return read_decoded(DecodedSource(rows, y, self.read), progress)
 
 
 @dataclass(frozen=True)

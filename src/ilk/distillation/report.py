@@ -10,9 +10,10 @@ import numpy as np
 
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.evaluation import Evaluation
+from ilk.artifacts.thresholds import describe_thresholds
 from ilk.core.leaderboard import CandidateResult
 from ilk.core.versions import format_now, get_versions
-from ilk.distillation.changes import Change
+from ilk.distillation.augmentation_choice import AugmentationTrial
 from ilk.distillation.comparison import HEADERS, STUDENT, Competitor
 from ilk.distillation.config import DistillConfig
 from ilk.distillation.parts import Parts
@@ -30,7 +31,7 @@ def finish_classifier(
     classifier: Classifier,
     evaluation: Evaluation,
     competitors: Sequence[Competitor],
-    changes: Sequence[Change],
+    augmentations: Sequence[AugmentationTrial],
     parts: Parts,
     notes: Sequence[str],
     images: Images,
@@ -43,7 +44,7 @@ def finish_classifier(
         classifier: The student.
         evaluation: Its answers to the images that it is judged on.
         competitors: The rows of the comparison.
-        changes: What the teacher was asked about changed images.
+        augmentations: Accuracy of the teacher on augmented images.
         parts: Images by their use.
         notes: Sentences about the result.
         images: All images.
@@ -59,12 +60,7 @@ def finish_classifier(
     metadata = {
         **classifier.metadata,
         "method": method,
-        "thresholds": {
-            "coverage": classifier.conformal.level,
-            "set": classifier.conformal.threshold,
-            "false_alarm": classifier.ood_detector.false_alarm,
-            "unknown": classifier.ood_detector.threshold,
-        },
+        "thresholds": describe_thresholds(classifier),
         "metrics": {
             "cross_validation": None,
             "corrected_accuracy": None,
@@ -83,7 +79,7 @@ def finish_classifier(
         "distillation": {
             "config": asdict(config),
             "comparison": [row.to_json() for row in competitors],
-            "changes": [asdict(change) for change in changes],
+            "augmentations": [asdict(trial) for trial in augmentations],
         },
         "notes": [*notes, *images.notes],
         "value_ranges": dict(images.value_ranges),

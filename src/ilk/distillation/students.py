@@ -84,11 +84,11 @@ def open_student(config: DistillConfig, rows: Sequence[Row]) -> Student:
 
         encoder: Any = resolve_encoder(start)
         preprocess: Preprocess = encoder.preprocess
-        if config.size:
-            preprocess = _resize(preprocess, config.size)
+        if config.image_size:
+            preprocess = _resize(preprocess, config.image_size)
         return _check(Student(config.student, 3, preprocess, start))
     known = [row for row in rows if row.width and row.height]
-    side = config.size or _choose_side(known)
+    side = config.image_size or _choose_side(known)
     is_grey = bool(known) and all(row.mode in GREY_MODES for row in known)
     sides = (side, side)
     preprocess = Preprocess(sides, sides, "squash", "bilinear", MEAN, STD)

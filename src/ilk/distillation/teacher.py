@@ -70,7 +70,8 @@ def describe_seen(teacher: Classifier, images: Images, rows: Sequence[Row]) -> s
     n = max(n_trained, sum(is_fitted))
     if not n:
         return ""
+    which = f"all {n:,}" if n == len(rows) else f"at least {n:,} of the {len(rows):,}"
     return (
-        f"the teacher was fitted to at least {n:,} of the {len(rows):,} images that both are "
-        "judged on: its accuracy there is optimistic, and the student's agreement with it too low"
+        f"the teacher was fitted to {which} images that both are evaluated on: its accuracy there "
+        "is optimistic, and the student's agreement with it too low"
     )

@@ -48,19 +48,11 @@ class Normalize:
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
         """Return normalized images of pixels `[n, c, h, w]` uint8."""
-        preprocess, c = self.student.preprocess, self.student.channels
-        factor = 1 / 255 if preprocess.factor is None else preprocess.factor
-        mean, std = (
-            x.new_tensor(values[:c], dtype=_get_float()).view(1, -1, 1, 1)
-            for values in (preprocess.mean, preprocess.std)
-        )
-        return (x.float() * factor - mean) / std
+        from ilk.training.normalizer import Normalizer
 
-
-def _get_float() -> torch.dtype:
-    import torch
-
-    return torch.float32
+        normalizer = Normalizer(self.student.preprocess, self.student.channels)
+        normalized: torch.Tensor = normalizer.to(x.device)(x)
+        return normalized
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,7 +193,7 @@ def _hide_progress_bar() -> Iterator[None]:
 
 
 def unwrap_features(features: Any) -> Tensor:
-    """Return the projected features, which transformers 5 wraps and 4 does not."""
+    """Return the projected features `[b, d]`, which transformers 5 wraps and 4 does not."""
     pooled: Tensor = getattr(features, "pooler_output", features)
     return pooled
 

@@ -95,11 +95,7 @@ class CompressedTrainedEncoder(CompressedEncoder):
             digests: SHA-256 of each file.
             groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
         """
-        is_known = self.checkpoint.network.knows(digests)
-        if groups is not None:
-            known_groups = groups[is_known]
-            is_known = is_known | np.isin(groups, known_groups[known_groups >= 0])
-        return np.asarray(~is_known)
+        return self.checkpoint.network.is_held_out(digests, groups)
 
 
 def make_encoder(

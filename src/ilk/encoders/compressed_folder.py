@@ -21,12 +21,14 @@ from ilk.core.digested_json import DIGEST_KEY, check_digest, encode_digested, pa
 from ilk.core.errors import ArtifactError, Unavailable
 from ilk.core.regular_file import read_regular_file
 from ilk.core.typed_values import check_type
+from ilk.encoders.preprocess_entries import parse_preprocess
+from ilk.encoders.tuned_files import find_known
 from ilk.hub.preprocessing import Preprocess
 
 DESCRIPTION, NETWORK, TRAINED_ON = "compressed.json", "network.onnx", "trained_on.bin"
 FORMAT = "ilk compressed network 1"
 DIGEST_BYTES = 32
-MAX_SIDE = 65536  # of an input image, and of the features
+MAX_WIDTH = 65536
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +59,18 @@ class CompressedNetwork:
         """SHA-256 of the ONNX model."""
         return hashlib.sha256(self.content).hexdigest()
 
-    def knows(self, digests: Sequence[str]) -> NDArray[np.bool_]:
-        """Whether the original was trained on each file, `[n]`, by SHA-256 in hexadecimal."""
-        known = {row.tobytes() for row in (() if self.trained_on is None else self.trained_on)}
-        return np.array([bytes.fromhex(d) in known for d in digests], bool)
+    def is_held_out(
+        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Return whether the original was trained on no file of an image or its group, `[n]`.
+
+        Args:
+            digests: SHA-256 of each file, in hexadecimal.
+            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
+        """
+        if self.trained_on is None:
+            return np.ones(len(digests), bool)
+        return ~find_known(self.trained_on, digests, groups)
 
     def to_files(self) -> dict[str, bytes]:
         """Return the contents of the folder by file name."""
@@ -113,8 +123,8 @@ def read_compressed(folder: Path) -> CompressedNetwork:
         check_type(entries, _Description, DESCRIPTION)
         if fields["format"] != FORMAT:
             raise TypeError(f"its format is {fields['format']!r}, and this ilk reads {FORMAT!r}")
-        preprocess = _read_preprocess(fields["preprocess"])
-        if not 1 <= fields["width"] <= MAX_SIDE:
+        preprocess = parse_preprocess(fields["preprocess"])
+        if not 1 <= fields["width"] <= MAX_WIDTH:
             raise ValueError(f"the width is {fields['width']}")
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is damaged: {error}") from None
@@ -132,17 +142,6 @@ def read_compressed(folder: Path) -> CompressedNetwork:
         fields["settings"],
         trained_on,
     )
-
-
-def _read_preprocess(values: Mapping[str, Any]) -> Preprocess:
-    """Return the preprocessing whose `to_json` gave `values`; raises TypeError or ValueError."""
-    lists: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    check_type(lists, Preprocess, "preprocess")
-    preprocess = Preprocess(**lists)
-    sides = (*preprocess.size, *preprocess.scale)
-    if any(not 1 <= side <= MAX_SIDE for side in sides) or 0 in preprocess.std:
-        raise ValueError(f"the preprocessing has the sizes {sides}")
-    return preprocess
 
 
 def _read_checked(path: Path, digest: str) -> bytes:

@@ -7,7 +7,7 @@ that were trained on: what an encoder says about those is not what it would say 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ilk.core.digested_json import DIGEST_KEY, check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, OutputError, Unavailable
 from ilk.core.folder_transaction import FolderTransaction, finish_commit, lock_folder
+from ilk.core.leftovers import is_leftover
 from ilk.core.regular_file import read_regular_file
 from ilk.core.typed_values import check_type
-from ilk.images.sources.ilk_folders import MODEL
+from ilk.images.sources.ilk_folders import MODEL, read_format
 
 DESCRIPTION, WEIGHTS = "tuned.json", "weights.safetensors"
 TRAINED_ON = "trained_on"
@@ -99,6 +100,34 @@ def write_files(
         for name, content in encode_files(entries, arrays, trained_on).items():
             transaction.write(name, content)
         transaction.commit()
+
+
+def check_tuned_folder(folder: Path, form: str, what: str, own: Collection[str] = ()) -> Path:
+    """Return `folder` if it can be written to: it is new, empty, or holds one of the same format.
+
+    Args:
+        folder: The folder.
+        form: The format that its description may have.
+        what: What that is, for the message, such as "tuned network".
+        own: Names of further files that an unfinished run leaves there.
+
+    Raises:
+        OutputError: It holds other files, or cannot be read.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
+        ) from error
+    strangers = {n for n in names - {DESCRIPTION, WEIGHTS, *own} if not is_leftover(n)}
+    is_tuned = read_format(folder / DESCRIPTION, unreadable=form) == form
+    if (strangers or names & {DESCRIPTION, WEIGHTS}) and not is_tuned:
+        raise OutputError(
+            f"{folder} contains files that are no {what}; choose an empty folder with --out"
+        )
+    check_is_no_part(folder)
+    return folder
 
 
 def check_is_no_part(folder: Path) -> None:

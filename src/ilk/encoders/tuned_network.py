@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Resampling
 
 from ilk.core.errors import ArtifactError, InputError, UnknownName
 from ilk.core.registry import read_constants
-from ilk.core.typed_values import check_type
+from ilk.encoders.preprocess_entries import MAX_SIDE, parse_preprocess
 from ilk.encoders.tuned_files import (
     DESCRIPTION,
     check_entries,
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 FORMAT = "ilk tuned network 1"
 NETWORK, WRAPPER, STUDENT = KINDS = ("network", "wrapper", "student")
 ARCHITECTURES = "ilk.architectures"
-MAX_SIDE = 65536  # of an input, and of the features
-MAX_VALUE = 1e6  # of what pixels are normalized with
 UNFIT = (  # what networks and their settings raise where a file was altered
     *(TypeError, KeyError, IndexError, AttributeError, ValueError, ArithmeticError),
     *(RuntimeError, MemoryError, InputError),
@@ -221,46 +218,6 @@ class _Description:
     classes: list[str]
     results: dict[str, Any]
     weights: str
-
-
-@dataclass(frozen=True)
-class _Preprocess:
-    """Entries of `preprocess`."""
-
-    size: list[int]
-    scale: list[int]
-    fit: Literal["short", "cover", "squash", "contain"]
-    interpolation: str
-    mean: list[float]
-    std: list[float]
-    fill: list[int]
-    crop: Literal["round", "floor"]
-    factor: float | None
-
-
-def parse_preprocess(entries: Mapping[str, Any]) -> Preprocess:
-    """Return the preprocessing whose `to_json` returned `entries`.
-
-    Raises:
-        TypeError, ValueError: It is none.
-    """
-    check_type(dict(entries), _Preprocess, "preprocess")
-    lengths = {"size": 2, "scale": 2, "mean": 3, "std": 3, "fill": 3}
-    for name, length in lengths.items():
-        if len(entries[name]) != length:
-            raise ValueError(f"preprocess.{name} has {len(entries[name])} values, not {length}")
-    sides = [*entries["size"], *entries["scale"]]
-    if not all(1 <= side <= MAX_SIDE for side in sides) or not all(entries["std"]):
-        raise ValueError("a value of preprocess is out of range")
-    numbers = [*entries["mean"], *entries["std"], entries["factor"] or 0.0]
-    if not all(abs(number) <= MAX_VALUE for number in numbers):
-        raise ValueError("a value of preprocess is out of range")
-    if not all(0 <= value <= 255 for value in entries["fill"]):
-        raise ValueError("preprocess.fill is no colour")
-    if entries["interpolation"].upper() not in Resampling.__members__:
-        raise ValueError(f"preprocess.interpolation is {entries['interpolation']!r}")
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
-    return Preprocess(**plain)
 
 
 def write_tuned_network(folder: Path, network: TunedNetwork) -> None:

@@ -112,10 +112,7 @@ def find_own_images(model_folder: Path, limit: int = DEFAULT_LIMIT) -> Images:
     Raises:
         NoImages: None of them is where it was, or the model does not record them.
     """
-    try:
-        recorded = Images.from_json(json.loads(read_regular_file(model_folder / INTAKE)))
-    except (OSError, ValueError, RecursionError, ArtifactError):
-        recorded = Images(None, ())
+    recorded = _read_recorded(model_folder)
     found = []
     for row in spread(recorded.used, limit):
         path = recorded.path_of(row)
@@ -132,3 +129,23 @@ def find_own_images(model_folder: Path, limit: int = DEFAULT_LIMIT) -> Images:
             "that the file answers the same; name some images with --check-images DIR"
         )
     return Images(None, tuple(found), value_ranges=recorded.value_ranges)
+
+
+def find_own_folders(model_folder: Path) -> list[Path]:
+    """Return the folder of the images that a model was fitted to, if it holds nothing but images.
+
+    None is returned if the model itself lies in it, as it may beside a table or an archive.
+    """
+    root = _read_recorded(model_folder).root
+    places = [] if root is None else [root, model_folder.parent / root]
+    found = [place for place in places if place.is_dir()][:1]
+    ancestors = (model_folder.resolve(), *model_folder.resolve().parents)
+    return [place for place in found if place.resolve() not in ancestors]
+
+
+def _read_recorded(model_folder: Path) -> Images:
+    """Return the images that a model records; none if it records none that can be read."""
+    try:
+        return Images.from_json(json.loads(read_regular_file(model_folder / INTAKE)))
+    except (OSError, ValueError, RecursionError, ArtifactError):
+        return Images(None, ())

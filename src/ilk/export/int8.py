@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Features
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.timing import time_in_turns
 from ilk.encoders.compressed import CompressedEncoder
 from ilk.encoders.network import NetworkEncoder
 from ilk.export.build import BuiltModel, build_model
@@ -99,11 +100,11 @@ def build_int8(
     return Int8Result(built, fitted, report)
 
 
-def refuse_int8(encoders: Sequence[NetworkEncoder]) -> None:
-    """Raise InputError if one of the networks is in 8 bits already."""
+def refuse_int8(encoders: Sequence[NetworkEncoder], advice: str = "leave --int8 out") -> None:
+    """Raise InputError, with an advice at its end, if one of the networks is in 8 bits already."""
     for encoder in encoders:
         if isinstance(encoder, CompressedEncoder) and encoder.checkpoint.network.is_int8:
-            raise InputError(f"{encoder.name} computes in 8 bits already; leave --int8 out")
+            raise InputError(f"{encoder.name} computes in 8 bits already; {advice}")
 
 
 def check_loss(
@@ -160,7 +161,7 @@ def quantize_networks(
     Args:
         classifier: The classifier.
         images: Labelled images.
-        index: Those that the loss is measured on.
+        index: Those that the loss is measured on, `[m]`.
         networks: Its networks with the ranges of their activations, by key.
         max_loss: Layers go back to float32 while the accuracy falls by more, as a fraction.
         refit: Returns the classifier fitted to changed features of all images; None keeps the head.
@@ -219,13 +220,9 @@ def estimate_loss(differences: NDArray[np.int64]) -> tuple[float, float]:
 def compare_speed(first: BuiltModel, second: BuiltModel, pixels: NDArray[np.uint8]) -> float:
     """Return how many times as fast the second file answers for an image `[h, w, 3]`."""
     sessions = [Session(built.model.SerializeToString()) for built in (first, second)]
-    times: list[list[float]] = [[], []]
-    for _ in range(N_TIMED):
-        for session, seconds in zip(sessions, times, strict=True):
-            start = time.perf_counter()
-            session.run(pixels[None])
-            seconds.append(time.perf_counter() - start)
-    return float(np.median(times[0]) / np.median(times[1]))
+    tasks = [partial(session.run, pixels[None]) for session in sessions]
+    before, after = time_in_turns(tasks, N_TIMED)
+    return before / after
 
 
 def _describe(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from ilk.core.capabilities import ScoresClasses
 from ilk.core.errors import InputError
-from ilk.encoders import folding, resolve_encoder
+from ilk.encoders import resolve_encoder
 from ilk.encoders.network import NetworkEncoder
+from ilk.finetuning.blocks import make_probe
 from ilk.finetuning.splitting import Splitter
 from ilk.images import Images
 
@@ -44,8 +45,6 @@ def open_splitter(base: NetworkEncoder, network: Module | None = None) -> Splitt
     Raises:
         InputError: The network cannot be run on images of its input size.
     """
-    import torch
-
     network = base.checkpoint.build_network() if network is None else network
     if not any(True for _ in network.parameters()):
         raise InputError(
@@ -53,7 +52,7 @@ def open_splitter(base: NetworkEncoder, network: Module | None = None) -> Splitt
             f"{EXAMPLES}"
         )
     height, width = base.preprocess.size
-    probe = torch.from_numpy(base.preprocess.normalize(folding.make_probe(base.preprocess.size)))
+    probe = make_probe(base.preprocess)
     try:
         return Splitter(network, probe)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:

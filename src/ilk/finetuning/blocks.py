@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ilk.encoders import folding
+from ilk.hub.preprocessing import Preprocess
 
 BODY_SHARE = 0.5  # of a part's weights: a part whose sequence of parts has this share is no block
 SEQUENCES = (nn.Sequential, nn.ModuleList)
@@ -40,9 +41,9 @@ class Call:
     shape: Any = ...
 
 
-def make_probe(size: tuple[int, int], preprocess: Any) -> Tensor:
+def make_probe(preprocess: Preprocess) -> Tensor:
     """Return two normalized images `[2, 3, h, w]` to run a network on."""
-    return torch.from_numpy(preprocess.normalize(folding.make_probe(size)))
+    return torch.from_numpy(preprocess.normalize(folding.make_probe(preprocess.size)))
 
 
 def trace(network: nn.Module, probe: Tensor) -> dict[str, Call]:

@@ -1,4 +1,4 @@
-"""Which labelled images a network is tuned on, which stop and choose, and which judge."""
+"""Division of labelled images: trained on, validation, held out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ilk.core.data import Labels
 from ilk.core.errors import InputError, NoLabels
 from ilk.images import Images, Row, number_row_groups
 from ilk.maths.folds import assign_folds
-from ilk.metric_learning.from_images import choose_held_out
+from ilk.maths.held_out import draw_held_out
 
 HOLD_OUT = 0.2
 MIN_HELD_OUT = 50  # images that `ilk fit` needs to evaluate an encoder on
@@ -84,7 +84,7 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
     groups = number_row_groups(rows)
     if hold_out is None:
         hold_out = max(HOLD_OUT, min(MIN_HELD_OUT / len(rows), MAX_HOLD_OUT))
-    is_held_out = choose_held_out(y, groups, hold_out, seed)
+    is_held_out = draw_held_out(y, groups, hold_out, seed)
     rest = np.flatnonzero(~is_held_out)
     fold = assign_folds(y[rest], N_FOLDS, seed + 1, groups[rest]) if len(rest) else rest
     train, validation = rest[fold != 0], rest[fold == 0]
@@ -94,8 +94,8 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
         named = f"; none of {classes[min(missing)]!r} would be left to train on" if missing else ""
         raise InputError(
             f"{len(rest)} labelled images are too few to tune on: {len(validation)} of them would "
-            f"form the part that says when to stop, and {MIN_VALIDATION} are needed{named}; label "
-            "more images, or use the encoder as it is"
+            f"form the validation part, and {MIN_VALIDATION} are needed{named}; label more images, "
+            "or use the encoder as it is"
         )
     return Division(
         rows,

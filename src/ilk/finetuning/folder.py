@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ilk.core.errors import InputError, OutputError
+from ilk.core.errors import InputError
+from ilk.encoders import tuned_files
 from ilk.encoders.network import NetworkEncoder
-from ilk.encoders.tuned_files import DESCRIPTION, WEIGHTS, check_is_no_part
 from ilk.encoders.tuned_network import FORMAT
 from ilk.finetuning.from_images import WORK
-from ilk.images.sources.ilk_folders import read_format
 
 
 def check_network_folder(folder: Path) -> Path:
@@ -19,20 +18,7 @@ def check_network_folder(folder: Path) -> Path:
     Raises:
         OutputError: It holds other files, or cannot be read.
     """
-    try:
-        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-        ) from error
-    strangers = {n for n in names - {DESCRIPTION, WEIGHTS, WORK} if not _is_leftover(n)}
-    is_tuned = read_format(folder / DESCRIPTION, unreadable=FORMAT) == FORMAT
-    if (strangers or names & {DESCRIPTION, WEIGHTS}) and not is_tuned:
-        raise OutputError(
-            f"{folder} contains files that are no tuned network; choose an empty folder with --out"
-        )
-    check_is_no_part(folder)
-    return folder
+    return tuned_files.check_tuned_folder(folder, FORMAT, "tuned network", (WORK,))
 
 
 def check_keeps_base(folder: Path, encoder: object) -> None:
@@ -53,7 +39,3 @@ def check_keeps_base(folder: Path, encoder: object) -> None:
                 "result reads it; choose another folder with --out"
             )
         checkpoint = getattr(checkpoint, "base", None)
-
-
-def _is_leftover(name: str) -> bool:
-    return name.startswith(".ilk.") or name.endswith((".part", ".ilk-new"))

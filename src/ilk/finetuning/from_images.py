@@ -37,6 +37,7 @@ from ilk.finetuning.config import FinetuneConfig, Variant
 from ilk.finetuning.division import Division, divide
 from ilk.finetuning.frozen_encoder import FrozenEncoder, open_frozen
 from ilk.finetuning.judge import Answers, fit_head, is_usable, judge_logits
+from ilk.finetuning.notes import describe_result
 from ilk.finetuning.result import (
     FROZEN,
     Candidate,
@@ -141,7 +142,8 @@ class _Run:
         d = self.division
         if not views:
             chosen = [d.rows[i] for i in rows]
-            return Part(open_pixels(self.images, chosen, self.base, d.y[rows]), d.y[rows], False)
+            source = open_pixels(self.images, chosen, self.base, d.y[rows], self.progress)
+            return Part(source, d.y[rows], False)
         digests = [d.rows[i].digest for i in rows]
         source = open_activations(self.store, views, digests, d.y[rows], split.shape)
         return Part(source, d.y[rows], True)
@@ -266,7 +268,7 @@ def finetune_images(
         len(division.held_out),
         time.monotonic() - started_at,
     )
-    return replace(result, notes=tuple(describe(result, base, division, force)))
+    return replace(result, notes=tuple(describe_result(result, base, division, force)))
 
 
 def _check_unseen(base: NetworkEncoder, division: Division) -> None:
@@ -326,51 +328,3 @@ def make_tuned_network(
         trained_on=trained_on,
         results=results,
     )
-
-
-def describe(
-    result: FinetuneResult, base: NetworkEncoder, division: Division, force: bool = False
-) -> list[str]:
-    """Return sentences about a result, the verdict first."""
-    best, words = result.candidates[result.best], result.comparison.describe()
-    cost = (
-        f"it took {best.seconds:,.0f} s, trained {best.n_trained:,} parameters and needed "
-        f"{best.n_bytes / 2**20:,.0f} MB for that"
-    )
-    if result.is_better:
-        notes = [f"tuning paid: {words}; {cost}"]
-    else:
-        if not result.chosen:
-            why = "the validation part chose the network as it is"
-        else:
-            why = "no clear gain"
-        end = (
-            "written all the same"
-            if result.is_written
-            else f"nothing was written: use --encoder {base.name}, or pass --force"
-        )
-        if isinstance(base, CarriedEncoder) and not force:
-            end = "the network was written as it was carried over"
-        notes = [f"tuning did not pay, {why}: {words}; {cost}; {end}"]
-    notes += [c.note for c in result.candidates if c.note]
-    if not result.n_held_out:
-        notes.append(
-            "no image was held out, so the gain is that on the images which chose the variant, and "
-            "ilk fit cannot compare it with other encoders on these images; tune with "
-            "--hold-out 0.2, or give others"
-        )
-    elif result.n_held_out < 50:
-        notes.append(
-            f"{result.n_held_out} images were held out, and ilk fit needs 50 to compare encoders: "
-            "give it others, a test split, or tune with a larger --hold-out"
-        )
-    height, width = base.preprocess.size
-    sizes = sorted(min(row.width, row.height) for row in division.rows)
-    if 0 < (middle := sizes[len(sizes) // 2]) < min(height, width) / 2:
-        notes.append(
-            f"most images are smaller than the {width} x {height} pixels that the network takes "
-            f"(the middle one has {middle}), and were enlarged"
-        )
-    if division.n_unlabelled:
-        notes.append(f"{division.n_unlabelled} images have no label and were not used")
-    return notes

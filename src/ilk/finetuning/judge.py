@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from ilk.core.data import Data, Labels
 from ilk.core.linear_models import Linear
 from ilk.core.metrics import Interval, log_softmax
-from ilk.maths.clusters import compute_interval, compute_variance
-from ilk.maths.folds import number_groups
+from ilk.maths.clusters import compute_interval
 from ilk.maths.inverse_temperature import fit_inverse_temperature
 from ilk.maths.logistic_regression import fit_regression
 
 Vector = NDArray[np.float64]
-Z = 1.96
 MAX_FEATURE = 1e15  # beyond, a head cannot be fitted
 
 
@@ -57,31 +55,6 @@ def fit_head(x: NDArray[np.float32], y: Labels, classes: tuple[str, ...], groups
     result = fit_regression(data)
     bias = np.where(np.isfinite(result.bias), result.bias, -1e4)
     return Linear.from_centred(result.centre, result.weight, bias)
-
-
-def compare(ours: Vector, theirs: Vector, groups: Labels) -> Interval:
-    """Return the mean difference of values of the same images, `[n]` each, with its 95 % interval.
-
-    Args:
-        ours: Values of one network.
-        theirs: Those of the other.
-        groups: Group of each image, `[n]`, whose values vary together; -1 is a group of its own.
-    """
-    difference = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
-    mean, half = float(difference.mean()), Z * find_error(difference, groups)
-    return Interval(mean, mean - half, mean + half)
-
-
-def find_error(values: Vector, groups: Labels) -> float:
-    """Return the standard error of the mean of values `[n]` of images in groups `[n]`.
-
-    At least that of one image in n that differs by 1 among values that are 0 or 1 apart, so that
-    few images without a difference do not look certain.
-    """
-    is_count = np.isin(values, (-1.0, 0.0, 1.0)).all()
-    least = 1.0 / len(values) if is_count else 0.0
-    variance = compute_variance(values, number_groups(groups))
-    return max(float(np.sqrt(variance)), float(least / np.sqrt(2)))
 
 
 def measure_accuracy(answers: Answers, groups: Labels) -> Interval:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval
-from ilk.finetuning.judge import Answers, compare, find_error, measure_accuracy
+from ilk.finetuning.judge import Answers, measure_accuracy
+from ilk.maths.clusters import compare_means, compute_error
 
 FROZEN = "frozen"
 
@@ -66,9 +67,9 @@ class Comparison:
         a, p = self.accuracy, self.log_probability
         where = "held out" if self.is_held_out else "of the validation part, which chose it"
         return (
-            f"{100 * a.value:+.1f} points of accuracy on {self.n:,} images {where} (95 % interval "
-            f"{100 * a.low:+.1f} to {100 * a.high:+.1f}), {-p.value:+.3f} in log loss "
-            f"({-p.high:+.3f} to {-p.low:+.3f})"
+            f"{100 * a.value:+z.1f} points of accuracy on {self.n:,} images {where} (95 % interval "
+            f"{100 * a.low:+z.1f} to {100 * a.high:+z.1f}), {-p.value:+z.3f} in log loss "
+            f"({-p.high:+z.3f} to {-p.low:+z.3f})"
         )
 
 
@@ -84,8 +85,8 @@ def compare_candidates(tuned: Candidate, frozen: Candidate, groups: Labels) -> C
     ours = tuned.held_out if tuned.held_out is not None else tuned.validation
     theirs = frozen.held_out if frozen.held_out is not None else frozen.validation
     return Comparison(
-        compare(ours.is_correct.astype(float), theirs.is_correct.astype(float), groups),
-        compare(ours.log_probability, theirs.log_probability, groups),
+        compare_means(ours.is_correct.astype(float), theirs.is_correct.astype(float), groups),
+        compare_means(ours.log_probability, theirs.log_probability, groups),
         len(ours.is_correct),
         is_held_out,
     )
@@ -104,7 +105,7 @@ def choose(candidates: Sequence[Candidate], groups: Labels) -> int:
     """
     best = find_best(candidates)
     gain = candidates[best].validation.log_probability - candidates[0].validation.log_probability
-    return best if candidates[best].is_changed and gain.mean() > find_error(gain, groups) else 0
+    return best if candidates[best].is_changed and gain.mean() > compute_error(gain, groups) else 0
 
 
 def find_best(candidates: Sequence[Candidate]) -> int:
@@ -182,9 +183,9 @@ def _describe(candidate: Candidate, groups: Labels) -> Mapping[str, Any]:
     return {
         "name": candidate.name,
         "validation_accuracy": float(candidate.validation.is_correct.mean()),
-        "validation_log_loss": -candidate.validation.score,
+        "validation_log_loss": 0.0 - candidate.validation.score,
         "accuracy": None if held_out is None else asdict(measure_accuracy(held_out, groups)),
-        "log_loss": None if held_out is None else -held_out.score,
+        "log_loss": None if held_out is None else 0.0 - held_out.score,
         "trained_parameters": candidate.n_trained,
         "seconds": candidate.seconds,
         "training_bytes": candidate.n_bytes,

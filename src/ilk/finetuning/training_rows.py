@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ilk.core.capabilities import Embeds
+from ilk.core.progress import Progress, silent_progress
 from ilk.encode.encode_task import prepare_row
 from ilk.images import MAX_PIXELS, Images, Row
 from ilk.store import Store
 from ilk.training.batch import Batch
-from ilk.training.sources import DecodedSource, Source
+from ilk.training.sources import MAX_BYTES, DecodedSource, Source, read_decoded
 
-MAX_BYTES = 2**30  # of rows that are kept in memory
 N_READ = 512  # rows at a time
 
 
@@ -80,7 +80,11 @@ def open_activations(
 
 
 def open_pixels(
-    images: Images, rows: Sequence[Row], encoder: Embeds, y: NDArray[np.int64]
+    images: Images,
+    rows: Sequence[Row],
+    encoder: Embeds,
+    y: NDArray[np.int64],
+    progress: Progress = silent_progress,
 ) -> Source:
     """Return prepared images `[n, 3, h, w]` uint8, in memory where they are few.
 
@@ -89,19 +93,14 @@ def open_pixels(
         rows: The images.
         encoder: Prepares them.
         y: Class of each, `[n]`.
+        progress: Reports each image that is read.
     """
 
     def decode(row: Row) -> NDArray[np.uint8]:
         prepared = prepare_row(images, row, (encoder,), MAX_PIXELS, summarize=False)
         return np.ascontiguousarray(prepared.arrays[0])
 
-    source = DecodedSource(list(rows), np.array(y), decode)
-    size = len(rows) * decode(rows[0]).size
-    if size > MAX_BYTES:
-        return source
-    parts = torch.split(torch.arange(len(source)), N_READ)
-    batches = [source.take(part, "cpu") for part in parts]
-    return Batch(torch.cat([b.x for b in batches]), torch.cat([b.y for b in batches]))
+    return read_decoded(DecodedSource(list(rows), np.array(y), decode), progress)
 
 
 def pick_view(batch: Batch, generator: torch.Generator) -> Batch:

@@ -14,26 +14,7 @@ from torch import Tensor, nn
 from ilk.core.linear_models import Linear
 from ilk.finetuning.splitting import LatePart
 from ilk.hub.preprocessing import Preprocess
-
-
-class Normalizer(nn.Module):
-    """Pixels `[b, 3, h, w]` uint8 to what a network takes, as `Preprocess.normalize`."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, preprocess: Preprocess) -> None:
-        super().__init__()
-        self.factor = preprocess.factor
-        for name in ("mean", "std"):
-            values = torch.tensor(getattr(preprocess, name), dtype=torch.float32)
-            self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return normalized images `[b, 3, h, w]` of pixels `[b, 3, h, w]`."""
-        x = x.float()
-        x = x / 255 if self.factor is None else x * self.factor
-        return (x - self.mean) / self.std
+from ilk.training.normalizer import Normalizer
 
 
 class Tunable(nn.Module):

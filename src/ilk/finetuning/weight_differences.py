@@ -26,7 +26,7 @@ MAX_LISTED = 3
 
 
 def is_weight(name: str, value: Tensor) -> bool:
-    """Whether a value of a state is a weight, and neither a count nor a statistic of inputs."""
+    """Whether a value `[...]` of a state is a weight, and no count or statistic of inputs."""
     return value.is_floating_point() and name.rpartition(".")[2] not in STATISTICS
 
 
@@ -55,7 +55,7 @@ def check_same_shapes(first: State, second: State, what: str = "the second") -> 
 
 
 def compute_difference(tuned: State, base: State) -> dict[str, Tensor]:
-    """Return `tuned - base` for every weight.
+    """Return `tuned - base` for every weight, each in the same shape.
 
     Args:
         tuned: State after tuning.
@@ -69,7 +69,7 @@ def compute_difference(tuned: State, base: State) -> dict[str, Tensor]:
 
 
 def add_difference(new: State, difference: State, scale: float = 1.0) -> dict[str, Tensor]:
-    """Return `new + scale difference`; statistics and counts are those of `new`.
+    """Return `new + scale difference`, in the same shapes; statistics are those of `new`.
 
     Args:
         new: State of the new version.
@@ -95,6 +95,8 @@ def transfer_tuning(
 ) -> dict[str, Tensor]:
     """Return the new version tuned like the old one: `new + scale (tuned_old - old)`.
 
+    All three have values of the same shapes.
+
     Raises:
         InputError: The three states differ in names or shapes.
     """
@@ -104,6 +106,8 @@ def transfer_tuning(
 
 def interpolate(first: State, second: State, share: float) -> dict[str, Tensor]:
     """Return `(1 - share) first + share second` for weights; the rest is that of `first`.
+
+    Both have values of the same shapes.
 
     Raises:
         InputError: The states differ in names or shapes.

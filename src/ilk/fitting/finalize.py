@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.evaluation import Evaluation, evaluate_rows
 from ilk.artifacts.prediction import ScoredBatch
+from ilk.artifacts.thresholds import describe_thresholds
 from ilk.core.capabilities import ScoresClasses
 from ilk.core.contracts import describe
 from ilk.core.data import Data
@@ -157,12 +158,7 @@ def make_metadata(
     scores = next((r.scores for r in leaderboard.results if r.scores), None)
     return {
         "method": describe(state.method),
-        "thresholds": {
-            "coverage": classifier.conformal.level,
-            "set": classifier.conformal.threshold,
-            "false_alarm": classifier.ood_detector.false_alarm,
-            "unknown": classifier.ood_detector.threshold,
-        },
+        "thresholds": describe_thresholds(classifier),
         "metrics": {
             "cross_validation": asdict(scores) if scores else None,
             "corrected_accuracy": asdict(leaderboard.corrected_accuracy)

@@ -82,6 +82,35 @@ def compute_variance(values: NDArray[np.float64 | np.bool_], groups: Labels) -> 
     return float(np.sum(sums**2)) / len(values) ** 2 * n_groups / (n_groups - 1)
 
 
+def compare_means(first: Vector, second: Vector, groups: Labels | None = None) -> Interval:
+    """Return the mean of `first - second`, values of the same rows `[n]`, with its 95 % interval.
+
+    Where all differences are -1, 0 or 1, as those of two classifiers being right, the standard
+    error is at least that of one row in n that differs, so that a few rows without a difference
+    give no certainty.
+
+    Args:
+        first: Values of each row, such as whether one classifier is right, `[n]`, n > 0.
+        second: Those of another.
+        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+    """
+    difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
+    mean, half = float(difference.mean()), Z * compute_error(difference, groups)
+    return Interval(mean, mean - half, mean + half)
+
+
+def compute_error(values: Vector, groups: Labels | None = None) -> float:
+    """Return the standard error of the mean of paired differences `values [n]`.
+
+    The arguments are those of `compare_means`, which says what is the least error.
+    """
+    n = len(values)
+    group = np.arange(n) if groups is None else number_groups(groups)
+    is_count = np.isin(values, (-1.0, 0.0, 1.0)).all()
+    least = 1 / (sqrt(2) * n) if is_count else 0.0
+    return max(sqrt(compute_variance(values, group)), least)
+
+
 def compute_mean_p_value(values: Vector, groups: Labels | None = None) -> float:
     """Return the two-sided p-value of a mean of 0 of `values [n]`, in [0, 1].
 

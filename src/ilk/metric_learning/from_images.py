@@ -18,7 +18,7 @@ from ilk.encoders import resolve_encoder
 from ilk.encoders.tuned import FAMILY
 from ilk.encoders.tuned_folder import TunedEmbedding, pack_digests, take_weights, write_tuned
 from ilk.images import Images, Row, number_row_groups
-from ilk.maths.folds import assign_folds
+from ilk.maths.held_out import draw_held_out
 from ilk.metric_learning.compatibility import Compatibility, measure_update
 from ilk.metric_learning.config import LearningConfig
 from ilk.metric_learning.learn import (
@@ -185,20 +185,14 @@ def learn_from_images(
 def choose_held_out(
     y: NDArray[np.int64], groups: NDArray[np.int64], part: float | None, seed: int
 ) -> NDArray[np.bool_]:
-    """Return which rows `[n]` are not trained on: about `part` of each class, in whole groups.
+    """Return which rows `[n]` are not trained on; if `part` is None, a fifth, or none of few rows.
 
     Raises:
         InputError: `part` is no number from 0 to below 1.
     """
     if part is None:
         part = HOLD_OUT if HOLD_OUT * len(y) >= MIN_HELD_OUT else 0.0
-    if not 0 <= part < 1:
-        raise InputError(f"hold_out (--hold-out) is {part}; give a part from 0 to below 1")
-    if not part:
-        return np.zeros(len(y), bool)
-    n_folds = max(2, round(1 / min(part, 1 - part)))
-    is_first = np.asarray(assign_folds(y, n_folds, seed, groups) == 0)
-    return is_first if part <= 0.5 else ~is_first
+    return draw_held_out(y, groups, part, seed)
 
 
 def describe_scores(learned: LearnedEmbedding) -> dict[str, Any]:
@@ -263,5 +257,8 @@ def _describe(
             "images; give it others, a test split, or learn with --hold-out 0.2"
         )
     if unlabelled:
-        notes.append(f"{unlabelled} images have no label and were not used")
+        words = "1 image has no label and was"
+        if unlabelled > 1:
+            words = f"{unlabelled:,} images have no label and were"
+        notes.append(f"{words} not used")
     return notes

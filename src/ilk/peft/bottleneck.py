@@ -1,6 +1,6 @@
-"""Adapters: a perceptron of few rectified units beside or behind a sub-layer.
+"""Adapters: MLPs of few rectified units beside or behind a sub-layer.
 
-A sub-layer is a perceptron or the attention of a block; in a network without either, a convolution
+A sub-layer is an MLP or the attention of a block; in a network without either, a convolution
 that does not widen.
 """
 
@@ -16,7 +16,7 @@ from ilk.peft.layers import (
     check_choice,
     list_attentions,
     list_layers,
-    list_perceptrons,
+    list_mlps,
 )
 from ilk.peft.low_rank import LowRank, draw_kaiming, make_out
 from ilk.peft.parts import Part
@@ -71,13 +71,13 @@ def make_adapters(
         network: The network.
         units: Units of each adapter.
         scale: Factor of the change.
-        layers: "perceptrons", "attention" or "all".
+        layers: "mlp", "attention" or "all".
         is_sequential: The adapters read the output of their sub-layer, else its input.
         generator: Draws their weights.
     """
     check_choice(layers)
-    found = list_perceptrons(network) if layers != "attention" else []
-    found += list_attentions(network) if layers != "perceptrons" else []
+    found = list_mlps(network) if layers != "attention" else []
+    found += list_attentions(network) if layers != "mlp" else []
     parts: list[tuple[str, Part]] = []
     for path, module in found:
         linear = {n: c for n, c in module.named_children() if isinstance(c, nn.Linear)}

@@ -15,7 +15,7 @@ from ilk.core.errors import InputError
 
 HEADS = ("head", "fc", "classifier")  # names of class heads, directly in a network
 TEXT_PARTS = {"text_model", "text_projection"}
-LAYER_CHOICES = ("all", "attention", "perceptrons")
+LAYER_CHOICES = ("all", "attention", "mlp")
 FUSED, SEPARATE = {"qkv", "proj"}, {"q_proj", "k_proj", "v_proj", "out_proj"}
 
 Layer = nn.Linear | nn.Conv2d
@@ -41,8 +41,8 @@ def is_attention(module: nn.Module) -> bool:
     return (linear >= FUSED or linear >= SEPARATE) and hasattr(module, "num_heads")
 
 
-def is_perceptron(module: nn.Module) -> bool:
-    """Return whether `module` is two linear layers, there and back, such as those of a block."""
+def is_mlp(module: nn.Module) -> bool:
+    """Return whether `module` is the MLP of a block: two linear layers, there and back."""
     layers = [child for child in module.children() if isinstance(child, nn.Linear)]
     return (
         len(layers) == 2
@@ -56,9 +56,9 @@ def list_attentions(network: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(path, m) for path, m in iterate_modules(network) if is_attention(m)]
 
 
-def list_perceptrons(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the perceptrons of blocks with their paths."""
-    return [(path, m) for path, m in iterate_modules(network) if path and is_perceptron(m)]
+def list_mlps(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the MLPs of blocks with their paths."""
+    return [(path, m) for path, m in iterate_modules(network) if path and is_mlp(m)]
 
 
 def list_layers(
@@ -68,7 +68,7 @@ def list_layers(
 
     Args:
         network: The network.
-        layers: "all", those of "attention", or those of "perceptrons".
+        layers: "all", those of "attention", or those of "mlp".
         depthwise: Include convolutions in groups.
     """
     check_choice(layers)
@@ -81,7 +81,7 @@ def list_layers(
             found.append((path, module))
     if found and isinstance(found[0][1], nn.Conv2d):
         found = found[1:]  # the stem
-    is_kind = {"attention": is_attention, "perceptrons": is_perceptron}.get(layers)
+    is_kind = {"attention": is_attention, "mlp": is_mlp}.get(layers)
     return [
         (path, layer)
         for path, layer in found

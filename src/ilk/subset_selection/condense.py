@@ -23,6 +23,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.images import Images, Row, number_row_groups
 from ilk.images.pixels import PixelEncoder
 from ilk.maths.folds import assign_folds
+from ilk.maths.held_out import draw_held_out
 from ilk.store import Store
 from ilk.subset_selection.condensation import (
     list_condensation_methods,
@@ -152,7 +153,7 @@ def hold_out(y: Labels, groups: NDArray[np.int64], seed: int) -> NDArray[np.bool
     Raises:
         InputError: There are too few images to hold some out.
     """
-    is_held = np.asarray(assign_folds(y, HELD_OUT_PARTS, seed, groups) == 0)
+    is_held = draw_held_out(y, groups, 1 / HELD_OUT_PARTS, seed)
     held = np.flatnonzero(is_held)
     if len(held) > MAX_HELD_OUT:
         drawn = np.random.default_rng([seed, 5]).permutation(held)[MAX_HELD_OUT:]

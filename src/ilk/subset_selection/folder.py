@@ -21,6 +21,7 @@ from ilk.core.csv_cells import CsvFormatter
 from ilk.core.digested_json import check_digest, encode_digested, parse_json
 from ilk.core.errors import ArtifactError, IlkError, OutputError
 from ilk.core.folder_transaction import FolderTransaction, lock_folder
+from ilk.core.leftovers import is_leftover
 from ilk.core.portable_names import make_unique, name_file, name_folders
 from ilk.core.progress import Progress, silent_progress
 from ilk.core.regular_file import read_regular_file
@@ -78,16 +79,23 @@ class Selection:
         command: `condense` or `select`.
         images: For each image `file`, `label`, `synthetic`, `source` and `digest`.
         facts: What else the command says, such as accuracies.
+        tables: Names of the tables that were written beside the images.
     """
 
     command: str
     images: tuple[dict[str, Any], ...]
     facts: Mapping[str, Any]
+    tables: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[str]:
         """Paths of the images, relative to the folder."""
         return [str(image["file"]) for image in self.images]
+
+    @property
+    def own_files(self) -> list[str]:
+        """Paths of all files that were written but the record, relative to the folder."""
+        return [*self.files, *self.tables]
 
 
 def check_image_folder(folder: Path) -> Path:
@@ -98,7 +106,11 @@ def check_image_folder(folder: Path) -> Path:
     """
     try:
         names = (
-            {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+            {
+                p.relative_to(folder).as_posix()
+                for p in folder.rglob("*")
+                if p.is_symlink() or not p.is_dir()  # through a link, files of others are replaced
+            }
             if folder.is_dir()
             else set()
         )
@@ -111,8 +123,8 @@ def check_image_folder(folder: Path) -> Path:
         raise OutputError(f"{escape_path(folder)} is a file; choose another folder with --out")
     own = set[str]()
     with suppress(ArtifactError):
-        own = {RECORD, TABLE, LISTING, *read_selection(folder).files}
-    strangers = sorted(name for name in names - own if not _is_leftover(name))
+        own = {RECORD, *read_selection(folder).own_files}
+    strangers = sorted(n for n in names - own if not is_leftover(n.rsplit("/", 1)[-1]))
     if strangers:
         raise OutputError(
             f"{escape_path(folder)} contains files that were not written by ilk condense or ilk "
@@ -133,12 +145,13 @@ def read_selection(folder: Path) -> Selection:
     except OSError as error:
         raise ArtifactError(f"{escape_path(path)} cannot be read: {error.strerror}") from None
     check_digest(fields, path)
-    images = fields.pop("images", None)
+    images, tables = fields.pop("images", None), fields.pop("tables", [])
     is_known = fields.pop("format", None) == FORMAT and isinstance(images, list)
+    is_known = is_known and isinstance(tables, list) and {*map(str, tables)} <= {TABLE, LISTING}
     if not is_known or not all(isinstance(x, dict) and "file" in x for x in images):
         raise ArtifactError(f"{escape_path(path)} is no record of images that ilk selected")
     fields.pop("digest", None)
-    return Selection(str(fields.pop("command", "")), tuple(images), fields)
+    return Selection(str(fields.pop("command", "")), tuple(images), fields, tuple(tables))
 
 
 def write_image_folder(
@@ -175,13 +188,15 @@ def write_image_folder(
         {"file": file, **asdict(_Entry.of(image))}
         for file, image in zip(files, images, strict=True)
     ]
-    record = {"format": FORMAT, "command": command, "images": entries, **facts}
+    needs_table = any(folders[label] != label for label in labels)
+    tables = [TABLE] * needs_table + [LISTING] * (listing is not None)
+    record = {"format": FORMAT, "command": command, "images": entries, "tables": tables, **facts}
     content = encode_digested(record)
     with lock_folder(folder):
         check_image_folder(folder)
         old = set[str]()
         with suppress(ArtifactError):
-            old = {TABLE, LISTING, *read_selection(folder).files}
+            old = set(read_selection(folder).own_files)
         try:
             change = FolderTransaction(folder)
             with progress("writing", len(images)) as advance:
@@ -191,14 +206,12 @@ def write_image_folder(
                     else:
                         change.write_with(file, partial(_link_image, image))
                     advance(1)
-            if any(folders[label] != label for label in labels):
+            if needs_table:
                 change.write(TABLE, _format_table(files, images))
-                old -= {TABLE}
             if listing is not None:
                 change.write(LISTING, listing)
-                old -= {LISTING}
             change.write(RECORD, content)
-            for name in sorted(old - set(files)):
+            for name in sorted(old - {*files, *tables}):
                 change.delete(name)
             change.commit()
         except IlkError:
@@ -233,11 +246,12 @@ def name_class_folders(classes: Sequence[str]) -> dict[str, str]:
 
 
 def _has_meaning(name: str) -> bool:
-    """Whether intake reads a folder of this name as something else than a class."""
+    """Whether a folder of this name is no class for intake, or in the way of a table."""
     return (
         parse_split(name) is not None
         or name.casefold() in UNLABELLED_FOLDERS
         or is_system(f"{name}/a.png")
+        or name.casefold() in (RECORD, TABLE, LISTING)
     )
 
 
@@ -259,11 +273,6 @@ def _format_table(files: Sequence[str], images: Sequence[FolderImage]) -> bytes:
     lines = [format_line(("file_name", "label"))]
     lines += [format_line((f, image.label or "")) for f, image in zip(files, images, strict=True)]
     return "".join(lines).encode("utf-8", "surrogateescape")
-
-
-def _is_leftover(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1]
-    return last.startswith(".ilk.") or last.endswith((".part", ".ilk-new"))
 
 
 def _remove_empty_folders(folder: Path, files: set[str]) -> None:

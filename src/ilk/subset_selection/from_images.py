@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ilk.core.capabilities import Embeds
 from ilk.core.csv_cells import CsvFormatter
@@ -95,7 +96,8 @@ def select_from_images(
 
     Raises:
         NoImages: No file can be used.
-        NoLabels, InputError: As `select_rows`, or there is a single picture.
+        NoLabels, InputError: As `select_rows`, or there is a single picture, or each image of the
+            target is one of the source.
     """
     images.check_not_empty()
     _check_single_label(images)
@@ -127,16 +129,29 @@ def select_from_images(
         )
     classes = tuple(sorted({str(row.label) for row in rows if row.label is not None}))
     source = _read_data(rows, classes, encoder, store)
-    goal, n_goal = None, 0
+    goal, n_goal, is_new = None, 0, None
     if target is not None:
         target.check_not_empty()
         target = encode_and_refuse(target, [encoder], store, progress=progress)
         target.check_not_empty()
         goal = _read_data(target.used, classes, encoder, store)
         n_goal = len(goal)
-    selection = select_rows(source, goal, config, progress)
+        is_new = _find_new(target.used, rows)
+    selection = select_rows(source, goal, config, progress, is_new=is_new)
     counts = Counter(str(rows[i].label) for i in selection.kept if rows[i].label is not None)
+    listed = [r for r in images.rows if r.split == "train" and r.status != "ignored"]
+    labels = {str(row.label) for row in listed if row.label is not None}
     notes = describe(selection, copies, classes, counts, n_unlabelled, config)
+    if lost := sorted(labels - set(classes)):
+        notes.append(
+            f"no image is left of {len(lost)} of {len(labels)} classes, since all are copies that "
+            f"are left out, or cannot be read: {', '.join(lost[:10])}"
+        )
+    if is_new is not None and not is_new.all():
+        notes.append(
+            f"{int((~is_new).sum()):,} images of the target are in the source as well: nothing is "
+            "measured on them"
+        )
     n_shared = len(np.unique(goal.y[goal.y >= 0])) if goal is not None else 0
     if goal is not None and selection.verdict is not None and n_shared < 2:
         notes.append(
@@ -206,8 +221,8 @@ def describe(
         notes.append(_describe_verdict(selection.verdict))
     elif len(selection.kept) < len(selection.scores):
         notes.append(
-            f"nothing could be measured: too few images to leave some out, so {selection.selector} "
-            "was used unchecked"
+            "nothing could be measured: too few images to leave some out, or a single class, so "
+            f"{selection.selector} was used unchecked"
         )
     for reason, what in (
         (COPY, "of pictures that are there more than once"),
@@ -217,7 +232,8 @@ def describe(
         if n := copies.count(reason):
             notes.append(f"{n:,} {'copy' if n == 1 else 'copies'} {what} left out")
     if n_unlabelled:
-        notes.append(f"{n_unlabelled:,} images without a label left out")
+        what = "1 image" if n_unlabelled == 1 else f"{n_unlabelled:,} images"
+        notes.append(f"{what} without a label left out")
     if gone := [name for name in classes if not counts.get(name)]:
         names = ", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")
         notes.append(
@@ -229,7 +245,7 @@ def describe(
 
 def _describe_verdict(verdict: Verdict) -> str:
     gain = verdict.gain
-    figures = f"{gain.value:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}"
+    figures = f"{gain.value:+z.3f}, 95 % interval {gain.low:+z.3f} to {gain.high:+z.3f}"
     what = f"{verdict.measure} on {verdict.n:,} images that were left out"
     if verdict.selector == BASELINE:
         return (
@@ -238,6 +254,18 @@ def _describe_verdict(verdict: Verdict) -> str:
         )
     word = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "no different from"
     return f"kept by {verdict.selector}: {word} equally many random images ({figures} in {what})"
+
+
+def _find_new(target: Sequence[Row], source: Sequence[Row]) -> NDArray[np.bool_]:
+    """Return which images of the target are no file of the source, `[m]`."""
+    known = {row.digest for row in source}
+    is_new = np.array([row.digest not in known for row in target], bool)
+    if not is_new.any():
+        raise InputError(
+            "every image of the target (--target) is in the source as well, so those that serve it "
+            "best would be itself; name other images, or leave --target out"
+        )
+    return is_new
 
 
 def _check_single_label(images: Images) -> None:
@@ -271,7 +299,8 @@ def _format_listing(images: Images, result: SelectionResult) -> bytes:
         if row.split != "train" or row.status == "ignored":
             continue
         i = place.get((row.path, row.digest))
-        cells: tuple[Any, ...] = ("", "", "no", row.reason or "no label")
+        why = row.reason or ("no label" if row.label is None else "cannot be read")
+        cells: tuple[Any, ...] = ("", "", "no", why)
         if position in result.copies:
             why, other = result.copies[position]
             cells = ("", "", "no", f"{why}: {other}")

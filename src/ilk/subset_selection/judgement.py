@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Labels
-from ilk.core.metrics import Interval, wilson_interval
+from ilk.core.metrics import Interval
 from ilk.encode import encode_images
 from ilk.images import inspect_inputs
+from ilk.maths.clusters import compare_means, compute_interval
 from ilk.store import Store
 from ilk.subset_selection.foundations.problem import Condensed, Problem, Run
 from ilk.subset_selection.judging import NetworkTraining, fit_head, predict_classes, train_network
@@ -68,14 +69,8 @@ def judge_head(
 def compare(y: Labels, of_all: Labels, of_few: Labels) -> Judgement:
     """Return accuracies of two predictions `[n]` for labels `y [n]`, and their paired gap."""
     right = [(predictions == y).astype(np.float64) for predictions in (of_all, of_few)]
-    gap = right[1] - right[0]
-    spread = float(gap.std(ddof=1)) if len(gap) > 1 else 1.0
-    half = 1.96 * max(spread / len(gap) ** 0.5, 1 / len(gap))  # never surer than to one image
-    mean = float(gap.mean())
-    return Judgement(
-        *(wilson_interval(float(hits.sum()), len(hits)) for hits in right),
-        Interval(mean, mean - half, mean + half),
-    )
+    few, whole = right[1], right[0]
+    return Judgement(compute_interval(whole), compute_interval(few), compare_means(few, whole))
 
 
 def embed_pixels(encoder: Embeds, store: Store, x: Tensor) -> NDArray[np.float32]:

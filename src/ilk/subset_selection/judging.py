@@ -93,7 +93,7 @@ def predict_classes(problem: Problem, network: nn.Module, x: Tensor) -> Labels:
     device = next(network.parameters()).device
     parts = [
         network(problem.scale.standardize(part.to(device))).argmax(1).cpu()
-        for part in x.split(CHUNK)
+        for part in torch.split(x, CHUNK)
     ]
     return torch.cat(parts).numpy()
 

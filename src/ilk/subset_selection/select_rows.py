@@ -69,10 +69,10 @@ class SelectionConfig:
             )
         if count < max(n_classes, 1):
             least = max(n_classes, 1)
-            what = f"one per class, {least:,}" if n_classes > 1 else "one"
+            what = f"one per class ({least:,})" if n_classes > 1 else "one"
             raise InputError(
-                f"keep (--keep) of {self.keep:g} keeps {count:,} of {n:,} images and at least "
-                f"{what}, has to be kept; give a larger number"
+                f"keep (--keep) is {self.keep:g}, which keeps {count:,} of {n:,} images, and at "
+                f"least {what} must be kept; give a larger number"
             )
         return count
 
@@ -101,6 +101,8 @@ def select_rows(
     target: Data | None,
     config: SelectionConfig,
     progress: Progress = silent_progress,
+    *,
+    is_new: NDArray[np.bool_] | None = None,
 ) -> Selection:
     """Select rows of `source`, for a target or for what trains best.
 
@@ -109,6 +111,8 @@ def select_rows(
         target: Features `[m, d]`, m > 0, with labels in the classes of `source` or -1.
         config: Settings.
         progress: Reports each selection that is judged.
+        is_new: Which rows of the target are none of the source, `[m]`: those that judge; None for
+            all.
 
     Raises:
         NoLabels: There is neither a target nor a label, or classes are to be balanced without.
@@ -129,7 +133,8 @@ def select_rows(
     source, target = reduce_features(source, target)
     verdict = None
     if count < len(source) and names != (BASELINE,):
-        trials = run_trials(source, target, names, count / len(source), mode, config.seed, progress)
+        judges = target if target is None or is_new is None else target.take(is_new)
+        trials = run_trials(source, judges, names, count / len(source), mode, config.seed, progress)
         if trials is not None:
             verdict = reach_verdict(
                 trials, config.seed, is_chosen=is_chosen, needs_proof=target is None

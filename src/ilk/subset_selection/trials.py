@@ -56,7 +56,7 @@ def run_trials(
     seed: int = 0,
     progress: Progress = silent_progress,
 ) -> Trials | None:
-    """Measure selectors on rows left out; None where no folds can be made.
+    """Measure selectors on rows left out; None where no folds can be made, or of one class.
 
     Args:
         source: Rows to select from; without a target all have labels.
@@ -72,7 +72,7 @@ def run_trials(
     n_folds = count_folds(judged.y if is_accuracy else np.zeros(len(judged), np.int64), N_FOLDS)
     if is_accuracy and target is None:
         n_folds = count_folds(judged.y, N_FOLDS, judged.group)
-    if n_folds < 2:
+    if n_folds < 2 or (is_accuracy and len(np.unique(judged.y)) < 2):
         return None
     y = judged.y if is_accuracy else np.zeros(len(judged), np.int64)
     fold = assign_folds(y, n_folds, seed, judged.group)

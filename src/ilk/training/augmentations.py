@@ -1,10 +1,11 @@
-"""Random changes of images that leave their class: functions of a batch and a generator.
+"""Data augmentation: random changes of images that preserve their class.
 
-Each is an `Augmentation` for `augment_objective`. Images are `[n, c, h, w]`, floats of any range or
-uint8. Gradients flow through all of them to images of floats, so that images can be learned through
-them (Bo Zhao and Hakan Bilen, 2021, Dataset Condensation with Differentiable Siamese Augmentation,
-arXiv 2102.08259). With `per_image=False` one change is drawn for the whole batch: batches of
-different sizes get the same one from generators of equal seeds ("siamese").
+Each is a function of a batch and a generator, an `Augmentation` for `augment_objective`. Images are
+`[n, c, h, w]`, floats of any range or uint8. Gradients flow through all of them to images of
+floats, so that images can be learned through them (Bo Zhao and Hakan Bilen, 2021, Dataset
+Condensation with Differentiable Siamese Augmentation, arXiv 2102.08259). With `per_image=False` one
+change is drawn for the whole batch: batches of different sizes get the same one from generators of
+equal seeds ("siamese").
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ class Compose:
 
 @dataclass(frozen=True)
 class Flip:
-    """Mirror images left to right. Not for digits, letters and whatever has a side.
+    """Flip images horizontally; wrong for digits, letters and other images with a left and a right.
 
     Attributes:
-        probability: Of an image to be mirrored, in [0, 1].
+        probability: Of an image to be flipped, in [0, 1].
         per_image: Draw for each image; otherwise once for the batch.
     """
 
@@ -104,7 +105,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class RotateAndScale:
-    """Turn images about their centre and scale them, with bilinear interpolation.
+    """Rotate images about their centre and scale them, with bilinear interpolation.
 
     Attributes:
         degrees: Greatest angle to each side, in [0, 180].
@@ -141,8 +142,8 @@ class RotateAndScale:
         affine = torch.stack([across, down], 1).to(values.dtype)
         grid = functional.affine_grid(affine, [n, 1, h, w], align_corners=False)
         mode = {"zeros": "zeros", "edge": "border", "reflect": "reflection"}[self.border]
-        turned = functional.grid_sample(values, grid, "bilinear", mode, align_corners=False)
-        return replace(batch, x=_restore_type(turned, x))
+        rotated = functional.grid_sample(values, grid, "bilinear", mode, align_corners=False)
+        return replace(batch, x=_restore_type(rotated, x))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ilk.core.data import Data, Features, Labels
 from ilk.core.errors import InputError
 from ilk.core.exemplar_mlp import ExemplarMLP
 from ilk.core.linear_models import MLP, normalize_rows
+from ilk.maths.herding import herd
 from ilk.protocols.step import Step
 
 
@@ -113,17 +114,9 @@ def select_update_rows(n_classes: int, data: Data, method: object) -> Data | Non
 def herd_exemplars(u: NDArray[Any], n_exemplars: int) -> Labels:
     """Return rows of `u [m, d]` whose mean is near the mean of all, at most `n_exemplars`.
 
-    They are chosen greedily (Rebuffi et al., 2017, arXiv 1611.07725, algorithm 4).
+    They are chosen greedily (`ilk.maths.herding`).
     """
-    mean, running_sum = u.mean(0), np.zeros(u.shape[1])
-    is_available, selected = np.ones(len(u), bool), list[int]()
-    for _ in range(min(n_exemplars, len(u))):
-        candidate_means = (running_sum + u) / (len(selected) + 1)
-        distances = np.where(is_available, np.sum((candidate_means - mean) ** 2, axis=1), np.inf)
-        selected.append(int(distances.argmin()))
-        is_available[selected[-1]] = False
-        running_sum += u[selected[-1]]
-    return np.array(selected, np.int64)
+    return herd(u, min(n_exemplars, len(u)))
 
 
 def update_exemplars(

@@ -27,6 +27,21 @@ def mean_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor | None = None) 
     return weighted_mean(functional.cross_entropy(logits, y, reduction="none"), weight)
 
 
+def labelled_cross_entropy(logits: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the weighted mean cross-entropy of the labelled rows, a scalar; 0 without any.
+
+    Args:
+        logits: `[n, k]`.
+        y: Class indices, `[n]`, -1 where unknown.
+        weight: Weight of each row, `[n]`; None counts each once.
+    """
+    is_labelled = y >= 0
+    if not is_labelled.any():
+        return 0.0 * logits.sum()
+    kept = None if weight is None else weight[is_labelled]
+    return mean_cross_entropy(logits[is_labelled], y[is_labelled], kept)
+
+
 def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float = 2.0) -> Tensor:
     """Return the mean cross-entropy between teacher and student, both at `temperature`; a scalar.
 

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ilk.core.errors import InputError
+from ilk.core.progress import Progress, silent_progress
+from ilk.core.threaded_map import map_threaded
 from ilk.training.batch import Batch
 from ilk.training.samplers import Sampler, ShuffledSampler
 
 N_THREADS = 4  # that decode files
+MAX_BYTES = 2**30  # of decoded images that are kept in memory
 
 
 class Source(Protocol):
@@ -102,6 +105,23 @@ class DecodedSource:
         with ThreadPoolExecutor(N_THREADS) as pool:
             x = torch.from_numpy(np.stack(list(pool.map(self.decode, files))))
         return Batch(x, torch.from_numpy(np.array(self.y))[rows], rows).to(device)
+
+
+def read_decoded(source: DecodedSource, progress: Progress = silent_progress) -> Source:
+    """Return the images of a source in memory if they take at most `MAX_BYTES`, else the source.
+
+    Args:
+        source: The images, at least one.
+        progress: Reports each image that is read.
+    """
+    first = source.decode(source.files[0])
+    if len(source) * first.nbytes > MAX_BYTES:
+        return source
+    x = np.empty((len(source), *first.shape), first.dtype)
+    with progress("reading", len(source)) as advance:
+        for i, image in enumerate(map_threaded(source.decode, source.files, advance)):
+            x[i] = image
+    return Batch(torch.from_numpy(x), torch.from_numpy(np.array(source.y)))
 
 
 @dataclass(frozen=True, eq=False)

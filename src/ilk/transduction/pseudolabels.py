@@ -70,6 +70,9 @@ def select_confident(probabilities: NDArray[Any], threshold: float) -> Labels:
     Args:
         probabilities: `[n, k]`.
         threshold: In [0, 1].
+
+    Raises:
+        InputError: The threshold is out of range.
     """
     if not 0 <= threshold <= 1:
         raise InputError(f"threshold is {threshold}; it must lie in [0, 1]")

@@ -1,4 +1,4 @@
-"""Sequential adapters: a perceptron of few units behind each sub-layer of a transformer.
+"""Sequential adapters: an MLP of few units behind each sub-layer of a transformer.
 
 Neil Houlsby and others, 2019, Parameter-Efficient Transfer Learning for NLP, arXiv 1902.00751, in
 the form of Junxian He and others, 2022, Towards a Unified View of Parameter-Efficient Transfer
@@ -20,21 +20,21 @@ from ilk.peft.wrapper import Wrapper, check_positive
 
 @dataclass(frozen=True)
 class Adapter(Wrapper):
-    """A perceptron behind each sub-layer; rank (inputs + outputs) parameters a sub-layer.
+    """An MLP behind each sub-layer; rank (inputs + outputs) parameters a sub-layer.
 
     Attributes:
         rank: Number of units.
-        layers: Behind "perceptrons", "attention", or "all"; in a network without either, behind
+        layers: Behind "mlp", "attention", or "all"; in a network without either, behind
             each convolution that does not widen.
         seed: Seed of Wd; Wu starts at 0.
     """
 
     is_mergeable = False
     learning_rate = 3e-3
-    needs = "perceptrons of blocks, attention, or convolutions that do not widen"
+    needs = "MLPs of blocks, attention, or convolutions that do not widen"
 
     rank: int = 16
-    layers: str = "perceptrons"
+    layers: str = "mlp"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 Haokun Liu and others, 2022, Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than
 In-Context Learning, arXiv 2205.05638, section 3.3. The trained parameters are the vectors minus 1.
-Departure: in a network without attention and perceptrons, the output channels of each convolution
+Departure: in a network without attention and MLPs, the output channels of each convolution
 but the first are rescaled.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ilk.core.errors import InputError
-from ilk.peft.layers import SEPARATE, Layer, list_attentions, list_layers, list_perceptrons
+from ilk.peft.layers import SEPARATE, Layer, list_attentions, list_layers, list_mlps
 from ilk.peft.parts import InputPart, Part
 from ilk.peft.wrapper import Wrapper
 
@@ -96,10 +96,10 @@ class IA3(Wrapper):
                     assert isinstance(layer, nn.Linear), "what `is_attention` says"
                     first = layer.out_features // 3 if name == "qkv" else 0
                     parts.append((f"{path}.{name}", ScaledOutputs(layer, first)))
-            for path, perceptron in list_perceptrons(network):
-                name, last = [
-                    (n, c) for n, c in perceptron.named_children() if isinstance(c, nn.Linear)
-                ][1]
+            for path, mlp in list_mlps(network):
+                name, last = [(n, c) for n, c in mlp.named_children() if isinstance(c, nn.Linear)][
+                    1
+                ]
                 parts.append((f"{path}.{name}", ScaledInputs(last)))
         if parts:
             return parts

@@ -26,7 +26,7 @@ class LoRA(Wrapper):
     Attributes:
         rank: Rank of the change, at most that of the layer.
         alpha: Factor of the change, times `rank`.
-        layers: "all", or those of "attention" or "perceptrons".
+        layers: "all", or those of "attention" or "mlp".
         seed: Seed of A.
     """
 

@@ -1,4 +1,4 @@
-"""The mix-and-match adapter: a prefix at the attention, scaled parallel adapters at perceptrons.
+"""The mix-and-match adapter: a prefix at the attention, scaled parallel adapters at MLPs.
 
 Junxian He and others, 2022, Towards a Unified View of Parameter-Efficient Transfer Learning,
 arXiv 2110.04366. Departure: the prefix is gated; see `Prefix`.
@@ -19,7 +19,7 @@ from ilk.peft.wrapper import Wrapper, check_positive
 
 @dataclass(frozen=True)
 class MAM(Wrapper):
-    """`Prefix` at the attention and `ParallelAdapter` at perceptrons; the sum of their parameters.
+    """`Prefix` at the attention and `ParallelAdapter` at MLPs; the sum of their parameters.
 
     Attributes:
         length: Number of keys and values of the prefix.
@@ -31,7 +31,7 @@ class MAM(Wrapper):
 
     is_mergeable = False
     learning_rate = 3e-3
-    needs = "attention with layers of its own for queries, keys and values, and perceptrons"
+    needs = "attention with layers of its own for queries, keys and values, and MLPs"
 
     length: int = 16
     rank: int = 16
@@ -51,5 +51,5 @@ class MAM(Wrapper):
         prefixes = make_prefixes(network, self.length, self.gated, generator)
         if not prefixes:
             return []
-        adapters = make_adapters(network, self.rank, self.scale, "perceptrons", False, generator)
+        adapters = make_adapters(network, self.rank, self.scale, "mlp", False, generator)
         return prefixes + adapters

@@ -1,4 +1,4 @@
-"""Scaled parallel adapters: a perceptron of few units beside each sub-layer of a transformer.
+"""Scaled parallel adapters: an MLP of few units beside each sub-layer of a transformer.
 
 Junxian He and others, 2022, Towards a Unified View of Parameter-Efficient Transfer Learning,
 arXiv 2110.04366: h <- h + s ReLU(x Wd) Wu, with x the input of the sub-layer.
@@ -19,23 +19,23 @@ from ilk.peft.wrapper import Wrapper, check_positive
 
 @dataclass(frozen=True)
 class ParallelAdapter(Wrapper):
-    """A perceptron beside each sub-layer; rank (inputs + outputs) parameters a sub-layer.
+    """An MLP beside each sub-layer; rank (inputs + outputs) parameters a sub-layer.
 
     Attributes:
         rank: Number of units.
         scale: The factor s.
-        layers: Beside "perceptrons", "attention", or "all"; in a network without either, beside
+        layers: Beside "mlp", "attention", or "all"; in a network without either, beside
             each convolution that does not widen.
         seed: Seed of Wd; Wu starts at 0.
     """
 
     is_mergeable = False
     learning_rate = 3e-3
-    needs = "perceptrons of blocks, attention, or convolutions that do not widen"
+    needs = "MLPs of blocks, attention, or convolutions that do not widen"
 
     rank: int = 16
     scale: float = 2.0
-    layers: str = "perceptrons"
+    layers: str = "mlp"
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 Xiang Lisa Li, Percy Liang, 2021, Prefix-Tuning: Optimizing Continuous Prompts for Generation,
 arXiv 2101.00190. Departure: a gate of each head, 0 at the start, without which the network does not
 start at the pretrained outputs; see `ilk.peft.prefix_attention`. Keys and values are trained as
-they are, not through a perceptron.
+they are, not through an MLP.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class SVFit(Wrapper):
         rank: Number of singular values; None is a quarter of those of each layer.
         bases: "top", "bottom" for the smallest singular values, or "random" for random orthonormal
             bases in place of the singular vectors; the last two exist for comparison.
-        layers: "all", or those of "attention" or "perceptrons".
+        layers: "all", or those of "attention" or "mlp".
         seed: Seed of random bases.
     """
 

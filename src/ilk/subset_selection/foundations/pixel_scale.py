@@ -29,7 +29,7 @@ class PixelScale:
     def fit(cls, x: Tensor) -> PixelScale:
         """Return the scale of images `x [n, c, h, w]` uint8."""
         total = torch.zeros(2, x.shape[1], dtype=torch.float64)
-        for part in x.split(CHUNK):
+        for part in torch.split(x, CHUNK):
             values = part.to(torch.float64) / 255
             total += torch.stack([values.sum((0, 2, 3)), (values**2).sum((0, 2, 3))])
         mean, square = (total / max(1, x[:, 0].numel())).float()

@@ -48,7 +48,8 @@ class Forgetting(SelectorTags):
                 for t in range(self.steps)
             ]
         )
-        return count_forgetting(right) + 0.5 * (1 - right.mean(0))
+        scores: Scores = count_forgetting(right) + 0.5 * (1 - right.mean(0))
+        return scores
 
 
 def count_forgetting(right: NDArray[np.bool_]) -> Scores:

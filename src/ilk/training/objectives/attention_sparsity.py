@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ilk.architectures.tiny_vit import TinyViT, TinyViTConfig
 from ilk.training.batch import Batch
-from ilk.training.losses import mean_cross_entropy, weighted_mean
+from ilk.training.losses import labelled_cross_entropy, weighted_mean
 from ilk.training.objective import Objective, TrainingStep, unwrap
 
 
@@ -45,15 +45,8 @@ class AttentionSparsity(Objective):
             hook.remove()
         a = compute_attention(attention, tokens[0])
         penalty = weighted_mean((1 + a**2).log().flatten(1).mean(1), batch.weight)
-        return self._supervise(logits, batch) + self.weight * penalty
-
-    def _supervise(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Return the cross-entropy of the labelled rows; 0 where a batch has none."""
-        is_labelled = batch.y >= 0
-        if not is_labelled.any():
-            return 0.0 * logits.sum()
-        weight = None if batch.weight is None else batch.weight[is_labelled]
-        return mean_cross_entropy(logits[is_labelled], batch.y[is_labelled], weight)
+        label_loss = labelled_cross_entropy(logits, batch.y, batch.weight)
+        return label_loss + self.weight * penalty
 
     @classmethod
     def make_network(cls, d: int, k: int) -> nn.Module:

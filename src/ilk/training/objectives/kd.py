@@ -11,11 +11,10 @@ Rows without a label have the first term alone.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ilk.core.errors import InputError
 from ilk.training.batch import Batch
-from ilk.training.losses import row_divergences, weighted_mean
+from ilk.training.losses import labelled_cross_entropy, row_divergences, weighted_mean
 from ilk.training.objective import TrainingStep
 from ilk.training.teacher_objective import TeacherObjective
 
@@ -50,12 +49,5 @@ class KD(TeacherObjective):
         loss = (1 - self.label_weight) * temperature**2 * weighted_mean(losses, batch.weight)
         if not self.label_weight:
             return loss
-        return loss + self.label_weight * self._compute_label_loss(logits, batch)
-
-    @staticmethod
-    def _compute_label_loss(logits: Tensor, batch: Batch) -> Tensor:
-        """Return the weighted mean cross-entropy of the labelled rows; 0 without any."""
-        is_labelled = (batch.y >= 0).to(logits.dtype)
-        weight = is_labelled if batch.weight is None else is_labelled * batch.weight
-        losses = functional.cross_entropy(logits, batch.y.clamp(min=0), reduction="none")
-        return (weight * losses).sum() / weight.sum().clamp(min=1e-12)
+        label_loss = labelled_cross_entropy(logits, batch.y, batch.weight)
+        return loss + self.label_weight * label_loss

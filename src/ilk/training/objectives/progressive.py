@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ilk.core.errors import InputError
 from ilk.training.batch import Batch
-from ilk.training.losses import mean_cross_entropy, row_divergences, weighted_mean
+from ilk.training.losses import labelled_cross_entropy, row_divergences, weighted_mean
 from ilk.training.objective import TrainingStep
 from ilk.training.teacher_objective import TeacherObjective
 
@@ -62,9 +62,5 @@ class Progressive(TeacherObjective):
         temperature = self.temperature
         losses = row_divergences(teacher / temperature, logits / temperature)
         loss = (1 - self.label_weight) * temperature**2 * weighted_mean(losses, batch.weight)
-        is_labelled = batch.y >= 0
-        if not is_labelled.any():
-            return loss
-        weight = None if batch.weight is None else batch.weight[is_labelled]
-        label_loss = mean_cross_entropy(logits[is_labelled], batch.y[is_labelled], weight)
+        label_loss = labelled_cross_entropy(logits, batch.y, batch.weight)
         return loss + self.label_weight * label_loss

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ilk.core.errors import InputError
 from ilk.training.batch import Batch
-from ilk.training.losses import mean_cross_entropy, row_divergences, weighted_mean
+from ilk.training.losses import labelled_cross_entropy, row_divergences, weighted_mean
 from ilk.training.objective import TrainingStep
 from ilk.training.sources import Source
 from ilk.training.student_features import RowStudent, compute_features, find_head, make_linear
@@ -79,13 +79,8 @@ class SimilarSources(TeacherObjective):
         loss = (1 - self.label_weight) * weighted_mean(
             self.compute_divergences(features, self.find_teacher_logits(batch)), batch.weight
         )
-        is_labelled = batch.y >= 0
-        if not is_labelled.any():
-            return loss + 0.0 * logits.sum()
-        weight = None if batch.weight is None else batch.weight[is_labelled]
-        return loss + self.label_weight * mean_cross_entropy(
-            logits[is_labelled].float(), batch.y[is_labelled], weight
-        )
+        label_loss = labelled_cross_entropy(logits.float(), batch.y, batch.weight)
+        return loss + self.label_weight * label_loss
 
     def compute_divergences(self, features: Tensor, teacher_logits: Tensor) -> Tensor:
         """Return the weighted divergence of the extra heads from their sources, `[n]`.

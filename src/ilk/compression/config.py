@@ -1,4 +1,4 @@
-"""What `ilk compress` is asked for."""
+"""Settings of `ilk compress`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ilk.export.int8 import MAX_LOSS
 
 
 @dataclass(frozen=True)
-class CompressionSettings:
+class CompressionConfig:
     """How a classifier is compressed.
 
     Attributes:
         int8: Compute the network in 8 bits.
-        prune: Fraction of the network's multiplications to remove with whole channels, in [0, 1).
-        max_loss: Greatest loss of accuracy, as a fraction.
+        prune: Fraction of the network's multiply-adds to remove, as whole channels, in [0, 1).
+        max_loss: Greatest loss of accuracy, as a fraction, in [0, 1].
         seed: Seed of the folds.
 
     Raises:
