@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -398,3 +399,29 @@ def test_features_of_a_run_that_went_astray_are_no_reason_to_stop(value):
     good, bad = np.ones((4, 3), np.float32), np.full((4, 3), value, np.float32)
     for pair in ((bad, good), (good, bad)):
         assert np.isnan(_Run.measure(object(), *pair))
+
+
+@pytest.mark.parametrize("what", [("--layers", "1"), ("--peft", "LoRA(rank=2)")])
+def test_the_folder_holds_the_network_that_was_judged(
+    stripes, encoder, tmp_path, monkeypatch, what
+):
+    from PIL import Image
+
+    import ilk
+
+    found, compute = [], from_images.compute_features
+
+    def watch(*args):
+        found.append(compute(*args))
+        return found[-1]
+
+    monkeypatch.setattr(from_images, "compute_features", watch)
+    later = itertools.count()  # each state counts as better than the one before
+    monkeypatch.setattr(from_images._Run, "measure", lambda *_: float(next(later)))
+    out = tmp_path / "t"
+    finetune(stripes, "--encoder", encoder, "--out", out, *what, *FAST, "--lr", "0.05", "--force")
+    tuned, base = (resolve_encoder(n, runtime="torch") for n in (f"tuned:{out}", encoder))
+    pictures = [Image.open(stripes / row.path) for row in ilk.read(str(stripes)).used]
+    ours, before = (e.embed(np.stack([e.prepare(p) for p in pictures])) for e in (tuned, base))
+    np.testing.assert_allclose(ours, found[-1], rtol=1e-3, atol=1e-4)
+    assert not np.allclose(ours, before, rtol=1e-2, atol=1e-3)

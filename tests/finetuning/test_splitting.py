@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from helpers.tiny_checkpoints import declare_missing_ops, save_clip
 from ilk.architectures.efficientnet_lite import EfficientNetLite0
 from ilk.core.errors import InputError
+from ilk.encoders import resolve_encoder
 from ilk.encoders.clip import ClipCheckpoint
 from ilk.finetuning.splitting import Splitter
 from ilk.peft import get_state, parse_wrapper
@@ -133,3 +135,23 @@ def test_the_image_tower_is_divided_and_the_text_tower_left_out(tmp_path, kind):
     assert sum(p.numel() for p in split.late.parameters()) < 0.5 * sum(
         p.numel() for p in network.parameters()
     )
+
+
+def test_batch_normalization_keeps_its_statistics_while_the_rest_trains(tmp_path):
+    """They are not written: a network whose statistics moved would not be the one in the folder."""
+    from helpers.striped_images import write_network
+    from ilk.core.linear_models import Linear
+    from ilk.finetuning.base import open_splitter
+    from ilk.finetuning.tunable import Tunable
+
+    base = resolve_encoder(write_network(tmp_path / "n"))
+    split = open_splitter(base).split(10**6)
+    k, d = 2, base.space.dim
+    head = Linear.from_arrays(np.zeros((k, d), np.float32), np.zeros(k, np.float32))
+    network = Tunable(split.late, head, base.preprocess)
+    before = {n: b.clone() for n, b in network.late.named_buffers() if "running" in n}
+    assert before
+    network.train()
+    network(torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8))
+    assert all(torch.equal(before[n], b) for n, b in network.late.named_buffers() if n in before)
+    assert any(p.requires_grad for p in network.late.parameters())
