@@ -217,3 +217,30 @@ def test_a_full_disk(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(module.FolderTransaction, "write", write)
     text = fail(tmp_path, OutputError, digits, *QUICK, "--method", "Herding")
     assert "No space left on device" in text
+
+
+def test_the_test_split_is_not_read(tmp_path, monkeypatch):
+    from ilk.subset_selection import condense as module
+
+    source = tmp_path / "d"
+    write_digits(source / "train", {"a0": 60, "b1": 60})
+    write_digits(source / "test", {"a0": 10, "b1": 10}, seed=1)
+    seen = []
+
+    def stop(images, *_args, **_options):
+        seen.extend(images.used)
+        raise InputError("stop")
+
+    monkeypatch.setattr(module, "condense_images", stop)
+    assert run(["condense", str(source), "--out", str(tmp_path / "few"), *QUICK]) == 2
+    assert len(seen) > 100
+    assert {row.split for row in seen} == {"train"}
+
+
+def test_a_group_is_held_out_as_a_whole():
+    from ilk.subset_selection.condense import hold_out
+
+    y, groups = np.tile([0, 1], 100), np.arange(200) // 8
+    held = hold_out(y, groups, 0)
+    assert {len(set(held[groups == g])) for g in np.unique(groups)} == {1}
+    assert 20 <= held.sum() <= 60

@@ -166,6 +166,8 @@ def test_the_test_split_is_left_alone(digits, tmp_path):
         Image.fromarray(pixels).save(path)
     select(tmp_path / "d", "--keep", 9, "--out", tmp_path / "kept", *QUICK, *HERDING)
     assert {line["path"].split("/")[0] for line in read_table(tmp_path / "kept")} == {"train"}
+    with pytest.raises(InputError, match="there are 70 different pictures"):
+        select(tmp_path / "d", "--keep", 71, "--out", tmp_path / "more", *QUICK, *HERDING)
 
 
 def test_the_same_command_gives_the_same_folder(digits, tmp_path):

@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+import onnx
+
 import ilk
 from export.conftest import fit_model, save_images
 from helpers.compressed_networks import write_network
@@ -17,11 +19,14 @@ from ilk.compression import compress as module
 from ilk.compression.compress import compress_classifier
 from ilk.compression.config import CompressionConfig
 from ilk.compression.figures import measure_figures
+from ilk.compression.replace_networks import replace_networks
 from ilk.core.errors import ArtifactError, InputError, Unavailable
 from ilk.encoders import onnx_network
+from ilk.encoders.registry import resolve_encoder
 from ilk.export.check_images import encode_check_images
+from ilk.export.encoders.network import get_network_key
 from ilk.export.export_file import export_classifier
-from ilk.export.recalibrate import find_row_groups, score_rows
+from ilk.export.recalibrate import HonestRows, find_row_groups, score_rows
 from ilk.images import read_images
 from ilk.store import Store
 
@@ -193,3 +198,38 @@ def test_the_engine_behind_views_is_named(world):
 
     encoder = Variant(views=2).open(world[0].encoder)
     assert module._name_runtimes(encoder) == module._name_runtimes(world[0].encoder) != ""
+
+
+def make_rows(right_before, right_after, n=400, k=10, seed=0):
+    """Rows of which parts are right before and after, with sets of about four names."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % k
+    logits = []
+    for part in (right_before, right_after):
+        z = rng.normal(0, 1, (n, k))
+        right = rng.random(n) < part
+        z[np.arange(n), np.where(right, y, (y + 1) % k)] += 3
+        logits.append(z)
+    return HonestRows(np.arange(n), y, np.full(n, -1), *logits, np.zeros(n), True)
+
+
+def test_figures_fall_where_a_model_becomes_worse_and_sets_cover_the_true_class():
+    rows = make_rows(0.9, 0.5)
+    accuracy, log_loss, _, coverage, names = measure_figures(rows, 0.8)
+    assert accuracy.change < -0.2
+    assert accuracy.low < accuracy.change < accuracy.high < 0
+    assert log_loss.low > 0
+    assert names.low > 0
+    assert 0.7 < coverage.after < 0.9  # the class of the image, and not the most probable one
+
+
+def test_a_compressed_network_still_knows_what_it_was_trained_on(tmp_path):
+    known = np.arange(64, dtype=np.uint8).reshape(2, 32)
+    write_network(tmp_path / "network", trained_on=known)
+    encoder = resolve_encoder(f"compressed:{tmp_path / 'network'}")
+    key = get_network_key(encoder)
+    model = onnx.load_from_string(encoder.checkpoint.network.content)
+    smaller = replace_networks(encoder, {key: model}, {}, False, tmp_path / "small")
+    digests = [known[0].tobytes().hex(), "ff" * 32]
+    assert smaller.is_held_out(digests).tolist() == [False, True]
+    assert smaller.is_held_out(digests, np.array([-1, -1])).tolist() == [False, True]

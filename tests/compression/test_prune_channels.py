@@ -187,3 +187,13 @@ def test_a_network_without_such_channels_is_refused():
     nodes = [("Conv", [INPUT, "a"], ["x"], {}), ("ReduceMean", ["x"], [OUTPUT], {"axes": [2, 3]})]
     with pytest.raises(InputError, match=r"tiny has no inner channels .* leave --prune out"):
         prune_channels(build(nodes, weights), make_batches(), 0.5, name="tiny")
+
+
+def test_constants_without_axes_stay_so():
+    model = make_model()
+    from onnx import numpy_helper
+
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2.0, np.float32), "scalar"))
+    groups = find_groups(model)
+    cut = cut_channels(model, {groups[0].name: np.arange(8)}, groups)
+    assert next(list(t.dims) for t in cut.graph.initializer if t.name == "scalar") == []

@@ -207,3 +207,37 @@ def test_with_a_target_a_rule_is_used_unless_it_is_clearly_worse():
         trials = Trials(values, groups, fold, "accuracy")
         assert reach_verdict(trials, needs_proof=False).selector == used
         assert reach_verdict(trials).selector == "RandomSubset"
+
+
+def test_no_row_of_the_target_guides_the_selection_that_it_judges(monkeypatch):
+    from ilk.subset_selection import trials as module
+
+    guides = []
+    parse = module.parse_selector
+
+    class Spy:
+        def __init__(self, text):
+            self.selector = parse(text)
+
+        def score(self, source, target, seed):
+            guides.append(target)
+            return self.selector.score(source, target, seed)
+
+    monkeypatch.setattr(module, "parse_selector", Spy)
+    source, target = make_gaussians(90, 0), make_gaussians(60, 1)
+    trials = run_trials(source, target, ["NearestTarget"], 0.3, "free")
+    assert trials is not None
+    assert len(guides) == trials.fold.max() + 1 > 1
+    for f, guide in enumerate(guides):
+        assert np.array_equal(guide.x, target.x[trials.fold != f])
+
+
+def test_the_gain_is_corrected_for_the_choice_as_what_is_kept_is():
+    rng = np.random.default_rng(0)
+    fold = np.arange(200) % 5
+    names = [*(f"rule {i}" for i in range(20)), ALL, RANDOM]
+    values = {name: (rng.random(200) < 0.7).astype(float) for name in names}
+    trials = Trials(values, np.full(200, -1), fold, "accuracy")
+    verdict = reach_verdict(trials)
+    assert verdict.means[verdict.best] - verdict.kept.value > 0.01
+    assert np.isclose(verdict.gain.value, verdict.kept.value - verdict.random.value)
