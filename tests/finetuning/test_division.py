@@ -44,6 +44,11 @@ def test_each_image_has_one_part(images, hold_out):
         assert set(division.y[sorted(part)].tolist()) == {0, 1}
 
 
+def test_by_default_enough_images_are_held_out_for_a_fit(tmp_path):
+    many = ilk.read(str(write_stripes(tmp_path / "d", per_class=120)))  # a fifth is 48
+    assert len(divide(many, None, 0).held_out) == 60
+
+
 def test_nothing_is_held_out_where_that_is_asked_for(images):
     parts = list_parts(divide(images, 0.0, 0))
     assert [len(p) for p in parts] == [64, 16, 0]

@@ -13,9 +13,8 @@ from ilk.images import Images, Row, number_row_groups
 from ilk.maths.folds import assign_folds
 from ilk.maths.held_out import draw_held_out
 
-HOLD_OUT = 0.2
+HOLD_OUT = (1 / 5, 1 / 4, 1 / 3)  # the first of them that gives enough images
 MIN_HELD_OUT = 50  # images that `ilk fit` needs to evaluate an encoder on
-MAX_HOLD_OUT = 1 / 3
 N_FOLDS = 5  # one of which is the validation part
 MIN_VALIDATION = 8  # images
 
@@ -60,7 +59,7 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
 
     Args:
         images: Images; those without a label are not used.
-        hold_out: Fraction that takes no part in training; None is `HOLD_OUT`, or more where that is
+        hold_out: Fraction that takes no part in training; None is a fifth, or more where that is
             fewer than `MIN_HELD_OUT` images.
         seed: Seed of the division.
 
@@ -82,9 +81,10 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
         )
     y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
     groups = number_row_groups(rows)
-    if hold_out is None:
-        hold_out = max(HOLD_OUT, min(MIN_HELD_OUT / len(rows), MAX_HOLD_OUT))
-    is_held_out = draw_held_out(y, groups, hold_out, seed)
+    for fraction in HOLD_OUT if hold_out is None else (hold_out,):
+        is_held_out = draw_held_out(y, groups, fraction, seed)
+        if is_held_out.sum() >= MIN_HELD_OUT:
+            break
     rest = np.flatnonzero(~is_held_out)
     fold = assign_folds(y[rest], N_FOLDS, seed + 1, groups[rest]) if len(rest) else rest
     train, validation = rest[fold != 0], rest[fold == 0]

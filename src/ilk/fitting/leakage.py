@@ -17,8 +17,8 @@ from ilk.maths.folds import has_shared_groups
 MIN_ROWS = 50  # with fewer images, the standard error of the accuracy can exceed 7 points
 LEAKED_NOTE = (
     "not evaluated: it was trained on these images with their labels, or on others of their "
-    "groups; hold out some images when it is trained (ilk pretrain --folds 3, ilk learn-metric "
-    "--hold-out 0.2), with the same groups"
+    "groups; hold out some images when it is trained (--hold-out 0.3 of ilk finetune and ilk "
+    "learn-metric, --folds 3 of ilk pretrain), with the same groups"
 )
 
 
