@@ -43,8 +43,8 @@ def _render_distill(result: dict[str, Any]) -> Iterator[Row]:
     for table, found in zip(result["tables"], result["sets"].values(), strict=True):
         scores = _read_scores(table)
         teacher = next(score for name, score in scores.items() if name.startswith("teacher"))
-        weights = found["cost"]["student"]["parameters"]
-        student = f"`ilk distill --student {result['student']}` ({weights:,} weights)"
+        parameters = found["cost"]["student"]["parameters"]
+        student = f"`ilk distill --student {result['student']}` ({parameters:,} parameters)"
         yield (
             f"{student}, {table['setting']}: test accuracy",
             (
@@ -71,7 +71,7 @@ def _render_compress(result: dict[str, Any]) -> Iterator[Row]:
 def _render_condense(result: dict[str, Any]) -> Iterator[Row]:
     table = result["tables"][0]
     scores = _read_scores(table)
-    others = ("random real images", "herding", "class-wise gradient matching")
+    others = ("random real images", "herding", "class-wise gradient matching (DC)")
     rivals = "; ".join(
         f"{name} {format_interval(scores[name])}" for name in others if name in scores
     )
