@@ -135,14 +135,15 @@ def _show(result: SelectionResult) -> None:
     )
     if verdict is None:
         return
+    is_best = result.selection.selector == verdict.best
     rows: list[tuple[str, str, str]] = [
         ("all", f"{len(result.rows):,}", str(verdict.all)),
-        (f"kept by {verdict.best}", f"{n:,}", str(verdict.kept)),
-        ("equally many at random", f"{n:,}", str(verdict.random)),
+        (f"chosen by {verdict.best}{' *' * is_best}", f"{n:,}", str(verdict.kept)),
+        (f"equally many at random{' *' * (not is_best)}", f"{n:,}", str(verdict.random)),
     ]
     title = "accuracy" if verdict.measure == "accuracy" else "log density of the target"
     print_table(("images", "number", f"{title} [95 % interval]"), rows)
     click.echo(
         f"measured on {verdict.n:,} images, each left out of the selection and of the training; "
-        f"lost against all: {verdict.loss!s}"
+        f"* is kept, and loses {verdict.loss!s} against all"
     )
