@@ -14,6 +14,7 @@ from benchmarks.claims import Claim, make_table
 from ilk.detectors import list_detectors
 from ilk.discovery import list_discovery_methods
 from ilk.methods import list_methods
+from ilk.peft import list_wrappers
 from tools.docs.benchmark_pages import fill_blocks, load_records
 from tools.docs.claims_pages import build_results_page
 from tools.docs.methods_page import build_methods_page
@@ -39,7 +40,7 @@ def test_the_committed_page_is_up_to_date():
 
 def test_every_method_has_its_sentence_its_paper_and_its_fields():
     entries = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##+ |\Z)", page(), re.M | re.S))
-    methods = {**list_methods(), **list_detectors(), **list_discovery_methods()}
+    methods = {**list_methods(), **list_detectors(), **list_discovery_methods(), **list_wrappers()}
     assert set(entries) == set(methods)
     for name, kind in methods.items():
         assert f"File: `src/{kind.__module__.replace('.', '/')}.py`." in entries[name]

@@ -44,7 +44,7 @@ def _render_distill(result: dict[str, Any]) -> Iterator[Row]:
         scores = _read_scores(table)
         teacher = next(score for name, score in scores.items() if name.startswith("teacher"))
         parameters = found["cost"]["student"]["parameters"]
-        student = f"`ilk distill --student {result['student']}` ({parameters:,} parameters)"
+        student = f"`ilk distill`, student `{result['student']}` ({parameters:,} parameters)"
         yield (
             f"{student}, {table['setting']}: test accuracy",
             (

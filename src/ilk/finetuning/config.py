@@ -86,7 +86,7 @@ class FinetuneConfig:
             raise InputError(f"updates (--updates) is {self.updates}; give at least 1")
         if self.epochs < 1 or self.batch_size < 2:
             raise InputError(
-                f"epochs (--epochs) is {self.epochs} and the batch size (--batch-size) "
+                f"the number of epochs is {self.epochs} and the batch size (--batch-size) "
                 f"{self.batch_size}; give at least 1 and 2"
             )
         if not 0 < self.layer_decay <= 1:
