@@ -1,8 +1,9 @@
 """SHERL: what frozen early blocks say, freed of redundancy, goes through the last blocks.
 
 Haiwen Diao and others, 2024, SHERL: Synthesizing High Accuracy and Efficient Memory for
-Resource-Limited Transfer Learning, arXiv 2407.07523. With F_l the output of early block l of L, P_l a linear
-layer to h = width / 2 and a normalization, u = P_L F_L, and V_l = P_l F_l for l < L, at each token
+Resource-Limited Transfer Learning, arXiv 2407.07523. With F_l the output of early block l of L, P_l
+a linear layer to h = width / 2 and a normalization, u = P_L F_L, and V_l = P_l F_l for l < L, at
+each token
 
     R_l = sum_m ReLU(cos(V_l, V_m))          redundancy
     a_l = ReLU(w . (V_l * u) + b) / R_l,     divided by their sum
