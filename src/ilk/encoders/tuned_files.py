@@ -185,7 +185,7 @@ def read_arrays(folder: Path, digest: str) -> tuple[dict[str, NDArray[Any]], NDA
     if hashlib.sha256(content).hexdigest() != digest:
         raise ArtifactError(f"{folder / WEIGHTS} is damaged, or belongs to another encoder")
     try:
-        arrays = load(content)
+        arrays = dict(sorted(load(content).items()))  # which come in any order
         trained_on = arrays.pop(TRAINED_ON)
     except (SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(f"{folder / WEIGHTS} is damaged: {error}") from None
