@@ -9,6 +9,8 @@ export ILK_STORE
 demo: .venv/core.stamp
 	$(BIN)/ilk demo
 
+# One thread per worker: several for each would wait for one another.
+test: export OMP_NUM_THREADS = 1
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n auto
 
