@@ -25,7 +25,7 @@ from benchmarks.diffusion_setup import load_or_compute
 from ilk.subset_selection.condensation import parse_condensation_method
 from ilk.subset_selection.condensation.nrr_dd import NRRDD, train_teacher
 from ilk.subset_selection.foundations.problem import Condensed, Problem, Run
-from ilk.subset_selection.judging import NetworkTraining, predict_classes, train_network
+from ilk.subset_selection.small_classifiers import NetworkTraining, predict_classes, train_network
 from ilk.training.batch import Batch
 from ilk.training.losses import distillation_loss
 from ilk.training.objective import LossFunction, Objective

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Labels, Logits
 from ilk.core.metrics import calibration_error
-from ilk.export.int8 import Z_95, estimate_loss
+from ilk.export.int8 import estimate_loss
 from ilk.export.recalibrate import HonestRows
+from ilk.maths.clusters import compare_means
 from ilk.protocols import stratified_folds
 from ilk.trust.calibration import cross_calibrate
 from ilk.trust.class_priors import ClassPriors
@@ -104,10 +105,8 @@ def _compare_hits(name: str, before: NDArray[np.bool_], after: NDArray[np.bool_]
 
 
 def _compare_means(name: str, before: NDArray[Any], after: NDArray[Any]) -> Figure:
-    differences = after.astype(np.float64) - before
-    half = Z_95 * float(differences.std(ddof=1)) / np.sqrt(len(differences))
-    mean = float(differences.mean())
-    return Figure(name, float(before.mean()), float(after.mean()), mean - half, mean + half)
+    change = compare_means(after, before)
+    return Figure(name, float(before.mean()), float(after.mean()), change.low, change.high)
 
 
 def _compare_calibration(

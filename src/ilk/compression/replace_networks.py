@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ilk.core.capabilities import Embeds
 from ilk.encoders.combined import CombinedEncoder
 from ilk.encoders.compressed import FAMILY, CompressedEncoder, make_encoder
 from ilk.encoders.compressed_folder import CompressedNetwork
 from ilk.encoders.network import NetworkEncoder
+from ilk.encoders.tuned_files import KeepsTrainingDigests
 from ilk.encoders.variants import Variant
 from ilk.encoders.views import ViewEncoder
 from ilk.export.encoders.network import get_network_key
@@ -56,20 +55,8 @@ def _compress(
         is_int8,
         base,
         settings,
-        find_trained_digests(encoder),
+        encoder.trained_on if isinstance(encoder, KeepsTrainingDigests) else None,
     )
     folder = home / "encoder"
     runtime = "auto" if encoder.runtime == "torch" else encoder.runtime
     return make_encoder(f"{FAMILY}:{folder}", folder, network, runtime=runtime)
-
-
-def find_trained_digests(encoder: NetworkEncoder) -> Any:
-    """Return the digests of the images that a network was trained on, `[n, 32]`; None if unknown.
-
-    A tuned network, or one that was compressed from it, says so by `trained_on`.
-    """
-    for name in ("network", "tuned"):
-        found = getattr(getattr(encoder.checkpoint, name, None), "trained_on", None)
-        if isinstance(found, np.ndarray):
-            return found
-    return None

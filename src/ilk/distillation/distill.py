@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +13,11 @@ import numpy as np
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.evaluation import Evaluation
 from ilk.core.errors import InputError
+from ilk.core.fingerprint import compute_key
 from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
-from ilk.distillation.augmentation_choice import (
-    AugmentationTrial,
-)
+from ilk.distillation.augmentation_choice import AugmentationTrial
 from ilk.distillation.comparison import (
     LABELS_ALONE,
     STUDENT,
@@ -40,6 +38,7 @@ from ilk.distillation.train import train_student
 from ilk.distillation.training_data import TrainingData, keep_labelled, prepare_training_data
 from ilk.encode import encode_and_refuse
 from ilk.images import Images
+from ilk.images.labelled_rows import digest_rows
 from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.store import Store
 
@@ -116,18 +115,14 @@ class _Run:
 
     def _find_state(self, data: TrainingData, what: str) -> Path:
         """Return the file of a training's state, named by all that the training depends on."""
-        digests = [
-            f"{row.digest} {row.label}" for row in (*data.parts.train, *data.parts.validation)
-        ]
         run = {
             "config": asdict(self.config),
             "teacher": hashlib.sha256(data.teacher_logits.tobytes()).hexdigest(),
-            "images": hashlib.sha256("\n".join(digests).encode("utf-8", "replace")).hexdigest(),
+            "images": digest_rows((*data.parts.train, *data.parts.validation)),
             "student": [data.student.name, data.student.settings],
             "what": what,
         }
-        digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
-        return self.folder / STATE.format(digest[:12])
+        return self.folder / STATE.format(compute_key(run)[:12])
 
     def build(
         self, data: TrainingData, network: nn.Module, result: ValidationResult

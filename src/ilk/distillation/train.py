@@ -18,11 +18,9 @@ from ilk.distillation.students import LR, PRETRAINED_LR, Student
 from ilk.trust.calibration import Calibration
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
-    from ilk.training.batch import Batch
-    from ilk.training.objective import Objective
+    from ilk.training.objective import Augmentation, Objective
     from ilk.training.sources import Source
     from ilk.training.validation import ValidationResult
 
@@ -30,29 +28,6 @@ ROUNDS, MIN_UPDATES, MAX_UPDATES = 30, 1000, 30_000
 N_MEASURES = 40  # of the validation part in a whole run
 BLOCK = 512  # images that are answered at a time
 EMA_WIDTH = 0.05
-
-
-@dataclass(frozen=True)
-class Normalize:
-    """The first step of training: pixels of 0 to 255 become what the network takes.
-
-    Attributes:
-        student: Whose preprocessing it is.
-    """
-
-    student: Student
-
-    def __call__(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """Return the batch with normalized images `[n, c, h, w]` float32."""
-        return replace(batch, x=self.apply(batch.x))
-
-    def apply(self, x: torch.Tensor) -> torch.Tensor:
-        """Return normalized images of pixels `[n, c, h, w]` uint8."""
-        from ilk.training.normalizer import Normalizer
-
-        normalizer = Normalizer(self.student.preprocess, self.student.channels)
-        normalized: torch.Tensor = normalizer.to(x.device)(x)
-        return normalized
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +41,14 @@ class ValidationPart:
 
     pixels: Pixels
     y: Labels
+
+
+def make_normalization(student: Student, device: str) -> Augmentation:
+    """Return the first step of training: pixels of 0 to 255 become what the network takes."""
+    from ilk.training.normalizer import Normalizer
+
+    normalize = Normalizer(student.preprocess, student.channels).to(device)
+    return lambda batch, _generator: replace(batch, x=normalize(batch.x))
 
 
 def count_updates(config: DistillConfig, n: int) -> int:
@@ -113,6 +96,7 @@ def train_student(
     from ilk.training.trainer import train
     from ilk.training.validation import Validation
 
+    device_config = DeviceConfig.for_device(device)
     steps = count_updates(config, len(source))
     interval = max(1, steps // N_MEASURES)
     results: list[ValidationResult] = []
@@ -136,9 +120,11 @@ def train_student(
     network = train(
         student.build(n_classes, config.seed),
         source,
-        augment_objective(objective, Normalize(student), *augmentations),
+        augment_objective(
+            objective, make_normalization(student, device_config.device), *augmentations
+        ),
         recipe,
-        DeviceConfig.for_device(device),
+        device_config,
         CheckpointConfig(state, interval=interval, progress=progress),
         Validation(measure, interval, config.patience, on_finish=results.append),
     )
@@ -149,11 +135,13 @@ def compute_logits(student: Student, network: nn.Module, pixels: Pixels) -> Logi
     """Return logits `[n, k]` float64 of images `[n, c, h, w]` uint8."""
     import torch
 
+    from ilk.training.normalizer import Normalizer
+
     device = next(network.parameters()).device
-    normalize = Normalize(student)
+    normalize = Normalizer(student.preprocess, student.channels).to(device)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(pixels), BLOCK):
             x = torch.from_numpy(pixels[start : start + BLOCK]).to(device)
-            parts.append(network(normalize.apply(x)).float().cpu().numpy())
+            parts.append(network(normalize(x)).float().cpu().numpy())
     return np.concatenate(parts).astype(np.float64)

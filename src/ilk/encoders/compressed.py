@@ -6,7 +6,7 @@ behind it, so nothing that needs gradients works with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +19,7 @@ from ilk.encoders.compressed_folder import CompressedNetwork, read_compressed
 from ilk.encoders.network import NetworkEncoder
 from ilk.encoders.onnx_network import open_onnx_runner
 from ilk.encoders.options import EncoderOptions
+from ilk.encoders.tuned_files import KeepsTrainingDigests
 from ilk.hub.preprocessing import Preprocess
 
 FORM = "compressed:PATH"
@@ -83,19 +84,15 @@ class CompressedEncoder(NetworkEncoder):
         )
 
 
-class CompressedTrainedEncoder(CompressedEncoder):
+class CompressedTrainedEncoder(KeepsTrainingDigests, CompressedEncoder):
     """The same of a network that was trained with labels on images of the user."""
 
-    def is_held_out(
-        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
-    ) -> NDArray[np.bool_]:
-        """Whether the network was trained on no file of an image or its group, `[n]`.
-
-        Args:
-            digests: SHA-256 of each file.
-            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
-        """
-        return self.checkpoint.network.is_held_out(digests, groups)
+    @property
+    def trained_on(self) -> NDArray[np.uint8]:
+        """SHA-256 of each training image, `[n, 32]`."""
+        trained_on = self.checkpoint.network.trained_on
+        assert trained_on is not None, "CompressedEncoder is for networks of which none is known"
+        return trained_on
 
 
 def make_encoder(

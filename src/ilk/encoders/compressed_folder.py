@@ -8,7 +8,7 @@ original was trained, if it was trained with labels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,6 @@ from ilk.core.errors import ArtifactError, Unavailable
 from ilk.core.regular_file import read_regular_file
 from ilk.core.typed_values import check_type
 from ilk.encoders.preprocess_entries import parse_preprocess
-from ilk.encoders.tuned_files import find_known
 from ilk.hub.preprocessing import Preprocess
 
 DESCRIPTION, NETWORK, TRAINED_ON = "compressed.json", "network.onnx", "trained_on.bin"
@@ -58,19 +57,6 @@ class CompressedNetwork:
     def digest(self) -> str:
         """SHA-256 of the ONNX model."""
         return hashlib.sha256(self.content).hexdigest()
-
-    def is_held_out(
-        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
-    ) -> NDArray[np.bool_]:
-        """Return whether the original was trained on no file of an image or its group, `[n]`.
-
-        Args:
-            digests: SHA-256 of each file, in hexadecimal.
-            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
-        """
-        if self.trained_on is None:
-            return np.ones(len(digests), bool)
-        return ~find_known(self.trained_on, digests, groups)
 
     def to_files(self) -> dict[str, bytes]:
         """Return the contents of the folder by file name."""

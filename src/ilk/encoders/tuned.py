@@ -6,7 +6,6 @@ An embedding is computed from the features of its base encoder; a network reads 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from ilk.core.fingerprint import compute_key
 from ilk.core.space import FeatureSpace
 from ilk.encoders.options import EncoderOptions
 from ilk.encoders.tuned_checkpoint import TunedNetworkEncoder, open_tuned_network
-from ilk.encoders.tuned_files import find_known, read_entries
+from ilk.encoders.tuned_files import KeepsTrainingDigests, read_entries
 from ilk.encoders.tuned_folder import TunedEmbedding, read_tuned
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ VERSION = 1  # increment when the same weights and features give another embeddi
 BLOCK = 4096  # rows at a time
 
 
-class TunedEncoder:
+class TunedEncoder(KeepsTrainingDigests):
     """The embedding of the features of a base encoder, of unit length.
 
     Args:
@@ -116,16 +115,10 @@ class TunedEncoder:
         width = self.embedding.width
         return np.concatenate([np.zeros((0, width), np.float32), *(p.numpy() for p in parts)])
 
-    def is_held_out(
-        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
-    ) -> NDArray[np.bool_]:
-        """Whether the embedding was trained on no file of an image or its group, `[n]`.
-
-        Args:
-            digests: SHA-256 of each file.
-            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
-        """
-        return ~find_known(self.embedding.trained_on, digests, groups)
+    @property
+    def trained_on(self) -> NDArray[np.uint8]:
+        """SHA-256 of each training image, `[n, 32]`."""
+        return self.embedding.trained_on
 
 
 def open_encoder(name: str, options: EncoderOptions) -> TunedEncoder | TunedNetworkEncoder:

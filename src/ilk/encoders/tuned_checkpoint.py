@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ilk.core.errors import ArtifactError, Unavailable
 from ilk.encoders.network import Checkpoint, NetworkEncoder
 from ilk.encoders.options import EncoderOptions
+from ilk.encoders.tuned_files import KeepsTrainingDigests
 from ilk.encoders.tuned_network import STUDENT, TunedNetwork, read_tuned_network
 from ilk.hub.preprocessing import Preprocess
 
@@ -52,7 +53,7 @@ class TunedCheckpoint:
         return self.tuned.build_network(None if self.base is None else self.base.build_network())
 
 
-class TunedNetworkEncoder(NetworkEncoder):
+class TunedNetworkEncoder(KeepsTrainingDigests, NetworkEncoder):
     """A tuned network; it knows the images that it was trained on."""
 
     checkpoint: TunedCheckpoint
@@ -61,16 +62,10 @@ class TunedNetworkEncoder(NetworkEncoder):
         """Return the contents of its folder by file name: a model folder holds them."""
         return self.checkpoint.tuned.to_files()
 
-    def is_held_out(
-        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
-    ) -> NDArray[np.bool_]:
-        """Return whether the network was trained on no file of an image or its group, `[n]`.
-
-        Args:
-            digests: SHA-256 of each file.
-            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
-        """
-        return self.checkpoint.tuned.is_held_out(digests, groups)
+    @property
+    def trained_on(self) -> NDArray[np.uint8]:
+        """SHA-256 of each training image, `[n, 32]`."""
+        return self.checkpoint.tuned.trained_on
 
 
 def make_student_encoder(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,11 @@ def pack_digests(digests: Sequence[str]) -> NDArray[np.uint8]:
     return np.frombuffer(joined, np.uint8).reshape(-1, 32)
 
 
+def merge_digests(*parts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what `pack_digests` would return for the files of all parts, each `[n, 32]`."""
+    return np.unique(np.concatenate(parts), axis=0)
+
+
 def find_known(
     trained_on: NDArray[np.uint8],
     digests: Sequence[str],
@@ -51,6 +56,29 @@ def find_known(
         known_groups = groups[is_known]
         is_known = is_known | np.isin(groups, known_groups[known_groups >= 0])
     return is_known
+
+
+class KeepsTrainingDigests:
+    """A network, or its encoder, that was trained with labels and keeps the digests of the images.
+
+    It has `trained_on`, what `pack_digests` returned for the files that were trained on, `[m, 32]`.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def trained_on(self) -> NDArray[np.uint8]: ...
+
+    def is_held_out(
+        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
+        """Return whether it was trained on no file of an image or its group, `[n]`.
+
+        Args:
+            digests: SHA-256 of each file.
+            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
+        """
+        return ~find_known(self.trained_on, digests, groups)
 
 
 def digest_arrays(head: object, arrays: Arrays) -> str:

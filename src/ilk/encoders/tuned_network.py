@@ -25,10 +25,10 @@ from ilk.core.registry import read_constants
 from ilk.encoders.preprocess_entries import MAX_SIDE, parse_preprocess
 from ilk.encoders.tuned_files import (
     DESCRIPTION,
+    KeepsTrainingDigests,
     check_entries,
     digest_arrays,
     encode_files,
-    find_known,
     read_arrays,
     read_entries,
     write_files,
@@ -48,7 +48,7 @@ UNFIT = (  # what networks and their settings raise where a file was altered
 
 
 @dataclass(frozen=True, eq=False)
-class TunedNetwork:
+class TunedNetwork(KeepsTrainingDigests):
     """What the folder of a tuned network holds.
 
     Attributes:
@@ -110,17 +110,6 @@ class TunedNetwork:
         """Return the SHA-256 of what makes the network besides its base, whatever the file."""
         what = (self.kind, self.architecture, sorted(self.settings.items()), self.wrapper)
         return digest_arrays(what, self.arrays)
-
-    def is_held_out(
-        self, digests: Sequence[str], groups: NDArray[np.int64] | None = None
-    ) -> NDArray[np.bool_]:
-        """Return whether the network was trained on no file of an image or its group, `[n]`.
-
-        Args:
-            digests: SHA-256 of each file.
-            groups: Group of each file, `[n]`, -1 for a group of its own; None makes every file one.
-        """
-        return ~find_known(self.trained_on, digests, groups)
 
     def build_network(self, base: nn.Module | None = None, *, merge: bool = True) -> nn.Module:
         """Return the network, in evaluation mode: normalized images `[b, 3, h, w]` to `[b, width]`.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from ilk.core.errors import InputError
 from ilk.encoders.network import NetworkEncoder
 from ilk.encoders.tuned_checkpoint import TunedCheckpoint, TunedNetworkEncoder
+from ilk.encoders.tuned_files import merge_digests
 from ilk.encoders.tuned_network import NETWORK, TunedNetwork
 from ilk.finetuning.weight_differences import compute_difference, transfer_tuning
 
@@ -54,7 +53,7 @@ def carry_over(old: object, new: NetworkEncoder, folder: Path) -> CarriedEncoder
         new.describe(),
         tuned=f"{old.checkpoint.tuned.tuned} of another version".strip(),
         classes=old.checkpoint.tuned.classes,
-        trained_on=np.unique(np.concatenate(known), axis=0),
+        trained_on=merge_digests(*known),
     )
     checkpoint = TunedCheckpoint(folder, tuned, new.checkpoint)
     name = f"tuned:{folder}"

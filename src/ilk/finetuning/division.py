@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.data import Labels
-from ilk.core.errors import InputError, NoLabels
+from ilk.core.errors import InputError
 from ilk.images import Images, Row, number_row_groups
+from ilk.images.labelled_rows import list_labelled
 from ilk.maths.folds import assign_folds
 from ilk.maths.held_out import draw_held_out
 
@@ -67,13 +68,8 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
         NoLabels: There are no labels.
         InputError: There is one class only, or too few images.
     """
-    rows = tuple(row for row in images.used if row.label is not None)
-    if not rows:
-        raise NoLabels(
-            f"{len(images.used)} images and no labels; a network is tuned on labelled images: use "
-            "one folder per class"
-        )
-    classes = tuple(sorted({str(row.label) for row in rows}))
+    labelled, classes = list_labelled(images, "a network is tuned on labelled images")
+    rows = tuple(labelled)
     if len(classes) < 2:
         raise InputError(
             f"all {len(rows)} labelled images are {classes[0]!r}, and a network is tuned to tell "

@@ -23,7 +23,7 @@ from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_images
 from ilk.encoders.network import NetworkEncoder
 from ilk.encoders.tuned_checkpoint import TunedNetworkEncoder
-from ilk.encoders.tuned_files import pack_digests
+from ilk.encoders.tuned_files import merge_digests, pack_digests
 from ilk.encoders.tuned_network import (
     NETWORK,
     WRAPPER,
@@ -51,6 +51,7 @@ from ilk.finetuning.splitting import SplitNetwork
 from ilk.finetuning.training_rows import open_activations, open_pixels
 from ilk.finetuning.trial import Part, Trial, compute_features, run_trial
 from ilk.images import Images
+from ilk.images.labelled_rows import digest_rows
 from ilk.peft import get_state, parse_wrapper
 from ilk.store import Store
 from ilk.training.recipe import DeviceConfig
@@ -76,13 +77,8 @@ class _Run:
         d = self.division
         self.splitter = open_splitter(self.base)
         self.head = self.fit(self.x, d.train)
-        text = "\n".join(
-            f"{row.digest}\t{row.label}\t{group}"
-            for row, group in zip(d.rows, d.groups.tolist(), strict=True)
-        )
-        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
         self.key = {
-            "images": digest,
+            "images": digest_rows(d.rows),
             "space": self.base.space.key,
             "train": hashlib.sha256(d.train.tobytes() + d.validation.tobytes()).hexdigest(),
         }
@@ -309,13 +305,8 @@ def make_tuned_network(
         arrays = {name: value.cpu().numpy() for name, value in state.items()}
     else:
         arrays = take_state(network, trial.trained)
-    known = [division.rows[i].digest for i in division.known]
-    before = (
-        [r.tobytes().hex() for r in base.checkpoint.tuned.trained_on]
-        if (isinstance(base, TunedNetworkEncoder))
-        else []
-    )
-    trained_on = pack_digests([*known, *before])
+    known = pack_digests([division.rows[i].digest for i in division.known])
+    before = [base.checkpoint.tuned.trained_on] if isinstance(base, TunedNetworkEncoder) else []
     return TunedNetwork(
         WRAPPER if wrapper else NETWORK,
         base.preprocess,
@@ -325,6 +316,6 @@ def make_tuned_network(
         wrapper=wrapper,
         tuned=trial.name,
         classes=division.classes,
-        trained_on=trained_on,
+        trained_on=merge_digests(known, *before),
         results=results,
     )

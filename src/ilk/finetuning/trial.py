@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ilk.core.data import Labels
+from ilk.core.fingerprint import compute_key
 from ilk.core.linear_models import Linear
 from ilk.core.progress import Progress, silent_progress
 from ilk.finetuning.config import FinetuneConfig, Variant
@@ -148,9 +147,8 @@ def run_trial(
         config.patience,
         on_finish=results.append,
     )
-    key = json.dumps([asdict(variant), asdict(config), dict(run)], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    path = None if folder is None else folder / f"{digest}.safetensors"
+    key = compute_key({"variant": asdict(variant), "config": asdict(config), "run": dict(run)})
+    path = None if folder is None else folder / f"{key[:16]}.safetensors"
     name = f"{variant.wrapper} in {split.describe()}" if variant.wrapper else split.describe()
     sample = train_part.rows.take(torch.arange(recipe.batch_size), "cpu").x
     n_bytes = measure_memory(network, sample[:, 0] if train_part.has_views else sample)

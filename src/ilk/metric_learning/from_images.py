@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.core.capabilities import Embeds, ScoresClasses
-from ilk.core.errors import InputError, NoLabels
+from ilk.core.errors import InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.encoders import resolve_encoder
 from ilk.encoders.tuned import FAMILY
 from ilk.encoders.tuned_folder import TunedEmbedding, pack_digests, take_weights, write_tuned
 from ilk.images import Images, Row, number_row_groups
+from ilk.images.labelled_rows import digest_rows, list_labelled
 from ilk.maths.held_out import draw_held_out
 from ilk.metric_learning.compatibility import Compatibility, measure_update
 from ilk.metric_learning.config import LearningConfig
@@ -126,13 +126,8 @@ def learn_from_images(
         NoLabels, InputError: There are too few labels.
         OutputError: The folder cannot be written.
     """
-    rows = [row for row in images.used if row.label is not None]
-    if not rows:
-        raise NoLabels(
-            f"{len(images.used)} images and no labels; an embedding is learned from images of one "
-            "class and of others: use one folder per class"
-        )
-    classes = tuple(sorted({str(row.label) for row in rows}))
+    why = "an embedding is learned from images of one class and of others"
+    rows, classes = list_labelled(images, why)
     y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
     groups = number_row_groups(rows)
     is_trained = ~choose_held_out(y, groups, hold_out, config.seed)
@@ -219,9 +214,7 @@ def _find_shape(base: Embeds) -> tuple[int, int, int] | None:
 
 
 def _describe_run(config: LearningConfig, base: Embeds, rows: Sequence[Row]) -> dict[str, Any]:
-    text = "\n".join(f"{row.digest}\t{row.label}\t{row.group}" for row in rows)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-    return {"images": digest, "space": base.space.key, "config": asdict(config)}
+    return {"images": digest_rows(rows), "space": base.space.key, "config": asdict(config)}
 
 
 def _describe(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +14,12 @@ from torch import Tensor
 
 from ilk.core.capabilities import Embeds
 from ilk.core.data import Labels
-from ilk.core.errors import InputError, NoLabels
+from ilk.core.errors import InputError
+from ilk.core.fingerprint import compute_key
 from ilk.core.metrics import Interval, wilson_interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import Images, Row, number_row_groups
+from ilk.images.labelled_rows import digest_rows, list_labelled
 from ilk.images.pixels import PixelEncoder
 from ilk.maths.folds import assign_folds
 from ilk.maths.held_out import draw_held_out
@@ -33,11 +32,12 @@ from ilk.subset_selection.condense_result import CondenseResult
 from ilk.subset_selection.folder import FolderImage
 from ilk.subset_selection.foundations.problem import CondensationTags, Condensed, Problem, Run
 from ilk.subset_selection.judgement import judge_head, judge_network
-from ilk.subset_selection.judging import NetworkTraining, predict_classes, train_network
 from ilk.subset_selection.png import encode_png
+from ilk.subset_selection.small_classifiers import NetworkTraining, predict_classes, train_network
 from ilk.training.recipe import DeviceConfig
 
 AUTO = "auto"
+STATES = ".ilk.condense-{}"  # folder of the states of a run, named by all that they depend on
 HELD_OUT_PARTS = 5  # of which one is held out
 MAX_HELD_OUT = 2000
 MIN_HELD_OUT = 20
@@ -129,8 +129,14 @@ def condense_images(
         config.flip,
         config.width,
     )
-    depends = [digests, y.tolist(), encoder.space.key, pixels.name, asdict(config)]
-    run = Run(_name_states(folder, depends), device_config, progress)
+    depends = {
+        "images": digest_rows(rows),
+        "space": encoder.space.key,
+        "pixels": pixels.name,
+        "config": asdict(config),
+    }
+    states = None if folder is None else folder / STATES.format(compute_key(depends)[:16])
+    run = Run(states, device_config, progress)
     held = np.flatnonzero(is_held)
     half = assign_folds(y[held], 2, config.seed, groups[held])
     chooses, judges = held[half == 0], held[half == 1]
@@ -170,13 +176,7 @@ def hold_out(y: Labels, groups: NDArray[np.int64], seed: int) -> NDArray[np.bool
 
 
 def _list_labelled(images: Images) -> tuple[list[Row], tuple[str, ...]]:
-    rows = [row for row in images.used if row.label is not None]
-    if not rows:
-        raise NoLabels(
-            f"{len(images.used)} images and no labels; images are condensed class by class: use "
-            "one folder per class"
-        )
-    classes = tuple(sorted({str(row.label) for row in rows}))
+    rows, classes = list_labelled(images, "images are condensed class by class")
     if len(classes) < 2:
         raise InputError(
             f"all images are of one class ({classes[0]}), and a classifier needs two; add images "
@@ -238,15 +238,7 @@ def _describe_sizes(rows: Sequence[Row], pixels: PixelEncoder) -> list[str]:
     return [note]
 
 
-def _name_states(folder: Path | None, depends: Sequence[Any]) -> Path | None:
-    """Return the folder of the states of a run, named by all that they depend on."""
-    if folder is None:
-        return None
-    digest = hashlib.sha256(json.dumps(depends).encode()).hexdigest()
-    return folder / f".ilk.condense-{digest[:16]}"
-
-
 def delete_states(folder: Path) -> None:
     """Delete the states of the trainings of finished and of abandoned runs."""
-    for path in folder.glob(".ilk.condense-*"):
+    for path in folder.glob(STATES.format("*")):
         shutil.rmtree(path, ignore_errors=True)

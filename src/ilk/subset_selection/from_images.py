@@ -195,12 +195,9 @@ def write_selection(
     for row in result.kept:
         image = FolderImage.from_row(images, row)
         source = images.source_of(row)
-        is_file = isinstance(source, Path) and not row.page
+        is_linked = link and not row.page
         written.append(
-            replace(
-                image,
-                link=source if link and is_file and isinstance(source, Path) else None,
-            )
+            replace(image, link=source if is_linked and isinstance(source, Path) else None)
         )
     facts = {"selection": result.to_json()}
     listing = _format_listing(images, result)

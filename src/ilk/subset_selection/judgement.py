@@ -16,8 +16,13 @@ from ilk.images import inspect_inputs
 from ilk.maths.clusters import compare_means, compute_interval
 from ilk.store import Store
 from ilk.subset_selection.foundations.problem import Condensed, Problem, Run
-from ilk.subset_selection.judging import NetworkTraining, fit_head, predict_classes, train_network
 from ilk.subset_selection.png import encode_png
+from ilk.subset_selection.small_classifiers import (
+    NetworkTraining,
+    fit_head,
+    predict_classes,
+    train_network,
+)
 
 ALL_RATIO = 3  # updates of the network on all images, in units of those on few
 

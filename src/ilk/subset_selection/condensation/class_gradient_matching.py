@@ -8,22 +8,12 @@ Bo Zhao, Konda Reddy Mopuri, Hakan Bilen, 2021, Dataset Condensation with Gradie
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from ilk.subset_selection.foundations.gradient_matching import GradientMatching
-from ilk.subset_selection.foundations.problem import (
-    CondensationTags,
-    Condensed,
-    Problem,
-    Run,
-    make_seed,
-    optimize_images,
-)
-from ilk.subset_selection.foundations.synthetic_images import make_image_recipe
+from ilk.subset_selection.foundations.gradient_method import GradientMethod
 
 
 @dataclass(frozen=True)
-class ClassGradientMatching(CondensationTags):
+class ClassGradientMatching(GradientMethod):
     """Images whose gradients are, class by class, those of real images.
 
     Attributes:
@@ -34,26 +24,6 @@ class ClassGradientMatching(CondensationTags):
         lr: Learning rate of the images, in standard deviations of the pixels, > 0.
     """
 
-    synthetic: ClassVar[bool] = True
-
-    outer: int = 20
-    inner: int = 10
-    network_updates: int = 5
-    batch: int = 20
-    lr: float = 0.1
-
-    def condense(self, problem: Problem, run: Run) -> Condensed:
-        """Return the images that were trained."""
-        seed = make_seed(problem, 31)
-        objective = GradientMatching(
-            problem.make_network(seed),
-            lambda _loop, _place: True,
-            self.inner,
-            self.network_updates,
-            problem.augmentation,
-            seed,
-        )
-        recipe = make_image_recipe(
-            self.outer * self.inner, self.batch * problem.n_classes, self.lr, seed
-        )
-        return optimize_images(problem, objective, recipe, run, "ClassGradientMatching")
+    def is_class_wise(self, loop: int, place: int) -> bool:
+        """Whether classes are matched one by one: always."""
+        return True

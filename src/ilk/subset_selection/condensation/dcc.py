@@ -9,22 +9,12 @@ The published code takes the sum from outer loop 250 of 1,000 on, and before tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from ilk.subset_selection.foundations.gradient_matching import GradientMatching
-from ilk.subset_selection.foundations.problem import (
-    CondensationTags,
-    Condensed,
-    Problem,
-    Run,
-    make_seed,
-    optimize_images,
-)
-from ilk.subset_selection.foundations.synthetic_images import make_image_recipe
+from ilk.subset_selection.foundations.gradient_method import GradientMethod
 
 
 @dataclass(frozen=True)
-class DCC(CondensationTags):
+class DCC(GradientMethod):
     """Images whose gradient, summed over classes, is that of real images.
 
     Attributes:
@@ -37,32 +27,9 @@ class DCC(CondensationTags):
         contrast_from: Place in a loop from which the sum is matched during the warm-up as well.
     """
 
-    synthetic: ClassVar[bool] = True
-
-    outer: int = 20
-    inner: int = 10
-    network_updates: int = 5
-    batch: int = 20
-    lr: float = 0.1
     warmup: float = 0.25
     contrast_from: int = 10
 
     def is_class_wise(self, loop: int, place: int) -> bool:
         """Whether classes are matched one by one at a place in an outer loop, both from 0."""
         return loop < self.warmup * self.outer and place < self.contrast_from
-
-    def condense(self, problem: Problem, run: Run) -> Condensed:
-        """Return the images that were trained."""
-        seed = make_seed(problem, 31)
-        objective = GradientMatching(
-            problem.make_network(seed),
-            self.is_class_wise,
-            self.inner,
-            self.network_updates,
-            problem.augmentation,
-            seed,
-        )
-        recipe = make_image_recipe(
-            self.outer * self.inner, self.batch * problem.n_classes, self.lr, seed
-        )
-        return optimize_images(problem, objective, recipe, run, "DCC")

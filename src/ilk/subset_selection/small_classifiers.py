@@ -1,4 +1,4 @@
-"""How good a classifier images train: a small network from scratch, and a head on an encoder."""
+"""Classifiers that images train: a small network from scratch, and a head on an encoder."""
 
 from __future__ import annotations
 
