@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ilk.training.batch import Batch
+from ilk.training.losses import labelled_cross_entropy, row_divergences, weighted_mean
 from ilk.training.objective import Objective, unwrap
 from ilk.training.sources import Source
 
@@ -36,14 +37,9 @@ class TeacherObjective(Objective):
         if teacher_logits is not None:
             self.register_buffer("teacher_logits", _make_finite(teacher_logits))
 
-    @torch.no_grad()
     def setup(self, network: nn.Module, data: Source) -> None:
-        if hasattr(self, "teacher_logits"):
-            return
-        device = next((str(p.device) for p in network.parameters()), "cpu")
-        parts = torch.split(torch.arange(len(data)), ROWS)
-        logits = torch.cat([unwrap(network)(data.take(rows, device).x) for rows in parts])
-        self.register_buffer("teacher_logits", _make_finite(logits))
+        if not hasattr(self, "teacher_logits"):
+            self.register_buffer("teacher_logits", _make_finite(compute_logits(network, data)))
 
     def find_teacher_logits(self, batch: Batch) -> Tensor:
         """Return the teacher's logits for the rows of a batch, `[b, k]` float32.
@@ -54,6 +50,36 @@ class TeacherObjective(Objective):
         if batch.indices is None:
             raise ValueError(f"{type(self).__name__} finds a row's teacher by `batch.indices`")
         return self.teacher_logits[batch.indices]
+
+
+@torch.no_grad()
+def compute_logits(network: nn.Module, data: Source) -> Tensor:
+    """Return the logits of a network for every row of a training set, `[n, k]`."""
+    device = next((str(p.device) for p in network.parameters()), "cpu")
+    parts = torch.split(torch.arange(len(data)), ROWS)
+    return torch.cat([unwrap(network)(data.take(rows, device).x) for rows in parts])
+
+
+def compute_soft_loss(
+    logits: Tensor, teacher_logits: Tensor, batch: Batch, temperature: float, label_weight: float
+) -> Tensor:
+    """Return `(1 - a) T^2 mean KL(softmax(t / T) || softmax(z / T)) + a mean CE(z, y)`, a scalar.
+
+    Geoffrey Hinton, Oriol Vinyals, Jeff Dean, 2015, arXiv 1503.02531, section 2. Rows without a
+    label have the first term alone.
+
+    Args:
+        logits: z, of the student, `[b, k]`.
+        teacher_logits: t, `[b, k]`.
+        batch: Labels y and weights of the rows.
+        temperature: T, > 0.
+        label_weight: a, in [0, 1].
+    """
+    losses = row_divergences(teacher_logits / temperature, logits / temperature)
+    loss = (1 - label_weight) * temperature**2 * weighted_mean(losses, batch.weight)
+    if not label_weight:
+        return loss
+    return loss + label_weight * labelled_cross_entropy(logits, batch.y, batch.weight)
 
 
 def _make_finite(logits: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from ilk.training.batch import Batch
 from ilk.training.class_incremental_head import IncrementalHead
 from ilk.training.losses import distillation_loss, mean_cross_entropy
-from ilk.training.objective import Objective, TrainingStep, unwrap
+from ilk.training.objective import Objective, TrainingStep
 from ilk.training.sources import Source
+from ilk.training.teacher_objective import compute_logits
 
 SupervisedLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -51,13 +52,10 @@ class Distillation(Objective):
             default = torch.arange(teacher_logits.shape[1])
             self.register_buffer("columns", default if columns is None else columns)
 
-    @torch.no_grad()
     def setup(self, network: nn.Module, data: Source) -> None:
         if hasattr(self, "teacher_logits"):
             return
-        device = next((str(p.device) for p in network.parameters()), "cpu")
-        parts = torch.split(torch.arange(len(data)), 256)
-        logits = torch.cat([unwrap(network)(data.take(rows, device).x) for rows in parts])
+        logits = compute_logits(network, data)
         self.register_buffer("teacher_logits", logits)
         self.register_buffer("columns", torch.arange(logits.shape[1], device=logits.device))
 

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from ilk.core.errors import InputError
 from ilk.training.batch import Batch
-from ilk.training.losses import labelled_cross_entropy, row_divergences, weighted_mean
 from ilk.training.objective import TrainingStep
-from ilk.training.teacher_objective import TeacherObjective
+from ilk.training.teacher_objective import TeacherObjective, compute_soft_loss
 
 
 class KD(TeacherObjective):
@@ -42,12 +41,5 @@ class KD(TeacherObjective):
         self.temperature, self.label_weight = temperature, label_weight
 
     def forward(self, network: nn.Module, batch: Batch, step: TrainingStep) -> Tensor:
-        teacher = self.find_teacher_logits(batch)
-        logits = network(batch.x).float()
-        temperature = self.temperature
-        losses = row_divergences(teacher / temperature, logits / temperature)
-        loss = (1 - self.label_weight) * temperature**2 * weighted_mean(losses, batch.weight)
-        if not self.label_weight:
-            return loss
-        label_loss = labelled_cross_entropy(logits, batch.y, batch.weight)
-        return loss + self.label_weight * label_loss
+        teacher, logits = self.find_teacher_logits(batch), network(batch.x).float()
+        return compute_soft_loss(logits, teacher, batch, self.temperature, self.label_weight)

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from ilk.core.errors import InputError
 from ilk.training.batch import Batch
-from ilk.training.losses import labelled_cross_entropy, row_divergences, weighted_mean
 from ilk.training.objective import TrainingStep
-from ilk.training.teacher_objective import TeacherObjective
+from ilk.training.teacher_objective import TeacherObjective, compute_soft_loss
 
 
 class Progressive(TeacherObjective):
@@ -59,8 +58,4 @@ class Progressive(TeacherObjective):
         teacher, logits = self.find_teacher_logits(batch), network(batch.x).float()
         if self.group_logits is not None:
             logits = logits + self.group_logits[batch.indices]
-        temperature = self.temperature
-        losses = row_divergences(teacher / temperature, logits / temperature)
-        loss = (1 - self.label_weight) * temperature**2 * weighted_mean(losses, batch.weight)
-        label_loss = labelled_cross_entropy(logits, batch.y, batch.weight)
-        return loss + self.label_weight * label_loss
+        return compute_soft_loss(logits, teacher, batch, self.temperature, self.label_weight)
