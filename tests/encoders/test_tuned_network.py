@@ -15,7 +15,7 @@ from ilk.core.capabilities import KeepsFiles, KnowsTrainingImages
 from ilk.core.digested_json import encode_digested
 from ilk.core.errors import ArtifactError, InputError, Unavailable, UnknownName
 from ilk.encoders import resolve_encoder
-from ilk.encoders.tuned_files import pack_digests
+from ilk.encoders.tuned_files import merge_digests, pack_digests
 from ilk.encoders.tuned_network import (
     NETWORK,
     TunedNetwork,
@@ -51,6 +51,12 @@ def tune(name, **changes):
 
 def embed(encoder):
     return encoder.embed(np.stack([encoder.prepare(noise(20, 20, i)) for i in range(2)]))
+
+
+def test_digests_of_two_trainings_are_packed_as_one():
+    first, second = DIGESTS[:2], DIGESTS[1:]
+    merged = merge_digests(pack_digests(second), pack_digests(first))
+    assert np.array_equal(merged, pack_digests(DIGESTS))
 
 
 def test_what_is_written_is_read(student, tmp_path):

@@ -78,6 +78,8 @@ def test_a_network_tuned_from_there_stands_on_the_new_version(old: Path, tmp_pat
     assert found.base is not None
     assert found.base["name"] == f"tuned:{old / 'v2'}"
     assert len(found.trained_on) > len(read_tuned_network(old / "old").trained_on)
+    before = {row.tobytes() for row in read_tuned_network(old / "old").trained_on}
+    assert before < {row.tobytes() for row in found.trained_on}
     assert resolve_encoder(f"tuned:{out}").space.dim == found.width
 
 

@@ -55,6 +55,14 @@ def test_every_class_gets_its_images(name, channels):
         assert len(set(few.rows.tolist())) == 2 * K
 
 
+def test_dcc_that_never_ends_its_warm_up_is_class_wise_matching():
+    problem, settings = make_problem(), QUICK["DCC"]
+    class_wise = make("ClassGradientMatching", problem).x
+    for warmup, is_same in ((1.0, True), (0.0, False)):
+        method = METHODS["DCC"](**settings, warmup=warmup, contrast_from=2)
+        assert torch.equal(method.condense(problem, Run()).x, class_wise) == is_same
+
+
 @every
 def test_the_seed_decides(name):
     first, again, other = (make(name, make_problem(seed=s)) for s in (0, 0, 1))
