@@ -18,6 +18,7 @@ import ilk
 from export.conftest import save_images
 from helpers.compressed_networks import make_network, write_network
 from ilk.artifacts.encoder_files import list_files, locate_files, read_files
+from ilk.core.capabilities import find_trained_parts
 from ilk.core.digested_json import compute_digest
 from ilk.core.errors import ArtifactError, Unavailable
 from ilk.encoders.registry import resolve_encoder
@@ -132,5 +133,7 @@ def test_training_images_of_the_original_are_known(tmp_path):
     assert encoder.is_held_out(digests).tolist() == [False, True, True]
     groups = np.array([3, 3, -1])
     assert encoder.is_held_out(digests, groups).tolist() == [False, False, True]
-    plain = make_network()
-    assert plain.is_held_out(digests).all()
+    write_network(tmp_path / "plain")
+    plain = resolve_encoder(f"compressed:{tmp_path / 'plain'}")
+    assert find_trained_parts(encoder) == [encoder]
+    assert find_trained_parts(plain) == []  # trained on none of the user's

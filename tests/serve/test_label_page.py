@@ -148,8 +148,9 @@ def go_on(
     ben = Person(browser, server.address, "ben")
     wrong = {name: "green" if c == "blue" else c for name, c in truth.items()}
     for _ in range(32):
-        if ben.page.locator("#frame .card").count():
-            break
+        ben.page.wait_for_selector("#stage-name .name, #frame:has-text('No further image')")
+        if ben.shown == "":
+            break  # and not where the page only waits for the next images
         ben.label(wrong)
     ben.press("Escape")
     ben.page.goto(f"{server.address}?annotator=ben#disagreements")
