@@ -21,6 +21,7 @@ from ilk.distillation.network_cost import count_multiply_adds, measure_cost
 from ilk.distillation.parts import divide_images
 from ilk.distillation.students import MEAN, STD, Student
 from ilk.distillation.teacher import compute_probabilities, load_teacher, to_logits
+from ilk.distillation.teachers import Teachers
 from ilk.hub.preprocessing import Preprocess
 from ilk.store import Store
 
@@ -116,9 +117,9 @@ def test_the_teacher_is_asked_about_changed_images(home):
     images = ilk.read(str(home.folder / "digits"))
     parts = divide_images(images, teacher, 0.2, 0)
     y = parts.encode_labels(parts.train)
-    trials = try_augmentations(teacher, images, parts.train, y, 0)
+    trials = try_augmentations(Teachers.of(teacher), images, parts.train, y, 0)
     assert [c.name for c in trials] == ["flipped", "rotated and scaled"]
-    again = try_augmentations(teacher, images, parts.train, y, 0)
+    again = try_augmentations(Teachers.of(teacher), images, parts.train, y, 0)
     assert trials == again
     assert trials[0].accuracy < 0.9
 

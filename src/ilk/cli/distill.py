@@ -1,4 +1,4 @@
-"""`ilk distill`: a saved classifier teaches a small network."""
+"""`ilk distill`: saved classifiers teach a small network."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ AUGMENT = ("auto", "none")
 @click.argument("source")
 @click.option("--out", required=True, help="Folder for the student, a model folder.")
 @click.option(
+    "--teacher",
+    "more_teachers",
+    metavar="KINDS",
+    multiple=True,
+    help="Another classifier that teaches; may be repeated. The mean of all probabilities teaches, "
+    "or with --loss SimilarSources each teacher by how near its features are to the classes.",
+)
+@click.option(
     "--student",
     default="cnn-100k",
     show_default=True,
@@ -33,8 +41,8 @@ AUGMENT = ("auto", "none")
     "--loss",
     default="KD",
     show_default=True,
-    help="Distillation loss: KD, such as 'KD(temperature=4)', DualHead, MEAL, SimilarSources or "
-    "Progressive.",
+    help="Distillation loss: KD, such as 'KD(temperature=4)', DualHead, MEAL, Progressive or, for "
+    "several teachers, SimilarSources.",
 )
 @click.option(
     "--image-size",
@@ -81,6 +89,7 @@ def command(
     teacher: str,
     source: str,
     out: str,
+    more_teachers: tuple[str, ...],
     student: str,
     loss: str,
     image_size: int,
@@ -103,11 +112,13 @@ def command(
     not trained on. Both are evaluated on the test split of SOURCE or, without one, on held-out
     images.
 
+    Several teachers must know the same classes; with --loss SimilarSources, those of --teacher may
+    have classes of their own.
+
     If interrupted, the same command resumes.
     """
     from ilk.artifacts.output_files import check_outside_sources
-    from ilk.cli.output_folder import hold_output_folder, is_same_folder
-    from ilk.core.errors import InputError
+    from ilk.cli.output_folder import hold_output_folder
     from ilk.core.progress import terminal_progress
     from ilk.distillation.comparison import HEADERS
     from ilk.distillation.config import DistillConfig
@@ -127,17 +138,15 @@ def command(
         seed=seed,
     )
     parse_loss(loss)
-    if is_same_folder(out, Path(teacher)):
-        raise InputError(
-            f"the student would replace its teacher in {teacher}; choose another folder with --out"
-        )
+    names = (teacher, *more_teachers)
+    _check_folders(out, names)
     folder = check_outside_sources(Path(out), source)
-    model = load_teacher(teacher, device=device, runtime=runtime)
+    models = [load_teacher(name, device=device, runtime=runtime) for name in names]
     hold_output_folder(folder)
     store = Store()
-    images = intake.read_images(source, store, ranges=model.value_ranges)
+    images = intake.read_images(source, store, ranges=models[0].value_ranges)
     result = distill(
-        model,
+        models,
         images,
         folder,
         config,
@@ -153,12 +162,28 @@ def command(
     result.classifier.save(folder)
     delete_states(folder)
     print_table(HEADERS, [row.format_cells() for row in result.competitors])
+    whom = "teacher" if len(names) == 1 else "teachers together"
     click.echo(
         f"judged on {result.parts.judged_name} ({len(result.parts.judged):,} images), with 95 % "
-        "intervals; agreement: with the predictions of the teacher; time: after decoding"
+        f"intervals; agreement: with the predictions of the {whom}; time: after decoding"
     )
     for note in result.notes:
         print_note(note)
     click.echo(f"student  {folder}")
     click.echo(f"next     {escape_line(shlex.join(('ilk', 'predict', str(folder), source)))}")
     return Result({"model": folder, **result.to_json()})
+
+
+def _check_folders(out: str, teachers: tuple[str, ...]) -> None:
+    """Raise InputError if the student would replace a teacher, or a teacher is named twice."""
+    from ilk.cli.output_folder import is_same_folder
+    from ilk.core.errors import InputError
+
+    for i, teacher in enumerate(teachers):
+        if is_same_folder(out, Path(teacher)):
+            raise InputError(
+                f"the student would replace its teacher in {teacher}; choose another folder with "
+                "--out"
+            )
+        if any(is_same_folder(other, Path(teacher)) for other in teachers[:i]):
+            raise InputError(f"the teacher in {teacher} is named twice; name each once")

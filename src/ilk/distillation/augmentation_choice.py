@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Labels
+from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.students import Student
+from ilk.distillation.teachers import Teachers
 from ilk.images import Images, Row
 
 N_IMAGES = 200  # that each augmentation is tried on
@@ -80,17 +81,17 @@ def moves_images(student: Student, n_classes: int, n: int) -> bool:
 
 
 def try_augmentations(
-    teacher: Classifier,
+    teachers: Teachers,
     images: Images,
     rows: Sequence[Row],
     y: Labels,
     seed: int,
     progress: Progress = silent_progress,
 ) -> list[AugmentationTrial]:
-    """Return the accuracy of the teacher on up to 200 of the images under each augmentation.
+    """Return the accuracy of the teachers on up to 200 of the images under each augmentation.
 
     Args:
-        teacher: The teacher.
+        teachers: The teachers, whose mean probability answers.
         images: Where the images are read from.
         rows: Labelled images.
         y: Their classes, `[n]`.
@@ -100,23 +101,32 @@ def try_augmentations(
     rng = np.random.default_rng(seed)
     drawn = np.sort(rng.permutation(len(rows))[:N_IMAGES])
     right: dict[str, list[bool]] = {"": [], FLIP: [], ROTATE: []}
+    size = min(encoder.batch_size for encoder in teachers.encoders)
     with progress("trying augmentations", len(drawn)) as advance:
-        for start in range(0, len(drawn), teacher.encoder.batch_size):
-            block = drawn[start : start + teacher.encoder.batch_size]
+        for start in range(0, len(drawn), size):
+            block = drawn[start : start + size]
             pictures = [_decode(images, rows[i]) for i in block]
             for name in right:
                 augmented = [
                     _augment(p, name, seed + int(i)) for i, p in zip(block, pictures, strict=True)
                 ]
-                prepared = np.stack([teacher.encoder.prepare(p) for p in augmented])
-                p = teacher.score_batch(teacher.encoder.embed(prepared)).probabilities
-                right[name] += list(p.argmax(1) == y[block])
+                right[name] += list(_answer(teachers, augmented).argmax(1) == y[block])
             advance(len(block))
     accuracies = {name: float(np.mean(values)) for name, values in right.items()}
     return [
         AugmentationTrial(name, accuracies[name], accuracies[name] >= accuracies[""] - TOLERANCE)
         for name in (FLIP, ROTATE)
     ]
+
+
+def _answer(teachers: Teachers, pictures: Sequence[Image.Image]) -> Probabilities:
+    """Return the mean probabilities of the teachers for RGB images, `[n, k]`."""
+    answers = []
+    for member in teachers.members:
+        prepared = np.stack([member.encoder.prepare(picture) for picture in pictures])
+        p = member.score_batch(member.encoder.embed(prepared)).probabilities
+        answers.append(teachers.sort_classes(member, p))
+    return teachers.mix(answers)
 
 
 def _decode(images: Images, row: Row) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The student beside its teacher: one row of figures for each."""
+"""The student beside its teachers: one row of figures for each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import numpy as np
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval, Probabilities, Scores, score
 from ilk.distillation.network_cost import Cost
+from ilk.distillation.teachers import TEACHER, TOGETHER
 from ilk.maths.clusters import compare_means, compute_interval
 
-TEACHER, STUDENT, LABELS_ALONE = "teacher", "student", "student, labels alone"
+STUDENT, LABELS_ALONE = "student", "student, labels alone"
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,13 @@ class Competitor:
     """One row of the comparison.
 
     Attributes:
-        name: `teacher`, `student` or `student, labels alone`.
+        name: `teacher`, or `teacher 1` and so on and `teachers together`; `student` or `student,
+            labels alone`.
         description: What it is, such as `cnn-15k, KD`.
-        scores: Its scores on the images that all are judged on.
-        agreement: Fraction of these images on which it predicts the teacher's class.
+        scores: Its scores on the images that all are judged on; None for a teacher of other
+            classes.
+        agreement: Fraction of these images on which it predicts the class of the teacher, or of the
+            teachers together; None likewise.
         cost: Size and computation of a prediction.
         seconds: Time per image, from preprocessed pixels to the prediction, all measured in one
             run; None where it was not measured.
@@ -32,8 +36,8 @@ class Competitor:
 
     name: str
     description: str
-    scores: Scores
-    agreement: Interval
+    scores: Scores | None
+    agreement: Interval | None
     cost: Cost
     seconds: float | None
 
@@ -43,19 +47,20 @@ class Competitor:
         return {
             "name": self.name,
             "description": self.description,
-            "scores": asdict(self.scores),
-            "agreement": asdict(self.agreement),
+            "scores": None if self.scores is None else asdict(self.scores),
+            "agreement": None if self.agreement is None else asdict(self.agreement),
             **cost,
             "seconds": self.seconds,
         }
 
     def format_cells(self) -> tuple[str, ...]:
         """Return the cells of a printed table, as `HEADERS`."""
+        is_reference = self.agreement is None or self.name in (TEACHER, TOGETHER)
         return (
             self.name,
-            str(self.scores.accuracy),
-            f"{self.scores.log_loss:.3f}",
-            "" if self.name == TEACHER else str(self.agreement),
+            "" if self.scores is None else str(self.scores.accuracy),
+            "" if self.scores is None else f"{self.scores.log_loss:.3f}",
+            "" if is_reference else str(self.agreement),
             format_number(self.cost.parameters),
             format_number(self.cost.size),
             format_number(self.cost.multiply_adds),
@@ -78,7 +83,7 @@ HEADERS = (
 def compare(
     name: str,
     description: str,
-    probabilities: Probabilities,
+    probabilities: Probabilities | None,
     teacher: Probabilities,
     y: Labels,
     groups: Labels | None,
@@ -90,13 +95,15 @@ def compare(
     Args:
         name: As `Competitor.name`.
         description: As `Competitor.description`.
-        probabilities: Its probabilities, `[n, k]`.
-        teacher: Those of the teacher, `[n, k]`.
+        probabilities: Its probabilities, `[n, k]`; None for a teacher of other classes.
+        teacher: Those of the teacher, or of the teachers together, `[n, k]`.
         y: Labels, `[n]`.
         groups: Group of each image, `[n]`, -1 for none; None if no two share one.
         cost: What an answer costs.
         seconds: Time per image.
     """
+    if probabilities is None:
+        return Competitor(name, description, None, None, cost, seconds)
     answers = probabilities.argmax(1)
     scores = score(y, probabilities)
     if groups is not None:
@@ -128,11 +135,13 @@ def describe_difference(
 
 
 def describe_reduction(rows: Sequence[Competitor]) -> str:
-    """Return how much smaller and faster the student is than the teacher, as a sentence.
+    """Return how much smaller and faster the student is than its teachers, as a sentence.
 
     What is unknown of one of them, or not less, is told as it is.
     """
-    teacher, student = rows[0], rows[1]
+    by_name = {row.name: row for row in rows}
+    teacher, student = by_name.get(TOGETHER) or by_name[TEACHER], by_name[STUDENT]
+    whom = "the teacher" if teacher.name == TEACHER else "its teachers together"
     words = []
     for less, more, a, b in (
         ("smaller", "larger", teacher.cost.parameters, student.cost.parameters),
@@ -146,7 +155,7 @@ def describe_reduction(rows: Sequence[Competitor]) -> str:
     ):
         if a and b:
             words.append(f"{a / b:.3g} times {less}" if a >= b else f"{b / a:.3g} times {more}")
-    return f"the student against the teacher: {', '.join(words)}" if words else ""
+    return f"the student against {whom}: {', '.join(words)}" if words else ""
 
 
 def format_number(value: int | None) -> str:

@@ -1,12 +1,12 @@
-"""Distil a saved classifier into a small one: from images and a teacher to a classifier."""
+"""Distil saved classifiers into a small one: from images and teachers to a classifier."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -14,37 +14,35 @@ from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.evaluation import Evaluation
 from ilk.core.errors import InputError
 from ilk.core.fingerprint import compute_key
-from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.assemble import assemble_classifier, make_encoder, make_head
 from ilk.distillation.augmentation_choice import AugmentationTrial
 from ilk.distillation.comparison import (
     LABELS_ALONE,
     STUDENT,
-    TEACHER,
     Competitor,
     compare,
     describe_difference,
     describe_reduction,
 )
 from ilk.distillation.config import DistillConfig
-from ilk.distillation.losses import parse_loss
+from ilk.distillation.losses import Loss, parse_loss
 from ilk.distillation.network_cost import N_TIMED, Cost, measure_cost, measure_seconds
 from ilk.distillation.parts import Parts, divide_images
 from ilk.distillation.report import finish_classifier
 from ilk.distillation.students import Student, open_student
-from ilk.distillation.teacher import compute_probabilities, describe_seen
+from ilk.distillation.teachers import TOGETHER, Teachers
 from ilk.distillation.train import train_student
 from ilk.distillation.training_data import TrainingData, keep_labelled, prepare_training_data
 from ilk.encode import encode_and_refuse
 from ilk.images import Images
 from ilk.images.labelled_rows import digest_rows
-from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.store import Store
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ilk.training.teacher_objective import TeacherObjective
     from ilk.training.validation import ValidationResult
 
 STATE = ".ilk.distill-{}.part"  # of an unfinished training, in the output folder
@@ -57,9 +55,9 @@ class Distillation:
     Attributes:
         classifier: The student, calibrated; `save` also writes its report.
         evaluation: Its answers to the images that it is judged on.
-        competitors: The teacher, the student and, if it was asked for, the same student trained on
+        competitors: The teachers, the student and, if it was asked for, the same student trained on
             labels alone.
-        augmentations: Accuracy of the teacher on augmented images.
+        augmentations: Accuracy of the teachers on augmented images.
         parts: Images by their use.
         images: All images, with those that cannot be used.
         notes: Sentences about the result.
@@ -82,7 +80,7 @@ class Distillation:
 class _Run:
     """One distillation: what every step reads."""
 
-    teacher: Classifier
+    teachers: Teachers
     images: Images
     folder: Path
     config: DistillConfig
@@ -92,6 +90,7 @@ class _Run:
     progress: Progress
     log: Callable[[str], None]
     notes: list[str] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)  # of the teachers
 
     def train(
         self, data: TrainingData, objective: Any, what: str, n_classes: int
@@ -117,7 +116,8 @@ class _Run:
         """Return the file of a training's state, named by all that the training depends on."""
         run = {
             "config": asdict(self.config),
-            "teacher": hashlib.sha256(data.teacher_logits.tobytes()).hexdigest(),
+            "teachers": [hashlib.sha256(t.tobytes()).hexdigest() for t in data.teacher_logits],
+            "weights": self.weights,
             "images": digest_rows((*data.parts.train, *data.parts.validation)),
             "student": [data.student.name, data.student.settings],
             "what": what,
@@ -152,12 +152,12 @@ class _Run:
             data.parts,
             self.config,
             self.store,
-            ordered=bool(self.teacher.metadata.get("ordered")),
+            ordered=bool(self.teachers.members[0].metadata.get("ordered")),
         )
 
 
 def distill(
-    teacher: Classifier,
+    teacher: Classifier | Sequence[Classifier],
     images: Images,
     folder: Path,
     config: DistillConfig | None = None,
@@ -169,10 +169,14 @@ def distill(
     progress: Progress = silent_progress,
     log: Callable[[str], None] = lambda _line: None,
 ) -> Distillation:
-    """Train a small network on what a classifier says of images, and make it a classifier.
+    """Train a small network on what classifiers say of images, and make it a classifier.
+
+    The mean of the probabilities of several teachers teaches, unless the loss takes each by itself
+    (`SimilarSources`).
 
     Args:
-        teacher: A classifier of any kind.
+        teacher: A classifier of any kind, or several of the same classes, in whatever order; with
+            `SimilarSources`, those after the first may have others.
         images: Images, labelled and not; a test split is kept for the end.
         folder: Where the student will be saved; the state of its training is kept there meanwhile.
         config: Settings; the defaults work.
@@ -189,32 +193,43 @@ def distill(
     Raises:
         NoImages: No file can be used.
         NoLabels: No image has a label.
-        InputError: The teacher does not know the classes, there are too few images, the student is
-            larger than the teacher, or a setting is wrong.
+        InputError: The teacher does not know the classes, teachers know different ones, there are
+            too few images, the student is larger than the teachers, or a setting is wrong.
         Unavailable: A device is not available on this machine.
         OutputError: The state of the training cannot be written.
     """
     config, store = config or DistillConfig(), store if store is not None else Store()
-    make_objective = parse_loss(config.loss)
+    loss = parse_loss(config.loss)
+    teachers = Teachers.of(teacher, takes_sources=loss.takes_sources)
     images.check_not_empty()
     student = open_student(config, images.used)
-    teacher_cost = measure_cost(teacher)
-    _check_size(student, teacher, teacher_cost, force=force)
-    images = use_ranges(images, teacher.value_ranges, store, progress)
-    divide_images(images, teacher, config.hold_out, config.seed)  # before any work
+    costs = [measure_cost(member) for member in teachers.members]
+    costs += [measure_cost(*teachers.members)] * (len(costs) > 1)
+    _check_size(student, teachers, costs[-1], force=force)
+    images = teachers.use_ranges(images, store, progress)
+    first = teachers.members[0]
+    divide_images(images, first, config.hold_out, config.seed)  # before any work
     log(f"computing the teacher's predictions for {len(images.used):,} images")
-    images = encode_and_refuse(images, [teacher.encoder], store, progress=progress)
-    parts = divide_images(images, teacher, config.hold_out, config.seed)
+    images = encode_and_refuse(images, teachers.encoders, store, progress=progress)
+    parts = divide_images(images, first, config.hold_out, config.seed)
     run = _Run(
-        teacher, images, folder, config, store, device, runtime, progress, log, list(parts.notes)
+        teachers, images, folder, config, store, device, runtime, progress, log, list(parts.notes)
     )
-    data = prepare_training_data(teacher, images, student, parts, config, store, progress)
+    data = prepare_training_data(
+        teachers,
+        images,
+        student,
+        parts,
+        config,
+        store,
+        progress,
+        takes_sources=loss.takes_sources,
+    )
     run.notes += [data.note] if data.note else []
-    n_classes = len(teacher.classes)
+    objective = _make_objective(run, loss, data)
+    n_classes = len(teachers.classes)
     log(f"training {config.student} on {len(parts.train):,} images")
-    network, result = run.train(
-        data, make_objective(_as_tensor(data.teacher_logits)), STUDENT, n_classes
-    )
+    network, result = run.train(data, objective, STUDENT, n_classes)
     classifier, evaluation = run.build(data, network, result)
     rivals = {STUDENT: (classifier, evaluation)}
     if config.compare_labels:
@@ -224,12 +239,13 @@ def distill(
         labelled = keep_labelled(data)
         network, result = run.train(labelled, CrossEntropy(), LABELS_ALONE, n_classes)
         rivals[LABELS_ALONE] = run.build(labelled, network, result)
-    competitors = _compare(run, parts, teacher_cost, rivals)
+    competitors = _compare(run, parts, costs, rivals)
     notes = [describe_reduction(competitors), *run.notes]
     if config.compare_labels:
         answers = {name: e.scored.probabilities for name, (_, e) in rivals.items()}
         notes.insert(0, describe_difference(answers, evaluation.y, evaluation.groups))
-    notes += [*_describe_augmentations(data.trials), describe_seen(teacher, images, parts.judged)]
+    notes += _describe_augmentations(data.trials)
+    notes += teachers.describe_seen(images, parts.judged)
     notes += [classifier.conformal.note, classifier.ood_detector.note]
     notes = [note for note in notes if note]
     finished = finish_classifier(
@@ -266,19 +282,33 @@ def describe_result(
     }
 
 
-def _as_tensor(logits: Any) -> Any:
+def _make_objective(run: _Run, loss: Loss, data: TrainingData) -> TeacherObjective:
+    """Return the objective of the student, and note the weights of several teachers."""
     import torch
 
-    return torch.from_numpy(logits)
+    answers = [torch.from_numpy(logits) for logits in data.teacher_logits]
+    count = len(run.teachers.members)
+    if not loss.takes_sources:
+        run.weights = [1 / count] * count
+        return loss(answers[0])
+    similarities = None
+    if loss.needs_similarities and count > 1:
+        similarities = run.teachers.measure_similarities(data.parts, run.store)
+    objective = loss(answers, similarities)
+    run.weights = list(cast(Any, objective).weights)
+    if note := run.teachers.describe_weights(run.weights, similarities):
+        run.notes.append(note)
+    return objective
 
 
-def _check_size(student: Student, teacher: Classifier, cost: Cost, *, force: bool) -> None:
-    """Raise InputError if a student has more weights than its teacher."""
-    n = sum(p.numel() for p in student.build(len(teacher.classes), 0).parameters())
+def _check_size(student: Student, teachers: Teachers, cost: Cost, *, force: bool) -> None:
+    """Raise InputError if a student has more weights than its teachers together."""
+    n = sum(p.numel() for p in student.build(len(teachers.classes), 0).parameters())
     if force or cost.parameters is None or n <= cost.parameters:
         return
+    who = "the teacher" if len(teachers.members) == 1 else "the teachers together"
     raise InputError(
-        f"the student {student.name} has {n:,} parameters and the teacher {cost.parameters:,} "
+        f"the student {student.name} has {n:,} parameters and {who} {cost.parameters:,} "
         "(networks and model together), and a student should be smaller; choose a smaller one, or "
         "pass --force"
     )
@@ -287,25 +317,37 @@ def _check_size(student: Student, teacher: Classifier, cost: Cost, *, force: boo
 def _compare(
     run: _Run,
     parts: Parts,
-    teacher_cost: Cost,
+    costs: Sequence[Cost],
     rivals: dict[str, tuple[Classifier, Evaluation]],
 ) -> tuple[Competitor, ...]:
-    """Return the rows of the comparison, the teacher first."""
-    evaluation = rivals[STUDENT][1]
-    answers: Probabilities = compute_probabilities(run.teacher, parts.judged, run.store)
-    classifiers = [run.teacher, rivals[STUDENT][0]]
-    seconds = _measure_seconds(run, parts, classifiers)
-    rows = [
-        compare(
-            TEACHER,
-            f"{run.teacher.metadata.get('method', '')} on {run.teacher.encoder.name}",
-            answers,
-            answers,
-            evaluation.y,
-            evaluation.groups,
-            teacher_cost,
-            seconds[0],
+    """Return the rows of the comparison: each teacher, several together, and the students.
+
+    Args:
+        run: The distillation.
+        parts: Images by their use.
+        costs: Of each teacher, and of several together.
+        rivals: The students by name.
+    """
+    evaluation, teachers = rivals[STUDENT][1], run.teachers
+    answers = teachers.answer(parts.judged, run.store)
+    together = teachers.mix(answers, run.weights)
+    *seconds, student_seconds = _measure_seconds(
+        run, parts, [*teachers.members, rivals[STUDENT][0]]
+    )
+    entries = [
+        (
+            name,
+            f"{member.metadata.get('method', '')} on {member.encoder.name}",
+            p if teachers.knows_classes(member) else None,
         )
+        for name, member, p in zip(teachers.names, teachers.members, answers, strict=True)
+    ]
+    if len(entries) > 1:
+        entries.append((TOGETHER, "their weighted mean", together))
+        seconds.append(sum(seconds))
+    rows = [
+        compare(*entry, together, evaluation.y, evaluation.groups, cost, each)
+        for entry, cost, each in zip(entries, costs, seconds, strict=True)
     ]
     for name, (classifier, judged) in rivals.items():
         loss = run.config.loss if name == STUDENT else "CrossEntropy"
@@ -314,11 +356,11 @@ def _compare(
                 name,
                 f"{run.config.student}, {loss}",
                 judged.scored.probabilities,
-                answers,
+                together,
                 judged.y,
                 judged.groups,
                 measure_cost(classifier),
-                seconds[1] if name == STUDENT else None,
+                student_seconds if name == STUDENT else None,
             )
         )
     return tuple(rows)

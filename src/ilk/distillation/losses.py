@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from ilk.core.errors import InputError
@@ -14,7 +15,51 @@ if TYPE_CHECKING:
 
     from ilk.training.teacher_objective import TeacherObjective
 
-TEACHER = "teacher_logits"  # the argument that is no setting
+COMPUTED = ("teacher_logits", "similarities")  # arguments that are no settings
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """A loss with its settings, still without a teacher.
+
+    Attributes:
+        kind: Its class.
+        settings: Its settings by name.
+    """
+
+    kind: type[TeacherObjective]
+    settings: Mapping[str, Any]
+
+    @property
+    def takes_sources(self) -> bool:
+        """Whether several teachers may have classes of their own, and are weighted by similarity.
+
+        Otherwise the mean of their probabilities teaches.
+        """
+        return self.kind.takes_sources
+
+    @property
+    def needs_similarities(self) -> bool:
+        """Whether the weights of several teachers are to be computed, and are not given."""
+        return self.takes_sources and self.settings.get("weights") is None
+
+    def __call__(
+        self,
+        teacher_logits: Tensor | Sequence[Tensor],
+        similarities: Sequence[float] | None = None,
+    ) -> TeacherObjective:
+        """Return the objective.
+
+        Args:
+            teacher_logits: Log-probabilities of the teacher for each training image, `[n, k]`, or
+                of each of several, if the loss takes them.
+            similarities: Of each teacher to the task, if the loss takes them.
+
+        Raises:
+            InputError: The weights in its settings are not one for each teacher.
+        """
+        given = {} if similarities is None else {"similarities": similarities}
+        return self.kind(cast(Any, teacher_logits), **self.settings, **given)
 
 
 @cache
@@ -27,8 +72,8 @@ def list_losses() -> dict[str, type[TeacherObjective]]:
     return {name: kind for name, kind in found if issubclass(kind, TeacherObjective)}
 
 
-def parse_loss(text: str) -> Callable[[Tensor], TeacherObjective]:
-    """Return what makes the loss that `text` names from the teacher's log-probabilities `[n, k]`.
+def parse_loss(text: str) -> Loss:
+    """Return the loss that `text` names.
 
     Args:
         text: A name with settings, such as `KD(temperature=4)`.
@@ -37,10 +82,12 @@ def parse_loss(text: str) -> Callable[[Tensor], TeacherObjective]:
         UnknownName: There is no such loss.
         InputError: A setting is unknown, out of range or of another type.
     """
-    if TEACHER in text:
-        raise InputError(f"cannot read loss {text!r}: the teacher cannot be set")
-    made = parse_call(text, cast(Any, _list_makers()), "loss")
-    return cast("Callable[[Tensor], TeacherObjective]", made)
+    if any(name in text for name in COMPUTED):
+        raise InputError(
+            f"cannot read loss {text!r}: {' and '.join(COMPUTED)} cannot be set; they come from "
+            "the teachers"
+        )
+    return cast(Loss, parse_call(text, cast(Any, _list_makers()), "loss"))
 
 
 @cache
@@ -49,13 +96,14 @@ def _list_makers() -> dict[str, _Maker]:
 
 
 class _Maker:
-    """Checks the settings of a loss, and returns what makes it from a teacher."""
+    """Checks the settings of a loss."""
 
     def __init__(self, kind: type[TeacherObjective]) -> None:
         self.kind = kind
         hints = get_type_hints(kind.__init__)
-        self.__annotations__ = {n: h for n, h in hints.items() if n not in (TEACHER, "return")}
+        unset = (*COMPUTED, "return")
+        self.__annotations__ = {n: h for n, h in hints.items() if n not in unset}
 
-    def __call__(self, **settings: Any) -> Callable[[Tensor], TeacherObjective]:
+    def __call__(self, **settings: Any) -> Loss:
         self.kind(None, **settings)
-        return partial(self.kind, **settings)
+        return Loss(self.kind, settings)

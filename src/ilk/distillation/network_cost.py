@@ -41,12 +41,17 @@ class Cost:
     multiply_adds: int | None
 
 
-def measure_cost(classifier: Classifier) -> Cost:
-    """Return what an answer of a classifier costs; networks are built, and run once."""
-    values, size = _measure_model(classifier)
+def measure_cost(*classifiers: Classifier) -> Cost:
+    """Return what an answer of a classifier, or of several together, costs.
+
+    Networks are built, and run once; those that several share count once.
+    """
+    sizes = [_measure_model(classifier) for classifier in classifiers]
+    values, size = (sum(column) for column in zip(*sizes, strict=True))
     networks: dict[str, tuple[int, int] | None] = {}
     multiply_adds: int | None = values
-    for part in list_parts([classifier.encoder]):
+    parts = list_parts([classifier.encoder for classifier in classifiers])
+    for part in {part.space.key: part for part in parts}.values():
         checkpoint, n_views = _find_network(part)
         if checkpoint is None:
             networks[part.space.key] = _count_stored(part)

@@ -14,7 +14,7 @@ from ilk.artifacts.thresholds import describe_thresholds
 from ilk.core.leaderboard import CandidateResult
 from ilk.core.versions import format_now, get_versions
 from ilk.distillation.augmentation_choice import AugmentationTrial
-from ilk.distillation.comparison import HEADERS, STUDENT, Competitor
+from ilk.distillation.comparison import HEADERS, STUDENT, TEACHER, Competitor
 from ilk.distillation.config import DistillConfig
 from ilk.distillation.parts import Parts
 from ilk.fitting.neighbour_rows import keep_neighbours
@@ -24,7 +24,7 @@ from ilk.images import Images, describe_groups
 from ilk.report import ReportData
 from ilk.store import Store
 
-TITLE = "The student beside its teacher"
+TITLE, TITLE_OF_SEVERAL = "The student beside its teacher", "The student beside its teachers"
 
 
 def finish_classifier(
@@ -52,7 +52,9 @@ def finish_classifier(
         store: Features of the student's encoder.
     """
     method = describe_method(config)
-    results = [_make_candidate(row, classifier.encoder.name, method) for row in competitors]
+    name = classifier.encoder.name
+    made = (_make_candidate(row, name, method) for row in competitors)
+    results = [candidate for candidate in made if candidate is not None]
     trained = [row for row in parts.train if row.label is not None]
     report = _build_report(
         classifier, evaluation, competitors, parts, notes, images, config, method, results
@@ -112,8 +114,13 @@ def describe_method(config: DistillConfig) -> str:
     return f"distilled {config.student} by {config.loss}"
 
 
-def _make_candidate(row: Competitor, encoder: str, method: str) -> CandidateResult:
-    """Return a row of the leaderboard; the student's is named as the selected one."""
+def _make_candidate(row: Competitor, encoder: str, method: str) -> CandidateResult | None:
+    """Return a row of the leaderboard; the student's is named as the selected one.
+
+    None for a teacher of other classes, which cannot be scored.
+    """
+    if row.scores is None:
+        return None
     names = (encoder, method) if row.name == STUDENT else (row.name, row.description)
     return CandidateResult(*names, row.scores, row.seconds or 0.0)
 
@@ -136,6 +143,7 @@ def _build_report(
         **({"test": parts.test} if parts.test else {}),
     }
     k = len(parts.classes)
+    title = TITLE if any(row.name == TEACHER for row in competitors) else TITLE_OF_SEVERAL
     return ReportData(
         command=f"ilk.distill({str(images.root)!r}, {config!r})",
         task=f"classify images into {k} classes",
@@ -168,5 +176,5 @@ def _build_report(
         images=images,
         groups=evaluation.groups,
         group_notes=describe_groups(evaluation.rows),
-        comparison=(TITLE, (HEADERS, *(row.format_cells() for row in competitors))),
+        comparison=(title, (HEADERS, *(row.format_cells() for row in competitors))),
     )

@@ -53,11 +53,19 @@ def to_logits(probabilities: Probabilities) -> NDArray[np.float32]:
     return np.log(np.maximum(probabilities, MIN_PROBABILITY)).astype(np.float32)
 
 
-def describe_seen(teacher: Classifier, images: Images, rows: Sequence[Row]) -> str:
+def describe_seen(
+    teacher: Classifier, images: Images, rows: Sequence[Row], name: str = "teacher"
+) -> str:
     """Return which of `rows` the teacher was fitted or trained on, as far as known; "" if none.
 
     It is known where it was fitted to the same images, keeps them, or has an encoder that was
     trained on them.
+
+    Args:
+        teacher: The teacher.
+        images: All images.
+        rows: Those that both are evaluated on.
+        name: What it is called.
     """
     data = teacher.metadata.get("data") or {}
     n_trained = int((~is_held_out(teacher.encoder, rows)).sum())
@@ -72,6 +80,6 @@ def describe_seen(teacher: Classifier, images: Images, rows: Sequence[Row]) -> s
         return ""
     which = f"all {n:,}" if n == len(rows) else f"at least {n:,} of the {len(rows):,}"
     return (
-        f"the teacher was fitted to {which} images that both are evaluated on: its accuracy there "
+        f"{'the ' if name == 'teacher' else ''}{name} was fitted to {which} images that both are evaluated on: its accuracy there "
         "is optimistic, and the student's agreement with it too low"
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ilk.artifacts.classifier import Classifier
 from ilk.core.progress import Progress, silent_progress
 from ilk.distillation.augmentation_choice import (
     AugmentationTrial,
@@ -20,7 +19,8 @@ from ilk.distillation.config import DistillConfig
 from ilk.distillation.parts import Parts
 from ilk.distillation.pixels import Reader
 from ilk.distillation.students import Student
-from ilk.distillation.teacher import compute_probabilities, to_logits
+from ilk.distillation.teacher import to_logits
+from ilk.distillation.teachers import Teachers
 from ilk.distillation.train import ValidationPart
 from ilk.images import Images
 from ilk.store import Store
@@ -39,7 +39,8 @@ class TrainingData:
         source: Pixels and labels of the training images.
         validation: The validation part.
         augmentations: Random changes of the training images.
-        teacher_logits: Log-probabilities of the teacher for the training images, `[n, k]`.
+        teacher_logits: Log-probabilities of the teacher for the training images, `[n, k]`: of the
+            mean of several, or of each where the loss takes them one by one.
         trials: Augmentations that were tried on the teacher.
         note: A sentence about the augmentation; may be "".
     """
@@ -49,30 +50,33 @@ class TrainingData:
     source: Source
     validation: ValidationPart
     augmentations: list[Any]
-    teacher_logits: NDArray[np.float32]
+    teacher_logits: tuple[NDArray[np.float32], ...]
     trials: tuple[AugmentationTrial, ...]
     note: str = ""
 
 
 def prepare_training_data(
-    teacher: Classifier,
+    teachers: Teachers,
     images: Images,
     student: Student,
     parts: Parts,
     config: DistillConfig,
     store: Store,
     progress: Progress = silent_progress,
+    *,
+    takes_sources: bool = False,
 ) -> TrainingData:
-    """Read a student's images, and compute what the teacher says of them.
+    """Read a student's images, and compute what the teachers say of them.
 
     Args:
-        teacher: The teacher.
+        teachers: The teachers.
         images: Where the images are read from.
         student: What they are read for.
         parts: Images by their use.
         config: Settings.
-        store: Features of the teacher's encoder.
+        store: Features of the teachers' encoders.
         progress: Reports the images that are read.
+        takes_sources: Whether the loss takes the teachers one by one.
     """
     reader = Reader(images, student)
     y = parts.encode_labels(parts.validation)
@@ -80,22 +84,25 @@ def prepare_training_data(
     augmentations: list[Any] = []
     note = ""
     if config.augment == "auto":
-        trials = try_augmentations(teacher, images, parts.validation, y, config.seed, progress)
+        trials = try_augmentations(teachers, images, parts.validation, y, config.seed, progress)
         names = [trial.name for trial in trials if trial.is_used]
-        n_classes, n = len(teacher.classes), len(parts.train)
+        n_classes, n = len(teachers.classes), len(parts.train)
         augmentations = make_augmentations(names, student, n_classes, n)
         if not moves_images(student, n_classes, n):
             note = (
                 f"{n:,} images are many for the number of parameters of {student.name}, so it was "
                 "trained on images that are neither shifted nor rotated"
             )
+    answers = teachers.answer(parts.train, store)
+    if not takes_sources:
+        answers = [teachers.mix(answers)]
     return TrainingData(
         student,
         parts,
         reader.open_source(parts.train, parts.encode_labels(parts.train), progress),
         ValidationPart(reader.read_all(parts.validation), y),
         augmentations,
-        to_logits(compute_probabilities(teacher, parts.train, store)),
+        tuple(to_logits(p) for p in answers),
         tuple(trials),
         note,
     )

@@ -9,6 +9,8 @@ linear head; a second head is a layer of the objective that `setup` creates.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,9 @@ class TeacherObjective(Objective):
     """
 
     teacher_logits: Tensor
+    takes_sources: ClassVar[bool] = False
+    """Whether it takes the answers of each of several teachers, `[n, k_s]` each with classes of its
+    own, and `similarities` to the task, in place of one teacher's; see `SimilarSources`."""
 
     def __init__(self, teacher_logits: Tensor | None = None) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ from ilk.training.sources import Source
 from ilk.training.student_features import RowStudent, compute_features, find_head, make_linear
 from ilk.training.teacher_objective import TeacherObjective
 
+POWER = 4.0
+
 
 class SimilarSources(TeacherObjective):
     """Few labels in the student's head, and source models in extra heads on all rows.
@@ -39,7 +42,11 @@ class SimilarSources(TeacherObjective):
         label_weight: lambda, in [0, 1].
         temperature: T, > 0.
         seed: Seed of the extra heads' weights.
+        power: p, >= 0, from which the weights are computed unless they are given.
+        similarities: Of source and target, one for each source; None weights sources equally.
     """
+
+    takes_sources: ClassVar[bool] = True
 
     heads: nn.ModuleList
 
@@ -50,18 +57,22 @@ class SimilarSources(TeacherObjective):
         label_weight: float = 0.5,
         temperature: float = 1.0,
         seed: int = 0,
+        power: float = POWER,
+        similarities: Sequence[float] | None = None,
     ) -> None:
-        if not 0 <= label_weight <= 1 or not temperature > 0:
+        if not 0 <= label_weight <= 1 or not temperature > 0 or not power >= 0:
             raise InputError(
                 f"label_weight {label_weight} must be from 0 to 1, temperature {temperature} above "
-                "0"
+                f"0, power {power} at least 0"
             )
         sources = [teacher_logits] if isinstance(teacher_logits, Tensor) else teacher_logits
         if sources is not None and not sources:
             raise InputError("there is no source model; give one at least")
         super().__init__(None if sources is None else torch.cat(list(sources), 1))
         self.sizes = None if sources is None else [source.shape[1] for source in sources]
-        count = 1 if sources is None else len(sources)
+        count = len(weights or (1.0,)) if sources is None else len(sources)
+        if weights is None and similarities is not None:
+            weights = weight_sources(similarities, power)
         self.weights = _scale([1.0] * count if weights is None else weights, count)
         self.label_weight, self.temperature, self.seed = label_weight, temperature, seed
 
@@ -102,7 +113,7 @@ class SimilarSources(TeacherObjective):
         return RowStudent(d, 8, k)
 
 
-def weight_sources(similarities: Sequence[float], power: float = 4.0) -> list[float]:
+def weight_sources(similarities: Sequence[float], power: float = POWER) -> list[float]:
     """Return alpha of each source, which sum to 1.
 
     Args:
