@@ -244,3 +244,23 @@ def test_a_group_is_held_out_as_a_whole():
     held = hold_out(y, groups, 0)
     assert {len(set(held[groups == g])) for g in np.unique(groups)} == {1}
     assert 20 <= held.sum() <= 60
+
+
+def test_on_a_gpu_all_is_trained_with_its_fastest_settings(digits, tmp_path, monkeypatch):
+    """On the CPU, with all of a GPU's settings but the compiler, which the tests do without."""
+    from ilk.subset_selection import small_classifiers
+    from ilk.subset_selection.foundations import problem
+    from ilk.training.recipe import DeviceConfig
+
+    fast, used = DeviceConfig("cpu", "bfloat16", channels_last=True), []
+    monkeypatch.setattr(DeviceConfig, "for_device", lambda _device="auto": fast)
+    for module in (small_classifiers, problem):
+
+        def watch(*args, train=module.train):
+            used.append(args[4])
+            return train(*args)
+
+        monkeypatch.setattr(module, "train", watch)
+    condense(digits, "--out", tmp_path / "few", *QUICK, "--method", FEW)
+    assert len(used) >= 3
+    assert set(used) == {fast}

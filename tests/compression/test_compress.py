@@ -233,3 +233,21 @@ def test_a_compressed_network_still_knows_what_it_was_trained_on(tmp_path):
     digests = [known[0].tobytes().hex(), "ff" * 32]
     assert smaller.is_held_out(digests).tolist() == [False, True]
     assert smaller.is_held_out(digests, np.array([-1, -1])).tolist() == [False, True]
+
+
+def test_intervals_are_those_of_groups():
+    """Four copies of an image, all in one group, say no more than the image."""
+    rows = make_rows(0.9, 0.7)
+    at = np.repeat(np.arange(len(rows.y)), 4)
+    copies = HonestRows(
+        np.arange(len(at)), rows.y[at], rows.index[at], rows.logits[at], rows.changed_logits[at],
+        np.zeros(len(at)), True,
+    )  # fmt: skip
+    apart = replace(copies, group=np.full(len(at), -1))
+    widths = [
+        [figure.high - figure.low for figure in measure_figures(r, 0.8)]
+        for r in (rows, copies, apart)
+    ]
+    for single, grouped, ungrouped in zip(*widths, strict=True):
+        assert grouped == pytest.approx(single, rel=0.25)
+        assert grouped > 1.5 * ungrouped

@@ -93,7 +93,6 @@ def command(
     """
     from ilk.artifacts.output_files import check_outside_sources
     from ilk.cli.output_folder import hold
-    from ilk.core.device import pick_device
     from ilk.core.progress import terminal_progress
     from ilk.diffusion.pretraining.pixels import choose_pixels
     from ilk.encode import encode_and_refuse
@@ -115,7 +114,7 @@ def command(
     images = encode_and_refuse(images, [encoder, pixels], store, progress=progress, log=click.echo)
     if images.refused:
         show_intake(images)
-    device_config = DeviceConfig(pick_device(device))
+    device_config = DeviceConfig.for_device(device)
     result = condense_images(
         images, encoder, pixels, store, config, folder, device_config, progress
     )

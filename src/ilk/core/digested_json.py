@@ -26,11 +26,13 @@ def compute_digest(fields: Mapping[str, Any]) -> str:
 def encode_digested(fields: Mapping[str, Any]) -> bytes:
     """Return the fields with their digest as the content of a JSON file, in ASCII.
 
+    Numbers that are not finite, which JSON does not have, become null: a result that could not be
+    measured does not cost what was computed for hours.
+
     Raises:
         TypeError: A value is not one of JSON's.
-        ValueError: A number is not finite.
     """
-    plain = json.loads(json.dumps(fields, allow_nan=False))
+    plain = json.loads(json.dumps(fields), parse_constant=lambda _name: None)
     plain[DIGEST_KEY] = compute_digest(plain)
     return (json.dumps(plain, indent=1) + "\n").encode()
 

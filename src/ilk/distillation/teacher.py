@@ -79,7 +79,8 @@ def describe_seen(
     if not n:
         return ""
     which = f"all {n:,}" if n == len(rows) else f"at least {n:,} of the {len(rows):,}"
+    who = "the teacher" if name == "teacher" else name
     return (
-        f"{'the ' if name == 'teacher' else ''}{name} was fitted to {which} images that both are evaluated on: its accuracy there "
-        "is optimistic, and the student's agreement with it too low"
+        f"{who} was fitted to {which} images that both are evaluated on: its accuracy there is "
+        "optimistic, and the student's agreement with it too low"
     )

@@ -182,7 +182,7 @@ def _describe_other_classes(first: Classifier, other: Classifier, number: int) -
             more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
             words.append(f"{who} {', '.join(map(repr, names[:MAX_SHOWN]))}{more}")
     return (
-        f"teachers must know the same classes, and teacher {number} {' and '.join(words)}, compared "
-        "with teacher 1; give teachers of the same classes, or take --loss SimilarSources, which "
+        f"teachers must know the same classes, and teacher {number} {' and '.join(words)}, "
+        "compared with teacher 1; give teachers of the same classes, or take --loss SimilarSources, which "
         "learns from each teacher's own classes"
     )

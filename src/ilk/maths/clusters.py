@@ -69,6 +69,29 @@ def count_effective_rows(
     return max(1.0, n * independent / (variance + spread**2))
 
 
+def count_effective_differences(
+    values: NDArray[np.float64 | np.int64], groups: Labels | None = None
+) -> float:
+    """Return the number of independent rows whose mean varies as much as that of `values [n]`.
+
+    As `count_effective_rows`, for any values, such as paired differences, n > 0; where all are the
+    same, it is the number of groups.
+
+    Args:
+        values: Value of each row, `[n]`.
+        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+    """
+    n = len(values)
+    if groups is None or (n_groups := int((group := number_groups(groups)).max()) + 1) == n:
+        return n
+    independent = float(np.var(values)) / n
+    if independent <= 0 or n_groups < 2:
+        return n_groups
+    clustered = compute_variance(values.astype(np.float64), group)
+    inflation = clustered * (_find_quantile(n_groups - 1) / Z) ** 2 / independent
+    return max(1.0, n / max(1.0, inflation))
+
+
 def compute_variance(values: NDArray[np.float64 | np.bool_], groups: Labels) -> float:
     """Return the variance of the mean of `values [n]`, whose groups `[n]` vary together.
 
