@@ -39,7 +39,7 @@ from ilk.store import Store
 
 FROZEN, TUNED, CHOSEN, KEPT = "frozen", "tuned", "chosen", "kept"
 SEEDS = range(5)
-VERSION = 1  # increment when `ilk finetune` gives other networks
+VERSION = 2  # increment when `ilk finetune` gives other networks
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,6 +130,28 @@ def test_the_temperature_of_a_head_does_not_count():
     assert np.array_equal(plain.is_correct, logits.argmax(1) == y)
 
 
+def test_a_few_images_that_are_all_right_make_no_answer_certain():
+    y = np.arange(8) % 2
+    logits = 20 * np.eye(2)[y]
+    answers = judge_logits(logits, y)
+    assert (answers.log_probability < np.log(0.96)).all()  # (m + 1) / (m + 2) of 8 at most
+    assert judge_logits(logits, y).score == pytest.approx(judge_logits(9 * logits, y).score)
+
+
+def test_no_image_calibrates_itself():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 40)
+    logits = rng.normal(size=(40, 3)) + 2 * np.eye(3)[y]
+    groups = np.arange(40) // 4
+    before = judge_logits(logits, y, groups).log_probability
+    changed = logits.copy()
+    changed[0] = -5 * changed[0]
+    after = judge_logits(changed, y, groups).log_probability
+    same = before == after
+    assert same[1:4].all()  # of its group, and so of its fold
+    assert not same[4:].all()
+
+
 @pytest.mark.parametrize("factor", [None, 1.0, 1 / 128])
 def test_pixels_are_normalized_as_by_the_encoder(factor):
     preprocess = replace(PREPROCESS, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), factor=factor)

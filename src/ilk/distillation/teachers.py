@@ -183,6 +183,6 @@ def _describe_other_classes(first: Classifier, other: Classifier, number: int) -
             words.append(f"{who} {', '.join(map(repr, names[:MAX_SHOWN]))}{more}")
     return (
         f"teachers must know the same classes, and teacher {number} {' and '.join(words)}, "
-        "compared with teacher 1; give teachers of the same classes, or take --loss SimilarSources, which "
-        "learns from each teacher's own classes"
+        "compared with teacher 1; give teachers of the same classes, or take --loss "
+        "SimilarSources, which learns from each teacher's own classes"
     )

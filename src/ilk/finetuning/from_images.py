@@ -92,7 +92,8 @@ class _Run:
         self, x: NDArray[np.float32], fitted: NDArray[np.int64], judged: NDArray[np.int64]
     ) -> Answers:
         """Return what a head fitted to some images says of others, from features `[n, d]`."""
-        return judge_logits(self.fit(x, fitted).logits(x[judged]), self.division.y[judged])
+        d = self.division
+        return judge_logits(self.fit(x, fitted).logits(x[judged]), d.y[judged], d.groups[judged])
 
     def measure(self, x: NDArray[np.float32], validation_x: NDArray[np.float32]) -> float:
         """Return how well a head fitted to the first training images answers the validation part.
@@ -110,7 +111,8 @@ class _Run:
         d = self.division
         rows = d.train[: len(x)]
         head = fit_head(x, d.y[rows], d.classes, d.groups[rows])
-        return judge_logits(head.logits(validation_x), d.y[d.validation]).score
+        groups = d.groups[d.validation]
+        return judge_logits(head.logits(validation_x), d.y[d.validation], groups).score
 
     def make_candidate(self, name: str, x: NDArray[np.float32], **costs: Any) -> Candidate:
         """Return the answers for the validation part and the images held out."""
