@@ -14,9 +14,10 @@ from ilk.artifacts.thresholds import describe_thresholds
 from ilk.core.leaderboard import CandidateResult
 from ilk.core.versions import format_now, get_versions
 from ilk.distillation.augmentation_choice import AugmentationTrial
-from ilk.distillation.comparison import HEADERS, STUDENT, TEACHER, Competitor
+from ilk.distillation.comparison import HEADERS, STUDENT, Competitor
 from ilk.distillation.config import DistillConfig
 from ilk.distillation.parts import Parts
+from ilk.distillation.teachers import TEACHER
 from ilk.fitting.neighbour_rows import keep_neighbours
 from ilk.fitting.side_files import drop_unused_contents, render_side_files
 from ilk.fitting.split import fingerprint_images
