@@ -200,6 +200,19 @@ def test_the_engine_behind_views_is_named(world):
     assert module._name_runtimes(encoder) == module._name_runtimes(world[0].encoder) != ""
 
 
+def test_copies_of_an_image_make_no_figure_surer():
+    rows = make_rows(0.9, 0.7, n=120)
+    copied = HonestRows(
+        *(np.repeat(a, 5, axis=0) for a in (rows.index, rows.y, np.arange(120))),
+        *(np.repeat(a, 5, axis=0) for a in (rows.logits, rows.changed_logits)),
+        np.zeros(600),
+        True,
+    )
+    for alone, together in zip(measure_figures(rows, 0.8), measure_figures(copied, 0.8), strict=True):
+        width = alone.high - alone.low
+        assert 0.7 * width < together.high - together.low < 1.4 * width, alone.name
+
+
 def make_rows(right_before, right_after, n=400, k=10, seed=0):
     """Rows of which parts are right before and after, with sets of about four names."""
     rng = np.random.default_rng(seed)

@@ -301,6 +301,22 @@ def test_no_difference_has_no_minus_sign():
     assert "-0.0" not in json.dumps(summarize(candidates, comparison, groups)["candidates"])
 
 
+def test_a_single_group_held_out_is_no_reason_to_lose_the_run():
+    """It says nothing of other groups: the interval is infinite, which JSON cannot express."""
+    rng = np.random.default_rng(0)
+    frozen, tuned = (
+        Candidate(name, answers, answers)
+        for name, answers in (
+            (n, Answers(rng.random(20) < 0.7, -rng.uniform(0.1, 1, 20))) for n in ("frozen", "a")
+        )
+    )
+    groups = np.zeros(20, int)
+    comparison = compare_candidates(tuned, frozen, groups)
+    assert not comparison.is_gain
+    found = summarize([frozen, tuned], comparison, groups)
+    assert json.loads(json.dumps(found, allow_nan=False))["gain"]["log_probability"]["low"] is None
+
+
 def test_a_model_of_a_tuned_network_predicts_explains_and_exports(tuned, encoder, tmp_path, capsys):
     new = write_stripes(tmp_path / "new", per_class=30, seed=1)
     model, names = tmp_path / "model", tmp_path / "names.csv"

@@ -12,7 +12,7 @@ from ilk.core.data import Labels, Logits
 from ilk.core.metrics import calibration_error
 from ilk.export.int8 import estimate_loss
 from ilk.export.recalibrate import HonestRows
-from ilk.maths.clusters import compare_means
+from ilk.maths.clusters import compare_means, iterate_draws
 from ilk.protocols import stratified_folds
 from ilk.trust.calibration import cross_calibrate
 from ilk.trust.class_priors import ClassPriors
@@ -53,6 +53,7 @@ def measure_figures(
     """Return accuracy, log loss, calibration error, coverage and size of the sets.
 
     Calibration and thresholds are fitted, before and after alike, to the other folds of the rows.
+    Intervals are those of rows that vary together in their groups.
 
     Args:
         rows: Labelled rows, scored before and after.
@@ -69,14 +70,14 @@ def measure_figures(
     (p, sets), (q, changed_sets) = (
         (values[is_tested], inside[is_tested]) for values, inside in answers
     )
-    y = rows.y[is_tested]
+    y, group = rows.y[is_tested], rows.group[is_tested]
     index = np.arange(len(y))
     return (
-        _compare_hits(ACCURACY, p.argmax(1) == y, q.argmax(1) == y),
-        _compare_means("log loss", _lose(p, y), _lose(q, y)),
-        _compare_calibration(p, q, y, seed),
-        _compare_hits(COVERAGE, sets[index, y], changed_sets[index, y]),
-        _compare_means("mean set size", sets.sum(1), changed_sets.sum(1)),
+        _compare_hits(ACCURACY, p.argmax(1) == y, q.argmax(1) == y, group),
+        _compare_means("log loss", _lose(p, y), _lose(q, y), group),
+        _compare_calibration(p, q, y, group, seed),
+        _compare_hits(COVERAGE, sets[index, y], changed_sets[index, y], group),
+        _compare_means("mean set size", sets.sum(1), changed_sets.sum(1), group),
     )
 
 
@@ -99,24 +100,27 @@ def _lose(p: NDArray[np.float64], y: Labels) -> NDArray[np.float64]:
     return np.asarray(-np.log(np.clip(p[np.arange(len(y)), y], 1e-15, 1)))
 
 
-def _compare_hits(name: str, before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Figure:
-    low, high = estimate_loss(before.astype(np.int64) - after.astype(np.int64))
+def _compare_hits(
+    name: str, before: NDArray[np.bool_], after: NDArray[np.bool_], group: Labels
+) -> Figure:
+    low, high = estimate_loss(before.astype(np.int64) - after.astype(np.int64), group)
     return Figure(name, float(before.mean()), float(after.mean()), -high, -low)
 
 
-def _compare_means(name: str, before: NDArray[Any], after: NDArray[Any]) -> Figure:
-    change = compare_means(after, before)
+def _compare_means(
+    name: str, before: NDArray[Any], after: NDArray[Any], group: Labels
+) -> Figure:
+    change = compare_means(after, before, group)
     return Figure(name, float(before.mean()), float(after.mean()), change.low, change.high)
 
 
 def _compare_calibration(
-    p: NDArray[np.float64], q: NDArray[np.float64], y: Labels, seed: int
+    p: NDArray[np.float64], q: NDArray[np.float64], y: Labels, group: Labels, seed: int
 ) -> Figure:
-    """Compare expected calibration errors; the interval is of resampled images."""
-    rng, n = np.random.default_rng(seed), len(y)
+    """Compare expected calibration errors; the interval is of resampled groups of images."""
     changes = []
-    for _ in range(N_RESAMPLES):
-        drawn = rng.integers(0, n, n)
+    for counts in iterate_draws(len(y), N_RESAMPLES, np.random.default_rng(seed), group):
+        drawn = np.repeat(np.arange(len(y)), counts)
         one, other = (calibration_error(y[drawn], v[drawn]) for v in (p, q))
         changes.append(other - one)
     low, high = np.quantile(changes, [0.025, 0.975])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ilk.artifacts.classifier import Classifier
-from ilk.core.data import Features
+from ilk.core.data import Features, Labels
 from ilk.core.errors import ArtifactError, InputError
 from ilk.core.progress import Progress, silent_progress
 from ilk.core.timing import time_in_turns
@@ -24,6 +24,7 @@ from ilk.export.int8_features import embed_images, list_networks, normalize_imag
 from ilk.export.quantize import QuantizableNetwork
 from ilk.export.recalibrate import HonestRows, find_honest_index, recalibrate, score_rows
 from ilk.export.session import Session
+from ilk.maths.clusters import count_effective_pairs
 
 MAX_LOSS = 0.005  # of the accuracy
 N_RANGES = 100  # images that the ranges come from
@@ -121,7 +122,7 @@ def check_loss(
     Raises:
         ArtifactError: The loss is greater, and not explained by chance.
     """
-    loss, interval = _compute_loss(rows), estimate_loss(rows.differences)
+    loss, interval = _compute_loss(rows), estimate_loss(rows.differences, rows.group)
     if loss > max_loss and interval[0] > 0:
         raise ArtifactError(
             f"{what} the accuracy falls by {100 * loss:.1f} points (95 % interval "
@@ -200,7 +201,9 @@ def _compute_loss(rows: HonestRows) -> float:
     return float(rows.differences.mean())
 
 
-def estimate_loss(differences: NDArray[np.int64]) -> tuple[float, float]:
+def estimate_loss(
+    differences: NDArray[np.int64], groups: Labels | None = None
+) -> tuple[float, float]:
     """Return a 95 % interval for the mean of paired differences of -1, 0 and 1.
 
     Alan Agresti, Yongyi Min, 2005, doi:10.1002/sim.1781: Wald's interval after half an observation
@@ -208,9 +211,13 @@ def estimate_loss(differences: NDArray[np.int64]) -> tuple[float, float]:
 
     Args:
         differences: 1 where only the first of a pair is right, -1 where only the second, `[n]`.
+        groups: Group of each pair, `[n]`, -1 for a group of its own; pairs of a group count as far
+            as they differ from each other. None makes every pair one.
     """
-    n = len(differences) + 2
-    only_first, only_second = ((differences == s).sum() + 0.5 for s in (1, -1))
+    n_pairs = len(differences)
+    n_effective = n_pairs if groups is None else count_effective_pairs(differences, groups)
+    n, share = n_effective + 2, n_effective / n_pairs
+    only_first, only_second = (share * (differences == s).sum() + 0.5 for s in (1, -1))
     mean = (only_first - only_second) / n
     variance = (only_first + only_second - n * mean**2) / n**2
     half = Z_95 * float(np.sqrt(variance))
