@@ -18,6 +18,7 @@ from ilk.finetuning.base import open_splitter
 from ilk.finetuning.config import FinetuneConfig, Variant
 from ilk.finetuning.division import Division
 from ilk.finetuning.trial import Part, measure_memory, run_trial
+from ilk.images.rows.row import Row
 from ilk.training.augmentations import Flip, Shift
 from ilk.training.batch import Batch
 from ilk.training.recipe import DeviceConfig
@@ -214,3 +215,25 @@ def test_mirrored_views_are_for_training_alone(base, splitter, monkeypatch, flip
     made.division = SimpleNamespace(rows=())
     views = made.encode_front(splitter.split(1), Variant("1"))
     assert [view.is_mirrored for view in views] == ([False, True] if flip else [False])
+
+
+def test_a_state_belongs_to_images_labels_and_their_division(judge, monkeypatch):
+    monkeypatch.setattr(from_images, "open_splitter", lambda _base: None)
+    monkeypatch.setattr(from_images._Run, "fit", lambda *_: None)
+
+    def find(label="a", digest="0", key="s", train=(0, 1), validation=(2,)):
+        made = from_images._Run.__new__(from_images._Run)
+        made.base, made.x = SimpleNamespace(space=SimpleNamespace(key=key)), None
+        made.division = replace(
+            judge.division,
+            rows=(Row("a.png", label, digest=digest),),
+            train=np.array(train),
+            validation=np.array(validation),
+        )
+        made.__post_init__()
+        return made.key
+
+    keys = [find(), find("b"), find(digest="1"), find(key="t"), find(train=(1, 0)),
+            find(validation=(3,))]  # fmt: skip
+    assert len({str(key) for key in keys}) == 6
+    assert find() == keys[0]
