@@ -80,7 +80,7 @@ def test_seconds_are_those_of_one_image(monkeypatch):
     assert asked == [1, 1, 4, 12]
 
 
-@pytest.mark.parametrize(("n", "is_allowed"), [(5000, False), (15_000, True)])
+@pytest.mark.parametrize(("n", "is_allowed"), [(14_000, False), (15_000, True)])
 def test_a_student_is_no_larger_than_its_teacher(n, is_allowed):
     student = Student("cnn-15k", 1, Preprocess((28, 28), (28, 28), "squash", "bilinear", MEAN, STD))
     known = SimpleNamespace(classes=("a", "b"))
@@ -90,7 +90,7 @@ def test_a_student_is_no_larger_than_its_teacher(n, is_allowed):
     if is_allowed:
         command._check_size(student, known, cost, force=False)
         return
-    with pytest.raises(InputError, match=r"has 1\d,\d\d\d parameters and the teacher 5,000"):
+    with pytest.raises(InputError, match=r"has 1\d,\d\d\d parameters and the teacher 14,000"):
         command._check_size(student, known, cost, force=False)
 
 

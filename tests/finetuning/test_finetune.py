@@ -291,6 +291,21 @@ def test_a_state_that_training_did_not_change_is_not_chosen():
     assert choose([frozen, same, better], groups) == 2
 
 
+def test_val_and_test_splits_are_not_read(tmp_path, encoder, monkeypatch):
+    for split, seed in (("train", 0), ("val", 1), ("test", 2)):
+        write_stripes(tmp_path / "d" / split, per_class=3, seed=seed)
+    seen = []
+
+    def stop(images, *_args, **_options):
+        seen.extend(images.used)
+        raise InputError("stop")
+
+    monkeypatch.setattr(from_images, "finetune_images", stop)
+    with pytest.raises(InputError, match="stop"):
+        finetune(tmp_path / "d", "--encoder", encoder, "--out", tmp_path / "t", *FAST)
+    assert [row.split for row in seen] == ["train"] * 6
+
+
 def test_no_difference_has_no_minus_sign():
     certain = Answers(np.ones(20, bool), np.zeros(20))
     candidates = [Candidate("frozen", certain, certain), Candidate("a", certain, certain)]
