@@ -147,7 +147,9 @@ def test_the_head_is_refitted_where_all_that_it_was_fitted_to_is_there(world):
     assert can_refit(model, images, folder)
     assert not can_refit(model, images.take(everything[1:]), folder)
     assert not can_refit(model, replace(images, y=np.where(everything == 3, -1, images.y)), folder)
-    more = replace(images, rows=(*images.rows, *read("new").rows), y=np.append(images.y, read("new").y))
+    more = replace(
+        images, rows=(*images.rows, *read("new").rows), y=np.append(images.y, read("new").y)
+    )
     assert can_refit(model, more, folder)
     for entry in ({"last_added": "2026"}, {"extensions": [1]}, {"method": "Ensemble of 3"}):
         assert not can_refit(replace(model, metadata={**model.metadata, **entry}), images, folder)
@@ -310,7 +312,9 @@ def test_copies_of_an_image_make_no_figure_surer():
         np.zeros(600),
         True,
     )
-    for alone, together in zip(measure_figures(rows, 0.8), measure_figures(copied, 0.8), strict=True):
+    for alone, together in zip(
+        measure_figures(rows, 0.8), measure_figures(copied, 0.8), strict=True
+    ):
         width = alone.high - alone.low
         assert 0.7 * width < together.high - together.low < 1.4 * width, alone.name
 

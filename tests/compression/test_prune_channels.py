@@ -210,9 +210,7 @@ def test_moments_are_mean_and_covariance_over_images_and_places():
     h = np.maximum(x @ constants["w1"][:, :, 0, 0].T + constants["b1"], 0)
     padded = np.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
     kernel = constants["w2"][:, 0]
-    h = sum(
-        padded[:, i : i + 16, j : j + 16] * kernel[:, i, j] for i in range(3) for j in range(3)
-    )
+    h = sum(padded[:, i : i + 16, j : j + 16] * kernel[:, i, j] for i in range(3) for j in range(3))
     rows = np.maximum(h + constants["b2"], 0).reshape(16, 256, HIDDEN)[:, ::2].reshape(-1, HIDDEN)
     np.testing.assert_allclose(found.mean, rows.mean(0), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.covariance, np.cov(rows.T, bias=True), rtol=1e-3, atol=1e-3)

@@ -15,8 +15,8 @@ from ilk.images.duplicates.near_pairs import CONFLICT, COPY, GROUPS, LEAK
 from ilk.images.rows.row import Row
 
 
-def make_row(name, label="a", split="train", side=10, format="PNG", size=100, group=None):
-    return Row(name, label, split, width=side, height=side, format=format, size=size, group=group)
+def make_row(name, label="a", split="train", side=10, kind="PNG", size=100, group=None):
+    return Row(name, label, split, width=side, height=side, format=kind, size=size, group=group)
 
 
 def form(rows, *links):
@@ -51,8 +51,8 @@ def test_what_a_group_concerns(fields, others, concerns):
     ("better", "worse"),
     [
         ({"label": "a", "side": 5}, {"label": None, "side": 50}),
-        ({"side": 11, "format": "JPEG"}, {"side": 10}),
-        ({"format": "PNG", "size": 5}, {"format": "JPEG", "size": 500}),
+        ({"side": 11, "kind": "JPEG"}, {"side": 10}),
+        ({"kind": "PNG", "size": 5}, {"kind": "JPEG", "size": 500}),
         ({"size": 200}, {"size": 100}),
     ],
 )
@@ -84,7 +84,10 @@ def test_leaks_come_before_larger_groups():
 def test_of_too_many_candidates_the_most_similar_are_looked_at(monkeypatch):
     monkeypatch.setattr(module, "MAX_PAIRS", 3)
     near = (np.array([0]), np.array([5]), np.array([[1, 2]]))
-    similar = np.array([[0, 5], [0, 1], [0, 2], [0, 3]]), np.array([0.99, 0.5, 0.9, 0.7], np.float32)
+    similar = (
+        np.array([[0, 5], [0, 1], [0, 2], [0, 3]]),
+        np.array([0.99, 0.5, 0.9, 0.7], np.float32),
+    )
     found = join_candidates(near, similar)
     assert found.pairs.tolist() == [[0, 5], [0, 2], [0, 3]]
     assert found.is_near.tolist() == [True, False, False]

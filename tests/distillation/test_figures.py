@@ -74,7 +74,9 @@ def test_seconds_are_those_of_one_image(monkeypatch):
     classifier = SimpleNamespace(
         encoder=SimpleNamespace(embed=len), score_batch=lambda n: asked.append(n)
     )
-    monkeypatch.setattr(network_cost, "time_in_turns", lambda tasks, *_a, **_k: [t() or 6.0 for t in tasks])
+    monkeypatch.setattr(
+        network_cost, "time_in_turns", lambda tasks, *_a, **_k: [t() or 6.0 for t in tasks]
+    )
     pixels = [np.zeros((4, 3, 2, 2)), np.zeros((12, 3, 2, 2))]
     assert measure_seconds([classifier, classifier], pixels) == [1.5, 0.5]
     assert asked == [1, 1, 4, 12]
@@ -109,8 +111,14 @@ def test_the_size_of_a_student_is_that_of_the_images():
 
 
 def test_one_coloured_image_makes_a_student_of_colours():
-    config, grey, coloured = DistillConfig("cnn-15k"), make_rows((32, 32)), make_rows((32, 32), mode="RGB")
-    channels = [open_student(config, rows).channels for rows in (grey, coloured, grey + coloured, [])]
+    config, grey, coloured = (
+        DistillConfig("cnn-15k"),
+        make_rows((32, 32)),
+        make_rows((32, 32), mode="RGB"),
+    )
+    channels = [
+        open_student(config, rows).channels for rows in (grey, coloured, grey + coloured, [])
+    ]
     assert channels == [1, 3, 3, 3]
 
 
@@ -123,7 +131,9 @@ def test_the_margin_of_a_pretrained_student_stays():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_grey_is_what_pillow_makes_of_colours(channels):
-    student = Student("cnn-15k", channels, Preprocess((4, 4), (4, 4), "squash", "bilinear", MEAN, STD))
+    student = Student(
+        "cnn-15k", channels, Preprocess((4, 4), (4, 4), "squash", "bilinear", MEAN, STD)
+    )
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3)).astype(np.uint8)
     image = Image.fromarray(pixels)
     found = Reader(Images(None, ()), student).prepare(image)
@@ -177,7 +187,9 @@ def run_training(monkeypatch, config=DistillConfig(), start=""):  # noqa: B008
     """Return what the trainer is given: recipe and validation."""
     from ilk.training import trainer
 
-    student = Student("cnn-15k", 1, Preprocess((8, 8), (8, 8), "squash", "bilinear", MEAN, STD), start)
+    student = Student(
+        "cnn-15k", 1, Preprocess((8, 8), (8, 8), "squash", "bilinear", MEAN, STD), start
+    )
     monkeypatch.setattr(Student, "build", lambda *_: torch.nn.Linear(1, 1))
     given = SimpleNamespace()
 
@@ -241,7 +253,9 @@ class Streamed:
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_labels_alone_are_those_of_labelled_images(is_streamed):
     rows = tuple(Row(f"{i}", None if i in (1, 3) else "ab"[i % 2]) for i in range(5))
-    parts = SimpleNamespace(train=rows, encode_labels=lambda r: np.array([-1 if x.label is None else 0 for x in r]))
+    parts = SimpleNamespace(
+        train=rows, encode_labels=lambda r: np.array([-1 if x.label is None else 0 for x in r])
+    )
     source = Streamed() if is_streamed else Batch(torch.arange(5.0)[:, None], torch.zeros(5))
     data = TrainingData(None, parts, source, None, [], None, ())
     kept = keep_labelled(data).source

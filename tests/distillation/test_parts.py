@@ -29,7 +29,9 @@ def make_rows(n, prefix="", *, split="train", label=True, group=None):
 
 
 def divide(*rows, hold_out=0.2, seed=0):
-    return divide_images(Images(None, tuple(r for part in rows for r in part)), TEACHER, hold_out, seed)
+    return divide_images(
+        Images(None, tuple(r for part in rows for r in part)), TEACHER, hold_out, seed
+    )
 
 
 @pytest.mark.parametrize(("hold_out", "each"), [(0.2, 20), (0.3, 33), (0.5, 50)])
@@ -80,7 +82,9 @@ def test_labels_that_the_teacher_does_not_know_are_left_out():
 
 
 def test_too_few_images_say_how_many_are_needed():
-    with pytest.raises(InputError, match=r"there would be 10 and 10\); label more, or raise --hold"):
+    with pytest.raises(
+        InputError, match=r"there would be 10 and 10\); label more, or raise --hold"
+    ):
         divide(make_rows(100))
     with pytest.raises(InputError, match="label more, 80 in all at least"):
         divide(make_rows(70), hold_out=0.5)

@@ -95,6 +95,10 @@ def test_plain_values_name_the_parts_and_the_signs():
 def test_the_star_marks_the_choice_of_the_validation_part(capsys):
     command._show_candidates(make_result(chosen=0))
     lines = capsys.readouterr().out.splitlines()
-    [marked] = [line for line in lines if line.strip().startswith(("frozen", "last block")) and " * " in line]
+    [marked] = [
+        line
+        for line in lines
+        if line.strip().startswith(("frozen", "last block")) and " * " in line
+    ]
     assert "frozen *" in marked
     assert "100 images trained on, 25 for validation, 40 held out" in " ".join(lines)

@@ -107,9 +107,7 @@ def _compare_hits(
     return Figure(name, float(before.mean()), float(after.mean()), -high, -low)
 
 
-def _compare_means(
-    name: str, before: NDArray[Any], after: NDArray[Any], group: Labels
-) -> Figure:
+def _compare_means(name: str, before: NDArray[Any], after: NDArray[Any], group: Labels) -> Figure:
     change = compare_means(after, before, group)
     return Figure(name, float(before.mean()), float(after.mean()), change.low, change.high)
 
