@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import erfc, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ def count_effective_rows(
     return max(1.0, n * independent / (variance + spread**2))
 
 
-def count_effective_pairs(differences: NDArray[np.float64 | np.int64], groups: Labels) -> float:
+def count_effective_pairs(differences: NDArray[Any], groups: Labels) -> float:
     """Return the number of independent pairs whose mean difference varies as much as that of n.
 
     That is `count_effective_rows` for paired differences, from 1 to n.
@@ -79,7 +80,7 @@ def count_effective_pairs(differences: NDArray[np.float64 | np.int64], groups: L
         groups: Group of each pair, `[n]`; -1 is a group of its own.
     """
     n, group = len(differences), number_groups(groups)
-    n_groups = int(group.max()) + 1
+    n_groups, differences = int(group.max()) + 1, np.asarray(differences, np.float64)
     if n_groups == n:
         return n
     independent = compute_variance(differences, np.arange(n))
