@@ -18,7 +18,8 @@ from helpers.compressed_networks import write_network
 from ilk.compression import compress as module
 from ilk.compression.compress import compress_classifier
 from ilk.compression.config import CompressionConfig
-from ilk.compression.figures import measure_figures
+from ilk.compression.figures import _compare_calibration, measure_figures
+from ilk.compression.refit import can_refit, refit_head, take_training_data
 from ilk.compression.replace_networks import replace_networks
 from ilk.core.errors import ArtifactError, InputError, Unavailable
 from ilk.encoders import onnx_network
@@ -29,6 +30,14 @@ from ilk.export.export_file import export_classifier
 from ilk.export.recalibrate import HonestRows, find_row_groups, score_rows
 from ilk.images import read_images
 from ilk.store import Store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick():
+    """Speeds are not measured: before takes three times as long as after."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "compare_speeds", lambda *_: {"before": 6.0, "after": 2.0})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +94,81 @@ def test_the_whole_way_in_8_bits(world, int8, tmp_path):
     assert loaded.summary_statistics.width == 6
 
 
-def test_a_pruned_model_is_exported_and_its_file_answers_the_same(world, tmp_path):
+@pytest.fixture(scope="module")
+def pruned(world):
     model, folder, read, store = world
     settings = CompressionConfig(int8=False, prune=0.3, max_loss=1)
-    result = compress_classifier(model, folder, read(), store, settings)
+    return compress_classifier(model, folder, read(), store, settings)
+
+
+def test_everything_rests_on_the_changed_features(world, pruned):
+    model, _, read, _ = world
+    changed = pruned.classifier
+    log_loss = pruned.figures[1]
+    assert log_loss.before != log_loss.after
+    assert changed.calibration != model.calibration
+    assert changed.conformal.threshold != model.conformal.threshold
+    assert changed.ood_detector.threshold != model.ood_detector.threshold
+    assert changed.ood_detector.false_alarm == model.ood_detector.false_alarm
+    assert not np.allclose(changed.model.logits(pruned.changed), model.model.logits(read().x))
+    index, images = changed.neighbours(), read()
+    assert len(index) == 72
+    assert index.space == changed.encoder.space.key
+    rows = {row.digest: x for row, x in zip(images.rows, pruned.changed, strict=True)}
+    expected = np.stack([rows[digest] for digest in index.digests]).astype(np.float16)
+    np.testing.assert_array_equal(index.features, expected)
+    assert pruned.report["speed_ratios"] == {"1": 3.0, "16": 3.0}
+
+
+def test_the_figures_are_those_of_the_levels_and_priors_of_the_model(world, monkeypatch):
+    from ilk.trust.class_priors import ClassPriors
+
+    model, folder, read, store = world
+    given = []
+
+    def stop(*args):
+        given.extend(args)
+        raise InputError("stop")
+
+    monkeypatch.setattr(module, "measure_figures", stop)
+    priors = ClassPriors(np.full(3, 1 / 3), np.array([0.5, 0.3, 0.2]))
+    other = replace(model, conformal=replace(model.conformal, level=0.7), class_priors=priors)
+    with pytest.raises(InputError, match="stop"):
+        compress_classifier(other, folder, read(), store, CompressionConfig(max_loss=1, seed=4))
+    rows, *others = given
+    assert others == [0.7, priors, 4]
+    assert len(rows.y) == 72
+
+
+def test_the_head_is_refitted_where_all_that_it_was_fitted_to_is_there(world):
+    model, folder, read, _ = world
+    images = read()
+    everything = np.arange(len(images))
+    assert can_refit(model, images, folder)
+    assert not can_refit(model, images.take(everything[1:]), folder)
+    assert not can_refit(model, replace(images, y=np.where(everything == 3, -1, images.y)), folder)
+    more = replace(
+        images, rows=(*images.rows, *read("new").rows), y=np.append(images.y, read("new").y)
+    )
+    assert can_refit(model, more, folder)
+    for entry in ({"last_added": "2026"}, {"extensions": [1]}, {"method": "Ensemble of 3"}):
+        assert not can_refit(replace(model, metadata={**model.metadata, **entry}), images, folder)
+
+
+def test_the_head_is_refitted_to_what_it_was_fitted_to_alone(world):
+    model, _, read, _ = world
+    images = read()
+    is_trained_on = np.arange(len(images)) % 2 == 0
+    data = take_training_data(model, replace(images, is_trained_on=is_trained_on), images.x)
+    assert np.array_equal(data.x, images.x[::2])
+    assert np.array_equal(data.y, images.y[::2])
+    rare = replace(model, ood_detector=replace(model.ood_detector, false_alarm=0.2))
+    assert refit_head(rare, images, images.x).ood_detector.false_alarm == 0.2
+
+
+def test_a_pruned_model_is_exported_and_its_file_answers_the_same(world, pruned, tmp_path):
+    _, _, read, _ = world
+    result = pruned
     before, after = result.report["multiply_adds"]
     assert after < 0.8 * before
     assert result.report["bytes_after"] < result.report["bytes_before"]
@@ -134,7 +214,9 @@ def test_a_loss_beyond_the_bound_is_refused(world, monkeypatch):
     ):
         compress_classifier(model, folder, read(), store)
     settings = CompressionConfig(max_loss=1)
-    assert compress_classifier(model, folder, read(), store, settings).report["loss"] > 0.3
+    report = compress_classifier(model, folder, read(), store, settings).report
+    assert report["loss"] > 0.3
+    assert report["same_names"] < 0.7
 
 
 def test_what_cannot_be_compressed_is_said(world, tmp_path):
@@ -200,6 +282,43 @@ def test_the_engine_behind_views_is_named(world):
     assert module._name_runtimes(encoder) == module._name_runtimes(world[0].encoder) != ""
 
 
+def test_priors_change_answers_before_and_after():
+    from ilk.trust.class_priors import ClassPriors
+
+    rows = make_rows(0.9, 0.9)
+    priors = ClassPriors(np.full(10, 0.1), np.array([1e9, *[1e-9] * 9]))  # always the first class
+    accuracy = measure_figures(rows, 0.9, priors)[0]
+    assert accuracy.before == accuracy.after == pytest.approx(0.1, abs=0.01)
+
+
+def test_answers_that_become_too_sure_have_a_greater_calibration_error():
+    rng = np.random.default_rng(0)
+    y = np.arange(500) % 2
+    right = rng.random(500) < 0.8
+    first = np.where((y == 0) == right, 0.8, 0.2)
+    p, q = (np.stack([v, 1 - v], 1) for v in (first, np.where(first > 0.5, 0.99, 0.01)))
+    figure = _compare_calibration(p, q, y, np.full(500, -1), 0)
+    assert figure.before < 0.05 < 0.1 < figure.after
+    assert 0 < figure.low <= figure.change <= figure.high
+    worse = _compare_calibration(q, p, y, np.full(500, -1), 0)
+    assert (worse.low, worse.high) == pytest.approx((-figure.high, -figure.low))
+
+
+def test_copies_of_an_image_make_no_figure_surer():
+    rows = make_rows(0.9, 0.7, n=120)
+    copied = HonestRows(
+        *(np.repeat(a, 5, axis=0) for a in (rows.index, rows.y, np.arange(120))),
+        *(np.repeat(a, 5, axis=0) for a in (rows.logits, rows.changed_logits)),
+        np.zeros(600),
+        True,
+    )
+    for alone, together in zip(
+        measure_figures(rows, 0.8), measure_figures(copied, 0.8), strict=True
+    ):
+        width = alone.high - alone.low
+        assert 0.7 * width < together.high - together.low < 1.4 * width, alone.name
+
+
 def make_rows(right_before, right_after, n=400, k=10, seed=0):
     """Rows of which parts are right before and after, with sets of about four names."""
     rng = np.random.default_rng(seed)
@@ -251,3 +370,31 @@ def test_intervals_are_those_of_groups():
     for single, grouped, ungrouped in zip(*widths, strict=True):
         assert grouped == pytest.approx(single, rel=0.25)
         assert grouped > 1.5 * ungrouped
+
+
+def test_parts_of_a_combination_lie_in_folders_of_their_own_and_views_stay(tmp_path):
+    from ilk.artifacts.encoder_files import collect_files
+    from ilk.encoders.combined import CombinedEncoder
+    from ilk.encoders.variants import Variant
+
+    encoders, models = [], {}
+    for seed in (0, 1):
+        write_network(tmp_path / f"n{seed}", seed)
+        encoder = resolve_encoder(f"compressed:{tmp_path / f'n{seed}'}", runtime="onnxruntime")
+        content = encoder.checkpoint.network.content
+        models[get_network_key(encoder)] = onnx.load_from_string(content)
+        encoders.append(encoder)
+    pixels = resolve_encoder("pixels/4x4x3")
+    parts = (encoders[0], pixels, Variant(views=3).open(encoders[1]))
+    made = replace_networks(CombinedEncoder(parts), models, {}, False, tmp_path / "m")
+    first, second, third = made.parts
+    assert (first.runtime, third.base.runtime, third.n_views) == ("onnxruntime", "onnxruntime", 3)
+    assert second is pixels
+    description, files = collect_files(made)
+    assert [part.get("inside") for part in description["parts"]] == ["encoder", None, "encoder-3"]
+    assert set(files) == {
+        f"{folder}/{name}" for folder in ("encoder", "encoder-3")
+        for name in ("compressed.json", "network.onnx")
+    }  # fmt: skip
+    assert files["encoder/network.onnx"] != files["encoder-3/network.onnx"]
+    assert len({part.name for part in made.parts}) == 3

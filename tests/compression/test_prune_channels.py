@@ -9,11 +9,13 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from helpers.compressed_networks import HIDDEN, WIDTH, make_model
-from ilk.compression.channel_groups import cut_channels, find_groups, read_constants
+from ilk.compression.channel_groups import ChannelGroup, cut_channels, find_groups, read_constants
 from ilk.compression.prune_channels import (
     MULTIPLE,
+    _round_out,
     choose_kept,
     count_multiply_adds,
+    measure_moments,
     prune_channels,
     rank_channels,
 )
@@ -197,3 +199,110 @@ def test_constants_without_axes_stay_so():
     groups = find_groups(model)
     cut = cut_channels(model, {groups[0].name: np.arange(8)}, groups)
     assert next(list(t.dims) for t in cut.graph.initializer if t.name == "scalar") == []
+
+
+def test_moments_are_mean_and_covariance_over_images_and_places():
+    model, batches = make_model(), make_batches(16)
+    [group] = find_groups(model)
+    found = measure_moments(model, [group], batches)[group.name]
+    constants = read_constants(model)
+    x = np.concatenate(batches).transpose(0, 2, 3, 1)
+    h = np.maximum(x @ constants["w1"][:, :, 0, 0].T + constants["b1"], 0)
+    padded = np.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    kernel = constants["w2"][:, 0]
+    h = sum(padded[:, i : i + 16, j : j + 16] * kernel[:, i, j] for i in range(3) for j in range(3))
+    rows = np.maximum(h + constants["b2"], 0).reshape(16, 256, HIDDEN)[:, ::2].reshape(-1, HIDDEN)
+    np.testing.assert_allclose(found.mean, rows.mean(0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.covariance, np.cov(rows.T, bias=True), rtol=1e-3, atol=1e-3)
+
+
+def test_the_cheapest_channels_of_all_layers_go_first():
+    groups = [ChannelGroup(name, n, True) for name, n in (("a", 16), ("b", 32), ("c", 24))]
+    orders = {
+        "a": (np.arange(16), np.full(16, 0.5)),
+        "b": (np.arange(32)[::-1], np.repeat([0.01, 0.02, 0.6, 0.9], 8)),
+        "c": (np.arange(24), np.full(24, 0.03)),
+    }
+    costs = {"a": 1600, "b": 3200, "c": 2400}  # 100 for each channel
+    kept = choose_kept(groups, orders, costs, 1500 / 7200)
+    assert [len(kept[name]) for name in "abc"] == [16, 16, 24]
+    assert kept["b"].tolist() == list(range(16))
+    kept = choose_kept(groups, orders, costs, 2300 / 7200)
+    assert [len(kept[name]) for name in "abc"] == [16, 16, 16]
+
+
+@pytest.mark.parametrize(("n", "n_out", "out"), [(32, 8, 8), (20, 8, 4), (20, 0, 0), (17, 16, 9)])
+def test_a_multiple_of_channels_stays(n, n_out, out):
+    assert _round_out(n, n_out) == out
+    assert not n_out or (n - out) % MULTIPLE == 0
+
+
+def make_chain(rng, silent_a, silent_b, bias=1.0):
+    """Three convolutions, of which the second has a kernel; some channels are always 0.
+
+    The weights that read those are small, so that they go first.
+    """
+    weights = {
+        "a": conv(rng, 16, 3), "ba": np.full(16, bias),
+        "b": rng.normal(size=(16, 16, 3, 3)), "bb": np.full(16, bias),
+        "c": conv(rng, 5, 16), "bc": rng.normal(size=5),
+    }  # fmt: skip
+    for name, reader, silent in (("a", "b", silent_a), ("b", "c", silent_b)):
+        weights[name][silent] = 0
+        weights[f"b{name}"][silent] = 0
+        weights[reader][:, silent] *= 0.05
+    nodes = [
+        ("Conv", [INPUT, "a", "ba"], ["x"], {}),
+        ("Relu", ["x"], ["y"], {}),
+        ("Conv", ["y", "b", "bb"], ["z"], {}),
+        ("Relu", ["z"], ["w"], {}),
+        ("Conv", ["w", "c", "bc"], [OUTPUT], {}),
+    ]
+    return build(nodes, weights)
+
+
+def test_a_layer_is_cut_at_both_ends():
+    """Channels that are always 0 go from two layers in a row, and nothing changes."""
+    even, high = np.arange(0, 16, 2), np.arange(8)
+    model = make_chain(np.random.default_rng(0), even, high)
+    batches = [np.random.default_rng(1).normal(size=(8, 3, 6, 6)).astype(np.float32)]
+    pruned = prune_channels(model, batches, 0.5)
+    assert pruned.kept == {"Conv_0": (16, 8), "Conv_2": (16, 8)}
+    assert read_constants(pruned.model)["b"].shape == (8, 8, 3, 3)
+    np.testing.assert_allclose(
+        run_network(pruned.model, batches[0]), run_network(model, batches[0]), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_what_a_kernel_read_in_the_mean_is_added_to_its_bias():
+    """Channels that are always the same number go without a loss, at every place of the kernel."""
+    rng = np.random.default_rng(0)
+    model = make_chain(rng, np.arange(8), [])
+    constants = read_constants(model)
+    from onnx import numpy_helper
+
+    constant = np.where(np.arange(16) < 8, 30.0, constants["ba"]).astype(np.float32)
+    [tensor] = [t for t in model.graph.initializer if t.name == "ba"]
+    tensor.CopyFrom(numpy_helper.from_array(constant, "ba"))
+    batches = [rng.normal(size=(8, 3, 6, 6)).astype(np.float32)]
+    costs = count_multiply_adds(model, batches[0][:1])
+    fraction = (costs["Conv_0"] + costs["Conv_2"]) / sum(costs.values()) * 0.49
+    pruned = prune_channels(model, batches, fraction)
+    assert pruned.kept["Conv_0"] == (16, 8)
+    assert pruned.kept["Conv_2"] == (16, 16)
+    np.testing.assert_allclose(
+        run_network(pruned.model, batches[0]), run_network(model, batches[0]), rtol=1e-3, atol=1e-2
+    )
+
+
+def test_a_scale_that_two_layers_share_is_not_cut():
+    rng = np.random.default_rng(0)
+    weights = {"a": conv(rng, 4, 3), "s": rng.normal(size=(1, 4, 1, 1)), "b": conv(rng, 4, 4)}
+    nodes = [
+        ("Conv", [INPUT, "a"], ["x"], {}),
+        ("Mul", ["x", "s"], ["y"], {}),
+        ("Conv", ["y", "b"], ["z"], {}),
+    ]
+    [group] = find_groups(build([*nodes, ("Relu", ["z"], [OUTPUT], {})], weights))
+    assert ("s", 1) in group.slices
+    assert find_groups(build([*nodes, ("Mul", ["z", "s"], [OUTPUT], {})], weights)) == []

@@ -32,6 +32,8 @@ def test_the_interval_is_that_of_paired_images_in_groups():
     assert f"{low:+.2f} to {high:+.2f}" in describe(ours, theirs)
     tenfold = (np.repeat(ours, 10), np.repeat(theirs, 10))
     copied = describe(*tenfold, np.repeat(np.arange(60), 10))
+    half *= 2.000995 / 1.96  # of 60 groups: Student's t, 59 degrees of freedom
+    low, high = 100 * (difference.mean() - half), 100 * (difference.mean() + half)
     assert f"{low:+.2f} to {high:+.2f}" in copied
     assert copied != describe(*tenfold)
     assert describe(*tenfold) == pytest.approx(describe(*tenfold, np.full(600, -1)))

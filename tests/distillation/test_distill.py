@@ -146,6 +146,8 @@ def test_unlabelled_images_are_learned_from_and_a_test_split_judges(home, tmp_pa
     assert len(unlabelled) >= 20
     assert result.parts.judged == result.parts.test
     assert len(result.evaluation.y) == len(result.parts.test) > 60
+    data = result.classifier.metadata["data"]
+    assert (data["train"], data["held_out"]) == (len(result.parts.train), len(result.parts.test))
     assert "test split" in result.parts.judged_name
 
 

@@ -15,6 +15,7 @@ from ilk.core.capabilities import KeepsFiles, KnowsTrainingImages
 from ilk.core.digested_json import encode_digested
 from ilk.core.errors import ArtifactError, InputError, Unavailable, UnknownName
 from ilk.encoders import resolve_encoder
+from ilk.encoders.tuned_checkpoint import TunedCheckpoint
 from ilk.encoders.tuned_files import merge_digests, pack_digests
 from ilk.encoders.tuned_network import (
     NETWORK,
@@ -69,6 +70,8 @@ def test_what_is_written_is_read(student, tmp_path):
     assert found.is_held_out([*DIGESTS, f"{8:064x}"]).tolist() == [False, False, False, True]
     groups = np.array([4, 5, 6, 4])
     assert found.is_held_out([*DIGESTS, f"{8:064x}"], groups).tolist() == [False] * 4
+    alone = np.full(4, -1)
+    assert found.is_held_out([*DIGESTS, f"{8:064x}"], alone).tolist() == [False, False, False, True]
 
 
 def test_the_rest_of_the_network_is_that_of_its_base(student, tmp_path):
@@ -95,6 +98,20 @@ def test_other_weights_are_another_space(student, tmp_path):
     shutil.move(tmp_path / "t", tmp_path / "moved")
     write_tuned_network(tmp_path / "moved", first)
     assert resolve_encoder(f"tuned:{tmp_path / 'moved'}").space.key == before
+
+
+def test_the_same_weights_in_another_network_are_another_space(student, tmp_path):
+    """Stored features of the one must not be taken for those of the other."""
+    first = tune(student)
+    others = (
+        replace(first, wrapper="LoRA(rank=2)"),
+        replace(first, settings={"size": [8, 8]}),
+        replace(first, architecture="cnn-1m"),
+        replace(first, kind="wrapper"),
+        replace(first, base={**first.base, "key": "another"}),
+    )
+    digests = [TunedCheckpoint(tmp_path, t, None).digest_files() for t in (first, *others)]
+    assert len({json.dumps(d, sort_keys=True) for d in digests}) == 6
 
 
 def test_a_wrapper_is_read_around_its_base(student, tmp_path):

@@ -158,3 +158,13 @@ def test_the_interval_of_paired_differences():
     assert int8.estimate_loss(-differences) == pytest.approx((-high, -low))
     low, high = int8.estimate_loss(np.zeros(50, np.int64))
     assert low < 0 < high < 0.06
+
+
+def test_pairs_of_a_group_count_as_far_as_they_differ():
+    differences = np.random.default_rng(1).choice([-1, 0, 1], 60, p=[0.1, 0.6, 0.3])
+    alone = int8.estimate_loss(differences, np.full(60, -1))
+    assert alone == int8.estimate_loss(differences)
+    tenfold, groups = np.repeat(differences, 10), np.repeat(np.arange(60), 10)
+    assert int8.estimate_loss(tenfold, groups) == pytest.approx(alone, abs=0.02)
+    low, high = int8.estimate_loss(tenfold)
+    assert high - low < 0.5 * (alone[1] - alone[0])

@@ -196,3 +196,11 @@ def test_settings_of_variants():
     assert [v.layers for v in FinetuneConfig(wrappers=("LoRA",)).variants] == ["all"]
     assert FinetuneConfig(updates=7).count_updates(10**6) == 7
     assert [FinetuneConfig().count_updates(n) for n in (10, 1600, 10**6)] == [40, 200, 600]
+
+
+def test_only_images_that_could_be_used_count_as_unlabelled(images):
+    rows = [replace(row, path=f"x{row.path}", label=None) for row in images.rows[:5]]
+    rows[0] = replace(rows[0], status="refused", reason="empty")
+    division = divide(replace(images, rows=(*images.rows, *rows)), 0.2, 0)
+    assert division.n_unlabelled == 4
+    assert len(division.rows) == 80

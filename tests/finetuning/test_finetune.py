@@ -291,6 +291,21 @@ def test_a_state_that_training_did_not_change_is_not_chosen():
     assert choose([frozen, same, better], groups) == 2
 
 
+def test_val_and_test_splits_are_not_read(tmp_path, encoder, monkeypatch):
+    for split, seed in (("train", 0), ("val", 1), ("test", 2)):
+        write_stripes(tmp_path / "d" / split, per_class=3, seed=seed)
+    seen = []
+
+    def stop(images, *_args, **_options):
+        seen.extend(images.used)
+        raise InputError("stop")
+
+    monkeypatch.setattr(from_images, "finetune_images", stop)
+    with pytest.raises(InputError, match="stop"):
+        finetune(tmp_path / "d", "--encoder", encoder, "--out", tmp_path / "t", *FAST)
+    assert [row.split for row in seen] == ["train"] * 6
+
+
 def test_no_difference_has_no_minus_sign():
     certain = Answers(np.ones(20, bool), np.zeros(20))
     candidates = [Candidate("frozen", certain, certain), Candidate("a", certain, certain)]
@@ -299,6 +314,22 @@ def test_no_difference_has_no_minus_sign():
     assert "+0.0 points" in comparison.describe()
     assert "+0.000 in log loss" in comparison.describe()
     assert "-0.0" not in json.dumps(summarize(candidates, comparison, groups)["candidates"])
+
+
+def test_a_single_group_held_out_is_no_reason_to_lose_the_run():
+    """It says nothing of other groups: the interval is infinite, which JSON cannot express."""
+    rng = np.random.default_rng(0)
+    frozen, tuned = (
+        Candidate(name, answers, answers)
+        for name, answers in (
+            (n, Answers(rng.random(20) < 0.7, -rng.uniform(0.1, 1, 20))) for n in ("frozen", "a")
+        )
+    )
+    groups = np.zeros(20, int)
+    comparison = compare_candidates(tuned, frozen, groups)
+    assert not comparison.is_gain
+    found = summarize([frozen, tuned], comparison, groups)
+    assert json.loads(json.dumps(found, allow_nan=False))["gain"]["log_probability"]["low"] is None
 
 
 def test_a_model_of_a_tuned_network_predicts_explains_and_exports(tuned, encoder, tmp_path, capsys):

@@ -97,6 +97,26 @@ def test_a_layer_that_does_not_lead_to_the_features_is_not_trained():
     assert not any(n.startswith("fc.") for n, _ in split.late.network.named_parameters())
 
 
+class Spare(nn.Module):
+    """A layer with a parameter that nothing reads."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+        self.b.spare = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return self.b(self.a(x).relu()).mean((2, 3))
+
+
+def test_a_parameter_that_nothing_reads_is_not_trained():
+    split = Splitter(Spare().eval(), torch.randn(2, 3, 8, 8)).split(1)
+    names = [n for n, p in split.late.named_parameters() if p.requires_grad]
+    assert names == ["network.b.weight", "network.b.bias"]
+    assert all(p.grad is None for p in split.late.parameters())
+
+
 def test_only_the_wrapper_trains():
     network = make_timm("test_vit")
     splitter = Splitter(network, torch.randn(2, 3, 160, 160))

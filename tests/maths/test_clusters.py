@@ -11,6 +11,7 @@ from ilk.maths.clusters import (
     compute_interval,
     compute_mean_p_value,
     compute_variance,
+    count_effective_pairs,
     iterate_draws,
 )
 from ilk.maths.conformal_quantile import compute_votes, find_conformal_quantile
@@ -112,3 +113,35 @@ def test_the_interval_of_a_paired_difference_widens_with_groups():
     error = float((first - second).std(ddof=1)) / 20
     assert alone.high - alone.value == pytest.approx(1.96 * error, rel=1e-3)
     assert together.high - together.value > 1.5 * (alone.high - alone.value)
+
+
+def test_the_interval_of_a_paired_difference_covers_that_of_new_groups_also_where_they_are_few():
+    rng, hits = np.random.default_rng(0), 0
+    group = np.repeat(np.arange(5), 8)
+    for _ in range(500):
+        gain = 0.3 + rng.normal(size=5)[group] + 0.3 * rng.normal(size=40)
+        interval = compare_means(gain, np.zeros(40), group)
+        hits += interval.low <= 0.3 <= interval.high
+    assert hits / 500 > 0.92  # with the quantile of the normal law, 0.87
+
+
+def test_a_single_group_says_nothing_of_others():
+    rng = np.random.default_rng(0)
+    one = np.zeros(20, int)
+    gain = compare_means(rng.normal(size=20), np.zeros(20), one)
+    assert (gain.low, gain.high) == (-np.inf, np.inf)
+    assert gain.to_json() == {"value": gain.value, "low": None, "high": None, "level": 0.95}
+    right = compare_means((rng.random(20) < 0.9).astype(float), np.ones(20), one)
+    assert (right.low, right.high) == (-1, 1)
+
+
+def test_effective_pairs():
+    rng = np.random.default_rng(0)
+    differences = rng.choice([-1, 0, 1], 50, p=[0.1, 0.6, 0.3])
+    assert count_effective_pairs(differences, np.full(50, -1)) == 50
+    copies = count_effective_pairs(np.repeat(differences, 4), np.repeat(np.arange(50), 4))
+    assert 45 < copies < 50  # Student's quantile takes a little
+    assert count_effective_pairs(np.zeros(40), np.arange(40) // 4) == 10
+    assert count_effective_pairs(differences, np.zeros(50, int)) == 1
+    opposed = count_effective_pairs(np.tile([1, -1], 20), np.arange(40) // 2)
+    assert opposed == 40  # never more than there are

@@ -156,3 +156,17 @@ def test_rows_come_back_as_they_were(photos, tmp_path):
 def _with_parts(folder):
     list(encode_shards(folder, range(3), _encoder()))
     return folder
+
+
+def test_a_manifest_whose_rows_are_not_those_that_its_head_names_is_refused(photos, tmp_path):
+    import pyarrow.parquet as pq
+
+    Manifest.write(tmp_path / "s", read_images(photos), shard_size=4)
+    path = tmp_path / "s" / "manifest.parquet"
+    table = pq.read_table(path)
+    for rows, size in ((table.slice(1), 4), (table, 5)):  # a row less, other shards
+        pq.write_table(rows, path, row_group_size=size)
+        with pytest.raises(
+            ArtifactError, match=f"has {len(rows)} rows in .*, and says {len(table)}"
+        ):
+            Manifest.read(tmp_path / "s")

@@ -13,7 +13,7 @@ from ilk.subset_selection.selectors.el2n import EL2N
 from ilk.subset_selection.selectors.forgetting import Forgetting, count_forgetting
 from ilk.subset_selection.selectors.k_center import KCenter
 from ilk.subset_selection.selectors.moderate import Moderate
-from ilk.subset_selection.selectors.selector import standardize
+from ilk.subset_selection.selectors.selector import score_by_class, standardize
 
 
 @pytest.fixture
@@ -89,3 +89,15 @@ def test_a_row_with_a_wrong_label_is_hard(rows):
     assert EL2N().score(wrong, None, 0)[sure] <= np.sort(EL2N().score(wrong, None, 0))[2]
     assert Forgetting().score(wrong, None, 0)[sure] >= 3
     assert len(x) == 46
+
+
+def test_the_error_is_the_mean_over_sets_of_folds(rows):
+    each = [EL2N(hard=True, repeats=1).score(rows, None, seed) for seed in (4, 5)]
+    assert not np.allclose(*each)
+    both = EL2N(hard=True, repeats=2).score(rows, None, 4)
+    np.testing.assert_allclose(both, np.mean(each, axis=0))
+
+
+def test_orders_of_classes_are_shares_of_the_class():
+    scores = score_by_class(np.array([0, 1, 0, 0, 0, 1]), lambda rows: rows[::-1])
+    assert scores.tolist() == [0.25, 0.5, 0.5, 0.75, 1.0, 1.0]

@@ -150,3 +150,26 @@ def test_maps_of_the_augmentation():
     is_same = [torch.allclose(one, x[0], atol=1e-4) for one in shown]
     assert sum(is_mirrored) + sum(is_same) == 50
     assert 10 < sum(is_mirrored) < 40
+
+
+def test_a_rotation_of_the_augmentation_keeps_lengths_and_a_shift_is_a_part_of_the_side():
+    generator = torch.Generator().manual_seed(0)
+    turned = SiameseAugmentation(0.0, 40.0, 0.0).draw(20, generator)[:, :, :2]
+    torch.testing.assert_close(turned @ turned.mT, torch.eye(2).expand(20, 2, 2))
+    shifted = SiameseAugmentation(0.0, 0.0, 0.25).draw(500, generator)[:, :, 2]
+    assert float(shifted.abs().max()) == pytest.approx(0.5, abs=0.02)  # a side is 2 long
+
+
+def test_each_update_has_a_network_of_its_own():
+    problem = make_problem()
+    objective = MeanMatching(problem.make_network(0), STILL, 0)
+    states = []
+    for index in (0, 1, 0):
+        objective.before_step(None, make_step(index))
+        states.append(torch.cat([p.flatten() for p in objective.student.parameters()]))
+    assert torch.equal(states[0], states[2])
+    assert not torch.equal(states[0], states[1])
+
+
+def test_images_are_mirrored_only_where_that_keeps_their_class():
+    assert not make_problem().augmentation.flip

@@ -8,8 +8,16 @@ import pytest
 from ilk.core.data import Data
 from ilk.core.errors import InputError, NoLabels
 from ilk.subset_selection.choose_rows import allot, choose_rows
-from ilk.subset_selection.select_rows import SelectionConfig, select_rows
-from ilk.subset_selection.trials import ALL, RANDOM, Trials, run_trials
+from ilk.subset_selection.select_rows import SelectionConfig, reduce_features, select_rows
+from ilk.subset_selection.trials import (
+    ALL,
+    RANDOM,
+    Trials,
+    _compute_log_density,
+    _pick_judged,
+    count_kept,
+    run_trials,
+)
 from ilk.subset_selection.verdict import compute_difference, estimate_optimism, reach_verdict
 
 
@@ -241,3 +249,107 @@ def test_the_gain_is_corrected_for_the_choice_as_what_is_kept_is():
     verdict = reach_verdict(trials)
     assert verdict.means[verdict.best] - verdict.kept.value > 0.01
     assert np.isclose(verdict.gain.value, verdict.kept.value - verdict.random.value)
+
+
+def make_trials(m=200):
+    rng = np.random.default_rng(0)
+    names = [*(f"rule {i}" for i in range(20)), ALL, RANDOM]
+    values = {name: (rng.random(m) < 0.7).astype(float) for name in names}
+    return Trials(values, np.full(m, -1), np.arange(m) % 5, "accuracy")
+
+
+def test_the_loss_is_what_keeping_all_gives_minus_what_is_kept():
+    trials = make_trials()
+    verdict = reach_verdict(trials, is_chosen=False)
+    assert verdict.selector == verdict.best
+    assert verdict.loss.value == pytest.approx(verdict.all.value - verdict.kept.value)
+    assert verdict.loss.value > verdict.all.value - verdict.means[verdict.best] + 0.01
+
+
+def test_copies_of_a_row_make_nothing_surer():
+    trials = make_trials(60)
+    tenfold = {name: np.repeat(row, 10) for name, row in trials.values.items()}
+    groups, fold = np.repeat(np.arange(60), 10), np.repeat(trials.fold, 10)
+    alone = reach_verdict(trials)
+    together = reach_verdict(Trials(tenfold, groups, fold, "accuracy"))
+    for name in ("all", "kept", "random"):
+        one, other = getattr(alone, name), getattr(together, name)
+        assert other.high - other.low == pytest.approx(one.high - one.low, rel=0.1)
+    rules = np.stack([row for name, row in tenfold.items() if name.startswith("rule")])
+    original = np.stack([row for name, row in trials.values.items() if name.startswith("rule")])
+    expected = estimate_optimism(original, np.full(60, -1), 0)
+    assert estimate_optimism(rules, groups, 0) == pytest.approx(expected, rel=0.25)
+    assert estimate_optimism(rules, np.full(600, -1), 0) < 0.7 * expected
+
+
+def test_wide_features_are_read_in_their_main_axes():
+    rng = np.random.default_rng(0)
+    scale = np.linspace(3, 0.1, 200)
+    data, target = (
+        Data(
+            (5 + scale * rng.standard_normal((n, 200))).astype(np.float32), np.zeros(n, int), ("a",)
+        )
+        for n in (300, 7)
+    )
+    reduced, other = reduce_features(data, target)
+    assert reduced.x.shape == (300, 128)
+    centred = data.x - data.x.mean(0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:128]
+    np.testing.assert_allclose(
+        np.abs(reduced.x[:, :20]), np.abs(centred @ axes.T)[:, :20], atol=1e-2
+    )
+    expected = (target.x - data.x.mean(0)) @ axes.T
+    np.testing.assert_allclose(np.abs(other.x[:, :20]), np.abs(expected[:, :20]), atol=1e-2)
+    assert reduce_features(make_gaussians(30, 0), None)[1] is None
+
+
+def test_rows_of_the_source_in_the_target_do_not_judge(monkeypatch):
+    from ilk.subset_selection import select_rows as module
+
+    judges = []
+    monkeypatch.setattr(module, "run_trials", lambda _source, target, *_: judges.append(target))
+    source, target = make_gaussians(60, 0), make_gaussians(20, 1)
+    is_new = np.arange(20) % 4 > 0
+    chosen = select_rows(source, target, SelectionConfig(20), is_new=is_new)
+    assert np.array_equal(judges[0].x, target.x[is_new])
+    assert chosen.selector == "TargetDiscriminator"  # where nothing could be measured
+    assert chosen.verdict is None
+    assert select_rows(source, None, SelectionConfig(20)).selector == "RandomSubset"
+
+
+def test_the_seed_decides_what_is_random():
+    kept = [
+        set(
+            select_rows(
+                make_gaussians(60, 0), None, SelectionConfig(20, method="RandomSubset", seed=s)
+            ).kept
+        )
+        for s in (0, 0, 1)
+    ]
+    assert kept[0] == kept[1] != kept[2]
+
+
+def test_the_largest_remainder_gets_the_row_that_is_left():
+    np.testing.assert_array_equal(allot(np.array([45, 35, 20]), 7, "proportional"), [3, 3, 1])
+
+
+def test_numbers_of_trials_are_rounded_and_only_known_classes_are_judged():
+    source = make_gaussians(20, 0)
+    assert count_kept(source, 0.3, "free") == 6
+    assert count_kept(source, 0.28, "free") == 6
+    assert count_kept(source, 0.01, "free") == 1
+    assert count_kept(source, 0.01, "proportional") == 3
+    two = source.take(source.y < 2)
+    judged = _pick_judged(two, make_gaussians(30, 1))
+    assert set(judged.y.tolist()) == {0, 1}
+    assert len(judged) == 20
+
+
+def test_a_density_is_one_per_feature():
+    kept, rows = make_gaussians(60, 0), make_gaussians(30, 1)
+    twice = [Data(np.tile(d.x, 2), d.y, d.classes) for d in (kept, rows)]
+    np.testing.assert_allclose(
+        _compute_log_density(kept, rows),
+        _compute_log_density(*twice),
+        atol=0.15,  # classes are told apart more surely
+    )

@@ -149,3 +149,10 @@ def test_classes_without_a_difference_in_use_are_still_kept_one_after_the_other(
     monkeypatch.setattr(SourcePruning, "_map_labels", lambda *_: np.zeros(4))
     order = source.y[np.argsort(-SourcePruning(mapping="label").score(source, target, 0))]
     assert (np.diff(order) != 0).sum() == 3
+
+
+def test_rows_without_a_label_come_after_all_classes(rows, monkeypatch):
+    source = replace(rows[0], y=np.where(np.arange(70) % 7 == 0, -1, rows[0].y))
+    monkeypatch.setattr(SourcePruning, "_map_labels", lambda *_: np.arange(4.0))
+    scores = SourcePruning(mapping="label").score(source, rows[1], 0)
+    assert scores[source.y < 0].max() < scores[source.y >= 0].min()

@@ -111,16 +111,20 @@ def test_a_shift_is_a_crop_of_the_padded_image(border: str, mode: Any) -> None:
     assert len(seen) > 40  # of 49
 
 
-def test_a_rotation_is_that_of_scipy() -> None:
-    """A quarter turn of a square is exact; any other angle agrees with spline interpolation."""
-    batch = make_batch(1, 8, 8)
+@pytest.mark.parametrize(("h", "w"), [(8, 8), (6, 11)])
+@pytest.mark.parametrize(
+    ("border", "mode"), [("zeros", "grid-constant"), ("edge", "nearest"), ("reflect", "reflect")]
+)
+def test_a_rotation_is_that_of_scipy(border: str, mode: str, h: int, w: int) -> None:
+    """By pixels of an image, whatever its sides, and with what lies outside."""
+    batch = make_batch(1, h, w)
     for seed in range(20):
         drawn = torch.rand(1, generator=torch.Generator().manual_seed(seed))
         angle = 180 * (2 * float(drawn) - 1)
-        turned = call(RotateAndScale(180, 1.0), batch, seed)[0].numpy()
+        turned = call(RotateAndScale(180, 1.0, border), batch, seed)[0].numpy()
         expected = np.stack(
             [
-                ndimage.rotate(plane, angle, reshape=False, order=1, mode="grid-constant")
+                ndimage.rotate(plane, angle, reshape=False, order=1, mode=mode)
                 for plane in batch.x[0].numpy()
             ]
         )
@@ -149,6 +153,10 @@ def test_colour_changes_the_three_parts_of_an_image() -> None:
     assert torch.allclose(factors, factors[:, :1].expand_as(factors), atol=1e-2)
     changed = call(JitterColor(0.0, 0.0, 0.3), batch)
     assert torch.allclose(changed.mean((1, 2, 3)), batch.x.mean((1, 2, 3)), atol=1e-6)
+    mean = batch.x.mean((1, 2, 3), keepdim=True)  # colours differ by the same factor as pixels do
+    factors = ((changed - mean) / (batch.x - mean)).flatten(1)
+    assert torch.allclose(factors, factors[:, :1].expand_as(factors), atol=1e-2)
+    assert float(factors.max()) > 1.05
     changed = call(JitterColor(0.2, 0.0, 0.0), batch) - batch.x
     assert torch.allclose(changed, changed[:, :1, :1, :1].expand_as(changed), atol=1e-6)
     assert float(changed.abs().max()) <= 0.2 * float(batch.x.std())

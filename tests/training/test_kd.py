@@ -44,6 +44,16 @@ def test_the_loss_is_the_formula_of_the_paper():
     torch.testing.assert_close(loss, expected)
 
 
+def test_a_weight_counts_a_row_so_often_in_both_terms():
+    batch, teacher = make_rows(labelled=7)
+    often = torch.tensor([0, 0, 1, 3, 3, 3, 8, 9])
+    weight = torch.bincount(often, minlength=N).float()
+    weighted = Batch(batch.x, batch.y, batch.indices, weight)
+    repeated = Batch(batch.x[often], batch.y[often], often)
+    expected = compute(repeated, teacher, label_weight=0.4)
+    torch.testing.assert_close(compute(weighted, teacher, label_weight=0.4), expected)
+
+
 def test_labels_alone_and_a_certain_teacher_are_cross_entropy():
     batch, teacher = make_rows()
     expected = functional.cross_entropy(batch.x, batch.y)

@@ -165,7 +165,18 @@ def test_freezing_again_replaces_the_choice() -> None:
     freeze(net, ["2"])
     names = [name for name, p in net.named_parameters() if p.requires_grad]
     assert names == ["2.weight", "2.bias"]
+    net.train()
+    assert net[2].training
+    assert not net[0].training
     assert net.state_dict().keys() == make_net().state_dict().keys()
+
+
+def test_a_part_is_not_one_whose_name_begins_alike() -> None:
+    net = nn.Sequential(*(nn.Linear(2, 2) for _ in range(11)))
+    freeze(net, ["1"])
+    assert [n for n, p in net.named_parameters() if p.requires_grad] == ["1.weight", "1.bias"]
+    net.train()
+    assert not net[10].training
 
 
 def test_a_part_that_is_not_there_is_refused() -> None:

@@ -16,7 +16,7 @@ from ilk.core.errors import InputError, OutputError
 from ilk.training import checkpoint
 from ilk.training.optimizers import SGD
 from ilk.training.trainer import Batch, CheckpointConfig, DeviceConfig, Recipe, train
-from ilk.training.validation import Validation, ValidationResult
+from ilk.training.validation import BestState, Validation, ValidationResult
 
 NOISY = replace(RECIPE, steps=24, lr=0.04, warmup=0, ema_width=0.0)
 
@@ -129,6 +129,19 @@ def test_a_cut_run_ends_like_an_uninterrupted_one(
     assert same(whole, again)  # a run that is over stays over
     assert all(result == results[0] for result in results)
     assert 0 < results[0].step < results[0].stopped_at < NOISY.steps  # the case is a real one
+
+
+def test_what_was_measured_before_a_cut_is_not_measured_again() -> None:
+    script = Script(0.5, 0.3)
+    best = BestState(Validation(script, interval=4), network(), 12)
+    for step in (0, 4):
+        best.update(network(), step)
+    resumed = BestState(Validation(script, interval=4), network(), 12)
+    resumed.load_state_dict(best.state_dict())
+    resumed.update(network(), 0)
+    resumed.update(network(), 4)
+    assert script.seen == 2
+    assert int(resumed.count) == 2
 
 
 def test_without_a_validation_the_saved_state_is_that_of_earlier_versions(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def measure_figures(
     """Return accuracy, log loss, calibration error, coverage and size of the sets.
 
     Calibration and thresholds are fitted, before and after alike, to the other folds of the rows.
-    Intervals are those of whole groups, whose images are not independent.
+    Intervals are those of rows that vary together in their groups.
 
     Args:
         rows: Labelled rows, scored before and after.
@@ -116,10 +116,9 @@ def _compare_calibration(
     p: NDArray[np.float64], q: NDArray[np.float64], y: Labels, group: Labels, seed: int
 ) -> Figure:
     """Compare expected calibration errors; the interval is of resampled groups of images."""
-    rng, n = np.random.default_rng(seed), len(y)
     changes = []
-    for counts in iterate_draws(n, N_RESAMPLES, rng, group):
-        drawn = np.repeat(np.arange(n), counts)
+    for counts in iterate_draws(len(y), N_RESAMPLES, np.random.default_rng(seed), group):
+        drawn = np.repeat(np.arange(len(y)), counts)
         one, other = (calibration_error(y[drawn], v[drawn]) for v in (p, q))
         changes.append(other - one)
     low, high = np.quantile(changes, [0.025, 0.975])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -65,6 +65,11 @@ class Interval:
     def __format__(self, spec: str) -> str:
         """Return the estimate and the bounds, each in the format `spec`, such as `+.3f`."""
         return "{0:{3}} [{1:{3}}, {2:{3}}]".format(self.value, self.low, self.high, spec or ".3f")
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the attributes as plain values, None for a bound that is not finite."""
+        values = {"value": self.value, "low": self.low, "high": self.high, "level": self.level}
+        return {name: value if isfinite(value) else None for name, value in values.items()}
 
 
 @dataclass(frozen=True)

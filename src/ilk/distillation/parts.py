@@ -111,12 +111,14 @@ def _assign_parts(
     y = np.array([classes.index(str(row.label)) for row in pool], np.int64)
     groups = number_row_groups(pool)
     n_folds = max(LEAST_FOLDS, 2 * round(1 / hold_out))  # each held-out part is one fold
-    fold = assign_folds(y, n_folds, seed, groups)
     has_val = any(row.split == "val" for row in pool)
     val_groups = {row.group for row in pool if row.split == "val"} - {None}
+    is_val = np.array([row.split == "val" or row.group in val_groups for row in pool])
+    fold = np.full(len(pool), -1)
+    fold[~is_val] = assign_folds(y[~is_val], n_folds, seed, groups[~is_val])
     parts = []
-    for row, f in zip(pool, fold, strict=True):
-        if row.split == "val" or row.group in val_groups:
+    for f in fold.tolist():
+        if f < 0:
             parts.append("validation")
         elif f == 0:
             parts.append("calibration")

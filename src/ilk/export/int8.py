@@ -24,7 +24,7 @@ from ilk.export.int8_features import embed_images, list_networks, normalize_imag
 from ilk.export.quantize import QuantizableNetwork
 from ilk.export.recalibrate import HonestRows, find_honest_index, recalibrate, score_rows
 from ilk.export.session import Session
-from ilk.maths.clusters import count_effective_differences
+from ilk.maths.clusters import count_effective_pairs
 
 MAX_LOSS = 0.005  # of the accuracy
 N_RANGES = 100  # images that the ranges come from
@@ -212,10 +212,12 @@ def estimate_loss(
 
     Args:
         differences: 1 where only the first of a pair is right, -1 where only the second, `[n]`.
-        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+        groups: Group of each pair, `[n]`, -1 for a group of its own; pairs of a group count as far
+            as they differ from each other. None makes every pair one.
     """
-    count = count_effective_differences(differences, groups)
-    n, share = count + 2, count / len(differences)
+    n_pairs = len(differences)
+    n_effective = n_pairs if groups is None else count_effective_pairs(differences, groups)
+    n, share = n_effective + 2, n_effective / n_pairs
     only_first, only_second = (share * (differences == s).sum() + 0.5 for s in (1, -1))
     mean = (only_first - only_second) / n
     variance = (only_first + only_second - n * mean**2) / n**2

@@ -170,8 +170,8 @@ def summarize(
     return {
         "candidates": [_describe(candidate, groups) for candidate in candidates],
         "gain": {
-            "accuracy": asdict(comparison.accuracy),
-            "log_probability": asdict(comparison.log_probability),
+            "accuracy": comparison.accuracy.to_json(),
+            "log_probability": comparison.log_probability.to_json(),
             "images": comparison.n,
             "held_out": comparison.is_held_out,
         },

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import erfc, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,27 +70,24 @@ def count_effective_rows(
     return max(1.0, n * independent / (variance + spread**2))
 
 
-def count_effective_differences(
-    values: NDArray[np.float64 | np.int64], groups: Labels | None = None
-) -> float:
-    """Return the number of independent rows whose mean varies as much as that of `values [n]`.
+def count_effective_pairs(differences: NDArray[Any], groups: Labels) -> float:
+    """Return the number of independent pairs whose mean difference varies as much as that of n.
 
-    As `count_effective_rows`, for any values, such as paired differences, n > 0; where all are the
-    same, it is the number of groups.
+    That is `count_effective_rows` for paired differences, from 1 to n.
 
     Args:
-        values: Value of each row, `[n]`.
-        groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
+        differences: `[n]`, n > 0.
+        groups: Group of each pair, `[n]`; -1 is a group of its own.
     """
-    n = len(values)
-    if groups is None or (n_groups := int((group := number_groups(groups)).max()) + 1) == n:
+    n, group = len(differences), number_groups(groups)
+    n_groups, differences = int(group.max()) + 1, np.asarray(differences, np.float64)
+    if n_groups == n:
         return n
-    independent = float(np.var(values)) / n
-    if independent <= 0 or n_groups < 2:
+    independent = compute_variance(differences, np.arange(n))
+    if independent <= 0:
         return n_groups
-    clustered = compute_variance(values.astype(np.float64), group)
-    inflation = clustered * (_find_quantile(n_groups - 1) / Z) ** 2 / independent
-    return max(1.0, n / max(1.0, inflation))
+    clustered = compute_variance(differences, group) * (_find_quantile(n_groups - 1) / Z) ** 2
+    return max(1.0, n * independent / max(independent, clustered))
 
 
 def compute_variance(values: NDArray[np.float64 | np.bool_], groups: Labels) -> float:
@@ -110,7 +108,8 @@ def compare_means(first: Vector, second: Vector, groups: Labels | None = None) -
 
     Where all differences are -1, 0 or 1, as those of two classifiers being right, the standard
     error is at least that of one row in n that differs, so that a few rows without a difference
-    give no certainty.
+    give no certainty, and the interval lies in [-1, 1]. Without such a bound it is infinite where
+    all rows are of one group.
 
     Args:
         first: Values of each row, such as whether one classifier is right, `[n]`, n > 0.
@@ -118,8 +117,11 @@ def compare_means(first: Vector, second: Vector, groups: Labels | None = None) -
         groups: Group of each row, `[n]`; -1 is a group of its own, and None makes every row one.
     """
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    mean, half = float(difference.mean()), Z * compute_error(difference, groups)
-    return Interval(mean, mean - half, mean + half)
+    n_groups = len(difference) if groups is None else int(number_groups(groups).max()) + 1
+    quantile = Z if n_groups == len(difference) else _find_quantile(n_groups - 1)
+    mean, half = float(difference.mean()), quantile * compute_error(difference, groups)
+    least, greatest = (-1.0, 1.0) if _is_count(difference) else (-np.inf, np.inf)
+    return Interval(mean, max(least, mean - half), min(greatest, mean + half))
 
 
 def compute_error(values: Vector, groups: Labels | None = None) -> float:
@@ -129,8 +131,7 @@ def compute_error(values: Vector, groups: Labels | None = None) -> float:
     """
     n = len(values)
     group = np.arange(n) if groups is None else number_groups(groups)
-    is_count = np.isin(values, (-1.0, 0.0, 1.0)).all()
-    least = 1 / (sqrt(2) * n) if is_count else 0.0
+    least = 1 / (sqrt(2) * n) if _is_count(values) else 0.0
     return max(sqrt(compute_variance(values, group)), least)
 
 
@@ -171,6 +172,11 @@ def iterate_draws(
     for _ in range(n_draws):
         counts = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
         yield counts if group is None else counts[group]
+
+
+def _is_count(differences: Vector) -> bool:
+    """Whether all differences are -1, 0 or 1."""
+    return bool(np.isin(differences, (-1.0, 0.0, 1.0)).all())
 
 
 def _find_quantile(degrees: int) -> float:

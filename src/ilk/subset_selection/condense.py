@@ -16,12 +16,13 @@ from ilk.core.capabilities import Embeds
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.core.fingerprint import compute_key
-from ilk.core.metrics import Interval, wilson_interval
+from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import Images, Row, number_row_groups
 from ilk.images.labelled_rows import digest_rows, list_labelled
 from ilk.images.pixels import PixelEncoder
-from ilk.maths.folds import assign_folds
+from ilk.maths.clusters import compute_interval
+from ilk.maths.folds import assign_folds, number_groups
 from ilk.maths.held_out import draw_held_out
 from ilk.store import Store
 from ilk.subset_selection.condensation import (
@@ -137,13 +138,15 @@ def condense_images(
     }
     states = None if folder is None else folder / STATES.format(compute_key(depends)[:16])
     run = Run(states, device_config, progress)
-    held = np.flatnonzero(is_held)
-    half = assign_folds(y[held], 2, config.seed, groups[held])
-    chooses, judges = held[half == 0], held[half == 1]
-    few, scores, name = _choose(problem, config, run, x[chooses], y[chooses])
+    chooses, judges = divide_held_out(y, groups, is_held, config.seed)
+    few, scores, name = _choose(problem, config, run, x[chooses], y[chooses], groups[chooses])
     judgements = {
-        "network": judge_network(problem, few, config.updates, run, x[judges], y[judges]),
-        "head": judge_head(problem, few, encoder, store, features[judges], y[judges]),
+        "network": judge_network(
+            problem, few, config.updates, run, x[judges], y[judges], groups[judges]
+        ),
+        "head": judge_head(
+            problem, few, encoder, store, features[judges], y[judges], groups[judges]
+        ),
     }
     used = [rows[i] for i in kept]
     found = [_describe_image(images, used, few, i, classes) for i in range(len(few.y))]
@@ -175,6 +178,33 @@ def hold_out(y: Labels, groups: NDArray[np.int64], seed: int) -> NDArray[np.bool
     return is_held
 
 
+def divide_held_out(
+    y: Labels, groups: NDArray[np.int64], is_held: NDArray[np.bool_], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of the images held out that choose, and of those that judge.
+
+    Args:
+        y: Class of each image, `[n]`.
+        groups: Group of each, `[n]`, -1 for a group of its own; no group is in both parts.
+        is_held: What `hold_out` returned, `[n]`.
+        seed: Seed of the division.
+
+    Raises:
+        InputError: All images that are held out are of one group.
+    """
+    held = np.flatnonzero(is_held)
+    half = assign_folds(y[held], 2, seed, groups[held])
+    chooses, judges = held[half == 0], held[half == 1]
+    if not len(judges):
+        n_groups = int(number_groups(groups).max()) + 1
+        raise InputError(
+            f"{n_groups} groups of images are too few: a fifth of the images is held out in whole "
+            "groups, some to choose the method and others to measure what is lost; give images of "
+            f"{2 * HELD_OUT_PARTS} groups or more"
+        )
+    return chooses, judges
+
+
 def _list_labelled(images: Images) -> tuple[list[Row], tuple[str, ...]]:
     rows, classes = list_labelled(images, "images are condensed class by class")
     if len(classes) < 2:
@@ -186,7 +216,7 @@ def _list_labelled(images: Images) -> tuple[list[Row], tuple[str, ...]]:
 
 
 def _choose(
-    problem: Problem, config: CondenseConfig, run: Run, x: Tensor, y: Labels
+    problem: Problem, config: CondenseConfig, run: Run, x: Tensor, y: Labels, groups: Labels
 ) -> tuple[Condensed, dict[str, Interval], str]:
     """Return the set that trains the best network for images `x [n, c, h, w]`, and all scores."""
     found: dict[str, Condensed] = {}
@@ -201,7 +231,7 @@ def _choose(
                 continue
         found[name] = method.condense(problem, run)
         hits = _train_and_predict(problem, found[name], config, run, name, x) == y
-        scores[name] = wilson_interval(float(hits.sum()), len(hits))
+        scores[name] = compute_interval(hits, groups)
     best = max(scores, key=lambda name: (scores[name].value, not found[name].synthetic))
     return found[best], scores, best
 

@@ -43,9 +43,18 @@ class Judgement:
 
 
 def judge_network(
-    problem: Problem, few: Condensed, updates: int, run: Run, x: Tensor, y: Labels
+    problem: Problem,
+    few: Condensed,
+    updates: int,
+    run: Run,
+    x: Tensor,
+    y: Labels,
+    groups: Labels,
 ) -> Judgement:
-    """Return what is lost by a small network, trained from scratch, on images `[n, c, h, w]`."""
+    """Return what is lost by a small network, trained from scratch, on images `[n, c, h, w]`.
+
+    The groups `[n]` of the images are those of `compare`.
+    """
     training = NetworkTraining(ALL_RATIO * updates, 3e-3)
     network = train_network(problem, problem.x, problem.y, training, run, "network on all images")
     of_all = predict_classes(problem, network, x)
@@ -53,7 +62,7 @@ def judge_network(
     of_few = train_network(
         problem, few.x, few.y, few_training, run, "network on the few images", seed=1
     )
-    return compare(y, of_all, predict_classes(problem, of_few, x))
+    return compare(y, of_all, predict_classes(problem, of_few, x), groups)
 
 
 def judge_head(
@@ -63,19 +72,35 @@ def judge_head(
     store: Store,
     features: NDArray[np.float32],
     y: Labels,
+    groups: Labels,
 ) -> Judgement:
-    """Return what is lost by the closed-form head on features `[n, d]` of an encoder."""
+    """Return what is lost by the closed-form head on features `[n, d]` of an encoder.
+
+    The groups `[n]` of the images are those of `compare`.
+    """
     k, labels = problem.n_classes, few.y.numpy()
     made = embed_pixels(encoder, store, few.x) if few.synthetic else problem.features[few.rows]
     of_all = fit_head(problem.features, problem.y.numpy(), k)(features)
-    return compare(y, of_all, fit_head(made, labels, k)(features))
+    return compare(y, of_all, fit_head(made, labels, k)(features), groups)
 
 
-def compare(y: Labels, of_all: Labels, of_few: Labels) -> Judgement:
-    """Return accuracies of two predictions `[n]` for labels `y [n]`, and their paired gap."""
+def compare(y: Labels, of_all: Labels, of_few: Labels, groups: Labels) -> Judgement:
+    """Return accuracies of two predictions `[n]` for labels `y [n]`, and their paired gap.
+
+    Args:
+        y: Labels, `[n]`.
+        of_all: Predictions of the classifier trained on all images, `[n]`.
+        of_few: Those of the one trained on the few, `[n]`.
+        groups: Group of each image, `[n]`, -1 for a group of its own; images of a group are right
+            or wrong together.
+    """
     right = [(predictions == y).astype(np.float64) for predictions in (of_all, of_few)]
     few, whole = right[1], right[0]
-    return Judgement(compute_interval(whole), compute_interval(few), compare_means(few, whole))
+    return Judgement(
+        compute_interval(whole, groups),
+        compute_interval(few, groups),
+        compare_means(few, whole, groups),
+    )
 
 
 def embed_pixels(encoder: Embeds, store: Store, x: Tensor) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ilk.core.data import Labels
 from ilk.core.metrics import Interval
-from ilk.maths.clusters import Z, compute_error, compute_interval, iterate_draws
+from ilk.maths.clusters import compare_means, compute_interval, iterate_draws
 from ilk.subset_selection.trials import ALL, RANDOM, Trials
 
 N_BOOTSTRAP = 300
@@ -152,7 +152,6 @@ def _describe(
 
 
 def _compute_mean(values: NDArray[np.float64], groups: Labels, shift: float) -> Interval:
-    """Return the mean, moved by `shift`, with its 95 % interval (normal)."""
-    mean = float(values.mean()) + shift
-    half = Z * compute_error(values, groups)
-    return Interval(mean, mean - half, mean + half)
+    """Return the mean, moved by `shift`, with its 95 % interval."""
+    interval = compare_means(values, np.zeros(len(values)), groups)
+    return Interval(*(v + shift for v in (interval.value, interval.low, interval.high)))
