@@ -59,7 +59,7 @@ def collect_images(
 
     def take(positions: Labels) -> Any:
         chosen = [digests[int(i)] for i in positions]
-        if late := known.intersection(chosen):
+        if late := known & set(chosen):
             _encode_late(images, late, encoder, store)
         return store.get(encoder.space, chosen)
 
