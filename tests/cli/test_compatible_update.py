@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.digit_folders import write_digits
 from ilk.cli import run
 from ilk.encoders import resolve_encoder
 from ilk.encoders.tuned_folder import read_tuned, write_tuned
+from ilk.images.pixels import PixelEncoder
 
 NAMES = tuple(f"digit {c}" for c in range(5))
 
@@ -55,6 +57,25 @@ def test_an_index_of_the_old_version_answers_queries_of_the_new_one(home, capsys
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 18
     assert np.mean([row["label"] == NAMES[0] for row in rows]) > 0.8
+
+
+def test_images_that_the_index_holds_are_not_encoded_by_the_new_version(home, capsys, monkeypatch):
+    monkeypatch.setenv("ILK_STORE", str(home / "other.sqlite"))
+    prepare, prepared = PixelEncoder.prepare, []
+    monkeypatch.setattr(
+        PixelEncoder, "prepare", lambda self, image: prepared.append(1) or prepare(self, image)
+    )
+    query, encoder = next((home / "photos" / NAMES[1]).iterdir()), f"tuned:{home / 'v2'}"
+    new = home / "photos" / NAMES[0] / "new.png"
+    Image.new("L", (8, 8), 90).save(new)
+    try:
+        assert search(home / "photos", query, "--encoder", encoder, "--index", home / "index") == 0
+    finally:
+        new.unlink()
+    shown = capsys.readouterr()
+    assert "a compatible update" in shown.out + shown.err
+    assert "1 new; the index is up to date again" in " ".join((shown.out + shown.err).split())
+    assert len(prepared) == 2  # the new image and the query
 
 
 def test_an_index_refuses_a_version_that_is_not_known_to_be_compatible(home, capsys):

@@ -291,7 +291,7 @@ def test_images_that_moved_are_asked_for(home, tmp_path):
 def test_the_runner_needs_neither_ilk_nor_torch(home, model, images, tmp_path):
     export_classifier(model, home / "kinds", images, tmp_path / "model.onnx")
     (tmp_path / "run_model.py").write_text(read_runner())
-    assert len(read_runner().splitlines()) <= 32
+    assert sum(1 for line in read_runner().splitlines() if line) <= 32
     grey, turned, glass = (tmp_path / n for n in ("grey.jpg", "turned.jpg", "glass.png"))
     rng = np.random.default_rng(3)
     picture = Image.fromarray(rng.integers(0, 256, (48, 30, 3), dtype=np.uint8))
@@ -317,16 +317,23 @@ def test_the_runner_needs_neither_ilk_nor_torch(home, model, images, tmp_path):
     )
     command = [sys.executable, "-I", "-c", blocker, "run_model.py"]
     settings = {"cwd": tmp_path, "capture_output": True, "text": True}
-    paths = map(str, (words, deep, *files))  # files that cannot be read stop nothing
-    done = subprocess.run([*command, "model.onnx", *paths], check=True, **settings)
-    answer, refused = done.stdout.splitlines(), done.stderr.splitlines()
+    paths = map(str, (words, deep, "none.jpg", *files))  # files that cannot be read stop nothing
+    done = subprocess.run([*command, "model.onnx", *paths], **settings)
+    answer, (*refused, summary) = done.stdout.splitlines(), done.stderr.splitlines()
+    assert done.returncode == 1  # as `ilk predict`, which says the same
+    assert summary == f"3 of {len(files) + 3} inputs could not be read"
     assert [line.split(": ")[:2] for line in refused] == [
-        [str(path), "cannot be read"] for path in (words, deep)
+        [str(path), "cannot be read"] for path in (words, deep, "none.jpg")
     ]
-    usage = subprocess.run(command, **settings)
-    assert usage.returncode == 1
-    assert "python run_model.py model.onnx photo.jpg" in usage.stderr
-    assert "Traceback" not in usage.stderr
+    assert subprocess.run([*command, "model.onnx", str(grey)], **settings).returncode == 0
+    for wrong, words in (
+        ((), "python run_model.py model.onnx photo.jpg"),
+        ((str(grey), str(turned)), f"{grey}: no file that `ilk export` wrote"),
+    ):
+        done = subprocess.run([*command, *wrong], **settings)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
     for line, file in zip(answer, files, strict=True):
         expected = model.predict(str(file), store=Store(home / "store.sqlite"))
         p = float(line.split("  ")[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -14,13 +15,14 @@ from ilk.cli.check import command
 from ilk.images import read_images
 from ilk.images.duplicates import near_duplicates
 from ilk.images.duplicates.near_duplicates import find_near_duplicates
-from ilk.images.duplicates.near_pairs import find_near_pairs
+from ilk.images.duplicates.near_pairs import find_concern, find_near_pairs
 from ilk.images.duplicates.perceptual_hash import (
     compute_hashes,
     count_differing_bits,
     stack_thumbnails,
 )
 from ilk.images.inspection.pixel_summary import summarize_pixels
+from ilk.images.rows import Row
 from ilk.store import Store
 
 
@@ -189,6 +191,23 @@ def test_pairs_say_what_they_concern(folder, tmp_path):
     store.close()
 
 
+def test_what_a_pair_concerns_is_what_is_known_of_both():
+    red, none = Row("a", "red"), Row("b")
+    several, no_label = Row("c", "red", labels=("red",)), Row("d", labels=())
+    for rows, concern in (
+        ((red, red), "one label"),
+        ((red, none), "one label and none"),
+        ((none, none), "no label"),
+        ((none, none, red), "one label and none"),
+        ((several, several), "one label"),
+        ((no_label, no_label), "one label"),  # known: none applies
+        ((no_label, several), "two labels"),
+        ((replace(none, group="p"), replace(none, group="q")), "two groups"),
+        ((replace(none, split="test"), none), "train and test"),
+    ):
+        assert find_concern(rows, "test") == concern, rows
+
+
 def test_check_lists_near_duplicates_and_uses_them(folder, capsys):
     command.main([str(folder)], standalone_mode=False, obj=())
     shown = capsys.readouterr().out
@@ -201,6 +220,8 @@ def test_check_lists_near_duplicates_and_uses_them(folder, capsys):
         "two labels": 1,
         "two groups": 0,
         "one label": 1,
+        "one label and none": 0,
+        "no label": 0,
     }
     assert 0 < report["near_duplicates"]["pairs"][0]["distance"] < 0.2
     assert report["counts"]["used"] == 27
@@ -218,6 +239,8 @@ def test_check_says_how_to_keep_many_together(scenes, tmp_path, capsys, grouped)
     groups = ["--group-from", "(p[0-9]+)_"] if grouped else []
     command.main([str(tmp_path), *groups], standalone_mode=False, obj=())
     shown = capsys.readouterr().out
-    assert "24 pairs of images are nearly the same" in shown
+    assert "24 pairs of images are nearly the same, without labels" in shown
+    assert "no label" in shown
+    assert "one label" not in shown
     assert "and 4 more pairs" in shown
     assert ("--group-from" in shown) is not grouped

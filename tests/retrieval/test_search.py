@@ -13,9 +13,12 @@ import ilk
 from helpers.coloured_images import COLOURS, write_images
 from helpers.tiny_checkpoints import save_clip
 from ilk.core.errors import InputError, UnknownName
+from ilk.encoders import resolve_encoder
 from ilk.images import read_images
 from ilk.retrieval import open_index
+from ilk.retrieval.image_source import collect_images
 from ilk.retrieval.results import NEAR, SAME_FILE, SAME_PIXELS
+from ilk.store import Store
 
 ENCODER = "pixels/4x4x3"
 
@@ -281,3 +284,34 @@ def open_in(photos: Path, folder: Path) -> Path:
     """A saved index."""
     find(photos, class_name="red", index=folder / "index")
     return folder / "index"
+
+
+def test_images_that_an_index_holds_are_encoded_only_if_taken(photos: Path, tmp_path: Path) -> None:
+    encoder, store = resolve_encoder(ENCODER), Store(tmp_path / "store.sqlite")
+    home = shutil.copytree(photos / "red", tmp_path / "red")
+    images = read_images(home)
+    digests = [row.digest for row in images.used]
+    found = collect_images(images, encoder, store, known=frozenset(digests[1:])).collection
+    assert [entry.digest for entry in found.entries] == digests
+    assert store.find_missing(encoder.space, digests) == digests[1:]
+    x = found.take(np.array([2, 0, 1]))
+    assert store.find_missing(encoder.space, digests) == digests[3:]
+    want = store.get(encoder.space, [digests[i] for i in (2, 0, 1)])
+    np.testing.assert_array_equal(x, want)
+    images.path_of(images.used[3]).unlink()
+    with pytest.raises(InputError, match=r"red_0_\d+.png cannot be read any more \(missing"):
+        found.take(np.array([3]))
+    store.close()
+
+
+def test_the_model_names_the_class_of_images_that_the_index_holds(
+    photos: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {}
+    for name in ("one", "two"):  # the second time the store knows no image
+        monkeypatch.setenv("ILK_STORE", str(tmp_path / f"{name}.sqlite"))
+        index = {"index": tmp_path / "index", "projection": "none"}
+        result = ilk.search(photos, class_name="red", model=model, count=4, **index)
+        shown[name] = [(hit.path, round(hit.similarity, 6)) for hit in result.hits]
+    assert shown["one"] == shown["two"]
+    assert len(shown["one"]) == 4

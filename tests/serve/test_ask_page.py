@@ -1,5 +1,6 @@
 """The page in real Chromium: by mouse and by keyboard, narrow and dark, without a fault."""
 
+import hashlib
 import re
 import sys
 import types
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ilk
 from helpers.browser import open_browser, open_page
 from helpers.served_model import list_images, serve_model
+from ilk.serve.correction_log import CorrectionLog
 
 LARGE_TEXT_CONTRAST, TEXT_CONTRAST = 3.0, 4.5  # WCAG 2.2, AA
 LUMINANCE = """(pair) => {
@@ -162,6 +165,18 @@ def test_what_cannot_be_read_and_a_server_that_stops_are_said(browser, kinds, tm
         page.set_input_files("#files", [str(broken), threes[0]])
         expect(page.locator(".answer .bad")).to_contain_text("broken.png' cannot be read")
         expect(page.locator(".answer .bars")).to_have_count(1)
+        content, space = Path(threes[0]).read_bytes(), ilk.load(kinds).encoder.space
+        log, digest = CorrectionLog(kinds), hashlib.sha256(content).hexdigest()  # another server's
+        rival = (digest, "a.png", "class 9", space.key, np.ones(space.dim), content)
+        log.add_correction(*rival)
+        log.close()
+        page.get_by_role("button", name="Correct").click()
+        page.get_by_label("This is …").fill("class 3")
+        page.keyboard.press("Enter")
+        expect(page.locator("#alert")).to_contain_text("another server of this model")
+        expect(page.locator("#pending li")).to_contain_text("a.png is class 9")
+        page.keyboard.press("Enter")  # who knows it may insist
+        expect(page.locator("#pending li")).to_contain_text("is class 3")
         page.route("**/predict", lambda route: route.abort())
         page.set_input_files("#files", threes[1])
         expect(page.locator(".answer .bad").nth(1)).to_contain_text("The server does not answer")

@@ -317,6 +317,73 @@ def test_two_servers_of_one_model_do_not_overwrite_each_other(make_client, kinds
     assert set(ilk.load(kinds).classes) >= {"class 3", "class 9"}
 
 
+def test_a_second_server_is_told_that_it_corrects_an_image_differently(make_client, kinds, threes):
+    one, other = make_client(kinds), make_client(kinds)
+    assert correct(one, threes[0], "class 3").status_code == 201
+    assert correct(other, threes[1], "class 3").json()["pending"][0]["label"] == "class 3"
+    assert correct(other, threes[0], "class 3").status_code == 201  # they agree
+    assert correct(one, threes[2], "class 9").status_code == 201
+    told = correct(other, threes[2], "class 3")
+    assert (told.status_code, told.headers["content-type"]) == (409, "application/problem+json")
+    assert (
+        "another server of this model has corrected this image to 'class 9'"
+        in told.json()["detail"]
+    )
+    labels = [c["label"] for c in other.get("/corrections").json()["pending"]]
+    assert labels == ["class 3", "class 3", "class 9"]  # nothing is lost, and it is shown
+    assert correct(other, threes[2], "class 3").status_code == 201  # who knows it may insist
+    late = one.post("/versions")
+    assert late.status_code == 409
+    assert "another server of this model has given" in late.json()["detail"]
+    assert [c["label"] for c in one.get("/corrections").json()["pending"]] == ["class 3"] * 3
+    assert one.post("/versions").status_code == 201
+    assert "class 9" not in ilk.load(kinds).classes
+
+
+def test_the_second_is_told_also_if_both_were_written_at_once(make_client, kinds, threes):
+    """The other's correction comes between the look at the log and the writing."""
+    one, other = make_client(kinds), make_client(kinds)
+    corrections = other.state.host.corrections
+    fold = corrections._fold
+
+    def fold_slowly(pending, aside):
+        corrections._fold = fold
+        assert correct(one, threes[0], "class 9").status_code == 201
+        fold(pending, aside)
+
+    corrections._fold = fold_slowly
+    told = correct(other, threes[0], "class 3")
+    assert told.status_code == 409
+    assert "to 'class 9'" in told.json()["detail"]
+    assert [c.label for c in corrections.log.list_pending()] == ["class 9"]
+    assert correct(other, threes[1], "class 3").status_code == 201
+
+
+def test_a_correction_that_lost_to_a_saved_one_is_named(make_client, kinds, threes):
+    """It was written while the other server saved the model."""
+    one, other = make_client(kinds), make_client(kinds)
+    teach(one, threes, 1)
+    assert correct(other, threes[1], "class 3").status_code == 201
+    check = one.state.host.corrections._check_standing
+
+    def check_and_wait():
+        check()
+        correct(other, threes[0], "class 9")
+        assert correct(other, threes[0], "class 9").status_code == 201
+
+    one.state.host.corrections._check_standing = check_and_wait
+    assert one.post("/versions").status_code == 201
+    other.state.host.check_folder()
+    told = other.get("/corrections").json()
+    assert told["set_aside"] == (
+        "a.png is not corrected to 'class 9': the model was saved with it as 'class 3' meanwhile"
+    )
+    assert [c["label"] for c in told["pending"]] == ["class 3"]
+    late = correct(other, threes[0], "class 9")
+    assert late.status_code == 409
+    assert "with this image as 'class 3' already" in late.json()["detail"]
+
+
 def test_an_image_is_needed_to_correct(make_client, kinds):
     client = make_client(kinds)
     answer = client.post("/corrections", json={"label": "class 1"})

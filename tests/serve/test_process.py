@@ -17,6 +17,7 @@ import pytest
 from helpers.served_model import make_png, serve_model, wait_until, with_limits
 from ilk.cli import run
 from ilk.cli.address_options import is_loopback, make_address
+from ilk.cli.serve import find_model
 from ilk.core.errors import InputError, OutputError
 from ilk.serve.run import open_socket
 
@@ -104,6 +105,29 @@ def test_what_cannot_be_served_is_one_sentence(
     assert error.count("\n") == 1
 
 
+def test_models_that_could_be_meant_are_listed_with_what_to_type(
+    tmp_path, monkeypatch, capsys, digits_home
+):
+    def refuse(*arguments):
+        assert run(["serve", *arguments, "--port", "0"]) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    monkeypatch.chdir(tmp_path)
+    for i in range(12):
+        shutil.copytree(digits_home / "kinds", tmp_path / "deep" / f"my kinds {i:02}")
+    (tmp_path / "photos").mkdir()
+    assert find_model("photos") == Path("photos")  # what it is, loading says
+    assert "further down: 12 models ('deep/my kinds 00', " in refuse()
+    assert "deep holds 12 models ('deep/my kinds 00', " in refuse("deep")
+    assert refuse("deep").endswith("and 2 more); name one: ilk serve 'deep/my kinds 00'")
+    shutil.move(tmp_path / "deep" / "my kinds 00", tmp_path / "kinds")
+    assert find_model(None) == Path("kinds")
+    shutil.move(tmp_path / "deep" / "my kinds 01", tmp_path / "b c")
+    assert refuse() == "ilk: this folder holds 2 models ('b c', kinds); name one: ilk serve 'b c'"
+    monkeypatch.chdir(tmp_path / "kinds")
+    assert find_model(None) == Path()
+
+
 def test_without_its_packages_a_server_says_what_to_install(kinds, monkeypatch, capsys):
     monkeypatch.setattr("ilk.serve.requirements.find_spec", lambda _name: None)
     assert run(["serve", str(kinds), "--port", "0"]) == 3
@@ -115,7 +139,7 @@ def test_several_models_here_are_listed(kinds, tmp_path, monkeypatch, capsys):
     shutil.copytree(kinds, tmp_path / "kinds2")
     monkeypatch.chdir(tmp_path)
     assert run(["serve", "--port", "0"]) == 2
-    expected = "there are 2 models here (kinds, kinds2); name one: ilk serve kinds"
+    expected = "this folder holds 2 models (kinds, kinds2); name one: ilk serve kinds"
     assert expected in capsys.readouterr().err
 
 

@@ -144,6 +144,26 @@ def test_a_changed_manifest_is_refused(photos, tmp_path):
         Manifest.read(tmp_path / "s")
 
 
+def test_a_footer_that_counts_other_rows_than_the_head_is_refused(photos, tmp_path):
+    import pyarrow.parquet as pq
+
+    manifest = Manifest.write(tmp_path, _list(photos), shard_size=9)
+    part = encode_shard(tmp_path, 0, _encoder())
+    for path, told in (
+        (manifest.path, r"has 19 rows in 3 shards, and says 20 in 3; restore it"),
+        (part.path, "belongs to another manifest"),
+    ):
+        table, whole = pq.read_table(path), path.read_bytes()
+        pq.write_table(table.slice(0, len(table) - 1), path, row_group_size=9)
+        with pytest.raises(ArtifactError, match=told):
+            encode_shard(tmp_path, 0, _encoder())
+        path.write_bytes(whole)
+    table = pq.read_table(manifest.path)
+    pq.write_table(table, manifest.path, row_group_size=10)  # all rows, cut elsewhere
+    with pytest.raises(ArtifactError, match="has 20 rows in 2 shards, and says 20 in 3"):
+        Manifest.read(tmp_path)
+
+
 def test_rows_come_back_as_they_were(photos, tmp_path):
     images = _list(photos)
     rows = Manifest.write(tmp_path, images, shard_size=8).rows(1)

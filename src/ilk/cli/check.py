@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 50  # classes in the printed table
 MAX_PAIRS = 20  # near-duplicates in the printed table
-MANY_PAIRS = 10  # with one label, from which on they may be bursts or visits
+MANY_PAIRS = 10  # with one label or none, from which on they may be bursts or visits
 
 
 @click.command()
@@ -99,7 +99,7 @@ def _show_classes(images: Images) -> None:
 
 def _show_near_pairs(pairs: Sequence[NearPair], has_groups: bool) -> None:
     """Print how many pictures are nearly the same, and the pairs that matter most."""
-    from ilk.images.duplicates.near_pairs import COPY, MAX_LISTED, describe_near_pairs
+    from ilk.images.duplicates.near_pairs import HARMLESS, MAX_LISTED, describe_near_pairs
 
     if not pairs:
         return
@@ -115,7 +115,7 @@ def _show_near_pairs(pairs: Sequence[NearPair], has_groups: bool) -> None:
         click.echo(f"… and {len(pairs) - MAX_PAIRS:,} more pairs; --out lists {n_listed:,} of them")
     for sentence in describe_near_pairs(pairs):
         print_note(sentence)
-    if not has_groups and sum(pair.concerns == COPY for pair in pairs) >= MANY_PAIRS:
+    if not has_groups and sum(pair.concerns in HARMLESS for pair in pairs) >= MANY_PAIRS:
         print_note(
             "where they show one patient, scene or moment, keep them together with --group-column "
             "or --group-from"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from ilk.cli.finite_range import FiniteRange
 from ilk.cli.options import add_fetch_option, add_network_options
 
 MEGABYTE = 2**20
+MAX_NAMED = 10  # models in a message
 
 
 @click.command()
@@ -67,7 +70,7 @@ def command(
     from ilk.serve.model_host import ModelHost
     from ilk.serve.run import format_address, format_token, serve_socket
 
-    folder = Path(model) if model else find_only_model(Path())
+    folder = find_model(model)
     listener = address.open_socket()  # first: it costs nothing to find that it is in use
     limits = Limits(
         image_bytes=max_image * MEGABYTE,
@@ -99,27 +102,56 @@ def command(
     click.echo("ilk: stopped", err=True)
 
 
-def find_only_model(folder: Path) -> Path:
-    """Return the model folder in `folder`, which may be `folder` itself.
+def find_model(given: str | None) -> Path:
+    """Return the model folder that is named, or else the only one in the current folder.
 
     Raises:
-        InputError: There is none, or more than one.
+        InputError: None is named, and there is none or more than one; or a folder of models is.
     """
-    from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_format
     from ilk.core.errors import InputError
 
-    formats = (CLASSIFIER.format, MULTI_LABEL.format)
-    if read_format(folder) in formats:
+    folder = Path(given or ".")
+    if _is_model(folder):
         return folder
-    found = sorted(p for p in folder.iterdir() if p.is_dir() and read_format(p) in formats)
-    if len(found) == 1:
+    found = _list_models(folder)
+    if given and not found:
+        return folder  # what it is instead is said where it is loaded
+    if not given and len(found) == 1:
         return found[0]
+    place = folder if given else "this folder"
     if found:
-        names = ", ".join(str(path) for path in found[:5])
-        raise InputError(
-            f"there are {len(found)} models here ({names}); name one: ilk serve {found[0]}"
-        )
+        raise InputError(f"{place} holds {_describe(found)}")
+    if deeper := [p for sub in _list_folders(folder) for p in _list_models(sub)]:
+        raise InputError(f"there is no model in {place} itself; further down: {_describe(deeper)}")
     raise InputError(
-        "there is no model in this folder; train one with `ilk fit DIR --out KINDS`, or label the "
+        f"there is no model in {place}; train one with `ilk fit DIR --out KINDS`, or label the "
         "images of a folder with `ilk label DIR`, and serve it with `ilk serve KINDS`"
     )
+
+
+def _is_model(folder: Path) -> bool:
+    from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_format
+
+    return read_format(folder) in (CLASSIFIER.format, MULTI_LABEL.format)
+
+
+def _list_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:
+        return []
+
+
+def _list_models(folder: Path) -> list[Path]:
+    return [path for path in _list_folders(folder) if _is_model(path)]
+
+
+def _describe(models: Sequence[Path]) -> str:
+    """Return how many models there are, which, and what to type."""
+    from ilk.images.rows import escape_path
+
+    names = [escape_path(shlex.quote(str(path))) for path in models]
+    shown = ", ".join(names[:MAX_NAMED])
+    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    count = "1 model" if len(names) == 1 else f"{len(names):,} models"
+    return f"{count} ({shown}{more}); name one: ilk serve {names[0]}"

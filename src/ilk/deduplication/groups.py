@@ -11,7 +11,7 @@ from ilk.deduplication.evidence import KINDS, ORDER, Link
 from ilk.deduplication.stars import form_stars
 from ilk.deduplication.threshold import Threshold
 from ilk.images import Images, Row
-from ilk.images.duplicates.near_pairs import CONCERNS, CONFLICT, COPY, GROUPS, LEAK
+from ilk.images.duplicates.near_pairs import CONCERNS, find_concern
 
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM", "GIF", "DICOM", "NPY")  # formats
 
@@ -173,13 +173,7 @@ def _make_group(
     members = tuple(_make_member(rows, i, chosen[i], i == best) for i in ordered)
     labels = tuple(sorted({member.label for member in members if member.label is not None}))
     splits = tuple(sorted({member.split for member in members}))
-    concerns = COPY
-    if len({member.split == test for member in members}) > 1:
-        concerns = LEAK
-    elif len(labels) > 1:
-        concerns = CONFLICT
-    elif len({rows[i].group for i in positions} - {None}) > 1:
-        concerns = GROUPS
+    concerns = find_concern([rows[i] for i in positions], test)
     weakest = max((chosen[i].evidence for i in ordered[1:]), key=lambda kind: ORDER[kind])
     return DuplicateGroup(members, concerns, weakest, labels, splits)
 

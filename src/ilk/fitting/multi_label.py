@@ -41,7 +41,7 @@ from ilk.fitting.multi_label_split import split_labels
 from ilk.fitting.neighbour_rows import keep_neighbours
 from ilk.fitting.variants import add_variants
 from ilk.images import Images, Row, describe_groups, number_row_groups
-from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs, find_near_pairs
+from ilk.images.duplicates.near_pairs import HARMLESS, describe_near_pairs, find_near_pairs
 from ilk.methods import list_methods
 from ilk.multilabel.calibration import LabelCalibration
 from ilk.multilabel.one_vs_rest import check_method, fit_one_vs_rest
@@ -131,7 +131,9 @@ def fit_multi_label_with_report(
             config.seed,
         )
     )
-    near_pairs = [p for p in find_near_pairs(images.used, feature_store) if p.concerns != COPY]
+    near_pairs = [
+        p for p in find_near_pairs(images.used, feature_store) if p.concerns not in HARMLESS
+    ]
     notes = [
         *describe_groups(split.train + split.held_out),
         *split.notes,

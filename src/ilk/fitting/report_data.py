@@ -25,7 +25,7 @@ from ilk.fitting.structured_classes import collect_structure_notes
 from ilk.fitting.suspect_labels import describe_suspects, find_suspects
 from ilk.fitting.variants import describe_variants
 from ilk.images import Row, describe_groups
-from ilk.images.duplicates.near_pairs import COPY, describe_near_pairs
+from ilk.images.duplicates.near_pairs import HARMLESS, describe_near_pairs
 from ilk.report.report_data import ReportData, SuspectedLabel
 from ilk.store import Store
 
@@ -117,7 +117,7 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
     messages[:0] = _describe_groups(split)
     if state.duplicate_leaks is not None:
         messages[:0] = state.duplicate_leaks.describe()
-    messages += describe_near_pairs([p for p in state.near_pairs if p.concerns != COPY])
+    messages += describe_near_pairs([p for p in state.near_pairs if p.concerns not in HARMLESS])
     messages += collect_structure_notes(state)
     if split.train and state.config.classes and not state.config.class_structure:
         messages.append(

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ilk import __version__
-from ilk.images.duplicates.near_pairs import CONCERNS, CONFLICT, COPY, GROUPS, LEAK
+from ilk.images.duplicates.near_pairs import (
+    CONCERNS,
+    CONFLICT,
+    COPY,
+    GROUPS,
+    LEAK,
+    PARTLY,
+    UNLABELLED,
+)
 from ilk.report.formatting import abbreviate, format_count
 from ilk.report.templates import render_template
 from ilk.report.thumbnails import Thumbnail, show_image
@@ -20,7 +28,9 @@ TITLES = {
     LEAK: "In training and test",
     CONFLICT: "Under different labels",
     GROUPS: "In different groups",
-    COPY: "With one label, or none",
+    COPY: "With one label",
+    PARTLY: "With a label and without one",
+    UNLABELLED: "Without labels",
 }
 
 

@@ -66,6 +66,10 @@ class Entries:
         """Return the id of the image with a digest, None if it is not there."""
         return self._ids.get(digest)
 
+    def list_digests(self) -> frozenset[str]:
+        """Return the digests of all images."""
+        return frozenset(self._ids)
+
     def add(self, entries: Iterable[Entry]) -> Ids:
         """Add images, which must not be there yet, and return their ids `[m]`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,11 +28,13 @@ def collect_images(
     *,
     source: str = "",
     is_saved: bool = False,
+    known: Set[str] = frozenset(),
     progress: Progress = silent_progress,
 ) -> OpenSource:
     """Return the images of a folder, encoded through the store.
 
     Files with the same bytes are one image with several paths, and their labels are joined.
+    Features of `known` images are computed only if they are taken.
 
     Args:
         images: The images.
@@ -40,6 +42,7 @@ def collect_images(
         store: Store of features.
         source: The folder that they come from, absolute.
         is_saved: Whether an index of them is saved, whose paths must hold in any working directory.
+        known: Digests of images that a saved index holds, which can be decoded therefore.
         progress: Reports the number of encoded images.
 
     Raises:
@@ -48,13 +51,17 @@ def collect_images(
     """
     check_encoder(encoder)
     images = accept_copies(images)
-    images = images.refuse(encode_images(images, [encoder], store, progress=progress))
+    unknown = replace(images, rows=tuple(r for r in images.rows if r.digest not in known))
+    images = images.refuse(encode_images(unknown, [encoder], store, progress=progress))
     images.check_not_empty()
     entries = list_entries(images, os.path.abspath if is_saved else str)
     digests = [entry.digest for entry in entries]
 
     def take(positions: Labels) -> Any:
-        return store.get(encoder.space, [digests[int(i)] for i in positions])
+        chosen = [digests[int(i)] for i in positions]
+        if late := known & set(chosen):
+            _encode_late(images, late, encoder, store)
+        return store.get(encoder.space, chosen)
 
     collection = Collection(
         entries,
@@ -67,6 +74,20 @@ def collect_images(
         notes=describe_refused(images),
     )
     return OpenSource(collection, encoder, partial(_find_picture, images, _map_rows(images)))
+
+
+def _encode_late(images: Images, digests: Set[str], encoder: Embeds, store: Store) -> None:
+    """Encode images that were taken for known.
+
+    Raises:
+        InputError: One of them cannot be decoded any more.
+    """
+    rows = tuple(row for row in images.used if row.digest in digests)
+    for digest, (reason, detail) in encode_images(
+        replace(images, rows=rows), [encoder], store
+    ).items():
+        path = next(row.path for row in rows if row.digest == digest)
+        raise InputError(f"{escape_path(path)} cannot be read any more ({reason}, {detail})")
 
 
 def check_encoder(encoder: Embeds) -> None:

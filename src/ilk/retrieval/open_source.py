@@ -72,6 +72,8 @@ def open_images(
 ) -> OpenSource:
     """Return the images of a folder, table or archive, encoded through the store.
 
+    Those that a saved index holds are not encoded: it has their features.
+
     Raises:
         InputError: The encoder reads no text and is asked one, or is not that of the saved index.
         NoImages: No image can be decoded.
@@ -88,9 +90,14 @@ def open_images(
     for query in queries:
         query.check_encoder(encoder)
     root = os.path.abspath(source)
-    is_saved = bool(options.index)
     opened = collect_images(
-        images, encoder, store, source=root, is_saved=is_saved, progress=progress
+        images,
+        encoder,
+        store,
+        source=root,
+        is_saved=bool(options.index),
+        known=frozenset() if saved is None else saved.entries.list_digests(),
+        progress=progress,
     )
     return replace(opened, classifier=classifier)
 

@@ -35,6 +35,7 @@ BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS never_deleted BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 """
+LAST = "(SELECT coalesce(max(number), 0) FROM events)"
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,16 @@ class CorrectionLog:
         self._connection: sqlite3.Connection | None = None
 
     def add_correction(
-        self, digest: str, name: str, label: str, space: str, features: Features, image: bytes
+        self,
+        digest: str,
+        name: str,
+        label: str,
+        space: str,
+        features: Features,
+        image: bytes,
+        after: int | None = None,
     ) -> int:
-        """Write a correction and return its number.
+        """Write a correction and return its number; 0 if something else was written before it.
 
         Args:
             digest: SHA-256 of the image, hex.
@@ -88,27 +96,38 @@ class CorrectionLog:
             space: Key of the feature space.
             features: Features of the image, `[d]`.
             image: Bytes of the image file.
+            after: Number of the last event that the caller knows; None writes whatever there is.
 
         Raises:
             OutputError: The file cannot be written.
         """
         values = np.ascontiguousarray(features, "<f4").tobytes()
         return self._append(
-            "INSERT INTO events (time, event, digest, name, label, space, features, image) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            ("time", "event", "digest", "name", "label", "space", "features", "image"),
             (format_now(), CORRECT, digest, name, label, space, values, image),
+            after,
         )
 
-    def add_event(self, event: str, **details: Any) -> int:
-        """Write another event and return its number.
+    def add_event(self, event: str, *, after: int | None = None, **details: Any) -> int:
+        """Write another event and return its number; 0 and `after` as in `add_correction`.
 
         Raises:
             OutputError: The file cannot be written.
         """
-        return self._append(
-            "INSERT INTO events (time, event, details) VALUES (?, ?, ?)",
-            (format_now(), event, json.dumps(details)),
-        )
+        values = (format_now(), event, json.dumps(details))
+        return self._append(("time", "event", "details"), values, after)
+
+    def find_last(self) -> int:
+        """Return the number of the last event, 0 without any.
+
+        Raises:
+            OutputError: The file cannot be read, or is damaged.
+        """
+        if not self.path.exists():
+            return 0
+        with self._open() as connection:
+            (number,) = connection.execute(f"SELECT {LAST}").fetchone()
+        return int(number)
 
     def list_pending(self) -> list[Correction]:
         """Return the corrections that are neither withdrawn nor saved, in order.
@@ -149,9 +168,15 @@ class CorrectionLog:
                 self._connection.close()
                 self._connection = None
 
-    def _append(self, statement: str, values: tuple[Any, ...]) -> int:
+    def _append(self, columns: tuple[str, ...], values: tuple[Any, ...], after: int | None) -> int:
+        """Write an event in one statement, so that no other process writes in between."""
+        marks = ", ".join("?" * len(values))
+        statement = f"INSERT INTO events ({', '.join(columns)}) SELECT {marks}"
+        if after is not None:
+            statement, values = f"{statement} WHERE {LAST} = ?", (*values, after)
         with self._open() as connection, connection:
-            return int(connection.execute(statement, values).lastrowid or 0)
+            written = connection.execute(statement, values)
+            return int(written.lastrowid or 0) if written.rowcount else 0
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

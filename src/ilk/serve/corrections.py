@@ -3,6 +3,10 @@
 The classifier that answers is always the one in the folder, extended by all corrections that are
 pending (`ilk.updates.extend`): so each can be withdrawn, and none depends on the order. Saving
 writes the extended classifier as a new version, as `ilk add` would; the versions before stay.
+
+Several servers may correct one model: they share its log, and each takes up what the others have
+written before it writes itself. Who gives an image another class than another server did is told
+first, and may insist.
 """
 
 from __future__ import annotations
@@ -57,7 +61,9 @@ class Corrections:
     def __init__(self, host: Host) -> None:
         self.host, self.log = host, CorrectionLog(host.folder)
         self.result = FoldResult((), "", None, 0.0)
+        self._seen = 0  # the last event of the log that the result rests on
         self.rebase()
+        self._own = {c.number for c in self.result.pending}  # made here, or known to the client
 
     @property
     def reason_against(self) -> str:
@@ -78,11 +84,12 @@ class Corrections:
     def rebase(self) -> None:
         """Fold all pending corrections into the model of the folder, which may be a new one."""
         try:
+            self._seen = self.log.find_last()
             pending = self.log.list_pending()
         except IlkError as error:
             self.result = FoldResult((), str(error), None, 0.0)
             return
-        base, aside = self.host.served.base, ""
+        base, asides = self.host.served.base, []
         usable: list[Correction] = []
         if pending:
             reason = self.reason_against
@@ -98,7 +105,14 @@ class Corrections:
             n_unusable = sum(c.digest not in known for c in pending) - len(usable)
             if n_unusable:
                 why = reason or "they were made with another encoder"
-                aside = f"{n_unusable:,} earlier corrections are kept and not used: {why}"
+                asides.append(f"{n_unusable:,} earlier corrections are kept and not used: {why}")
+            asides += [
+                f"{c.name} is not corrected to {c.label!r}: the model was saved with it as "
+                f"{known[c.digest].label!r} meanwhile"
+                for c in pending
+                if c.digest in known and known[c.digest].label != c.label
+            ]
+        aside = "; ".join(asides)
         try:
             self._fold(usable, aside)
         except IlkError as error:
@@ -117,7 +131,6 @@ class Corrections:
         """
         if reason := self.reason_against:
             raise Problem(409, f"this model cannot be corrected: {reason}")
-        name = find_class(label, self.host.served.classifier.classes)
         if len(self.result.pending) >= MAX_PENDING:
             raise Problem(409, f"{MAX_PENDING:,} corrections wait to be saved; save them first")
         answer, row = self.host.embed_one(image)
@@ -129,19 +142,30 @@ class Corrections:
                 "to give it another class, restore an earlier version, or fit again",
             )
         space = self.host.served.base.encoder.space.key
-        number = 1 + max((c.number for c in self.result.pending), default=0)
-        new = Correction(number, "", row.digest, image.name, name, space, answer.features)
-        others = [c for c in self.result.pending if c.digest != row.digest]
-        before, classifier = self.result, self.host.served.classifier
-        self._fold([*others, new], before.set_aside)  # first: what cannot be folded is not logged
-        try:
-            number = self.log.add_correction(
-                row.digest, image.name, name, space, answer.features, image.content
+        while True:
+            self._take_up()
+            name = find_class(label, self.host.served.classifier.classes)
+            others = [c for c in self.result.pending if c.digest != row.digest]
+            self._tell_conflict(row.digest, name)
+            new = Correction(
+                self._seen + 1, "", row.digest, image.name, name, space, answer.features
             )
-        except IlkError:
-            self.result = before
-            self.host.replace_classifier(classifier)
-            raise
+            before, classifier = self.result, self.host.served.classifier
+            self._fold([*others, new], before.set_aside)  # first: what fails here is not logged
+            number = 0
+            try:
+                number = self.log.add_correction(
+                    *(row.digest, image.name, name, space, answer.features, image.content),
+                    after=self._seen,
+                )
+            finally:
+                if not number:
+                    self.result = before
+                    self.host.replace_classifier(classifier)
+            if number:
+                break
+        self._seen = number
+        self._own.add(number)
         logged = next(c for c in self.log.list_pending() if c.number == number)
         self.result = replace(self.result, pending=(*others, logged))
         return self.result
@@ -153,13 +177,16 @@ class Corrections:
         Raises:
             Problem: One of them is not pending.
         """
-        pending = {c.number for c in self.result.pending}
-        if missing := [n for n in numbers if n not in pending]:
-            raise Problem(404, f"there is no pending correction {missing[0]}; it may be saved")
-        if numbers:
-            self.log.add_event(WITHDRAW, numbers=list(numbers))
-            kept = [c for c in self.result.pending if c.number not in set(numbers)]
-            self._fold(kept, self.result.set_aside)
+        while numbers:
+            self._take_up()
+            pending = {c.number for c in self.result.pending}
+            if missing := [n for n in numbers if n not in pending]:
+                raise Problem(404, f"there is no pending correction {missing[0]}; it may be saved")
+            if last := self.log.add_event(WITHDRAW, after=self._seen, numbers=list(numbers)):
+                self._seen = last
+                kept = [c for c in self.result.pending if c.number not in set(numbers)]
+                self._fold(kept, self.result.set_aside)
+                break
         return self.result
 
     @_hold_model
@@ -181,6 +208,7 @@ class Corrections:
                     409,
                     host.note or "the model on disk was just replaced; look at it, and save again",
                 )
+            self._check_standing()
             keep_version(host.folder)
             side_files = self._read_side_files()
             rows = [
@@ -210,6 +238,7 @@ class Corrections:
             ArtifactError: It is damaged.
             OutputError: The folder cannot be written; nothing has changed.
         """
+        self._take_up()
         if self.result.pending:
             raise Problem(
                 409,
@@ -238,6 +267,39 @@ class Corrections:
     def close(self) -> None:
         """Close the log."""
         self.log.close()
+
+    def _take_up(self) -> None:
+        """Fold in what other servers of this model have written into the log."""
+        if self.log.find_last() != self._seen:
+            self.rebase()
+
+    def _tell_conflict(self, digest: str, label: str) -> None:
+        """Refuse, once, to give an image another class than another server has.
+
+        Raises:
+            Problem: Another server did, and no client of this one was told.
+        """
+        for c in self.result.pending:
+            if c.digest == digest and c.label != label and c.number not in self._own:
+                self._own.add(c.number)
+                raise Problem(
+                    409,
+                    f"another server of this model has corrected this image to {c.label!r} "
+                    f"({c.time}), which now waits to be saved here too; correct it again to give "
+                    f"it {label!r} all the same",
+                )
+
+    def _check_standing(self) -> None:
+        """Raise Problem if another server has replaced or withdrawn what is folded in here."""
+        standing = {c.number for c in self.log.list_pending()}
+        gone = [c for c in self.result.pending if c.number not in standing]
+        if gone:
+            self.rebase()
+            raise Problem(
+                409,
+                f"another server of this model has given {gone[0].name} another class meanwhile, "
+                "or took its correction back; look at the corrections, and save again",
+            )
 
     def _fold(self, pending: Sequence[Correction], set_aside: str) -> None:
         started_at = time.perf_counter()

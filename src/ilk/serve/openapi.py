@@ -84,7 +84,7 @@ def _describe_corrections() -> Json:
                 errors=(400, 403, 408, 409, 413, 415, 422, 503, 504, 507),
             ),
             "delete": _operation(
-                "withdrawAll", "Take all of them back.", "Corrections", errors=(403, 504, 507)
+                "withdrawAll", "Take all of them back.", "Corrections", errors=(403, 404, 504, 507)
             ),
         },
         "/corrections/{number}": {

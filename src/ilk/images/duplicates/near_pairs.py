@@ -12,14 +12,19 @@ from ilk.images.duplicates.perceptual_hash import stack_thumbnails
 from ilk.images.inspection.pixel_summary import PixelSummary
 from ilk.images.rows import Row, escape_path
 
-LEAK, CONFLICT, GROUPS, COPY = "train and test", "two labels", "two groups", "one label"
+LEAK, CONFLICT, GROUPS = "train and test", "two labels", "two groups"
+COPY, PARTLY, UNLABELLED = "one label", "one label and none", "no label"
 CONCERNS = {
     LEAK: "between training and test images, so the test is easier than new images",
     CONFLICT: "under two labels, one of which may be wrong",
     GROUPS: "in two groups, which may be one",
-    COPY: "with the same label or without one",
+    COPY: "with the same label",
+    PARTLY: "with a label and without one",
+    UNLABELLED: "without labels",
 }
-"""What a pair concerns, most serious first, and what that means."""
+"""What copies concern, most serious first, and what that means."""
+HARMLESS = frozenset({COPY, PARTLY, UNLABELLED})
+"""Concerns of copies that contradict nothing: they only count more than once."""
 MAX_LISTED = 1000  # pairs in a report
 
 
@@ -81,16 +86,26 @@ def find_near_pairs(rows: Sequence[Row], store: PixelSummaries) -> list[NearPair
 def _make_pair(first: Row, second: Row, distance: float, bits: int, test: str) -> NearPair:
     if first.split == test:
         first, second = second, first
-    labels = {row.label for row in (first, second)} - {None}
-    groups = {row.group for row in (first, second)} - {None}
-    concerns = COPY
-    if (first.split == test) != (second.split == test):
-        concerns = LEAK
-    elif len(labels) > 1:
-        concerns = CONFLICT
-    elif len(groups) > 1:
-        concerns = GROUPS
-    return NearPair(first.path, second.path, distance, bits, concerns)
+    return NearPair(first.path, second.path, distance, bits, find_concern((first, second), test))
+
+
+def find_concern(rows: Sequence[Row], test: str) -> str:
+    """Return what copies of one picture concern, one of `CONCERNS`.
+
+    Args:
+        rows: Their rows, two or more.
+        test: The split that is held out.
+    """
+    labels = {row.label if row.labels is None else row.labels for row in rows}
+    if len({row.split == test for row in rows}) > 1:
+        return LEAK
+    if len(labels - {None}) > 1:
+        return CONFLICT
+    if len({row.group for row in rows} - {None}) > 1:
+        return GROUPS
+    if labels == {None}:
+        return UNLABELLED
+    return PARTLY if None in labels else COPY
 
 
 def describe_near_pairs(pairs: Sequence[NearPair]) -> list[str]:

@@ -51,10 +51,20 @@ export function showCorrectionForm(card, changed) {
     } catch (error) {
       button.disabled = false;
       warn(error);
+      await refresh();  // another server may have corrected it
     }
   });
   card.more.replaceChildren(form);
   input.focus();
+}
+
+/** Show what is pending now; the message of what went wrong stays. */
+async function refresh() {
+  try {
+    show(await request("/corrections"));
+  } catch {
+    // the message says why the server cannot be asked
+  }
 }
 
 function show(result) {
@@ -94,6 +104,7 @@ async function save() {
     await afterChange();
   } catch (error) {
     warn(error);
+    await refresh();
   } finally {
     byId("save").disabled = false;
   }
