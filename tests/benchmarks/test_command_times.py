@@ -66,7 +66,7 @@ def test_the_clock_reads_progress_and_processor_time(monkeypatch, tmp_path):
 
 def test_a_refusal_is_an_answer_and_a_crash_is_none(monkeypatch, tmp_path):
     make_program(
-        monkeypatch, "import sys; print('ilk: too much is lost', file=sys.stderr); exit(4)"
+        monkeypatch, "import sys; print('ilk: too much is lost', file=sys.stderr); sys.exit(4)"
     )
     found = clock.time_command(["compress"], tmp_path)
     assert (found.refusal, found.report) == ("too much is lost", {})
