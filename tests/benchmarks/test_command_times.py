@@ -1,6 +1,8 @@
 """The time of commands: they run as a user types them, and their progress is read."""
 
+import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,13 +15,12 @@ from benchmarks.command_times import run as timed
 from benchmarks.command_times.answers import ANSWERS
 from ilk.cli import COMMANDS, ilk
 
+POPEN = subprocess.Popen
 ETA_LINE = "encoding: 1,200 of 5,000, about 31 s left"
 
 
 @pytest.fixture
 def archive(monkeypatch, tmp_path):
-    import io
-
     monkeypatch.setenv("ILK_TRIALS", str(tmp_path / "trials"))
     rng = np.random.default_rng(0)
 
@@ -37,11 +38,10 @@ def archive(monkeypatch, tmp_path):
 
 def make_program(monkeypatch, text):
     """Let a short program answer in place of `python -m ilk`."""
-    real = clock.subprocess.Popen
     monkeypatch.setattr(
         clock.subprocess,
         "Popen",
-        lambda _words, **options: real([sys.executable, "-S", "-c", text], **options),
+        lambda _words, **options: POPEN([sys.executable, "-S", "-c", text], **options),
     )
 
 
