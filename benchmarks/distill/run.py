@@ -7,6 +7,9 @@ augmentations, updates and seeds. Digits are shifted and rotated and clothes onl
 distill` does with so many images after trying augmentations on the teacher. All are scored once
 on the official test images. What the paper of the row lightweight-cnn-dual-input reports for its
 own 14,862 weights stands beside.
+
+There are 10 seeds. Their number was raised from 5 once, when the first 5 had shown no clear gain on
+Fashion-MNIST and before any other was run; `later_seeds` is the gain over the other 5 alone.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from ilk.distillation.teacher import to_logits
 from ilk.distillation.train import compute_logits
 from ilk.training.objectives.cross_entropy import CrossEntropy
 
-SEEDS = 5
+SEEDS, FIRST_SEEDS = 10, 5
 LOSS = "KD"
 TITLES = {"mnist": "MNIST, 20,000 training images", "fashion": "Fashion-MNIST"}
 TEACHER_UPDATES = {"mnist": 2400, "fashion": 5000}
@@ -118,6 +121,7 @@ def _summarize(
     gains = [
         a["accuracy"] - b["accuracy"] for a, b in zip(runs[DISTILLED], runs[LABELS], strict=True)
     ]
+    later = {"later_seeds": summarize(gains[FIRST_SEEDS:])} if len(gains) > FIRST_SEEDS else {}
     gain, mean = summarize(gains), float(np.mean([r["accuracy"] for r in runs[DISTILLED]]))
     half = gain["half_width"]
     network = open_student(STUDENT).build(10, 0)
@@ -126,6 +130,7 @@ def _summarize(
     return {
         "teacher": asdict(accuracy(images.test[1], test_answers.argmax(1))),
         "gain": gain,
+        **later,
         AGREEMENT: {arm: summarize([r["agreement"] for r in v]) for arm, v in runs.items()},
         "cost": {"teacher": asdict(measure_cost(teacher)), "student": asdict(student_cost)},
         "bar": BARS[name],

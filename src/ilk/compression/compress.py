@@ -104,7 +104,13 @@ def compress_classifier(
     models, in_float32 = {key: n.prepared for key, n in smaller.items()}, []
     if config.int8:
         models, _, skipped = quantize_networks(
-            classifier, images, index, smaller, max_loss=config.max_loss, refit=refit
+            classifier,
+            images,
+            index,
+            smaller,
+            max_loss=config.max_loss,
+            refit=refit,
+            progress=progress,
         )
         in_float32 = [name for names in skipped.values() for name in names]
     how = {"int8": config.int8, "prune": config.prune}

@@ -18,10 +18,22 @@ BATCH_SIZE = 64  # files per task: large enough to amortize the queue, small eno
 MAX_PENDING_BATCHES = 16  # tasks in flight; decode results are cached after as many
 
 
-def map_threaded(function: Callable[[T], U], items: Sequence[T], advance: Advance) -> Iterator[U]:
-    """Apply `function` to each item, in order, with one thread per core; can be interrupted."""
-    batches = (items[i : i + BATCH_SIZE] for i in range(0, len(items), BATCH_SIZE))
-    n_threads = min(count_cores(), -(-len(items) // BATCH_SIZE))
+def map_threaded(
+    function: Callable[[T], U],
+    items: Sequence[T],
+    advance: Advance,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[U]:
+    """Apply `function` to each item, in order, with one thread per core; can be interrupted.
+
+    Args:
+        function: Called once per item.
+        items: The items.
+        advance: Called with the number of items that were done since the last call.
+        batch_size: Items per task, >= 1.
+    """
+    batches = (items[i : i + batch_size] for i in range(0, len(items), batch_size))
+    n_threads = min(count_cores(), -(-len(items) // batch_size))
     with WorkerThreads(n_threads, "images") as pool:
         yield from _map_in_order(
             pool, lambda batch: [function(item) for item in batch], batches, advance

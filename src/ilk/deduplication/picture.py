@@ -58,6 +58,7 @@ class Picture:
         """Take a picture `[h, w]` as `reduce_picture` returns it."""
         self.pixels = pixels
         self.image = Image.fromarray(pixels)
+        self._turned = {0.0: self.image}
         self._parts: dict[int, Parts] = {}
         self._openings: dict[int, Grey] = {}
 
@@ -140,13 +141,18 @@ class Picture:
     def draw(self, placing: Placing, height: int, width: int) -> Grey:
         """Return the pixels of the picture, not mirrored, as a part of `height` × `width`."""
         h, w = to_pixels((placing.height, placing.width), height, width)
-        image, box = self.image, None
+        image, box = self._turn(placing.turn), None
         if placing.turn:
-            image = image.rotate(placing.turn, Image.Resampling.BILINEAR)
             x, y = (side * (1 - TURNED_PART) / 2 for side in image.size)
             box = (x, y, image.width - x, image.height - y)
         small = image.resize((w, h), Image.Resampling.BILINEAR, box=box)
         return np.asarray(small, np.float32)
+
+    def _turn(self, degrees: float) -> Image.Image:
+        """Return the picture turned; it is drawn in many sizes, and turned once."""
+        if degrees not in self._turned:
+            self._turned[degrees] = self.image.rotate(degrees, Image.Resampling.BILINEAR)
+        return self._turned[degrees]
 
 
 def _remember(memory: dict[int, Any], key: int, value: Any) -> None:

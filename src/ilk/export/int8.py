@@ -81,7 +81,9 @@ def build_int8(
     refuse_int8(encoders)
     index = find_honest_index(images, classifier.encoder)
     networks = measure_networks(encoders, images, progress)
-    models, rows, skipped = quantize_networks(classifier, images, index, networks)
+    models, rows, skipped = quantize_networks(
+        classifier, images, index, networks, progress=progress
+    )
     loss, interval = check_loss(
         rows,
         MAX_LOSS,
@@ -156,6 +158,7 @@ def quantize_networks(
     *,
     max_loss: float = MAX_LOSS,
     refit: Refit | None = None,
+    progress: Progress = silent_progress,
 ) -> tuple[dict[str, Any], HonestRows, dict[str, list[str]]]:
     """Return models in 8 bits, their honest rows, and the layers that stay in float32.
 
@@ -166,9 +169,10 @@ def quantize_networks(
         networks: Its networks with the ranges of their activations, by key.
         max_loss: Layers go back to float32 while the accuracy falls by more, as a fraction.
         refit: Returns the classifier fitted to changed features of all images; None keeps the head.
+        progress: Reports the images that the networks in 8 bits run on.
     """
     skipped: dict[str, list[str]] = {key: [] for key in networks}
-    models, rows = _try(classifier, images, index, networks, skipped, refit)
+    models, rows = _try(classifier, images, index, networks, skipped, refit, progress)
     ranked: dict[str, list[str]] = {}
     for n_skipped in STEPS:
         if _compute_loss(rows) <= max_loss:
@@ -177,7 +181,7 @@ def quantize_networks(
             if key not in ranked:
                 ranked[key] = network.rank_layers(np.concatenate(network.batches)[:N_RANKED])
             skipped[key] = ranked[key][: min(n_skipped, len(ranked[key]) // 2)]
-        models, rows = _try(classifier, images, index, networks, skipped, refit)
+        models, rows = _try(classifier, images, index, networks, skipped, refit, progress)
     return models, rows, skipped
 
 
@@ -188,12 +192,13 @@ def _try(
     networks: Mapping[str, QuantizableNetwork],
     skipped: Mapping[str, list[str]],
     refit: Refit | None,
+    progress: Progress,
 ) -> tuple[dict[str, Any], HonestRows]:
     models = {key: n.quantize(skipped=skipped[key]) for key, n in networks.items()}
     if refit is None:
-        changed = embed_images(classifier.encoder, images.take(index), models)
+        changed = embed_images(classifier.encoder, images.take(index), models, progress)
         return models, score_rows(classifier, images, index, changed)
-    changed = embed_images(classifier.encoder, images, models)
+    changed = embed_images(classifier.encoder, images, models, progress)
     return models, score_rows(classifier, images, index, changed[index], refitted=refit(changed))
 
 

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ilk.core.data import Features
+from ilk.core.progress import Progress, silent_progress
+from ilk.core.threaded_map import map_threaded
 from ilk.encoders.combined import CombinedEncoder
 from ilk.encoders.network import NetworkEncoder
 from ilk.encoders.views import ViewEncoder, average_views
 from ilk.export.check_images import CheckImages
 from ilk.export.encoders.network import get_network_key
-from ilk.export.quantize import BATCH_SIZE, run_network
-
-BLOCK_SIZE = 64  # images that are prepared at a time
+from ilk.export.quantize import BATCH_SIZE, run_session
+from ilk.export.session import open_session
 
 
 def list_networks(encoder: Any) -> list[NetworkEncoder]:
@@ -42,28 +43,41 @@ def normalize_images(
     return batches
 
 
-def embed_images(encoder: Any, images: CheckImages, networks: Mapping[str, Any]) -> Features:
+def embed_images(
+    encoder: Any,
+    images: CheckImages,
+    networks: Mapping[str, Any],
+    progress: Progress = silent_progress,
+) -> Features:
     """Return features `[n, d]` of images, with the networks in `networks` by key."""
+    sessions = {key: open_session(model.SerializeToString()) for key, model in networks.items()}
+
+    def embed(start: int) -> Features:
+        index = range(start, min(start + BATCH_SIZE, len(images)))
+        return _embed(encoder, [Image.fromarray(images.decode(i)) for i in index], sessions)
+
     blocks = []
-    for start in range(0, len(images), BLOCK_SIZE):
-        index = range(start, min(start + BLOCK_SIZE, len(images)))
-        pictures = [Image.fromarray(images.decode(i)) for i in index]
-        blocks.append(_embed(encoder, pictures, networks))
+    with progress("running the changed network", len(images)) as advance:
+        starts = range(0, len(images), BATCH_SIZE)
+        for block in map_threaded(embed, starts, lambda _n: None, batch_size=1):
+            blocks.append(block)
+            advance(len(block))
     return np.concatenate(blocks)
 
 
-def _embed(encoder: Any, pictures: list[Image.Image], networks: Mapping[str, Any]) -> Features:
+def _embed(encoder: Any, pictures: list[Image.Image], sessions: Mapping[str, Any]) -> Features:
     if isinstance(encoder, CombinedEncoder):
-        return np.hstack([_embed(part, pictures, networks) for part in encoder.parts])
+        return np.hstack([_embed(part, pictures, sessions) for part in encoder.parts])
     prepared = np.stack([encoder.prepare(picture) for picture in pictures])
     if isinstance(encoder, ViewEncoder) and list_networks(encoder):
         base, v = encoder.base, encoder.n_views
         assert isinstance(base, NetworkEncoder)
         pixels = prepared.reshape(len(pictures) * v, -1, *prepared.shape[2:])
-        views = run_network(networks[get_network_key(base)], base.preprocess.normalize(pixels))
+        session = sessions[get_network_key(base)]
+        views = run_session(session, base.preprocess.normalize(pixels))
         return average_views(views.reshape(len(pictures), v, -1))
     if isinstance(encoder, NetworkEncoder):
-        model = networks[get_network_key(encoder)]
-        return run_network(model, encoder.preprocess.normalize(prepared))
+        session = sessions[get_network_key(encoder)]
+        return run_session(session, encoder.preprocess.normalize(prepared))
     features: Features = encoder.embed(prepared)
     return features

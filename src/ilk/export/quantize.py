@@ -175,7 +175,11 @@ def list_operators() -> list[str]:
 
 def run_network(model: Any, images: NDArray[np.float32]) -> Features:
     """Return features `[n, d]` of normalized images `[n, 3, h, w]`."""
-    session = open_session(model.SerializeToString())
+    return run_session(open_session(model.SerializeToString()), images)
+
+
+def run_session(session: Any, images: NDArray[np.float32]) -> Features:
+    """Return features `[n, d]` of normalized images `[n, 3, h, w]`; threads may share a session."""
     blocks = [images[i : i + BATCH_SIZE] for i in range(0, len(images), BATCH_SIZE)]
     return np.concatenate([session.run(None, {INPUT: block})[0] for block in blocks])
 
