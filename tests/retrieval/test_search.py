@@ -246,7 +246,7 @@ def test_labelled_only_leaves_the_others_out(photos: Path, tmp_path: Path) -> No
     assert len(everything) == 12
     assert len(labelled) == 6
     assert {hit.label for hit in labelled} == {"red"}
-    assert any("50 labelled images were asked for, and only 6" in note for note in labelled.notes)
+    assert any("50 labelled images were requested, and only 6" in note for note in labelled.notes)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_without_a_name_the_only_model_here_is_served(kinds, tmp_path):
         (["nowhere"], 4, "nowhere contains no ilk classifier"),
         (["--token", "short", "KINDS"], 2, "a token needs at least 8 characters"),
         (["--token", "ein tägliches", "KINDS"], 2, "a token has letters from a to z"),
-        (["--host", "a" * 300, "KINDS"], 2, "is no address of this machine"),
+        (["--host", "a" * 300, "KINDS"], 2, "is not an address of this machine"),
         (["--host", "192.0.2.1", "KINDS"], 2, "cannot listen to port"),
         (["--host", "no such host", "KINDS"], 2, "'no such host' is no address"),
     ],

@@ -42,7 +42,7 @@ def check_classes(classes: object) -> tuple[str, ...]:
         ValueError: There is none, or two are equal.
     """
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise TypeError("the classes are no list of names")
+        raise TypeError("the classes are not a list of names")
     if not classes or len(set(classes)) < len(classes):
         raise ValueError("there is no class, or two have the same name")
     return tuple(classes)

@@ -23,14 +23,14 @@ MEGABYTE = 2**20
     type=click.IntRange(1, 2048),
     default=64,
     show_default=True,
-    help="Megabytes of one image.",
+    help="Largest image that is accepted, in megabytes.",
 )
 @click.option(
     "--timeout",
     type=FiniteRange(0.1, 3600),
     default=30.0,
     show_default=True,
-    help="Seconds until a question counts as not answered.",
+    help="Seconds after which a request fails if it has not been answered.",
 )
 @add_fetch_option
 @add_network_options
@@ -50,7 +50,7 @@ def command(
     runtime: str,
     as_json: bool,
 ) -> None:
-    """Answer questions about images with the model folder MODEL, over HTTP and on a web page.
+    """Serve the model folder MODEL on a web page and over HTTP.
 
     Without MODEL, the model in the current folder is served if there is exactly one. Open the
     printed address in a browser; programs send images to /predict, and /openapi.json describes the
@@ -93,7 +93,7 @@ def command(
     for note in filter(None, (served.corrections.result.set_aside,)):
         click.echo(f"· {note}", err=True)
     if pending := served.corrections.result.pending:
-        click.echo(f"· corrections from before that are folded in: {len(pending):,}", err=True)
+        click.echo(f"· unsaved corrections of an earlier run: {len(pending):,}", err=True)
     click.echo("Ctrl-C stops it.", err=True)
     serve_socket(create_app(state), listener)
     click.echo("ilk: stopped", err=True)
@@ -120,6 +120,6 @@ def find_only_model(folder: Path) -> Path:
             f"there are {len(found)} models here ({names}); name one: ilk serve {found[0]}"
         )
     raise InputError(
-        "there is no model in this folder; train one with `ilk fit DIR --out KINDS`, or label the "
+        "there is no model in this folder; train one with `ilk fit DIR --out MODEL`, or label the "
         "images of a folder with `ilk label DIR`, and serve it with `ilk serve KINDS`"
     )

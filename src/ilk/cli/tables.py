@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ilk.core.leaderboard import CandidateResult
     from ilk.core.metrics import Interval
 
-LEGEND = "* winner   = may be as good: not significantly worse, over all candidates together (5 %)"
+LEGEND = (
+    "* winner   = may be as good: not significantly worse (5 % level for all candidates together)"
+)
 HEADER = ("encoder", "method", "accuracy, 95 % interval", "macro", "log loss", "ECE", "seconds")
 
 

@@ -68,4 +68,4 @@ def check_digest(fields: Mapping[str, Any], path: Path) -> None:
 
 def refuse_constant(name: str) -> NoReturn:
     """Raise ValueError: `name` is nan or infinity, which JSON does not have; for `json.loads`."""
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

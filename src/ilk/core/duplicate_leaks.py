@@ -35,7 +35,7 @@ class LeakComparison:
         where = (
             "in cross-validation" if self.on == "cross-validation" else f"on the {self.on} split"
         )
-        end = "" if self.is_lower else ", which is no clear difference"
+        end = "" if self.is_lower else ", which is not a clear difference"
         return (
             f"{where}, {self.n_leaked:,} of {self.n_tested:,} images have a copy among those that "
             f"are learned: the accuracy is {self.with_leaks} with these leaks and "

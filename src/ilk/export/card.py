@@ -104,7 +104,7 @@ def _write_data(entries: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         "",
         f"- images fitted to: {_count(data.get('train'))}",
         f"- images held out for the evaluation: {_count(data.get('held_out'))}",
-        f"- source and licence of the images: {NOT_STATED}",
+        f"- source and license of the images: {NOT_STATED}",
     ]
     classes: Sequence[str] = entries.get("classes") or ()
     if classes:

@@ -112,7 +112,7 @@ def _advise(images: Images) -> str:
         return f"{images.hint} Otherwise use one folder per class"
     if len({posixpath.dirname(row.path) for row in images.used}) > 1:
         return (
-            "where images are listed, the names of their folders are no labels: give the folder "
+            "where images are listed, the names of their folders are not labels: give the folder "
             "itself, a quoted pattern such as 'photos/*/*.jpg', or a table of paths and labels"
         )
     return "use one folder per class"

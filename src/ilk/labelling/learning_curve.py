@@ -86,9 +86,10 @@ def estimate_learning_curve(
 def explain_missing(n_audited: int, n_labels: int) -> str:
     """Return what is missing before a learning curve can be estimated."""
     return (
-        f"what more labels would buy is known from {MIN_AUDITED} random checks and {MIN_LABELS} "
-        f"labels on; so far there are {n_audited:,} and {n_labels:,}. Random checks come up among "
-        "the single images, not in the groups"
+        f"what more labels would gain is estimated from {MIN_AUDITED} random checks and "
+        f"{MIN_LABELS} "
+        f"labels on; so far there are {n_audited:,} and {n_labels:,}. Random checks are asked "
+        "among the single images, not in the groups"
     )
 
 
@@ -138,7 +139,9 @@ def _describe(
     step, gain = expected[STATED]
     if gain.high - gain.low > MAX_WIDTH:
         return LearningCurve(
-            measured, (), "what more labels would buy cannot be told yet: too few audited images"
+            measured,
+            (),
+            "what more labels would gain cannot be estimated yet: too few audited images",
         )
     if gain.high < NEGLIGIBLE:
         sentence = f"{step} more labels would raise the accuracy by less than half a point"

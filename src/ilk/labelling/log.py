@@ -116,7 +116,8 @@ class EventLog:
             return
         if head and head != SQLITE_HEAD:
             raise ArtifactError(
-                f"{self._shown} is damaged or no log of labels; move it away, or name another file"
+                f"{self._shown} is damaged or not a log of labels; move it away, or name another "
+                "file"
             )
 
     def _open(self) -> None:
@@ -141,7 +142,7 @@ class EventLog:
         has_tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         application = self._connection.execute("PRAGMA application_id").fetchone()[0]
         if has_tables and application != APPLICATION_ID:
-            raise ArtifactError(f"{self._shown} is no log of labels; name another file")
+            raise ArtifactError(f"{self._shown} is not a log of labels; name another file")
         if self._connection.execute("PRAGMA user_version").fetchone()[0] > VERSION:
             raise ArtifactError(
                 f"the log {self._shown} was written by a newer ilk; update ilk, or name another log"
@@ -162,7 +163,7 @@ class EventLog:
             message = str(error)
             if "not a database" in message or "malformed" in message:
                 raise ArtifactError(
-                    f"the log {self._shown} is damaged or no log of labels ({message}); move it "
+                    f"the log {self._shown} is damaged or not a log of labels ({message}); move it "
                     "away, or restore a copy"
                 ) from error
             raise OutputError(

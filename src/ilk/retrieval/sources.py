@@ -83,7 +83,7 @@ def collect_neighbours(kept: NeighbourIndex, encoder: Embeds, ranges: Any = None
     """
     if kept.space != encoder.space.key:
         raise InputError(
-            f"the training images of this model were encoded by another encoder than "
+            f"the training images of this model were encoded by a different encoder than "
             f"{encoder.name}; fit the model again"
         )
     entries = [

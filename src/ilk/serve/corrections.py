@@ -98,11 +98,11 @@ class Corrections:
             n_unusable = sum(c.digest not in known for c in pending) - len(usable)
             if n_unusable:
                 why = reason or "they were made with another encoder"
-                aside = f"{n_unusable:,} earlier corrections are kept and not used: {why}"
+                aside = f"{n_unusable:,} earlier corrections are kept but not used: {why}"
         try:
             self._fold(usable, aside)
         except IlkError as error:
-            aside = f"{len(usable):,} earlier corrections are kept and not used: {error}"
+            aside = f"{len(usable):,} earlier corrections are kept but not used: {error}"
             self.result = FoldResult((), aside, None, 0.0)
             self.host.replace_classifier(base)
 
@@ -119,7 +119,7 @@ class Corrections:
             raise Problem(409, f"this model cannot be corrected: {reason}")
         name = find_class(label, self.host.served.classifier.classes)
         if len(self.result.pending) >= MAX_PENDING:
-            raise Problem(409, f"{MAX_PENDING:,} corrections wait to be saved; save them first")
+            raise Problem(409, f"{MAX_PENDING:,} corrections are not saved yet; save them first")
         answer, row = self.host.embed_one(image)
         known = self._read_side_files().known_rows.get(row.digest)
         if known is not None:
@@ -173,7 +173,7 @@ class Corrections:
         host, result = self.host, self.result
         classifier, report = host.served.classifier, result.report
         if not result.pending or report is None or not isinstance(classifier, Classifier):
-            raise Problem(409, "there is no correction to save")
+            raise Problem(409, "there are no corrections to save")
         with lock_folder(host.folder, wait=SAVE_SECONDS):
             host.check_folder()
             if host.note or host.served.classifier is not classifier:
@@ -214,7 +214,7 @@ class Corrections:
             raise Problem(
                 409,
                 f"{len(self.result.pending):,} corrections are not saved; save or withdraw them "
-                "before another version is put back",
+                "before another version is restored",
             )
         restore_version(self.host.folder, number)
         self.host.adopt_folder()

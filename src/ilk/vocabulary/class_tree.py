@@ -139,7 +139,7 @@ def _parse_length(token: str) -> float:
     except ValueError:
         length = -1.0
     if not 0 <= length < np.inf:
-        raise InputError(f"{token!r} is no length of a branch; give a number of at least 0")
+        raise InputError(f"{token!r} is not a branch length; give a number of at least 0")
     return length
 
 

@@ -76,7 +76,8 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise InputError(
-            f"group_from (--group-from) is {pattern!r}, which is no regular expression ({error}); "
+            f"group_from (--group-from) is {pattern!r}, which is not a regular expression "
+            f"({error}); "
             "for file names such as p07_3.png: '(p[0-9]+)_', and for a folder per patient: "
             "'([^/]+)/[^/]+$'"
         ) from None

@@ -83,7 +83,7 @@ def check_regular(file: pathlib.Path) -> pathlib.Path:
         check_regular_file(file)
     except OSError:
         raise InputError(
-            f"{escape_path(file)} is no regular file; save it as one, or give paths on standard "
+            f"{escape_path(file)} is not a regular file; save it as one, or give paths on standard "
             "input with -"
         ) from None
     return file

@@ -162,7 +162,7 @@ class TarArchive:
 
     def _make_damage_error(self, error: BaseException) -> InputError:
         return InputError(
-            f"{self._shown} is no tar archive, or is damaged or cut off "
+            f"{self._shown} is not a tar archive, or is damaged or cut off "
             f"({error or type(error).__name__}); copy it again, or give its folder"
         )
 
