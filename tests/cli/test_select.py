@@ -48,7 +48,7 @@ def test_an_ordinary_folder_of_the_files_as_they_are(digits, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "kept 21 of 70 different pictures" in text
     assert "equally many at random" in text
-    assert "* is kept, and loses" in text
+    assert "* is kept; its loss" in text
     assert "95 % interval" in text
     assert f"ilk fit {out}" in text
 

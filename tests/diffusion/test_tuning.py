@@ -213,7 +213,7 @@ def test_a_network_tuned_from_another_one_is_refused(pretrained: dict[int, Path]
     tune_cross_fit(home, make_data(80), TUNING, drawn=0)
     for name in (saved.JSON, saved.ARRAYS, training_images.FILE):
         shutil.copy(pretrained[2] / name, home / name)
-    with pytest.raises(ArtifactError, match="tuned from another network"):
+    with pytest.raises(ArtifactError, match="tuned from a different network"):
         find_classifier_home(home)
 
 

@@ -48,7 +48,7 @@ def test_the_sentences_are_what_was_measured(classifier):
 def test_an_empty_segment_is_said(classifier):
     subject, _ = ask(classifier, draw_image())
     facts = measure_segment(subject, np.zeros(subject.shape, bool))
-    assert word_segment(facts, "red") == "No object was found that the answer red rests on."
+    assert word_segment(facts, "red") == "No object was found that the answer red depends on."
     assert facts.answer_without == pytest.approx(facts.answer)
 
 

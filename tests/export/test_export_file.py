@@ -270,7 +270,7 @@ def test_heads_and_encoders_that_onnx_cannot_express(model, images, tmp_path):
     class Diffusion:
         name = "diffusion:somewhere"
 
-    with pytest.raises(InputError, match=r"diffusion:somewhere is no single pass .*keep using"):
+    with pytest.raises(InputError, match=r"diffusion:somewhere is not a single pass .*keep using"):
         build_model(replace(model, encoder=Diffusion()))
 
 

@@ -20,7 +20,7 @@ from ilk.cli.detect_output import (
 )
 from ilk.cli.detect_threshold import compute_threshold
 from ilk.cli.intake_options import IntakeOptions
-from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
+from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option
 from ilk.cli.source_options import add_group_options, add_source_options
 from ilk.cli.tally import Tally
@@ -43,7 +43,13 @@ def command() -> None:
     default="",
     help="Encoder to use [default: a pretrained network if one is available, else hog].",
 )
-@add_resize_option
+@click.option(
+    "--resize",
+    default="auto",
+    show_default=True,
+    help="How images of a different shape than the encoder's input are resized: crop, squash, "
+    "letterbox, or auto, which squashes the whole image.",
+)
 @click.option(
     "--method",
     default="auto",

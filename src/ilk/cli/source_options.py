@@ -64,8 +64,8 @@ def add_group_options(f: F) -> F:
         "--group-from",
         metavar="REGEX",
         help="Regular expression that finds the group in the path of an image, such as "
-        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'. For `ilk fit` also `duplicates`, "
-        "which finds copies of the same picture and makes a group of them.",
+        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'. For `ilk fit`, `duplicates` "
+        "finds copies of the same picture and makes a group of them.",
     )
     return column(pattern(f))
 
