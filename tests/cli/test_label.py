@@ -121,7 +121,7 @@ def test_a_log_of_another_kind_is_refused(folder: Path, capsys: pytest.CaptureFi
     other = folder.parent / "other.sqlite"
     other.write_text("no log")
     assert run(["label", str(folder), *OPTIONS, "--log", str(other)]) == 4
-    assert "no log" in read_error(capsys)
+    assert "not a log" in read_error(capsys)
 
 
 def test_a_single_image_can_be_labelled(tmp_path: Path) -> None:

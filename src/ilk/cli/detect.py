@@ -198,6 +198,8 @@ def score(
             path,
             header,
         )
+    if path is not None:
+        click.echo(f"{tally.n:,} rows in {path}", err=True)
     if folder is not None:
         click.echo(f"maps {folder.write_page(threshold is not None)}", err=True)
     return tally.report(rows)

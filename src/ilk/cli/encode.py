@@ -360,8 +360,8 @@ def _finish(
 def _show_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str, Any]:
     if count.n_refused:
         print_note(
-            f"{count.n_refused:,} of {count.n_rows:,} images have no features; the column `reason` "
-            "of the parts says why"
+            f"{count.n_refused:,} of {format_count(count.n_rows, 'image')} could not be encoded; "
+            "the column `reason` of the parts says why"
         )
     if count.n_transient:
         print_note(f"{count.n_transient:,} of them may be readable later: try again with --retry")

@@ -194,15 +194,16 @@ def _show_candidates(result: FinetuneResult) -> None:
         for i, candidate in enumerate(result.candidates)
     ]
     head = (
-        *("network", "validation: log loss", "accuracy"),
-        *("held out: log loss", "accuracy", "parameters", "memory", "time"),
+        *("network", "val. log loss", "val. accuracy"),
+        *("log loss", "accuracy", "parameters", "memory", "time"),
     )
     print_table(head, rows)
     click.echo(
-        "log loss and accuracy of logistic regression on the features; * is chosen by the log loss "
-        "of the validation part (a tuned network only if it is better by more than one standard "
-        f"error); {result.n_train:,} images for training, {result.n_validation:,} for validation, "
-        f"{result.n_held_out:,} held out"
+        "log loss and accuracy of logistic regression on the features, on the validation part "
+        "(val.) and on held-out images; * is chosen by the log loss of the validation part (a "
+        "tuned "
+        f"network only if it is better by more than one standard error); {result.n_train:,} images "
+        f"for training, {result.n_validation:,} for validation, {result.n_held_out:,} held out"
     )
 
 

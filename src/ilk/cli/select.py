@@ -142,7 +142,7 @@ def _show(result: SelectionResult) -> None:
         (f"as many at random{' *' * (not is_best)}", f"{n:,}", str(verdict.random)),
     ]
     title = "accuracy" if verdict.measure == "accuracy" else "log density of the target"
-    print_table(("images", "number", f"{title} [95 % interval]"), rows)
+    print_table(("images", "number", f"{title}, 95 % interval"), rows)
     click.echo(
         f"measured on {verdict.n:,} images, each left out of the selection and of the training; "
         f"* is kept; its loss against all images: {verdict.loss!s}"

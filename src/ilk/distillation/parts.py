@@ -144,7 +144,7 @@ def _check_sizes(n: int, n_train: int, n_validation: int, n_calibration: int) ->
     if min(n_validation, n_calibration) < MIN_PART:
         advice = "label more, or raise --hold-out"
         if n < LEAST_FOLDS * MIN_PART:  # no fraction is enough
-            advice = f"label more, {LEAST_FOLDS * MIN_PART} in all at least"
+            advice = f"label more, at least {LEAST_FOLDS * MIN_PART} in total"
         raise InputError(
             f"{n} labelled images outside the test split are too few to hold out {MIN_PART} for "
             f"validation and {MIN_PART} for calibration (there would be {n_validation} and "

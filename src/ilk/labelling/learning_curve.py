@@ -86,9 +86,8 @@ def estimate_learning_curve(
 def explain_missing(n_audited: int, n_labels: int) -> str:
     """Return what is missing before a learning curve can be estimated."""
     return (
-        f"what more labels would gain is estimated from {MIN_AUDITED} random checks and "
-        f"{MIN_LABELS} "
-        f"labels on; so far there are {n_audited:,} and {n_labels:,}. Random checks are asked "
+        f"to estimate the gain from more labels, {MIN_AUDITED} random checks and {MIN_LABELS} "
+        f"labels are needed; so far there are {n_audited:,} and {n_labels:,}. Random checks come "
         "among the single images, not in the groups"
     )
 
@@ -141,7 +140,7 @@ def _describe(
         return LearningCurve(
             measured,
             (),
-            "what more labels would gain cannot be estimated yet: too few audited images",
+            "the gain from more labels cannot be estimated yet: too few random checks",
         )
     if gain.high < NEGLIGIBLE:
         sentence = f"{step} more labels would raise the accuracy by less than half a point"

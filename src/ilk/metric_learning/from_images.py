@@ -230,7 +230,7 @@ def _describe(
         what, how = ("no gain", "better") if gain.high < 0 else ("no clear gain", "as well")
         verdict = f"{what}: the features as they are retrieve unseen classes {how} ({interval}); "
         verdict += (
-            "written all the same"
+            "written because of --force"
             if is_written
             else f"nothing was written: use --encoder {base}, or pass --force"
         )
@@ -241,8 +241,8 @@ def _describe(
     ]
     if not learned.is_tuned and learned.n_classes < MIN_TUNED_CLASSES:
         notes.append(
-            f"with fewer than {MIN_TUNED_CLASSES} classes none are left to choose settings on: "
-            "margin and learning rate are defaults"
+            f"with fewer than {MIN_TUNED_CLASSES} classes, none are left to choose settings on: "
+            "margin and learning rate are the defaults"
         )
     if is_written and not n_held_out:
         notes.append(
