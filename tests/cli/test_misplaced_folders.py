@@ -143,7 +143,7 @@ def test_an_embedding_is_not_written_over_files_of_the_user(name, photos, tmp_pa
     folder.mkdir()
     (folder / name).write_text("{}")
     code, text = _fail(capsys, "learn-metric", photos, "--out", folder, *ENCODER)
-    assert (code, "no learned embedding" in text) == (5, True)
+    assert (code, "not a learned embedding" in text) == (5, True)
     assert (folder / name).read_text() == "{}"
 
 

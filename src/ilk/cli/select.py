@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     help="Images of the domain or task for which images are selected: a folder, table or archive, "
     "with or without labels.",
 )
-@click.option("--balance", is_flag=True, help="Keep equally many images of each class.")
+@click.option("--balance", is_flag=True, help="Keep the same number of images of each class.")
 @click.option(
     "--method",
     default="auto",

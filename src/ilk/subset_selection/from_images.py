@@ -155,9 +155,9 @@ def select_from_images(
     n_shared = len(np.unique(goal.y[goal.y >= 0])) if goal is not None else 0
     if goal is not None and selection.verdict is not None and n_shared < 2:
         notes.append(
-            "the target shares no two classes with the source (or has no labels), so that no "
-            "accuracy can be measured: judged is the log density of images of the target under a "
-            "model of what was kept"
+            "the target has fewer than two classes in common with the source (or no labels), so no "
+            "accuracy can be measured; the log density of images of the target under a model of "
+            "the kept images is compared instead"
         )
     return SelectionResult(
         selection,

@@ -64,7 +64,7 @@ class SelectionConfig:
         count = int(self.keep) if self.keep > 1 else round(self.keep * n)
         if count > n:
             raise InputError(
-                f"keep (--keep) is {count:,} and there are {n:,} different pictures to choose from "
+                f"keep (--keep) is {count:,} and there are {n:,} distinct pictures to choose from "
                 "(copies count once); give a number of at most that, or a fraction"
             )
         if count < max(n_classes, 1):
