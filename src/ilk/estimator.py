@@ -135,8 +135,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     with a column of paths, of which nothing else is used. Labels may have any type that
     scikit-learn sorts; they come back as they were given.
 
-    scikit-learn's own estimator checks fit random matrices of floats, which are no images; they run
-    on `MethodClassifier`, which the features go through.
+    scikit-learn's own estimator checks fit random matrices of floats, which are not images;
+    `MethodClassifier`, which takes features, passes them.
 
     Args:
         settings: Any field of `FitConfig` but `classes`, such as `encoders`, `methods`, `folds` and

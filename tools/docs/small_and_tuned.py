@@ -30,8 +30,7 @@ def _render_finetune(result: dict[str, Any]) -> Iterator[Row]:
             continue
         scores, gains = _read_scores(table), table["differences from frozen"]
         yield (
-            f"`ilk finetune`, {table['setting']}: test accuracy of the network it chooses, tuned or "
-            "frozen",
+            f"`ilk finetune`, {table['setting']}: test accuracy of what it chose, tuned or frozen",
             (
                 f"{format_interval(scores['kept'])}; frozen {format_interval(scores['frozen'])}, "
                 f"difference {format_interval(gains['kept'])}; always tuned "

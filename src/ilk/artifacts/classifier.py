@@ -205,7 +205,7 @@ class Classifier(Explainable):
             prediction too; its `error` says why.
 
         Raises:
-            InputError: Something in `inputs` is no image, such as an array of floats.
+            InputError: Something in `inputs` is not an image, such as an array of floats.
             NoImages: A folder without files.
         """
         if not is_single(inputs):

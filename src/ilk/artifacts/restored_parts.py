@@ -38,7 +38,7 @@ def check_classes(classes: object) -> tuple[str, ...]:
     """Return class names as they stand in a description.
 
     Raises:
-        TypeError: They are no list of names.
+        TypeError: They are not a list of names.
         ValueError: There is none, or two are equal.
     """
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):

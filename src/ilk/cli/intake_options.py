@@ -175,7 +175,7 @@ def check_source(source: str) -> str:
     """Return `source` if there is something to read under its name.
 
     Raises:
-        InputError: There is no such file or folder, and it is no pattern.
+        InputError: There is no such file or folder, and it is not a pattern.
     """
     from ilk.images.sources.kinds import find_kind, make_missing_error
 

@@ -1,6 +1,6 @@
 """Read and write JSON objects with a digest, so that an altered file is noticed.
 
-The digest is no signature: whoever can write the file can also write the digest.
+The digest is not a signature: whoever can write the file can also write the digest.
 """
 
 from __future__ import annotations

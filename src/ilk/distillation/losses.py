@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ilk.training.teacher_objective import TeacherObjective
 
-TEACHER = "teacher_logits"  # the argument that is no setting
+TEACHER = "teacher_logits"  # the argument that is not a setting
 
 
 @cache

@@ -58,7 +58,7 @@ def divide_images(images: Images, teacher: Classifier, hold_out: float, seed: in
     """Divide images by their use; groups of images stay together.
 
     A test split is kept for the end; a val split is the validation part. Images with a label that
-    is no class of the teacher are left out.
+    is not a class of the teacher are left out.
 
     Args:
         images: Images that can be used.
@@ -68,7 +68,7 @@ def divide_images(images: Images, teacher: Classifier, hold_out: float, seed: in
 
     Raises:
         NoLabels: No image has a label.
-        InputError: The labels are no classes of the teacher, or there are too few images for a
+        InputError: The labels are not classes of the teacher, or there are too few images for a
             held-out part.
     """
     images.check_not_empty()

@@ -85,7 +85,7 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
     Raises:
         NoImages: No file can be used.
         NoLabels: There are no labels and no class names.
-        InputError: There is only one class, or an ordered one is no number.
+        InputError: There is only one class, or an ordered one is not a number.
     """
     images.check_not_empty()
     held_out_name = _choose_held_out(images)

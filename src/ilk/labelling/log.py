@@ -57,7 +57,7 @@ class EventLog:
 
     Raises:
         OutputError: The file cannot be created or written, or another process writes to it.
-        ArtifactError: The file is no log, is damaged, or is of a newer version of ilk.
+        ArtifactError: The file is not a log, is damaged, or is of a newer version of ilk.
         InputError: There is no file, and it would only be read.
     """
 
@@ -108,7 +108,7 @@ class EventLog:
         self._file_lock = lock
 
     def _refuse_other_file(self) -> None:
-        """Refuse a file that is no database before a lock file is put beside it."""
+        """Refuse a file that is not a database before a lock file is put beside it."""
         try:
             with self.path.open("rb") as file:
                 head = file.read(len(SQLITE_HEAD))
@@ -138,7 +138,7 @@ class EventLog:
                 raise sqlite3.DatabaseError(f"malformed: {problem}")
 
     def _check_kind(self) -> None:
-        """Refuse an SQLite file that is no log, or of a newer version."""
+        """Refuse an SQLite file that is not a log, or of a newer version."""
         has_tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         application = self._connection.execute("PRAGMA application_id").fetchone()[0]
         if has_tables and application != APPLICATION_ID:

@@ -183,7 +183,7 @@ def choose_held_out(
     """Return which rows `[n]` are not trained on; if `part` is None, a fifth, or none of few rows.
 
     Raises:
-        InputError: `part` is no number from 0 to below 1.
+        InputError: `part` is not a number from 0 to below 1.
     """
     if part is None:
         part = HOLD_OUT if HOLD_OUT * len(y) >= MIN_HELD_OUT else 0.0

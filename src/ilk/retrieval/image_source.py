@@ -70,7 +70,7 @@ def collect_images(
 
 
 def check_encoder(encoder: Embeds) -> None:
-    """Raise InputError if an encoder is a classifier, whose scores are no features."""
+    """Raise InputError if an encoder is a classifier, whose scores are not features."""
     if isinstance(encoder, ScoresClasses):
         raise InputError(
             f"{encoder.name} is a classifier and gives no features to compare; name another "

@@ -48,7 +48,7 @@ def encode_query(
         store: Store that may hold features of the images; nothing is added to it.
 
     Raises:
-        InputError: Nothing is asked, a file is no image, the encoder reads no text, or what is
+        InputError: Nothing is asked, a file is not an image, the encoder reads no text, or what is
             liked and disliked cancels out.
         UnknownName: The index has no such class.
     """

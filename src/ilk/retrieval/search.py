@@ -75,7 +75,7 @@ def search(
         The images found, best first: iterate over it for `Hit`s with path, label and similarity.
 
     Raises:
-        InputError: The query is no image, the encoder reads no text, or the options do not fit.
+        InputError: The query is not an image, the encoder reads no text, or the options do not fit.
         UnknownName: There is no such class, encoder, kind or projection.
         ArtifactError: A model or index is damaged.
         Unavailable: A package or the files of an encoder are missing.

@@ -60,7 +60,7 @@ def open_model(folder: str | os.PathLike[str], *, fetch: bool, **settings: str) 
         settings: device and runtime.
 
     Raises:
-        ArtifactError: The folder is no classifier, or is damaged.
+        ArtifactError: The folder is not a classifier, or is damaged.
         InputError: The model keeps no training images.
     """
     from ilk.artifacts.loading import load

@@ -246,7 +246,7 @@ def name_class_folders(classes: Sequence[str]) -> dict[str, str]:
 
 
 def _has_meaning(name: str) -> bool:
-    """Whether a folder of this name is no class for intake, or in the way of a table."""
+    """Whether a folder of this name is not a class for intake, or in the way of a table."""
     return (
         parse_split(name) is not None
         or name.casefold() in UNLABELLED_FOLDERS

@@ -254,7 +254,7 @@ def _describe_verdict(verdict: Verdict) -> str:
 
 
 def _find_new(target: Sequence[Row], source: Sequence[Row]) -> NDArray[np.bool_]:
-    """Return which images of the target are no file of the source, `[m]`."""
+    """Return which images of the target are not files of the source, `[m]`."""
     known = {row.digest for row in source}
     is_new = np.array([row.digest not in known for row in target], bool)
     if not is_new.any():

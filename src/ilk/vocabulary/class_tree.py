@@ -72,7 +72,7 @@ def parse_newick(text: str) -> ClassTree:
     which two are one; comments in brackets are skipped.
 
     Raises:
-        InputError: It is no such tree; the message says what is wrong.
+        InputError: It is not such a tree; the message says what is wrong.
     """
     names, parents, lengths = [""], [-1], [1.0]
     node, may_be_named, has_length, seen_end = 0, True, False, False

@@ -185,7 +185,8 @@ def check(size: int, levels: int, patch: int, width: int) -> None:
     """Check the size and the width of a U-Net.
 
     Raises:
-        InputError: `size` is no multiple of `patch * 2 ** (levels - 1)`, or `width` none of 8.
+        InputError: `size` is not a multiple of `patch * 2 ** (levels - 1)`, or `width` not
+            one of 8.
     """
     unit = patch * 2 ** (levels - 1)
     if size % unit:

@@ -65,7 +65,7 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
     """Compile the pattern of `--group-from`.
 
     Raises:
-        InputError: It is no regular expression, or matches the empty text.
+        InputError: It is not a regular expression, or matches the empty text.
     """
     if pattern == DUPLICATES:
         raise InputError(

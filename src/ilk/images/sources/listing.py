@@ -214,7 +214,7 @@ def _check_exists(source: str) -> pathlib.Path:
     """Return the path of a table, list or archive.
 
     Raises:
-        InputError: It does not exist, or is no regular file.
+        InputError: It does not exist, or is not a regular file.
     """
     if not os.path.exists(source):
         raise make_missing_error(source, "file")

@@ -39,7 +39,7 @@ class TarArchive:
         path: The file.
 
     Raises:
-        InputError: It is no tar archive, damaged, cut off, or built to fill the disk.
+        InputError: It is not a tar archive, or is damaged, cut off, or built to fill the disk.
         OutputError: There is no room for the temporary file.
         Unavailable: It is compressed with Zstandard, and this Python does not read that.
     """

@@ -30,7 +30,7 @@ class ZipArchive:
         path: The file.
 
     Raises:
-        InputError: It is no zip archive, damaged, encrypted, or built to exhaust memory.
+        InputError: It is not a zip archive, or is damaged, encrypted, or built to exhaust memory.
     """
 
     def __init__(self, path: Path) -> None:

@@ -21,7 +21,7 @@ LABEL_COLUMNS: tuple[str, ...] = (
     "label_name",
 )
 LABEL_COLUMNS += ("species", "breed", "labels", "classes", "diagnosis", "name")
-MIN_DISTINCT = 10  # lines from which as many different values are no classes
+MIN_DISTINCT = 10  # lines from which as many different values are not classes
 MAX_SHOWN = 6  # columns in a note
 _ROW_NUMBER = re.compile(r"|unnamed:_\d+|__index_level_\d+__|index|id")
 
