@@ -110,7 +110,7 @@ def test_other_files_are_refused_in_one_sentence(tmp_path):
     db.execute("CREATE TABLE t (a)")
     db.commit()
     db.close()
-    with pytest.raises(ArtifactError, match="is no log of labels"):
+    with pytest.raises(ArtifactError, match="is not a log of labels"):
         EventLog(other)
     newer = tmp_path / "newer.sqlite"
     EventLog(newer).close()

@@ -87,7 +87,7 @@ def push(
         if DESCRIPTION_FILE not in present and present - HARMLESS:
             raise InputError(
                 f"{repo} contains other files, such as {min(present - HARMLESS)}, and no model of "
-                "ilk; name a repository that is used for the model alone"
+                "ilk; name a repository for the model alone"
             )
         commit = api.upload_folder(
             repo_id=repo,
