@@ -153,7 +153,7 @@ def test_a_repository_of_something_else_is_left_alone(home, hub, tmp_path):
 
 def test_commands(home, hub, tmp_path, capsys):
     assert run(["push-to-hub", str(home / "kinds"), "me/kinds"]) == 0
-    assert "states no license" in capsys.readouterr().out
+    assert "states no licence" in capsys.readouterr().out
     out = str(tmp_path / "back")
     assert run(["from-hub", "me/kinds", "--out", out, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["revision"] == COMMITS[0]

@@ -275,7 +275,7 @@ def test_what_cannot_be_a_classifier_says_why(model, tmp_path):
     )
     with pytest.raises(InputError, match="pretrained without labels"):
         scores(tmp_path / "blind")
-    with pytest.raises(ArtifactError, match=r"no optimised noise|noise\.json"):
+    with pytest.raises(ArtifactError, match=r"no optimized noise|noise\.json"):
         scores(model, "@strategy=noise").embed(batch(1)[0])
 
 

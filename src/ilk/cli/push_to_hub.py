@@ -17,7 +17,7 @@ from ilk.cli.output import Result, add_json_option, print_note
     "--license",
     "license_name",
     default="",
-    help="License, by the name that the hub uses, such as apache-2.0.",
+    help="Licence, by the name that the hub uses, such as apache-2.0.",
 )
 @click.option(
     "--with-report",
@@ -53,5 +53,5 @@ def command(
     )
     click.echo(f"model  {result.repo}@{result.revision}")
     if not license_name:
-        print_note("the card states no license; name one with --license, such as apache-2.0")
+        print_note("the card states no licence; name one with --license, such as apache-2.0")
     return Result({"repo": result.repo, "revision": result.revision})

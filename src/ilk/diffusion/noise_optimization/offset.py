@@ -1,4 +1,4 @@
-"""The image-dependent part of an optimised noise: a small U-Net on the clean image.
+"""The image-dependent part of an optimized noise: a small U-Net on the clean image.
 
 Wang and Chen, 2025, Noise Matters: Optimizing Matching Noise for Diffusion Classifiers,
 arXiv 2508.11330. Departure from the released network, whose batch norms always use the statistics
