@@ -84,7 +84,7 @@ def test_programs_need_no_csrf_token_to_ask_and_pages_of_others_may_not(client, 
         ({"json": {"images": []}}, 422, "there is no image in the request"),
         ({"json": {}}, 422, "there is no image in the request"),
         ({"json": [1]}, 422, "must be an object"),
-        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "no JSON"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "not JSON"),
         (
             {"content": b"[" * 10_000, "headers": {"content-type": "application/json"}},
             400,
