@@ -139,9 +139,9 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path):
 
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path):
     pretrain(data(), BLOBS, PLAN, tmp_path)
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="other settings"):
         pretrain(data(), BLOBS, replace(PLAN, label_dropout=0.5), tmp_path)
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="other settings"):
         pretrain(data(20), BLOBS, PLAN, tmp_path)
 
 

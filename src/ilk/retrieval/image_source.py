@@ -122,7 +122,8 @@ def describe_refused(images: Images) -> tuple[str, ...]:
         return ()
     first = f"{escape_path(refused[0].path)}: {refused[0].reason}"
     files = "1 file is" if len(refused) == 1 else f"{len(refused):,} files are"
-    return (f"{files} not searched, such as {first}",)
+    link = ": " if len(refused) == 1 else ", such as "
+    return (f"{files} not searched{link}{first}",)
 
 
 def _map_rows(images: Images) -> dict[str, Row]:

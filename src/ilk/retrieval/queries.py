@@ -69,7 +69,7 @@ def encode_query(
     less = rows[len(plain) + len(liked) :]
     row = move_query(asked, more, less, query.unlike_weight)
     if not np.linalg.norm(row) > 0:
-        raise InputError("what is liked and what is not cancel out; give other images")
+        raise InputError("the images to resemble and not to resemble cancel out; give other images")
     roles = ["asked"] * len(plain) + ["like"] * len(liked) + ["unlike"] * len(disliked)
     return EncodedQuery(
         row[None],

@@ -196,4 +196,4 @@ def check(size: int, levels: int, patch: int, width: int) -> None:
             f" the size must be a multiple of {unit}, such as {nearest}"
         )
     if width < GROUPS or width % GROUPS:
-        raise InputError(f"a U-Net of width {width} cannot be: take a multiple of {GROUPS}")
+        raise InputError(f"a U-Net of width {width} is not possible: take a multiple of {GROUPS}")

@@ -86,4 +86,4 @@ def check_tuning_data(network: Denoises, x: Tensor, y: Tensor, sigma: float) -> 
     if not bool((y >= 0).any()):
         raise NoLabels("a noise is learned from labelled images and there are none; label a few")
     if not 0 < sigma < math.inf:
-        raise InputError(f"a noise level of {sigma} cannot be: sigma must be above 0")
+        raise InputError(f"a noise level of {sigma} is not possible: sigma must be above 0")

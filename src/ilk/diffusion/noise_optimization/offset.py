@@ -47,7 +47,7 @@ class OffsetNetwork(nn.Module):
         super().__init__()
         if width < GROUPS or width % GROUPS or levels < 1:
             raise InputError(
-                f"an offset of width {width} and {levels} levels cannot be: "
+                f"an offset of width {width} and {levels} levels is not possible: "
                 f"take a multiple of {GROUPS} and at least one level"
             )
         self.levels, self.width = levels, width

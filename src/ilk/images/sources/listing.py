@@ -104,8 +104,8 @@ def list_sources(
     for source, kind in zip(map(os.fsdecode, sources), drop_stray(sources, kinds), strict=True):
         if kind == "file" and find_kind_of_suffix(source):
             notes.append(
-                f"{escape_path(source)} lies beside images that are given one by one, and is not "
-                "read; give it alone, or the folder"
+                f"{escape_path(source)} is given along with single images, and is not "
+                "read; give it alone, or give the folder"
             )
         found = list_source(source, kind, path_column, group_column)
         n_found += len(found)

@@ -107,7 +107,7 @@ class TarArchive:
             if n_bytes > limit:
                 raise InputError(
                     f"{self._shown} unpacks to more than {limit:,} bytes, as an archive made to "
-                    "fill the disk; unpack it yourself if it is not, and give the folder"
+                    "fill the disk; if it is not, unpack it yourself and give the folder"
                 )
             if n_bytes > free:
                 raise OutputError(
