@@ -70,7 +70,7 @@ class EventLog:
         if read_only and not self.path.is_file():
             raise InputError(
                 f"there is no log of labels at {self._shown}; label some images first, or name the "
-                "log"
+                "log with --log"
             )
         try:
             if not read_only:
