@@ -114,7 +114,7 @@ class IntakeOptions:
         return ranges
 
     def list_inputs(self, sources: Sequence[str], out: Path | None = None) -> ListedInputs:
-        """Return the images that `sources` stand for, in order; print what is to be known.
+        """Return the images that `sources` stand for, in order; print what there is to know.
 
         The file `out` of an earlier run is none of them.
 

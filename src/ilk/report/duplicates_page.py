@@ -55,7 +55,7 @@ def render_duplicates(found: DuplicateGroups, notes: tuple[str, ...] = ()) -> st
 
     Args:
         found: The groups.
-        notes: What else is to be known.
+        notes: Further remarks.
     """
     n = len(found.groups)
     sections, room = [], MAX_THUMBNAILS

@@ -155,7 +155,7 @@ def select_rows(
 
 
 def list_candidates(has_target: bool, is_labelled: bool) -> tuple[str, ...]:
-    """Return the texts of the selectors that are tried unasked; the baseline is none of them."""
+    """Return the texts of the selectors that are tried by default; the baseline is none of them."""
     return tuple(
         text
         for kind in list_selectors().values()

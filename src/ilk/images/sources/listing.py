@@ -54,7 +54,7 @@ class ListedInputs:
 
     Attributes:
         inputs: Path, or name, and image of each.
-        notes: What was left out or read in another way than may be expected.
+        notes: What was left out or read differently from what may be expected.
         groups: Group of each image, None for a group of its own; empty if none is read.
     """
 
