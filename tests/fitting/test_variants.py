@@ -157,9 +157,7 @@ def test_what_lies_at_the_ends_is_found_saved_and_predicted(
     args = ["fit", str(home), "--out", str(out), "--encoder", NAME, "--method", "GDA"]
     assert run(args) == 0
     printed = capsys.readouterr().out
-    assert (
-        f"{LETTERBOXED} is also compared: a centre crop cuts more than 40% off 100%" in printed
-    )
+    assert f"{LETTERBOXED} is also compared: a centre crop cuts more than 40% off 100%" in printed
     assert f"{VIEWED} is also compared: there are 8 images per class" in printed
     rows = json.loads((out / "leaderboard.json").read_text())["rows"]
     accuracy = {row["encoder"]: row["scores"]["accuracy"]["value"] for row in rows}
