@@ -86,7 +86,7 @@ def test_a_head_of_another_network_is_refused(homes, tmp_path):
     home = shutil.copytree(homes[0], tmp_path / "home")
     nearest_mean_head.load(home)
     shutil.copy(homes[1] / nearest_mean_head.FILE, home)
-    with pytest.raises(ArtifactError, match="another network"):
+    with pytest.raises(ArtifactError, match="a different network"):
         nearest_mean_head.load(home)
 
 
