@@ -156,7 +156,7 @@ def test_a_damaged_or_foreign_folder_is_refused(tmp_path: Path):
         (told.replace('"width": 8', '"width": 16'), "was altered"),
         ("[]", "no JSON object"),
         ("[" * 100_000, "nested too deeply"),
-        (told.replace('"version": 3', '"version": Infinity'), "Infinity is no number"),
+        (told.replace('"version": 3', '"version": Infinity'), "Infinity is not a JSON number"),
     ]:
         (tmp_path / "diffusion.json").write_text(change)
         with pytest.raises(ArtifactError, match=why):
