@@ -1,4 +1,4 @@
-"""Do causal effects of units say more of a network than gradients, and are they more stable?
+"""Do causal effects of units say more about a network than gradients, and are they more stable?
 
 Five networks (seeds 0 to 4) name the digit of textured 56 x 56 canvases with distractors; batch
 norm is folded first. For each of three classes, path effects are measured on 50 canvases that the

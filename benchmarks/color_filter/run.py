@@ -1,4 +1,4 @@
-"""Does conditional loss reduction pick the data that a model of the target learns most from?
+"""Does conditional loss reduction select the data from which a model learns most for the target?
 
 A pool of dictionary definitions and a few film reviews, a target of reviews: each rule ranks the
 pool, a language model is trained on the best 1/tau of it, and its loss per word on other reviews is

@@ -1,4 +1,4 @@
-"""Does ilk fit --group-from duplicates tell the accuracy that new pictures get?
+"""Does `ilk fit --group-from duplicates` report the accuracy that new pictures get?
 
 Worlds of CIFAR-10 pictures of four classes, of which a share has one wrong label and copies (
 recompressed, resized, cropped by 15 and 30 %, mirrored, recoloured) under the same label, in the

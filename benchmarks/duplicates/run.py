@@ -1,4 +1,4 @@
-"""Does ilk duplicates find copies that others miss, without pairing pictures that only look alike?
+"""Does `ilk duplicates` find copies that others miss, and not pair pictures that only look alike?
 
 Folders of 300 real pictures each (PACS, CIFAR-10, Fashion-MNIST, MNIST, and the digit 1 alone,
 where different pictures look most alike), in which six copies of each of 13 kinds are planted:

@@ -1,4 +1,4 @@
-"""Does an exported file answer as the model does, and what do 8 bits cost?
+"""Does an exported file give the same answers as the model, and what do 8 bits cost?
 
 Each model is fitted by `ilk.fit` to training images and written by what `ilk export` calls, which
 compares the file with the model on held images in the forms that users have: odd sizes, 1:8, grey,

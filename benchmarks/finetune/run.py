@@ -1,4 +1,4 @@
-"""Does tuning the network pay, beside a head on its frozen features, and what does it cost?
+"""Does tuning the network pay, compared with a head on its frozen features, and what does it cost?
 
 `ilk finetune` with its defaults and the embedded encoder (efficientnet-lite0, ImageNet): the last 2
 of 16 blocks are trained, from the answers of the frozen network on; a validation part of the

@@ -1,4 +1,4 @@
-"""Few labels: Gaussians against nearest mean and logistic regression, and both beside zero-shot.
+"""Few labels: Gaussians against nearest mean and logistic regression, with and without zero-shot.
 
 Entry gda-clip-baseline, on frozen features: scikit-learn's digits as pixels, 2,000 images of
 cifar10_jpeg through the ImageNet network of the shared weights, and 50 characters of Omniglot, 20

@@ -1,4 +1,4 @@
-"""Is the accuracy true, and do the sets cover, where there are several shots of each patient?
+"""Are accuracy and coverage right if there are several images of each patient?
 
 Simulated clinics (`benchmarks.groups.world`) of 24 and 60 patients with 6 shots each, 10 of each
 kind, through the encoder `hog`; the truth is measured on 6 shots of each of 300 new patients.

@@ -1,4 +1,4 @@
-"""Do intervals contain the accuracy of the model, and is a candidate called worse that is not?
+"""Do intervals contain the accuracy of the model, and is any candidate wrongly called worse?
 
 `rows`: three Gaussian classes in two dimensions, 5 or 12 rows each; the accuracy of the model that
 `ilk fit` would save is measured on 20,000 fresh rows. Compared: one set of folds against folds

@@ -1,4 +1,4 @@
-"""Does the order in which images are asked matter, and does a session know how good its model is?
+"""Does the order of the questions matter, and does a session know how good its model is?
 
 Features of `efficientnet-lite0`, which is installed with ilk, of three sets: the 210 photographs of
 PACS (7 classes; pool of 140), CIFAR-10 recompressed as JPEG (10 classes; pool of 1,500 of 3,900)

@@ -1,4 +1,4 @@
-"""How good is a first guess from class names alone, and are new groups named right?
+"""How good is a first guess from class names alone, and are new groups named correctly?
 
 Features of `efficientnet-lite0`, which is installed with ilk and knows ImageNet's 1,000 classes.
 Nothing was tuned on these images. Names that it cannot know are left out: giraffe of PACS, deer of

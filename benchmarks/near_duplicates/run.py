@@ -1,4 +1,4 @@
-"""Are pictures that were saved again found, and is the accuracy that rests on them told?
+"""Are pictures that were saved again found, and is their effect on the accuracy reported?
 
 Near-duplicates: of real pictures of four kinds (photographs and paintings of PACS, CIFAR-10, MNIST,
 Fashion-MNIST), some are added once more in another form; a pair is right if both show the same

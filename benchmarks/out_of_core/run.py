@@ -1,4 +1,4 @@
-"""What does a fit cost whose features do not fit in memory, and what does it lose?
+"""What does a fit cost if the features do not fit in memory, and what does it lose?
 
 A million simulated rows of 768 features (float16) and 100 classes in a shard folder. One pass that
 sums what GDA, ridge and naive Bayes need is compared with the bare products X'X and X'Y on the same

@@ -1,4 +1,4 @@
-"""What do wrappers of few parameters cost, and what are they worth beside full tuning?
+"""What do wrappers with few parameters cost, and what are they worth compared with full tuning?
 
 A vision transformer (4 blocks, 64 wide, 16 tokens) is pretrained once on trousers, dresses,
 sandals, shirts and bags of Fashion-MNIST. It is tuned with 20 images per class on the five other

@@ -1,4 +1,4 @@
-"""Do ever smaller students that are distilled in steps beat students of labels, and as a group?
+"""Do ever smaller students, distilled in steps, beat students trained on labels, and as a group?
 
 MNIST: 10,000 training and the 10,000 test digits. The teacher, a residual convolutional network, is
 trained once on the labels. Three students read a digit, reduced to 14 x 14 pixels, row by row: one

@@ -1,4 +1,4 @@
-"""Is anything lost, or silently wrong, whatever is done to ilk?
+"""Is anything lost or silently wrong, whatever is done to ilk?
 
 **Hostile files.** Small images of every format are cut, flipped, padded, emptied, given odd names,
 modes and headers, and lie beside links, pipes and locked files. Every file must be one row, and

@@ -1,4 +1,4 @@
-"""How many queries per second, and how many of the truly nearest images, by kind of index?
+"""How fast is each kind of index, and how many of the nearest images does it find?
 
 Rows of 768 features, 100,000 and 1,000,000 of them, simulated (`benchmarks.search.worlds`: 1,000
 clusters with 24 axes each), and CIFAR-10's 50,000 training images through MobileNetV2 (1,280

@@ -1,4 +1,4 @@
-"""Are the images that `ilk select` keeps worth more than equally many random ones?
+"""Are the images that `ilk select` keeps worth more than as many random ones?
 
 Features of CIFAR-10 (MobileNetV2) and of MNIST (pixels): a tenth and three tenths of the images are
 kept by the default, which chooses a rule on images left out or stays with random ones, by every

@@ -1,4 +1,4 @@
-"""Do source models teach a student of another task better, each as much as it is similar?
+"""Do source models teach a student of another task better if weighted by their similarity to it?
 
 Six source networks, each trained on its own classes: MNIST 0 to 4 and 5 to 9, notMNIST A to E and F
 to J, Fashion-MNIST 0 to 4, and 136 characters of Omniglot. Two targets: USPS digits, and

@@ -1,4 +1,4 @@
-"""Can what tuning taught an old version of a network be added to its new version?
+"""Can the weight changes from tuning an old version of a network be added to its new version?
 
 A network of four convolutions with group normalization learns five classes of Fashion-MNIST,
 drawn per seed: version 1 from 4,000 images (3 passes), version 2 from version 1 and 8,000 images (3

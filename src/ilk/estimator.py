@@ -65,8 +65,8 @@ class MethodClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: Rows.
             y: Labels.
             sample_weight: How many times each row counts, `[n]`, >= 0; None counts each once.
-            groups: Group of each row, `[n]`, such as a patient, of which hyperparameters chosen
-                inside the method are tested on whole groups; None makes every row one.
+            groups: Group of each row, `[n]`, such as a patient: hyperparameters that are chosen
+                inside the method are tested on whole groups. None makes each row a group.
 
         Raises:
             InputError: If weights differ and the method does not support them.
@@ -132,15 +132,15 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     content, so further folds and candidates of a search encode nothing again.
 
     `X` is a list, an array of paths `[n]` or `[n, 1]`, a uint8 array `[n, h, w, c]` or a DataFrame
-    with a column of paths, of which nothing else is used. Labels may have any type that
+    with a column of paths (other columns are ignored). Labels may have any type that
     scikit-learn sorts; they come back as they were given.
 
-    scikit-learn's own estimator checks fit random matrices of floats, which are no images; they run
-    on `MethodClassifier`, which the features go through.
+    scikit-learn's own estimator checks fit random matrices of floats, which are not images;
+    `MethodClassifier`, which takes features, passes them.
 
     Args:
-        settings: Any field of `FitConfig` but `classes`, such as `encoders`, `methods`, `folds` and
-            `seed`; one name may stand for a list of one.
+        settings: Any field of `FitConfig` except `classes`, such as `encoders`, `methods`, `folds`
+            and `seed`; a list of one name may be given as the name.
 
     Attributes:
         classes_: The labels, sorted, `[k]`.
@@ -163,15 +163,15 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: Images.
-            y: Labels. Of images with the same bytes, one is used, and none if their labels differ;
-                a warning says how many.
+            y: Labels. Only one of several images with the same bytes is used, and none of them if
+                their labels differ; a warning says how many are not used.
             groups: Group of each image, `[n]`, such as a patient or a video, None for an image on
                 its own: no fold of the selection and the calibration splits a group. scikit-learn
-                hands the `groups` of its own splitters on if asked to, by `set_fit_request`.
+                passes on the `groups` of its own splitters after `set_fit_request(groups=True)`.
 
         Raises:
             InputError: An image cannot be read, `X` holds no images, or there is only one class.
-            ValueError: The labels are none, continuous numbers, or of another number than `X`.
+            ValueError: Labels are missing, continuous, or not as many as `X`.
         """
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)

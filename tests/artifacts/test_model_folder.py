@@ -118,7 +118,7 @@ def test_a_folder_that_is_no_model(tmp_path: Path, content: str | None) -> None:
 
 def test_a_folder_with_other_files_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "thesis.doc").write_text("all of it")
-    with pytest.raises(OutputError, match="no ilk classifier"):
+    with pytest.raises(OutputError, match="not an ilk classifier"):
         check_writable(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.doc"]
 
@@ -145,7 +145,7 @@ def test_the_remains_of_an_interrupted_fit_can_be_overwritten(tmp_path: Path) ->
         (tmp_path / name).write_text("half")
     assert check_writable(tmp_path) == tmp_path
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="no ilk classifier"):
+    with pytest.raises(OutputError, match="not an ilk classifier"):
         check_writable(tmp_path)
 
 

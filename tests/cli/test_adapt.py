@@ -145,7 +145,7 @@ def test_a_folder_with_other_files_is_not_written_to(
 ) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     assert run([str(model), str(stream), "--out", str(tmp_path)]) == 5
-    assert "no ilk classifier" in capsys.readouterr().err
+    assert "not an ilk classifier" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 

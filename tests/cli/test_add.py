@@ -248,7 +248,7 @@ BAD = {
     "a folder of something else": (
         ["--class-images", "owl", "{new}/six 6", "--out", "{tmp}/text"],
         5,
-        "no ilk classifier",
+        "not an ilk classifier",
     ),
     "strict": (["--class-images", "owl", "{tmp}/mixed", "--strict"], 1, "--strict was given"),
     "an old class again": (

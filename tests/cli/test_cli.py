@@ -255,7 +255,7 @@ def test_the_output_folder_is_checked_before_any_work(
 ) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     assert run(["fit", str(digits), "--out", str(tmp_path), *QUICK]) == 5
-    assert "no ilk classifier" in last_line(capsys)
+    assert "not an ilk classifier" in last_line(capsys)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt"]
 
 

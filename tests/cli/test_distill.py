@@ -119,7 +119,7 @@ def test_images_smaller_than_the_network_takes(folder, tmp_path, student, least)
 
 def test_too_few_images_for_the_held_out_parts(folder, tmp_path):
     images = write_digits(tmp_path / "d", dict.fromkeys(CLASSES, 20))
-    with pytest.raises(InputError, match=r"60 labelled images .* 20.*; label more, 80 in all"):
+    with pytest.raises(InputError, match=r"60 labelled images .* 20.*; label more, at least 80"):
         run(folder / "kinds", images, "--out", tmp_path / "s", *QUICK)
     images = write_digits(tmp_path / "more", dict.fromkeys(CLASSES, 30))
     with pytest.raises(InputError, match=r"90 labelled images .* raise --hold-out"):

@@ -48,7 +48,7 @@ def test_table_page_and_json(
     args = ["duplicates", str(photos), *FAST, "--out", str(table), "--page", str(page)]
     assert cli.run(args) == 1
     out = capsys.readouterr().out
-    assert "3 pictures are there more than once between training and test images" in out
+    assert "3 pictures occur more than once between training and test images" in out
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert {row["concerns"] for row in rows} == {"train and test"}
     assert [row["keep"] for row in rows].count("yes") == 3

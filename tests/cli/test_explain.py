@@ -35,7 +35,7 @@ def test_the_page_shows_each_image_with_map_verdict_text_and_neighbours(fitted, 
     assert "Nearest training images" in page
     assert page.count("<bdi>similarity ") == 15
     assert "insertion minus deletion on 3 images" in printed
-    assert "rank correlation with the maps of a model of random parameters: head" in printed
+    assert "rank correlation with the maps of a model with random parameters: head" in printed
     assert len(list(out.glob("*.png"))) == 3
     assert "http" not in page.replace("http-equiv", "")
     assert run(["explain", str(model), str(images), "--out", str(out), "--no-check"]) == 0

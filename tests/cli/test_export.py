@@ -46,7 +46,7 @@ def test_file_runner_and_card(home, tmp_path, capsys):
 def test_images_of_the_user_and_a_limit(home, tmp_path, capsys):
     args = ["export", str(home / "model"), "--onnx", str(tmp_path / "m.onnx")]
     folder = str(home / "digits" / "one 1")
-    assert run([*args, "--check-images", folder, "--limit", "7"]) == 0
+    assert run([*args, "--check-images", folder, "--max-images", "7"]) == 0
     assert f"compared on 7 images ({folder})" in capsys.readouterr().out.replace("\n", " ")
 
 

@@ -76,7 +76,7 @@ def test_a_second_server_on_a_log_is_refused_but_may_look(
         assert run(["label", str(folder), "--encoder", ENCODER, "--status"]) == 0
         rest = server.stop()
     assert "24 labelled images are saved in" in rest
-    assert f"go on with `ilk label {folder}" in rest
+    assert f"to continue, run `ilk label {folder}" in rest
 
 
 def test_files_that_are_left_out_are_listed(folder: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_log_of_another_kind_is_refused(folder: Path, capsys: pytest.CaptureFi
     other = folder.parent / "other.sqlite"
     other.write_text("no log")
     assert run(["label", str(folder), *OPTIONS, "--log", str(other)]) == 4
-    assert "no log" in read_error(capsys)
+    assert "not a log" in read_error(capsys)
 
 
 def test_a_single_image_can_be_labelled(tmp_path: Path) -> None:

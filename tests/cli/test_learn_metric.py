@@ -51,7 +51,7 @@ def test_the_verdict_is_printed_with_its_interval(digits, tmp_path, capsys):
     learn(digits, "--out", tmp_path / "t", *QUICK, "--force")
     output = capsys.readouterr().out
     assert "features as they are" in output
-    assert "classes that were held out" in output
+    assert "held-out classes" in output
     assert "in mAP@R, 95 % interval" in output
     assert f"ilk fit {digits} --encoder default --encoder tuned:{tmp_path / 't'}" in output
     table = output.split("gain over it: LDA minus")[0]
@@ -142,7 +142,7 @@ def test_wrong_options_are_refused(digits, tuned, tmp_path):
         learn(digits, "--out", tmp_path / "t", "--encoder", f"tuned:{tuned}")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "diary.txt").write_text("mine")
-    with pytest.raises(OutputError, match="no learned embedding"):
+    with pytest.raises(OutputError, match="not a learned embedding"):
         learn(digits, "--out", tmp_path / "full", *QUICK)
     assert (tmp_path / "full" / "diary.txt").read_text() == "mine"
 

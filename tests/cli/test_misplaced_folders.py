@@ -102,7 +102,7 @@ def test_a_table_or_page_of_that_name_makes_no_folder_of_ilk(photos, capsys, mon
 def test_encode_writes_only_to_new_folders_and_to_shard_folders(photos, tmp_path, capsys):
     other = _draw(tmp_path / "other", 100)
     code, text = _fail(capsys, "encode", photos, "--out", other, *ENCODER)
-    assert (code, "other holds a, and is no shard folder" in text) == (5, True)
+    assert (code, "other holds a, and is not a shard folder" in text) == (5, True)
     assert sorted(path.name for path in other.iterdir()) == ["a", "b"]
     (tmp_path / "empty").mkdir()
     assert run(["encode", str(photos), "--out", str(tmp_path / "empty"), *ENCODER]) == 0
@@ -143,7 +143,7 @@ def test_an_embedding_is_not_written_over_files_of_the_user(name, photos, tmp_pa
     folder.mkdir()
     (folder / name).write_text("{}")
     code, text = _fail(capsys, "learn-metric", photos, "--out", folder, *ENCODER)
-    assert (code, "no learned embedding" in text) == (5, True)
+    assert (code, "not a learned embedding" in text) == (5, True)
     assert (folder / name).read_text() == "{}"
 
 

@@ -45,7 +45,7 @@ def test_the_table_the_csv_and_the_json_say_the_same(
     search(photos, query, *ENCODER, "--count", "4", "--out", out)  # its own file is replaced
     printed = capsys.readouterr().out
     assert all(Path(row["path"]).name in printed.replace("\n", "") for row in rows)
-    assert "the query lies among these images and is left out" in printed
+    assert "the query itself is one of these images and is left out" in printed
     assert len(read_images(out).used) == 4  # what ilk writes it reads back
 
 

@@ -182,7 +182,7 @@ def test_what_cannot_be_read_is_one_sentence(
     for source, sentence in (
         ("none/*.png", "no file matches none/*.png"),
         ("none.csv", "there is no file none.csv"),
-        (str(tmp_path / "a.zip"), "is no zip archive that can be read"),
+        (str(tmp_path / "a.zip"), "is not a readable zip archive"),
     ):
         for args in (["predict", "kinds"], ["detect", "score", "normal"], ["check"]):
             assert run([*args, source]) == 2

@@ -86,7 +86,7 @@ def test_a_head_of_another_network_is_refused(homes, tmp_path):
     home = shutil.copytree(homes[0], tmp_path / "home")
     nearest_mean_head.load(home)
     shutil.copy(homes[1] / nearest_mean_head.FILE, home)
-    with pytest.raises(ArtifactError, match="another network"):
+    with pytest.raises(ArtifactError, match="a different network"):
         nearest_mean_head.load(home)
 
 
@@ -116,7 +116,7 @@ def test_another_plan_leaves_the_record_of_the_model_as_it_is(homes, tmp_path):
     x = torch.from_numpy(np.random.default_rng(9).integers(0, 255, (24, 1, 8, 8), np.uint8))
     batch, digests = Batch(x, torch.arange(24) % 2), [f"{i:064x}" for i in range(24)]
     config = PretrainConfig(Recipe(1, 4, 1e-3), options={"width": 8, "levels": [1]})
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="other settings"):
         pretrain_cross_fit(PretrainingData(batch, digests, ("cat", "dog")), config, home, 0)
     assert (home / training_images.FILE).read_bytes() == before
 

@@ -1,4 +1,4 @@
-"""The choice of a single noise: nothing that was optimised on decides, and zero may win."""
+"""The choice of a single noise: nothing that was optimized on decides, and zero may win."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -197,5 +197,5 @@ def test_every_optimisation_says_which_of_how_many_it_is():
     config = NoiseSelectionConfig(n_levels=4, n_random=0, n_optimized=2)
     config = replace(config, tuning=NoiseTuningConfig(epochs=1))
     select_noises(model, drawn(model, 4, 1), drawn(model, 20, 2), config, progress)
-    optimised = [t for t in texts if t.startswith("optimising")]
-    assert optimised == ["optimising noise 1 of 2", "optimising noise 2 of 2"]
+    optimized = [t for t in texts if t.startswith("optimizing")]
+    assert optimized == ["optimizing noise 1 of 2", "optimizing noise 2 of 2"]

@@ -139,9 +139,9 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path):
 
 def test_a_folder_of_another_plan_is_refused(tmp_path: Path):
     pretrain(data(), BLOBS, PLAN, tmp_path)
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="other settings"):
         pretrain(data(), BLOBS, replace(PLAN, label_dropout=0.5), tmp_path)
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="other settings"):
         pretrain(data(20), BLOBS, PLAN, tmp_path)
 
 
@@ -156,7 +156,7 @@ def test_a_damaged_or_foreign_folder_is_refused(tmp_path: Path):
         (told.replace('"width": 8', '"width": 16'), "was altered"),
         ("[]", "no JSON object"),
         ("[" * 100_000, "nested too deeply"),
-        (told.replace('"version": 3', '"version": Infinity'), "Infinity is no number"),
+        (told.replace('"version": 3', '"version": Infinity'), "Infinity is not a JSON number"),
     ]:
         (tmp_path / "diffusion.json").write_text(change)
         with pytest.raises(ArtifactError, match=why):

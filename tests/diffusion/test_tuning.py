@@ -169,7 +169,7 @@ def _interrupt_after(n: int):  # type: ignore[no-untyped-def]
 def test_another_configuration_is_refused(pretrained: dict[int, Path], tmp_path: Path):
     data = make_data(80).batch
     tune(pretrained[0], data, CLASSES, TUNING, tmp_path / "tuned")
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="other settings"):
         tune(pretrained[0], data, CLASSES, replace(TUNING, anchor=2.0), tmp_path / "tuned")
 
 
@@ -213,7 +213,7 @@ def test_a_network_tuned_from_another_one_is_refused(pretrained: dict[int, Path]
     tune_cross_fit(home, make_data(80), TUNING, drawn=0)
     for name in (saved.JSON, saved.ARRAYS, training_images.FILE):
         shutil.copy(pretrained[2] / name, home / name)
-    with pytest.raises(ArtifactError, match="tuned from another network"):
+    with pytest.raises(ArtifactError, match="tuned from a different network"):
         find_classifier_home(home)
 
 

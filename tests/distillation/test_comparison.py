@@ -19,7 +19,7 @@ def test_the_difference_is_the_student_minus_the_other():
     better, worse = [1] * 100, [1] * 70 + [0] * 30
     assert "the teacher helps" in describe(better, worse)
     assert "+30.00 points" in describe(better, worse)
-    assert "the teacher does harm" in describe(worse, better)
+    assert "the teacher hurts" in describe(worse, better)
     assert "no significant difference" in describe(better, better)
 
 

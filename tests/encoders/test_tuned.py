@@ -129,7 +129,7 @@ def test_a_missing_folder_and_another_base_are_refused(folder, tmp_path):
         resolve_encoder(f"tuned:{tmp_path / 'nowhere'}")
     base = {**PixelEncoder(8, 8, 3).describe(), "key": "0" * 64}
     edit(folder, base=base)
-    with pytest.raises(Unavailable, match="that encoder is another on this machine"):
+    with pytest.raises(Unavailable, match="that encoder is a different one on this machine"):
         resolve_encoder(f"tuned:{folder}")
 
 

@@ -134,7 +134,7 @@ def test_the_network_of_a_base_is_not_changed(student):
 def test_another_base_is_refused(student, tmp_path):
     write_tuned_network(tmp_path / "t", tune(student))
     write_network(tmp_path / "student", seed=1)
-    with pytest.raises(Unavailable, match="is another on this machine"):
+    with pytest.raises(Unavailable, match="is a different one on this machine"):
         resolve_encoder(f"tuned:{tmp_path / 't'}")
     shutil.rmtree(tmp_path / "student")
     with pytest.raises(Unavailable, match="is the network of tuned:"):

@@ -142,7 +142,7 @@ def test_each_condition_alone_is_enough_to_refuse(subject, controls):
         return verdict.sentence
 
     loud = np.tile([good.score, -good.score], 4)
-    assert "no more than taking away random parts" in refuse(random=loud)
+    assert "no more than removing random parts" in refuse(random=loud)
     assert "the middle of the image would explain" in refuse(centre=good.score)
     assert "all edges would explain" in refuse(edges=good.score + 0.1, centre=-1.0)
     value = subject.value
@@ -154,7 +154,7 @@ def test_each_condition_alone_is_enough_to_refuse(subject, controls):
         half = good.deletion.copy()
         half[row] = good.insertion[row] + 0.01
         verdict = judge(values, replace(good, deletion=half), subject, quiet)
-        assert "one way of taking pixels away only" in verdict.sentence
+        assert "only one way of removing pixels" in verdict.sentence
 
 
 def test_random_maps_differ_from_each_other_and_between_seeds(subject, controls):

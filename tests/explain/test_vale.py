@@ -37,7 +37,7 @@ def test_the_sentences_are_what_was_measured(classifier):
     explanation = explain_image(classifier, draw_image(), method=Vale(n_coalitions=200))
     segment = explanation.values >= 1
     share = round(100 * float(segment.mean()))
-    assert f"lies at the top right and covers {share} % of the image" in explanation.text
+    assert f"is at the top right and covers {share} % of the image" in explanation.text
     subject, _ = ask(classifier, draw_image())
     without = float(subject.score_masks(~segment[None])[0])
     assert f"blurring it lowers the answer from {subject.value:.2f} to {without:.2f}" in (
@@ -48,7 +48,7 @@ def test_the_sentences_are_what_was_measured(classifier):
 def test_an_empty_segment_is_said(classifier):
     subject, _ = ask(classifier, draw_image())
     facts = measure_segment(subject, np.zeros(subject.shape, bool))
-    assert word_segment(facts, "red") == "No object was found that the answer red rests on."
+    assert word_segment(facts, "red") == "No object was found that the answer red depends on."
     assert facts.answer_without == pytest.approx(facts.answer)
 
 

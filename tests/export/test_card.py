@@ -26,7 +26,7 @@ def test_it_says_what_the_model_folder_records(home):
     accuracy = description["metrics"]["evaluation"]["accuracy"]
     assert f"- accuracy: {accuracy['value']:.3f} (95 % interval {accuracy['low']:.3f}" in card
     assert "| kind 0 | 24 |" in card
-    assert "- images fitted to: 72" in card
+    assert "- training images: 72" in card
     assert "`GDA()`" in card
     assert "probability 0.9" in card
     assert description["digest"] in card
@@ -49,7 +49,7 @@ def test_nothing_is_invented(home, tmp_path):
     bare = change(home / "kinds", tmp_path / "m", metrics=None, data=None, versions=None, notes=[])
     card = write_card(bare)
     assert f"Accuracy: {NOT_STATED}" in card
-    assert f"- images fitted to: {NOT_STATED}" in card
+    assert f"- training images: {NOT_STATED}" in card
     assert f"| kind 0 | {NOT_STATED} |" in card
     assert f"- licence: {NOT_STATED}" in card
     assert f"- fitted with: {NOT_STATED}" in card

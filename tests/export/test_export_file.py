@@ -254,7 +254,7 @@ def test_a_value_at_its_limit_is_reported_and_not_hidden(model, images, monkeypa
     result = check_parity(classifier, build_model(shifted), images)
     assert (result.different_unknown, result.n_near_ties) == (1, 1)
     assert result.near_ties == (images.rows[3].path,)
-    assert "within rounding of the limit" in result.sentence
+    assert "within rounding error of the limit" in result.sentence
     far = replace(model, ood_detector=replace(close, threshold=nearest * 1.01))
     with pytest.raises(ArtifactError, match="unknown flag"):
         check_parity(classifier, build_model(far), images)
@@ -270,7 +270,7 @@ def test_heads_and_encoders_that_onnx_cannot_express(model, images, tmp_path):
     class Diffusion:
         name = "diffusion:somewhere"
 
-    with pytest.raises(InputError, match=r"diffusion:somewhere is no single pass .*keep using"):
+    with pytest.raises(InputError, match=r"diffusion:somewhere is not a single pass .*keep using"):
         build_model(replace(model, encoder=Diffusion()))
 
 

@@ -145,9 +145,9 @@ def test_a_repository_of_something_else_is_left_alone(home, hub, tmp_path):
     other = hub.home / "me/thesis" / COMMITS[0]
     other.mkdir(parents=True)
     (other / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match=r"holds other files, such as thesis\.tex"):
+    with pytest.raises(InputError, match=r"contains other files, such as thesis\.tex"):
         push(home / "kinds", "me/thesis")
-    with pytest.raises(ArtifactError, match="so it is no model of ilk"):
+    with pytest.raises(ArtifactError, match="so it is not a model of ilk"):
         pull("me/thesis", tmp_path / "back")
 
 

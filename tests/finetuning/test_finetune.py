@@ -268,7 +268,7 @@ def test_the_folder_of_the_images_is_refused(stripes, encoder):
 def test_other_files_are_not_overwritten(stripes, encoder, tmp_path):
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "thesis.txt").write_text("all of it")
-    with pytest.raises(OutputError, match="no tuned network"):
+    with pytest.raises(OutputError, match="not a tuned network"):
         finetune(stripes, "--encoder", encoder, "--out", tmp_path / "t", *FAST)
 
 

@@ -22,7 +22,7 @@ def photos(tmp_path):
 def test_of_a_list_it_names_the_folder_or_a_pattern(photos):
     listed = photos / "list.txt"
     listed.write_text("\n".join(str(path) for path in sorted(photos.glob("*/*.png"))))
-    with pytest.raises(NoLabels, match=r"names of their folders are no labels: give the folder"):
+    with pytest.raises(NoLabels, match=r"names of their folders are not labels: give the folder"):
         ilk.fit(str(listed), encoders="hog")
 
 

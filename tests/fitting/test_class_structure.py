@@ -62,7 +62,7 @@ def test_every_format_gives_distances_in_the_order_of_the_classes(tmp_path, name
         ("t.csv", ",a,b\na,0,1\nb,1,0\nc,1,1\n", "'c' differs"),  # no coordinates
         ("t.csv", ",a,b,c\na,0,1,2\nb,1,0,3\nd,2,3,0\n", "'c' differs"),
         ("t.json", '{"x": ["a"], "x": ["b", "c"]}', "names 'x' twice"),
-        ("t.json", '["a", NaN]', "NaN is no number"),
+        ("t.json", '["a", NaN]', "NaN is not a JSON number"),
         ("t.json", "[" * 10**5 + '"a"' + "]" * 10**5, "nested too deeply"),
         ("t.nwk", f"({','.join(f'c{i}' for i in range(5001))});", "5,000 are the most"),
     ],

@@ -120,7 +120,7 @@ def test_the_report_warns_in_its_title_and_the_notes_are_saved(patients):
     page = (model / "report.html").read_text()
     title = re.search(r"<title>(.*?)</title>", page, re.S).group(1)
     assert "for new groups of images" in title
-    assert "where nearly the same images were learned" in title
+    assert "for near-copies of training images" in title
     notes = json.loads((model / "model.json").read_text())["notes"]
     assert notes[0].startswith("144 of 144 training images lie in 2")
     suspects = csv.DictReader((model / "suspects.csv").read_text().splitlines())
@@ -296,7 +296,7 @@ def test_both_accuracies_are_of_the_same_rows_and_the_interval_counts_clusters()
     width = found.accuracy.high - found.accuracy.low
     independent = 2 * 1.96 * np.sqrt(0.25 / 100)
     assert width > 1.7 * independent
-    assert "no clear difference" in str(replace(found, is_lower=False))
+    assert "not a clear difference" in str(replace(found, is_lower=False))
 
 
 def test_groups_of_one_image_each_do_not_end_the_search(tmp_path, patients):

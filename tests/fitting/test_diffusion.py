@@ -275,7 +275,7 @@ def test_what_cannot_be_a_classifier_says_why(model, tmp_path):
     )
     with pytest.raises(InputError, match="pretrained without labels"):
         scores(tmp_path / "blind")
-    with pytest.raises(ArtifactError, match=r"no optimised noise|noise\.json"):
+    with pytest.raises(ArtifactError, match=r"no optimized noise|noise\.json"):
         scores(model, "@strategy=noise").embed(batch(1)[0])
 
 
@@ -312,7 +312,7 @@ def test_drawing_tells_how_far_pictures_lie_from_a_folder(
     assert float(found[1]) > float(found[2]) > 0
     assert run([*asked[:2], "--count", "1", "--out", asked[-1], "--reference", str(folder)]) == 2
     assert run([*asked[:2], "--out", str(tmp_path / "a.jpg")]) == 2
-    assert "is no PNG" in capsys.readouterr().err
+    assert "is not a PNG" in capsys.readouterr().err
 
 
 def test_tuning_learns_from_images_that_the_model_never_saw(

@@ -267,7 +267,7 @@ def test_features_of_other_weights_and_features_that_are_not_finite_are_refused(
     labels = ["a", "b"] * 20
     x = np.random.default_rng(0).normal(size=(40, 48)).astype(np.float32)
     write_features(tmp_path / "other", x, labels, name=ENCODER, key="0" * 64)
-    with pytest.raises(ilk.IlkError, match="other weights"):
+    with pytest.raises(ilk.IlkError, match="different weights"):
         ilk.fit(tmp_path / "other", store=store)
     x[3, 3] = np.nan
     with pytest.raises(ilk.IlkError, match="not all finite"):

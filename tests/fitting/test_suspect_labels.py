@@ -37,7 +37,7 @@ def test_of_a_weak_classifier_it_says_that_it_is_weak_and_names_a_few_to_look_at
     assert n_suspects > 60
     assert text.startswith(f"{n_suspects} of 160 labels clearly disagree")
     assert f"agree with {agreement:.1%} of all labels" in text
-    assert "may be an error of theirs" in text
+    assert "may be their error" in text
     assert f"look at the first {MAX_FIRST} in suspects.csv before changing a label" in text
     assert "wrong" not in text
 

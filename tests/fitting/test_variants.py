@@ -157,10 +157,8 @@ def test_what_lies_at_the_ends_is_found_saved_and_predicted(
     args = ["fit", str(home), "--out", str(out), "--encoder", NAME, "--method", "GDA"]
     assert run(args) == 0
     printed = capsys.readouterr().out
-    assert (
-        f"{LETTERBOXED} is compared as well: a centre crop cuts more than 40% off 100%" in printed
-    )
-    assert f"{VIEWED} is compared as well: there are 8 images per class" in printed
+    assert f"{LETTERBOXED} is also compared: a centre crop cuts more than 40% off 100%" in printed
+    assert f"{VIEWED} is also compared: there are 8 images per class" in printed
     rows = json.loads((out / "leaderboard.json").read_text())["rows"]
     accuracy = {row["encoder"]: row["scores"]["accuracy"]["value"] for row in rows}
     assert set(accuracy) == {NAME, LETTERBOXED, VIEWED}
@@ -219,7 +217,7 @@ def test_the_option_means_the_same_in_every_command(
     home = write_edges(tmp_path / "d", ("a", "b"), 6, 0)
     assert run(["rank", str(home), "--encoder", NAME]) == 0
     printed = capsys.readouterr().out
-    assert f"{LETTERBOXED} is compared as well" in printed
+    assert f"{LETTERBOXED} is also compared" in printed
     assert run(["rank", str(home), "--encoder", NAME, "--resize", "squash"]) == 0
     assert f"{NAME}@resize=squash" in capsys.readouterr().out
     out = tmp_path / "detector"
@@ -230,7 +228,7 @@ def test_the_option_means_the_same_in_every_command(
     )
     args = ["audit", str(home), "--encoder", NAME, "--out", str(tmp_path / "a.csv")]
     assert run([*args, "--fraction", "0"]) == 0
-    assert f"{LETTERBOXED} is compared as well" in capsys.readouterr().out
+    assert f"{LETTERBOXED} is also compared" in capsys.readouterr().out
 
 
 def test_fit_config_checks_its_values() -> None:

@@ -283,7 +283,7 @@ def test_an_archive_of_another_kind_or_none(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
         with pytest.raises(InputError, match=f"is a {kind} archive, which is not read; unpack it"):
             read_images(tmp_path / name)
-    for name, text in (("a.zip", "no zip archive"), ("b.tar.gz", "no tar archive")):
+    for name, text in (("a.zip", "not a readable zip archive"), ("b.tar.gz", "not a tar archive")):
         for content in (b"", b"hello", b"PK\3\4", b"\x1f\x8b", bytes(10_240)):
             (tmp_path / name).write_bytes(content)
             with pytest.raises(InputError, match=f"{text}|is empty"):

@@ -103,7 +103,7 @@ def test_paths_that_do_not_match_are_groups_of_their_own(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"group_from": "(p"}, "no regular expression"),
+        ({"group_from": "(p"}, "not a regular expression"),
         ({"group_from": ""}, "is empty"),
         ({"group_from": "zebra"}, "matches none of the 4 paths"),
         ({"group_column": "who"}, "no column 'who'"),

@@ -179,9 +179,9 @@ def test_a_named_pipe_is_not_waited_for(home: Path) -> None:
         pytest.skip("there are no named pipes here")
     for name in ("pipe.csv", "pipe.txt", "pipe.zip", "pipe.tar"):
         os.mkfifo(name)
-        with pytest.raises(InputError, match=f"{name} is no regular file"):
+        with pytest.raises(InputError, match=f"{name} is not a regular file"):
             read_images(name)
-        with pytest.raises(InputError, match=f"{name} is no regular file"):
+        with pytest.raises(InputError, match=f"{name} is not a regular file"):
             list_sources([name])
 
 

@@ -40,7 +40,7 @@ def test_errors_never_fall_faster_than_one_over_the_number_of_labels():
     [
         (0.02, 0.06, "50 more labels would raise the accuracy by about 4 points (2 to 6)"),
         (0.0, 0.06, "by 6 points at most, and perhaps not at all"),
-        (0.01, 0.17, "cannot be told yet"),
+        (0.01, 0.17, "cannot be estimated yet"),
     ],
 )
 def test_the_sentence_says_what_the_interval_allows(low, high, sentence):

@@ -58,7 +58,7 @@ def test_a_log_that_is_damaged_in_the_middle_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[-20 * 4096 : -19 * 4096] = bytes(4096)  # in the middle of a group of images
     path.write_bytes(content)
-    with pytest.raises(ArtifactError, match="damaged or no log"):
+    with pytest.raises(ArtifactError, match="damaged or not a log"):
         EventLog(path)
 
 
@@ -103,14 +103,14 @@ def test_a_key_is_in_the_log_once(tmp_path):
 def test_other_files_are_refused_in_one_sentence(tmp_path):
     text = tmp_path / "text.sqlite"
     text.write_text("no database " * 100)
-    with pytest.raises(ArtifactError, match="damaged or no log"):
+    with pytest.raises(ArtifactError, match="damaged or not a log"):
         EventLog(text)
     other = tmp_path / "other.sqlite"
     db = sqlite3.connect(other)
     db.execute("CREATE TABLE t (a)")
     db.commit()
     db.close()
-    with pytest.raises(ArtifactError, match="is no log of labels"):
+    with pytest.raises(ArtifactError, match="is not a log of labels"):
         EventLog(other)
     newer = tmp_path / "newer.sqlite"
     EventLog(newer).close()
@@ -156,6 +156,6 @@ def test_a_damaged_event_is_said(tmp_path, change):
 
 def test_a_file_that_is_no_log_gets_no_lock_file_beside_it(tmp_path):
     (tmp_path / "passwd").write_text("root")
-    with pytest.raises(ArtifactError, match="no log of labels"):
+    with pytest.raises(ArtifactError, match="not a log of labels"):
         EventLog(tmp_path / "passwd")
     assert [path.name for path in tmp_path.iterdir()] == ["passwd"]

@@ -153,7 +153,7 @@ def test_a_folder_that_vanishes_keeps_its_labels(open_session, folder):
     progress = session.progress()
     assert progress.n_labelled == 8
     assert progress.n_gone > 0
-    assert any("gone since the folder was read" in note for note in progress.notes)
+    assert any("missing since the folder was read" in note for note in progress.notes)
 
 
 def test_a_file_that_was_replaced_is_not_shown_as_the_old_one(open_session, folder):

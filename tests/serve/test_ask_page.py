@@ -88,7 +88,7 @@ def test_images_are_answered_corrected_saved_and_put_back(browser, served, three
         expect(page.locator("#status")).to_have_text("Saved as version 2, which is in use now.")
         expect(page.get_by_role("button", name="Save as a new version")).to_be_hidden()
         page.locator("#versions-box summary").click()
-        page.get_by_role("button", name="Put version 1 back").click()
+        page.get_by_role("button", name="Restore version 1").click()
         expect(page.locator("#model-facts")).to_contain_text("3 classes")
         expect(page.locator(".answer h3").first).not_to_have_text("class 3")
 

@@ -75,12 +75,12 @@ def test_an_image_is_answered_by_the_model_that_it_was_given_to(batcher):
 def test_places_are_bounded_and_given_back():
     batcher, model = Batcher(limit=3), CountingModel()
     batcher.announce(5)  # more than all, but nobody else waits
-    with pytest.raises(Busy, match="5 images wait"):
+    with pytest.raises(Busy, match="5 images are already waiting"):
         batcher.announce(1)
     for _ in range(4):
         batcher.withdraw()
     batcher.announce(2)
-    with pytest.raises(Busy, match="3 images wait"):
+    with pytest.raises(Busy, match="3 images are already waiting"):
         batcher.announce(1)
     model.may_go.set()
     assert batcher.submit(model, draw_pixels(7)).result(60).prediction == "a 7"

@@ -234,7 +234,7 @@ def test_corrections_of_another_encoder_are_kept_aside(make_client, kinds, three
     client = make_client(kinds)
     told = client.get("/corrections").json()
     assert told["pending"] == []
-    assert "1 earlier corrections are kept and not used: they were made with" in told["set_aside"]
+    assert "1 earlier corrections are kept but not used: they were made with" in told["set_aside"]
     assert "class 9" not in client.get("/model").json()["classes"]
 
 

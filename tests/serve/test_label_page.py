@@ -148,7 +148,7 @@ def go_on(
     ben = Person(browser, server.address, "ben")
     wrong = {name: "green" if c == "blue" else c for name, c in truth.items()}
     for _ in range(32):
-        ben.page.wait_for_selector("#stage-name .name, #frame:has-text('No further image')")
+        ben.page.wait_for_selector("#stage-name .name, #frame:has-text('No more images')")
         if ben.shown == "":
             break  # and not where the page only waits for the next images
         ben.label(wrong)
@@ -378,7 +378,7 @@ def test_a_folder_that_vanishes_is_named_and_comes_back(browser: Any, tmp_path: 
         (tmp_path / "discs").rename(tmp_path / "away")
         person.page.reload()
         person.page.wait_for_selector("#frame .card")
-        assert "out of reach" in person.page.inner_text("#frame")
+        assert "cannot be found" in person.page.inner_text("#frame")
         assert "discs" in person.page.inner_text("#frame")
         (tmp_path / "away").rename(tmp_path / "discs")
         person.page.wait_for_selector("#frame img")

@@ -77,14 +77,14 @@ def test_programs_need_no_csrf_token_to_ask_and_pages_of_others_may_not(client, 
 @pytest.mark.parametrize(
     ("sent", "status", "detail"),
     [
-        ({"json": {"image": "%%%"}}, 400, "image 0 is no valid base64"),
-        ({"json": {"image": "QUJ"}}, 400, "image 0 is no valid base64"),
+        ({"json": {"image": "%%%"}}, 400, "image 0 is not valid base64"),
+        ({"json": {"image": "QUJ"}}, 400, "image 0 is not valid base64"),
         ({"json": {"image": base64.b64encode(b"text").decode()}}, 422, "begins with the text"),
         ({"json": {"image": 3}}, 422, "image 0 must be base64 text"),
         ({"json": {"images": []}}, 422, "there is no image in the request"),
         ({"json": {}}, 422, "there is no image in the request"),
         ({"json": [1]}, 422, "must be an object"),
-        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "no JSON"),
+        ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "not JSON"),
         (
             {"content": b"[" * 10_000, "headers": {"content-type": "application/json"}},
             400,

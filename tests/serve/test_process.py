@@ -87,9 +87,9 @@ def test_without_a_name_the_only_model_here_is_served(kinds, tmp_path):
         (["nowhere"], 4, "nowhere contains no ilk classifier"),
         (["--token", "short", "KINDS"], 2, "a token needs at least 8 characters"),
         (["--token", "ein tägliches", "KINDS"], 2, "a token has letters from a to z"),
-        (["--host", "a" * 300, "KINDS"], 2, "is no address of this machine"),
-        (["--host", "192.0.2.1", "KINDS"], 2, "cannot listen to port"),
-        (["--host", "no such host", "KINDS"], 2, "'no such host' is no address"),
+        (["--host", "a" * 300, "KINDS"], 2, "is not an address of this machine"),
+        (["--host", "192.0.2.1", "KINDS"], 2, "cannot listen on port"),
+        (["--host", "no such host", "KINDS"], 2, "'no such host' is not an address"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(
@@ -220,7 +220,7 @@ def test_a_correction_that_was_answered_survives_kill_9(kinds, threes):
     with urllib.request.urlopen(f"{address}/corrections", timeout=60) as answer:
         assert [c["label"] for c in json.load(answer)["pending"]] == ["class 3"]
     _, _, err = end(again)
-    assert "corrections from before that are folded in: 1" in err
+    assert "unsaved corrections of an earlier run: 1" in err
 
 
 def test_an_empty_token_is_none_where_other_machines_can_reach_the_server():

@@ -214,7 +214,7 @@ def test_a_token_is_asked_for_everywhere_and_set_as_a_cookie_by_the_printed_addr
         ("GET", "/nothing", 404, "there is nothing at /nothing"),
         ("GET", "/change", 405, "GET is not allowed"),
         ("GET", "/fail", 422, "the label 'x' is unknown; choose another"),
-        ("GET", "/break", 500, "met a fault of this server (ZeroDivisionError)"),
+        ("GET", "/break", 500, "caused an internal error of this server (ZeroDivisionError)"),
     ],
 )
 def test_every_error_is_a_problem_in_json(client, capsys, method, path, status, detail):

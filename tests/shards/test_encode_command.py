@@ -199,7 +199,7 @@ def test_features_are_found_by_the_short_name_of_their_encoder(many, tmp_path, c
         (("{tmp}/none", "--out", "{tmp}/s", "--encoder", "hog"), 2, "there is no folder or file"),
         (("{many}", "--out", "{tmp}/s", "--shard", "0/4"), 2, "the first job is 1/4"),
         (("{many}", "--out", "{tmp}/s", "--on", "mars"), 2, "--on is mars"),
-        (("{many}", "--out", "{tmp}/s", "--verify"), 2, "is no shard folder"),
+        (("{many}", "--out", "{tmp}/s", "--verify"), 2, "is not a shard folder"),
         (("{many}", "--out", "s3://b/s", "--encoder", "hog"), 2, "is an address in a bucket"),
     ],
 )

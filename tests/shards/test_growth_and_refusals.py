@@ -131,7 +131,7 @@ def test_other_weights_of_the_same_encoder_are_refused(shards, monkeypatch):
     encoder = _encoder()
     space = replace(encoder.space, key="0" * 64)
     monkeypatch.setattr(type(encoder), "space", space)
-    with pytest.raises(ArtifactError, match=r"holds features of pixels/4x4x3 with other weights"):
+    with pytest.raises(ArtifactError, match=r"features of pixels/4x4x3 with different weights"):
         encode_shard(shards.folder, 0, encoder)
 
 

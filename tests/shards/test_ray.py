@@ -142,7 +142,7 @@ def test_a_worker_that_differs_is_refused_in_one_sentence(
         check_worker(replace(config, version="0.0.1"), "node1", 0)
     with pytest.raises(ArtifactError, match="has changed since the command began"):
         check_worker(replace(config, manifest="0" * 64), "node1", 0)
-    with pytest.raises(ArtifactError, match="worker node1 has other weights"):
+    with pytest.raises(ArtifactError, match="worker node1 has different weights"):
         EncodeShards(config, None)._open_encoder("node1")
     monkeypatch.chdir(ROOT)
     step = EncodeShards(replace(config, space=open_deadly_here().space.key), None)

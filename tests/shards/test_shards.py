@@ -102,11 +102,11 @@ def test_parts_of_other_weights_or_images_are_refused(photos, tmp_path):
     alien = encode_shard(other, 0, _encoder())
     own = part.path.read_bytes()
     part.path.write_bytes(alien.path.read_bytes())
-    with pytest.raises(ArtifactError, match="belongs to another manifest"):
+    with pytest.raises(ArtifactError, match="belongs to a different manifest"):
         encode_shard(one, 0, _encoder())
     weights = encode_shard(other, 0, _encoder("2x2x3"))
     part.path.write_bytes(weights.path.read_bytes())
-    with pytest.raises(ArtifactError, match="other weights"):
+    with pytest.raises(ArtifactError, match="different weights"):
         encode_shard(one, 0, _encoder())
     part.path.write_bytes(own)
     assert not encode_shard(one, 0, _encoder()).is_new

@@ -223,10 +223,10 @@ def test_the_rest_is_trained_as_torch_s_adamw_does():
     b = torch.optim.AdamW(theirs.parameters(), 1e-2, (0.9, 0.99), weight_decay=0.1)
     x = torch.randn(7, 4, generator=torch.Generator().manual_seed(1))
     for _ in range(5):
-        for net, optimiser in ((ours, a), (theirs, b)):
-            optimiser.zero_grad()
+        for net, optimizer in ((ours, a), (theirs, b)):
+            optimizer.zero_grad()
             net(x).square().mean().backward()
-            optimiser.step()
+            optimizer.step()
     assert torch.allclose(ours.weight, theirs.weight, atol=1e-6)
     assert torch.allclose(ours.bias, theirs.bias, atol=1e-6)
 

@@ -138,7 +138,7 @@ def test_notes_count_the_unknown_outside_of_groups():
     model = SimpleNamespace(ood_detector=SimpleNamespace(note=""))
     answer, unknown = np.array([0, 0, 0, 1, 1]), np.array([1, 1, 0, 1, 1], bool)
     (note,) = _collect_notes(model, answer, unknown, given=False)
-    assert note.startswith("2 images are flagged as unknown and in no group")
+    assert note.startswith("2 images are flagged as unknown but in no group")
     assert _collect_notes(model, np.maximum(answer, 1), unknown, given=False) == ()
 
 

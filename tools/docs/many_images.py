@@ -24,17 +24,17 @@ def _render_fit(result: dict[str, Any]) -> Iterator[Row]:
     costs, growth = result["costs"]["1000000"], result["growth"]
     fit, sums = costs["fit"], costs["one_pass"]
     yield (
-        "`ilk fit` on shards of 1,000,000 x 768 features, 100 classes, from the parts to the model",
+        "`ilk fit` on shards of 1,000,000 x 768 features, 100 classes, encoding not included",
         (
-            f"{fit['seconds']:.0f} s and {fit['peak_gigabytes']:.1f} GB at most; "
-            f"{growth['seconds_of_the_fit']:.1f} times as long as for 100,000"
+            f"{fit['seconds']:.0f} s, peak memory {fit['peak_gigabytes']:.1f} GB; "
+            f"{growth['seconds_of_the_fit']:.1f} times as long as for 100,000 rows"
         ),
     )
     yield (
-        "GDA and ridge in one pass over them, mapped",
+        "GDA and ridge in one pass over these features, memory-mapped",
         (
             f"{sums['speed_of_the_pass_to_bare_products']:.2f} times the speed of the bare matrix "
-            f"products, {costs['memory']['peak_gigabytes']:.2f} GB at most"
+            f"products, peak memory {costs['memory']['peak_gigabytes']:.2f} GB"
         ),
     )
 
@@ -67,7 +67,7 @@ def _render_duplicates(result: dict[str, Any]) -> Iterator[Row]:
                 f"{format_interval(ours['F1 of pairs'])} (precision "
                 f"{ours['precision of pairs']['mean']:.2f}, recall "
                 f"{ours['recall of pairs']['mean']:.2f}); best of perceptual hash and fixed "
-                f"cosine: {format_interval(fixed[best]['F1 of pairs'])} ({best})"
+                f"cosine threshold: {format_interval(fixed[best]['F1 of pairs'])} ({best})"
             ),
         )
 
@@ -83,7 +83,7 @@ def _render_cluster(result: dict[str, Any]) -> Iterator[Row]:
                 f"`ilk encode photos/ --out shards/ --on ray`, {result['images']:,} images, "
                 f"{words} at a random moment"
             ),
-            f"every row once in {kills['good']} of {kills['runs']} runs",
+            f"every row exactly once in {kills['good']} of {kills['runs']} runs",
         )
 
 

@@ -48,12 +48,12 @@ COMPARISONS = (
         *("few_labels", f"{FEW_LABELS} all of 5 classes", TASKS, "AlphaTIM", LOGISTIC, ALPHA),
     ),
     Comparison(
-        "50 labels of photographs, as the page asks for them",
+        "50 labels of photographs, in the order in which the page asks",
         *("labelling", "photographs of PACS, 50 labels", "test accuracy"),
         *("as ilk label asks", "random", "ilk label"),
     ),
     Comparison(
-        "50 labels of small photographs, as the page asks for them",
+        "50 labels of small photographs, in the order in which the page asks",
         *("labelling", "CIFAR-10 as JPEG, 50 labels", "test accuracy"),
         *("as ilk label asks", "random", "ilk label"),
     ),
@@ -72,7 +72,7 @@ COMPARISONS = (
         *("add", "CIFAR-10", "accuracy", "GDA() extended", "GDA() refitted", "ilk add"),
     ),
     Comparison(
-        "half of the classes unnamed, number unknown",
+        "half of the classes unnamed, their number unknown",
         *("unknown_classes", "CIFAR-10", "matched accuracy, all rows without a label"),
         *("GaussianMixtureDiscovery", "SemiSupervisedKMeans, known number", "ilk discover"),
     ),

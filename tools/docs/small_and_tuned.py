@@ -30,7 +30,7 @@ def _render_finetune(result: dict[str, Any]) -> Iterator[Row]:
             continue
         scores, gains = _read_scores(table), table["differences from frozen"]
         yield (
-            f"`ilk finetune`, {table['setting']}: test accuracy, kept or not as it decides",
+            f"`ilk finetune`, {table['setting']}: test accuracy of what it chose, tuned or frozen",
             (
                 f"{format_interval(scores['kept'])}; frozen {format_interval(scores['frozen'])}, "
                 f"difference {format_interval(gains['kept'])}; always tuned "
@@ -48,7 +48,7 @@ def _render_distill(result: dict[str, Any]) -> Iterator[Row]:
         yield (
             f"{student}, {table['setting']}: test accuracy",
             (
-                f"{format_interval(scores['distilled'])}; on labels alone "
+                f"{format_interval(scores['distilled'])}; trained on labels alone "
                 f"{format_interval(scores['labels alone'])}; teacher {teacher['mean']:.3f}"
             ),
         )
@@ -90,7 +90,7 @@ def _render_select(result: dict[str, Any]) -> Iterator[Row]:
         yield (
             f"`ilk select`, {table['setting']} kept: test accuracy",
             (
-                f"{format_interval(scores['ilk select'])}; as many random ones "
+                f"{format_interval(scores['ilk select'])}; as many random images "
                 f"{format_interval(scores['random images'])}; all images "
                 f"{format_interval(scores['all images'])}"
             ),

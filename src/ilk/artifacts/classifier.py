@@ -85,7 +85,7 @@ class Classifier(Explainable):
         image_folders: Folders that it was fitted to, as far as known, in which it is not saved.
         neighbours: Returns the training images that are kept with it, for `explain`; None if it
             keeps none.
-        attention_maps: Trained attention maps for `explain`; None if none were trained.
+        attention_maps: Trained attention maps for `explain`; None if there are none.
     """
 
     classes: tuple[str, ...]
@@ -205,7 +205,7 @@ class Classifier(Explainable):
             prediction too; its `error` says why.
 
         Raises:
-            InputError: Something in `inputs` is no image, such as an array of floats.
+            InputError: Something in `inputs` is not an image, such as an array of floats.
             NoImages: A folder without files.
         """
         if not is_single(inputs):

@@ -83,7 +83,7 @@ class AnomalyDetector:
 
         Raises:
             NoImages: If there is no file.
-            InputError: If something in `inputs` is no image.
+            InputError: If something in `inputs` is not an image.
         """
         results = list(self.stream(inputs, store, threshold, progress))
         if not results:

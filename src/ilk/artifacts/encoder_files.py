@@ -117,8 +117,8 @@ def _check_names(description: Mapping[str, Any]) -> None:
     if subfolder is None and not files:
         return
     if not isinstance(subfolder, str) or not SUBFOLDER.fullmatch(subfolder):
-        raise ValueError(f"the encoder lies in {subfolder!r}, which is no subfolder of a model")
+        raise ValueError(f"the encoder lies in {subfolder!r}, which is not a subfolder of a model")
     for name in files:
         start, _, rest = str(name).partition("/")
         if start != subfolder or not FILE_NAME.fullmatch(rest):
-            raise ValueError(f"{name!r} is no file of the encoder")
+            raise ValueError(f"{name!r} is not a file of the encoder")

@@ -56,7 +56,7 @@ def encode_block(
 ) -> tuple[Images, Features]:
     """Return the images with their final status, and the features `[n, d]` of the used ones.
 
-    The detail of a used row says what is to be known of its image: values out of the `ranges` of
+    The detail of a used row says what there is to know of its image: values out of the `ranges` of
     the model, hardly any contrast.
     """
     images = use_ranges(images, ranges, store, progress)

@@ -23,15 +23,15 @@ def load(
     without: Sequence[str] = (),
     fetch: bool = False,
 ) -> AnyClassifier:
-    """Load a classifier, of one label per image or of several, from a model folder.
+    """Load a classifier, with one label per image or several, from a model folder.
 
     Args:
         folder: Folder written by `Classifier.save` or `MultiLabelClassifier.save`.
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
-        without: Encoders of an ensemble to do without, because they are gone from this machine.
-        fetch: Fetch the files of an encoder that are not on this machine. Which repository they
-            come from stands in the folder, so trust its source; the user's token is not sent.
+        without: Encoders of an ensemble to leave out because they are no longer on this machine.
+        fetch: Download the files of an encoder that are not on this machine. The folder says which
+            repository they come from, so trust its source; the user's token is not sent.
 
     Raises:
         ArtifactError: The folder is not a classifier, was written by another version of ilk, or

@@ -1,7 +1,7 @@
 """Read and write the folder of a saved model.
 
 The arrays are stored in safetensors, everything else in JSON; `ilk.artifacts.pack` defines the
-parts. Digests detect altered or mixed-up files. They are no signature: whoever can write to the
+parts. Digests detect altered or mixed-up files. They are not a signature: whoever can write to the
 folder can also write the digests.
 """
 

@@ -156,7 +156,7 @@ class MultiLabelClassifier(Explainable):
             progress: Reports the progress of encoding.
 
         Raises:
-            InputError: Something in `inputs` is no image, such as an array of floats.
+            InputError: Something in `inputs` is not an image, such as an array of floats.
             NoImages: A folder without files.
         """
         predictions = list(self.stream(inputs, store=store, progress=progress))
@@ -262,7 +262,7 @@ def load_multi_label(
     """Load a multi-label classifier from a model folder; see `ilk.load`.
 
     Raises:
-        ArtifactError: The folder is no multi-label classifier, was written by another version of
+        ArtifactError: The folder is not a multi-label classifier, was written by another version of
             ilk, or was altered.
         Unavailable: The encoder is not available on this machine, or differs.
     """

@@ -27,7 +27,7 @@ class MultiLabelPrediction:
         is_unknown: Whether the image is out-of-distribution.
         unknown_score: Out-of-distribution score; nan if the input could not be read.
         error: Why the input could not be read, or "".
-        note: What is to be known of the image, as in `Prediction`.
+        note: What there is to know about the image, as in `Prediction`.
     """
 
     path: str

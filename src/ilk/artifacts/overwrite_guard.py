@@ -123,7 +123,7 @@ def _check_contents(
     if DESCRIPTION_FILE not in names:
         if not (all(map(LEFTOVER_FILES.fullmatch, names)) and any(map(ILK_FILES.fullmatch, names))):
             raise OutputError(
-                f"{folder} contains files that are no {kind.format}; "
+                f"{folder} contains files that are not an {kind.format}; "
                 "choose an empty folder with --out"
             )
         return

@@ -66,7 +66,7 @@ def _check_parts(value: Any, hint: Any, place: str) -> None:
     """Check a part inside a part, or a list of them."""
     if get_origin(hint) is tuple:
         if not (isinstance(value, tuple) and value):
-            raise TypeError(f"{place} is no list of parts")
+            raise TypeError(f"{place} is not a list of parts")
         for i, item in enumerate(value):
             _check_parts(item, get_args(hint)[0], f"{place}.{i}")
     elif not hasattr(value, "kind") or (hint is not Any and not isinstance(value, hint)):
@@ -75,7 +75,7 @@ def _check_parts(value: Any, hint: Any, place: str) -> None:
 
 def _check_dtype(value: Any, hint: Any, place: str) -> None:
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{place} is no array")
+        raise TypeError(f"{place} is not an array")
     [dtype] = get_args(get_args(hint)[1])
     kinds = "fiu" if dtype is Any else np.dtype(dtype).kind
     if value.dtype.kind not in kinds:

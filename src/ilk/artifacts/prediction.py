@@ -18,7 +18,7 @@ class Prediction:
     """Prediction for one input.
 
     Attributes:
-        path: The path as it was given; for images in memory `image`, or in a list `image 0`,
+        path: The path as given; for images in memory `image`, or in a list `image 0`,
             `image 1`, ….
         name: Most probable class; "" if the input could not be read.
         probability: Calibrated probability of `name`, in [0, 1]; nan if it could not be read.
@@ -31,8 +31,8 @@ class Prediction:
         expected_absolute_error: Expected absolute error of `median`, in units of the classes;
             None without order.
         image: The image if it was in memory and predicted on its own, for display.
-        note: What is to be known of the image: values out of the value range of the classifier,
-            which are clipped, or hardly any contrast.
+        note: A remark on the image: values outside the value range of the classifier, which are
+            clipped, or hardly any contrast.
     """
 
     path: str

@@ -38,11 +38,11 @@ def check_classes(classes: object) -> tuple[str, ...]:
     """Return class names as they stand in a description.
 
     Raises:
-        TypeError: They are no list of names.
+        TypeError: They are not a list of names.
         ValueError: There is none, or two are equal.
     """
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise TypeError("the classes are no list of names")
+        raise TypeError("the classes are not a list of names")
     if not classes or len(set(classes)) < len(classes):
         raise ValueError("there is no class, or two have the same name")
     return tuple(classes)

@@ -19,12 +19,12 @@ COMMAND_GROUPS = {
         "fit": "Train a classifier on labelled images and write a model folder.",
         "predict": "Predict the class of each image.",
         "evaluate": "Score a model folder on labelled images.",
-        "explain": "Draw what supports an answer, and say whether the map can be trusted.",
+        "explain": "Draw heat maps of what supports an answer, with a verdict on each.",
     },
-    "Ask and correct": {
-        "serve": "Answer over HTTP and on a web page, with corrections.",
+    "Serve": {
+        "serve": "Serve a model on a web page and over HTTP, with corrections.",
     },
-    "Labels and shift": {
+    "Labels and new data": {
         "label": "Label a folder of images on a web page, with the help of a model.",
         "audit": "Rank labels, most likely mislabelled first.",
         "add": "Add classes to a model folder without retraining on the old images.",
@@ -32,17 +32,17 @@ COMMAND_GROUPS = {
         "discover": "Group images that belong to no class of a model folder.",
         "detect": "Train an anomaly detector on normal images, or score images with it.",
     },
-    "Take along": {
+    "Export and share": {
         "export": "Write a model folder as one ONNX file, or write its model card.",
         "push-to-hub": "Upload a model folder with its card to a hub.",
         "from-hub": "Download a model folder from a hub.",
     },
     "Small and tuned": {
-        "finetune": "Tune a pretrained network on labelled images, where that pays.",
+        "finetune": "Tune a pretrained network on labelled images, if that pays.",
         "distill": "Train a small network to predict like a saved classifier.",
         "compress": "Make the network of a model folder smaller and faster, and measure the loss.",
         "condense": "Write a few images per class that train nearly as good a classifier.",
-        "select": "Keep the most useful images of a folder, for a target or for training.",
+        "select": "Keep the most useful images of a folder, for training or for a target.",
     },
     "Diffusion models": {
         "pretrain": "Pretrain a diffusion model on a folder of images.",
@@ -50,9 +50,10 @@ COMMAND_GROUPS = {
         "draw": "Sample images from a diffusion model.",
     },
     "Many images": {
-        "search": "Find images like an image, a text, a class, or like some and unlike others.",
-        "duplicates": "Find the pictures that a folder holds more than once, by evidence.",
-        "encode": "Encode images into shards that many processes and machines share.",
+        "search": "Find images similar to an image, a text or a class, or like some and unlike "
+        "others.",
+        "duplicates": "Find duplicates and near-duplicates in a folder, with the evidence.",
+        "encode": "Encode images into shards, on many processes or machines.",
         "learn-metric": "Learn an embedding in which images of one class lie close together.",
     },
     "Inspect": {

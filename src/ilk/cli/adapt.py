@@ -45,9 +45,9 @@ def command(
 ) -> Result:
     """Adapt MODEL to the class priors estimated from the unlabelled images of SOURCE.
 
-    SOURCE holds images from where the model is used: a folder, the names of whose sub-folders are
-    ignored, a table or list of paths, an archive, a quoted pattern, or - for standard input.
-    The method assumes that only the class priors have changed and each class looks as before.
+    SOURCE holds images from where the model is used: a folder (the names of its sub-folders are
+    ignored), a table or list of paths, an archive, a quoted pattern, or - for standard input. The
+    method assumes that only the class priors have changed, and that each class looks as before.
     """
     from ilk.artifacts.load_classifier import load
     from ilk.artifacts.model_folder import read_digest
@@ -134,3 +134,7 @@ def show_priors(estimate: PriorEstimate, classes: tuple[str, ...]) -> None:
     )
     if len(classes) > MAX_CLASSES:
         click.echo(f"… and {len(classes) - MAX_CLASSES} more classes, see model.json")
+    print_note(
+        "conservative: the point of the interval nearest to the prior before, which the model is "
+        "adapted to; BBSE: black-box shift estimation, for comparison"
+    )

@@ -23,7 +23,7 @@ def summarize(report: ExtensionReport) -> str:
     text += (
         f" Of {report.n_old_rows:,} held-out images of the other classes, "
         f"{report.old_agreement:.1%} are predicted as before and {report.taken_by_new:.1%} are "
-        "predicted as a class that was added to"
+        "predicted as a class with added images"
     )
     recalls = [f"{name} {value:.1%}" for name, value in report.recall.items() if value is not None]
     if recalls:
@@ -46,9 +46,9 @@ def show_report(report: ExtensionReport) -> None:
             ("accuracy on the other classes", *map(format_value, report.old_accuracy)),
             ("calibration error", *map(format_value, report.calibration_error)),
             ("predicted as before", "", format_value(report.old_agreement)),
-            ("predicted as a class that was added to", "", format_value(report.taken_by_new)),
-            ("maximum change between two old logits", "", f"{report.max_logit_change:.3g}"),
-            ("(their median margin)", f"{report.median_margin:.3g}", ""),
+            ("predicted as a class with added images", "", format_value(report.taken_by_new)),
+            ("largest change of a difference of logits", "", f"{report.max_logit_change:.3g}"),
+            ("(median difference of the top two)", f"{report.median_margin:.3g}", ""),
             *[(f"recall of {name}", "", format_value(v)) for name, v in report.recall.items()],
         ],
     )

@@ -93,26 +93,26 @@ ADDRESS_OPTIONS = (
         "--host",
         default="127.0.0.1",
         show_default=True,
-        help="Address to listen to. Any other than this machine's own needs a token; 0.0.0.0 is "
-        "every address.",
+        help="Address to listen on. Any address that other machines can reach needs a token; "
+        "0.0.0.0 stands for all addresses.",
     ),
     click.option(
         "--port",
         type=click.IntRange(0, 65535),
         default=PORT,
         show_default=True,
-        help="Port to listen to; 0 takes any that is free.",
+        help="Port to listen on; 0 takes any free one.",
     ),
     click.option(
         "--token",
         envvar="ILK_TOKEN",
-        help="Secret that every request must carry; generated and printed where one is needed and "
+        help="Secret that every request must carry; generated and printed if one is needed and "
         "none is given. The environment variable ILK_TOKEN is read as well.",
     ),
     click.option(
         "--allow-host",
         "hosts",
         multiple=True,
-        help="Further host name under which the server is reached; may be repeated.",
+        help="Additional host name by which the server may be reached; may be repeated.",
     ),
 )

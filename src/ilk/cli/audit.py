@@ -58,14 +58,14 @@ DEFAULT_FRACTIONS = (0.01, 0.05)
     "fractions",
     multiple=True,
     type=float,
-    help="Fraction of the labels to remove and to relabel, worst first, to measure the effect; may "
-    "be repeated, 0 measures none [default: 0.01 and 0.05].",
+    help="Fraction of the labels, worst first, whose removal and relabelling is tried to measure "
+    "the effect; may be repeated; 0 measures nothing [default: 0.01 and 0.05].",
 )
 @click.option(
     "--ranking",
     default="self_confidence",
     show_default=True,
-    help="How to rank labels: margin, self_confidence or joint.",
+    help="Score that ranks the labels: margin, self_confidence or joint.",
 )
 @add_folds_option
 @add_seed_option
@@ -91,9 +91,9 @@ def command(
 ) -> Result:
     """Rank the labels of SOURCE, most likely mislabelled first.
 
-    The label of each image is compared with the predictions of classifiers that were trained
-    without it. The accuracy after removing or relabelling the worst labels is measured too. SOURCE
-    is read as by `ilk fit`; all its splits are audited together, and no file in it is changed.
+    The label of each image is compared with the prediction of a classifier that was trained without
+    it. The accuracy after removing or relabelling the worst labels is measured, too. SOURCE is read
+    as by `ilk fit`; all its splits are audited together, and no file in it is changed.
     """
     from ilk.core.progress import terminal_progress
     from ilk.fitting.config import FitConfig

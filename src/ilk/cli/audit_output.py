@@ -94,14 +94,14 @@ def _show_reliability(audited: AuditedLabels, label_errors: LabelErrors, out: Pa
     assert scores is not None, "the winner has scores"
     assert probabilities is not None, "and probabilities"
     print_note(
-        f"predictions are by {describe(method)} on {encoder}, which agrees with "
+        f"the predictions are those of {describe(method)} on {encoder}, which agrees with "
         f"{scores.accuracy.value:.1%} of {scores.n:,} labels in cross-validation"
     )
     suspects = describe_suspects(label_errors, probabilities, audited.data.y, out.name)
     print_note(suspects or "no label disagrees with a confident prediction")
     if n_untested := int((audited.data.y >= 0).sum()) - len(label_errors.rows):
         print_note(
-            f"{n_untested:,} labelled images are the only one of their class and were not audited"
+            f"{n_untested:,} labelled images are the only ones of their class and were not audited"
         )
 
 
@@ -115,7 +115,7 @@ def show_effect(effect: CleaningEffect) -> None:
         ):
             name = f"worst {result.fraction:.1%} {action}"
             rows.append((name, *_format_scores(scores), f"{p_value:.3f}"))
-    print_table(("training labels", "accuracy", "log loss", "p"), rows)
+    print_table(("training labels", "accuracy", "log loss", "p-value"), rows)
     print_note(
         "scores are measured against the given labels of held-out images, which may be wrong too; "
         "systematic confusions cannot be detected this way"

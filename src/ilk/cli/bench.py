@@ -20,8 +20,8 @@ from ilk.cli.output import Result, add_json_option, format_json, print_table
 def command(name: str | None, small: bool, out: str | None) -> Result:
     """Run benchmark NAME, or list the benchmarks if NAME is omitted.
 
-    The benchmarks are in the folder benchmarks/ of the repository and not part of the package. The
-    exit code is 1 if a result misses a bar that the benchmark sets itself.
+    The benchmarks are in the folder benchmarks/ of the repository, not in the package. The exit
+    code is 1 if a result misses a bar that the benchmark sets itself.
     """
     runner = load_runner()
     if name is None:

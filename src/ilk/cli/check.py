@@ -33,8 +33,8 @@ MANY_PAIRS = 10  # with one label or none, from which on they may be bursts or v
 def command(source: str, out: str | None, intake: IntakeOptions) -> Result:
     """Inspect SOURCE: a folder with a sub-folder per class, a table, or a list of paths.
 
-    Every file is decoded. Pictures that are nearly the same are listed with their distance; they
-    are used. The exit code is 0 if every file can be used and 1 if some were refused.
+    Every file is decoded. Pictures that are nearly the same are listed with their distance, but not
+    refused. The exit code is 0 if every file can be used and 1 if some were refused.
     """
     from ilk.artifacts.output_files import check_output_file
     from ilk.core.atomic_write import write_atomically
@@ -117,6 +117,6 @@ def _show_near_pairs(pairs: Sequence[NearPair], has_groups: bool) -> None:
         print_note(sentence)
     if not has_groups and sum(pair.concerns in HARMLESS for pair in pairs) >= MANY_PAIRS:
         print_note(
-            "where they show one patient, scene or moment, keep them together with --group-column "
-            "or --group-from"
+            "if they show the same patient, scene or moment, keep them together with "
+            "--group-column or --group-from"
         )

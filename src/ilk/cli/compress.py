@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     required=True,
-    help="Folder for the compressed model, or an .onnx file as `ilk export` writes.",
+    help="Folder for the compressed model, or an .onnx file like those of `ilk export`.",
 )
 @click.option(
     "--int8/--float32",
@@ -45,21 +45,21 @@ if TYPE_CHECKING:
     type=FiniteRange(0, 1),
     default=0.005,
     show_default=True,
-    help="Greatest loss of accuracy; nothing is written if significantly more is lost.",
+    help="Largest acceptable loss of accuracy; nothing is written if significantly more is lost.",
 )
 @click.option(
     "--check-images",
     "sources",
     multiple=True,
     help="Labelled images to measure on: a folder, table, list, archive or quoted pattern; may be "
-    "repeated [default: those that the model was fitted to, where they still are].",
+    "repeated [default: those that the model was fitted to, if they are still there].",
 )
 @click.option(
-    "--limit",
+    "--max-images",
     type=click.IntRange(1),
     default=5000,
     show_default=True,
-    help="Number of images to measure on, evenly over all of them.",
+    help="Maximum number of images to measure on, spread evenly over all of them.",
 )
 @add_seed_option
 @add_fetch_option
@@ -72,7 +72,7 @@ def command(
     prune: float,
     max_loss: float,
     sources: tuple[str, ...],
-    limit: int,
+    max_images: int,
     seed: int,
     device: str,
     runtime: str,
@@ -80,14 +80,15 @@ def command(
 ) -> Result:
     """Make the network of the model folder MODEL smaller and faster, and write the model to OUT.
 
-    In 8 bits (post-training quantization), OpenVINO and ONNX Runtime are faster, and the network
-    has a quarter of the size. --prune removes the least important channels (structured pruning) and
-    refits the layers that read the others; zeros among the weights would make nothing faster. The
-    head is refitted if the images that the model was fitted to are still there; calibration,
-    prediction sets and the threshold of unknown images always are. The table compares accuracy,
-    calibration and prediction sets before and after, on images that neither head was fitted to.
+    By default, the network is quantized to 8 bits (post-training quantization), which makes it
+    faster in OpenVINO and ONNX Runtime and about a quarter of the size. --prune removes the least
+    important channels (structured pruning) and refits the layers that read the remaining ones;
+    zeroing single weights would make nothing faster. The head is refitted if the images that the
+    model was fitted to are still there; calibration, prediction sets and the threshold for unknown
+    images are always refitted. The table compares accuracy, calibration and prediction sets before
+    and after, on images that neither head was fitted to.
 
-    OUT is a model folder like any other, which holds the network itself.
+    OUT is an ordinary model folder, which contains the network itself.
     """
     from ilk.artifacts.loading import load
     from ilk.artifacts.model_folder import read_digest
@@ -106,7 +107,7 @@ def command(
     path, folder = Path(out), Path(model)
     if is_same_folder(out, folder):
         raise InputError(
-            f"--out is the model itself; name a new folder, and keep {model} to compare with"
+            f"--out is the model itself; name a new folder, and keep {model} for comparison"
         )
     is_file = path.suffix.casefold() == ".onnx"
     if is_file:
@@ -121,7 +122,7 @@ def command(
         check_outside_sources(path, list(sources))
         hold_output_folder(path, source_model=folder)
     store = Store()
-    images = _read_images(single, folder, sources, limit, store)
+    images = _read_images(single, folder, sources, max_images, store)
     result = compress_classifier(
         single, folder, images, store, config, home=path, progress=terminal_progress()
     )
@@ -155,8 +156,8 @@ def _refuse_other_models(classifier: object) -> Classifier:
 
     if not isinstance(classifier, Classifier):
         raise InputError(
-            "a model with several labels per image is not compressed: its thresholds per label "
-            "would have to be chosen anew; fit it with a smaller encoder instead"
+            "a model with several labels per image cannot be compressed: its thresholds per label "
+            "would have to be chosen again; fit it with a smaller encoder instead"
         )
     return classifier
 
@@ -178,7 +179,7 @@ def _read_images(
             images = find_own_images(model, limit)
         except NoImages:
             raise NoImages(
-                "none of the images that this model was fitted to is where it was, and compression "
+                "none of the images that this model was fitted to is still there, and compression "
                 "is measured on images; name labelled ones with --check-images DIR"
             ) from None
     progress = terminal_progress()
@@ -210,8 +211,8 @@ def show_figures(result: Compression) -> None:
     ]
     print_table(("", "before", "after", "change", "95 % interval"), rows)
     click.echo(
-        f"{result.report['n_labelled']:,} labelled images ({result.report['scored']}); "
-        "calibration and sets by the other folds"
+        f"{result.report['n_labelled']:,} labelled images ({result.report['scored']}); calibration "
+        "and sets are those of the other folds"
     )
 
 
@@ -225,8 +226,9 @@ def summarize(result: Compression, phrase: str) -> str:
     ratios = report["speed_ratios"]
     return (
         f"{date.today().isoformat()}: the network is {phrase}: {size:.0%} of the size, "
-        f"{ratios['16']:.1f} times as fast in batches of 16 and {ratios['1']:.1f} times alone "
-        f"({report['runtimes'][1]} against {report['runtimes'][0]}, on this machine); accuracy "
+        f"{ratios['16']:.1f} times as fast in batches of 16 and {ratios['1']:.1f} times for single "
+        f"images ({report['runtimes'][1]} against {report['runtimes'][0]}, on this machine); "
+        "accuracy "
         f"{accuracy.before:.1%} before, {accuracy.after:.1%} after, on {report['n_labelled']:,} "
         f"labelled images ({report['scored']}), with the head {report['head']}."
     )
@@ -237,8 +239,8 @@ def format_notes(result: Compression) -> list[str]:
     report, notes = result.report, []
     if report["loss"] > report["max_loss"]:
         notes.append(
-            f"the loss is above {100 * report['max_loss']:g} points, which these images cannot "
-            "tell from chance: check it on more labelled images"
+            f"the loss is above {100 * report['max_loss']:g} points, but on these images that may "
+            "be chance: check it on more labelled images"
         )
     if names := report["layers_in_float32"]:
         notes.append(

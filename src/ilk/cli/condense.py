@@ -38,7 +38,7 @@ CLASSIFIERS = {
     default="auto",
     show_default=True,
     help="DistributionMatching, DCC, ClassGradientMatching or NRRDD, which make synthetic images; "
-    "Herding, KCenter or RandomImages, which choose real ones; or auto, which takes the best of "
+    "Herding, KCenter or RandomImages, which choose real ones; or auto, which uses the best of "
     "several on held-out images.",
 )
 @click.option(
@@ -46,7 +46,7 @@ CLASSIFIERS = {
     "encoder_name",
     default="efficientnet-lite0",
     show_default=True,
-    help="Encoder whose features choose images and judge them.",
+    help="Encoder whose features are used to choose images, and to measure the loss of accuracy.",
 )
 @click.option(
     "--image-size",
@@ -59,8 +59,8 @@ CLASSIFIERS = {
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
-    help="Optimizer updates of each small network that judges the images; three times as many on "
-    "all images.",
+    help="Number of optimizer updates of each small network that is trained on the few images; the "
+    "one trained on all images takes three times as many.",
 )
 @click.option("--flip", is_flag=True, help="Flip images horizontally at random; wrong for digits.")
 @add_seed_option
@@ -82,11 +82,11 @@ def command(
     device: str,
     runtime: str,
 ) -> Result:
-    """Write a few images of each class of SOURCE that train nearly as good a classifier to OUT.
+    """Write to OUT a few images per class of SOURCE that train nearly as good a classifier.
 
-    Images are synthetic (their pixels are optimized: dataset condensation) or chosen from SOURCE
-    (a coreset), whichever trains the more accurate small network on held-out images. The loss of
-    accuracy is measured on other held-out images. OUT is an ordinary image folder for `ilk fit`;
+    The images are synthetic (their pixels are optimized: dataset condensation) or chosen from
+    SOURCE (a coreset), whichever gives the more accurate small network on held-out images. The loss
+    of accuracy is measured on other held-out images. OUT is an ordinary image folder for `ilk fit`;
     its selection.json says which images are synthetic and what was measured.
 
     The val and test splits are left out. If interrupted, the same command resumes.
@@ -131,10 +131,10 @@ def _show(result: CondenseResult) -> None:
     """Print which method was taken and what is lost."""
     if len(result.scores) > 1:
         tried = [
-            (name + (" (taken)" if name == result.method else ""), str(score))
+            (name + (" *" if name == result.method else ""), str(score))
             for name, score in result.scores.items()
         ]
-        print_table(("method", "accuracy of the small network"), tried)
+        print_table(("method (* is used)", "accuracy of the small network"), tried)
     few, kind = len(result.images), "synthetic" if result.is_synthetic else "chosen"
     rows = [
         (
@@ -148,8 +148,8 @@ def _show(result: CondenseResult) -> None:
     head = ("classifier", f"all {result.n_training:,} images", f"{few:,} {kind}", "difference")
     print_table(head, rows)
     click.echo(
-        f"accuracy on {result.n_judged:,} held-out images that neither trained nor chose; 95 % "
-        "intervals"
+        f"accuracy on {result.n_judged:,} held-out images, which were used neither for training "
+        "nor for the choice; 95 % intervals"
     )
     for note in result.notes:
         print_note(note)

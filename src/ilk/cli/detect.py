@@ -20,7 +20,7 @@ from ilk.cli.detect_output import (
 )
 from ilk.cli.detect_threshold import compute_threshold
 from ilk.cli.intake_options import IntakeOptions
-from ilk.cli.options import add_fetch_option, add_network_options, add_resize_option
+from ilk.cli.options import add_fetch_option, add_network_options
 from ilk.cli.output import Result, add_json_option
 from ilk.cli.source_options import add_group_options, add_source_options
 from ilk.cli.tally import Tally
@@ -43,19 +43,25 @@ def command() -> None:
     default="",
     help="Encoder to use [default: a pretrained network if one is available, else hog].",
 )
-@add_resize_option
+@click.option(
+    "--resize",
+    default="auto",
+    show_default=True,
+    help="How images of a different shape than the encoder's input are resized: crop, squash, "
+    "letterbox, or auto, which squashes the whole image.",
+)
 @click.option(
     "--method",
     default="auto",
     show_default=True,
     help="Detector, such as GaussianAnomaly, NearestNeighbour or PatchMemory; auto compares them "
-    "on anomalies that are made of your images.",
+    "on synthetic anomalies made from your images.",
 )
 @click.option(
     "--false-alarm",
     default=0.01,
     show_default=True,
-    help="Fraction of ordinary images that may be flagged.",
+    help="Fraction of normal images that may be flagged.",
 )
 @add_group_options
 @add_source_options
@@ -74,8 +80,8 @@ def fit(
 ) -> Result:
     """Train a detector on the images of SOURCE, all of which count as normal.
 
-    SOURCE is a folder, the names of whose sub-folders are ignored, a table or list of paths, an
-    archive, a quoted pattern, or - for standard input. A defect may lie at the border, so --resize
+    SOURCE is a folder (the names of its sub-folders are ignored), a table or list of paths, an
+    archive, a quoted pattern, or - for standard input. A defect may be at the border, so --resize
     auto squashes the whole image to the input size and cuts nothing off.
     """
     from ilk.artifacts.model_folder import DETECTOR, read_digest
@@ -131,12 +137,12 @@ def fit(
 @click.option(
     "--false-alarm",
     type=float,
-    help="Fraction of ordinary images that may be flagged [default: as given to fit].",
+    help="Fraction of normal images that may be flagged [default: as given to fit].",
 )
 @click.option(
     "--maps",
-    help="Folder for a picture of each image that shows where it is anomalous, and a page of the "
-    "worst; for detectors that compare patches.",
+    help="Folder for a map of each image that shows where it is anomalous, and a page of the worst "
+    "images; for detectors that compare patches.",
 )
 @add_csv_safe_option
 @add_source_options
@@ -159,8 +165,8 @@ def score(
     INPUTS are images, folders, tables and lists of paths, archives, quoted patterns, or - for
     standard input. The exit code is 0 if every input could be read and 1 otherwise.
 
-    With --maps, rows also have the name of the map, and left, top, right and bottom of the most
-    anomalous region in pixels.
+    With --maps, each row also has the name of the map, and the left, top, right and bottom of the
+    most anomalous region in pixels.
     """
     from ilk.artifacts.detector import load
     from ilk.artifacts.map_folder import check_map_folder
@@ -192,6 +198,8 @@ def score(
             path,
             header,
         )
+    if path is not None:
+        click.echo(f"{tally.n:,} rows in {path}", err=True)
     if folder is not None:
         click.echo(f"maps {folder.write_page(threshold is not None)}", err=True)
     return tally.report(rows)

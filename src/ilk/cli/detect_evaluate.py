@@ -51,9 +51,9 @@ def evaluate(
     """Score the detector in the folder DETECTOR on the labelled images of SOURCE.
 
     SOURCE has a folder of normal images and one for each kind of anomaly, such as test/good and
-    test/scratch; of a source with splits, the test split counts. The area under the ROC curve is
-    that of images and, where the detector compares patches and there are masks of the anomalies,
-    that of pixels as well.
+    test/scratch; if it has splits, only the test split is used. The area under the ROC curve
+    (AUROC) is computed over images and, if the detector compares patches and there are masks of the
+    anomalies, also over pixels.
     """
     from ilk.artifacts.anomaly_evaluation import NORMAL_NAMES, AnomalyScores
     from ilk.artifacts.anomaly_masks import GROUND_TRUTH, find_mask_folder

@@ -29,12 +29,12 @@ MAX_GROUPS = 50  # groups in the printed table
     "--all",
     "keep_all",
     is_flag=True,
-    help="Suggest every group, even if few of its images are flagged as unknown.",
+    help="Suggest all groups, also those with few images that are flagged as unknown.",
 )
 @click.option(
     "--evaluate",
     is_flag=True,
-    help="SOURCE has true classes, as for ilk fit: compare groups with them.",
+    help="Compare the groups with the labels of SOURCE, which is read as by `ilk fit`.",
 )
 @add_csv_safe_option
 @add_source_options
@@ -56,11 +56,11 @@ def command(
     """Group the images of SOURCE that belong to no class of the model folder MODEL.
 
     SOURCE is a folder, a table or list of paths, an archive, a quoted pattern, or - for standard
-    input; labels are ignored, and only --evaluate compares groups with them. Images are flagged as
-    unknown by the score that separates known classes best when they are hidden in turn; it is
-    printed. A group gets a suggested name where the encoder knows a word of ImageNet for its
+    input. Labels are ignored, unless --evaluate compares the groups with them. Images are flagged
+    as unknown by the score that detects known classes best when each of them is hidden in turn; the
+    score is printed. A group gets a suggested name if the encoder knows an ImageNet class for its
     images. Each group becomes a folder with copies of its images. Look at groups.html, delete the
-    copies that do not belong to a group, and add it as a class with the command shown there.
+    copies that do not belong to a group, and add the group as a class with the command shown there.
 
     The exit code is 0 if every file could be read and 1 otherwise; groups.csv states the reasons.
     """
@@ -176,8 +176,8 @@ def _show_evaluation(evaluation: DiscoveryEvaluation) -> None:
         ],
     )
     print_note(
-        "matched: groups and predicted classes are paired with true classes as fits best; strict: "
-        "a known class counts under its own name alone. AUROC of new against known classes: "
+        "matched: groups and predicted classes are paired with true classes in the best way; "
+        "strict: a known class counts only under its own name. AUROC of new against known classes: "
         f"{format_value(evaluation.auroc)}"
     )
 

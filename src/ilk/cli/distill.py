@@ -34,8 +34,8 @@ AUGMENT = ("auto", "none")
     "--student",
     default="cnn-100k",
     show_default=True,
-    help="Architecture of the student, by its number of parameters: cnn-15k, cnn-100k, cnn-1m, "
-    "cnn-5m, mamba-15k, mamba-100k, or the pretrained efficientnet-lite0.",
+    help="Architecture of the student, named by its number of parameters: cnn-15k, cnn-100k, "
+    "cnn-1m, cnn-5m, mamba-15k, mamba-100k, or the pretrained efficientnet-lite0.",
 )
 @click.option(
     "--loss",
@@ -55,7 +55,7 @@ AUGMENT = ("auto", "none")
     "--updates",
     type=NATURAL,
     default=0,
-    help="Number of optimizer updates, at most [default: 30 epochs, from 1,000 to 30,000].",
+    help="Maximum number of optimizer updates [default: 30 epochs, but between 1,000 and 30,000].",
 )
 @click.option(
     "--hold-out",
@@ -70,14 +70,14 @@ AUGMENT = ("auto", "none")
     type=click.Choice(AUGMENT),
     default="auto",
     show_default=True,
-    help="Data augmentation: shift images at random, and flip, rotate and scale them if TEACHER "
-    "still recognizes them; with 2 images or more per parameter of the student, only flip them; "
-    "or none.",
+    help="Data augmentation: none, or auto, which shifts images at random, and also flips, rotates "
+    "and scales them if TEACHER still recognizes them (only flips them if there are at least 2 "
+    "images per parameter of the student).",
 )
 @click.option(
     "--compare-labels",
     is_flag=True,
-    help="Train the same student on the labels alone too, to see what TEACHER is worth.",
+    help="Also train the same student on the labels alone, to see how much TEACHER helps.",
 )
 @add_force_option
 @add_seed_option
@@ -106,11 +106,11 @@ def command(
     """Train a small network, the student, to predict like the classifier in the folder TEACHER.
 
     It learns from the images of SOURCE, labelled or not, and from TEACHER's probabilities for them,
-    which are computed once (knowledge distillation). The result is a model folder that holds the
-    network itself, for `ilk predict`, `evaluate`, `serve`, `export` and the others; calibration,
-    prediction sets and the detection of unknown images are fitted on images that the student was
-    not trained on. Both are evaluated on the test split of SOURCE or, without one, on held-out
-    images.
+    which are computed once (knowledge distillation). The result is a model folder that contains the
+    network itself, for `ilk predict`, `evaluate`, `serve`, `export` and the other commands;
+    calibration, prediction sets and the detection of unknown images are fitted on images that the
+    student was not trained on. Teacher and student are evaluated on the test split of SOURCE or,
+    if there is none, on held-out images.
 
     Several teachers must know the same classes; with --loss SimilarSources, those of --teacher may
     have classes of their own.
@@ -164,8 +164,8 @@ def command(
     print_table(HEADERS, [row.format_cells() for row in result.competitors])
     whom = "teacher" if len(names) == 1 else "teachers together"
     click.echo(
-        f"judged on {result.parts.judged_name} ({len(result.parts.judged):,} images), with 95 % "
-        f"intervals; agreement: with the predictions of the {whom}; time: after decoding"
+        f"evaluated on {result.parts.judged_name} ({len(result.parts.judged):,} images), with 95 % "
+        f"intervals; agreement: same prediction as the {whom}; time: without decoding"
     )
     for note in result.notes:
         print_note(note)

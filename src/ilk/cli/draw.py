@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option("--class", "name", default="", help="Class to draw [default: all in turn].")
+@click.option("--class", "name", default="", help="Class to draw [default: each class in turn].")
 @click.option("--count", default=16, show_default=True, help="Number of images to draw.")
 @click.option(
     "--out",
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Classifier-free guidance; above 1 strengthens the class.",
 )
-@click.option("--reference", default="", help="Folder of images to measure the distance to.")
+@click.option(
+    "--reference", default="", help="Folder of images to measure the Fréchet distance to."
+)
 @click.option(
     "--encoder",
     default="pixels",
     show_default=True,
-    help="Encoder whose features the distance is computed in.",
+    help="Encoder whose features the Fréchet distance compares.",
 )
 @add_seed_option
 @add_device_option

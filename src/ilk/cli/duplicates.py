@@ -1,4 +1,4 @@
-"""`ilk duplicates`: find the pictures that a source holds more than once."""
+"""`ilk duplicates`: find duplicates and near-duplicates in a source."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ MAX_GROUPS = 20  # in the printed table
 
 @click.command()
 @click.argument("source")
-@click.option("--encoder", help="Encoder of the features [default: the best that is available].")
+@click.option(
+    "--encoder", help="Encoder of the features [default: the best one that is installed]."
+)
 @click.option(
     "--false-matches",
     type=float,
     default=1.0,
     show_default=True,
-    help="Expected number of wrong pairs in the whole of SOURCE, at most; less is stricter.",
+    help="Upper limit for the expected number of wrong pairs in SOURCE; less is stricter.",
 )
 @click.option("--out", help="Write the groups to this file: .csv (a line per file) or .json.")
-@click.option("--page", help="Write a page with the pictures side by side to this .html file.")
+@click.option(
+    "--page", help="Write a page that shows the pictures side by side to this .html file."
+)
 @add_seed_option
 @add_csv_safe_option
 @add_multi_label_options
@@ -52,16 +56,17 @@ def command(
     device: str,
     runtime: str,
 ) -> Result:
-    """Find the pictures that SOURCE holds more than once; no file is deleted or moved.
+    """Find duplicates and near-duplicates in SOURCE; no file is deleted or moved.
 
-    The evidence of each pair is named: the same content, the same pixels, nearly the same thumbnail
-    (also mirrored or turned by 90°), or similar features. Pairs of the last two kinds are laid on
-    each other pixel by pixel, and the threshold is found on SOURCE itself, so that at most
-    --false-matches wrong pairs are to be expected. Labels are not needed. Leaks between training
-    and test images come first, then pictures under two labels. One file of each group is suggested
-    to be kept: one with a label, then the one with most pixels and the least compression.
+    The evidence for each pair is named: the same content, the same pixels, nearly the same
+    thumbnail (also mirrored or rotated by 90°), or similar features. Pairs of the last two kinds
+    are aligned and compared pixel by pixel, and the threshold is calibrated on SOURCE itself, so
+    that at most --false-matches wrong pairs are expected. Labels are not needed. Leaks between
+    training and test images come first, then pictures under two labels. In each group, one file is
+    marked to be kept: one with a label if there is one, then the one with the most pixels and the
+    least compression.
 
-    The exit code is 0 if no picture is there twice, and 1 otherwise.
+    The exit code is 0 if there are no duplicates, and 1 otherwise.
     """
     from ilk.artifacts.output_files import check_output_file
     from ilk.cli.duplicates_output import describe_duplicates, write_groups
@@ -130,7 +135,9 @@ def open_feature_encoder(name: str | None, images: Images, device: str, runtime:
 def _say_what_is_next(found: DuplicateGroups, source: str, page: str | None) -> None:
     """Print the commands that show the pictures, and that learn in spite of the copies."""
     name = escape_line(shlex.quote(source))
-    lines = [] if page else [f"ilk duplicates {name} --page twice.html  (pictures side by side)"]
+    lines = (
+        [] if page else [f"ilk duplicates {name} --page duplicates.html  (pictures side by side)"]
+    )
     if any(row.label is not None for row in found.images.used):
         command = f"ilk fit {name} --group-from duplicates --out MODEL"
         lines.append(f"{command}  (copies stay on one side of every split)")

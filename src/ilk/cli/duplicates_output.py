@@ -26,10 +26,10 @@ def describe_duplicates(found: DuplicateGroups) -> list[str]:
     concerns = found.count_concerns()
     for concern, meaning in CONCERNS.items():
         if n := concerns[concern]:
-            subject = "1 picture is" if n == 1 else f"{n:,} pictures are"
-            notes.append(f"{subject} there more than once {meaning}")
+            subject = "1 picture occurs" if n == 1 else f"{n:,} pictures occur"
+            notes.append(f"{subject} more than once {meaning}")
     if n := sum(group.concerns == LEAK and len(group.labels) > 1 for group in found.groups):
-        notes.append(f"{n:,} of those in training and test also have two labels")
+        notes.append(f"{n:,} of those in both training and test also have two labels")
     counts = found.count_evidence()
     pairs = [f"{kind} {counts[kind]:,}" for kind in KINDS if counts[kind]]
     if pairs:
@@ -41,21 +41,21 @@ def describe_duplicates(found: DuplicateGroups) -> list[str]:
     known, n = found.threshold, found.n_pictures
     notes.append(
         f"{known.n_candidates:,} of {n * (n - 1) // 2:,} pairs, the most similar by features of "
-        f"{found.encoder}, were laid on each other; at most {known.false_matches:g} wrong "
-        f"{'pair is' if known.false_matches == 1 else 'pairs are'} to be expected (by the model: "
+        f"{found.encoder}, were aligned; at most {known.false_matches:g} wrong "
+        f"{'pair is' if known.false_matches == 1 else 'pairs are'} expected (estimate: "
         f"{known.expected:.2g})"
     )
     if found.recall:
         shares = [
             f"{share:.0%} {kind}".replace("%", " %", 1) for kind, share in found.recall.items()
         ]
-        notes.append(f"of copies made of these pictures, features find: {', '.join(shares)}")
+        notes.append(f"test with copies made of these pictures; found: {', '.join(shares)}")
     if weak := [kind for kind, share in found.recall.items() if share < LOW_RECALL]:
-        notes.append(f"most copies are missed that are {', '.join(weak)}; try another --encoder")
+        notes.append(f"most copies that are {', '.join(weak)} are missed; try another --encoder")
     if found.n_left_out:
         notes.append(
-            f"{found.n_left_out:,} further pairs with similar features were not looked at, because "
-            "there were too many; those that are most similar were"
+            f"{found.n_left_out:,} more pairs with similar features were too many to compare; the "
+            "most similar ones were compared"
         )
     return notes
 

@@ -33,21 +33,21 @@ MIN_FOR_COST = 1000  # images: below, starting up is most of what would be extra
 @click.option(
     "--out",
     metavar="SHARDS",
-    help="Shard folder to write or to go on with; left out if SOURCE is one.",
+    help="Shard folder to write or to continue; leave it out if SOURCE is one.",
 )
 @click.option(
     "--encoder",
     "encoders",
     multiple=True,
     help="Encoder to use; may be repeated. `default` stands for the default encoders of `ilk fit` "
-    "[default: those that the shard folder has features of].",
+    "[default: those whose features the shard folder has].",
 )
 @click.option(
     "--shard",
     "job",
     metavar="I/N",
-    help="Encode only the shards of job I of N, such as 3/64; the list of images is not made again "
-    "if the shard folder has one.",
+    help="Encode only the shards of job I of N, such as 3/64; if the shard folder has a list of "
+    "images, it is used.",
 )
 @click.option(
     "--on",
@@ -65,37 +65,39 @@ MIN_FOR_COST = 1000  # images: below, starting up is most of what would be extra
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16"]),
-    help="How features are stored; float16 halves their size [default: float32, or as they are].",
+    help="Type of the stored features; float16 halves their size [default: that of the stored "
+    "features, else float32].",
 )
-@click.option("--list-only", is_flag=True, help="List the images, and encode none.")
+@click.option("--list-only", is_flag=True, help="List the images, but do not encode them.")
 @click.option(
     "--verify",
     is_flag=True,
-    help="Encode nothing: read all parts, and compare their rows with the list of images.",
+    help="Encode nothing; read all parts and compare their rows with the list of images.",
 )
 @click.option(
     "--relabel",
     is_flag=True,
-    help="Take labels, splits and groups from SOURCE, where they have changed; features stay.",
+    help="Take over changed labels, splits and groups from SOURCE; the features are kept.",
 )
 @click.option(
     "--retry",
     is_flag=True,
-    help="Encode again the shards with images that could not be read, such as on a lost disk.",
+    help="Encode again the shards with images that could not be read, such as those of a disk that "
+    "was not mounted.",
 )
 @click.option(
     "--actors",
     type=click.IntRange(1),
-    help="Workers of the cluster [default: one per core or GPU].",
+    help="Number of workers of the cluster [default: one per core or GPU].",
 )
-@click.option("--cpus-per-actor", type=FiniteRange(0, min_open=True), help="Cores of each worker.")
-@click.option("--gpus-per-actor", type=FiniteRange(0), help="GPUs of each worker, such as 0.5.")
+@click.option("--cpus-per-actor", type=FiniteRange(0, min_open=True), help="Cores per worker.")
+@click.option("--gpus-per-actor", type=FiniteRange(0), help="GPUs per worker, such as 0.5.")
 @click.option(
     "--wait",
     type=FiniteRange(0, min_open=True),
     default=600.0,
     show_default=True,
-    help="Seconds to wait for a cluster that gives no answer.",
+    help="Seconds to wait for a cluster that does not answer.",
 )
 @add_precision_option
 @add_multi_label_options
@@ -125,10 +127,10 @@ def command(
 ) -> Result:
     """Encode the images of SOURCE into a shard folder: Parquet files, for very many images.
 
-    SOURCE is what `ilk fit` reads, a folder or table in a bucket (s3://, gs://, hf://), or a shard
-    folder to go on with. The command may be killed at any moment and repeated; any number of jobs
-    may encode one folder at once, on any disk that they share. Images added later get
-    new shards. `ilk fit SHARDS` learns from the result.
+    SOURCE is anything that `ilk fit` reads, a folder or table in a bucket (s3://, gs://, hf://), or
+    a shard folder to continue. The command may be killed at any moment and repeated; any number of
+    jobs may encode one folder at once, on any disk that they share. Images added later get new
+    shards. `ilk fit SHARDS` trains on the result.
     """
     from ilk.core.errors import InputError
     from ilk.shards.engines import EngineOptions, open_engine
@@ -149,7 +151,7 @@ def command(
     if is_listed:
         manifest = _read_manifest(folder, shard_size)
         if os.path.isdir(source) and not is_folder and manifest.base != os.path.abspath(source):
-            print_note(f"the images are those of {manifest.path}, which are not listed again")
+            print_note(f"the images are those of {manifest.path}; they are not listed again")
     else:
         if not list_only:
             _check_encoders(encoders, folder)
@@ -358,11 +360,11 @@ def _finish(
 def _show_count(manifest: Manifest, space: ShardSpace, count: Count) -> dict[str, Any]:
     if count.n_refused:
         print_note(
-            f"{count.n_refused:,} of {count.n_rows:,} images have no features; the column `reason` "
-            "of the parts says why"
+            f"{count.n_refused:,} of {format_count(count.n_rows, 'image')} could not be encoded; "
+            "the column `reason` of the parts says why"
         )
     if count.n_transient:
-        print_note(f"{count.n_transient:,} of them may be readable another time: --retry")
+        print_note(f"{count.n_transient:,} of them may be readable later: try again with --retry")
     if count.is_whole:
         click.echo(f"features {space.home}: {count.n_rows:,} rows, as many as the list of images")
     else:

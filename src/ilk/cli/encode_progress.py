@@ -13,7 +13,7 @@ from ilk.core.terminal_text import escape_line, get_unfiltered
 if TYPE_CHECKING:
     from ilk.shards.throughput import Throughput
 
-LINE_SECONDS = 10.0  # between lines where standard error is no terminal
+LINE_SECONDS = 10.0  # between lines where standard error is not a terminal
 BAR_SECONDS = 0.5
 
 

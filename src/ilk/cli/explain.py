@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     default="auto",
     show_default=True,
     help="Explainer: auto, occlusion, rise, grad-cam, gradient-token, integrated-gradients, "
-    "attention-rollout, error-maps, nearest-images, …; auto compares those that need no more "
-    "passes than --budget on the first images.",
+    "attention-rollout, error-maps, nearest-images, …; auto compares, on some images, those that "
+    "need no more passes than --budget, and uses the best one.",
 )
 @click.option("--target", help="Class to explain [default: the most probable one of each image].")
 @click.option(
     "--against",
-    help="Class to contrast it with, or runner-up [default: none; the map explains the calibrated "
-    "probability].",
+    help="Class to contrast --target with, or runner-up [default: none; the map explains the "
+    "calibrated probability].",
 )
 @click.option(
     "--budget",
     type=click.IntRange(1),
     default=250,
     show_default=True,
-    help="Passes of the encoder that auto allows for one map.",
+    help="Maximum number of passes of the encoder per map, for --method auto.",
 )
 @click.option(
     "--train-images",
-    help="Train attention maps for the method t-tame on the images of this folder, without labels, "
-    "and save them in MODEL; its answers stay the same.",
+    help="Train attention maps for --method t-tame on the images of this folder (labels are not "
+    "needed), and save them in MODEL, whose answers stay the same.",
 )
 @click.option(
     "--check/--no-check",
     default=True,
     show_default=True,
-    help="Check once that the maps of a model with random parameters are others.",
+    help="Check once that a model with random parameters gives different maps.",
 )
 @add_seed_option
 @add_source_options

@@ -22,28 +22,29 @@ if TYPE_CHECKING:
 @click.option(
     "--int8",
     is_flag=True,
-    help="Compute the network in 8 bits; the calibration and the thresholds are fitted anew, and "
-    "the loss of accuracy is measured.",
+    help="Quantize the network to 8 bits; calibration and thresholds are refitted, and the loss of "
+    "accuracy is measured.",
 )
 @click.option(
     "--check-images",
     "sources",
     multiple=True,
-    help="Images on which the file has to answer as the model: a folder, table, list, archive or "
-    "quoted pattern, with labels for --int8; may be repeated [default: those that the model was "
-    "fitted to, where they still are].",
+    help="Images on which the file must give the same answers as the model: a folder, table, list, "
+    "archive or quoted pattern, with labels for --int8; may be repeated [default: those that the "
+    "model was fitted to, if they are still there].",
 )
 @click.option(
-    "--limit",
+    "--max-images",
     type=click.IntRange(1),
     default=500,
     show_default=True,
-    help="Number of images to compare, evenly over all of them.",
+    help="Maximum number of images to compare on, spread evenly over all of them.",
 )
 @click.option(
     "--runner",
     is_flag=True,
-    help="Also write run_model.py beside the file: it needs onnxruntime and Pillow alone.",
+    help="Also write run_model.py beside the file; it runs the file and needs only onnxruntime and "
+    "Pillow.",
 )
 @click.option("--card", help="Write a model card, such as model-card.md.")
 @add_fetch_option
@@ -54,7 +55,7 @@ def command(
     onnx_file: str | None,
     int8: bool,
     sources: tuple[str, ...],
-    limit: int,
+    max_images: int,
     runner: bool,
     card: str | None,
     device: str,
@@ -65,9 +66,9 @@ def command(
 
     The file maps the pixels of upright RGB images of any size to name, calibrated probabilities,
     prediction set and unknown flag. Before it is written, it is compared with the model on images;
-    if it does not answer the same, the step that differs is named and nothing is written. Reading
-    image files, turning them by their EXIF orientation and putting transparency on white is left
-    to whoever runs it, as run_model.py does.
+    if an answer differs, the step that differs is named and nothing is written. The program that
+    uses the file must read the images, rotate them by their EXIF orientation and put transparency
+    on white; run_model.py shows how.
     """
     from ilk.artifacts.loading import load
     from ilk.core.atomic_write import write_atomically
@@ -80,7 +81,7 @@ def command(
         from ilk.export.export_file import refuse_other_models
 
         single = refuse_other_models(classifier)
-        images = _read_check_images(single, Path(model), sources, limit)
+        images = _read_check_images(single, Path(model), sources, max_images)
         values = _write_onnx(single, Path(model), images, path, int8=int8, runner=runner)
     if card:
         from ilk.export.card import write_card
@@ -140,8 +141,8 @@ def _write_onnx(
     )
     click.echo(f"model  {path}  ({result.n_bytes / 1e6:,.1f} MB)")
     if images.images.refused:
-        print_note(f"{len(images.images.refused):,} files were not compared: unreadable images")
-    which = "with the model in 8 bits, calibrated anew, " if result.int8 else ""
+        print_note(f"{len(images.images.refused):,} files could not be read and were not compared")
+    which = "with the model in 8 bits, calibrated again, " if result.int8 else ""
     print_note(f"{which}{result.parity.sentence}")
     for note in (result.int8 or {}).get("notes", ()):
         print_note(note)

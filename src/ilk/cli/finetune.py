@@ -1,4 +1,4 @@
-"""`ilk finetune`: tune a pretrained network on labelled images, where that pays."""
+"""`ilk finetune`: tune a pretrained network on labelled images, if that pays."""
 
 from __future__ import annotations
 
@@ -35,26 +35,27 @@ POSITIVE = click.IntRange(min=1)
     "--layers",
     multiple=True,
     metavar="N|all",
-    help="How many of the last blocks are tuned, or all; may be repeated, and the validation part "
-    "chooses [default: 2; all for --peft].",
+    help="Number of last blocks to tune, or all; may be repeated, and the validation part chooses "
+    "[default: 2, or all with --peft].",
 )
 @click.option(
     "--peft",
     "wrappers",
     multiple=True,
     metavar="WRAPPER",
-    help="Parameter-efficient tuning: train a wrapper in place of the weights, such as "
+    help="Parameter-efficient tuning: train a wrapper instead of the weights, such as "
     "'LoRA(rank=8)', Adapter, SVFit or BitFit; may be repeated.",
 )
 @click.option(
     "--start-from",
     metavar="tuned:OLD",
-    help="Add what tuning taught an old version of the encoder to its network, and start there.",
+    help="Start from the encoder's weights plus the weight changes that tuning made to an older "
+    "version of it.",
 )
 @click.option(
     "--updates",
     type=POSITIVE,
-    help="Number of optimizer updates, at most [default: 4 epochs, from 40 to 600].",
+    help="Maximum number of optimizer updates [default: 4 epochs, but between 40 and 600].",
 )
 @click.option(
     "--batch-size",
@@ -66,15 +67,15 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--lr",
     type=FiniteRange(0, 10, min_open=True, max_open=True),
-    help="Peak learning rate of the last layer [default: 5e-4 for blocks, 1e-4 for all, or that of "
-    "the wrapper].",
+    help="Peak learning rate of the last layer [default: 5e-4 for blocks, 1e-4 for all, or the "
+    "wrapper's own].",
 )
 @click.option(
     "--layer-decay",
     type=FiniteRange(0, 1, min_open=True),
     default=0.9,
     show_default=True,
-    help="Factor of the learning rate from a layer to the one before it.",
+    help="Factor by which the learning rate falls from each layer to the one before it.",
 )
 @click.option(
     "--flip/--no-flip",
@@ -85,9 +86,9 @@ POSITIVE = click.IntRange(min=1)
 @click.option(
     "--hold-out",
     type=FiniteRange(0, 0.9),
-    help="Fraction of the images that is not trained on: they judge the result, and `ilk fit` can "
-    "compare it with other encoders on them [default: 0.2, or more where that is fewer than 50 "
-    "images].",
+    help="Fraction of the images that is not trained on: the result is judged on them, and `ilk "
+    "fit` can compare it with other encoders on them [default: 0.2, or more if that is fewer than "
+    "50 images].",
 )
 @add_force_option
 @add_seed_option
@@ -116,11 +117,11 @@ def command(
 ) -> Result:
     """Tune the network of an encoder on the labelled images of SOURCE and write it to OUT.
 
-    By default the last two blocks are trained, starting at the predictions of the frozen network;
+    By default the last two blocks are trained, starting from the predictions of the frozen network;
     --layers and --peft choose other parts. A validation part stops the training early and chooses,
     by log loss, between the variants and the frozen network. The tuned network is kept if it is
-    better on images that were held out. Use it with `--encoder tuned:OUT` in `ilk fit`, `predict`
-    and others.
+    better on held-out images. Use it with `--encoder tuned:OUT` in `ilk fit`, `ilk search` and
+    other commands.
 
     The frozen layers are computed once per image. The val and test splits are left out. If
     interrupted, the same command resumes.
@@ -156,7 +157,10 @@ def command(
     check_keeps_base(folder, base)
     if start_from is not None:
         if wrappers:
-            raise InputError("--start-from carries weights over and --peft trains none; drop one")
+            raise InputError(
+                "--start-from carries changes of weights over, and --peft changes none; leave out "
+                "one of the two"
+            )
         old = open_trainable(start_from, images, device, runtime)
         check_keeps_base(folder, old)
         base = carry_over(old, base, folder)
@@ -190,15 +194,16 @@ def _show_candidates(result: FinetuneResult) -> None:
         for i, candidate in enumerate(result.candidates)
     ]
     head = (
-        *("network", "validation: log loss", "accuracy"),
-        *("held out: log loss", "accuracy", "parameters", "memory", "time"),
+        *("network", "val. log loss", "val. accuracy"),
+        *("log loss", "accuracy", "parameters", "memory", "time"),
     )
     print_table(head, rows)
     click.echo(
-        "log loss and accuracy of logistic regression on the features; * is chosen by the log loss "
-        "of the validation part (a tuned network only if it is better by more than one standard "
-        f"error); {result.n_train:,} images trained on, {result.n_validation:,} for validation, "
-        f"{result.n_held_out:,} held out"
+        "log loss and accuracy of logistic regression on the features, on the validation part "
+        "(val.) and on held-out images; * is chosen by the log loss of the validation part (a "
+        "tuned "
+        f"network only if it is better by more than one standard error); {result.n_train:,} images "
+        f"for training, {result.n_validation:,} for validation, {result.n_held_out:,} held out"
     )
 
 

@@ -15,5 +15,5 @@ class FiniteRange(click.FloatRange):
         """Return the number; a usage error if it is not finite or not in the range."""
         number = super().convert(value, param, ctx)
         if isinstance(number, float) and not math.isfinite(number):
-            self.fail(f"{value} is no finite number.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return number

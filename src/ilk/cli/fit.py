@@ -61,20 +61,18 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The classes are numbers or ranges, such as 1 to 5 stars: the size of an error counts.",
 )
-@click.option(
-    "--single", is_flag=True, help="Use the best single candidate; combine none into an ensemble."
-)
+@click.option("--single", is_flag=True, help="Use the best single candidate; do not try ensembles.")
 @click.option(
     "--coverage",
     default=0.9,
     show_default=True,
-    help="Fraction of images whose prediction set must contain the true class.",
+    help="Fraction of images whose prediction sets must contain the true class.",
 )
 @click.option(
     "--false-alarm",
     default=0.05,
     show_default=True,
-    help="Fraction of ordinary images that may be flagged.",
+    help="Fraction of images of known classes that may be flagged as unknown.",
 )
 @click.option(
     "--class",
@@ -98,17 +96,17 @@ if TYPE_CHECKING:
 @click.option(
     "--class-structure",
     default="",
-    help="File that says which classes are similar, so that classes without an image are predicted "
-    "where those around them are likely: a tree (Newick, nested JSON, or a CSV of class and "
+    help="File that says which classes are similar, so that a class without images is predicted "
+    "if the classes around it are likely: a tree (Newick, nested JSON, or a CSV of class and "
     "parent), a CSV of class and angle in degrees, a CSV of class and coordinates, or a square CSV "
-    "of distances. Names are spelled as the classes are. The default method is then Loki.",
+    "of distances. Names must be spelled like the classes. The default method is then Loki.",
 )
 @click.option(
     "--thumbnails/--no-thumbnails",
     default=True,
     show_default=True,
-    help="Keep small pictures of some training images in the model folder, so that ilk explain can "
-    "show the nearest ones.",
+    help="Keep small pictures of some training images in the model folder, for ilk explain, which "
+    "shows the nearest ones.",
 )
 @click.option(
     "--explain",
@@ -121,8 +119,8 @@ if TYPE_CHECKING:
     "--memory",
     type=FiniteRange(min=0),
     default=0.0,
-    help="Gigabytes for the features of a shard folder; where they need more, they are read block "
-    "by block [default: half of what is available].",
+    help="Gigabytes for the features of a shard folder; if they need more, they are read block by "
+    "block [default: half of what is available].",
 )
 @add_seed_option
 @add_precision_option
@@ -162,7 +160,7 @@ def command(
 
     SOURCE is a folder with a sub-folder per class (optionally inside train/, val/ and test/), a
     CSV, TSV, Parquet or JSONL table, a folder with metadata.csv, a list of paths, or a shard folder
-    that ilk encode made, whose features are read instead of the images.
+    that `ilk encode` wrote, whose features are read instead of the images.
     """
     from ilk.artifacts.model_folder import CLASSIFIER, MULTI_LABEL, read_digest
     from ilk.artifacts.output_files import check_outside, check_outside_sources

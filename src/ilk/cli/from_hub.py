@@ -16,8 +16,8 @@ from ilk.cli.output import Result, add_json_option, print_note
 def command(repo: str, out: str) -> Result:
     """Download the model of the hub repository REPO: ORG/NAME, or ORG/NAME@REVISION.
 
-    Its digests are checked, and nothing of it is run. An encoder that is not on this machine is
-    fetched when the model is used with --fetch.
+    Its digests are checked, and no code in it is run. An encoder that is not on this machine is
+    downloaded when the model is used with --fetch.
     """
     from ilk.cli.output_folder import hold_output_folder
     from ilk.export.hub_transfer import pull

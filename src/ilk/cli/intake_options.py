@@ -114,7 +114,7 @@ class IntakeOptions:
         return ranges
 
     def list_inputs(self, sources: Sequence[str], out: Path | None = None) -> ListedInputs:
-        """Return the images that `sources` stand for, in order; print what is to be known.
+        """Return the images that `sources` stand for, in order; print what there is to know.
 
         The file `out` of an earlier run is none of them.
 
@@ -175,7 +175,7 @@ def check_source(source: str) -> str:
     """Return `source` if there is something to read under its name.
 
     Raises:
-        InputError: There is no such file or folder, and it is no pattern.
+        InputError: There is no such file or folder, and it is not a pattern.
     """
     from ilk.images.sources.kinds import find_kind, make_missing_error
 

@@ -14,7 +14,13 @@ from ilk.cli.output import Result, add_json_option
 
 @click.command()
 @click.argument("source", metavar="DIR")
-@click.option("--classes", default="", help="Names of classes to begin with, separated by commas.")
+@click.option(
+    "--class",
+    "--classes",
+    "classes",
+    multiple=True,
+    help="Class names to begin with, such as cat,dog; may be repeated.",
+)
 @click.option(
     "--log",
     "log_path",
@@ -31,7 +37,7 @@ from ilk.cli.output import Result, add_json_option
     "read_labels",
     default=True,
     show_default=True,
-    help="Take the names of sub-folders as labels of their images, or as names of folders only.",
+    help="Whether the name of a sub-folder is the label of its images.",
 )
 @add_seed_option
 @add_address_options
@@ -41,13 +47,13 @@ from ilk.cli.output import Result, add_json_option
     is_flag=True,
     flag_value=False,
     default=True,
-    help="Only print the address of the page.",
+    help="Print the address of the page, but do not open it in a browser.",
 )
 @add_output_options
 @add_json_option
 def command(
     source: str,
-    classes: str,
+    classes: tuple[str, ...],
     log_path: str | None,
     encoder: str,
     read_labels: bool,
@@ -58,22 +64,22 @@ def command(
 ) -> Result:
     """Label the images of DIR on a web page, with a model that learns while you label.
 
-    Open the printed address in a browser. The page asks for the images that teach the model most,
-    suggests classes and whole groups, and says how accurate the model is on images drawn at random.
-    Keys are enough: digits assign a class, Space accepts the suggestion, u takes back. Several
-    people can label at once, each without seeing the others' answers.
+    Open the printed address in a browser. The page asks for the labels that teach the model most,
+    suggests classes and whole groups, and shows how accurate the model is on images drawn at
+    random. No mouse is needed: digits assign a class, Space accepts the suggestion, u undoes.
+    Several people can label at once, each without seeing the others' answers.
 
-    Every answer is in the log on the disk before the next image is asked; nothing is written into
-    DIR. Ctrl-C stops the page, and the same command goes on where it stopped. With --status,
-    --export-csv, --export-folder or --export-model, the log is read and no page is served, also
-    while another process labels.
+    Every answer is written to the log before the next image is shown; nothing is written into DIR.
+    Ctrl-C stops the server, and the same command continues where it stopped. With --status,
+    --export-csv, --export-folder or --export-model, the log is only read and no page is served;
+    this works while another process serves the page.
     """
     from ilk.cli.label_output import write_outputs
     from ilk.cli.label_server import serve_labelling
     from ilk.cli.label_session import open_session
     from ilk.labelling.opening import get_log_path
 
-    names = [name.strip() for name in classes.split(",") if name.strip()]
+    names = [name.strip() for text in classes for name in text.split(",") if name.strip()]
     log = Path(log_path) if log_path else get_log_path(source)
     only_read = output.is_wanted
     if not only_read:

@@ -32,10 +32,10 @@ def write_outputs(session: LabellingSession, output: LabelOutput) -> dict[str, A
             click.echo(line)
     if output.csv:
         n = session.export_csv(output.csv)
-        click.echo(f"{n:,} labelled images are listed in {output.csv}")
+        click.echo(f"{n:,} labelled images listed in {output.csv}")
     if output.folder:
         n = session.export_folder(output.folder)
-        click.echo(f"{n:,} labelled images are copied to {output.folder}")
+        click.echo(f"{n:,} labelled images copied to {output.folder}")
     if output.model:
         _fit(session, Path(output.model))
     exports = {"csv": output.csv, "folder": output.folder, "model": output.model}
@@ -53,4 +53,4 @@ def _fit(session: LabellingSession, path: Path) -> None:
     )
     if accuracy := describe_accuracy(classifier):
         click.echo(accuracy)
-    click.echo(f"the model is in {path}; see {path / 'report.html'}, or ask it: ilk serve {path}")
+    click.echo(f"the model is in {path}; see {path / 'report.html'}, or try it: ilk serve {path}")

@@ -55,7 +55,7 @@ def serve_labelling(
     command = shlex.join(_get_arguments() or ["ilk", "label", source])
     click.echo(
         f"ilk: stopped; {progress.n_labelled + progress.n_disputed:,} labelled images are saved in "
-        f"{session.log.path}; go on with `{command}`",
+        f"{session.log.path}; to continue, run `{command}`",
         err=True,
     )
     return {"log": session.log.path, "progress": progress}

@@ -52,7 +52,7 @@ def open_session(
         session.close()
         raise InputError(
             f"all {len(session.items):,} images of {shown} have a label from the name of their "
-            "folder, so there is nothing to label; use --no-folder-labels if these names are no "
+            "folder, so there is nothing to label; use --no-folder-labels if these names are not "
             "classes"
         )
     return session

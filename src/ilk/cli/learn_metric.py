@@ -35,8 +35,8 @@ POSITIVE = click.IntRange(min=1)
     "--loss",
     default="SupCon",
     show_default=True,
-    help="Loss, such as SupCon, MultiSimilarity, ProxyAnchor, ArcFace, SemiHardTriplet, or LDA or "
-    "Whitening, which need no training.",
+    help="Loss, such as SupCon, MultiSimilarity, ProxyAnchor, ArcFace or SemiHardTriplet; LDA and "
+    "Whitening are computed in closed form.",
 )
 @click.option(
     "--width",
@@ -56,27 +56,28 @@ POSITIVE = click.IntRange(min=1)
     "--network",
     default="head",
     show_default=True,
-    help="Network: head, on features, or convolutional, on pixels (--encoder pixels/32x32x3).",
+    help="Network to train: head, on features, or convolutional, on pixels (with --encoder "
+    "pixels/32x32x3).",
 )
 @click.option(
     "--updates",
     type=POSITIVE,
     default=200,
     show_default=True,
-    help="Optimizer updates per training.",
+    help="Number of optimizer updates of each training.",
 )
 @click.option(
     "--hold-out",
     type=FiniteRange(0, 0.9),
     help="Fraction of the images that is not trained on: `ilk fit` can compare the embedding with "
-    "other encoders on them [default: 0.2, or 0 where that is fewer than 50 "
-    "images].",
+    "other encoders on them [default: 0.2, or 0 if that is fewer than 50 images].",
 )
 @click.option(
     "--compatible-with",
     default="",
-    help="Folder of an embedding learned with --loss DSimplex that the new one extends: indexes "
-    "of the old one then answer queries of the new one, if that is measured to work.",
+    help="Folder of an older embedding, learned with --loss DSimplex, that the new one extends: "
+    "queries with the new one can then search indexes of the old one, if a test shows that it "
+    "works.",
 )
 @add_force_option
 @add_seed_option
@@ -104,10 +105,10 @@ def command(
     """Learn an embedding of the labelled images of SOURCE (metric learning) and write it to OUT.
 
     In the embedding, images of one class lie close together, and so should those of classes that
-    come later. Margin and learning rate are chosen on classes held out of the training classes, and
-    the embedding is judged on classes that it was neither trained on nor chosen with. It is kept if
-    it retrieves them better than the features as they are. Use it with
-    `--encoder tuned:OUT` in `ilk fit`, `predict` and others.
+    are added later. Margin and learning rate are chosen on classes held out of the training
+    classes, and the embedding is judged on classes that were used neither for training nor for that
+    choice. It is kept if it retrieves them better than the unchanged features. Use it with
+    `--encoder tuned:OUT` in `ilk fit`, `ilk search` and other commands.
 
     The val and test splits are left out. If interrupted, the same command resumes.
     """
@@ -169,7 +170,7 @@ def _show_scores(learned: LearnedEmbedding) -> None:
         rows.append((learned.loss if name == LEARNED else name, *cells, gain))
     print_table(("embedding", *learned.scores, f"gain over it, {MAP_AT_R}"), rows)
     click.echo(
-        f"gain over it: {learned.loss} minus the embedding of the line; "
-        f"{learned.n_queries:,} images of {learned.n_classes} classes that were held out; "
-        "intervals over classes"
+        f"gain over it: {learned.loss} minus the embedding of that row; measured on "
+        f"{learned.n_queries:,} images of {learned.n_classes} held-out classes; intervals over "
+        "classes"
     )

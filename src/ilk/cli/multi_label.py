@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ilk.multilabel.leaderboard import LabelCandidate
 
 HEADER = ("encoder", "method", "mAP, 95 % interval", "F1", "micro F1", "log loss", "ECE", "seconds")
+COLUMN_LEGEND = (
+    "mAP: mean average precision   F1: mean over labels   micro F1: over all pairs of image and "
+    "label   ECE: expected calibration error"
+)
 MAX_LABELS = 50  # in the printed table
 
 
@@ -75,6 +79,7 @@ def show_label_leaderboard(results: Sequence[LabelCandidate]) -> None:
         rows.append((result.encoder, f"{mark} {result.method}", *cells, f"{result.seconds:.1f}"))
     print_table(HEADER, rows)
     click.echo(LEGEND)
+    click.echo(COLUMN_LEGEND)
 
 
 def show_label_evaluation(evaluation: MultiLabelEvaluation) -> None:

@@ -44,15 +44,15 @@ add_resize_option = click.option(
     "--resize",
     default="auto",
     show_default=True,
-    help="How images of another shape than the input are resized: crop, squash, letterbox, "
-    "or auto, which considers the whole image where a crop would cut off much.",
+    help="How images of a different shape than the encoder's input are resized: crop, squash, "
+    "letterbox, or auto, which also tries the whole image if a crop would cut off much.",
 )
 add_views_option = click.option(
     "--views",
     default="auto",
     show_default=True,
     help="Number of flips and crops over which the features of pretrained encoders are averaged: 1 "
-    "for none, up to 12, or auto, which compares 1 and 6 where images are few.",
+    "for none, up to 12, or auto, which compares 1 and 6 if there are few images.",
 )
 add_folds_option = click.option(
     "--folds", default=5, show_default=True, help="Number of cross-validation folds."
@@ -60,7 +60,7 @@ add_folds_option = click.option(
 add_fetch_option = click.option(
     "--fetch",
     is_flag=True,
-    help="Fetch files of the saved model's encoder that are not on this machine, from the "
+    help="Download files of the saved model's encoder that are not on this machine, from the "
     "repository that the model names.",
 )
 add_force_option = click.option(
@@ -74,7 +74,7 @@ def add_network_options(f: F) -> F:
         "--runtime",
         default="auto",
         show_default=True,
-        help="Inference runtime: torch, openvino, onnxruntime, or auto for the fastest that is "
+        help="Inference runtime: torch, openvino, onnxruntime, or auto for the fastest one that is "
         "installed. The features are the same.",
     )
     return add_device_option(runtime(f))

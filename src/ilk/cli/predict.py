@@ -36,7 +36,8 @@ P = TypeVar("P", "Prediction", "MultiLabelPrediction")
 @click.option(
     "--without",
     multiple=True,
-    help="Encoder of an ensemble to do without, because it is gone from this machine.",
+    help="Encoder of an ensemble to leave out because it is no longer on this machine; may be "
+    "repeated.",
 )
 @add_csv_safe_option
 @add_source_options
@@ -53,13 +54,13 @@ def command(
     runtime: str,
     fetch: bool,
 ) -> Result:
-    """Predict the class, or the labels, of each image with the model folder MODEL.
+    """Predict the class or the labels of each image with the model folder MODEL.
 
     INPUTS are images, folders (all files in them, sorted), tables and lists of paths (one row per
     line), zip and tar archives, quoted patterns such as 'photos/**/*.jpg', or - for paths from
     standard input. The exit code is 0 if every input could be read and 1 otherwise; the rows of
-    unreadable inputs state the reason. Rows are written as they come: those of --out x.csv to
-    x.csv.part, which becomes x.csv when all are there (.json and .parquet are written at the end).
+    unreadable inputs state the reason. Rows are written one by one: with --out x.csv to x.csv.part,
+    which is renamed to x.csv when it is complete (.json and .parquet are written at the end).
     """
     from ilk.artifacts import multi_label_prediction, prediction_io
     from ilk.artifacts.loading import load

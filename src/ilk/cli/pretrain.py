@@ -105,8 +105,11 @@ def command(
     """Pretrain a diffusion model on the images of SOURCE, class-conditional where they have labels.
 
     SOURCE is read as by `ilk fit`; the val and test splits are left out. If interrupted, the same
-    command resumes and gives the same result. On several GPUs or machines, preferably from a shard
-    folder (`ilk encode SOURCE --list-only --out SHARDS`), of which each process decodes its part:
+    command resumes and gives the same result. To use several GPUs or machines, preferably with a
+    shard folder (`ilk encode SOURCE --list-only --out SHARDS`), of which each process decodes its
+    own part:
+
+    \b
     torchrun --nproc-per-node 4 --max-restarts 3 -m ilk pretrain SHARDS --out OUT
     """
     from ilk.artifacts.output_files import check_outside_sources

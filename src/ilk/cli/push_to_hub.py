@@ -12,8 +12,13 @@ from ilk.cli.output import Result, add_json_option, print_note
 @click.command()
 @click.argument("model")
 @click.argument("repo")
-@click.option("--public", is_flag=True, help="Create the repository for everyone to read.")
-@click.option("--license", "license_name", default="", help="Licence, as the hub calls it.")
+@click.option("--public", is_flag=True, help="Make a new repository public.")
+@click.option(
+    "--license",
+    "license_name",
+    default="",
+    help="Licence, by the name that the hub uses, such as apache-2.0.",
+)
 @click.option(
     "--with-report",
     is_flag=True,
@@ -33,8 +38,8 @@ def command(
 ) -> Result:
     """Upload the model folder MODEL with its card to the hub repository REPO (ORG/NAME).
 
-    A repository that does not exist is created, private unless --public. The user's token of
-    `hf auth login`, or of HF_TOKEN, is used.
+    A repository that does not exist is created; it is private unless --public is given. The token
+    of `hf auth login` or of the environment variable HF_TOKEN is used.
     """
     from ilk.export.hub_transfer import push
 
@@ -48,5 +53,5 @@ def command(
     )
     click.echo(f"model  {result.repo}@{result.revision}")
     if not license_name:
-        print_note("the card states no licence; name it with --license, such as apache-2.0")
+        print_note("the card states no licence; name one with --license, such as apache-2.0")
     return Result({"repo": result.repo, "revision": result.revision})

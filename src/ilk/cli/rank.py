@@ -71,7 +71,7 @@ def command(
     """Score encoders on the labelled images of SOURCE without training a classifier.
 
     Higher is better in every column: LogME (evidence of a linear model), H-score (variance between
-    classes), PARC (whether images whose features correlate have the same class), TMI (entropy
+    classes), PARC (whether images with correlated features are of the same class), TMI (entropy
     within classes, which depends on the number of features), and LEEP and NCE for networks with a
     classifier of their own. Rows are sorted by LogME, which predicts the accuracy of frozen
     features best (`ilk bench which_encoder`). Without --encoder, the default encoders of `ilk fit`

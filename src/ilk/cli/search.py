@@ -1,4 +1,4 @@
-"""`ilk search`: find images like an image, a text, a class, or like some and unlike others."""
+"""`ilk search`: find images similar to an image, a text or a class."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def repeat_options(args: Sequence[str]) -> list[str]:
     multiple=True,
     help="Class to search for: the mean of its images, or with --model its probability.",
 )
-@click.option("--like", multiple=True, help="Images that those found should resemble.")
-@click.option("--unlike", multiple=True, help="Images that those found should not resemble.")
+@click.option("--like", multiple=True, help="Images that the results should resemble.")
+@click.option("--unlike", multiple=True, help="Images that the results should not resemble.")
 @click.option(
     "--unlike-weight",
     type=FiniteRange(0),
@@ -82,37 +82,41 @@ def repeat_options(args: Sequence[str]) -> list[str]:
     help="Number of images to show.",
 )
 @click.option("--labelled", is_flag=True, help="Search only images that have a label.")
-@click.option("--include-self", is_flag=True, help="Also show the query, if SOURCE holds it.")
+@click.option("--include-self", is_flag=True, help="Also show the query itself, if SOURCE has it.")
 @click.option("--each", is_flag=True, help="Search for each QUERY separately, not for their mean.")
 @click.option(
     "--out",
     multiple=True,
-    help="Write the images found to this file: a page of pictures (.html) or a table (.csv, .tsv); "
-    "may be repeated.",
+    help="Write the results to this file: a page of pictures (.html) or a table (.csv, .tsv); may "
+    "be repeated.",
 )
 @click.option(
     "--index",
     "index_folder",
     default="",
     help="Folder that keeps the index of SOURCE between calls; new images are added to it, and "
-    "missing ones deleted.",
+    "those that are gone are removed.",
 )
 @click.option(
     "--kind",
     default="auto",
     show_default=True,
-    help="Kind of index: Exact, HNSW, HashCodes, each with settings, such as HashCodes(bits=64); "
-    "auto is Exact up to a million images and HNSW above.",
+    help="Kind of index: Exact, HNSW or HashCodes, with or without settings, as in "
+    "HashCodes(bits=64); auto is Exact up to a million images and HNSW above.",
 )
 @click.option(
     "--projection",
     default="auto",
     show_default=True,
-    help="Linear map of the features before their cosines are compared: none, Centring, Whitening "
-    "or LDA; auto keeps the best in a new --index if it beats none on held-out classes; without "
-    "--index it is none.",
+    help="Linear map that is applied to the features before their cosines are compared: none, "
+    "Centring, Whitening or LDA; auto uses the best one in a new --index if it is better than none "
+    "on held-out classes, and none without --index.",
 )
-@click.option("--encoder", default="", help="Encoder [default: the best one that is installed].")
+@click.option(
+    "--encoder",
+    default="",
+    help="Encoder of the features [default: the best one that is installed].",
+)
 @click.option("--model", default="", help="Model folder whose encoder is used on SOURCE.")
 @add_seed_option
 @add_csv_safe_option
@@ -144,13 +148,13 @@ def command(
     runtime: str,
     fetch: bool,
 ) -> Result:
-    """Find the images of SOURCE that are most like QUERY.
+    """Find the images of SOURCE that are most similar to QUERY.
 
     SOURCE is a model folder, whose training images are searched; a folder of images, a table or an
-    archive; a folder of shards; or an index that --index wrote. QUERY is an image, or a text for an
-    encoder that reads text; several are averaged. The query itself is left out where SOURCE holds
-    it, and copies of it are marked. All words after --like and --unlike belong to them, so SOURCE
-    comes first.
+    archive; a folder of shards; or an index that --index wrote. QUERY is an image or, for an
+    encoder that reads text, a text; several queries are averaged. If SOURCE contains the query
+    itself, it is left out, and copies of it are marked. All words after --like or --unlike belong
+    to that option, so name SOURCE first.
     """
     from ilk.artifacts.output_files import check_output_file
     from ilk.core.progress import terminal_progress
@@ -239,7 +243,7 @@ def _show(result: SearchResult, is_one_of_many: bool) -> None:
     if is_one_of_many:
         click.echo(f"{result.query}:")
     if not result.hits:
-        click.echo("no other image is there")
+        click.echo("there is no other image")
     else:
         rows = [
             (str(hit.rank), f"{hit.similarity:.3f}", hit.label or "–", hit.path, hit.copy)
@@ -253,4 +257,4 @@ def _show(result: SearchResult, is_one_of_many: bool) -> None:
         named = list(result.labels.items())[:10]
         print_note("labels: " + ", ".join(f"{name} {n}" for name, n in named))
     if result.left_out:
-        print_note(f"the query lies among these images and is left out: {result.left_out}")
+        print_note(f"the query itself is one of these images and is left out: {result.left_out}")

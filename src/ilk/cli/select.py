@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     "--keep",
     type=float,
     required=True,
-    help="Fraction of the different images to keep, up to 1 for all of them, or a number above 1.",
+    help="Fraction of the distinct images to keep (at most 1), or a number of images (above 1).",
 )
 @click.option(
     "--target",
-    help="Images of the domain or task that the images are kept for: a folder, table or archive, "
+    help="Images of the domain or task for which images are selected: a folder, table or archive, "
     "with or without labels.",
 )
-@click.option("--balance", is_flag=True, help="Keep equally many images of each class.")
+@click.option("--balance", is_flag=True, help="Keep the same number of images of each class.")
 @click.option(
     "--method",
     default="auto",
     show_default=True,
     help="Rule that ranks images, such as Herding, KCenter, Moderate, EL2N, Forgetting or "
     "RandomSubset; with --target ColorFilter, SourcePruning, TargetDiscriminator or NearestTarget; "
-    "auto takes the best on held-out images.",
+    "auto uses the best one on held-out images.",
 )
-@click.option("--link", is_flag=True, help="Make hard links in place of copies of the files.")
+@click.option("--link", is_flag=True, help="Make hard links instead of copies of the files.")
 @click.option(
     "--keep-copies",
     is_flag=True,
-    help="Do not look for near-duplicates; files with the same bytes are still left out.",
+    help="Keep near-duplicates; only files with the same content are left out.",
 )
 @click.option(
     "--encoder",
     "encoder_name",
-    help="Encoder of the features [default: the best that is available].",
+    help="Encoder of the features [default: the best one that is installed].",
 )
 @add_seed_option
 @add_single_label_option
@@ -74,12 +74,12 @@ def command(
 ) -> Result:
     """Keep the most useful images of SOURCE, and write them to the image folder OUT.
 
-    Near-duplicates are removed first. Then images are ranked by their use for the domain or task of
-    --target or, without one, for training a classifier (a coreset). Ranking rules are compared on
-    held-out images with as many random images. Without --target, random images are kept unless a
-    rule is significantly better, and classes keep their proportions, with at least one image each.
-    With it, the best rule is used unless it is significantly worse, and classes that are of no use
-    for the target may be dropped.
+    Near-duplicates are removed first. Then images are ranked by how useful they are for the domain
+    or task of --target or, without it, for training a classifier (a coreset). On held-out images,
+    the ranking rules are compared with a random choice of as many images. Without --target, random
+    images are kept unless a rule is significantly better, and classes keep their proportions, with
+    at least one image each. With --target, the best rule is used unless it is significantly worse
+    than random, and classes that are of no use for the target may be dropped.
 
     OUT is an ordinary image folder: the original files, in one folder per class. selection.json
     says what was lost, and selection.csv lists every image with its rank. The val and test splits
@@ -130,7 +130,7 @@ def _show(result: SelectionResult) -> None:
     """Print what is kept, and what was measured on images left out."""
     verdict, n = result.selection.verdict, len(result.selection.kept)
     click.echo(
-        f"kept {n:,} of {len(result.rows):,} different pictures ({result.n_images:,} training "
+        f"kept {n:,} of {len(result.rows):,} distinct pictures ({result.n_images:,} training "
         f"images), by {result.selection.selector}"
     )
     if verdict is None:
@@ -139,11 +139,11 @@ def _show(result: SelectionResult) -> None:
     rows: list[tuple[str, str, str]] = [
         ("all", f"{len(result.rows):,}", str(verdict.all)),
         (f"chosen by {verdict.best}{' *' * is_best}", f"{n:,}", str(verdict.kept)),
-        (f"equally many at random{' *' * (not is_best)}", f"{n:,}", str(verdict.random)),
+        (f"as many at random{' *' * (not is_best)}", f"{n:,}", str(verdict.random)),
     ]
     title = "accuracy" if verdict.measure == "accuracy" else "log density of the target"
-    print_table(("images", "number", f"{title} [95 % interval]"), rows)
+    print_table(("images", "number", f"{title}, 95 % interval"), rows)
     click.echo(
         f"measured on {verdict.n:,} images, each left out of the selection and of the training; "
-        f"* is kept, and loses {verdict.loss!s} against all"
+        f"* is kept; its loss against all images: {verdict.loss!s}"
     )

@@ -26,14 +26,14 @@ MAX_NAMED = 10  # models in a message
     type=click.IntRange(1, 2048),
     default=64,
     show_default=True,
-    help="Megabytes of one image.",
+    help="Largest image that is accepted, in megabytes.",
 )
 @click.option(
     "--timeout",
     type=FiniteRange(0.1, 3600),
     default=30.0,
     show_default=True,
-    help="Seconds until a question counts as not answered.",
+    help="Seconds after which a request fails if it has not been answered.",
 )
 @add_fetch_option
 @add_network_options
@@ -53,7 +53,7 @@ def command(
     runtime: str,
     as_json: bool,
 ) -> None:
-    """Answer questions about images with the model folder MODEL, over HTTP and on a web page.
+    """Serve the model folder MODEL on a web page and over HTTP.
 
     Without MODEL, the model in the current folder is served if there is exactly one. Open the
     printed address in a browser; programs send images to /predict, and /openapi.json describes the
@@ -96,7 +96,7 @@ def command(
     for note in filter(None, (served.corrections.result.set_aside,)):
         click.echo(f"· {note}", err=True)
     if pending := served.corrections.result.pending:
-        click.echo(f"· corrections from before that are folded in: {len(pending):,}", err=True)
+        click.echo(f"· unsaved corrections of an earlier run: {len(pending):,}", err=True)
     click.echo("Ctrl-C stops it.", err=True)
     serve_socket(create_app(state), listener)
     click.echo("ilk: stopped", err=True)
@@ -124,8 +124,8 @@ def find_model(given: str | None) -> Path:
     if deeper := [p for sub in _list_folders(folder) for p in _list_models(sub)]:
         raise InputError(f"there is no model in {place} itself; further down: {_describe(deeper)}")
     raise InputError(
-        f"there is no model in {place}; train one with `ilk fit DIR --out KINDS`, or label the "
-        "images of a folder with `ilk label DIR`, and serve it with `ilk serve KINDS`"
+        f"there is no model in {place}; train one with `ilk fit DIR --out MODEL`, or label the "
+        "images of a folder with `ilk label DIR`, and serve it with `ilk serve MODEL`"
     )
 
 

@@ -21,7 +21,7 @@ add_merge_option = click.option(
 )
 add_label_separator_option = click.option(
     "--label-separator",
-    help="Separator of several labels in one cell [default: ; | or , as found].",
+    help="Separator of several labels in one cell [default: the one of ; | , that is found].",
 )
 add_single_label_option = click.option(
     "--no-multi-label",
@@ -29,7 +29,7 @@ add_single_label_option = click.option(
     is_flag=True,
     flag_value=False,
     default=None,
-    help="Take labels with separators, such as 'cat; dog', as names of classes.",
+    help="Take a label with separators, such as 'cat; dog', as the name of one class.",
 )
 add_exclude_option = click.option(
     "--exclude",
@@ -49,7 +49,7 @@ add_pages_option = click.option(
     type=click.Choice(["first", "all"]),
     default="first",
     show_default=True,
-    help="Pages or frames of a file with several: the first, or an image of each.",
+    help="For files with several pages or frames: use the first, or make an image of each.",
 )
 
 
@@ -57,15 +57,15 @@ def add_group_options(f: F) -> F:
     """Add the options for groups of images, which stay on one side of every split."""
     column = click.option(
         "--group-column",
-        help="Table column with the group of each image, such as a patient or a video: a group is "
+        help="Table column with the group of each image, such as a patient or a video. A group is "
         "never on both sides of a split.",
     )
     pattern = click.option(
         "--group-from",
         metavar="REGEX",
         help="Regular expression that finds the group in the path of an image, such as "
-        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'. For ilk fit, also: duplicates, "
-        "which finds copies of one picture and holds them together.",
+        "'(p[0-9]+)_' or, for a folder per group, '([^/]+)/[^/]+$'. For `ilk fit`, `duplicates` "
+        "finds copies of the same picture and makes a group of them.",
     )
     return column(pattern(f))
 
@@ -100,12 +100,13 @@ def add_intake_options(f: F) -> F:
         add_merge_option,
         add_group_options,
         click.option(
-            "--label-column", help="Table column with the class names; none reads no labels."
+            "--label-column", help="Table column with the class names; `none` reads no labels."
         ),
         click.option(
             "--split-column",
-            help="Table column that says what is held out: its name, 'fold:test=0' to say which of "
-            "its values are, or none [default: split, is_valid, Usage, … where they are clear].",
+            help="Table column that says what is held out: its name, or 'fold:test=0' to say which "
+            "of its values is; `none` reads no splits [default: split, is_valid, Usage, … if they "
+            "are clear].",
         ),
         add_strict_option,
     ):
@@ -118,7 +119,7 @@ def add_multi_label_options(f: F) -> F:
     multi_label = click.option(
         "--multi-label/--no-multi-label",
         default=None,
-        help="Whether an image of a table has several labels: names in one cell, a column of 0 and "
-        "1 per label, or a line per label.",
+        help="Whether images of a table have several labels each: names in one cell, a column of 0 "
+        "and 1 per label, or a line per image and label.",
     )
     return multi_label(add_label_separator_option(f))

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from ilk.core.leaderboard import CandidateResult
     from ilk.core.metrics import Interval
 
-LEGEND = "* winner   = may be as good: not significantly worse, over all candidates together (5 %)"
+LEGEND = (
+    "* winner   = may be as good: not significantly worse (5 % level for all candidates together)"
+)
+COLUMN_LEGEND = "macro: mean of the accuracies of the classes   ECE: expected calibration error"
 HEADER = ("encoder", "method", "accuracy, 95 % interval", "macro", "log loss", "ECE", "seconds")
 
 
@@ -56,6 +59,7 @@ def show_leaderboard(results: Sequence[CandidateResult], corrected: Interval | N
     head = (*HEADER[:3], "MAE", *HEADER[3:]) if is_ordered(results) else HEADER
     print_table(head, format_rows(results))
     click.echo(LEGEND)
+    click.echo(COLUMN_LEGEND)
     n_scored = sum(r.scores is not None for r in results)
     if corrected is not None and n_scored > 1:
         click.echo(
@@ -80,7 +84,10 @@ def show_evaluation(evaluation: Evaluation) -> None:
             ("macro accuracy", f"{scores.macro_accuracy:.3f}"),
             ("log loss", f"{scores.log_loss:.3f}"),
             ("calibration error", f"{scores.calibration_error:.3f}"),
-            (f"coverage of {evaluation.target_coverage:.0%} sets", f"{evaluation.coverage}"),
+            (
+                f"coverage of {100 * evaluation.target_coverage:.3g} % prediction sets",
+                f"{evaluation.coverage}",
+            ),
             ("mean set size", f"{evaluation.mean_set_size:.2f}"),
             ("flagged as unknown", f"{evaluation.unknown_rate}"),
         ],

@@ -1,4 +1,4 @@
-"""Count what a stream of predictions holds, and sum up what is to be known of the images."""
+"""Count what a stream of predictions holds, and sum up what there is to know about the images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Tally:
         self.count(prediction.path, prediction.note, is_read=not prediction.error)
 
     def count(self, path: str, notes: str, *, is_read: bool) -> None:
-        """Count one input, and what is to be known of it, separated by semicolons."""
+        """Count one input, and what there is to know about it, separated by semicolons."""
         self.n += 1
         self.n_failed += not is_read
         for note in filter(None, notes.split("; ")):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--noise-shots",
     type=click.IntRange(min=0),
     default=0,
-    help="Also choose a single noise: none, a random one, or one optimised on this many images per "
+    help="Also choose a single noise: none, a random one, or one optimized on this many images per "
     "class, such as 8.",
 )
 @click.option(
@@ -36,19 +36,20 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 32),
     default=1,
     show_default=True,
-    help="Network calls per class, each a noise at another level (with --noise-shots).",
+    help="With --noise-shots: network calls per class, each with a noise at a different level.",
 )
 @click.option(
     "--objective",
     default="",
-    help="Tune the network itself, too: cross-entropy (over the denoising errors of the classes), "
-    "cca, contrastive-flow-matching or ddo.",
+    help="Also tune the network itself: cross-entropy (over the denoising errors of the classes), "
+    "cca (condition contrastive alignment), contrastive-flow-matching, or ddo (direct "
+    "discriminative optimization).",
 )
 @click.option(
     "--updates",
     type=click.IntRange(min=0),
     default=0,
-    help="With --objective: number of updates [default: 3 epochs, at least 300].",
+    help="With --objective: number of optimizer updates [default: 3 epochs, at least 300].",
 )
 @click.option(
     "--batch-size",
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="With --objective: most noise levels of the tuned classifier.",
+    help="With --objective: maximum number of noise levels of the tuned classifier.",
 )
 @add_seed_option
 @add_device_option
@@ -113,7 +114,7 @@ def command(
     replaces an earlier one only if it is based on at least as many images. `ilk pretrain` does the
     same with held-out training images. With --noise-shots, `--classifier
     diffusion:MODEL@strategy=noise` is a classifier that needs one network call per class. Its
-    noise is chosen on images that it was not optimised on, and is none at all if that is best.
+    noise is chosen on images that it was not optimized on, and is none at all if that is best.
 
     With --objective, a copy of the network learns to tell the classes apart, on all images of
     SOURCE, and classifies from then on with few noise levels; `ilk draw` keeps the untuned network.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ilk.diffusion.pretraining.cross_fitting import PretrainingData
     from ilk.training.trainer import DeviceConfig
 
-KIND_TEXTS = {"none": "no noise", "random": "a random noise", "optimised": "an optimised noise"}
+KIND_TEXTS = {"none": "no noise", "random": "a random noise", "optimised": "an optimized noise"}
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class NoiseConfig:
     """Choice of a noise.
 
     Attributes:
-        shots: Images per class on which noises are optimised.
+        shots: Images per class on which noises are optimized.
         calls: Noises, each of which costs one network call per class.
         seed: Seed of the random noises.
     """
@@ -60,7 +60,7 @@ def choose_noise(
     try:
         chosen = select_noises(network, training, validation, selection, terminal_progress())
     except KeyboardInterrupt:
-        print_note("a noise is saved when all are compared, so that this step begins anew")
+        print_note("a noise is saved once all are compared, so this step starts from the beginning")
         raise
     noise_file.save(chosen, home)
     accuracy = None

@@ -93,7 +93,7 @@ def find_groups(model: Any) -> list[ChannelGroup]:
 
 
 def _start_group(node: Any, constants: Mapping[str, NDArray[Any]]) -> ChannelGroup | None:
-    """Return the output channels of a layer; None if the node is no layer."""
+    """Return the output channels of a layer; None if the node is not a layer."""
     if node.op_type == "Conv" and node.input[1] in constants:
         weight = constants[node.input[1]]
         if get_attribute(node, "group", 1) != 1:

@@ -170,7 +170,7 @@ def _advise(config: CompressionConfig, is_refitted: bool) -> str:
     if config.prune:
         ways.append("a smaller --prune")
     if not is_refitted:
-        ways.append("all images that the model was fitted to, so that its head is fitted anew")
+        ways.append("all images that the model was fitted to, so that its head is refitted")
     ways.append(f"--max-loss above {config.max_loss:g}")
     return f", more than {100 * config.max_loss:g}; nothing was written; try {' or '.join(ways)}"
 

@@ -34,7 +34,7 @@ class CompressionConfig:
         if not (0 <= self.max_loss <= 1 and math.isfinite(self.max_loss)):
             raise InputError(f"--max-loss is {self.max_loss:g}; it must be from 0 to 1")
         if not self.int8 and not self.prune:
-            raise InputError("neither 8 bits nor pruning is asked for; pass --int8, or --prune 0.2")
+            raise InputError("neither 8 bits nor pruning is requested; pass --int8, or --prune 0.2")
 
     @property
     def phrase(self) -> str:

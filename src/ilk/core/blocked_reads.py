@@ -29,7 +29,7 @@ def get_limit() -> float:
     """Return for how many seconds a file may give no answer: `$ILK_READ_SECONDS`, else 60.
 
     Raises:
-        InputError: The variable is no positive number.
+        InputError: The variable is not a positive number.
     """
     text = os.environ.get("ILK_READ_SECONDS", "")
     if not text:

@@ -48,10 +48,10 @@ class Data:
             of the rows; None where the encoder does not know the classes.
         group: Group of each row, `[n]` int64: rows of one group (a patient, a scene, a video) never
             lie in two folds. -1, the default, makes the row a group of its own.
-        weight: How many times each row counts, `[n]` float64, >= 0 and finite; 1 by default. Weight
-            2 is the row twice, weight 0 is its absence.
-        class_distances: Distances between the classes, `[k, k]`, at least 0, where they are known
-            otherwise than by embeddings: in a tree, on a circle.
+        weight: How many times each row counts, `[n]` float64, >= 0 and finite; 1 by default. A row
+            of weight 2 counts as two rows, one of weight 0 as none.
+        class_distances: Distances between the classes, `[k, k]`, at least 0, if they are known from
+            something other than embeddings, such as a tree or positions on a circle.
 
     Raises:
         ValueError: If a length or a range does not fit; the message names both.

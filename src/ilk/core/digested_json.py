@@ -1,6 +1,6 @@
 """Read and write JSON objects with a digest, so that an altered file is noticed.
 
-The digest is no signature: whoever can write the file can also write the digest.
+The digest is not a signature: whoever can write the file can also write the digest.
 """
 
 from __future__ import annotations
@@ -70,4 +70,4 @@ def check_digest(fields: Mapping[str, Any], path: Path) -> None:
 
 def refuse_constant(name: str) -> NoReturn:
     """Raise ValueError: `name` is nan or infinity, which JSON does not have; for `json.loads`."""
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -35,10 +35,10 @@ class LeakComparison:
         where = (
             "in cross-validation" if self.on == "cross-validation" else f"on the {self.on} split"
         )
-        end = "" if self.is_lower else ", which is no clear difference"
+        end = "" if self.is_lower else ", which is not a clear difference"
         return (
-            f"{where}, {self.n_leaked:,} of {self.n_tested:,} images have a copy among those that "
-            f"are learned: the accuracy is {self.with_leaks} with these leaks and "
+            f"{where}, {self.n_leaked:,} of {self.n_tested:,} images have a copy among the "
+            f"training images: the accuracy is {self.with_leaks} with these leaks and "
             f"{self.without_leaks} without{end}"
         )
 
@@ -67,12 +67,12 @@ class DuplicateLeaks:
     def describe(self) -> list[str]:
         """Return what was found, and each comparison, in sentences."""
         if not self.n_groups:
-            return ["duplicates were looked for, and no two images are the same picture"]
+            return ["no duplicates were found"]
         groups = "1 group" if self.n_groups == 1 else f"{self.n_groups:,} groups"
-        first = f"{self.n_images:,} images lie in {groups} of the same picture, held together"
+        first = f"{self.n_images:,} images are in {groups} of the same picture, held together"
         if self.n_refused:
             first += (
-                f"; {self.n_refused:,} training images are not learned, because a copy is held out"
+                f"; {self.n_refused:,} training images are left out, because a copy is held out"
             )
         return [first, *map(str, self.comparisons)]
 

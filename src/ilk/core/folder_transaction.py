@@ -167,7 +167,7 @@ class FolderTransaction:
 def _check_name(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or path.name.endswith(NEW_SUFFIX):
-        raise ValueError(f"{name!r} is no path inside the folder")
+        raise ValueError(f"{name!r} is not a path inside the folder")
     return name
 
 

@@ -41,7 +41,7 @@ class HeldTogether:
         )
         if not self.is_lower:
             return (
-                f"{text}, which is no clear difference; the probabilities, prediction sets and "
+                f"{text}, which is not a clear difference; the probabilities, prediction sets and "
                 "report are those of the former"
             )
         return (

@@ -43,7 +43,7 @@ def _to_number(text: str) -> float:
 
 
 def compute_class_values(classes: Sequence[str]) -> Values | None:
-    """Return the value of each class, `[k]`; None if one is no number or two have the same."""
+    """Return the value of each class, `[k]`; None if one is not a number or two have the same."""
     values = [parse_class_value(name) for name in classes]
     known = [value for value in values if value is not None]
     return np.array(known) if len(set(known)) == len(values) else None
@@ -53,7 +53,7 @@ def sort_classes(classes: Sequence[str]) -> tuple[str, ...]:
     """Return ordered classes, lowest first.
 
     Raises:
-        InputError: A class is no number, or two stand for the same.
+        InputError: A class is not a number, or two stand for the same.
     """
     by_value: dict[float, str] = {}
     for name in sorted(classes):

@@ -112,7 +112,7 @@ def find_groups(
 
 
 def check_false_matches(false_matches: float) -> None:
-    """Raise InputError if it is no number of wrong pairs to expect."""
+    """Raise InputError if it is not a number of wrong pairs to expect."""
     if not 0 < false_matches < float("inf"):
         raise InputError(
             f"false_matches (--false-matches) is {false_matches}; give the number of wrong pairs "

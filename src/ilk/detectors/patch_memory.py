@@ -105,7 +105,7 @@ class PatchMemory(DetectorTags):
         fraction: Fraction of the patches that the memory holds, in (0, 1]; 500 at least.
         max_kept: Patches in the memory at most.
         max_candidates: Patches, drawn at random, that the memory is chosen from.
-        neighbours: Entries near the nearest one that a score is weighed with; 1 is no weight.
+        neighbours: Entries near the nearest one that a score is weighed with; 1 uses no weight.
         shrinkage: Added to the variance of every direction before features are whitened, as a
             fraction of the mean variance, > 0; None leaves features as they are.
         folds: Number of folds for the scores behind a threshold, >= 2.
@@ -145,7 +145,7 @@ class PatchMemory(DetectorTags):
         """
         rows = select_normal_rows(data, self)
         x, y = np.asarray(rows.x, np.float32), np.zeros(len(rows), np.int64)
-        split_patches(x, self.height, self.width)  # refuses rows that are no patches
+        split_patches(x, self.height, self.width)  # refuses rows that are not patches
         n_folds = folds.count_folds(y, self.folds, rows.group)
         fold = folds.assign_folds(y, n_folds, self.seed, rows.group)
         scores = np.full(len(x), np.nan)

@@ -126,10 +126,10 @@ def describe_difference(
     gain = compare_means(right[STUDENT], right[LABELS_ALONE], groups)
     verdict = "the teacher makes no significant difference"
     if gain.low > 0 or gain.high < 0:
-        verdict = "the teacher helps" if gain.low > 0 else "the teacher does harm"
+        verdict = "the teacher helps" if gain.low > 0 else "the teacher hurts"
     return (
-        f"{verdict}: compared with the same student on labels alone, the accuracy changes by "
-        f"{100 * gain.value:+z.2f} points (95 % interval {100 * gain.low:+z.2f} to "
+        f"{verdict}: compared with the same student trained on labels alone, the accuracy "
+        f"changes by {100 * gain.value:+z.2f} points (95 % interval {100 * gain.low:+z.2f} to "
         f"{100 * gain.high:+z.2f})"
     )
 
@@ -155,7 +155,7 @@ def describe_reduction(rows: Sequence[Competitor]) -> str:
     ):
         if a and b:
             words.append(f"{a / b:.3g} times {less}" if a >= b else f"{b / a:.3g} times {more}")
-    return f"the student against {whom}: {', '.join(words)}" if words else ""
+    return f"the student compared with {whom}: {', '.join(words)}" if words else ""
 
 
 def format_number(value: int | None) -> str:

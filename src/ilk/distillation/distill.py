@@ -95,7 +95,7 @@ class _Run:
     def train(
         self, data: TrainingData, objective: Any, what: str, n_classes: int
     ) -> tuple[nn.Module, ValidationResult]:
-        """Train the student with an objective; an interrupted run goes on where it was."""
+        """Train the student with an objective; an interrupted run continues where it was."""
         network, result = train_student(
             data.student,
             n_classes,

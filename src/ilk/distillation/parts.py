@@ -58,7 +58,7 @@ def divide_images(images: Images, teacher: Classifier, hold_out: float, seed: in
     """Divide images by their use; groups of images stay together.
 
     A test split is kept for the end; a val split is the validation part. Images with a label that
-    is no class of the teacher are left out.
+    is not a class of the teacher are left out.
 
     Args:
         images: Images that can be used.
@@ -68,7 +68,7 @@ def divide_images(images: Images, teacher: Classifier, hold_out: float, seed: in
 
     Raises:
         NoLabels: No image has a label.
-        InputError: The labels are no classes of the teacher, or there are too few images for a
+        InputError: The labels are not classes of the teacher, or there are too few images for a
             held-out part.
     """
     images.check_not_empty()
@@ -146,7 +146,7 @@ def _check_sizes(n: int, n_train: int, n_validation: int, n_calibration: int) ->
     if min(n_validation, n_calibration) < MIN_PART:
         advice = "label more, or raise --hold-out"
         if n < LEAST_FOLDS * MIN_PART:  # no fraction is enough
-            advice = f"label more, {LEAST_FOLDS * MIN_PART} in all at least"
+            advice = f"label more, at least {LEAST_FOLDS * MIN_PART} in total"
         raise InputError(
             f"{n} labelled images outside the test split are too few to hold out {MIN_PART} for "
             f"validation and {MIN_PART} for calibration (there would be {n_validation} and "

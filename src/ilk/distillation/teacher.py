@@ -34,7 +34,7 @@ def load_teacher(folder: PathLike, *, device: str = "auto", runtime: str = "auto
         if model_folder.read_format(Path(folder)) == kind.format:
             raise InputError(
                 f"{folder} holds an {kind.format}, and a student learns from a classifier with one "
-                "label per image; fit one with: ilk fit DIR --out KINDS"
+                "label per image; fit one with: ilk fit DIR --out MODEL"
             )
     return load_classifier.load(folder, device=device, runtime=runtime)
 

@@ -101,7 +101,7 @@ def make_encoder(
     """Return the encoder of a compressed network, whose folder need not be written yet.
 
     Raises:
-        InputError: The device is no processor, or the runtime is torch.
+        InputError: The device is not a processor, or the runtime is torch.
         Unavailable: The runtime is not installed.
     """
     if runtime == "torch" or device not in ("auto", "cpu"):
@@ -119,7 +119,7 @@ def open_encoder(name: str, options: EncoderOptions) -> CompressedEncoder:
     Raises:
         Unavailable: There is no such folder, or no engine is installed.
         ArtifactError: A file is damaged.
-        InputError: The device is no processor, or the runtime is torch.
+        InputError: The device is not a processor, or the runtime is torch.
     """
     folder = Path(name.partition(":")[2]).expanduser()
     return make_encoder(name, folder, read_compressed(folder), options.device, options.runtime)

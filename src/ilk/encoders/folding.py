@@ -79,7 +79,7 @@ class Plan:
         modules = [(network.get_submodule(c), network.get_submodule(n)) for c, n in self.pairs]
         for conv, norm in modules:
             if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
-                raise AttributeError("the network's modules have other types than planned")
+                raise AttributeError("the network's modules have different types than planned")
         for (_, norm_name), (conv, norm) in zip(self.pairs, modules, strict=True):
             _fold(conv, norm)
             parent, _, attribute = norm_name.rpartition(".")

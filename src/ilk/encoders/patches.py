@@ -76,7 +76,7 @@ class PatchEncoder(NetworkEncoder):
 def open_patches(encoder: Embeds) -> PatchEncoder | None:
     """Return the encoder of the patches of a network; None for encoders without blocks.
 
-    Without are those that are no network (`pixels`, `hog`), that average views, or whose network
+    Without are those that are not networks (`pixels`, `hog`), that average views, or whose network
     offers none.
     """
     if not isinstance(encoder, NetworkEncoder) or not isinstance(encoder.checkpoint, HasBlocks):

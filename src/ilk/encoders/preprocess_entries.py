@@ -48,7 +48,7 @@ def parse_preprocess(entries: Mapping[str, Any]) -> Preprocess:
     if not all(abs(number) <= MAX_VALUE for number in numbers):
         raise ValueError("a value of preprocess is out of range")
     if not all(0 <= value <= 255 for value in entries["fill"]):
-        raise ValueError("preprocess.fill is no colour")
+        raise ValueError("preprocess.fill is not a colour")
     if entries["interpolation"].upper() not in Resampling.__members__:
         raise ValueError(f"preprocess.interpolation is {entries['interpolation']!r}")
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}

@@ -134,8 +134,8 @@ def _refuse_remote_folder(name: str, folder: str) -> None:
     for path in (folder, name.partition(":")[2]):
         if os.name == "nt" and path.replace("/", "\\").startswith("\\\\"):
             raise Unavailable(
-                f"the model names the network folder {path}, which is not opened unasked: pass "
-                "--fetch (in Python fetch=True) if you trust it"
+                f"the model names the network folder {path}, which is not opened unless you "
+                "allow it: pass --fetch (in Python fetch=True) if you trust it"
             )
 
 

@@ -150,7 +150,8 @@ def open_encoder(name: str, options: EncoderOptions) -> TunedEncoder | TunedNetw
         raise Unavailable(f"{name} reads features of {base_name}, and {error}") from None
     if base.space.key != embedding.base.get("key"):
         raise Unavailable(
-            f"{name} was learned on features of {base_name}, and that encoder is another on this "
+            f"{name} was learned on features of {base_name}, and that encoder is a different one "
+            "on this "
             "machine: its weights, preprocessing or version differ; restore the same files, or "
             "run ilk learn-metric again"
         )

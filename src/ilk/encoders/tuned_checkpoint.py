@@ -112,7 +112,8 @@ def _open_base(name: str, folder: Path, description: Mapping[str, Any]) -> Check
         ) from None
     if base.space.key != description.get("key"):
         raise Unavailable(
-            f"{name} was tuned from {base_name}, and that encoder is another on this machine: its "
+            f"{name} was tuned from {base_name}, and that encoder is a different one on this "
+            "machine: its "
             "weights, preprocessing or version differ; restore the same files, or run ilk finetune "
             "again"
         )

@@ -152,7 +152,7 @@ def check_tuned_folder(folder: Path, form: str, what: str, own: Collection[str] 
     is_tuned = read_format(folder / DESCRIPTION, unreadable=form) == form
     if (strangers or names & {DESCRIPTION, WEIGHTS}) and not is_tuned:
         raise OutputError(
-            f"{folder} contains files that are no {what}; choose an empty folder with --out"
+            f"{folder} contains files that are not a {what}; choose an empty folder with --out"
         )
     check_is_no_part(folder)
     return folder

@@ -133,7 +133,7 @@ def take_weights(network: nn.Module) -> tuple[str, dict[str, Any], dict[str, NDA
     """Return kind, settings and weights (arrays `[...]` by name) for a `TunedEmbedding`.
 
     Raises:
-        TypeError: It is no network that a tuned folder can hold.
+        TypeError: It is not a network that a tuned folder can hold.
     """
     from ilk.architectures.convolutional_embedding import ConvolutionalEmbedding
     from ilk.architectures.metric_head import MetricHead

@@ -228,7 +228,7 @@ def read_tuned_network(folder: Path) -> TunedNetwork:
     fields = read_entries(folder)
     if fields.get("format") != FORMAT:
         raise ArtifactError(
-            f"{folder} has the format {fields.get('format')!r}, which is no tuned network that "
+            f"{folder} has the format {fields.get('format')!r}, which is not a tuned network that "
             "this version of ilk knows; use the version that wrote it"
         )
     check_entries(fields, _Description, folder)

@@ -42,7 +42,7 @@ class Choice:
         images = "1 image" if self.n_images == 1 else f"{self.n_images} images"
         listed = ", ".join(f"{name} {score:.2f}" for name, score in self.scores.items())
         return (
-            "chosen, as the answer follows its maps best (insertion minus deletion on "
+            "chosen because the answer follows its maps best (insertion minus deletion on "
             f"{images}: {listed})"
         )
 

@@ -50,7 +50,9 @@ def answer(predict: BlackBox, x: Features) -> NDArray[Any]:
             "it must return one label or one row of probabilities per row"
         )
     if got.ndim == 2 and not np.isfinite(got).all():
-        raise InputError("the function returned probabilities that are not finite; mend it first")
+        raise InputError(
+            "the function returned probabilities that are not finite; correct it first"
+        )
     return got
 
 

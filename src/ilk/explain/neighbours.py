@@ -157,7 +157,7 @@ class NeighbourIndex:
         """Return the index that `to_bytes` wrote.
 
         Raises:
-            ValueError: The content is no such file, or its parts do not fit each other.
+            ValueError: The content is not such a file, or its parts do not fit each other.
         """
         from safetensors.numpy import load
 

@@ -69,8 +69,8 @@ class RandomizationCheck:
             "whatever their score"
         )
         return (
-            f"{self.explainer}: {found} (rank correlation with the maps of a model of random "
-            f"parameters: {listed}; at most {MAX_CORRELATION:.2f} is asked)."
+            f"{self.explainer}: {found} (rank correlation with the maps of a model with random "
+            f"parameters: {listed}; allowed: at most {MAX_CORRELATION:.2f})."
         )
 
 

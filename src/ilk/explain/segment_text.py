@@ -45,10 +45,10 @@ def measure_segment(subject: Subject, segment: Mask) -> SegmentFacts:
 def word_segment(facts: SegmentFacts, target: str) -> str:
     """Return the facts as sentences."""
     if facts.place == "nowhere":
-        return f"No object was found that the answer {target} rests on."
+        return f"No object was found that the answer {target} depends on."
     effect = word_change("the answer", facts.answer, facts.answer_without)
     return (
-        f"The object that {target} rests on most lies at the {facts.place} and covers "
+        f"The object that {target} depends on most is at the {facts.place} and covers "
         f"{100 * facts.share:.0f} % of the image; blurring it {effect}, and it "
         f"alone gives {facts.answer_only:.2f}."
     )

@@ -65,7 +65,7 @@ def train_maps(
     if len(images) < MIN_IMAGES:
         raise InputError(
             f"{len(images)} images are too few to train attention maps; give {MIN_IMAGES} or more, "
-            "better some hundreds"
+            "better a few hundred"
         )
     import torch
 

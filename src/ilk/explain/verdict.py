@@ -144,18 +144,18 @@ def _find_reason(
         return "the map has the same value everywhere"
     if max(abs(subject.value - empty) for empty in controls.emptied) < MIN_CHANGE:
         return (
-            "the answer hardly changes when the whole image is blurred or made one colour "
+            "the answer hardly changes when the whole image is blurred or filled with one colour "
             f"({subject.value:.2f} before, {controls.emptied[0]:.2f} and "
             f"{controls.emptied[1]:.2f} after), so no place in it carries the answer"
         )
     if low <= 0:
         return (
-            "taking away what it marks changes the answer no more than taking away random parts "
+            "removing what it marks changes the answer no more than removing random parts "
             f"({score:.2f}, {low:.2f} to {interval[1]:.2f} above random maps)"
         )
     if fidelity.by_baseline.min() <= 0:
         return (
-            "it holds with one way of taking pixels away only "
+            "it holds for only one way of removing pixels "
             f"(blurred {fidelity.by_baseline[0]:.2f}, mean colour {fidelity.by_baseline[1]:.2f})"
         )
     simple = max((controls.centre, "the middle of the image"), (controls.edges, "all edges"))

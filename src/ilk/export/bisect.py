@@ -59,7 +59,9 @@ def find_difference(
     logits = classifier.model.logits(np.asarray(features, np.float32))
     if _differ(z, logits):
         kind = getattr(classifier.model, "kind", "model")
-        return f"the step that differs is the head {kind!r}: from the same features, other logits"
+        return (
+            f"the step that differs is the head {kind!r}: from the same features, different logits"
+        )
     if _differ(p, classifier.calibration.to_probabilities(logits)):
         return "the step that differs is the calibration"
     if _differ(values["probabilities"], classifier.to_probabilities(logits), 1e-6):

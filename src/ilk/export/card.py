@@ -21,14 +21,14 @@ TASKS = {  # by the names of a hub, which has none for detectors
     MULTI_LABEL.format: "image-classification",
 }
 USES = {
-    CLASSIFIER.format: "naming images as one of the classes below",
+    CLASSIFIER.format: "assigning images to the classes below",
     MULTI_LABEL.format: "finding which of the labels below apply to an image",
     DETECTOR.format: "flagging images that differ from the normal ones that it was fitted to",
 }
 LIMITS = (
     "The figures hold for images like those that it was fitted and evaluated on.",
     "On other images, probabilities and sets are not guaranteed.",
-    "An image of none of the classes gets a name too; the unknown flag tells, and misses some.",
+    "An image of another class gets a name, too; the unknown flag catches some of them, not all.",
     "Not assessed for decisions about people, for safety, or for fairness between groups.",
 )
 KINDS = (CLASSIFIER, MULTI_LABEL, DETECTOR)
@@ -102,13 +102,13 @@ def _write_data(entries: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     lines = [
         "## Data",
         "",
-        f"- images fitted to: {_count(data.get('train'))}",
+        f"- training images: {_count(data.get('train'))}",
         f"- images held out for the evaluation: {_count(data.get('held_out'))}",
         f"- source and licence of the images: {NOT_STATED}",
     ]
     classes: Sequence[str] = entries.get("classes") or ()
     if classes:
-        lines += ["", f"{len(classes):,} classes:", "", "| class | images fitted to |", "|---|---|"]
+        lines += ["", f"{len(classes):,} classes:", "", "| class | training images |", "|---|---|"]
         for name in classes[:MAX_CLASSES]:
             count = f"{counts[name]:,}" if counts.get(name) else NOT_STATED
             lines.append(f"| {_escape(name)} | {count} |")

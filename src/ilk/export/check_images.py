@@ -125,8 +125,8 @@ def find_own_images(model_folder: Path, limit: int = DEFAULT_LIMIT) -> Images:
             found.append(replace(row, path=str(file)))
     if not found:
         raise NoImages(
-            "none of the images that this model was fitted to is where it was, so nothing shows "
-            "that the file answers the same; name some images with --check-images DIR"
+            "none of the images that this model was fitted to is still there, so nothing shows "
+            "that the file gives the same answers; name some images with --check-images DIR"
         )
     return Images(None, tuple(found), value_ranges=recorded.value_ranges)
 

@@ -86,8 +86,8 @@ def push(
         present = set(api.list_repo_files(repo))
         if DESCRIPTION_FILE not in present and present - HARMLESS:
             raise InputError(
-                f"{repo} holds other files, such as {min(present - HARMLESS)}, and no model of "
-                "ilk; name a repository of its own"
+                f"{repo} contains other files, such as {min(present - HARMLESS)}, and no model of "
+                "ilk; name a repository for the model alone"
             )
         commit = api.upload_folder(
             repo_id=repo,
@@ -164,7 +164,7 @@ def pull(repo: str, out: Path) -> HubModel:
         commit = str(api.model_info(name, revision=revision or None).sha)
         files = set(api.list_repo_files(name, revision=commit))
         if DESCRIPTION_FILE not in files:
-            raise ArtifactError(f"{repo} holds no {DESCRIPTION_FILE}, so it is no model of ilk")
+            raise ArtifactError(f"{repo} holds no {DESCRIPTION_FILE}, so it is not a model of ilk")
 
         def download(file: str) -> Path:
             return Path(api.hf_hub_download(name, file, revision=commit))

@@ -276,7 +276,7 @@ def _format_notes(report: Mapping[str, Any]) -> list[str]:
     notes = [accuracy, cost]
     if report["loss"] > MAX_LOSS:
         notes.append(
-            "the loss is above half a point, which these images cannot tell from chance: check it "
+            "the loss is above half a point, but on these images that may be chance: check it "
             "on more labelled images"
         )
     if report["layers_in_float32"]:

@@ -65,8 +65,8 @@ class Parity:
         same = "names, sets and unknown flags are the same"
         if self.n_near_ties:
             same = (
-                f"the same but for {self.n_near_ties} whose value lies within rounding of the "
-                f"limit that decides ({', '.join(self.near_ties[:3])})"
+                f"the same except for {self.n_near_ties} whose value is within rounding error of "
+                f"the limit that decides ({', '.join(self.near_ties[:3])})"
             )
         return (
             f"compared on {self.n_images:,} images ({self.images}): {same}; probabilities differ "
@@ -155,7 +155,8 @@ def check_parity(
         what = [n for n, mask in differs.items() if mask[worst]] or ["probabilities"]
         step = find_difference(classifier, built, images.decode(worst), x[worst : worst + 1])
         raise ArtifactError(
-            f"the file does not answer as the model: {int(is_wrong.sum())} of {len(images)} images "
+            f"the file does not give the same answers as the model: {int(is_wrong.sum())} of "
+            f"{len(images)} images "
             f"differ, such as {paths[worst]} ({', '.join(what)}; a probability by "
             f"{p_difference[worst]:.2g}); {step}; nothing was written"
         )

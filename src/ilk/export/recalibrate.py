@@ -85,7 +85,7 @@ def find_honest_index(images: CheckImages, encoder: Embeds | None = None) -> Lab
     index = new if len(new) >= MIN_ROWS else labelled
     if len(index) < MIN_ROWS:
         raise InputError(
-            f"the calibration is fitted anew, which needs {MIN_ROWS} labelled images of the "
+            f"the calibration is refitted, which needs {MIN_ROWS} labelled images of the "
             f"model's classes that its network was not trained on, and there are {len(index)}; "
             "name a folder of them with --check-images"
         )

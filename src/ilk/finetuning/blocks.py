@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ilk.encoders import folding
 from ilk.hub.preprocessing import Preprocess
 
-BODY_SHARE = 0.5  # of a part's weights: a part whose sequence of parts has this share is no block
+BODY_SHARE = 0.5  # of a part's weights: with this share in its sequence of parts, it is not a block
 SEQUENCES = (nn.Sequential, nn.ModuleList)
 
 

@@ -26,7 +26,7 @@ def carry_over(old: object, new: NetworkEncoder, folder: Path) -> CarriedEncoder
         folder: Where the result is to be written.
 
     Raises:
-        InputError: `old` is no tuned network of a base encoder, changed no weight, or has other
+        InputError: `old` is not a tuned network of a base encoder, changed no weight, or has other
             shapes than `new`.
         ArtifactError: The weights of `old` do not fit its base.
     """

@@ -1,7 +1,7 @@
 """What is frozen, as an encoder: its activations are computed once per image and stored.
 
 It is an encoder like any other, so an inference engine runs it, the store keeps its rows, and an
-interrupted run goes on where it stopped. Mirrored images are the rows of a second encoder, which
+interrupted run continues where it stopped. Mirrored images are the rows of a second encoder, which
 shares the network.
 """
 

@@ -32,12 +32,12 @@ def describe_result(
         else:
             why = "no significant gain"
         end = (
-            "written all the same"
+            "written because of --force"
             if result.is_written
             else f"nothing was written: use --encoder {base.name}, or pass --force"
         )
         if isinstance(base, CarriedEncoder) and not force:
-            end = "the network was written as it was carried over"
+            end = "the carried-over network was written without further tuning"
         notes = [f"tuning did not pay ({why}): {words}; {cost}; {end}"]
     has_several = len(result.candidates) > 2
     for candidate in result.candidates:
@@ -52,7 +52,8 @@ def describe_result(
     elif result.is_written and result.n_held_out < MIN_HELD_OUT:
         notes.append(
             f"{result.n_held_out} images were held out, and ilk fit needs {MIN_HELD_OUT} to "
-            "compare encoders: give it others or a test split, or tune with a larger --hold-out"
+            "compare encoders: give it other images or a test split, or tune with a larger "
+            "--hold-out"
         )
     height, width = base.preprocess.size
     sizes = sorted(min(row.width, row.height) for row in division.rows)

@@ -98,7 +98,7 @@ def run_trial(
     device: DeviceConfig,
     progress: Progress = silent_progress,
 ) -> Trial:
-    """Tune a variant; a run that was interrupted goes on where it stopped.
+    """Tune a variant; a run that was interrupted continues where it stopped.
 
     Args:
         variant: What is tuned.

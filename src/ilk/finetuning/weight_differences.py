@@ -49,7 +49,7 @@ def check_same_shapes(first: State, second: State, what: str = "the second") -> 
     if wrong:
         more = f" and {len(wrong) - MAX_LISTED} more" if len(wrong) > MAX_LISTED else ""
         raise InputError(
-            f"{what} network has other weights ({'; '.join(wrong[:MAX_LISTED])}{more}); "
+            f"{what} network has different weights ({'; '.join(wrong[:MAX_LISTED])}{more}); "
             "differences can be carried only between versions of one architecture"
         )
 

@@ -69,7 +69,7 @@ def collect_name_notes(state: FitState) -> list[str]:
     if n_outside := int((outside > 0.5).sum()):
         images = "image" if len(outside) == 1 else "images"
         notes.append(
-            f"{n_outside:,} of {len(outside):,} {images} may show something else than these "
+            f"{n_outside:,} of {len(outside):,} {images} may show something other than these "
             "classes: most of the probability is on other classes of ImageNet"
         )
     return notes

@@ -88,7 +88,7 @@ def read_class_structure(path: str) -> ClassStructure:
     """Read a file in one of `FORMATS`; the suffix decides between tables, JSON and Newick.
 
     Raises:
-        InputError: It cannot be read, or is no such file.
+        InputError: It cannot be read, or is not such a file.
     """
     file, shown = Path(path), escape_path(path)
     try:

@@ -22,7 +22,7 @@ __all__ = ["CRITERIA", "DEFAULT_PROMPTS", "FitConfig"]
 class FitConfig:
     """Settings of a fit.
 
-    Where several names are possible, one may be given as plain text: `encoders="hog"`.
+    A tuple of one name may be given as plain text: `encoders="hog"`.
 
     Attributes:
         encoders: Encoder names as given to `--encoder`. `default`, or an empty tuple, selects the
@@ -37,32 +37,32 @@ class FitConfig:
         criterion: Criterion of model selection: accuracy, macro_accuracy, log_loss or, for ordered
             classes, mean_absolute_error.
         classes: Class names for zero-shot classification without labels: any names for an encoder
-            that embeds text, names of ImageNet's classes or above them for `efficientnet-lite0`.
+            that embeds text; names of ImageNet classes, or of what lies above them in WordNet, for
+            `efficientnet-lite0`.
         prompts: Prompts for text encoders, with `{}` in place of the class name.
         descriptions: Sentences for text encoders that describe appearance without naming a class;
             `DescriptionSelection` selects the discriminative ones.
-        single: Use the best single candidate, and combine none into an ensemble.
+        single: Use the best single candidate, without trying ensembles.
         device: auto, cpu, cuda, cuda:N or mps.
         runtime: auto, torch, openvino or onnxruntime.
         precision: float32 or bfloat16.
-        multi_label: Whether images have sets of labels; they must be read so, too.
+        multi_label: Whether images have sets of labels; they must also be read that way.
         ordered: Whether the classes are numbers, so that errors have a size.
-        resize: How images of other shapes than the input of an encoder are resized: crop, squash or
-            letterbox; auto compares crop and letterbox where a crop would cut off much.
+        resize: How images of a different shape than the encoder's input are resized: crop, squash
+            or letterbox; auto compares crop and letterbox if a crop would cut off much.
         views: Number of flips and crops over which the features of pretrained encoders are
-            averaged, 1 for none; auto compares none and 6 where images are few.
+            averaged, 1 for none; auto compares 1 and 6 if there are few images.
         class_structure: File that says which classes are similar: a tree, angles, coordinates or
-            distances; see `ilk.fitting.class_structure`. A class that only it names has no image
-            and is predicted all the same. The default method is then `Loki`.
+            distances; see `ilk.fitting.class_structure`. A class that is named only there, and has
+            no image, can be predicted nevertheless. The default method is then `Loki`.
         thumbnails: Whether the model keeps small pictures of some training images, beside their
             features and paths, so that `explain` can show the nearest ones.
         group_duplicates: Whether copies of one picture are found and held together in every split
             and fold, and the accuracy is also given with the leaks: `group_from="duplicates"`.
         explain: Number of evaluated images whose heat maps the report shows, each of which takes
             seconds; at least 0.
-        memory: Gigabytes that a fit on a shard folder may use for features; where they need more,
-            it reads them block by block (`ilk.fitting.out_of_core`). 0 is half of what is
-            available.
+        memory: Gigabytes that a fit on a shard folder may use for features; if they need more, it
+            reads them block by block (`ilk.fitting.out_of_core`). 0 is half of what is available.
 
     Raises:
         InputError: A value is out of range or of the wrong type.

@@ -149,7 +149,8 @@ def describe_choice(name: str, areas: dict[str, dict[str, float]]) -> str:
     means = {n: float(np.mean(list(by_kind.values()))) for n, by_kind in areas.items()}
     others = ", ".join(f"{n} {mean:.3f}" for n, mean in means.items() if n != name)
     return (
-        f"{name} tells anomalies made of your images from the images themselves best: a mean AUROC "
+        f"{name} separates synthetic anomalies made from your images best from the images "
+        "themselves: a mean AUROC "
         f"of {means[name]:.3f} over {len(areas[name])} kinds ({others}); no real anomaly was seen, "
         "and where whole images are anomalous, not parts, --method NearestNeighbour may find more"
     )

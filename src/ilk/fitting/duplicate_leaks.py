@@ -69,7 +69,7 @@ def group_duplicates(
     if any(row.group and not is_page_group(row) for row in images.used):
         raise InputError(
             "the images have groups, and group_from (--group-from) duplicates would give them "
-            "others; leave one of them out"
+            "different groups; leave one of the two out"
         )
     networks = [encoder for encoder in encoders if not isinstance(encoder, ScoresClasses)]
     if not networks:

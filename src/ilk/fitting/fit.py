@@ -85,15 +85,15 @@ def fit(
     Args:
         images: What `ilk.read` returns or reads: a folder, a table or DataFrame of paths and
             labels, or several images with `labels`. Files are decoded only once, while they are
-            encoded. A shard folder that `ilk encode` made gives the features themselves, and is
-            read block by block where they need more than `memory`.
+            encoded. Of a shard folder that `ilk encode` made, the features are used, and read
+            block by block if they need more than `memory`.
         config: Settings; the defaults work.
         store: Cache of encoded images; the user's own by default.
         progress: Reports the progress of long operations.
         log: Called with a message about each choice, and each remark on the results.
-        settings: Any field of `FitConfig`, which replaces that of `config`, and unless `images`
-            are read already any of `labels`, `path_column`, `label_column` and the other settings
-            of `ilk.read`.
+        settings: Any field of `FitConfig`, which replaces that of `config`; and, unless `images`
+            is the result of `ilk.read`, any of its settings, such as `labels`, `path_column` and
+            `label_column`.
 
     Returns:
         The classifier, a `MultiLabelClassifier` for images that were read with `multi_label=True`.

@@ -1,6 +1,6 @@
 """What file names and EXIF suggest as groups: folders, prefixes, bursts and running numbers.
 
-A name alone is no evidence. A suggestion counts if images that it puts together look alike: far
+A name alone is not evidence. A suggestion counts if images that it puts together look alike: far
 more of them have their nearest neighbour of the same class in their own group than chance gives.
 """
 

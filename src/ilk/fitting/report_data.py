@@ -122,7 +122,7 @@ def collect_notes(state: FitState, classifier: Classifier, evaluation: Evaluatio
     if split.train and state.config.classes and not state.config.class_structure:
         messages.append(
             "the labels decide the classes: names given by --class (classes=) are added to them "
-            "and take none away"
+            "and do not replace any"
         )
     if not state.config.ordered:
         messages.append(describe_order(split.classes))

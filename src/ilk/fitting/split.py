@@ -85,7 +85,7 @@ def list_classes(images: Images, config: FitConfig) -> tuple[str, ...]:
     Raises:
         NoImages: No file can be used.
         NoLabels: There are no labels and no class names.
-        InputError: There is only one class, or an ordered one is no number.
+        InputError: There is only one class, or an ordered one is not a number.
     """
     images.check_not_empty()
     held_out_name = _choose_held_out(images)
@@ -112,7 +112,7 @@ def _advise(images: Images) -> str:
         return f"{images.hint} Otherwise use one folder per class"
     if len({posixpath.dirname(row.path) for row in images.used}) > 1:
         return (
-            "where images are listed, the names of their folders are no labels: give the folder "
+            "where images are listed, the names of their folders are not labels: give the folder "
             "itself, a quoted pattern such as 'photos/*/*.jpg', or a table of paths and labels"
         )
     return "use one folder per class"

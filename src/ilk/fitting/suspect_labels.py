@@ -54,8 +54,9 @@ def describe_suspects(
     agreement = float(np.mean(probabilities[errors.rows].argmax(1) == y[errors.rows]))
     which = f"the first {min(n_suspects, MAX_FIRST)}" if n_suspects > 1 else "the first"
     return (
-        f"{n_suspects:,} of {n_labels:,} labels clearly disagree with predictions of models that "
+        f"{n_suspects:,} of {n_labels:,} labels clearly "
+        f"{'disagree' if n_suspects > 1 else 'disagrees'} with predictions of models that "
         f"did not see them; these models agree with {agreement:.1%} of all labels, so a "
-        f"disagreement may be an error of theirs: look at {which} in {listing} before changing a "
+        f"disagreement may be their error: look at {which} in {listing} before changing a "
         "label"
     )

@@ -104,7 +104,7 @@ def check_labels(methods: Sequence[Method], has_labels: bool) -> None:
 def describe_left_out(
     methods: Sequence[Method], candidates: Iterable[Sequence[Method]], has_labels: bool
 ) -> list[str]:
-    """Return a sentence for each requested method that is no candidate on any encoder."""
+    """Return a sentence for each requested method that is not a candidate on any encoder."""
     used = {describe(method) for some in candidates for method in some}
     sentences = []
     for method in _as_tagged(methods):

@@ -85,7 +85,7 @@ def _add_viewed(
         return []
     viewed = [Variant(views=N_VIEWS).open(encoder) for encoder in encoders]
     log(
-        f"{_list_names(viewed)} compared as well: there are {per_class:g} images per class "
+        f"{_list_names(viewed)} also compared: there are {per_class:g} images per class "
         f"(median), and the mean over {N_VIEWS} views may help"
     )
     return viewed
@@ -100,7 +100,7 @@ def add_letterboxed(
     whole = [e.with_resize("letterbox") for e in encoders if _crops_by_default(e)]
     if whole:
         log(
-            f"{_list_names(whole)} compared as well: a centre crop cuts more than "
+            f"{_list_names(whole)} also compared: a centre crop cuts more than "
             f"{NOTICEABLE_CUT:.0%} off {fraction:.0%} of the images"
         )
     return whole

@@ -254,8 +254,9 @@ def _get_url(repo: str) -> str:
 
 def _format_forbidden(repo: str, required: RequiredFiles) -> str:
     return (
-        f"{_list_files(repo, required)} are not on this machine; a model folder fetches nothing "
-        f"unasked: pass --fetch (in Python fetch=True) to get them from {_get_url(repo)}, if you "
+        f"{_list_files(repo, required)} are not on this machine; no file is downloaded for a "
+        "model folder unless you allow it: pass --fetch (in Python fetch=True) to get them from "
+        f"{_get_url(repo)}, if you "
         f"trust that source, or run: {format_download_command(repo, required)}"
     )
 

@@ -1,7 +1,7 @@
 """What is an image in Python: paths, bytes, open files, Pillow images, arrays; and lists of them.
 
-Every input becomes a path (`str`) or a `Content`; nothing is decoded here. What is no image, such
-as an array of floats, is refused in one sentence, because a guess would be wrong in silence.
+Every input becomes a path (`str`) or a `Content`; nothing is decoded here. What is not an image,
+such as an array of floats, is refused in one sentence, because a guess could be silently wrong.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def iter_inputs(inputs: Any) -> Iterator[NamedInput]:
     """Yield the images of `inputs`, one or several, in order; a generator is read as it goes.
 
     Raises:
-        InputError: Something in `inputs` is no image; the message says what is one.
+        InputError: Something in `inputs` is not an image; the message says what is one.
         NoImages: `inputs` is a folder, archive, table or pattern without files.
     """
     if is_single(inputs):

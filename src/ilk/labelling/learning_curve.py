@@ -86,9 +86,9 @@ def estimate_learning_curve(
 def explain_missing(n_audited: int, n_labels: int) -> str:
     """Return what is missing before a learning curve can be estimated."""
     return (
-        f"what more labels would buy is known from {MIN_AUDITED} random checks and {MIN_LABELS} "
-        f"labels on; so far there are {n_audited:,} and {n_labels:,}. Random checks come up among "
-        "the single images, not in the groups"
+        f"to estimate the gain from more labels, {MIN_AUDITED} random checks and {MIN_LABELS} "
+        f"labels are needed; so far there are {n_audited:,} and {n_labels:,}. Random checks come "
+        "among the single images, not in the groups"
     )
 
 
@@ -138,7 +138,9 @@ def _describe(
     step, gain = expected[STATED]
     if gain.high - gain.low > MAX_WIDTH:
         return LearningCurve(
-            measured, (), "what more labels would buy cannot be told yet: too few audited images"
+            measured,
+            (),
+            "the gain from more labels cannot be estimated yet: too few random checks",
         )
     if gain.high < NEGLIGIBLE:
         sentence = f"{step} more labels would raise the accuracy by less than half a point"

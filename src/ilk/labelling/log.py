@@ -57,7 +57,7 @@ class EventLog:
 
     Raises:
         OutputError: The file cannot be created or written, or another process writes to it.
-        ArtifactError: The file is no log, is damaged, or is of a newer version of ilk.
+        ArtifactError: The file is not a log, is damaged, or is of a newer version of ilk.
         InputError: There is no file, and it would only be read.
     """
 
@@ -70,7 +70,7 @@ class EventLog:
         if read_only and not self.path.is_file():
             raise InputError(
                 f"there is no log of labels at {self._shown}; label some images first, or name the "
-                "log"
+                "log with --log"
             )
         try:
             if not read_only:
@@ -108,7 +108,7 @@ class EventLog:
         self._file_lock = lock
 
     def _refuse_other_file(self) -> None:
-        """Refuse a file that is no database before a lock file is put beside it."""
+        """Refuse a file that is not a database before a lock file is put beside it."""
         try:
             with self.path.open("rb") as file:
                 head = file.read(len(SQLITE_HEAD))
@@ -116,7 +116,8 @@ class EventLog:
             return
         if head and head != SQLITE_HEAD:
             raise ArtifactError(
-                f"{self._shown} is damaged or no log of labels; move it away, or name another file"
+                f"{self._shown} is damaged or not a log of labels; move it away, or name another "
+                "file"
             )
 
     def _open(self) -> None:
@@ -137,11 +138,11 @@ class EventLog:
                 raise sqlite3.DatabaseError(f"malformed: {problem}")
 
     def _check_kind(self) -> None:
-        """Refuse an SQLite file that is no log, or of a newer version."""
+        """Refuse an SQLite file that is not a log, or of a newer version."""
         has_tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         application = self._connection.execute("PRAGMA application_id").fetchone()[0]
         if has_tables and application != APPLICATION_ID:
-            raise ArtifactError(f"{self._shown} is no log of labels; name another file")
+            raise ArtifactError(f"{self._shown} is not a log of labels; name another file")
         if self._connection.execute("PRAGMA user_version").fetchone()[0] > VERSION:
             raise ArtifactError(
                 f"the log {self._shown} was written by a newer ilk; update ilk, or name another log"
@@ -162,7 +163,7 @@ class EventLog:
             message = str(error)
             if "not a database" in message or "malformed" in message:
                 raise ArtifactError(
-                    f"the log {self._shown} is damaged or no log of labels ({message}); move it "
+                    f"the log {self._shown} is damaged or not a log of labels ({message}); move it "
                     "away, or restore a copy"
                 ) from error
             raise OutputError(

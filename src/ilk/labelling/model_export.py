@@ -62,7 +62,7 @@ def describe_accuracy(classifier: Classifier) -> str:
     on = (
         "drawn at random, from which it has not learned"
         if is_held_out
-        else "in cross-validation, which is too low where a model chose the images"
+        else "in cross-validation, which is too low if a model chose the images"
     )
     return f"accuracy {format_with_interval(accuracy)} on {format_count(n, 'image')} {on}"
 
@@ -81,7 +81,7 @@ def choose_test_images(labelled: Sequence[LabelledItem]) -> tuple[set[str], str]
     measured = (
         "that of images of the other classes"
         if audited
-        else "that of cross-validation, which is too low where a model chose the images"
+        else "that of cross-validation, which is too low if a model chose the images"
     )
     return audited, (
         f"{', '.join(map(escape_path, few))} would have fewer than {MIN_TRAIN} images to learn "

@@ -19,6 +19,6 @@ def describe_network_disk(path: Path, mounts: Path = MOUNTS) -> str:
     if not kind:
         return ""
     return (
-        f"the log {escape_path(path)} lies on a network disk ({kind}), where another machine may "
+        f"the log {escape_path(path)} is on a network disk ({kind}), where another machine may "
         "write to it at the same time; name a file on a local disk with --log"
     )

@@ -36,7 +36,7 @@ def get_log_path(source: str | os.PathLike[str]) -> Path:
 def read_source(
     source: Any, store: Store, progress: Progress, *, read_labels: bool = True, **intake: Any
 ) -> Images:
-    """Return the images of a source; without `read_labels`, names of folders are no classes.
+    """Return the images of a source; without `read_labels`, names of folders are not classes.
 
     Raises:
         InputError: It cannot be read, holds no image, or gives images several labels.

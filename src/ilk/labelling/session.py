@@ -151,15 +151,15 @@ class LabellingSession(AnsweringSession):
             )
         if self._gone:
             notes.append(
-                f"{len(self._gone):,} images are gone since the folder was read; their labels are "
-                "kept"
+                f"{len(self._gone):,} images are missing since the folder was read; their labels "
+                "are kept"
             )
         if self._refitter is not None and (problem := self._refitter.problem):
             notes.append(f"the model could not be refitted ({problem}); answers are kept")
         if n := len(self.list_disagreements()):
             notes.append(
                 f"annotators differ on {n:,} image{'s' if n > 1 else ''}, which the model does not "
-                "learn from before that is resolved"
+                "learn from until that is resolved"
             )
         return tuple(filter(None, notes))
 

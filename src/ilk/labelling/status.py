@@ -37,8 +37,8 @@ def format_status(progress: Progress) -> list[str]:
 
 def _format_audit(audit: AuditResult | None) -> str:
     if audit is None:
-        return "not known yet; the page asks for some images that are drawn at random to measure it"
+        return "not known yet; to measure it, the page asks about some images drawn at random"
     return (
-        f"{audit.accuracy} on {audit.n:,} random images that the model had not learned from; it "
-        f"gives its answers a mean probability of {audit.confidence:.3f}"
+        f"{audit.accuracy} on {audit.n:,} random images that the model had not learned from; the "
+        f"mean probability of its answers is {audit.confidence:.3f}"
     )

@@ -53,8 +53,8 @@ def find_nearest_rows(
         queries: `[m, d]`.
         rows: `[n, d]`; read in blocks, so that a memory map is never loaded as a whole.
         k: Number of rows per query, at least 1.
-        own: Position of each query among `rows`, `[m]`, which is no answer to it; None where the
-            queries are none of the rows.
+        own: Position of each query among `rows`, `[m]`, which is left out of its answer; None if
+            the queries are not among the rows.
         advance: Called with the number of queries that are done.
 
     Returns:

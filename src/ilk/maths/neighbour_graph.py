@@ -1,7 +1,7 @@
 """A graph of nearest neighbours by cosine, and what the place of a row in it looks like.
 
-Every row points to its k most similar nodes; negative similarities count 0. A row that is no node
-gets its neighbours among the nodes, and the same description, so that new rows need no new graph.
+Every row points to its k most similar nodes; negative similarities count 0. A row that is not a
+node gets its neighbours among the nodes, and the same description, so new rows need no new graph.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ is all others, or queries and gallery are apart. A query without a row of its cl
 says nothing and counts nowhere.
 
 - recall at k: the share of queries with at least one row of their class among the k nearest (what
-  metric learning calls so; it is no recall of information retrieval);
+  metric learning calls so; it is not the recall of information retrieval);
 - R-precision: the share of rows of the class among the R nearest, R their number in the gallery;
 - mAP@R: `1 / R sum_{i <= R} [i-th is of the class] precision at i`, not divided by the number of
   hits (Kevin Musgrave, Serge Belongie, Ser-Nam Lim, 2020, A Metric Learning Reality Check,

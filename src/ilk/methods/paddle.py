@@ -1,4 +1,4 @@
-"""Transductive soft k-means about the labelled rows with a preference for few classes.
+"""Transductive soft k-means around the labelled rows with a preference for few classes.
 
 Ségolène Martin, Malik Boudiaf, Emilie Chouzenoux, Jean-Christophe Pesquet, Ismail Ben Ayed, 2022,
 Towards Practical Few-shot Query Sets: Transductive Minimum Description Length Inference (PADDLE),

@@ -183,7 +183,7 @@ def choose_held_out(
     """Return which rows `[n]` are not trained on; if `part` is None, a fifth, or none of few rows.
 
     Raises:
-        InputError: `part` is no number from 0 to below 1.
+        InputError: `part` is not a number from 0 to below 1.
     """
     if part is None:
         part = HOLD_OUT if HOLD_OUT * len(y) >= MIN_HELD_OUT else 0.0
@@ -230,7 +230,7 @@ def _describe(
         what, how = ("no gain", "better") if gain.high < 0 else ("no clear gain", "as well")
         verdict = f"{what}: the features as they are retrieve unseen classes {how} ({interval}); "
         verdict += (
-            "written all the same"
+            "written because of --force"
             if is_written
             else f"nothing was written: use --encoder {base}, or pass --force"
         )
@@ -241,8 +241,8 @@ def _describe(
     ]
     if not learned.is_tuned and learned.n_classes < MIN_TUNED_CLASSES:
         notes.append(
-            f"with fewer than {MIN_TUNED_CLASSES} classes none are left to choose settings on: "
-            "margin and learning rate are defaults"
+            f"with fewer than {MIN_TUNED_CLASSES} classes, none are left to choose settings on: "
+            "margin and learning rate are the defaults"
         )
     if is_written and not n_held_out:
         notes.append(

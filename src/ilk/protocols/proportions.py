@@ -63,7 +63,7 @@ def label_shift(
         seed: Seed of the draw.
 
     Raises:
-        InputError: If `priors` are no probabilities, or a class has too few rows.
+        InputError: If `priors` are not probabilities, or a class has too few rows.
     """
     prior, counts = np.asarray(priors, np.float64), data.count_labels()
     if prior.shape != (data.k,) or not ((prior >= 0).all() and np.isclose(prior.sum(), 1)):

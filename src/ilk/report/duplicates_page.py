@@ -65,7 +65,7 @@ def render_duplicates(found: DuplicateGroups, notes: tuple[str, ...] = ()) -> st
 
     Args:
         found: The groups.
-        notes: What else is to be known.
+        notes: Further remarks.
     """
     n = len(found.groups)
     sections, room = [], MAX_THUMBNAILS
@@ -85,15 +85,15 @@ def render_duplicates(found: DuplicateGroups, notes: tuple[str, ...] = ()) -> st
         sections.append(Section(name, TITLES[concern], summary, shown, len(groups) - len(shown)))
     pictures = format_count(len(found.images.used), "image")
     lede = (
-        f"{format_count(found.n_extra, 'file')} of {pictures} could go: each group is one picture, "
-        "and the file to keep comes first. Nothing was deleted or moved."
+        f"{format_count(found.n_extra, 'file')} of {pictures} could be removed: each group is one "
+        "picture, with the file to keep first. Nothing was deleted or moved."
         if n
         else f"No two of {pictures} are the same picture."
     )
     return render_template(
         "duplicates.html",
         version=f"ilk {__version__}",
-        title=f"{format_count(n, 'picture')} more than once" if n else "No duplicates",
+        title=f"{format_count(n, 'duplicated picture')}" if n else "No duplicates",
         lede=lede,
         notes=notes,
         sections=sections,

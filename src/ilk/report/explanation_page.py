@@ -76,7 +76,7 @@ def render_explanation_page(
     """
     title = "1 image explained" if n_images == 1 else f"{n_images:,} images explained"
     hidden = n_images - len(views)
-    more = [f"the first {len(views)} are shown; the maps of all lie beside this page"]
+    more = [f"only the first {len(views)} are shown; the maps of all images are in this folder"]
     return render_template(
         "explanation_page.html", title=title, views=views, notes=[*notes, *(more if hidden else [])]
     )

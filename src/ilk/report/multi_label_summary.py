@@ -54,9 +54,10 @@ def build_label_summary(report: MultiLabelReport) -> list[tuple[str, str]]:
             f"{format_percent(hardest.average_precision)}."
         ),
         "Decisions": (
-            "A label is predicted from the probability that has the greatest F1 out of fold. The "
-            f"F1 is {format_percent(s.macro_f1)} on average over labels, and all labels of "
-            f"{format_percent(s.exact_match.value)} of {format_count(s.n, 'image')} are correct."
+            "A label is predicted if its probability reaches the threshold with the greatest F1 "
+            f"out of fold. The F1 is {format_percent(s.macro_f1)} on average over labels, and all "
+            "labels are "
+            f"correct for {format_percent(s.exact_match.value)} of {format_count(s.n, 'image')}."
         ),
         "Calibration": (
             f"The expected calibration error is {100 * s.calibration_error:.1f} points over all "

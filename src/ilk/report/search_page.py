@@ -67,7 +67,7 @@ def render_search_page(
         views: The questions, in order.
         source: What was searched, as shown.
         n_images: Number of images that were searched.
-        notes: What is to be known: kind of index, recall, projection.
+        notes: Remarks: kind of index, recall, projection.
     """
     return render_template(
         "search_page.html",

@@ -39,7 +39,7 @@ def format_headline(report: ReportData, metrics: EvaluationMetrics) -> str:
     if len(report.class_counts) > 1:  # a held-out split, which may hold images of the same clusters
         return f"{title}; expect {format_percent(held.accuracy.value)} for new groups of images"
     plain = format_percent(held.plain.value)
-    return f"{title} for new groups of images, {plain} where nearly the same images were learned"
+    return f"{title} for new groups of images, {plain} for near-copies of training images"
 
 
 def build_summary(report: ReportData, metrics: EvaluationMetrics) -> list[tuple[str, str]]:
@@ -115,12 +115,12 @@ def _describe_dependence(report: ReportData) -> str:
         f"{held.n_images:,} of {format_count(held.n_train, 'training image')} lie in "
         f"{format_count(held.n_clusters, 'cluster')} of pictures that depend on each other "
         f"({escape_text(held.evidence)}). With each cluster in one fold, the accuracy is "
-        f"{format_with_interval(held.accuracy)}; with images dealt one by one, it is "
+        f"{format_with_interval(held.accuracy)}; with images assigned to folds one by one, it is "
         f"{format_with_interval(held.plain)}"
     )
     if not held.is_lower:
         return (
-            f"{text}. That is no clear difference; the leaderboard shows the latter, and "
+            f"{text}. That is not a clear difference; the leaderboard shows the latter, and "
             "everything else the former."
         )
     return (

@@ -91,7 +91,7 @@ def _explain_few(n: int, count: int, total: int, is_left_out: bool, labelled: bo
         return []
     what = "labelled images" if labelled else "images"
     own = ", without the query itself" if is_left_out else ""
-    return [f"{count:,} {what} were asked for, and only {n:,} of {total:,} can be shown{own}"]
+    return [f"{count:,} {what} were requested, and only {n:,} of {total:,} can be shown{own}"]
 
 
 def _find_copies(

@@ -121,8 +121,8 @@ def describe_recall(recall: dict[str, Any]) -> str:
     low = max(0.0, recall["value"] - recall["half_width"])
     high = min(1.0, recall["value"] + recall["half_width"])
     return (
-        f"recall@{recall['k']} {recall['value']:.3f} [{low:.3f}, {high:.3f}]: of the "
-        f"{recall['k']} truly nearest of {recall['n_rows']:,} images, so many are found; measured "
+        f"recall@{recall['k']} {recall['value']:.3f} [{low:.3f}, {high:.3f}]: the fraction "
+        f"that is found of the {recall['k']} nearest of {recall['n_rows']:,} images; measured "
         f"with {recall['n_queries']:,} images of this collection that were not in the index"
     )
 

@@ -28,7 +28,7 @@ class Collection:
         source: The folder that they come from, absolute; "" for none.
         value_ranges: Black and white of images of more than 8 bits.
         reads_text: Whether the encoder reads text.
-        notes: What is to be known of the images, one sentence each.
+        notes: What there is to know about the images, one sentence each.
     """
 
     entries: Sequence[Entry]

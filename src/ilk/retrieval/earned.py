@@ -102,7 +102,7 @@ def choose_projection(collection: Collection, name: str = AUTO, seed: int = 0) -
                 "search a folder with a sub-folder per class, or without --projection"
             )
         x = to_unit(collection.take(rows))
-        sentence = f"{name_setting(wanted)} was asked for, without a trial"
+        sentence = f"{name_setting(wanted)} was requested, without a comparison"
         return Choice(wanted.fit(x, y[rows]), name_setting(wanted), sentence)
     reason = _find_obstacle(collection, y, rows)
     if reason:

@@ -91,7 +91,7 @@ def _encode_late(images: Images, digests: Set[str], encoder: Embeds, store: Stor
 
 
 def check_encoder(encoder: Embeds) -> None:
-    """Raise InputError if an encoder is a classifier, whose scores are no features."""
+    """Raise InputError if an encoder is a classifier, whose scores are not features."""
     if isinstance(encoder, ScoresClasses):
         raise InputError(
             f"{encoder.name} is a classifier and gives no features to compare; name another "
@@ -143,7 +143,8 @@ def describe_refused(images: Images) -> tuple[str, ...]:
         return ()
     first = f"{escape_path(refused[0].path)}: {refused[0].reason}"
     files = "1 file is" if len(refused) == 1 else f"{len(refused):,} files are"
-    return (f"{files} not searched, such as {first}",)
+    link = ": " if len(refused) == 1 else ", such as "
+    return (f"{files} not searched{link}{first}",)
 
 
 def _map_rows(images: Images) -> dict[str, Row]:

@@ -138,7 +138,7 @@ def read_description(folder: Path) -> IndexEntries:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise OutputError if the folder holds something that is no index."""
+    """Raise OutputError if the folder holds something that is not an index."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; name a new folder with --index")
     if folder.is_dir() and not is_index(folder):

@@ -48,7 +48,7 @@ def encode_query(
         store: Store that may hold features of the images; nothing is added to it.
 
     Raises:
-        InputError: Nothing is asked, a file is no image, the encoder reads no text, or what is
+        InputError: Nothing is asked, a file is not an image, the encoder reads no text, or what is
             liked and disliked cancels out.
         UnknownName: The index has no such class.
     """
@@ -69,7 +69,7 @@ def encode_query(
     less = rows[len(plain) + len(liked) :]
     row = move_query(asked, more, less, query.unlike_weight)
     if not np.linalg.norm(row) > 0:
-        raise InputError("what is liked and what is not cancel out; give other images")
+        raise InputError("the images to resemble and not to resemble cancel out; give other images")
     roles = ["asked"] * len(plain) + ["like"] * len(liked) + ["unlike"] * len(disliked)
     return EncodedQuery(
         row[None],

@@ -83,7 +83,7 @@ def read_queries(
         ranges: Black and white of images of more than 8 bits; None reads headers only.
 
     Raises:
-        InputError: One of them is no image; the message says which and why.
+        InputError: One of them is not an image; the message says which and why.
     """
     for one in inputs:
         if isinstance(one, str | os.PathLike) and os.path.isdir(one):
@@ -100,7 +100,7 @@ def read_queries(
 
 
 def make_refusal(name: str, reason: str) -> InputError:
-    """Return the error for a query that is no image, with the reason."""
+    """Return the error for a query that is not an image, with the reason."""
     return InputError(
         f"the query {escape_path(name)} cannot be read as an image ({reason}); give another"
     )

@@ -1,4 +1,4 @@
-"""`ilk.search`: find images like an image, a text or a class, in Python."""
+"""`ilk.search`: find images similar to an image, a text or a class, in Python."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def search(
     fetch: bool = False,
     seed: int = 0,
 ) -> SearchResult:
-    """Find the images of `source` that are most like the query.
+    """Find the images of `source` that are most similar to the query.
 
     >>> for hit in ilk.search("photos/", "photos/cat/1.jpg", count=5):  # doctest: +SKIP
     ...     print(hit.path, hit.similarity)
@@ -54,12 +54,12 @@ def search(
             uint8 arrays.
         text: A text to search for, or several, with an encoder that reads text.
         class_name: A class to search for: the mean of its images, or with `model` its probability.
-        like: Images that those found should resemble.
-        unlike: Images that those found should not resemble.
+        like: Images that the results should resemble.
+        unlike: Images that the results should not resemble.
         unlike_weight: Weight of the images of `unlike`, >= 0, gamma of `ilk.maths.rocchio`.
         count: Number of images to return, at least 1.
         labelled_only: Search only images that have a label.
-        include_self: Also return the query itself where the source holds it.
+        include_self: Also return the query itself if the source contains it.
         encoder: Name of the encoder; by default that of the model or index, else the best one that
             is installed.
         model: Model folder whose encoder is used on a folder of images.
@@ -75,7 +75,7 @@ def search(
         The images found, best first: iterate over it for `Hit`s with path, label and similarity.
 
     Raises:
-        InputError: The query is no image, the encoder reads no text, or the options do not fit.
+        InputError: The query is not an image, the encoder reads no text, or the options do not fit.
         UnknownName: There is no such class, encoder, kind or projection.
         ArtifactError: A model or index is damaged.
         Unavailable: A package or the files of an encoder are missing.

@@ -60,7 +60,7 @@ def open_model(folder: str | os.PathLike[str], *, fetch: bool, **settings: str) 
         settings: device and runtime.
 
     Raises:
-        ArtifactError: The folder is no classifier, or is damaged.
+        ArtifactError: The folder is not a classifier, or is damaged.
         InputError: The model keeps no training images.
     """
     from ilk.artifacts.loading import load
@@ -83,7 +83,7 @@ def collect_neighbours(kept: NeighbourIndex, encoder: Embeds, ranges: Any = None
     """
     if kept.space != encoder.space.key:
         raise InputError(
-            f"the training images of this model were encoded by another encoder than "
+            f"the training images of this model were encoded by a different encoder than "
             f"{encoder.name}; fit the model again"
         )
     entries = [

@@ -83,7 +83,11 @@ def _add_gauges(metrics: Metrics, host: ModelHost) -> None:
     metrics.describe("ilk_images_total", "Images that were answered or refused.")
     metrics.describe("ilk_corrections_total", "Corrections that were folded in.")
     for name, text, read in (
-        ("ilk_queue_images", "Images that wait for the model.", lambda: host.batcher.n_waiting),
+        (
+            "ilk_queue_images",
+            "Images that are waiting for the model.",
+            lambda: host.batcher.n_waiting,
+        ),
         ("ilk_batches", "Batches that the model has answered.", lambda: host.batcher.n_batches),
         ("ilk_batched_images", "Images in these batches.", lambda: host.batcher.n_images),
         ("ilk_decoder_restarts", "Images that ended a decoder.", lambda: host.decoder.n_killed),

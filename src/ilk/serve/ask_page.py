@@ -37,7 +37,7 @@ BODY = """<h1>Ask <span id="model-name">the model</span></h1>
 <ul id="pending" class="plain"></ul>
 <div class="row" id="correction-actions">
 <button id="save" class="primary" type="button">Save as a new version</button>
-<button id="withdraw-all" type="button">Take all back</button>
+<button id="withdraw-all" type="button">Undo all</button>
 </div>
 <details id="versions-box">
 <summary>Versions</summary><ul id="versions" class="plain"></ul></details>
@@ -51,12 +51,12 @@ BODY = """<h1>Ask <span id="model-name">the model</span></h1>
 <details class="muted small"><summary>What the answers mean</summary>
 <p><b>Probable</b>: of the answers given with 80 %, about eight in ten are right, for images like
 those that the model learned from.</p>
-<p><b>Set</b>: all classes that cannot be ruled out. A 90 % set holds the right class for nine in
-ten such images; an empty one says that no class is certain enough: look at the image yourself.</p>
+<p><b>Set</b>: all classes that cannot be ruled out. A 90 % set contains the right class for nine in
+ten such images; an empty one means that no class is certain enough: look at the image yourself.</p>
 <p><b>Unknown</b>: the image is unlike those that the model learned from, and its class may be
 none of these.</p></details>
 <details class="muted small"><summary>Keys</summary>
-<p><kbd>Ctrl</kbd>+<kbd>V</kbd> paste · in an answer, which <kbd>Tab</kbd> leads to:
+<p><kbd>Ctrl</kbd>+<kbd>V</kbd> paste · in an answer (reach it with <kbd>Tab</kbd>):
 <kbd>j</kbd> / <kbd>k</kbd> next and previous answer · <kbd>e</kbd> explain it ·
 <kbd>c</kbd> correct it · <kbd>Esc</kbd> close</p></details>
 <datalist id="classes"></datalist>"""

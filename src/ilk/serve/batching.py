@@ -88,7 +88,8 @@ class Batcher:
         with self._lock:
             if self._n_waiting + n_images > self.limit and self._n_waiting:
                 raise Busy(
-                    f"{self._n_waiting:,} images wait for the model already; try again in a moment"
+                    f"{self._n_waiting:,} images are already waiting for the model; try again in "
+                    "a moment"
                 )
             self._n_waiting += n_images
             self._announced += n_images

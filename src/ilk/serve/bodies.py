@@ -43,7 +43,7 @@ class BodyBudget:
             Busy: They do not fit.
         """
         if self.held + n_bytes > self.limit:
-            raise Busy("too many uploads arrive at once; try again in a moment")
+            raise Busy("too many uploads at once; try again in a moment")
         self.held += n_bytes
 
 
@@ -181,5 +181,5 @@ def _parse_item(item: Any, i: int) -> NamedImage:
     try:
         content = base64.b64decode(item.encode("ascii").translate(None, WHITESPACE), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Problem(400, f"image {i} is no valid base64 ({error})") from None
+        raise Problem(400, f"image {i} is not valid base64 ({error})") from None
     return NamedImage(shorten_name(name) or f"image {i}", content)

@@ -105,7 +105,7 @@ class Corrections:
             n_unusable = sum(c.digest not in known for c in pending) - len(usable)
             if n_unusable:
                 why = reason or "they were made with another encoder"
-                asides.append(f"{n_unusable:,} earlier corrections are kept and not used: {why}")
+                asides.append(f"{n_unusable:,} earlier corrections are kept but not used: {why}")
             asides += [
                 f"{c.name} is not corrected to {c.label!r}: the model was saved with it as "
                 f"{known[c.digest].label!r} meanwhile"
@@ -116,7 +116,7 @@ class Corrections:
         try:
             self._fold(usable, aside)
         except IlkError as error:
-            aside = f"{len(usable):,} earlier corrections are kept and not used: {error}"
+            aside = f"{len(usable):,} earlier corrections are kept but not used: {error}"
             self.result = FoldResult((), aside, None, 0.0)
             self.host.replace_classifier(base)
 
@@ -132,7 +132,7 @@ class Corrections:
         if reason := self.reason_against:
             raise Problem(409, f"this model cannot be corrected: {reason}")
         if len(self.result.pending) >= MAX_PENDING:
-            raise Problem(409, f"{MAX_PENDING:,} corrections wait to be saved; save them first")
+            raise Problem(409, f"{MAX_PENDING:,} corrections are not saved yet; save them first")
         answer, row = self.host.embed_one(image)
         known = self._read_side_files().known_rows.get(row.digest)
         if known is not None:
@@ -200,7 +200,7 @@ class Corrections:
         host, result = self.host, self.result
         classifier, report = host.served.classifier, result.report
         if not result.pending or report is None or not isinstance(classifier, Classifier):
-            raise Problem(409, "there is no correction to save")
+            raise Problem(409, "there are no corrections to save")
         with lock_folder(host.folder, wait=SAVE_SECONDS):
             host.check_folder()
             if host.note or host.served.classifier is not classifier:
@@ -243,7 +243,7 @@ class Corrections:
             raise Problem(
                 409,
                 f"{len(self.result.pending):,} corrections are not saved; save or withdraw them "
-                "before another version is put back",
+                "before another version is restored",
             )
         restore_version(self.host.folder, number)
         self.host.adopt_folder()

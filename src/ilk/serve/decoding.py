@@ -134,7 +134,7 @@ class Decoder:
         try:
             worker = self._idle.get(timeout=self.limits.seconds)
         except queue.Empty:
-            raise Busy("too many images wait to be decoded; try again in a moment") from None
+            raise Busy("too many images are waiting to be decoded; try again in a moment") from None
         try:
             head = {**options, "pixels": self.limits.pixels}
             answer, body = worker.ask(head, content)

@@ -27,10 +27,10 @@ def parse_object(body: bytes, example: str) -> dict[str, Any]:
         value = json.loads(body)
         _check_text(value)
     except UnicodeError:
-        raise Problem(400, "the JSON has text that is no Unicode; send UTF-8") from None
+        raise Problem(400, "the JSON has text that is not Unicode; send UTF-8") from None
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Problem(400, f"the body is no JSON ({reason})") from None
+        raise Problem(400, f"the body is not JSON ({reason})") from None
     if not isinstance(value, dict):
         raise Problem(422, f"the JSON must be an object, such as {example}")
     return value

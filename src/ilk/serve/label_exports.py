@@ -75,7 +75,7 @@ class ExportJobs:
             Problem: There is no such kind.
         """
         if not isinstance(kind, str) or kind not in ENDINGS:
-            raise Problem(422, f"an export is one of {', '.join(ENDINGS)}")
+            raise Problem(422, f"an export must be one of {', '.join(ENDINGS)}")
         with self._lock:
             if kind in self._jobs and self._jobs[kind].state == "running":
                 return None

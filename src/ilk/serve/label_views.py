@@ -198,12 +198,12 @@ def _explain_audit(progress: Progress) -> str:
     audit = progress.audit
     if audit is None:
         return (
-            "Some of the images that you are asked are drawn at random. Once a few of them are "
-            "answered and two classes have images, they tell how accurate the model is."
+            "Some of the images that you are asked about are drawn at random. Once a few of them "
+            "are answered and two classes have images, they show how accurate the model is."
         )
     return (
-        f"Measured on {audit.n:,} images that were drawn at random among those asked, by models "
-        f"that had not learned from them: {format_with_interval(audit.accuracy)} right. Its "
+        f"Measured on {audit.n:,} images that were drawn at random among those asked about, by "
+        f"models that had not learned from them: {format_with_interval(audit.accuracy)} right. Its "
         f"probabilities claim {format_percent(audit.confidence)}."
     )
 

@@ -17,7 +17,7 @@ class Limits:
         bodies_bytes: Bytes of all bodies that are held at once.
         images: Images in one request.
         pixels: Width × height of one image.
-        queue: Images that wait for the model.
+        queue: Images that are waiting for the model.
         explanations: Explanations that wait or run.
         seconds: How long a request waits for its answer.
         upload_seconds: How long a body may take to arrive.

@@ -108,7 +108,7 @@ class ModelHost:
         """
         if self._n_explanations >= self.limits.explanations:
             raise Busy(
-                f"{self._n_explanations} explanations wait already; try again in a moment", 5
+                f"{self._n_explanations} explanations are already waiting; try again in a moment", 5
             )
         served = self.served
         call = submit_call(self._explaining, self._explain_one, served, image, options)
@@ -158,7 +158,7 @@ class ModelHost:
             if signature is None:
                 self.note = (
                     f"the model folder {self.folder} is gone; the model that was loaded at "
-                    f"{self.served.loaded} goes on answering"
+                    f"{self.served.loaded} is still used"
                 )
                 return
             if read_digest(self.folder) == self.served.digest:
@@ -170,7 +170,7 @@ class ModelHost:
             except IlkError as error:
                 self.note = (
                     f"the model on disk was replaced and cannot be loaded ({error}); the one that "
-                    f"was loaded at {self.served.loaded} goes on answering"
+                    f"was loaded at {self.served.loaded} is still used"
                 )
                 return
             self.served, self.note = served, ""

@@ -196,7 +196,7 @@ def get_host(request: Request) -> ModelHost:
 
 
 def describe_answer(served: ServedModel, result: ImageAnswer) -> dict[str, Any]:
-    """Return what a client is told of one image."""
+    """Return what a client is told about one image."""
     answer = result.answer
     if answer is None or result.row is None:
         return {"path": result.name, "error": result.error}
@@ -228,7 +228,7 @@ def describe_answer(served: ServedModel, result: ImageAnswer) -> dict[str, Any]:
 
 
 def describe_model(host: ModelHost) -> dict[str, Any]:
-    """Return what a client is told of the model."""
+    """Return what a client is told about the model."""
     served, limits = host.served, host.limits
     metadata = served.base.metadata
     reason = host.corrections.reason_against

@@ -48,7 +48,7 @@ def _describe_questions() -> Json:
         "/predict": {
             "post": _operation(
                 "predict",
-                "Classify one image or several.",
+                "Classify one or more images.",
                 "Predictions",
                 _form({"image": several}, {"image": ONE_IMAGE, "images": several}, raw=True),
                 errors=(400, 408, 413, 415, 422, 503, 504),
@@ -57,7 +57,7 @@ def _describe_questions() -> Json:
         "/explain": {
             "post": _operation(
                 "explain",
-                "Show what in an image speaks for its answer, and whether that can be trusted.",
+                "Show what in an image supports the answer, and whether that can be trusted.",
                 "Explanation",
                 _form({"image": BINARY, **EXPLAIN_FIELDS}, {"image": ONE_IMAGE, **EXPLAIN_FIELDS}),
                 errors=(400, 408, 413, 415, 422, 503, 504),
@@ -73,7 +73,7 @@ def _describe_corrections() -> Json:
             "get": _operation("listCorrections", "Corrections not yet saved.", "Corrections"),
             "post": _operation(
                 "correct",
-                "Fold an image into the class that it has, known or new.",
+                "Add an image to its class, known or new.",
                 "Corrections",
                 _form(
                     {"image": BINARY, "label": LABEL},
@@ -84,13 +84,13 @@ def _describe_corrections() -> Json:
                 errors=(400, 403, 408, 409, 413, 415, 422, 503, 504, 507),
             ),
             "delete": _operation(
-                "withdrawAll", "Take all of them back.", "Corrections", errors=(403, 404, 504, 507)
+                "withdrawAll", "Undo all of them.", "Corrections", errors=(403, 404, 504, 507)
             ),
         },
         "/corrections/{number}": {
             "delete": _operation(
                 "withdraw",
-                "Take one of them back.",
+                "Undo one of them.",
                 "Corrections",
                 errors=(403, 404, 504, 507),
                 parameters=(NUMBER_PARAMETER,),
@@ -109,7 +109,7 @@ def _describe_corrections() -> Json:
         "/versions/{number}": {
             "post": _operation(
                 "restoreVersion",
-                "Put a version back.",
+                "Restore a version.",
                 "Versions",
                 errors=(403, 404, 409, 503, 504, 507),
                 parameters=(NUMBER_PARAMETER,),

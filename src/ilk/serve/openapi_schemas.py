@@ -34,14 +34,14 @@ PREDICTION: Json = {
         "names": {
             "type": ["array", "null"],
             "items": TEXT,
-            "description": "Labels that apply, where images have several.",
+            "description": "Labels that apply, for models with several labels per image.",
         },
         "probability": {"type": ["number", "null"], "description": "Calibrated."},
         "probabilities": {"type": "object", "additionalProperties": PROBABILITY},
         "set": {
             "type": ["array", "null"],
             "items": TEXT,
-            "description": "Classes that contain the true one at the target rate.",
+            "description": "Classes, among them the true one at the target rate.",
         },
         "unknown": {"type": ["boolean", "null"], "description": "Unlike the training images."},
         "unknown_score": {"type": ["number", "null"]},

@@ -127,7 +127,7 @@ class CatchFaults:
             traceback.print_exc(file=sys.stderr)
             response = make_problem(
                 500,
-                f"{scope['method']} {shorten_path(scope)} met a fault of this server "
+                f"{scope['method']} {shorten_path(scope)} caused an internal error of this server "
                 f"({type(error).__name__}); its terminal shows more",
             )
             await response(scope, receive, send)

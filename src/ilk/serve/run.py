@@ -33,8 +33,8 @@ def open_socket(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except (OSError, ValueError) as error:  # of a name that no DNS can hold: ValueError
-        reason = error.strerror if isinstance(error, OSError) else "it is no host name"
-        raise InputError(f"{host[:100]!r} is no address of this machine: {reason}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not a host name"
+        raise InputError(f"{host[:100]!r} is not an address of this machine: {reason}") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,7 +48,7 @@ def open_socket(host: str, port: int) -> socket.socket:
                 "--port, or --port 0 for any that is free"
             ) from None
         raise InputError(
-            f"cannot listen to port {port} of {host}: {error.strerror}; choose another one with "
+            f"cannot listen on port {port} of {host}: {error.strerror}; choose another one with "
             "--host and --port"
         ) from None
     return listener

@@ -91,7 +91,7 @@ class Guard:
         if len(headers.getlist("host")) != 1 or not is_known_host(host, self.state.hosts):
             raise Problem(
                 421,
-                f"this server does not answer for the host {host[:200]!r}; start it with "
+                f"this server does not accept the host name {host[:200]!r}; start it with "
                 "--allow-host NAME to add one",
             )
         origin = headers.get("origin")
@@ -110,7 +110,7 @@ class Guard:
                 403,
                 f"this request needs the header {CSRF_HEADER} of the page, or the token of the "
                 "server as `Authorization: Bearer TOKEN`; reload the page if the server was "
-                "started anew, or start it with --token TOKEN",
+                "restarted, or start it with --token TOKEN",
             )
         return None
 
@@ -138,8 +138,8 @@ class Guard:
             return response
         raise Problem(
             401,
-            "this server needs its token, which it printed at its start: open the printed address, "
-            "or send `Authorization: Bearer TOKEN`",
+            "this server needs its token, which it printed when it started: open the printed "
+            "address, or send `Authorization: Bearer TOKEN`",
             {"WWW-Authenticate": "Bearer"},
         )
 

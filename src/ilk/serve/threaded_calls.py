@@ -45,4 +45,4 @@ def make_late(seconds: float) -> Problem:
 
 def make_stopping() -> Busy:
     """Return the problem of a request that comes while threads end."""
-    return Busy("the server is stopping, or takes another model; try again in a moment", 5)
+    return Busy("the server is stopping or loading another model; try again in a moment", 5)

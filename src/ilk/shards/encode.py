@@ -241,7 +241,7 @@ class _Shard:
             )
             raise InputError(
                 f"none of the {n_tried} images of shard {self._i} can be read on this machine "
-                f"(first: {escape_path(row.path)}, {first[0]}: {first[1]}); look whether the disk "
+                f"(first: {escape_path(row.path)}, {first[0]}: {first[1]}); check that the disk "
                 f"of {escape_path(self._work.manifest.base)} is there, and run the command again"
             )
         busy = BusyTime()

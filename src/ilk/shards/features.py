@@ -51,7 +51,7 @@ class ShardedFeatures:
                 None where there is only one.
 
         Raises:
-            InputError: It is no shard folder, or has no features of this encoder.
+            InputError: It is not a shard folder, or has no features of this encoder.
             ArtifactError: A part is missing, damaged, or of other images or weights.
         """
         manifest = Manifest.read(folder)

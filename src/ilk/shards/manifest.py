@@ -129,7 +129,7 @@ class Manifest:
         home = Path(folder)
         if not is_shard_folder(home):
             raise InputError(
-                f"{escape_path(home)} is no shard folder: it has no {FILE_NAME}; make one with "
+                f"{escape_path(home)} is not a shard folder: it has no {FILE_NAME}; make one with "
                 "`ilk encode DIR --out SHARDS`"
             )
         path = home / FILE_NAME

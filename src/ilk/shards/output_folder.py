@@ -30,6 +30,6 @@ def check_new_folder(folder: Path) -> None:
         ) from error
     if strangers:
         raise OutputError(
-            f"{escape_path(folder)} holds {escape_path(strangers[0])}, and is no shard folder; "
+            f"{escape_path(folder)} holds {escape_path(strangers[0])}, and is not a shard folder; "
             "name a new folder with --out"
         )

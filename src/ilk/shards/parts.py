@@ -96,13 +96,13 @@ def check_part(manifest: Manifest, space: ShardSpace, i: int) -> tuple[State, Pa
     shard, remedy = manifest.shards[i], "move it away, or encode into another folder"
     if head.get("space") != space.key:
         raise ArtifactError(
-            f"{escape_path(path)} holds features of other weights than {escape_path(space.home)} "
-            f"says ({head.get('encoder')}); {remedy}"
+            f"{escape_path(path)} holds features of different weights than "
+            f"{escape_path(space.home)} says ({head.get('encoder')}); {remedy}"
         )
     if head.get("rows_digest") != shard.source or n != shard.n:
         raise ArtifactError(
-            f"{escape_path(path)} belongs to another manifest than {escape_path(manifest.path)}; "
-            f"{remedy}"
+            f"{escape_path(path)} belongs to a different manifest than "
+            f"{escape_path(manifest.path)}; {remedy}"
         )
     if (head.get("dtype"), head.get("d")) != (space.dtype, space.d):
         raise ArtifactError(

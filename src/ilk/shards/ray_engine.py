@@ -188,7 +188,7 @@ def _describe_wait(ray: Any, plan: ActorPlan, wait: float) -> str:
     parts = [f"{free.get(k, 0):g} of {total.get(k, 0):g} {k}s" for k in ("CPU", "GPU")]
     return (
         f"the cluster has not started a worker within {wait:.0f} s: {' and '.join(parts)} are "
-        f"free, and {plan.describe()} are asked for; ask for less (--actors, --cpus-per-actor, "
+        f"free, and {plan.describe()} are requested; request less (--actors, --cpus-per-actor, "
         "--gpus-per-actor), or run the command again when it has room"
     )
 

@@ -117,7 +117,7 @@ class EncodeShards:
             encoder = self._config.open_encoder()
             if encoder.space.key != self._config.space:
                 raise ArtifactError(
-                    f"{encoder.name} on the worker {place} has other weights, preprocessing or "
+                    f"{encoder.name} on the worker {place} has different weights, preprocessing or "
                     "precision than here; put the same files on every machine"
                 )
             self._encoder = encoder

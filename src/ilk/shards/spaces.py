@@ -79,7 +79,7 @@ def open_named_space(
             return found
         if found.name == space.name:
             raise ArtifactError(
-                f"{escape_path(folder)} holds features of {found.name} with other weights, "
+                f"{escape_path(folder)} holds features of {found.name} with different weights, "
                 "preprocessing or precision than this machine's; use the same files and options, "
                 "or encode into another folder"
             )

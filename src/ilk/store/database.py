@@ -133,7 +133,7 @@ def describe_store_on_network(path: Path, network: str) -> str:
     if not network:
         return ""
     return (
-        f"the store {escape_line(str(path))} lies on a network disk ({network}), where it is slow "
+        f"the store {escape_line(str(path))} is on a network disk ({network}), where it is slow "
         "and must not be used from two machines at once; set ILK_STORE to a file on a local disk, "
         "and where several machines encode, use shards: ilk encode DIR --out SHARDS"
     )

@@ -129,8 +129,8 @@ class Store(ContentTables):
         if positions:
             raise OutputError(
                 f"{len(positions)} rows of {space.name} are missing or damaged in the store "
-                f"{self.path}; run the command again, which encodes them anew, or empty the store: "
-                f"ilk store --clear"
+                f"{self.path}; run the command again, which encodes them again, or empty the "
+                f"store: ilk store --clear"
             )
 
     def list_spaces(self) -> list[tuple[FeatureSpace, int]]:

@@ -171,9 +171,9 @@ def hold_out(y: Labels, groups: NDArray[np.int64], seed: int) -> NDArray[np.bool
     missing = set(np.unique(y)) - set(np.unique(y[~is_held]))
     if len(held) < MIN_HELD_OUT or missing:
         raise InputError(
-            f"{len(y)} labelled images are too few: {HELD_OUT_PARTS} times {MIN_HELD_OUT} are "
-            "needed, since a fifth is held out to measure what is lost, and each class must have "
-            "others; label more images, or use them all as they are"
+            f"{len(y)} labelled images are too few: at least {HELD_OUT_PARTS * MIN_HELD_OUT} are "
+            "needed, because a fifth is held out to measure the loss, and each class must have "
+            "others; label more images, or use all of them"
         )
     return is_held
 

@@ -149,7 +149,7 @@ def read_selection(folder: Path) -> Selection:
     is_known = fields.pop("format", None) == FORMAT and isinstance(images, list)
     is_known = is_known and isinstance(tables, list) and {*map(str, tables)} <= {TABLE, LISTING}
     if not is_known or not all(isinstance(x, dict) and "file" in x for x in images):
-        raise ArtifactError(f"{escape_path(path)} is no record of images that ilk selected")
+        raise ArtifactError(f"{escape_path(path)} is not a record of images that ilk selected")
     fields.pop("digest", None)
     return Selection(str(fields.pop("command", "")), tuple(images), fields, tuple(tables))
 
@@ -246,7 +246,7 @@ def name_class_folders(classes: Sequence[str]) -> dict[str, str]:
 
 
 def _has_meaning(name: str) -> bool:
-    """Whether a folder of this name is no class for intake, or in the way of a table."""
+    """Whether a folder of this name is not a class for intake, or in the way of a table."""
     return (
         parse_split(name) is not None
         or name.casefold() in UNLABELLED_FOLDERS

@@ -155,9 +155,9 @@ def select_from_images(
     n_shared = len(np.unique(goal.y[goal.y >= 0])) if goal is not None else 0
     if goal is not None and selection.verdict is not None and n_shared < 2:
         notes.append(
-            "the target shares no two classes with the source (or has no labels), so that no "
-            "accuracy can be measured: judged is the log density of images of the target under a "
-            "model of what was kept"
+            "the target has fewer than two classes in common with the source (or no labels), so no "
+            "accuracy can be measured; the log density of images of the target under a model of "
+            "the kept images is compared instead"
         )
     return SelectionResult(
         selection,
@@ -222,9 +222,9 @@ def describe(
             f"{selection.selector} was used unchecked"
         )
     for reason, what in (
-        (COPY, "of pictures that are there more than once"),
-        (CONFLICTING, "of pictures that are there under two labels"),
-        (LEAKING, "of pictures that the test part holds"),
+        (COPY, "of other images"),
+        (CONFLICTING, "of images under another label"),
+        (LEAKING, "of test images"),
     ):
         if n := copies.count(reason):
             notes.append(f"{n:,} {'copy' if n == 1 else 'copies'} {what} left out")
@@ -234,8 +234,8 @@ def describe(
     if gone := [name for name in classes if not counts.get(name)]:
         names = ", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")
         notes.append(
-            f"no image is kept of {len(gone)} of {len(classes)} classes, which the target uses "
-            f"least: {names}; --balance keeps all classes"
+            f"no image is kept of {len(gone)} of {len(classes)} classes, which are of least use "
+            f"for the target: {names}; --balance keeps all classes"
         )
     return notes
 
@@ -243,24 +243,24 @@ def describe(
 def _describe_verdict(verdict: Verdict) -> str:
     gain = verdict.gain
     figures = f"{gain.value:+z.3f}, 95 % interval {gain.low:+z.3f} to {gain.high:+z.3f}"
-    what = f"{verdict.measure} on {verdict.n:,} images that were left out"
+    what = f"{verdict.measure} on {verdict.n:,} left-out images"
     if verdict.selector == BASELINE:
         return (
-            f"kept at random: no rule keeps clearly more useful images (the best, {verdict.best}: "
-            f"{figures} in {what})"
+            "kept at random: no rule chooses clearly more useful images (the best, "
+            f"{verdict.best}: {figures} in {what})"
         )
     word = "better than" if gain.low > 0 else "worse than" if gain.high < 0 else "no different from"
-    return f"kept by {verdict.selector}: {word} equally many random images ({figures} in {what})"
+    return f"kept by {verdict.selector}: {word} as many random images ({figures} in {what})"
 
 
 def _find_new(target: Sequence[Row], source: Sequence[Row]) -> NDArray[np.bool_]:
-    """Return which images of the target are no file of the source, `[m]`."""
+    """Return which images of the target are not files of the source, `[m]`."""
     known = {row.digest for row in source}
     is_new = np.array([row.digest not in known for row in target], bool)
     if not is_new.any():
         raise InputError(
-            "every image of the target (--target) is in the source as well, so those that serve it "
-            "best would be itself; name other images, or leave --target out"
+            "every image of the target (--target) is in the source as well, so the most useful "
+            "ones would be the target itself; name other images, or leave --target out"
         )
     return is_new
 

@@ -64,7 +64,7 @@ class SelectionConfig:
         count = int(self.keep) if self.keep > 1 else round(self.keep * n)
         if count > n:
             raise InputError(
-                f"keep (--keep) is {count:,} and there are {n:,} different pictures to choose from "
+                f"keep (--keep) is {count:,} and there are {n:,} distinct pictures to choose from "
                 "(copies count once); give a number of at most that, or a fraction"
             )
         if count < max(n_classes, 1):
@@ -155,7 +155,7 @@ def select_rows(
 
 
 def list_candidates(has_target: bool, is_labelled: bool) -> tuple[str, ...]:
-    """Return the texts of the selectors that are tried unasked; the baseline is none of them."""
+    """Return the texts of the selectors that are tried by default; the baseline is none of them."""
     return tuple(
         text
         for kind in list_selectors().values()

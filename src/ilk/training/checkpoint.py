@@ -116,7 +116,7 @@ class TrainState:
         ]
         if differences:
             raise InputError(
-                f"{path} holds a run with other settings ({'; '.join(differences)}); "
+                f"{path} holds a run with different settings ({'; '.join(differences)}); "
                 "use the same settings to resume it, or another folder to start a new run"
             )
 

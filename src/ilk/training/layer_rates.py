@@ -19,7 +19,7 @@ BODY_SHARE = 0.5  # a part with more than this share of the parameters is made o
 class Layer(nn.Module):
     """Parts of a network that are trained with one learning rate.
 
-    It is no part of the network and computes nothing; its parameters are those of its parts.
+    It is not a part of the network and computes nothing; its parameters are those of its parts.
     """
 
     def __init__(self, *parts: nn.Module | nn.Parameter) -> None:

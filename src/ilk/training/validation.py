@@ -135,7 +135,7 @@ class BestState(nn.Module):
         elif self.is_over and stopped_at < self.steps:
             note = (
                 f"training stopped after {stopped_at} of {self.steps} updates: the last "
-                f"{self.validation.patience} measures brought no gain; the state after "
+                f"{self.validation.patience} evaluations brought no gain; the state after "
                 f"{done[best]} was kept"
             )
         if self.validation.on_finish and distributed.is_main_process():

@@ -101,7 +101,8 @@ def explain_refusal(
     """
     if prior_estimate.n_images < MIN_IMAGES:
         return (
-            f"{prior_estimate.n_images} images are too few for an estimate; add up to {MIN_IMAGES}"
+            f"{prior_estimate.n_images} images are too few for an estimate; at least "
+            f"{MIN_IMAGES} are needed"
         )
     unknown_rate = wilson_interval(n_unknown, prior_estimate.n_images)
     if unknown_rate.low > false_alarm + MAX_EXCESS_UNKNOWN:

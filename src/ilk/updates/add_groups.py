@@ -41,8 +41,8 @@ def refuse_tested_groups(images: Images, known_rows: Mapping[str, Row]) -> tuple
     if shared:
         note = (
             f"the model learned from images of {len(shared):,} of these groups already, such as "
-            f"{escape_path(shared[0])}: where they gain images of a class that they had, what is "
-            "reported of it is optimistic; fit again with all images for a fair estimate"
+            f"{escape_path(shared[0])}: if such a group gains images of a class that it has, the "
+            "figures for that class are optimistic; fit again with all images for a fair estimate"
         )
     return replace(images, rows=rows), note
 

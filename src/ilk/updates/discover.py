@@ -264,7 +264,7 @@ def _collect_notes(
         )
     if n_ungrouped := int(np.sum(is_unknown & (group_ids == 0))):
         what = "one image is" if n_ungrouped == 1 else f"{n_ungrouped:,} images are"
-        notes.append(f"{what} flagged as unknown and in no group; see {GROUPS_FILE}")
+        notes.append(f"{what} flagged as unknown but in no group; see {GROUPS_FILE}")
     if not given and classifier.ood_detector.note:
         notes.append(f"{classifier.ood_detector.note}; pass --all to suggest groups anyway")
     return tuple(notes)

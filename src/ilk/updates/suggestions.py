@@ -114,7 +114,7 @@ def write_groups(discovery: Discovery, out: Path, model_folder: str) -> None:
 
 
 def _name_copy(row: Row) -> str:
-    """Return the name of the copy of an image; what is no file of its own becomes a PNG file."""
+    """Return the name of the copy of an image; what is not a file of its own becomes a PNG file."""
     name = Path(row.path).name
     return f"{name}.png" if _is_redrawn(row) else name
 

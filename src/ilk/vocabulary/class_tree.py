@@ -72,7 +72,7 @@ def parse_newick(text: str) -> ClassTree:
     which two are one; comments in brackets are skipped.
 
     Raises:
-        InputError: It is no such tree; the message says what is wrong.
+        InputError: It is not such a tree; the message says what is wrong.
     """
     names, parents, lengths = [""], [-1], [1.0]
     node, may_be_named, has_length, seen_end = 0, True, False, False
@@ -139,7 +139,7 @@ def _parse_length(token: str) -> float:
     except ValueError:
         length = -1.0
     if not 0 <= length < np.inf:
-        raise InputError(f"{token!r} is no length of a branch; give a number of at least 0")
+        raise InputError(f"{token!r} is not a branch length; give a number of at least 0")
     return length
 
 

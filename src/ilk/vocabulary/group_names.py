@@ -41,7 +41,7 @@ def suggest_name(
 
     Args:
         probabilities: Probabilities of ImageNet's classes, `[n, 1000]`, for the images of a group.
-        known_names: Names of classes that exist. They and what lies above them are no answer
+        known_names: Names of classes that exist. They and what lies above them are not an answer
             unless what is known is left out; what lies below them is.
 
     Returns:

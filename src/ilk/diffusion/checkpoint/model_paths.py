@@ -61,7 +61,7 @@ def find_classifier_home(home: Path) -> Path:
     metadata = checkpoint.read_spec(tuned).metadata
     if metadata.get(BASE_KEY) != read_entry(home, "arrays"):
         raise ArtifactError(
-            f"{tuned} was tuned from another network than the one in {home}; tune again with "
+            f"{tuned} was tuned from a different network than the one in {home}; tune again with "
             "`ilk tune --objective`, or remove that folder"
         )
     return tuned if (tuned / TUNING_REPORT).exists() else home

@@ -221,7 +221,7 @@ def load(folder: Path) -> TrainingImages:
         vectors = [arrays["pixels"], arrays["files"]]
         vectors += [arrays.get(name, none) for name in ("pixel_folds", "file_folds")]
         if not all(v.dtype == torch.int64 and v.dim() == 1 for v in vectors):
-            raise ValueError("the hashes are no vectors of whole numbers")
+            raise ValueError("the hashes are not vectors of whole numbers")
         folds = int(metadata["folds"])
         if not 0 <= folds <= MAX_FOLDS:
             raise ValueError("folds")

@@ -57,7 +57,7 @@ class Scorer:
 
     Args:
         network: Restricted to the classes to distinguish.
-        model_folder: Folder of the model, which may hold an optimised noise.
+        model_folder: Folder of the model, which may hold an optimized noise.
         network_folder: Folder of this network, which may hold a nearest-mean head.
         measure: Distance, batch size, precision, device.
         calibration_errors: Errors of the same classes in the same order; None if there are none.
@@ -90,7 +90,7 @@ class Scorer:
         """Score images `[n, c, h, w]` in [-1, 1].
 
         Raises:
-            ArtifactError: An optimised noise is required and there is none.
+            ArtifactError: An optimized noise is required and there is none.
             InputError: There are more levels than the strategy supports.
         """
         if config.strategy == "noise":

@@ -47,4 +47,4 @@ def check_network(metadata: Mapping[str, Any], path: Path) -> None:
     """
     recorded = metadata.get(NETWORK_KEY)
     if recorded is not None and recorded != read_entry(path.parent, "arrays"):
-        raise ArtifactError(f"{path} belongs to another network than {JSON}; pretrain again")
+        raise ArtifactError(f"{path} belongs to a different network than {JSON}; pretrain again")

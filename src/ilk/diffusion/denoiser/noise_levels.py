@@ -33,7 +33,7 @@ class LogNormal:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
             raise InputError(
-                f"ln sigma with mean {self.mean} and deviation {self.std} is no distribution; "
+                f"ln sigma with mean {self.mean} and deviation {self.std} is not a distribution; "
                 "give finite numbers, the deviation above 0"
             )
 

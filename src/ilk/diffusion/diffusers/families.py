@@ -157,7 +157,7 @@ def _identify_lone_unet(folder: Path) -> CheckpointLayout:
         )
     if not (folder / CONFIG).is_file():
         raise InputError(
-            f"{folder} has neither {INDEX} nor {CONFIG}, so it is no checkpoint; {SUPPORTED}"
+            f"{folder} has neither {INDEX} nor {CONFIG}, so it is not a checkpoint; {SUPPORTED}"
         )
     config = read_json(folder / CONFIG)
     name = config.get("_class_name")

@@ -69,7 +69,7 @@ def build(layout: CheckpointLayout, options: LoadOptions) -> tuple[ExternalDenoi
     out_channels = config.get("out_channels", 3)
     if out_channels not in (channels, 2 * channels):
         raise InputError(
-            f"{where} takes {channels} channels and gives {out_channels}, so it is no denoiser"
+            f"{where} takes {channels} channels and gives {out_channels}, so it is not a denoiser"
         )
     side = read_square_size(config, where, 2 ** (len(config.get("block_out_channels", ())) - 1))
     count = config.get("num_class_embeds")

@@ -215,7 +215,7 @@ class Levels:
                 tuple(map(int, data.get("noise_indices", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
-            raise ArtifactError(f"noise levels cannot be read: {error!r}; tune them anew") from None
+            raise ArtifactError(f"noise levels cannot be read: {error!r}; tune again") from None
 
 
 def _floats(values: Array) -> tuple[float, ...]:

@@ -62,7 +62,9 @@ def check_samples_path(out: Path, n: int) -> None:
         OutputError: A file of that name is not an image that ilk drew, or a file is in the way.
     """
     if out.suffix.lower() in OTHER_FORMATS:
-        raise InputError(f"{out} is no PNG; give a file name that ends in .png, or a folder")
+        raise InputError(
+            f"{out} is not a PNG file; give a file name that ends in .png, or a folder"
+        )
     is_file = out.suffix.lower() == ".png"
     for file in [out] if is_file else [out / f"{i:05d}.png" for i in range(n)]:
         if file.exists() and not is_drawn(file):

@@ -22,7 +22,7 @@ MAX_SIDE = 16  # tokens a side
 class JointNorm(nn.Module):
     """Layer normalisation over channels and positions jointly, `[c, p, p]`.
 
-    Gain and offset are stored as vectors, so that the optimiser treats them as such.
+    Gain and offset are stored as vectors, so that the optimizer treats them as such.
     """
 
     def __init__(self, shape: Shape) -> None:

@@ -1,6 +1,6 @@
 """Train heads with the common training loop.
 
-Departure from the papers, which use SGD with a step schedule: the optimiser of the loop (Muon for
+Departure from the papers, which use SGD with a step schedule: the optimizer of the loop (Muon for
 matrices, AdamW for the rest) with linear decay, and weight averaging over the run.
 """
 

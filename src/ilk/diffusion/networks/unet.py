@@ -185,7 +185,8 @@ def check(size: int, levels: int, patch: int, width: int) -> None:
     """Check the size and the width of a U-Net.
 
     Raises:
-        InputError: `size` is no multiple of `patch * 2 ** (levels - 1)`, or `width` none of 8.
+        InputError: `size` is not a multiple of `patch * 2 ** (levels - 1)`, or `width` not
+            one of 8.
     """
     unit = patch * 2 ** (levels - 1)
     if size % unit:
@@ -195,4 +196,4 @@ def check(size: int, levels: int, patch: int, width: int) -> None:
             f" the size must be a multiple of {unit}, such as {nearest}"
         )
     if width < GROUPS or width % GROUPS:
-        raise InputError(f"a U-Net of width {width} cannot be: take a multiple of {GROUPS}")
+        raise InputError(f"a U-Net of width {width} is not possible: take a multiple of {GROUPS}")

@@ -1,4 +1,4 @@
-"""Divide labelled images for the choice of a noise: to optimise it, to choose, to estimate."""
+"""Divide labelled images for the choice of a noise: to optimize it, to choose, to estimate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LabelledParts:
     """Positions of the images of each part, sorted.
 
     Attributes:
-        training: Noises are optimised on them.
+        training: Noises are optimized on them.
         validation: Level, epoch and kind of noise are chosen on them.
         test: The rest, on which nothing is chosen; may be empty.
     """
@@ -70,7 +70,7 @@ def divide_images(y: Labels, shots: int, group: Labels | None = None) -> Labelle
         is_held_out = share_group(group[training], np.flatnonzero(is_held_out))
     if is_held_out.all():
         raise InputError(
-            f"{len(y)} images of {len(classes)} classes are too few to optimise a noise on some "
+            f"{len(y)} images of {len(classes)} classes are too few to optimize a noise on some "
             "and choose on others; give at least 2 images per class"
         )
     return LabelledParts(training[~is_held_out], training[is_held_out], rest)

@@ -1,4 +1,4 @@
-"""The loss of an optimised noise (`ilk.diffusion.noise_optimization.tuning`).
+"""The loss of an optimized noise (`ilk.diffusion.noise_optimization.tuning`).
 
 Wang and Chen, 2025, Noise Matters: Optimizing Matching Noise for Diffusion Classifiers,
 arXiv 2508.11330. For each image, with n~ its noise and d the absolute, squared or Huber distance:
@@ -66,7 +66,7 @@ class MatchingLoss:
 
 
 def check_tuning_data(network: Denoises, x: Tensor, y: Tensor, sigma: float) -> None:
-    """Check images `[n, c, h, w]` and labels `[n]` for noise optimisation.
+    """Check images `[n, c, h, w]` and labels `[n]` for noise optimization.
 
     Raises:
         InputError: The network knows fewer than 2 classes, or images, labels or sigma do not match.
@@ -86,4 +86,4 @@ def check_tuning_data(network: Denoises, x: Tensor, y: Tensor, sigma: float) -> 
     if not bool((y >= 0).any()):
         raise NoLabels("a noise is learned from labelled images and there are none; label a few")
     if not 0 < sigma < math.inf:
-        raise InputError(f"a noise level of {sigma} cannot be: sigma must be above 0")
+        raise InputError(f"a noise level of {sigma} is not possible: sigma must be above 0")

@@ -105,7 +105,7 @@ def load(folder: Path, network: Denoises, device: str = "cpu") -> NoiseEnsemble:
         if not bool(missed <= REFERENCE_TOLERANCE * noise.reference_outputs.norm()):
             raise ArtifactError(
                 f"{folder / JSON} is of another network, or of this one before it was trained "
-                "further; optimise a noise for the network as it is now"
+                "further; optimize a noise for the network as it is now"
             )
     return ensemble
 
@@ -121,11 +121,11 @@ def read(folder: Path) -> NoiseEnsemble:
         finish_commit(folder)
         fields = parse_json(read_regular_file(path), path)
     except FileNotFoundError:
-        raise ArtifactError(f"{folder} holds no optimised noise: there is no {JSON}") from None
+        raise ArtifactError(f"{folder} holds no optimized noise: there is no {JSON}") from None
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error}") from error
     if (version := fields.get("version")) not in (VERSION, SINGLE_VERSION):
-        raise ArtifactError(f"{path} has format {version}, not {VERSION}; optimise again")
+        raise ArtifactError(f"{path} has format {version}, not {VERSION}; optimize again")
     check_digest(fields, path)
     arrays, metadata = checkpoint.load(folder / ARRAYS)
     if metadata[checkpoint.DIGEST_KEY] != fields.get("arrays"):

@@ -1,4 +1,4 @@
-"""One step of the optimisation of a noise, and the choice among its epochs."""
+"""One step of the optimization of a noise, and the choice among its epochs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class NoiseOptimizer:
             total_loss += float(loss.detach())
         if not all(bool(slope.isfinite().all()) for slope in gradients):
             raise DivergenceError(
-                f"optimising the noise stopped at update {step + 1}: a gradient is not finite "
+                f"optimizing the noise stopped at update {step + 1}: a gradient is not finite "
                 f"(loss {total_loss:.4g}); look for images that are not finite, use precision "
                 f"float32, or lower the learning rates, such as {self.settings.lr / 3:.2g} and "
                 f"{self.settings.offset_lr / 3:.2g}"

@@ -1,4 +1,4 @@
-"""The image-dependent part of an optimised noise: a small U-Net on the clean image.
+"""The image-dependent part of an optimized noise: a small U-Net on the clean image.
 
 Wang and Chen, 2025, Noise Matters: Optimizing Matching Noise for Diffusion Classifiers,
 arXiv 2508.11330. Departure from the released network, whose batch norms always use the statistics
@@ -47,7 +47,7 @@ class OffsetNetwork(nn.Module):
         super().__init__()
         if width < GROUPS or width % GROUPS or levels < 1:
             raise InputError(
-                f"an offset of width {width} and {levels} levels cannot be: "
+                f"an offset of width {width} and {levels} levels is not possible: "
                 f"take a multiple of {GROUPS} and at least one level"
             )
         self.levels, self.width = levels, width

@@ -1,4 +1,4 @@
-"""An optimised noise instead of hundreds of random ones: one network call per class.
+"""An optimized noise instead of hundreds of random ones: one network call per class.
 
 Wang and Chen, 2025, Noise Matters: Optimizing Matching Noise for Diffusion Classifiers,
 arXiv 2508.11330. The noise n~ = n_t + u(x) has a part shared by the data set and one per image;
@@ -73,7 +73,7 @@ class OptimizedNoise:
         """Return scores `[n, k]`: minus the standardised errors, the logits of the loss.
 
         Args:
-            network: The network that the noise was optimised for; called once per class and image.
+            network: The network that the noise was optimized for; called once per class and image.
             x: Images `[n, c, h, w]` in [-1, 1].
             measure: Batch size, precision, device; the distance is that of the noise.
             progress: Reports network calls.
@@ -105,8 +105,8 @@ class OptimizedNoise:
             )
         if network.classes != self.classes:
             raise InputError(
-                f"the noise was optimised for the classes {', '.join(self.classes)} and the "
-                f"network knows {', '.join(network.classes)}; optimise a noise for this network"
+                f"the noise was optimized for the classes {', '.join(self.classes)} and the "
+                f"network knows {', '.join(network.classes)}; optimize a noise for this network"
             )
 
 

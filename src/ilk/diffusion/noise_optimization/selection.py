@@ -1,9 +1,9 @@
-"""Choose single noises on held-out images: none, a random or an optimised one, at which levels.
+"""Choose single noises on held-out images: none, a random or an optimized one, at which levels.
 
 Wang and Chen, 2025, arXiv 2508.11330, fix the noise level and the epoch. Which of them is best, and
-whether an optimised noise is better than none, depends on network and data, so both are chosen by
+whether an optimized noise is better than none, depends on network and data, so both are chosen by
 the cross-entropy of held-out images here. Candidates are zero noise at every level, random noises
-at the best of these levels, and noises optimised at the best few. Members of an ensemble are added
+at the best of these levels, and noises optimized at the best few. Members of an ensemble are added
 greedily while they reduce that cross-entropy.
 """
 
@@ -44,8 +44,8 @@ class NoiseSelectionConfig:
         max_members: Maximum number of noises, which is the number of network calls per class.
         n_levels: Noise levels at which zero noise is evaluated.
         n_random: Random noises at the best of these levels.
-        n_optimized: Levels at which a noise is optimised, the best ones under zero noise.
-        tuning: How noises are optimised; its measure and seed are used throughout.
+        n_optimized: Levels at which a noise is optimized, the best ones under zero noise.
+        tuning: How noises are optimized; its measure and seed are used throughout.
 
     Raises:
         InputError: A number is out of range.
@@ -61,7 +61,7 @@ class NoiseSelectionConfig:
         if min(self.max_members, self.n_levels) < 1 or min(self.n_random, self.n_optimized) < 0:
             raise InputError(
                 f"{self.max_members} members, {self.n_levels} levels, {self.n_random} random and "
-                f"{self.n_optimized} optimised noises cannot be compared; give at least 1, 1, 0, 0"
+                f"{self.n_optimized} optimized noises cannot be compared; give at least 1, 1, 0, 0"
             )
 
 
@@ -84,7 +84,7 @@ def select_noises(
 
     Args:
         network: A denoiser of at least 2 classes.
-        training: Images `[n, c, h, w]` in [-1, 1] and class indices, on which noises are optimised.
+        training: Images `[n, c, h, w]` in [-1, 1] and class indices, on which noises are optimized.
         validation: Held-out images and class indices, on which everything is chosen.
         config: What is compared.
         progress: Reports network calls and updates.
@@ -92,7 +92,7 @@ def select_noises(
     Raises:
         InputError: The network knows fewer than 2 classes, or images and labels do not match.
         NoLabels: No image of a part has a label.
-        DivergenceError: The optimisation diverged.
+        DivergenceError: The optimization diverged.
     """
     candidates = make_candidates(network, training, validation, config, progress)
     y = validation[1][validation[1] >= 0]

@@ -1,4 +1,4 @@
-"""Optimise a noise on a few labelled images, with a frozen network.
+"""Optimize a noise on a few labelled images, with a frozen network.
 
 Wang and Chen, 2025, Noise Matters: Optimizing Matching Noise for Diffusion Classifiers,
 arXiv 2508.11330; `ilk.diffusion.noise_optimization.matching_loss` is the loss. The noise is not
@@ -46,7 +46,7 @@ def optimize_noise(
     Raises:
         InputError: The network knows fewer than 2 classes, or images, labels or sigma do not match.
         NoLabels: No image has a label.
-        DivergenceError: The optimisation diverged.
+        DivergenceError: The optimization diverged.
     """
     check_tuning_data(network, x, y, sigma)
     x, y = x[y >= 0].float(), y[y >= 0]
@@ -56,7 +56,7 @@ def optimize_noise(
     tracker = None if validation is None else BestNoiseTracker(network, validation, settings)
     if tracker:
         tracker.check(optimizer.to_optimized_noise({"images": len(x), "epoch": 0}))
-    with progress("optimising noise", steps) as advance:
+    with progress("optimizing noise", steps) as advance:
         for step in range(steps):
             rows = draw_batch_rows(step, settings.batch, len(x), settings.seed)
             generator = make_generator(settings.seed, step, "cpu")

@@ -1,4 +1,4 @@
-"""Settings of the optimisation of a noise."""
+"""Settings of the optimization of a noise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMPONENTS = ("dataset", "offset", "both")
 
 @dataclass(frozen=True)
 class NoiseTuningConfig:
-    """How a noise is optimised.
+    """How a noise is optimized.
 
     The defaults were chosen on training images of digits; `PAPER_CONFIG` holds those of the
     paper's code.

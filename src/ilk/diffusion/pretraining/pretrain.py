@@ -211,8 +211,8 @@ def check_same_spec(
 def make_other_plan_error(folder: Path, advice: str = OTHER_FOLDER) -> InputError:
     """Return the error of a folder that holds a run with another configuration."""
     return InputError(
-        f"{folder} holds a diffusion model of another plan, or of other images, labels or groups; "
-        f"use the same settings to resume, or {advice} to start again"
+        f"{folder} holds a diffusion model with other settings, or of other images, labels or "
+        f"groups; use the same settings to resume, or {advice} to start again"
     )
 
 

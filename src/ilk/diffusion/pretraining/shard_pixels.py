@@ -90,7 +90,7 @@ def load_shard_images(
 
     Raises:
         NoImages: No training image can be used.
-        InputError: It is no shard folder.
+        InputError: It is not a shard folder.
         Unavailable: Another process does not see the folder.
         ArtifactError: A part is damaged, or of another manifest.
         OutputError: The folder cannot be written.

@@ -40,7 +40,7 @@ class ErrorMaps(ExplainerTags):
         compute = getattr(encoder, "compute_difference", None)
         if compute is None:
             raise Unavailable(
-                f"{self.name} needs a diffusion classifier, and {encoder.name} is none; use "
+                f"{self.name} needs a diffusion classifier, and {encoder.name} is not one; use "
                 "--method occlusion"
             )
         other = answer.against

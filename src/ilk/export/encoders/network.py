@@ -58,7 +58,7 @@ def read_network(encoder: NetworkEncoder) -> Any:
     if encoder.precision != "float32":
         raise InputError(
             f"{encoder.name} was used in {encoder.precision}, and the file would compute in "
-            "float32, with other features; fit the model again with --precision float32"
+            "float32, with different features; fit the model again with --precision float32"
         )
     if isinstance(encoder, CompressedEncoder):
         return onnx.load_from_string(encoder.checkpoint.network.content)

@@ -43,8 +43,8 @@ def find_encoder_writer(encoder: Any) -> EncoderWriter:
         if ancestor in writers:
             return writers[ancestor]
     raise InputError(
-        f"{encoder.name} is no single pass of a network over an image, and ONNX cannot express it; "
-        "keep using `ilk predict`, or fit the model with another encoder, such as "
+        f"{encoder.name} is not a single pass of a network over an image, and ONNX cannot "
+        "express it; keep using `ilk predict`, or fit the model with another encoder, such as "
         "efficientnet-lite0"
     )
 

@@ -57,12 +57,13 @@ class Samples:
         if 0 < self.n_tested < self.n_train:
             sentences.append(
                 f"cross-validation, calibration, prediction sets and the detection of unknown "
-                f"images rest on {self.n_tested:,} of {self.n_train:,} training images, drawn at "
+                f"images are based on {self.n_tested:,} of {self.n_train:,} training images, "
+                "drawn at "
                 "random in proportion to the classes, with models of all images outside their "
                 "fold: "
                 f"the accuracy is known to ± {100 * self.accuracy_margin:.1f} points and the "
                 f"coverage of the sets to ± {100 * self.coverage_margin:.1f}; suspect labels are "
-                "looked for among these images"
+                "searched for among these images"
             )
         if 0 < self.n_shown < self.n_held_out:
             sentences.append(

@@ -70,7 +70,7 @@ def open_source(
     for encoder, space in zip(encoders, spaces, strict=True):
         if encoder.space.key != space.key:
             raise Unavailable(
-                f"{escape_path(space.home)} holds features of {space.name} with other weights, "
+                f"{escape_path(space.home)} holds features of {space.name} with different weights, "
                 "preprocessing or version than this machine's; restore the same files, or encode "
                 "again into another folder"
             )

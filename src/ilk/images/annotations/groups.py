@@ -65,7 +65,7 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
     """Compile the pattern of `--group-from`.
 
     Raises:
-        InputError: It is no regular expression, or matches the empty text.
+        InputError: It is not a regular expression, or matches the empty text.
     """
     if pattern == DUPLICATES:
         raise InputError(
@@ -76,7 +76,8 @@ def check_pattern(pattern: str) -> re.Pattern[str]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise InputError(
-            f"group_from (--group-from) is {pattern!r}, which is no regular expression ({error}); "
+            f"group_from (--group-from) is {pattern!r}, which is not a regular expression "
+            f"({error}); "
             "for file names such as p07_3.png: '(p[0-9]+)_', and for a folder per patient: "
             "'([^/]+)/[^/]+$'"
         ) from None

@@ -6,7 +6,7 @@
 - Dates: where no label has a time of day, it is left out.
 - Nothing is known of None, nan, NA, NaT and empty text. The texts `nan`, `None`, `NA` and `null`
   are names: Namibia is `NA`.
-- Other objects, such as dictionaries, are refused: their Python form is no name.
+- Other objects, such as dictionaries, are refused: their Python form is not a name.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from ilk.images.rows import Images, escape_path
 
 
 def match_class_names(names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
-    """Return the class that each name means, for names that are no class but spelled like one.
+    """Return the class that each name means, for names that are not a class but spelled like one.
 
     Names that differ only in case, in spaces around them, in how Unicode composes a letter or in
     `1.0` for `1` mean the same, unless two classes of the model do.

@@ -181,7 +181,7 @@ def _combine_marks(
 ) -> Splits | None:
     """Return the splits that columns of truth values mark together; None if they are unclear.
 
-    They are unclear if a cell is no truth value, a line has two marks or, where `is_train` is
+    They are unclear if a cell is not a truth value, a line has two marks or, where `is_train` is
     false, none of two others; or if most lines are `is_valid`, which may say which lines are sound.
     """
     columns = {i: _get_texts(records, i) for i in marks}

@@ -10,7 +10,7 @@
 - **Transparency** (alpha, a palette's or a colour key) is composited on white.
 - **EXIF orientation** is applied; colour profiles are not.
 - Of several frames or pages, the first is used unless another is asked for; a reduced version of
-  the image, as TIFF files may begin with, is no page.
+  the image, as TIFF files may begin with, is not a page.
 """
 
 from __future__ import annotations

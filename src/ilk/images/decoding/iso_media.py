@@ -34,7 +34,7 @@ def check_boxes(source: BinaryIO) -> None:
         if not head[4:8].strip(b"\0"):  # padding
             return
         if length < 8 or not head[4:8].isascii():
-            return  # what follows the boxes is no box
+            return  # what follows the boxes is not a box
         if at + length > size:
             raise ImageError("truncated", f"it ends after {size} bytes")
         at += length

@@ -15,7 +15,7 @@ from ilk.images.rows import Row, escape_path
 LEAK, CONFLICT, GROUPS = "train and test", "two labels", "two groups"
 COPY, PARTLY, UNLABELLED = "one label", "one label and none", "no label"
 CONCERNS = {
-    LEAK: "between training and test images, so the test is easier than new images",
+    LEAK: "between training and test images, so the test images are easier than new ones",
     CONFLICT: "under two labels, one of which may be wrong",
     GROUPS: "in two groups, which may be one",
     COPY: "with the same label",

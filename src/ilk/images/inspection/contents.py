@@ -22,7 +22,7 @@ from ilk.images.rows.refused import ImageError
 DEEP_DIGEST_PREFIX = b"ilk deep pixels\0"
 CHANNEL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's mode by number of channels
 AnyContent = Content | Member
-"""An image that is no file of its own: in memory, or a file in an archive."""
+"""An image that is not a file of its own: in memory, or a file in an archive."""
 WIDE_SUFFIX, WIDE_FORMATS = ";16", ("RAW", "DICOM")
 BYTES_PER_PIXEL = 8  # that a decoded pixel counts for in `ilk.images.decoding.memory`
 

@@ -30,7 +30,7 @@ class Archive(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was read in another way than may be expected."""
+        """What was read differently from what may be expected."""
 
     def read(self, member: Member) -> bytes:
         """Return the content of a file; raises ImageError if it cannot be read."""

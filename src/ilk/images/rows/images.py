@@ -33,10 +33,10 @@ class Images:
     Attributes:
         root: The folder that paths are relative to; None if they are used as given.
         rows: One per file, sorted by path; for a table or list, one per line, in its order.
-        contents: Images that are in memory, by the digest of their row. The path of such a row is
-            no file but its place in the list, such as `image 3` for the fourth. Files of an archive
-            are read from it when they are looked up, which may raise ImageError.
-        notes: What was read in another way than may be expected, and what was left out, one
+        contents: Images that are in memory, by the digest of their row. The path of such a row
+            is not that of a file but its place in the list, such as `image 3` for the fourth. Files
+            of an archive are read from it when they are looked up, which may raise ImageError.
+        notes: What was read differently from what may be expected, and what was left out, one
             sentence each.
         folders: Folders all of whose files were listed. What ilk writes must not lie in them.
         hint: The folder or table that was probably meant instead of this one, as a question; "" if

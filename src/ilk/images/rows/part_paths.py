@@ -1,4 +1,4 @@
-"""Paths of what is no file: a file in an archive, or a page, as the tables of ilk write them."""
+"""Paths of what is not a file: a file in an archive, or a page, as the tables of ilk write them."""
 
 from __future__ import annotations
 

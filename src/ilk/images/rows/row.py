@@ -23,7 +23,7 @@ Status = Literal["used", "refused", "ignored"]
 REASONS = {
     "empty": "no bytes",
     "truncated": "the file ends too early",
-    "not an image": "none of the formats that are read, such as JPEG, PNG, WebP and TIFF",
+    "not an image": "none of the supported formats, such as JPEG, PNG, WebP and TIFF",
     "too large": "more pixels than allowed, according to the header",
     "unreadable": "no permission, corrupt, or of an unsupported kind",
     "missing": "listed, but the file does not exist",

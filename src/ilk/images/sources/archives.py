@@ -45,7 +45,7 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
 def find_wrapper(names: Iterable[str]) -> str:
     """Return the folder in which everything lies, as many archives are made; "" if there is none.
 
-    A split is no wrapper, nor is a folder without folders or a table of labels in it: a class.
+    A split is not a wrapper, nor is a folder without folders or a table of labels in it: a class.
 
     Args:
         names: Paths of the files in the archive, those of the operating system left out.

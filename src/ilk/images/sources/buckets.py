@@ -118,7 +118,7 @@ class Bucket:
             raise InputError(
                 f"{n} files in a row of {escape_path(self.address)} could not be read, the last "
                 f"with: {_describe(error)}; check the connection and the credentials, and run the "
-                "same command again, which goes on where it stopped"
+                "same command again, which continues where it stopped"
             )
 
 

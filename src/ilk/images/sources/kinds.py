@@ -55,7 +55,7 @@ def is_one_image(source: Path) -> bool:
 
 
 def find_several(values: Sequence[object]) -> list[Kind]:
-    """Return the kind of each item of a list, "file" if it is no path; [] if all are one image."""
+    """Return the kind of each item of a list, "file" if not a path; [] if all are one image."""
     paths = [value for value in values if isinstance(value, str | os.PathLike)]
     kinds = drop_stray(paths, [find_kind(path) for path in paths])
     found: list[Kind] = [
@@ -74,7 +74,7 @@ def drop_stray(sources: Sequence[Path], kinds: Sequence[Kind]) -> Iterator[Kind]
 
 
 def check_regular(file: pathlib.Path) -> pathlib.Path:
-    """Return `file` if it is no named pipe or device, which may be read for ever.
+    """Return `file` if it is not a named pipe or device, which may be read for ever.
 
     Raises:
         InputError: It is.
@@ -83,7 +83,7 @@ def check_regular(file: pathlib.Path) -> pathlib.Path:
         check_regular_file(file)
     except OSError:
         raise InputError(
-            f"{escape_path(file)} is no regular file; save it as one, or give paths on standard "
+            f"{escape_path(file)} is not a regular file; save it as one, or give paths on standard "
             "input with -"
         ) from None
     return file

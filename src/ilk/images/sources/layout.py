@@ -179,7 +179,7 @@ def is_system(path: str) -> bool:
 
 @lru_cache
 def list_store_files(path: str | None) -> frozenset[str]:
-    """Return the names, in lower case, of the files of a feature store, which are no images."""
+    """Return the names, in lower case, of the files of a feature store, which are not images."""
     name = os.path.basename(path or DEFAULT_STORE).casefold()
     return frozenset(name + suffix for suffix in ("", "-wal", "-shm", "-journal"))
 

@@ -54,7 +54,7 @@ class ListedInputs:
 
     Attributes:
         inputs: Path, or name, and image of each.
-        notes: What was left out or read in another way than may be expected.
+        notes: What was left out or read differently from what may be expected.
         groups: Group of each image, None for a group of its own; empty if none is read.
     """
 
@@ -104,8 +104,8 @@ def list_sources(
     for source, kind in zip(map(os.fsdecode, sources), drop_stray(sources, kinds), strict=True):
         if kind == "file" and find_kind_of_suffix(source):
             notes.append(
-                f"{escape_path(source)} lies beside images that are given one by one, and is not "
-                "read; give it alone, or the folder"
+                f"{escape_path(source)} is given along with single images, and is not "
+                "read; give it alone, or give the folder"
             )
         found = list_source(source, kind, path_column, group_column)
         n_found += len(found)
@@ -214,7 +214,7 @@ def _check_exists(source: str) -> pathlib.Path:
     """Return the path of a table, list or archive.
 
     Raises:
-        InputError: It does not exist, or is no regular file.
+        InputError: It does not exist, or is not a regular file.
     """
     if not os.path.exists(source):
         raise make_missing_error(source, "file")

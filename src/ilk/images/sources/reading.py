@@ -19,7 +19,7 @@ class Reading:
     Attributes:
         columns: Column names given by the user.
         exclusion: Patterns of files that are left out.
-        notes: What was read in another way than may be expected, in the order it was found.
+        notes: What was read differently from what may be expected, in the order it was found.
     """
 
     columns: tables.Columns = field(default_factory=tables.Columns)

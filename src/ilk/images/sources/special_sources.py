@@ -25,8 +25,8 @@ class SourceRows(NamedTuple):
     Attributes:
         root: The folder that paths are relative to; None if they are used as given.
         rows: One per file, with label and split.
-        contents: The images that are no files of their own, by position of their row.
-        notes: What was read in another way than may be expected.
+        contents: The images that are not files of their own, by position of their row.
+        notes: What was read differently from what may be expected.
     """
 
     root: Path | None

@@ -8,7 +8,7 @@ import sys
 from ilk.core.errors import InputError, NoImages
 
 NAME = "-"  # stands for standard input among the sources
-EXAMPLE = "find photos -name '*.jpg' -print0 | ilk predict kinds -"
+EXAMPLE = "find photos -name '*.jpg' -print0 | ilk predict model/ -"
 
 
 def read_paths() -> list[str]:

@@ -39,7 +39,7 @@ class TarArchive:
         path: The file.
 
     Raises:
-        InputError: It is no tar archive, damaged, cut off, or built to fill the disk.
+        InputError: It is not a tar archive, or is damaged, cut off, or built to fill the disk.
         OutputError: There is no room for the temporary file.
         Unavailable: It is compressed with Zstandard, and this Python does not read that.
     """
@@ -107,7 +107,7 @@ class TarArchive:
             if n_bytes > limit:
                 raise InputError(
                     f"{self._shown} unpacks to more than {limit:,} bytes, as an archive made to "
-                    "fill the disk; unpack it yourself if it is not, and give the folder"
+                    "fill the disk; if it is not, unpack it yourself and give the folder"
                 )
             if n_bytes > free:
                 raise OutputError(
@@ -162,7 +162,7 @@ class TarArchive:
 
     def _make_damage_error(self, error: BaseException) -> InputError:
         return InputError(
-            f"{self._shown} is no tar archive, or is damaged or cut off "
+            f"{self._shown} is not a tar archive, or is damaged or cut off "
             f"({error or type(error).__name__}); copy it again, or give its folder"
         )
 

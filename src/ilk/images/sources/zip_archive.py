@@ -30,7 +30,7 @@ class ZipArchive:
         path: The file.
 
     Raises:
-        InputError: It is no zip archive, damaged, encrypted, or built to exhaust memory.
+        InputError: It is not a zip archive, or is damaged, encrypted, or built to exhaust memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class ZipArchive:
             size = os.fstat(file.fileno()).st_size
         except Exception as error:  # zipfile raises many types for damaged files
             raise InputError(
-                f"{shown} is no zip archive that can be read ({error or type(error).__name__}); "
+                f"{shown} is not a readable zip archive ({error or type(error).__name__}); "
                 "it may have been copied in part: copy it again, or give its folder"
             ) from error
         _check_bounds(shown, self._infos, size)

@@ -63,7 +63,7 @@ def parse_row(file: Path, number: int, cells: list[Any]) -> Row:
     """Return the row of a line of `file`, whose only cell is the path of an image.
 
     Raises:
-        InputError: The cell is no path.
+        InputError: The cell is not a path.
     """
     (path,) = cells
     if not isinstance(path, str) or not path.strip():

@@ -21,7 +21,7 @@ LABEL_COLUMNS: tuple[str, ...] = (
     "label_name",
 )
 LABEL_COLUMNS += ("species", "breed", "labels", "classes", "diagnosis", "name")
-MIN_DISTINCT = 10  # lines from which as many different values are no classes
+MIN_DISTINCT = 10  # lines from which as many different values are not classes
 MAX_SHOWN = 6  # columns in a note
 _ROW_NUMBER = re.compile(r"|unnamed:_\d+|__index_level_\d+__|index|id")
 
@@ -106,8 +106,8 @@ def check_recurring(
     shown, name = _list_names(names, others), escape_path(names[label])
     hint = f"the labels may be in: {shown}. Name their column" if others else "name another column"
     raise InputError(
-        f"every line of {file} has another value in the column {name!r}, so these are no classes; "
-        f"{hint} with label_column= (--label-column), {name!r} if it is meant"
+        f"every line of {file} has a different value in the column {name!r}, so these are not "
+        f"classes; {hint} with label_column= (--label-column), {name!r} if it is meant"
     )
 
 

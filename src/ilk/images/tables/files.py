@@ -32,7 +32,7 @@ def read_any_table(file: Path) -> Table:
     """Read a table in the format that its suffix names.
 
     Raises:
-        InputError, OSError, csv.Error, UnicodeError: It cannot be read, or is no such table.
+        InputError, OSError, csv.Error, UnicodeError: It cannot be read, or is not such a table.
         Unavailable: It is Parquet and pyarrow is not installed.
     """
     match file.suffix.casefold():

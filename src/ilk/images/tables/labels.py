@@ -51,7 +51,7 @@ def add_labels(
         columns: Column names given by the user.
         used: Positions of the columns that are read; those of labels are appended.
         note: Called with a remark on the choice of a column.
-        unclear: Positions of columns that are no label, although they may hold 0 and 1.
+        unclear: Positions of columns that are not labels, although they may hold 0 and 1.
     """
     if columns.label == NO_LABELS and NO_LABELS not in names:
         return rows

@@ -57,7 +57,7 @@ def has_undecoded(text: object) -> bool:
 
 
 def decode_windows(text: str) -> str:
-    """Return `text` with its undecoded bytes read as Windows-1252; unchanged if that is no text.
+    """Return `text` with its undecoded bytes read as Windows-1252; unchanged if that is not text.
 
     >>> decode_windows("B\\udce4r"), decode_windows("\\udcca\\udcee\\udcf8\\udcea\\udce0")
     ('Bär', '\\udcca\\udcee\\udcf8\\udcea\\udce0')

@@ -105,7 +105,7 @@ def restore_ranges(stored: Any) -> dict[str, ValueRange]:
     """Return the ranges that the description of a model holds, empty if it has none.
 
     Raises:
-        ArtifactError: They are no ranges.
+        ArtifactError: They are not ranges.
     """
     if stored is None:
         return {}

@@ -1,4 +1,4 @@
-"""One file per order in which images are asked; files are discovered.
+"""One file per order in which images are asked about; files are discovered.
 
 An order is a frozen dataclass on `ilk.labelling.orders.order.OrderTags`.
 """

@@ -71,7 +71,8 @@ class HashCodes(IndexTags):
         words = -(-self.bits // 64)
         if rotation.shape != (self.bits + 1, dim):
             raise ArtifactError(
-                f"{folder / ROTATION} has another shape than the index says; build the index again"
+                f"{folder / ROTATION} has a different shape than the index says; build the index "
+                "again"
             )
         codes = Segments.open(folder, CODES, (words,), deleted)
         rows = Segments.open(folder, ROWS, (dim,), deleted) if self.rerank else None

@@ -82,7 +82,7 @@ class HNSW(IndexTags):
             ) from None
         if graph is None or graph.ndim != dim:
             raise ArtifactError(
-                f"{path} is cut off, or holds rows of another width; build the index again"
+                f"{path} is cut off, or holds rows of a different width; build the index again"
             )
         graph.expansion_add = self.expansion_add
         graph.expansion_search = self.expansion_search

@@ -47,7 +47,7 @@ function addFiles(files) {
     warn(`${files.length - chosen.length} images were left out: the page shows ${MAX_SHOWN} at most. ` +
       "For many images, use: ilk predict");
   }
-  if (!files.length) say("There was no image in that.");
+  if (!files.length) say("No image was found in that.");
   showCount();
   run();
 }

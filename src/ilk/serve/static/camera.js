@@ -14,7 +14,7 @@ export async function openCamera(use) {
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch {
-    warn("The browser gives no camera; allow it in the address bar, or choose a picture.");
+    warn("The browser does not allow the camera; allow it in the address bar, or choose a picture.");
     return;
   }
   byId("video").srcObject = stream;

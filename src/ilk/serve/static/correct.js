@@ -9,7 +9,7 @@ let afterChange = async () => {};
 export async function startCorrections(changed) {
   afterChange = changed;
   byId("save").addEventListener("click", save);
-  byId("withdraw-all").addEventListener("click", () => withdraw("/corrections", "All corrections are taken back."));
+  byId("withdraw-all").addEventListener("click", () => withdraw("/corrections", "All corrections are undone."));
   try {
     show(await request("/corrections"));
     await showVersions();
@@ -72,12 +72,12 @@ function show(result) {
   const { change } = result;
   byId("change").textContent = change
     ? [change.sentence, ...change.warnings.map((text) => `${text}.`)].join(" ")
-    : "No correction waits to be saved.";
+    : "There are no corrections to save.";
   byId("set-aside").textContent = result.set_aside;
   byId("pending").replaceChildren(...result.pending.map((one) =>
     make("li", {}, make("span", {}, `${one.name} is ${one.label}`),
-      make("button", { type: "button", "aria-label": `Take back: ${one.name} is ${one.label}`,
-        onclick: () => withdraw(`/corrections/${one.number}`, "Taken back.") }, "Take back"))));
+      make("button", { type: "button", "aria-label": `Undo: ${one.name} is ${one.label}`,
+        onclick: () => withdraw(`/corrections/${one.number}`, "Undone.") }, "Undo"))));
   byId("correction-actions").hidden = n === 0;
   byId("corrections").hidden = n === 0 && !result.set_aside && byId("versions").children.length < 2;
 }
@@ -129,8 +129,8 @@ async function showVersions() {
     const text = `Version ${version.number}: ${version.classes} classes${what} (${version.created})`;
     return make("li", {}, make("span", {}, text), version.current
       ? make("span", { class: "badge good" }, "in use")
-      : make("button", { type: "button", "aria-label": `Put version ${version.number} back`,
-        onclick: () => restore(version.number) }, "Put back"));
+      : make("button", { type: "button", "aria-label": `Restore version ${version.number}`,
+        onclick: () => restore(version.number) }, "Restore"));
   }));
   byId("versions-box").hidden = versions.length < 2;
   if (versions.length > 1) byId("corrections").hidden = false;

@@ -10,7 +10,7 @@ export async function explain(card) {
   card.more.replaceChildren(text);
   say(`Explaining ${card.name}.`);
   const later = setTimeout(() => {
-    text.textContent = "Still explaining; the first explanation by a model compares methods and takes longest …";
+    text.textContent = "Still explaining; a model's first explanation takes longest, because methods are compared …";
   }, PATIENCE);
   const form = new FormData();
   form.append("image", card.file, card.name);

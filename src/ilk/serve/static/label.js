@@ -153,7 +153,7 @@ async function start() {
     app.views.one.reset();
     await tryRefresh();
     route();
-    announce(`You label as ${name}.`);
+    announce(`You are now labelling as ${name}.`);
   });
   installKeys(app);
   addEventListener("hashchange", route);

@@ -29,7 +29,7 @@ export class ExportView {
         { className: "cards" },
         card(
           "Model",
-          "A calibrated classifier from your labels, tested on those of images drawn at random. Ready for ilk predict and ilk serve.",
+          "A calibrated classifier from your labels, tested on the images drawn at random. Ready for ilk predict and ilk serve.",
           make("button", { type: "button", className: "primary", id: "export-model", textContent: "Train a model", onclick: () => this.begin("model") }),
           make("div", { id: "job-model", className: "job", role: "status" }),
         ),

@@ -179,7 +179,7 @@ export class ImageView {
     const { state } = this.app;
     if (this.app.listPending().size > 0) return "Waiting for the server.";
     if (state?.gone > 0) return describeGone(state);
-    return "There is no further image for you.";
+    return "There are no more images for you.";
   }
 
   renderCaption(item) {

@@ -5,13 +5,13 @@ import { $, count, make } from "./label_dom.js";
 /** Return what to do about images that are gone. */
 export function describeGone({ gone }) {
   const { folder } = $("label-page").dataset;
-  return `${count(gone, "image")} of ${folder} cannot be found: put the folder back, and labelling goes on. What you labelled is saved.`;
+  return `${count(gone, "image")} of ${folder} cannot be found: put the folder back to continue labelling. What you labelled is saved.`;
 }
 
 /** Return the card after the last image; `isWaiting` while answers wait to be sent. */
 export function makeEnd(state, isWaiting) {
   const isGone = state.gone > 0;
-  const title = isWaiting ? "One moment" : isGone ? "Images are out of reach" : "No further image for you";
+  const title = isWaiting ? "One moment" : isGone ? "Images cannot be found" : "No more images for you";
   const card = make("div", { className: "card" }, make("strong", { textContent: title }));
   if (isGone && !isWaiting) card.append(make("p", { textContent: describeGone(state) }));
   else if (!isWaiting) {
@@ -28,8 +28,8 @@ export function makeEnd(state, isWaiting) {
 
 /** Return the card in place of an image that is not shown, and its title. */
 export function makeFailure({ sentence, isGone }) {
-  const title = isGone ? "This image is out of reach" : "This image cannot be read";
-  const text = isGone ? "It is tried again every few seconds; what you labelled is saved." : "It is left out.";
+  const title = isGone ? "This image cannot be found" : "This image cannot be read";
+  const text = isGone ? "The page tries again every few seconds; what you labelled is saved." : "It is left out.";
   const card = make("div", { className: "card" }, make("strong", { textContent: title }), make("p", { textContent: sentence }), make("p", { textContent: text }));
   return { title, card };
 }

@@ -158,7 +158,7 @@ class CondensationTags:
     synthetic: ClassVar[bool] = False
     """Whether it makes images."""
     default_candidate: ClassVar[bool] = False
-    """Whether `ilk condense` tries it unasked."""
+    """Whether `ilk condense` tries it by default."""
 
     def condense(self, problem: Problem, run: Run) -> Condensed:
         """Return `per_class` images of each class.

@@ -33,7 +33,7 @@ class SelectorTags:
 
     @classmethod
     def list_candidates(cls) -> tuple[str, ...]:
-        """Return the settings that are tried unasked, as text that `parse_selector` reads."""
+        """Return the settings that are tried by default, as text that `parse_selector` reads."""
         return (cls.__name__,)
 
     def score(self, source: Data, target: Data | None, seed: int, /) -> Scores:

@@ -31,7 +31,7 @@ MIN_DERIVATIVE = 1e-6  # keeps derivatives strictly negative where the draw is 0
 class ConvexEnsemble(Objective):
     """Margins times drawn derivatives, whose gradient is that of a random convex loss.
 
-    The value is no loss; only its gradient has a meaning. All rows are labelled.
+    The value is not a loss; only its gradient has a meaning. All rows are labelled.
 
     Args:
         power: Power of the Box-Cox transform whose inverse makes the draws positive, in [-1, 1].

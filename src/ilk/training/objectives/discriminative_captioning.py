@@ -24,7 +24,7 @@ class DiscriminativeCaptioning(Objective):
     """The loss of images `batch.x` and captions `batch.y`; the network is a `Captioner`.
 
     Args:
-        contrast: Weight a, >= 0; equal captions in a batch are no negatives.
+        contrast: Weight a, >= 0; equal captions in a batch are not negatives.
         words: Weight b, >= 0.
         temperature: T, > 0.
         through_summary: Words read the summary of the image; otherwise the image, as in

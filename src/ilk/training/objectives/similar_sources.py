@@ -67,7 +67,7 @@ class SimilarSources(TeacherObjective):
             )
         sources = [teacher_logits] if isinstance(teacher_logits, Tensor) else teacher_logits
         if sources is not None and not sources:
-            raise InputError("there is no source model; give one at least")
+            raise InputError("there is no source model; give at least one")
         super().__init__(None if sources is None else torch.cat(list(sources), 1))
         self.sizes = None if sources is None else [source.shape[1] for source in sources]
         count = len(weights or (1.0,)) if sources is None else len(sources)
