@@ -237,6 +237,46 @@ def test_the_test_split_is_not_read(tmp_path, monkeypatch):
     assert {row.split for row in seen} == {"train"}
 
 
+def test_the_images_that_were_measured_are_those_that_are_written(digits, tmp_path, monkeypatch):
+    from ilk.subset_selection import condense as module
+
+    chosen, choose = [], module._choose
+
+    def watch(*args):
+        found = choose(*args)
+        chosen.append(found[0])
+        return found
+
+    monkeypatch.setattr(module, "_choose", watch)
+    out = tmp_path / "few"
+    condense(digits, "--out", out, *QUICK, "--method", "Herding")
+    [few] = chosen
+    written = [np.asarray(Image.open(out / image["file"])) for image in read_selection(out).images]
+    assert len(written) == len(few.x) == 12
+    for pixels, expected in zip(written, few.x[:, 0].numpy(), strict=True):
+        np.testing.assert_array_equal(pixels, expected)
+
+
+def test_a_state_belongs_to_one_run(digits, tmp_path, monkeypatch):
+    from ilk.subset_selection import condense as module
+
+    folders = []
+
+    def stop(folder, *_args):
+        folders.append(folder.name)
+        raise InputError("stop")
+
+    monkeypatch.setattr(module, "Run", stop)
+    other = shutil.copytree(digits, tmp_path / "d")
+    next((other / "n0").iterdir()).unlink()
+    options = ([], ["--per-class", "3"], ["--seed", "1"], ["--flip"], [])
+    for source, more in (*((digits, o) for o in options), (other, [])):
+        with pytest.raises(InputError, match="stop"):
+            condense(source, "--out", tmp_path / "few", *QUICK, *more)
+    assert folders[0] == folders[4]
+    assert len(set(folders)) == 5
+
+
 def test_a_group_is_held_out_as_a_whole():
     from ilk.subset_selection.condense import hold_out
 

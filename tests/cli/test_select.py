@@ -63,6 +63,8 @@ def test_every_image_is_listed_with_rank_score_and_reason(digits, tmp_path):
         p.relative_to(out).as_posix() for p in out.rglob("*.png")
     }
     assert sorted(int(line["rank"]) for line in lines) == list(range(1, 71))
+    scores = [float(line["score"]) for line in sorted(lines, key=lambda line: int(line["rank"]))]
+    assert scores == sorted(scores, reverse=True)
     assert {line["reason"] for line in lines} == {"", "less useful"}
     record = read_selection(out)
     assert record.command == "select"
