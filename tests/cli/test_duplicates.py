@@ -87,7 +87,7 @@ def test_fit_holds_copies_together_and_tells_the_leaks(
         draw(i).save(photos / "train" / label / f"copy{i}.jpg", quality=60)
     args = ["fit", str(photos), *FAST, "--method", "GDA", "--out", str(tmp_path / "kinds")]
     assert cli.run([*args, "--group-from", "duplicates"]) == 0
-    assert "16 images lie in 8 groups of the same picture" in capsys.readouterr().out
+    assert "16 images are in 8 groups of the same picture" in capsys.readouterr().out
     leaks = json.loads((tmp_path / "kinds" / "leaderboard.json").read_text())["duplicate_leaks"]
     assert (leaks["n_groups"], leaks["n_images"], leaks["n_refused"]) == (8, 16, 3)
     folds, test = leaks["comparisons"]

@@ -11,7 +11,7 @@ from ilk.deduplication.evidence import CONTENT, FEATURES, HASH, Link
 from ilk.deduplication.find_groups import _list_missing
 from ilk.deduplication.groups import form_groups
 from ilk.images import Images
-from ilk.images.duplicates.near_pairs import CONFLICT, COPY, GROUPS, LEAK
+from ilk.images.duplicates.near_pairs import CONFLICT, COPY, GROUPS, LEAK, PARTLY
 from ilk.images.rows.row import Row
 
 
@@ -32,7 +32,7 @@ def link(i, j, evidence=FEATURES, score=1.0):
     [
         ({}, (), COPY),
         ({"label": "b"}, (), CONFLICT),
-        ({"label": None}, (), COPY),
+        ({"label": None}, (), PARTLY),
         ({"split": "test", "label": "b"}, (), LEAK),
         ({"split": "val"}, (), LEAK),  # where there is no test part, the val part judges
         ({"split": "val"}, ("test",), COPY),

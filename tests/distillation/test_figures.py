@@ -61,12 +61,13 @@ def test_images_of_a_group_are_right_together():
 
 
 def test_how_much_smaller_and_faster_in_words():
-    def make(*values):
-        return make_row(STUDENT, [0], [0], [0], (values[0], 1, values[1]), values[2])
+    def make(name, *values):
+        return make_row(name, [0], [0], [0], (values[0], 1, values[1]), values[2])
 
-    words = describe_reduction([make(3000, 500, 0.01), make(1000, 1000, 0.002)])
+    words = describe_reduction([make(TEACHER, 3000, 500, 0.01), make(STUDENT, 1000, 1000, 0.002)])
     assert words.endswith("3 times smaller, 2 times more multiply-adds, 5 times faster")
-    assert describe_reduction([make(None, None, None), make(10, 10, 0.1)]) == ""
+    unknown = make(TEACHER, None, None, None)
+    assert describe_reduction([unknown, make(STUDENT, 10, 10, 0.1)]) == ""
 
 
 def test_seconds_are_those_of_one_image(monkeypatch):
@@ -85,7 +86,7 @@ def test_seconds_are_those_of_one_image(monkeypatch):
 @pytest.mark.parametrize(("n", "is_allowed"), [(14_000, False), (15_000, True)])
 def test_a_student_is_no_larger_than_its_teacher(n, is_allowed):
     student = Student("cnn-15k", 1, Preprocess((28, 28), (28, 28), "squash", "bilinear", MEAN, STD))
-    known = SimpleNamespace(classes=("a", "b"))
+    known = SimpleNamespace(classes=("a", "b"), members=(None,))
     cost = Cost(n, 1, 1)
     command._check_size(student, known, cost, force=True)
     command._check_size(student, known, Cost(None, None, None), force=False)
@@ -272,7 +273,7 @@ def test_a_state_belongs_to_one_training(tmp_path):
         parts = SimpleNamespace(train=rows, validation=())
         student = SimpleNamespace(name="s", settings={})
         data = SimpleNamespace(teacher_logits=np.full((1, 2), logits), parts=parts, student=student)
-        run = SimpleNamespace(config=DistillConfig(**settings), folder=tmp_path)
+        run = SimpleNamespace(config=DistillConfig(**settings), folder=tmp_path, weights=None)
         return command._Run._find_state(run, data, what)
 
     found = [find(), find("labels"), find(logits=1.0), find(updates=7), find(loss="MEAL")]

@@ -86,5 +86,5 @@ def test_too_few_images_say_how_many_are_needed():
         InputError, match=r"there would be 10 and 10\); label more, or raise --hold"
     ):
         divide(make_rows(100))
-    with pytest.raises(InputError, match="label more, 80 in all at least"):
+    with pytest.raises(InputError, match="label more, at least 80 in total"):
         divide(make_rows(70), hold_out=0.5)

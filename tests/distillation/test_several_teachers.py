@@ -95,7 +95,7 @@ def test_the_table_has_a_line_for_each_and_one_for_all(world, tmp_path):
     assert together.seconds == pytest.approx(first.seconds + second.seconds)
     seen = [note for note in result.notes if "was fitted to" in note]
     assert [note.split(" was")[0] for note in seen] == ["teacher 1", "teacher 2"]
-    assert any("than" in n or "against its teachers together" in n for n in result.notes)
+    assert any("than" in n or "compared with its teachers together" in n for n in result.notes)
     result.classifier.save(tmp_path / "s")
     report = (tmp_path / "s" / "report.html").read_text()
     assert "The student beside its teachers" in report
@@ -240,7 +240,7 @@ def test_the_command_takes_several(world, tmp_path, capsys, monkeypatch):
     distil(second)
     output = " ".join(capsys.readouterr().out.split())
     assert "teacher 2" in output
-    assert "with the predictions of the teachers together" in output
+    assert "same prediction as the teachers together" in output
     args[3] = str(second)
     with pytest.raises(InputError, match="would replace its teacher"):
         distil(second)

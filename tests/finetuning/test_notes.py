@@ -57,7 +57,7 @@ def test_the_verdict_comes_first_with_gain_and_cost():
         ({"chosen": 0, "is_written": False}, "no tuned network had a clearly lower log loss on th"),
         ({"chosen": 0, "is_written": False}, "use --encoder net, or pass --force"),
         ({"chosen": 1, "is_written": False}, "(no significant gain)"),
-        ({"chosen": 1, "is_written": True}, "written all the same"),
+        ({"chosen": 1, "is_written": True}, "written because of --force"),
     ],
 )
 def test_why_nothing_was_written(fields, words):
@@ -101,4 +101,4 @@ def test_the_star_marks_the_choice_of_the_validation_part(capsys):
         if line.strip().startswith(("frozen", "last block")) and " * " in line
     ]
     assert "frozen *" in marked
-    assert "100 images trained on, 25 for validation, 40 held out" in " ".join(lines)
+    assert "100 images for training, 25 for validation, 40 held out" in " ".join(lines)

@@ -174,7 +174,7 @@ def test_samples_are_drawn_in_proportion_and_their_effect_is_said(
     assert samples["n_train"] == 136
     assert samples["n_tested"] == 30
     assert samples["n_held_out"] == 24
-    (line,) = [line for line in lines if "rest on" in line]
+    (line,) = [line for line in lines if "based on" in line]
     assert "30 of 136 training images" in line
     assert f"± {100 * samples['accuracy_margin']:.1f} points" in line
     p = samples["accuracy"]

@@ -151,7 +151,7 @@ def test_a_footer_that_counts_other_rows_than_the_head_is_refused(photos, tmp_pa
     part = encode_shard(tmp_path, 0, _encoder())
     for path, told in (
         (manifest.path, r"has 19 rows in 3 shards, and says 20 in 3; restore it"),
-        (part.path, "belongs to another manifest"),
+        (part.path, "belongs to a different manifest"),
     ):
         table, whole = pq.read_table(path), path.read_bytes()
         pq.write_table(table.slice(0, len(table) - 1), path, row_group_size=9)

@@ -22,7 +22,7 @@ def map_threaded(
     function: Callable[[T], U],
     items: Sequence[T],
     advance: Advance,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Iterator[U]:
     """Apply `function` to each item, in order, with one thread per core; can be interrupted.
 
@@ -30,8 +30,9 @@ def map_threaded(
         function: Called once per item.
         items: The items.
         advance: Called with the number of items that were done since the last call.
-        batch_size: Items per task, >= 1.
+        batch_size: Items per task, >= 1; None for `BATCH_SIZE`.
     """
+    batch_size = BATCH_SIZE if batch_size is None else batch_size
     batches = (items[i : i + batch_size] for i in range(0, len(items), batch_size))
     n_threads = min(count_cores(), -(-len(items) // batch_size))
     with WorkerThreads(n_threads, "images") as pool:
