@@ -5,7 +5,8 @@ them, with their defaults, on 500 images of each class of CIFAR-10 (JPEG files o
 `finetune`, `condense` and `select` start with an empty feature store. The teacher of `distill` and
 the model of `compress` is what `ilk fit` with its defaults makes of the same images, with the store
 that it left; it is timed too, and the limit does not apply to it. The student is `cnn-15k`, and
-`select` keeps three tenths of the images.
+`select` keeps three tenths of the images. `compress` also runs on a model that was fitted with one
+method: an ensemble it may refuse, and a refusal, however fast, does not count as an answer.
 
 The limit of 600 seconds is compared with the time on the clock, on a machine that does other work
 too. Beside it stand the processor seconds of the command and of its processes, divided by the
@@ -33,16 +34,19 @@ from benchmarks.shared_files import iterate_archive
 
 PER_CLASS = 500
 LIMIT_SECONDS = 600
-FIT = "fit"
-READS_MODEL = ("distill", "compress")  # what begins with the model and the store of `ilk fit`
+FIT, FIT_ONE, COMPRESS_ONE = "fit", "fit, one method", "compress, one method"
+FITTED = {FIT: FIT, "distill": FIT, "compress": FIT, FIT_ONE: FIT_ONE, COMPRESS_ONE: FIT_ONE}
 WORDS = {
     FIT: ["{photos}", "--out", "{out}"],
+    FIT_ONE: ["{photos}", "--method", "LogisticRegression()", "--out", "{out}"],
     "finetune": ["{photos}", "--out", "{out}"],
     "distill": ["{model}", "{photos}", "--student", "cnn-15k", "--out", "{out}"],
     "compress": ["{model}", "--out", "{out}"],
+    COMPRESS_ONE: ["{model}", "--out", "{out}"],
     "condense": ["{photos}", "--out", "{out}"],
     "select": ["{photos}", "--keep", "0.3", "--out", "{out}"],
 }
+FITS = (FIT, FIT_ONE)
 SMALL = {  # the commands of a small run, with options by which they take seconds
     "select": ["--encoder", "pixels/8x8x3", "--method", "Herding", "--keep-copies"],
 }
@@ -67,37 +71,52 @@ def run(small: bool = False) -> dict[str, Any]:
         "images": len(list(photos.glob("*/*.jpg"))),
         "cores": os.cpu_count(),
         "limit_seconds": LIMIT_SECONDS,
-        "all_within_limit": all(row["within_limit"] for row in rows if row["command"] != FIT),
+        "all_within_limit": find_all_within_limit(rows),
         "commands": [{k: v for k, v in row.items() if k != "answer"} for row in rows],
         "answers": {row["command"]: row["answer"] for row in rows},
     }
 
 
+def find_all_within_limit(rows: list[dict[str, Any]]) -> bool:
+    """Return whether every command but `ilk fit` answered in time; a refusal is no answer."""
+    answered = {
+        row["command"].partition(",")[0]: False for row in rows if row["command"] not in FITS
+    }
+    for row in rows:
+        name = row["command"].partition(",")[0]
+        if name in answered and row["answered"] and row["within_limit"]:
+            answered[name] = True
+    return all(answered.values())
+
+
 def run_command(name: str, home: Path, options: list[str]) -> dict[str, Any]:
-    """Return what a command cost and said; `ilk fit` leaves its model and store in `home`."""
+    """Return what a command cost and said; a fit leaves its model and store in `home`."""
+    command = name.partition(",")[0]
+    fitted = home / FITTED.get(name, "none").replace(", ", "-").replace(" ", "-")
     with TemporaryDirectory() as folder:
-        place = home if name == FIT else Path(folder)
-        store, out = place / "store", place / ("model" if name == FIT else "out")
-        if name == FIT:
-            shutil.rmtree(out, ignore_errors=True)
-            shutil.rmtree(store, ignore_errors=True)
-        if name in READS_MODEL:
-            shutil.copytree(home / "store", store)
-        paths = {"photos": home / "photos", "model": home / "model", "out": out}
+        place = fitted if name in FITS else Path(folder)
+        store, out = place / "store", place / ("model" if name in FITS else "out")
+        if name in FITS:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+        elif name in FITTED:
+            shutil.copytree(fitted / "store", store)
+        paths = {"photos": home / "photos", "model": fitted / "model", "out": out}
         words = [word.format_map(paths) for word in WORDS[name]]
-        timed = time_command([name, *words, *options, "--json"], store / "store.sqlite")
+        timed = time_command([command, *words, *options, "--json"], store / "store.sqlite")
         shown = [f"{paths[w[1:-1]].name}/" if w[0] == "{" else w for w in WORDS[name]]
         cores = os.cpu_count() or 1
         return {
-            "typed": " ".join(["ilk", name, *shown, *options]),
+            "typed": " ".join(["ilk", command, *shown, *options]),
             "seconds": round(timed.seconds, 1),
             "processor_seconds": round(timed.processor_seconds, 1),
             "processor_seconds_per_core": round(timed.processor_seconds / cores, 1),
+            "answered": not timed.refusal,
             "within_limit": timed.seconds <= LIMIT_SECONDS,
             "with_eta": bool(timed.steps_with_eta),
             "steps_with_eta": ", ".join(timed.steps_with_eta),
             "longest_silence": round(timed.longest_silence, 1),
-            "answer": timed.refusal or ANSWERS[name](timed.report),
+            "answer": timed.refusal or ANSWERS[command](timed.report),
         }
 
 

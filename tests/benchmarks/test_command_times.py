@@ -82,29 +82,42 @@ def test_training_images_alone_are_written(archive, tmp_path):
 
 
 def test_the_words_are_those_of_the_commands():
-    assert set(timed.WORDS) == set(ANSWERS) < set(COMMANDS)
+    names = {name.partition(",")[0] for name in timed.WORDS}
+    assert names == set(ANSWERS) < set(COMMANDS)
     for name, words in timed.WORDS.items():
-        command = ilk.get_command(None, name)
+        command = ilk.get_command(None, name.partition(",")[0])
         assert command.make_context(name, list(words)).params["out"] == "{out}"
 
 
-def test_each_command_runs_once(archive, monkeypatch):
+def fake_commands(monkeypatch, slow, refused):
+    """Let commands answer at once; return what was called: words, and whether a store was there."""
     calls = []
 
     def answer(words, store):
-        calls.append((words[0], words[1:], store.exists() or store.parent.exists()))
+        calls.append((words, store.parent.exists()))
         store.parent.mkdir(parents=True, exist_ok=True)
-        Path(words[words.index("--out") + 1]).mkdir()
-        seconds = 700.0 if words[0] in ("fit", "condense") else 10.0
-        return clock.Timed(seconds, 30.0, ("encoding",), 2.0, {}, "too much is lost")
+        out = Path(words[words.index("--out") + 1])
+        out.mkdir()
+        fails = words[0] in refused and (words[0] != "compress" or "one" not in words[1])
+        seconds = 700.0 if words[0] in slow else 10.0
+        return clock.Timed(seconds, 30.0, ("encoding",), 2.0, {}, "too much" if fails else "")
 
     monkeypatch.setattr(timed, "time_command", answer)
+    monkeypatch.setattr(timed, "ANSWERS", {name: lambda _report: "fine" for name in ANSWERS})
     monkeypatch.setattr(timed.os, "cpu_count", lambda: 2)
+    return calls
+
+
+def test_each_command_runs_once_with_its_own_model(archive, monkeypatch):
+    calls = fake_commands(monkeypatch, ("condense",), ("compress",))
     first = json.loads(json.dumps(timed.run(), allow_nan=False))
-    assert [name for name, _, _ in calls] == list(timed.WORDS)
-    assert [name for name, _, has_store in calls if has_store] == ["distill", "compress"]
-    model = calls[0][1][2]
-    assert [words[0] == model for _, words, _ in calls[2:]] == [True, True, False, False]
+    named = dict(zip(timed.WORDS, calls, strict=True))
+    assert [words[0] for words, _ in calls] == [name.partition(",")[0] for name in timed.WORDS]
+    reads = {name for name, (_, has_store) in named.items() if has_store}
+    assert reads == {"distill", "compress", timed.COMPRESS_ONE}
+    for name in reads:
+        assert named[name][0][1] == str(Path(named[timed.FITTED[name]][0][-2]))
+    assert named["compress"][0][1] != named[timed.COMPRESS_ONE][0][1]
     assert timed.run() == first
     assert len(calls) == len(timed.WORDS)
     rows = {row["command"]: row for row in first["commands"]}
@@ -114,10 +127,24 @@ def test_each_command_runs_once(archive, monkeypatch):
     assert rows["distill"]["within_limit"]
     assert rows["distill"]["processor_seconds_per_core"] == 15.0
     assert rows["distill"]["typed"] == "ilk distill model/ photos/ --student cnn-15k --out out/"
-    assert first["answers"]["compress"] == "too much is lost"
+    assert (rows["compress"]["answered"], first["answers"]["compress"]) == (False, "too much")
     monkeypatch.setattr(timed, "digest_code", lambda: "another" * 10)
     timed.run()
     assert len(calls) == 2 * len(timed.WORDS)
+
+
+@pytest.mark.parametrize(
+    ("slow", "refused", "expected"),
+    [
+        (("fit",), (), True),
+        ((), ("compress",), True),  # of the ensemble alone
+        ((), ("distill",), False),
+        (("select",), (), False),
+    ],
+)
+def test_a_refusal_is_no_answer_in_time(archive, monkeypatch, slow, refused, expected):
+    fake_commands(monkeypatch, slow, refused)
+    assert timed.run()["all_within_limit"] is expected
 
 
 def test_the_small_run_runs_a_command(archive):
@@ -125,13 +152,3 @@ def test_the_small_run_runs_a_command(archive):
     [row] = result["commands"]
     assert (row["command"], row["within_limit"]) == ("select", True)
     assert result["answers"]["select"]["kept"] == 12
-
-
-def test_a_slow_fit_breaks_no_limit(archive, monkeypatch):
-    def answer(words, store):
-        store.parent.mkdir(parents=True, exist_ok=True)
-        seconds = 700.0 if words[0] == "fit" else 10.0
-        return clock.Timed(seconds, 30.0, (), 2.0, {}, "no")
-
-    monkeypatch.setattr(timed, "time_command", answer)
-    assert timed.run()["all_within_limit"]
