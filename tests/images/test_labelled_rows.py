@@ -1,4 +1,4 @@
-"""The labelled images of a source, and what a digest of them depends on."""
+"""The labelled images of a source: their classes, and what a digest of them depends on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import ilk
 from helpers.striped_images import write_stripes
 from ilk.core.errors import NoLabels
-from ilk.images import Images
-from ilk.images.labelled_rows import digest_rows, list_labelled
+from ilk.images import Images, Row
+from ilk.images.labelled_rows import digest_rows, encode_labels, list_labelled
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +42,10 @@ def test_the_digest_knows_label_group_content_and_order(
     assert digest_rows([replace(first, path="moved.png"), *others]) == digest
     assert digest_rows([replace(first, **change), *others]) != digest
     assert digest_rows([*others, first]) != digest
+
+
+def test_classes_are_numbered_as_they_are_named():
+    rows = [Row("a", "owl"), Row("b", None), Row("c", "cat")]
+    assert encode_labels(rows, ("cat", "dog", "owl")).tolist() == [2, -1, 0]
+    with pytest.raises(KeyError):
+        encode_labels(rows, ("cat",))

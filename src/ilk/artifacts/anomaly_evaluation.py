@@ -13,6 +13,7 @@ from ilk.artifacts.anomaly_result import AnomalyResult
 from ilk.artifacts.pixel_map import Map, PixelMap
 from ilk.core.errors import InputError
 from ilk.core.metrics import Interval, wilson_interval
+from ilk.core.short_lists import list_first
 from ilk.images import escape_path
 from ilk.maths.roc_area import compute_region_overlap, compute_roc_area, estimate_roc_area
 
@@ -155,7 +156,5 @@ def _render_reduced(pixel_map: PixelMap, size: tuple[int, int]) -> Map:
 
 def _list_folders(kinds: Iterable[str]) -> str:
     """Return the first folders of anomalous images, for a message; "" for none."""
-    names = [kind for kind in kinds if kind]
-    shown = ", ".join(escape_path(name) for name in names[:MAX_LISTED])
-    more = f" and {len(names) - MAX_LISTED:,} more" if len(names) > MAX_LISTED else ""
-    return f" (folders: {shown}{more})" if names else ""
+    shown = list_first([escape_path(kind) for kind in kinds if kind], MAX_LISTED)
+    return f" (folders: {shown})" if shown else ""

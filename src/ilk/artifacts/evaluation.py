@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from ilk.artifacts.classifier import Classifier
 from ilk.artifacts.prediction import ScoredBatch
 from ilk.core.data import Labels
@@ -18,6 +16,7 @@ from ilk.core.ordered_classes import Values, score_ordered
 from ilk.core.progress import Progress, silent_progress
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row, adopt_spellings, number_row_groups
+from ilk.images.labelled_rows import encode_labels
 from ilk.images.value_ranges.model_ranges import use_ranges
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import has_shared_groups
@@ -132,6 +131,6 @@ def evaluate_images(
 def evaluate_rows(classifier: Classifier, rows: Sequence[Row], store: Store) -> Evaluation:
     """Evaluate a classifier on encoded images whose labels are all among its classes."""
     x = store.get(classifier.encoder.space, [row.digest for row in rows])
-    y = np.array([classifier.classes.index(str(row.label)) for row in rows], np.int64)
+    y = encode_labels(rows, classifier.classes)
     scored, level = classifier.score_batch(x), classifier.conformal.level
     return Evaluation(tuple(rows), y, scored, level, classifier.class_values)

@@ -148,10 +148,9 @@ def _list_models(folder: Path) -> list[Path]:
 
 def _describe(models: Sequence[Path]) -> str:
     """Return how many models there are, which, and what to type."""
+    from ilk.core.short_lists import list_first
     from ilk.images.rows import escape_path
 
     names = [escape_path(shlex.quote(str(path))) for path in models]
-    shown = ", ".join(names[:MAX_NAMED])
-    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
     count = "1 model" if len(names) == 1 else f"{len(names):,} models"
-    return f"{count} ({shown}{more}); name one: ilk serve {names[0]}"
+    return f"{count} ({list_first(names, MAX_NAMED)}); name one: ilk serve {names[0]}"

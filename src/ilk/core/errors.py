@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from ilk.core.short_lists import list_first
 from ilk.core.terminal_text import escape_line
 
 MAX_LISTED_NAMES = 40  # names listed in a message
@@ -58,10 +59,7 @@ class UnknownName(InputError):
             by_lowercase[n]
             for n in get_close_matches(name.casefold(), by_lowercase, n=3, cutoff=0.5)
         ]
-        more = (
-            f" and {len(known) - MAX_LISTED_NAMES:,} more" if len(known) > MAX_LISTED_NAMES else ""
-        )
-        hint = f"known: {', '.join(known[:MAX_LISTED_NAMES])}{more}"
+        hint = f"known: {list_first(known, MAX_LISTED_NAMES)}"
         if nearest:
             verb = "is" if len(nearest) == 1 else "are"
             hint = f"the nearest {verb} {', '.join(nearest)}"

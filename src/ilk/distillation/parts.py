@@ -10,6 +10,7 @@ from ilk.artifacts.classifier import Classifier
 from ilk.core.data import Labels
 from ilk.core.errors import InputError, NoLabels
 from ilk.images import Images, Row, adopt_spellings, number_row_groups
+from ilk.images.labelled_rows import encode_labels
 from ilk.maths.folds import assign_folds
 
 MIN_PART = 20  # labelled images that a held-out part needs
@@ -38,8 +39,7 @@ class Parts:
 
     def encode_labels(self, rows: tuple[Row, ...]) -> Labels:
         """Return the class of each row, `[n]` int64, -1 without a label."""
-        numbers = {name: i for i, name in enumerate(self.classes)}
-        return np.array([-1 if r.label is None else numbers[r.label] for r in rows], np.int64)
+        return encode_labels(rows, self.classes)
 
     @property
     def judged(self) -> tuple[Row, ...]:
@@ -108,7 +108,7 @@ def _assign_parts(
     """Return the part of each row of the pool by name."""
     if not pool:
         return []
-    y = np.array([classes.index(str(row.label)) for row in pool], np.int64)
+    y = encode_labels(pool, classes)
     groups = number_row_groups(pool)
     n_folds = max(LEAST_FOLDS, 2 * round(1 / hold_out))  # each held-out part is one fold
     has_val = any(row.split == "val" for row in pool)

@@ -19,6 +19,7 @@ from ilk.core.capabilities import Embeds
 from ilk.core.errors import InputError
 from ilk.core.metrics import Probabilities
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.short_lists import list_first
 from ilk.distillation.parts import MIN_PART, Parts
 from ilk.distillation.teacher import compute_probabilities, describe_seen
 from ilk.fitting.leakage import is_held_out
@@ -179,8 +180,7 @@ def _describe_other_classes(first: Classifier, other: Classifier, number: int) -
     for have, lack, who in ((first, other, "lacks"), (other, first, "also has")):
         names = [name for name in have.classes if name not in lack.classes]
         if names:
-            more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
-            words.append(f"{who} {', '.join(map(repr, names[:MAX_SHOWN]))}{more}")
+            words.append(f"{who} {list_first([repr(name) for name in names], MAX_SHOWN)}")
     return (
         f"teachers must know the same classes, and teacher {number} {' and '.join(words)}, "
         "compared with teacher 1; give teachers of the same classes, or take --loss "

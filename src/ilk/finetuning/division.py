@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ilk.core.data import Labels
 from ilk.core.errors import InputError
 from ilk.images import Images, Row, number_row_groups
-from ilk.images.labelled_rows import list_labelled
+from ilk.images.labelled_rows import encode_labels, list_labelled
 from ilk.maths.folds import assign_folds
 from ilk.maths.held_out import draw_held_out
 
@@ -75,7 +75,7 @@ def divide(images: Images, hold_out: float | None, seed: int) -> Division:
             f"all {len(rows)} labelled images are {classes[0]!r}, and a network is tuned to tell "
             "classes apart; add images of another class"
         )
-    y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
+    y = encode_labels(rows, classes)
     groups = number_row_groups(rows)
     for fraction in HOLD_OUT if hold_out is None else (hold_out,):
         is_held_out = draw_held_out(y, groups, fraction, seed)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ilk.core.errors import InputError
+from ilk.core.short_lists import list_first
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,9 +48,8 @@ def check_same_shapes(first: State, second: State, what: str = "the second") -> 
         if name not in first or name not in second or first[name].shape != second[name].shape
     ]
     if wrong:
-        more = f" and {len(wrong) - MAX_LISTED} more" if len(wrong) > MAX_LISTED else ""
         raise InputError(
-            f"{what} network has different weights ({'; '.join(wrong[:MAX_LISTED])}{more}); "
+            f"{what} network has different weights ({list_first(wrong, MAX_LISTED, '; ')}); "
             "differences can be carried only between versions of one architecture"
         )
 

@@ -7,13 +7,12 @@ import posixpath
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
-
 from ilk.core.data import Labels
 from ilk.core.errors import InputError, NoLabels
 from ilk.core.ordered_classes import sort_classes
 from ilk.fitting.config import FitConfig
 from ilk.images import Images, Row
+from ilk.images.labelled_rows import encode_labels
 
 DETECT_HINT = "to detect images that are unlike this class: ilk detect fit DIR --out detector"
 
@@ -40,8 +39,7 @@ class Split:
 
     def encode_labels(self, rows: tuple[Row, ...]) -> Labels:
         """Return the class index of each row, `[n]` int64; -1 for a row without a label."""
-        class_ids = {name: i for i, name in enumerate(self.classes)}
-        return np.array([class_ids[r.label] if r.label is not None else -1 for r in rows], np.int64)
+        return encode_labels(rows, self.classes)
 
     def count_labels(self, rows: tuple[Row, ...]) -> list[int]:
         """Return the number of rows of each class."""

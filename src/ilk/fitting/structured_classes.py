@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ilk.core.contracts import Method, describe
 from ilk.core.errors import InputError
+from ilk.core.short_lists import list_first
 from ilk.fitting.candidates import has_tag
 from ilk.fitting.class_structure import ClassStructure
 from ilk.fitting.config import FitConfig
@@ -83,5 +84,4 @@ def _describe_missing(classes: Sequence[str], ids: Ids) -> str:
 
 
 def _list_names(classes: Sequence[str], ids: Ids) -> str:
-    shown = ", ".join(repr(classes[c]) for c in ids[:MAX_SHOWN])
-    return shown + (f" and {len(ids) - MAX_SHOWN} more" if len(ids) > MAX_SHOWN else "")
+    return list_first([repr(classes[c]) for c in ids], MAX_SHOWN)

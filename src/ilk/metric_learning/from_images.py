@@ -17,7 +17,7 @@ from ilk.encoders import resolve_encoder
 from ilk.encoders.tuned import FAMILY
 from ilk.encoders.tuned_folder import TunedEmbedding, pack_digests, take_weights, write_tuned
 from ilk.images import Images, Row, number_row_groups
-from ilk.images.labelled_rows import digest_rows, list_labelled
+from ilk.images.labelled_rows import digest_rows, encode_labels, list_labelled
 from ilk.maths.held_out import draw_held_out
 from ilk.metric_learning.compatibility import Compatibility, measure_update
 from ilk.metric_learning.config import LearningConfig
@@ -128,7 +128,7 @@ def learn_from_images(
     """
     why = "an embedding is learned from images of one class and of others"
     rows, classes = list_labelled(images, why)
-    y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
+    y = encode_labels(rows, classes)
     groups = number_row_groups(rows)
     is_trained = ~choose_held_out(y, groups, hold_out, config.seed)
     trained = [row for row, keep in zip(rows, is_trained, strict=True) if keep]

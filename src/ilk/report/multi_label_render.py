@@ -6,6 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ilk.core.metrics import wilson_interval
+from ilk.core.short_lists import list_first
 from ilk.multilabel.metrics import compute_bins
 from ilk.report.charts import draw_interval_bar, draw_reliability_chart
 from ilk.report.formatting import (
@@ -106,9 +107,7 @@ def _build_mistakes(report: MultiLabelReport) -> Gallery:
 
 def _describe_mistake(report: MultiLabelReport, i: int) -> tuple[str, ...]:
     def list_names(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-        names = [abbreviate(report.classes[c]) for c in np.flatnonzero(mask)]
-        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-        return ", ".join(names[:MAX_NAMES]) + more
+        return list_first([abbreviate(report.classes[c]) for c in np.flatnonzero(mask)], MAX_NAMES)
 
     missed = list_names(report.targets[i] & ~report.predicted[i])
     wrong = list_names(report.predicted[i] & ~report.targets[i])

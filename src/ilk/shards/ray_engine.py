@@ -20,6 +20,7 @@ from typing import Any
 
 from ilk.core.capabilities import Embeds
 from ilk.core.errors import IlkError, OutputError, Unavailable
+from ilk.core.short_lists import list_first
 from ilk.images.rows import escape_path
 from ilk.shards.encode import Meter, ignore
 from ilk.shards.engines import EngineOptions
@@ -213,6 +214,5 @@ def _explain(error: Exception, address: str, wait: float) -> IlkError:
 
 
 def _list_shards(shards: Sequence[int]) -> str:
-    named = ", ".join(map(str, shards[:MAX_NAMED]))
-    more = f" and {len(shards) - MAX_NAMED:,} more" if len(shards) > MAX_NAMED else ""
-    return f"shard{'s' * (len(shards) > 1)} {named}{more}"
+    named = list_first([str(shard) for shard in shards], MAX_NAMED)
+    return f"shard{'s' * (len(shards) > 1)} {named}"

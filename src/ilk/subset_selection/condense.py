@@ -19,7 +19,7 @@ from ilk.core.fingerprint import compute_key
 from ilk.core.metrics import Interval
 from ilk.core.progress import Progress, silent_progress
 from ilk.images import Images, Row, number_row_groups
-from ilk.images.labelled_rows import digest_rows, list_labelled
+from ilk.images.labelled_rows import digest_rows, encode_labels, list_labelled
 from ilk.images.pixels import PixelEncoder
 from ilk.maths.clusters import compute_interval
 from ilk.maths.folds import assign_folds, number_groups
@@ -111,7 +111,7 @@ def condense_images(
             chosen.
     """
     rows, classes = _list_labelled(images)
-    y = np.array([classes.index(str(row.label)) for row in rows], np.int64)
+    y = encode_labels(rows, classes)
     groups = number_row_groups(rows)
     is_held = hold_out(y, groups, config.seed)
     digests = [row.digest for row in rows]

@@ -16,6 +16,7 @@ from ilk.core.csv_cells import CsvFormatter
 from ilk.core.data import Data
 from ilk.core.errors import InputError, NoLabels
 from ilk.core.progress import Progress, silent_progress
+from ilk.core.short_lists import list_first
 from ilk.encode import encode_and_refuse
 from ilk.images import Images, Row, number_row_groups
 from ilk.store import Store
@@ -232,10 +233,9 @@ def describe(
         what = "1 image" if n_unlabelled == 1 else f"{n_unlabelled:,} images"
         notes.append(f"{what} without a label left out")
     if gone := [name for name in classes if not counts.get(name)]:
-        names = ", ".join(gone[:10]) + (f" and {len(gone) - 10} more" if len(gone) > 10 else "")
         notes.append(
             f"no image is kept of {len(gone)} of {len(classes)} classes, which are of least use "
-            f"for the target: {names}; --balance keeps all classes"
+            f"for the target: {list_first(gone, 10)}; --balance keeps all classes"
         )
     return notes
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ilk.core.errors import InputError
+from ilk.core.short_lists import list_first
 from ilk.images.annotations.label_values import parse_labels
 from ilk.images.annotations.splits import parse_split
 from ilk.images.rows import escape_path
@@ -278,9 +279,7 @@ def _map_values(file: str, name: str, values: Sequence[str | None], meaning: str
 
 
 def _format_values(values: Iterable[str]) -> str:
-    shown = sorted(values)
-    text = ", ".join(escape_path(value) for value in shown[:MAX_SHOWN]) or "nothing"
-    return text if len(shown) <= MAX_SHOWN else f"{text} and {len(shown) - MAX_SHOWN:,} more"
+    return list_first([escape_path(value) for value in sorted(values)], MAX_SHOWN) or "nothing"
 
 
 def _describe(file: str, names: Sequence[str], splits: Splits) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ilk.core.errors import InputError
+from ilk.core.short_lists import list_first
 from ilk.images.rows import escape_path
 
 SPLIT_NAMES = {
@@ -176,5 +177,4 @@ def _is_division(splits: Iterable[str | None]) -> bool:
 
 
 def _format_folders(names: list[str]) -> str:
-    text = ", ".join(f"{escape_path(name)}/" for name in names[:3])
-    return text if len(names) <= 3 else f"{text} and {len(names) - 3} more"
+    return list_first([f"{escape_path(name)}/" for name in names], 3)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ilk.core.errors import InputError
+from ilk.core.short_lists import list_first
 from ilk.images.annotations.label_values import is_missing, parse_labels
 from ilk.images.annotations.split_columns import normalize_column
 from ilk.images.rows import escape_path
@@ -128,5 +129,4 @@ def _is_filled(cell: Any) -> bool:
 
 
 def _list_names(names: Sequence[str], columns: Sequence[int], last: str = ", ") -> str:
-    shown = last.join(escape_path(names[i]) for i in columns[:MAX_SHOWN])
-    return shown if len(columns) <= MAX_SHOWN else f"{shown} and {len(columns) - MAX_SHOWN} more"
+    return list_first([escape_path(names[i]) for i in columns], MAX_SHOWN, last)
